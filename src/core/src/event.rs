@@ -1,0 +1,113 @@
+//! Events: what is published for changes, and what is read back from a stream.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Header names of every event; values are UTF-8 text.
+pub mod header {
+    /// When the row was last updated: RFC 3339, UTC, microseconds.
+    pub const UPDATED_AT: &str = "updated_at";
+    /// What happened; Debezium's letter.
+    pub const OPERATION: &str = "op";
+    /// The connector's name.
+    pub const SOURCE: &str = "source";
+    /// The transaction's commit position, as the database prints it.
+    pub const POSITION: &str = "position";
+    /// Stable over replays: source identity, commit position, ordinal.
+    pub const EVENT_ID: &str = "event_id";
+    /// The database's number of the transaction.
+    pub const TRANSACTION: &str = "txn";
+}
+
+/// Events of one batch, encoded: one buffer for all keys, values and header values.
+///
+/// Headers are stored once per distinct name; a record holds a range of `headers`.
+#[derive(Debug, Clone, Default)]
+pub struct EncodedBatch {
+    /// Keys, values and header values, one behind the other.
+    pub buffer: Vec<u8>,
+    /// Topics that `records` refer to.
+    pub topics: Vec<Arc<str>>,
+    /// Header names and where their values lie in `buffer`.
+    pub headers: Vec<(&'static str, Range<usize>)>,
+    /// The records, in the order in which they must arrive.
+    pub records: Vec<EncodedRecord>,
+    topic_indexes: HashMap<Arc<str>, usize>,
+}
+
+/// One record of an [`EncodedBatch`].
+#[derive(Debug, Clone)]
+pub struct EncodedRecord {
+    /// Index into [`EncodedBatch::topics`].
+    pub topic: usize,
+    /// Key, as a range of the buffer; without one the record goes to the topic's first partition… see the stream.
+    pub key: Option<Range<usize>>,
+    /// Value, as a range of the buffer; `None` is a tombstone.
+    pub value: Option<Range<usize>>,
+    /// Headers, as a range of [`EncodedBatch::headers`].
+    pub headers: Range<usize>,
+    /// The record's timestamp: `updated_at`, milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+/// A record read from a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// Key bytes.
+    pub key: Option<Bytes>,
+    /// Value bytes; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Headers in the order in which they were written.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+// === impl EncodedBatch ===
+
+impl EncodedBatch {
+    /// Index of a topic, added where it is new.
+    pub fn topic_index(&mut self, topic: &Arc<str>) -> usize {
+        if let Some(known) = self.topic_indexes.get(topic) {
+            return *known;
+        }
+        self.topics.push(Arc::clone(topic));
+        self.topic_indexes.insert(Arc::clone(topic), self.topics.len() - 1);
+        self.topics.len() - 1
+    }
+
+    /// Bytes of a key, value or header value.
+    pub fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.buffer.get(range.clone()).unwrap_or_default()
+    }
+
+    /// The topic of a record.
+    pub fn topic(&self, record: &EncodedRecord) -> &str {
+        self.topics.get(record.topic).map_or("", |topic| topic)
+    }
+
+    /// The headers of a record.
+    pub fn record_headers(&self, record: &EncodedRecord) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let headers = self.headers.get(record.headers.clone()).unwrap_or_default();
+        headers.iter().map(|(name, value)| (*name, self.slice(value)))
+    }
+}
+
+// === impl StreamRecord ===
+
+impl StreamRecord {
+    /// The text of a header; `None` where it is missing or is not UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name)?;
+        std::str::from_utf8(&found.1).ok()
+    }
+}

@@ -1,0 +1,23 @@
+//! The language and the loops of Tailrace: no socket, no SQL, no file.
+//!
+//! Everything here is small and stable, because every other crate rebuilds when it changes. Read in this order:
+//! [`value`] and [`schema`] (what a row is), [`batch`] (how changes travel), [`position`] (how far we are),
+//! [`ports`] (the traits that connectors implement), [`pipeline`] (the loop that drives them).
+
+pub mod batch;
+pub mod check;
+pub mod error;
+pub mod event;
+pub mod pipeline;
+pub mod ports;
+pub mod position;
+pub mod schema;
+pub mod secret;
+pub mod snapshot;
+pub mod task;
+pub mod telemetry;
+pub mod testkit;
+pub mod transform;
+pub mod value;
+
+pub use error::{Error, Result};

@@ -1,0 +1,219 @@
+//! The ports: what connectors, streams and stores implement, and what may be relied on.
+//!
+//! The order that everything hangs on: *deliver ≺ durable ≺ checkpoint saved ≺ confirm*.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use crate::Result;
+use crate::batch::ChangeBatch;
+use crate::check::Finding;
+use crate::event::{EncodedBatch, StreamRecord};
+use crate::position::{Checkpoint, Position, Progress};
+use crate::schema::{SharedSchema, TableSchema};
+use crate::telemetry::Telemetry;
+
+/// How much a source may put into one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// At most so many changes.
+    pub changes: usize,
+    /// About so many bytes of values; a single larger row still goes through.
+    pub bytes: usize,
+}
+
+/// What a source is opened with.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// The connector's name.
+    pub connector: String,
+    /// How far it was carried; `None` at the very first start.
+    pub resume: Option<Progress>,
+    /// What the connector itself must remember.
+    pub store: Arc<dyn ConnectorStore>,
+    /// State, progress and lag, for status, metrics and the terminal.
+    pub telemetry: Arc<Telemetry>,
+    /// The rows' own updated-at column by configuration, where one is named: for ordered snapshots.
+    pub updated_at_column: Option<String>,
+}
+
+/// A configured database side that changes come from. Made from configuration alone; nothing is connected yet.
+#[async_trait]
+pub trait SourceConnector: Send + Sync {
+    /// Preflight: every problem at once. Read-only: creates nothing on the source.
+    async fn check(&self, connector: &str) -> Vec<Finding>;
+
+    /// The tables that would be captured, as they are now. Read-only.
+    async fn describe(&self) -> Result<Vec<SharedSchema>>;
+
+    /// Connects and continues where `context.resume` says. Called again after each transient error, so that the way
+    /// back from a crash and the way back from an error are one and the same.
+    async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>>;
+
+    /// What this source calls itself in Debezium's `source.connector`: `postgresql`, `mysql`, `sqlite`.
+    fn kind(&self) -> &'static str;
+}
+
+/// What the pipeline sees of a source that is open.
+#[async_trait]
+pub trait Source: Send {
+    /// The next changes in commit order, never splitting a row. Cancel-safe: a future that is dropped has lost nothing.
+    /// A batch without changes is a heartbeat: it carries only progress. Waits where there is nothing to say.
+    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch>;
+
+    /// Everything up to here is durable *and* checkpointed: the server may forget it. Never called with a position
+    /// that was not in the progress of a batch of this source.
+    async fn confirm(&mut self, durable: &Position) -> Result<()>;
+}
+
+/// What a database's log implements; [`crate::snapshot::Handover`] makes a [`Source`] of it.
+#[async_trait]
+pub trait LogReader: Send {
+    /// Starts reading at `start`. Changes of a table in `read_at` whose transaction is already contained in the
+    /// snapshot that the table was read under (the position given) are left out.
+    async fn begin(&mut self, start: &Position, read_at: &BTreeMap<String, Position>) -> Result<()>;
+
+    /// As [`Source::next_batch`].
+    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch>;
+
+    /// As [`Source::confirm`].
+    async fn confirm(&mut self, durable: &Position) -> Result<()>;
+}
+
+/// What a database's tables implement: their rows under one consistent snapshot.
+#[async_trait]
+pub trait ChunkReader: Send {
+    /// The next rows, of whichever table; `None` when every row of every table was handed out. Cancel-safe.
+    /// The progress of the batch is filled in by the caller.
+    async fn next_chunk(&mut self, budget: Budget) -> Result<Option<Chunk>>;
+}
+
+/// Rows of a snapshot.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The rows, as `Read` changes.
+    pub batch: ChangeBatch,
+    /// Tables of which this chunk holds the last rows.
+    pub finished_tables: Vec<String>,
+}
+
+/// Turns changes into records. Compiles one plan per table version; knows envelope, codec and topics.
+pub trait Encoder: Send {
+    /// Encodes every change of a batch, in order. An error is of kind `Poison` where one event cannot be encoded.
+    fn encode(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch>;
+}
+
+/// What a topic should be when Tailrace creates it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Name.
+    pub name: Arc<str>,
+    /// Events have keys: the topic may be compacted.
+    pub keyed: bool,
+}
+
+/// Where a consumer starts that has no stored offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartOffset {
+    /// The first record that is still there.
+    Earliest,
+    /// Only records that come from now on.
+    Latest,
+}
+
+/// What a consumer reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerSpec {
+    /// Topics in full.
+    pub topics: Vec<String>,
+    /// Name that offsets are stored under; without one nothing is stored.
+    pub group: Option<String>,
+    /// Where to start without stored offsets.
+    pub start: StartOffset,
+}
+
+/// A configured event stream.
+#[async_trait]
+pub trait EventStream: Send + Sync {
+    /// Preflight: every problem at once. Creates nothing.
+    async fn check(&self, topics: &[TopicSpec]) -> Vec<Finding>;
+
+    /// Makes sure that a topic is there, creating it where configured. Cheap when it is known already.
+    async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()>;
+
+    /// A new producer with nothing in flight.
+    async fn producer(&self) -> Result<Box<dyn Producer>>;
+
+    /// A new consumer.
+    async fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>>;
+
+    /// Names of the topics that exist.
+    async fn topics(&self) -> Result<Vec<String>>;
+}
+
+/// What became durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// Records.
+    pub records: usize,
+    /// Bytes of keys, values and headers.
+    pub bytes: usize,
+}
+
+/// Delivers encoded batches, in order.
+pub trait Producer: Send {
+    /// Takes the batch now, in order, without blocking; the future resolves when every record of it is durable.
+    /// Dropping the future means "outcome unknown". After an error the producer is thrown away and the batches are
+    /// replayed through a new one from the last checkpoint: it must not deliver anything more that was handed to it
+    /// after the record that failed.
+    fn deliver(&mut self, batch: EncodedBatch) -> BoxFuture<'static, Result<Receipt>>;
+}
+
+/// Reads records of a stream back.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Up to `limit` next records; empty where none came within `wait`. Cancel-safe.
+    async fn poll(&mut self, limit: usize, wait: Duration) -> Result<Vec<StreamRecord>>;
+
+    /// Stores the offsets of everything that was polled, durably, under the group.
+    async fn commit(&mut self) -> Result<()>;
+}
+
+/// Checkpoints of one connector, bound to one epoch: a store that was opened later fences this one.
+#[async_trait]
+pub trait CheckpointStore: Send + Sync {
+    /// The last checkpoint saved, `None` at the very first start. Corruption is an error, never a first start.
+    async fn load(&self) -> Result<Option<Checkpoint>>;
+
+    /// Durable on return. Refuses a sequence that is not higher than the stored one, and an older epoch as `Fenced`.
+    async fn save(&self, checkpoint: &Checkpoint) -> Result<()>;
+}
+
+/// Versions of table schemas, saved before any batch that uses them is delivered.
+#[async_trait]
+pub trait SchemaHistory: Send + Sync {
+    /// Records a version where it differs from the newest stored of that table. Durable on return.
+    async fn record(&self, schema: &TableSchema, position: &Position) -> Result<()>;
+
+    /// The newest stored version of a table.
+    async fn newest(&self, table: &str) -> Result<Option<TableSchema>>;
+}
+
+/// What a source must remember besides progress: who the server is, what was created there. JSON of the connector's own.
+#[async_trait]
+pub trait SourceMemory: Send + Sync {
+    /// What was remembered last.
+    async fn recall(&self) -> Result<Option<serde_json::Value>>;
+
+    /// Durable on return.
+    async fn remember(&self, memory: &serde_json::Value) -> Result<()>;
+}
+
+/// Everything that the state store keeps for one connector.
+pub trait ConnectorStore: CheckpointStore + SchemaHistory + SourceMemory {}
+
+impl<T: CheckpointStore + SchemaHistory + SourceMemory> ConnectorStore for T {}

@@ -1,0 +1,16 @@
+//! Tasks and threads whose end is always seen.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// Spawns a task under a name. The handle must be awaited or watched: a panic surfaces there and nowhere else.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+pub fn spawn_named<F>(name: &str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tracing::debug!(task = name, "task started");
+    tokio::spawn(future)
+}

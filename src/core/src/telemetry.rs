@@ -1,0 +1,273 @@
+//! State, progress and numbers of connectors: the one place where metric names are written.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// Where a connector is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "code")]
+pub enum Life {
+    /// Connecting, checking, preparing.
+    Starting,
+    /// Carrying the rows that existed before the log began.
+    Snapshotting,
+    /// Carrying changes as they come.
+    Streaming,
+    /// Retrying after a transient error; nothing moves.
+    Degraded(String),
+    /// Stopped by request, ready to resume.
+    Paused,
+    /// Needs a person; the code names the error.
+    Halted(String),
+    /// Ended cleanly.
+    Stopped,
+}
+
+/// How far one table of a snapshot is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TableProgress {
+    /// Rows handed out so far.
+    pub rows_done: u64,
+    /// Rows that the database's statistics promise; `None` where it has none.
+    pub rows_estimated: Option<u64>,
+    /// The last row was handed out.
+    pub finished: bool,
+}
+
+/// What the log costs the server, as the server reports it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LogRetention {
+    /// Log that the server keeps for this connector, bytes.
+    pub retained_bytes: u64,
+    /// What may still be written before the server gives the connector up, bytes; `None` where there is no limit.
+    pub safe_bytes: Option<u64>,
+    /// The same in words.
+    pub summary: String,
+}
+
+/// Everything that is known of a connector from outside; shared by its pipeline, its source and the HTTP endpoint.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// The connector's name, the value of the metric label.
+    pub connector: String,
+    /// Counters and gauges.
+    pub numbers: Numbers,
+    words: Mutex<Words>,
+}
+
+/// Counters and gauges of one connector; names are in [`Numbers::export`].
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// Changes taken from the source.
+    pub changes: AtomicU64,
+    /// Records that became durable.
+    pub records: AtomicU64,
+    /// Bytes that became durable.
+    pub bytes: AtomicU64,
+    /// Changes left out by filters.
+    pub filtered: AtomicU64,
+    /// Checkpoints saved.
+    pub checkpoints: AtomicU64,
+    /// Times the connector was started again after a transient error.
+    pub retries: AtomicU64,
+    /// Batches handed to the stream and not yet durable.
+    pub batches_in_flight: AtomicU64,
+    /// Bytes handed to the stream and not yet durable.
+    pub bytes_in_flight: AtomicU64,
+    /// Commit time of the newest change that is durable, microseconds since 1970; 0 before the first.
+    pub durable_commit_us: AtomicI64,
+    /// When the last event became durable, microseconds since 1970; 0 before the first.
+    pub durable_at_us: AtomicI64,
+    /// When the source last said anything, heartbeats included, microseconds since 1970.
+    pub source_seen_us: AtomicI64,
+    /// Log that the server sent or announced and that is not confirmed yet, bytes; -1 where unknown.
+    pub lag_bytes: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Words {
+    life: Life,
+    reason: String,
+    since_us: i64,
+    position: String,
+    tables: BTreeMap<String, TableProgress>,
+    retention: Option<LogRetention>,
+    notices: BTreeMap<&'static str, String>,
+}
+
+/// A connector's state at one moment, as `/status` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Snapshot {
+    /// The connector's name.
+    pub connector: String,
+    /// Where it is in its life.
+    #[serde(flatten)]
+    pub life: Life,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Since when it is in this state, microseconds since 1970.
+    pub since_us: i64,
+    /// Last checkpointed position, in the connector's own form.
+    pub position: String,
+    /// Changes taken from the source since the start of the process.
+    pub changes: u64,
+    /// Records that became durable since the start of the process.
+    pub records: u64,
+    /// Bytes that became durable since the start of the process.
+    pub bytes: u64,
+    /// Times it was started again after a transient error.
+    pub retries: u64,
+    /// From commit to durable for the newest event, milliseconds; `None` before the first.
+    pub latency_ms: Option<i64>,
+    /// Log that is not confirmed yet, bytes; `None` where unknown.
+    pub lag_bytes: Option<i64>,
+    /// Snapshot progress by table.
+    pub tables: BTreeMap<String, TableProgress>,
+    /// What the log costs the server.
+    pub retention: Option<LogRetention>,
+    /// Standing warnings by code.
+    pub notices: BTreeMap<&'static str, String>,
+}
+
+// === impl Life ===
+
+impl Life {
+    /// The state's name without its code.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Snapshotting => "snapshotting",
+            Self::Streaming => "streaming",
+            Self::Degraded(_) => "degraded",
+            Self::Paused => "paused",
+            Self::Halted(_) => "halted",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Events flow, or would if there were any.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Snapshotting | Self::Streaming)
+    }
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// A connector that is starting.
+    pub fn new(connector: impl Into<String>) -> Self {
+        let numbers = Numbers::default();
+        numbers.lag_bytes.store(-1, Ordering::Relaxed);
+        Self {
+            connector: connector.into(),
+            numbers,
+            words: Mutex::new(Words {
+                life: Life::Starting,
+                reason: String::new(),
+                since_us: now_us(),
+                position: String::new(),
+                tables: BTreeMap::new(),
+                retention: None,
+                notices: BTreeMap::new(),
+            }),
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Words) -> T) -> T {
+        // A panic while the lock was held leaves words that are still words.
+        let mut words = self.words.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        look(&mut words)
+    }
+
+    /// Enters a state, with the reason in a sentence. Logged once per change of state.
+    pub fn enter(&self, life: Life, reason: impl Into<String>) {
+        let reason = reason.into();
+        let changed = self.with(|words| {
+            let changed = words.life != life;
+            if changed {
+                words.since_us = now_us();
+            }
+            words.life = life.clone();
+            words.reason.clone_from(&reason);
+            changed
+        });
+        if !changed {
+            return;
+        }
+        let connector = self.connector.as_str();
+        match &life {
+            Life::Halted(code) => tracing::error!(connector, state = "halted", code, "{reason}"),
+            Life::Degraded(code) => tracing::warn!(connector, state = "degraded", code, "{reason}"),
+            other => tracing::info!(connector, state = other.name(), "{reason}"),
+        }
+    }
+
+    /// Where the connector is in its life.
+    pub fn life(&self) -> Life {
+        self.with(|words| words.life.clone())
+    }
+
+    /// The position that was checkpointed last.
+    pub fn set_position(&self, position: &str) {
+        self.with(|words| position.clone_into(&mut words.position));
+    }
+
+    /// Changes what is known of one table of a snapshot.
+    pub fn update_table(&self, table: &str, change: impl FnOnce(&mut TableProgress)) {
+        self.with(|words| change(words.tables.entry(table.to_owned()).or_default()));
+    }
+
+    /// What the log costs the server.
+    pub fn set_retention(&self, retention: LogRetention) {
+        self.with(|words| words.retention = Some(retention));
+    }
+
+    /// Puts up a standing warning, or takes it down with `None`. Logged when it changes.
+    pub fn set_notice(&self, code: &'static str, notice: Option<String>) {
+        let before = self.with(|words| match &notice {
+            Some(text) => words.notices.insert(code, text.clone()),
+            None => words.notices.remove(code),
+        });
+        match notice {
+            Some(text) if before.is_none() => {
+                tracing::warn!(connector = self.connector, code, "{text}");
+            }
+            None if before.is_some() => tracing::info!(connector = self.connector, code, "no longer so"),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Everything that is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        let numbers = &self.numbers;
+        let durable_at_us = numbers.durable_at_us.load(Ordering::Relaxed);
+        let durable_commit_us = numbers.durable_commit_us.load(Ordering::Relaxed);
+        let lag_bytes = numbers.lag_bytes.load(Ordering::Relaxed);
+        self.with(|words| Snapshot {
+            connector: self.connector.clone(),
+            life: words.life.clone(),
+            reason: words.reason.clone(),
+            since_us: words.since_us,
+            position: words.position.clone(),
+            changes: numbers.changes.load(Ordering::Relaxed),
+            records: numbers.records.load(Ordering::Relaxed),
+            bytes: numbers.bytes.load(Ordering::Relaxed),
+            retries: numbers.retries.load(Ordering::Relaxed),
+            latency_ms: (durable_at_us > 0).then(|| (durable_at_us - durable_commit_us) / 1000),
+            lag_bytes: (lag_bytes >= 0).then_some(lag_bytes),
+            tables: words.tables.clone(),
+            retention: words.retention.clone(),
+            notices: words.notices.clone(),
+        })
+    }
+}
+
+/// Now, microseconds since 1970: for people and metadata, never for timeouts or order.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
