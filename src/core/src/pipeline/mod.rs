@@ -1,1 +1,4 @@
-//! In construction.
+//! The loops: one straight function per direction.
+
+pub mod frontier;
+pub mod source;

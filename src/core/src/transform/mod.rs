@@ -1,0 +1,154 @@
+//! What happens to changes at the border: tables and columns in or out, renamed, masked, filtered, routed.
+//!
+//! Rules are compiled once per table version into a [`plan::TablePlan`]; a table that no rule touches costs nothing but
+//! the look-up of its updated-at column. Semantics that are easy to get wrong, and decided here:
+//!
+//! - A row that an update moves *out* of a row filter becomes a delete of its key: whoever holds it must not keep it.
+//! - A row filter that cannot be decided (the column is an unchanged large value) lets the row through: never lose.
+//! - A column of the key cannot be left out; it can be masked, the same way in key and value.
+//! - Ordinals are counted before any filter, so that `event_id` does not depend on the rules.
+
+pub mod config;
+mod plan;
+
+use std::sync::Arc;
+
+use crate::batch::{BeforeImage, Change, ChangeBatch, Operation, Row};
+use crate::error::{Error, Result};
+use crate::schema::SharedSchema;
+pub use config::{Mask, Rule, TransformConfig};
+use plan::{RulePlan, TablePlan};
+
+/// The compiled rules of one connector.
+pub struct Transform {
+    rules: Vec<RulePlan>,
+    updated_at_column: Option<String>,
+    plans: Vec<(SharedSchema, Arc<TablePlan>)>,
+}
+
+/// Table versions in use at a time before the oldest plans are forgotten.
+const PLANS_KEPT: usize = 4096;
+
+// === impl Transform ===
+
+impl Transform {
+    /// Compiles the rules; an invalid pattern or an impossible combination is refused here, before anything runs.
+    pub fn new(config: &TransformConfig, updated_at_column: Option<String>) -> Result<Self> {
+        Ok(Self {
+            rules: config.rules.iter().map(RulePlan::compile).collect::<Result<_>>()?,
+            updated_at_column,
+            plans: Vec::new(),
+        })
+    }
+
+    /// The schema that events of a table will have; `None` where the table is left out.
+    pub fn describe(&mut self, schema: &SharedSchema) -> Result<Option<SharedSchema>> {
+        let plan = self.plan(schema)?;
+        Ok(match &*plan {
+            TablePlan::Drop => None,
+            TablePlan::Keep { .. } => Some(Arc::clone(schema)),
+            TablePlan::Rewrite(rewrite) => Some(Arc::clone(&rewrite.schema)),
+        })
+    }
+
+    /// Applies the rules to every change, in place. Returns how many changes were left out.
+    pub fn apply(&mut self, batch: &mut ChangeBatch) -> Result<u64> {
+        let tables = batch.tables.clone();
+        let plans: Vec<_> = tables.iter().map(|table| self.plan(table)).collect::<Result<_>>()?;
+        let mut left_out = 0;
+        for change in std::mem::take(&mut batch.changes) {
+            let Some(plan) = plans.get(change.table) else {
+                return Err(Error::definite("batch_malformed", "a change names a table that its batch does not have"));
+            };
+            match apply_plan(plan, change, batch)? {
+                Some(change) => batch.changes.push(change),
+                None => left_out += 1,
+            }
+        }
+        Ok(left_out)
+    }
+
+    fn plan(&mut self, schema: &SharedSchema) -> Result<Arc<TablePlan>> {
+        if let Some((_, plan)) = self.plans.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = Arc::new(TablePlan::compile(schema, &self.rules, self.updated_at_column.as_deref())?);
+        if self.plans.len() >= PLANS_KEPT {
+            self.plans.clear();
+        }
+        self.plans.push((Arc::clone(schema), Arc::clone(&plan)));
+        Ok(plan)
+    }
+}
+
+fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> Result<Option<Change>> {
+    match plan {
+        TablePlan::Drop => Ok(None),
+        TablePlan::Keep { updated_at } => {
+            change.updated_at_us = updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            Ok(Some(change))
+        }
+        TablePlan::Rewrite(rewrite) => {
+            change.updated_at_us = rewrite.updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            if !filter(rewrite, &mut change, batch) {
+                return Ok(None);
+            }
+            change.before = rewrite_row(rewrite, change.before, batch)?;
+            change.after = rewrite_row(rewrite, change.after, batch)?;
+            change.table = batch.table_index(&rewrite.schema);
+            change.topic.clone_from(&rewrite.topic);
+            Ok(Some(change))
+        }
+    }
+}
+
+/// Decides whether a change stays; turns an update that leaves the filter into a delete.
+fn filter(rewrite: &plan::Rewrite, change: &mut Change, batch: &ChangeBatch) -> bool {
+    if rewrite.conditions.is_empty() {
+        return true;
+    }
+    let keeps = |row: Row| rewrite.conditions.iter().all(|condition| condition.holds(batch.row(row)));
+    match (change.operation, change.after, change.before) {
+        (Operation::Update, Some(after), before) => {
+            if keeps(after) {
+                return true;
+            }
+            if change.before_image == BeforeImage::Full && before.is_some_and(|before| !keeps(before)) {
+                return false;
+            }
+            leave(change, after);
+            true
+        }
+        (_, Some(after), _) => keeps(after),
+        (Operation::Delete, None, Some(before)) if change.before_image == BeforeImage::Full => keeps(before),
+        (_, None, _) => true,
+    }
+}
+
+/// The row left the filter: a delete of the key under which it was known.
+fn leave(change: &mut Change, after: Row) {
+    change.operation = Operation::Delete;
+    if change.before.is_none() {
+        change.before = Some(after);
+        change.before_image = BeforeImage::Key;
+    }
+    change.after = None;
+}
+
+fn rewrite_row(rewrite: &plan::Rewrite, row: Option<Row>, batch: &mut ChangeBatch) -> Result<Option<Row>> {
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let full = |error: crate::batch::BatchFull| Error::definite("batch_full", error.to_string());
+    batch.begin_row().map_err(full)?;
+    for column in &rewrite.columns {
+        match &column.mask {
+            None => batch.push_copy(row, column.index),
+            Some(mask) => plan::push_masked(mask, row, column.index, batch).map_err(full)?,
+        }
+    }
+    batch.end_row().map(Some).map_err(full)
+}
+
+#[cfg(test)]
+mod tests;

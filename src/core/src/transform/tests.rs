@@ -1,0 +1,189 @@
+use super::*;
+use crate::batch::Transaction;
+use crate::position::{Position, Progress};
+use crate::schema::{Column, TableKind, TableName, TableSchema};
+use crate::value::{LogicalType, TextKind, Value};
+
+fn column(name: &str, logical_type: LogicalType) -> Column {
+    Column {
+        name: name.into(),
+        logical_type,
+        nullable: true,
+        source_type: String::new(),
+        default: None,
+        documentation: None,
+    }
+}
+
+fn customers() -> SharedSchema {
+    Arc::new(TableSchema {
+        name: TableName {
+            database: "shop".into(),
+            schema: "public".into(),
+            table: "customers".into(),
+        },
+        kind: TableKind::Table,
+        columns: vec![
+            column("id", LogicalType::Int64),
+            column("email", LogicalType::Text(TextKind::Plain)),
+            column("status", LogicalType::Text(TextKind::Plain)),
+            column("modified_on", LogicalType::Timestamp { precision: 6 }),
+        ],
+        key: vec![0],
+        documentation: None,
+    })
+}
+
+struct Given {
+    batch: ChangeBatch,
+    schema: SharedSchema,
+}
+
+impl Given {
+    fn new() -> Self {
+        let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("1")));
+        batch.push_transaction(Transaction {
+            id: None,
+            committed_at_us: 7,
+            position: "1".into(),
+            log_position: None,
+            previous_log_position: None,
+        });
+        Self {
+            batch,
+            schema: customers(),
+        }
+    }
+
+    fn row(&mut self, id: i64, email: &str, status: Option<&str>) -> Row {
+        self.batch.begin_row().unwrap();
+        self.batch.push_int(id);
+        self.batch.push_text(email).unwrap();
+        match status {
+            Some(status) => self.batch.push_text(status).unwrap(),
+            None => self.batch.push_unchanged(),
+        }
+        self.batch.push_int(1_000_000);
+        self.batch.end_row().unwrap()
+    }
+
+    fn change(&mut self, operation: Operation, before: Option<Row>, after: Option<Row>) {
+        let table = self.batch.table_index(&self.schema.clone());
+        self.batch.changes.push(Change {
+            operation,
+            table,
+            transaction: 0,
+            before,
+            before_image: if before.is_some() { BeforeImage::Full } else { BeforeImage::None },
+            after,
+            ordinal: 0,
+            log_position: None,
+            updated_at_us: None,
+            topic: None,
+        });
+    }
+}
+
+fn transform(rule: Rule) -> Transform {
+    Transform::new(&TransformConfig { rules: vec![rule] }, Some("modified_on".into())).unwrap()
+}
+
+fn active_only() -> Rule {
+    Rule {
+        conditions: vec![config::Condition {
+            column: "status".into(),
+            one_of: Some(vec!["active".into()]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn columns_are_left_out_renamed_and_masked_in_key_and_value() {
+    let mut given = Given::new();
+    let row = given.row(7, "ada@example.org", Some("active"));
+    given.change(Operation::Create, None, Some(row));
+    let mask = |hash: &str| Mask {
+        hash_salt: Some(crate::secret::Secret::new(hash)),
+        ..Default::default()
+    };
+    let mut transform = transform(Rule {
+        exclude_columns: vec!["status".into()],
+        rename: [("email".to_owned(), "mail".to_owned())].into(),
+        mask: [("email".to_owned(), mask("salt")), ("id".to_owned(), mask("salt"))].into(),
+        ..Default::default()
+    });
+    assert_eq!(transform.apply(&mut given.batch).unwrap(), 0);
+    let view = given.batch.views().next().unwrap();
+    let names: Vec<_> = view.table().unwrap().columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["id", "mail", "modified_on"]);
+    let after = view.after().unwrap();
+    // sha256("salt7").
+    let expected = "2ab204d76cdcec4609d290441fed2eec4186d288ca47c40cc7dd661a0de1b0d0";
+    assert_eq!(after.get(0), Value::Text(expected));
+    assert_ne!(after.get(1), Value::Text("ada@example.org"));
+    assert_eq!(view.table().unwrap().key, [0]);
+    assert_eq!(view.updated_at_us(), 1_000_000);
+}
+
+#[test]
+fn a_key_column_cannot_be_excluded() {
+    let mut given = Given::new();
+    let row = given.row(7, "a", None);
+    given.change(Operation::Create, None, Some(row));
+    let mut transform = transform(Rule {
+        exclude_columns: vec!["id".into()],
+        ..Default::default()
+    });
+    let error = transform.apply(&mut given.batch).unwrap_err();
+    assert!(error.report().contains("mask it instead"), "{}", error.report());
+}
+
+#[test]
+fn an_update_that_leaves_the_filter_deletes_the_key() {
+    let mut given = Given::new();
+    let before = given.row(7, "a", Some("active"));
+    let after = given.row(7, "a", Some("closed"));
+    given.change(Operation::Update, Some(before), Some(after));
+    given.change(Operation::Update, None, Some(after));
+    given.change(Operation::Update, Some(after), Some(after));
+    given.change(Operation::Create, None, Some(after));
+    assert_eq!(transform(active_only()).apply(&mut given.batch).unwrap(), 2);
+    let operations: Vec<_> = given.batch.changes.iter().map(|change| change.operation).collect();
+    assert_eq!(operations, [Operation::Delete, Operation::Delete]);
+    let keys: Vec<_> = given.batch.views().map(|view| view.before().unwrap().get(0)).collect();
+    assert_eq!(keys, [Value::Int(7), Value::Int(7)]);
+}
+
+#[test]
+fn a_filter_on_an_unchanged_value_lets_the_row_through() {
+    let mut given = Given::new();
+    let after = given.row(7, "a", None);
+    given.change(Operation::Update, None, Some(after));
+    assert_eq!(transform(active_only()).apply(&mut given.batch).unwrap(), 0);
+    assert_eq!(given.batch.changes[0].operation, Operation::Update);
+}
+
+#[test]
+fn tables_are_dropped_and_routed() {
+    let mut given = Given::new();
+    let row = given.row(7, "a", None);
+    given.change(Operation::Create, None, Some(row));
+    let mut routed = given.batch.clone();
+    let drop = Rule {
+        tables: Some(vec!["public.cust*".into()]),
+        drop: true,
+        ..Default::default()
+    };
+    assert_eq!(transform(drop).apply(&mut given.batch).unwrap(), 1);
+    let route = Rule {
+        route: Some(config::Route {
+            pattern: r"^public\.(.*)$".into(),
+            topic: "shop.$1".into(),
+        }),
+        ..Default::default()
+    };
+    transform(route).apply(&mut routed).unwrap();
+    assert_eq!(routed.changes[0].topic.as_deref(), Some("shop.customers"));
+}
