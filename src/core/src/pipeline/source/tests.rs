@@ -1,0 +1,172 @@
+use std::sync::Mutex;
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::batch::{BeforeImage, Change, Operation, Transaction};
+use crate::error::{Error, Kind};
+use crate::schema::{TableKind, TableName, TableSchema};
+use crate::testkit::{Delivery, MemoryStore, MemoryStream, OrdinalEncoder, ScriptedSource, SharedStream};
+use crate::transform::{Transform, TransformConfig};
+
+/// A batch of one change, whose progress has the same number.
+fn batch(number: u64) -> ChangeBatch {
+    let schema = Arc::new(TableSchema {
+        name: TableName {
+            database: String::new(),
+            schema: String::new(),
+            table: "t".into(),
+        },
+        kind: TableKind::Table,
+        columns: Vec::new(),
+        key: Vec::new(),
+        documentation: None,
+    });
+    let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new(number.to_string())));
+    let table = batch.table_index(&schema);
+    let transaction = batch.push_transaction(Transaction {
+        id: None,
+        committed_at_us: 1,
+        position: number.to_string().into(),
+        log_position: None,
+        previous_log_position: None,
+    });
+    batch.changes.push(Change {
+        operation: Operation::Create,
+        table,
+        transaction,
+        before: None,
+        before_image: BeforeImage::None,
+        after: None,
+        ordinal: number,
+        log_position: None,
+        updated_at_us: None,
+        topic: None,
+    });
+    batch
+}
+
+struct Rig {
+    stream: Arc<MemoryStream>,
+    store: Arc<MemoryStore>,
+    confirmed: Arc<Mutex<Vec<Position>>>,
+    desired: watch::Sender<Desired>,
+    run: tokio::task::JoinHandle<Result<Ended>>,
+}
+
+async fn start(batches: Vec<Result<ChangeBatch>>, script: Vec<Delivery>, store: Arc<MemoryStore>) -> Rig {
+    let stream = Arc::new(MemoryStream::default());
+    stream.script(script);
+    let (source, confirmed) = ScriptedSource::new(batches);
+    let shared = Arc::new(SharedStream(Arc::clone(&stream)));
+    let pipeline = SourcePipeline {
+        source: Box::new(source),
+        transform: Transform::new(&TransformConfig::default(), None).unwrap(),
+        encoder: Box::new(OrdinalEncoder),
+        producer: shared.producer().await.unwrap(),
+        stream: shared,
+        store: Arc::clone(&store) as Arc<dyn ConnectorStore>,
+        telemetry: Arc::new(Telemetry::new("test")),
+        limits: Limits::default(),
+    };
+    let (desired, wanted) = watch::channel(Desired::Running);
+    let run = crate::task::spawn_named("pipeline", async move { pipeline.run(None, wanted).await });
+    Rig {
+        stream,
+        store,
+        confirmed,
+        desired,
+        run,
+    }
+}
+
+/// Lets time pass until the condition holds; the paused clock only moves when every task waits.
+async fn until(mut condition: impl FnMut() -> bool) {
+    for _ in 0..10_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    panic!("the condition never came true");
+}
+
+fn saved(store: &MemoryStore) -> Option<String> {
+    store.checkpoint().map(|checkpoint| checkpoint.progress.position.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_saved_and_then_confirmed_in_order() {
+    let rig = start((1..=3).map(|number| Ok(batch(number))).collect(), vec![], Arc::default()).await;
+    until(|| saved(&rig.store).as_deref() == Some("3")).await;
+    rig.desired.send(Desired::Stopped).unwrap();
+    assert_eq!(rig.run.await.unwrap().unwrap(), Ended::Drained);
+    assert_eq!(rig.stream.written().len(), 3);
+    assert_eq!(rig.confirmed.lock().unwrap().last(), Some(&Position::new("3")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_behind_a_held_batch_is_saved_or_confirmed() {
+    let gate = Arc::new(Notify::new());
+    let script = vec![Delivery::Accept, Delivery::Hold(Arc::clone(&gate)), Delivery::Accept];
+    let rig = start((1..=3).map(|number| Ok(batch(number))).collect(), script, Arc::default()).await;
+    until(|| rig.stream.written().len() == 3 && saved(&rig.store).is_some()).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(saved(&rig.store).as_deref(), Some("1"));
+    gate.notify_one();
+    until(|| saved(&rig.store).as_deref() == Some("3")).await;
+    assert!(!rig.confirmed.lock().unwrap().contains(&Position::new("2")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_whose_answer_is_lost_moves_nothing() {
+    for lost in [Delivery::Reject, Delivery::FailAfterWrite] {
+        let rig = start(vec![Ok(batch(1))], vec![lost], Arc::default()).await;
+        let error = rig.run.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::Transient);
+        assert_eq!(saved(&rig.store), None);
+        assert!(rig.confirmed.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_fails_is_never_confirmed() {
+    let store = Arc::new(MemoryStore::default());
+    store.refuse_saves(true);
+    let rig = start(vec![Ok(batch(1))], vec![], store).await;
+    let error = rig.run.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "state_unwritable");
+    assert!(rig.confirmed.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_with_a_stuck_stream_ends_at_the_deadline_without_moving() {
+    let script = vec![Delivery::Accept, Delivery::Hold(Arc::new(Notify::new()))];
+    let rig = start(vec![Ok(batch(1)), Ok(batch(2))], script, Arc::default()).await;
+    until(|| rig.stream.written().len() == 2).await;
+    rig.desired.send(Desired::Stopped).unwrap();
+    until(|| rig.run.is_finished()).await;
+    assert_eq!(rig.run.await.unwrap().unwrap(), Ended::DrainTimedOut);
+    assert_eq!(saved(&rig.store).as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_waits_for_the_batches_before_it() {
+    let gate = Arc::new(Notify::new());
+    let heartbeat = ChangeBatch::new("test".into(), Progress::at(Position::new("9")));
+    let rig = start(vec![Ok(batch(1)), Ok(heartbeat)], vec![Delivery::Hold(Arc::clone(&gate))], Arc::default()).await;
+    until(|| rig.stream.written().len() == 1).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(saved(&rig.store), None);
+    gate.notify_one();
+    until(|| saved(&rig.store).as_deref() == Some("9")).await;
+    assert_eq!(rig.stream.written().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_source_ends_the_pipeline_loudly() {
+    let failure = Err(Error::definite("slot_missing", "the slot is gone"));
+    let rig = start(vec![Ok(batch(1)), failure], vec![], Arc::default()).await;
+    assert_eq!(rig.run.await.unwrap().unwrap_err().code(), "slot_missing");
+}
