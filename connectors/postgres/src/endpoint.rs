@@ -1,0 +1,454 @@
+//! Where the server is and who we are there: the connection URL, taken apart by us and not by a client library, so that
+//! no error text of somebody else's ever holds a password, and libpq's `sslmode=verify-full` is understood.
+
+use std::path::PathBuf;
+
+use tailrace_core::secret::Secret;
+use tailrace_core::{Error, Result};
+
+use crate::config::{PostgresConfig, TlsConfig, TlsMode};
+
+/// PostgreSQL's port.
+const PORT: u16 = 5432;
+/// Where distributions put the socket: Debian and Red Hat, then PostgreSQL's own default.
+const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+/// Parameters of a libpq URL that are understood.
+const PARAMETERS: &str = "host, port, user, password, dbname, sslmode, sslrootcert, sslcert, sslkey";
+
+/// A server, a database in it and a role.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Endpoint {
+    /// Where to try, in order.
+    pub(crate) hosts: Vec<Host>,
+    /// TCP port, also part of a socket's file name.
+    pub(crate) port: u16,
+    /// Role.
+    pub(crate) user: String,
+    /// Database.
+    pub(crate) database: String,
+    /// Password, as its source held it a moment ago.
+    pub(crate) password: Option<Secret>,
+    /// Encryption, with the default filled in.
+    pub(crate) tls_mode: TlsMode,
+    /// Files of certificates, those of the URL filled in.
+    pub(crate) tls: TlsFiles,
+}
+
+/// One way to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Name or address.
+    Tcp(String),
+    /// Folder of the Unix socket.
+    Unix(PathBuf),
+}
+
+/// Files of certificates (PEM).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// Authorities to trust; the system's where there is none.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Our certificate.
+    pub(crate) certificate_file: Option<PathBuf>,
+    /// Our private key.
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// What a URL or a key=value string says, before defaults.
+#[derive(Default)]
+struct Parts {
+    host: Option<String>,
+    port: Option<String>,
+    user: Option<String>,
+    password: Option<String>,
+    database: Option<String>,
+    tls_mode: Option<String>,
+    files: TlsFiles,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Takes the configuration's URL apart and reads the password file. Every error is definite.
+    pub(crate) fn resolve(config: &PostgresConfig) -> Result<Self> {
+        let mut parts = parse(config.url.expose())?;
+        let password = password(config, parts.password.take())?;
+        let hosts = hosts(parts.host.as_deref())?;
+        let tls_mode = tls_mode(&hosts, &config.tls, parts.tls_mode.as_deref())?;
+        Ok(Self {
+            hosts,
+            port: port(parts.port.as_deref())?,
+            user: parts.user.ok_or_else(|| missing("user", "postgres://USER@host/database"))?,
+            database: parts.database.ok_or_else(|| missing("database", "postgres://user@host/DATABASE"))?,
+            password,
+            tls_mode,
+            tls: tls_files(&config.tls, parts.files)?,
+        })
+    }
+
+    /// The server as an operator names it: `db.example:5432`, or the socket's path.
+    pub(crate) fn server(&self) -> String {
+        let names: Vec<String> = self.hosts.iter().map(|host| host.address(self.port)).collect();
+        names.join(" or ")
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// `host:port`, or the socket's path.
+    pub(crate) fn address(&self, port: u16) -> String {
+        match self {
+            Self::Tcp(host) if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp(host) => format!("{host}:{port}"),
+            Self::Unix(folder) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
+        }
+    }
+
+    /// Never leaves the machine.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp(host) => {
+                let address = host.parse::<std::net::IpAddr>();
+                host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
+}
+
+// === defaults and contradictions ===
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::definite("config", message)
+}
+
+fn missing(what: &str, example: &str) -> Error {
+    invalid(format!("the `url` names no {what}; write `{example}`"))
+}
+
+fn hosts(host: Option<&str>) -> Result<Vec<Host>> {
+    match host {
+        None | Some("") => Ok(SOCKET_FOLDERS.iter().map(|folder| Host::Unix(PathBuf::from(folder))).collect()),
+        Some(folder) if folder.starts_with('/') => Ok(vec![Host::Unix(PathBuf::from(folder))]),
+        Some(list) if list.contains(',') => Err(invalid(
+            "the `url` lists several hosts; name the one that leads to the primary, because a standby that answers first would be captured instead",
+        )),
+        Some(host) => Ok(vec![Host::Tcp(host.to_owned())]),
+    }
+}
+
+fn port(port: Option<&str>) -> Result<u16> {
+    let Some(text) = port.filter(|text| !text.is_empty()) else {
+        return Ok(PORT);
+    };
+    let number = text.parse::<u16>().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| invalid(format!("the `url` names the port `{text}`; write a number from 1 to 65535")))
+}
+
+fn password(config: &PostgresConfig, in_url: Option<String>) -> Result<Option<Secret>> {
+    match (in_url, &config.password, &config.password_file) {
+        (None, None, None) => Ok(None),
+        (Some(password), None, None) => Ok(Some(Secret::new(password))),
+        (None, Some(password), None) => Ok(Some(password.clone())),
+        (None, None, Some(file)) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                // A secret that is being rotated may be missing for a moment.
+                let message = format!("cannot read the password file {}", file.display());
+                Error::transient("source_authentication", message).with_source(error)
+            })?;
+            Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
+        }
+        (Some(_), _, _) | (None, Some(_), Some(_)) => Err(invalid(
+            "the password is given more than once; keep it in one of `url`, `password` and `password_file`",
+        )),
+    }
+}
+
+fn tls_mode(hosts: &[Host], tls: &TlsConfig, in_url: Option<&str>) -> Result<TlsMode> {
+    let in_url = match in_url {
+        None => None,
+        Some("disable") => Some(TlsMode::Disable),
+        Some("require") => Some(TlsMode::Require),
+        Some("verify-ca" | "verify_ca") => Some(TlsMode::VerifyCa),
+        Some("verify-full" | "verify_full") => Some(TlsMode::VerifyFull),
+        Some("allow" | "prefer") => {
+            return Err(invalid(
+                "the `url` asks for an sslmode that falls back to plain text; write disable, require, verify-ca or verify-full",
+            ));
+        }
+        Some(other) => {
+            return Err(invalid(format!(
+                "the `url` says sslmode={other}; write disable, require, verify-ca or verify-full"
+            )));
+        }
+    };
+    let said = match (tls.mode, in_url) {
+        (Some(mode), Some(other)) if mode != other => {
+            return Err(invalid("`tls.mode` and the sslmode of the `url` differ; keep one of them"));
+        }
+        (mode, other) => mode.or(other),
+    };
+    let over_socket = hosts.iter().all(|host| matches!(host, Host::Unix(_)));
+    match said {
+        Some(mode) if over_socket && mode != TlsMode::Disable => Err(invalid(
+            "TLS does not run over a Unix socket; name the host in the `url`, or set `tls.mode: disable`",
+        )),
+        Some(mode) => Ok(mode),
+        None if hosts.iter().all(Host::is_local) => Ok(TlsMode::Disable),
+        None => Ok(TlsMode::VerifyFull),
+    }
+}
+
+fn tls_files(tls: &TlsConfig, in_url: TlsFiles) -> Result<TlsFiles> {
+    let files = TlsFiles {
+        ca_file: tls.ca_file.clone().or(in_url.ca_file),
+        certificate_file: tls.certificate_file.clone().or(in_url.certificate_file),
+        key_file: tls.key_file.clone().or(in_url.key_file),
+    };
+    if files.certificate_file.is_some() != files.key_file.is_some() {
+        return Err(invalid("`tls.certificate_file` and `tls.key_file` belong together; give both or none"));
+    }
+    Ok(files)
+}
+
+// === parsing ===
+
+fn parse(text: &str) -> Result<Parts> {
+    let after_scheme = ["postgres://", "postgresql://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match after_scheme {
+        Some(rest) => parse_url(rest),
+        None if text.contains("://") => Err(invalid("the `url` is of another scheme; write `postgres://user@host/database`")),
+        None => parse_key_values(text),
+    }
+}
+
+fn parse_url(rest: &str) -> Result<Parts> {
+    let mut parts = Parts::default();
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user_info, host_port) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    if let Some(user_info) = user_info {
+        let (user, password) = user_info.split_once(':').map_or((user_info, None), |(user, secret)| (user, Some(secret)));
+        parts.user = non_empty(decode(user)?);
+        parts.password = password.map(decode).transpose()?.and_then(non_empty);
+    }
+    let (host, port) = split_port(host_port);
+    parts.host = non_empty(decode(host)?);
+    parts.port = port.map(str::to_owned);
+    parts.database = non_empty(decode(database)?);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        parts.set(key, decode(value)?)?;
+    }
+    Ok(parts)
+}
+
+/// The port stands after the last colon, unless that is within the brackets of an IPv6 address.
+fn split_port(host_port: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = host_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
+    }
+    host_port.rsplit_once(':').map_or((host_port, None), |(host, port)| (host, Some(port)))
+}
+
+fn non_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Percent decoding; the text itself stays out of the error because it may be the password.
+fn decode(text: &str) -> Result<String> {
+    let broken = || invalid("the `url` holds a broken percent sequence; write a percent sign as %25");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = (rest.next().and_then(hex), rest.next().and_then(hex));
+        let (Some(high), Some(low)) = digits else {
+            return Err(broken());
+        };
+        bytes.push(high << 4 | low);
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// `key = 'value with \' and \\'` as in libpq.
+fn parse_key_values(text: &str) -> Result<Parts> {
+    let mut parts = Parts::default();
+    let mut rest = text.chars().peekable();
+    loop {
+        while rest.next_if(|c| c.is_whitespace()).is_some() {}
+        if rest.peek().is_none() {
+            return Ok(parts);
+        }
+        let mut key = String::new();
+        while let Some(c) = rest.next_if(|c| *c != '=' && !c.is_whitespace()) {
+            key.push(c);
+        }
+        while rest.next_if(|c| c.is_whitespace()).is_some() {}
+        if rest.next_if_eq(&'=').is_none() {
+            return Err(invalid(
+                "the `url` is neither `postgres://user@host/database` nor `host=… user=… dbname=…`: an equals sign is missing",
+            ));
+        }
+        while rest.next_if(|c| c.is_whitespace()).is_some() {}
+        parts.set(&key, parse_value(&mut rest)?)?;
+    }
+}
+
+fn parse_value(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String> {
+    let quoted = rest.next_if_eq(&'\'').is_some();
+    let mut value = String::new();
+    loop {
+        match rest.next() {
+            Some('\\') => value.extend(rest.next()),
+            Some('\'') if quoted => return Ok(value),
+            Some(c) if !quoted && c.is_whitespace() => return Ok(value),
+            Some(c) => value.push(c),
+            None if quoted => return Err(invalid("a quoted value of the `url` has no end; close it with '")),
+            None => return Ok(value),
+        }
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn set(&mut self, key: &str, value: String) -> Result<()> {
+        let slot = match key {
+            "host" => &mut self.host,
+            "port" => &mut self.port,
+            "user" => &mut self.user,
+            "password" => &mut self.password,
+            "dbname" => &mut self.database,
+            "sslmode" => &mut self.tls_mode,
+            "sslrootcert" | "sslcert" | "sslkey" => return self.set_file(key, &value),
+            other => {
+                return Err(invalid(format!("the `url` holds the parameter `{other}`, which is not understood here; there are {PARAMETERS}")));
+            }
+        };
+        if slot.is_some() {
+            return Err(invalid(format!("the `url` gives `{key}` twice; keep one")));
+        }
+        *slot = non_empty(value);
+        Ok(())
+    }
+
+    fn set_file(&mut self, key: &str, value: &str) -> Result<()> {
+        let path = Some(PathBuf::from(value));
+        match key {
+            // libpq's word for the authorities of the system, which are ours by default.
+            "sslrootcert" if value == "system" => {}
+            "sslrootcert" => self.files.ca_file = path,
+            "sslcert" => self.files.certificate_file = path,
+            _ => self.files.key_file = path,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> PostgresConfig {
+        serde_json::from_value(serde_json::json!({ "url": url, "tables": ["t"] })).unwrap()
+    }
+
+    fn resolve(url: &str) -> Result<Endpoint> {
+        Endpoint::resolve(&config(url))
+    }
+
+    #[test]
+    fn a_url_in_full() {
+        let endpoint = resolve("postgresql://us%40er:p%3Aa%2Fss@db.example:6543/sh%20op?sslmode=verify-ca&sslrootcert=/ca.pem").unwrap();
+        assert_eq!(endpoint.hosts, [Host::Tcp("db.example".into())]);
+        assert_eq!(endpoint.port, 6543);
+        assert_eq!(endpoint.user, "us@er");
+        assert_eq!(endpoint.database, "sh op");
+        assert_eq!(endpoint.password, Some(Secret::new("p:a/ss")));
+        assert_eq!(endpoint.tls_mode, TlsMode::VerifyCa);
+        assert_eq!(endpoint.tls.ca_file, Some(PathBuf::from("/ca.pem")));
+        assert_eq!(endpoint.server(), "db.example:6543");
+    }
+
+    #[test]
+    fn key_values_with_quotes() {
+        let endpoint = resolve(r"host=localhost  user = 'a b' password='it\'s \\' dbname=shop port=5433").unwrap();
+        assert_eq!(endpoint.user, "a b");
+        assert_eq!(endpoint.password, Some(Secret::new(r"it's \")));
+        assert_eq!((endpoint.port, endpoint.tls_mode), (5433, TlsMode::Disable));
+    }
+
+    #[test]
+    fn sockets_are_taken_where_the_host_is_a_folder_or_missing() {
+        let endpoint = resolve("postgres://u@%2Frun%2Fpg:5544/shop").unwrap();
+        assert_eq!(endpoint.hosts, [Host::Unix("/run/pg".into())]);
+        assert_eq!(endpoint.server(), "/run/pg/.s.PGSQL.5544");
+        assert_eq!(resolve("postgres://u@/shop?host=/run/pg").unwrap().hosts, [Host::Unix("/run/pg".into())]);
+        let endpoint = resolve("postgres://u@/shop").unwrap();
+        assert_eq!(endpoint.hosts.len(), 2);
+        assert_eq!(endpoint.tls_mode, TlsMode::Disable);
+        assert!(resolve("postgres://u@/shop?sslmode=require").is_err());
+    }
+
+    #[test]
+    fn only_local_servers_are_unencrypted_by_default() {
+        for (host, mode) in [
+            ("localhost", TlsMode::Disable),
+            ("127.0.0.1", TlsMode::Disable),
+            ("[::1]", TlsMode::Disable),
+            ("10.0.0.1", TlsMode::VerifyFull),
+            ("localhost.example", TlsMode::VerifyFull),
+        ] {
+            assert_eq!(resolve(&format!("postgres://u@{host}/d")).unwrap().tls_mode, mode, "{host}");
+        }
+        assert_eq!(resolve("postgres://u@[::1]:99/d").unwrap().server(), "[::1]:99");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_password() {
+        let canary = "c4n4ry";
+        for (url, says) in [
+            ("mysql://u:c4n4ry@h/d", "another scheme"),
+            ("postgres://u:c4n4ry%zz@h/d", "percent"),
+            ("postgres://u:c4n4ry%ff@h/d", "percent"),
+            ("postgres://:c4n4ry@h/d", "names no user"),
+            ("postgres://u:c4n4ry@h", "names no database"),
+            ("postgres://u:c4n4ry@h:0/d", "port"),
+            ("postgres://u:c4n4ry@a,b/d", "several hosts"),
+            ("postgres://u:c4n4ry@h/d?sslmode=prefer", "plain text"),
+            ("postgres://u:c4n4ry@h/d?sslmode=on", "sslmode=on"),
+            ("postgres://u:c4n4ry@h/d?target=x", "`target`"),
+            ("postgres://u:c4n4ry@h/d?user=x", "twice"),
+            ("postgres://u:c4n4ry@h/d?sslcert=x", "belong together"),
+            ("host=h user=u password='c4n4ry", "no end"),
+            ("just c4n4ry", "equals sign"),
+        ] {
+            let error = resolve(url).unwrap_err();
+            assert!(error.report().contains(says), "{url}: {error}");
+            assert!(!error.report().contains(canary) && !format!("{error:?}").contains(canary), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_password_has_one_source() {
+        let mut both = config("postgres://u:p@h/d");
+        both.password = Some(Secret::new("q"));
+        assert!(Endpoint::resolve(&both).unwrap_err().report().contains("more than once"));
+        let file = std::env::temp_dir().join(format!("tailrace-password-{}", std::process::id()));
+        std::fs::write(&file, "s3cret \r\n").unwrap();
+        let mut from_file = config("postgres://u@h/d");
+        from_file.password_file = Some(file.clone());
+        assert_eq!(Endpoint::resolve(&from_file).unwrap().password, Some(Secret::new("s3cret ")));
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(Endpoint::resolve(&from_file).unwrap_err().code(), "source_authentication");
+    }
+}

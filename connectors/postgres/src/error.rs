@@ -1,0 +1,197 @@
+//! What an error of the server, or of the way to it, means: by SQLSTATE, never by the words of a translated message.
+
+use std::error::Error as StdError;
+use std::io;
+
+use tailrace_core::Error;
+
+use crate::endpoint::Endpoint;
+
+/// Transient or definite, with the stable code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Transient(&'static str),
+    Definite(&'static str),
+}
+
+/// An error that came with a SQLSTATE. `doing` completes the sentence "cannot …". Neither the DETAIL nor the HINT is taken over:
+/// they may hold values of rows.
+pub(crate) fn server_error(sqlstate: &str, message: &str, doing: &str) -> Error {
+    let remedy = remedy(sqlstate);
+    let text = format!("cannot {doing}: the server says: {message} (SQLSTATE {sqlstate}){remedy}");
+    match meaning(sqlstate) {
+        // A pooler's own errors come with the code of a protocol violation.
+        Meaning::Transient(_) if sqlstate == "08P01" && message.contains("startup parameter") => Error::definite(
+            "pooler_in_path",
+            format!("{text}; a connection pooler stands before the server: connect to PostgreSQL itself"),
+        ),
+        Meaning::Transient(code) => Error::transient(code, text),
+        Meaning::Definite(code) => Error::definite(code, text),
+    }
+}
+
+/// An error of a connection that stood already.
+pub(crate) fn query_error(error: &tokio_postgres::Error, doing: &str) -> Error {
+    match error.as_db_error() {
+        Some(db) => server_error(db.code().code(), db.message(), doing),
+        None => Error::transient("source_connection_lost", format!("cannot {doing}: {}", chain(error))),
+    }
+}
+
+/// An error on the way to a connection.
+pub(crate) fn connect_error(error: &tokio_postgres::Error, endpoint: &Endpoint) -> Error {
+    let server = endpoint.server();
+    if let Some(db) = error.as_db_error() {
+        let doing = format!(
+            "connect to {server} as role \"{}\" to the database \"{}\"",
+            endpoint.user, endpoint.database
+        );
+        return server_error(db.code().code(), db.message(), &doing);
+    }
+    if let Some(error) = find::<io::Error>(error) {
+        return io_error(error, &server);
+    }
+    // The client library has no kinds that could be asked; these words are pinned by tests against servers that provoke them.
+    match chain(error).as_str() {
+        words if words.contains("does not support TLS") => tls_refused(&server),
+        words if words.contains("password missing") => Error::transient(
+            "source_authentication",
+            format!("{server} asks for a password; give it in `url`, `password` or `password_file`"),
+        ),
+        words if words.contains("authentication") => Error::transient(
+            "source_authentication",
+            format!("cannot log in at {server} as role \"{}\": {words}", endpoint.user),
+        ),
+        words => Error::transient("source_unreachable", format!("cannot reach {server}: {words}")),
+    }
+}
+
+/// The server answered the request for TLS with "no".
+pub(crate) fn tls_refused(server: &str) -> Error {
+    Error::definite(
+        "source_tls",
+        format!("{server} does not offer TLS; set `ssl = on` there, or `tls.mode: disable` here if the network is trusted"),
+    )
+}
+
+/// An error of the socket or of the TLS session over it.
+pub(crate) fn io_error(error: &io::Error, server: &str) -> Error {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(why)) => Error::definite(
+            "source_tls",
+            format!("the certificate of {server} is not accepted: {why}; correct `tls.ca_file` or the host name, or choose another `tls.mode`"),
+        ),
+        Some(error @ (rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_))) => Error::definite(
+            "source_tls",
+            format!("{server} refuses the TLS session: {error}; check `tls.certificate_file` and the server's TLS versions"),
+        ),
+        Some(_) | None => Error::transient("source_unreachable", format!("cannot reach {server}: {error}")),
+    }
+}
+
+fn meaning(sqlstate: &str) -> Meaning {
+    use Meaning::{Definite, Transient};
+    let class = sqlstate.get(..2).unwrap_or_default();
+    match (class, sqlstate) {
+        // A secret that is being rotated: retried slowly, read again each time.
+        ("28", _) => Transient("source_authentication"),
+        (_, "3D000") => Definite("database_missing"),
+        (_, "42501") => Definite("insufficient_privilege"),
+        (_, "42P01") => Definite("table_missing"),
+        (_, "42704") => Definite("object_missing"),
+        (_, "55006") => Transient("object_in_use"),
+        (_, "55P03") => Transient("lock_timeout"),
+        (_, "57014") => Transient("query_cancelled"),
+        (_, "53300") => Transient("too_many_connections"),
+        (_, "58P01") => Definite("wal_removed"),
+        // Shut down, starting up, crashed; broken connection; out of memory or disk; serialization and deadlock.
+        ("57", _) => Transient("source_unavailable"),
+        ("08", _) => Transient("source_connection_lost"),
+        ("53", _) => Transient("source_resources"),
+        ("40", _) => Transient("serialization"),
+        ("25", _) => Transient("transaction_ended"),
+        // Syntax, wrong state, limits, features that the server does not have: the same again next time.
+        ("0A" | "22" | "42" | "54" | "55", _) => Definite("source_query"),
+        _ => Transient("source_error"),
+    }
+}
+
+fn remedy(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "28P01" => "; correct the password, it is read again at every attempt",
+        "28000" => "; check the role and pg_hba.conf",
+        "3D000" => "; correct the database in the `url`",
+        "42501" => "; `tailrace check` prints the GRANT that is missing",
+        "53300" => "; raise max_connections or give the role a higher CONNECTION LIMIT",
+        "57014" => "; the server was too busy to answer in time",
+        _ => "",
+    }
+}
+
+/// The first cause of a type.
+fn find<T: StdError + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// An error and its causes in one line.
+fn chain(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailrace_core::error::Kind;
+
+    #[test]
+    fn sqlstates_are_classified() {
+        for (sqlstate, kind, code) in [
+            ("28P01", Kind::Transient, "source_authentication"),
+            ("28000", Kind::Transient, "source_authentication"),
+            ("3D000", Kind::Definite, "database_missing"),
+            ("42501", Kind::Definite, "insufficient_privilege"),
+            ("57P03", Kind::Transient, "source_unavailable"),
+            ("08006", Kind::Transient, "source_connection_lost"),
+            ("53300", Kind::Transient, "too_many_connections"),
+            ("58P01", Kind::Definite, "wal_removed"),
+            ("42601", Kind::Definite, "source_query"),
+            ("XX000", Kind::Transient, "source_error"),
+            ("", Kind::Transient, "source_error"),
+        ] {
+            let error = server_error(sqlstate, "why", "read the catalogue");
+            assert_eq!((error.kind(), error.code()), (kind, code), "{sqlstate}");
+            assert!(error.report().starts_with("cannot read the catalogue: the server says: why"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pooler_is_named() {
+        let error = server_error("08P01", "unsupported startup parameter: options", "connect");
+        assert_eq!((error.kind(), error.code()), (Kind::Definite, "pooler_in_path"));
+    }
+
+    #[test]
+    fn broken_sockets_are_transient_and_bad_certificates_definite() {
+        let refused = io_error(&io::Error::from(io::ErrorKind::ConnectionRefused), "db:5432");
+        assert_eq!((refused.kind(), refused.code()), (Kind::Transient, "source_unreachable"));
+        assert!(refused.report().contains("db:5432"));
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let expired = io_error(&io::Error::new(io::ErrorKind::InvalidData, expired), "db:5432");
+        assert_eq!((expired.kind(), expired.code()), (Kind::Definite, "source_tls"));
+    }
+}
