@@ -1,1 +1,7 @@
-//! In construction.
+//! What the end-to-end tests stand on: real servers, private to one test process.
+//!
+//! `tests/services/install` puts the servers' programs into a cache folder; [`servers`] starts them from there on free
+//! loopback ports with their data under a temporary folder, and takes both away again, even when the test process is
+//! killed.
+
+pub mod servers;
