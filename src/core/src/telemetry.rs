@@ -1,5 +1,7 @@
 //! State, progress and numbers of connectors: the one place where metric names are written.
 
+pub mod metrics;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -59,7 +61,7 @@ pub struct Telemetry {
     words: Mutex<Words>,
 }
 
-/// Counters and gauges of one connector; names are in [`Numbers::export`].
+/// Counters and gauges of one connector; names are in [`metrics`].
 #[derive(Debug, Default)]
 pub struct Numbers {
     /// Changes taken from the source.
