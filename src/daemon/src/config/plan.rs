@@ -1,0 +1,193 @@
+//! What is meant: everything that can be known without connecting anywhere has been decided and checked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tailrace_codec::{FormatConfig, TopicTemplate};
+use tailrace_core::Error;
+use tailrace_core::check::{Finding, Severity};
+use tailrace_core::transform::{Transform, TransformConfig};
+
+use super::deserialize::suggestion;
+use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, Spec, TOPIC_TEMPLATE, place};
+use super::tree::{Mark, Problem, Problems};
+use crate::catalog::{SourceSpec, StreamSpec};
+
+/// A configuration that can be run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The file that it was read from, for people.
+    pub(crate) file: String,
+    /// Where the HTTP endpoint listens: an address of this machine itself.
+    pub(crate) admin_listen: SocketAddr,
+    /// The state's file.
+    pub(crate) state_path: PathBuf,
+    /// How long a stop waits for what is in flight.
+    pub(crate) shutdown_timeout: Duration,
+    /// Streams by name.
+    pub(crate) streams: BTreeMap<String, Arc<dyn StreamSpec>>,
+    /// Connectors in the order of the file.
+    pub(crate) connectors: Vec<Arc<ConnectorPlan>>,
+}
+
+/// A connector that can be run.
+#[derive(Debug)]
+pub(crate) struct ConnectorPlan {
+    /// Name.
+    pub(crate) name: String,
+    /// The database side.
+    pub(crate) source: Box<dyn SourceSpec>,
+    /// Name of the stream side.
+    pub(crate) stream: String,
+    /// First part of topics.
+    pub(crate) prefix: String,
+    /// Topics of tables.
+    pub(crate) topic: TopicTemplate,
+    /// What the events look like.
+    pub(crate) format: FormatConfig,
+    /// The tables' own updated-at column.
+    pub(crate) updated_at_column: Option<String>,
+    /// What happens to changes.
+    pub(crate) transforms: TransformConfig,
+}
+
+/// Collects what connectors may not share.
+#[derive(Default)]
+struct Taken {
+    claims: BTreeMap<String, (String, Mark)>,
+}
+
+/// Checks what was written against itself and decides what it means.
+pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
+    let mut problems = Problems::new(file);
+    let Some(spec) = spec else {
+        problems.push(Problem::whole_file("the file holds no configuration; `tailrace --help` shows one"));
+        return Err(problems);
+    };
+    let admin_listen = listen_address(&spec, &mut problems);
+    let state_path = tailrace_state::path_from_url(&spec.root.state.url).map_err(|error| {
+        problems.push(Problem::at(spec.at.state, "state.url", error.report()));
+    });
+    let mut taken = Taken::default();
+    let streams: BTreeMap<String, Arc<dyn StreamSpec>> = spec.streams.into_iter().map(|(name, stream)| (name, Arc::from(stream))).collect();
+    let connectors: Vec<_> = spec
+        .connectors
+        .into_iter()
+        .filter_map(|connector| plan_connector(connector, &streams, &mut taken, &mut problems))
+        .map(Arc::new)
+        .collect();
+    let shutdown_timeout = Duration::from_millis(spec.root.shutdown_timeout_ms);
+    let (Some(admin_listen), Ok(state_path)) = (admin_listen, state_path) else {
+        return Err(problems);
+    };
+    problems.into_result()?;
+    Ok(Plan {
+        file: file.to_owned(),
+        admin_listen,
+        state_path,
+        shutdown_timeout,
+        streams,
+        connectors,
+    })
+}
+
+fn listen_address(spec: &Spec, problems: &mut Problems) -> Option<SocketAddr> {
+    let written = &spec.root.admin.listen;
+    let Ok(address) = written.parse::<SocketAddr>() else {
+        let sentence = format!("expects an address and a port, such as `127.0.0.1:8083` or `[::1]:8083`, found `{written}`");
+        problems.push(Problem::at(spec.at.listen, "admin.listen", sentence));
+        return None;
+    };
+    if !address.ip().is_loopback() {
+        let sentence = format!(
+            "`{written}` can be reached from other machines, and the endpoint asks nobody who they are; listen on `127.0.0.1:{}` and put a proxy with TLS and authentication before it",
+            address.port()
+        );
+        problems.push(Problem::at(spec.at.listen, "admin.listen", sentence));
+        return None;
+    }
+    Some(address)
+}
+
+fn plan_connector(
+    spec: ConnectorSpec,
+    streams: &BTreeMap<String, Arc<dyn StreamSpec>>,
+    taken: &mut Taken,
+    problems: &mut Problems,
+) -> Option<ConnectorPlan> {
+    let before = problems.len();
+    let ConnectorSpec { name, config, source, value } = spec;
+    let mut refuse = |keys: &[&str], sentence: String| {
+        let path = format!("{CONNECTORS}.{name}.{}", keys.join("."));
+        problems.push(Problem::at(place(&value, keys), path, sentence));
+    };
+    if !streams.contains_key(&config.stream) {
+        let known: Vec<String> = streams.keys().cloned().collect();
+        refuse(&["stream"], format!("there is no stream `{}`; {}", config.stream, suggestion(&config.stream, &known)));
+    }
+    let prefix = config.prefix.unwrap_or_else(|| name.clone());
+    let written_topic = config.topic.unwrap_or_else(|| TOPIC_TEMPLATE.to_owned());
+    let topic = TopicTemplate::parse(&written_topic).map_err(|error| refuse(&["topic"], error.report()));
+    if let Err(error) = config.format.resolve() {
+        refuse(&["format"], error.report());
+    }
+    let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
+    let transforms = TransformConfig { rules: config.transforms };
+    if let Err(error) = Transform::new(&transforms, updated_at_column.clone()) {
+        refuse(&["transforms"], error.report());
+    }
+    for finding in source.problems(&name) {
+        if finding.severity == Severity::Blocks {
+            refuse(&[SOURCE], in_one_sentence(&finding));
+        }
+    }
+    let mut claims = source.claims(&name);
+    claims.push(topic_claim(&config.stream, &written_topic, &prefix, &*source));
+    for claim in claims {
+        if let Some((other, at)) = taken.claims.get(&claim) {
+            refuse(&[], format!("{claim} is already used by connector `{other}` in line {}; give each its own", at.line));
+        } else {
+            taken.claims.insert(claim, (name.clone(), value.at));
+        }
+    }
+    let topic = topic.ok()?;
+    (problems.len() == before).then_some(ConnectorPlan {
+        name,
+        source,
+        stream: config.stream,
+        prefix,
+        topic,
+        format: config.format,
+        updated_at_column,
+        transforms,
+    })
+}
+
+/// Two connectors with one template write the tables of one name into one topic.
+fn topic_claim(stream: &str, template: &str, prefix: &str, source: &dyn SourceSpec) -> String {
+    let topic = template.replace("{prefix}", prefix);
+    let tables = source.tables().join(", ");
+    format!("the topic `{topic}` of stream `{stream}` for the tables {tables}")
+}
+
+fn in_one_sentence(finding: &Finding) -> String {
+    if finding.remedy.is_empty() {
+        finding.problem.clone()
+    } else {
+        format!("{}; {}", finding.problem, finding.remedy)
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The stream of a connector.
+    pub(crate) fn stream_of(&self, connector: &ConnectorPlan) -> Result<&Arc<dyn StreamSpec>, Error> {
+        self.streams.get(&connector.stream).ok_or_else(|| {
+            Error::definite("stream_unknown", format!("connector `{}` names a stream that there is not", connector.name))
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! The configuration as it is written.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tailrace_codec::FormatConfig;
+use tailrace_core::transform::Rule;
+
+use super::deserialize::{read, suggestion};
+use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
+use crate::catalog::{self, SourceSpec, StreamSpec};
+
+/// Only this machine: whoever reaches the endpoint sees names and positions. 8083 is where operators look for Kafka Connect.
+pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8083";
+/// Beside the configuration's other data, under the folder that the process was started in.
+const STATE_URL: &str = "sqlite://data/state.db";
+/// Below the 30 s that Kubernetes and systemd's usual units give before SIGKILL.
+const SHUTDOWN_TIMEOUT_MS: u64 = 20_000;
+/// Every table has a topic of its own, and its name says where the rows come from.
+pub(crate) const TOPIC_TEMPLATE: &str = "{prefix}.{schema}.{table}";
+/// The only version there is.
+const VERSION: u32 = 1;
+/// Names become metric labels, slot names and parts of topics; all of those have room for this many characters.
+const MAXIMUM_NAME_CHARACTERS: usize = 50;
+
+/// Keys of the whole file that are not the same for every connector type.
+pub(crate) const STREAMS: &str = "streams";
+/// See [`STREAMS`].
+pub(crate) const CONNECTORS: &str = "connectors";
+/// The key of a connector that depends on its type.
+pub(crate) const SOURCE: &str = "source";
+/// The key that names a type.
+pub(crate) const TYPE: &str = "type";
+
+/// A Tailrace: streams, and the connectors that carry changes into them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RootConfig {
+    /// Version of this format: 1.
+    pub(crate) version: u32,
+    /// The HTTP endpoint for health, status and metrics.
+    #[serde(default)]
+    pub(crate) admin: AdminConfig,
+    /// Where progress is kept.
+    #[serde(default)]
+    pub(crate) state: StateConfig,
+    /// How long a stop waits until what was read is durable, milliseconds. What is not durable then is read again at the
+    /// next start. Default: 20000.
+    #[serde(default = "shutdown_timeout_ms")]
+    pub(crate) shutdown_timeout_ms: u64,
+}
+
+/// The HTTP endpoint for health, status and metrics.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdminConfig {
+    /// Address and port, `127.0.0.1:8083` or `[::1]:8083`. Only addresses of this machine itself: the endpoint asks nobody
+    /// who they are. Port 0 takes any free port. Default: `127.0.0.1:8083`.
+    #[serde(default = "admin_listen")]
+    pub(crate) listen: String,
+}
+
+/// Where progress is kept.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StateConfig {
+    /// `sqlite://` and the path of a file, which is created at the first start. A path without a leading `/` begins in
+    /// the folder that the process was started in. Default: `sqlite://data/state.db`.
+    #[serde(default = "state_url")]
+    pub(crate) url: String,
+}
+
+/// A connector: one source into one stream.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConnectorConfig {
+    /// Name of the stream that the events go to, one of `streams`.
+    pub(crate) stream: String,
+    /// First part of the topics' names, and Debezium's `source.name`. Default: the connector's name.
+    #[serde(default)]
+    pub(crate) prefix: Option<String>,
+    /// Name of each table's topic; `{prefix}`, `{database}`, `{schema}` and `{table}` are replaced. Default:
+    /// `{prefix}.{schema}.{table}`, without the schema where the database has none.
+    #[serde(default)]
+    pub(crate) topic: Option<String>,
+    /// What the events look like.
+    #[serde(default)]
+    pub(crate) format: FormatConfig,
+    /// What an event's `updated_at` is.
+    #[serde(default)]
+    pub(crate) updated_at: Option<UpdatedAtConfig>,
+    /// Rules that changes go through, in order; each table follows every rule that selects it.
+    #[serde(default)]
+    pub(crate) transforms: Vec<Rule>,
+}
+
+/// What an event's `updated_at` is; without it, the time at which the change was committed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdatedAtConfig {
+    /// The tables' own column that says when a row was last updated. Tables without it use the time of the commit.
+    pub(crate) column: String,
+}
+
+/// Everything that was written, each part with its place.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) root: RootConfig,
+    pub(crate) at: SpecPlaces,
+    pub(crate) streams: BTreeMap<String, Box<dyn StreamSpec>>,
+    pub(crate) connectors: Vec<ConnectorSpec>,
+}
+
+/// Where the parts are that may still turn out to be wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SpecPlaces {
+    pub(crate) listen: Mark,
+    pub(crate) state: Mark,
+}
+
+/// A connector as it was written.
+#[derive(Debug)]
+pub(crate) struct ConnectorSpec {
+    pub(crate) name: String,
+    pub(crate) config: ConnectorConfig,
+    pub(crate) source: Box<dyn SourceSpec>,
+    pub(crate) value: Located,
+}
+
+fn shutdown_timeout_ms() -> u64 {
+    SHUTDOWN_TIMEOUT_MS
+}
+
+fn admin_listen() -> String {
+    ADMIN_LISTEN.to_owned()
+}
+
+fn state_url() -> String {
+    STATE_URL.to_owned()
+}
+
+// === impl AdminConfig, StateConfig ===
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: admin_listen() }
+    }
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { url: state_url() }
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// Reads the whole tree; `None` where problems were noted that leave nothing to go on with.
+    pub(crate) fn read(tree: &Located, problems: &mut Problems) -> Option<Self> {
+        let root: Option<RootConfig> = read(tree, "", &[STREAMS, CONNECTORS], problems);
+        if root.as_ref().is_some_and(|root| root.version != VERSION) {
+            let at = tree.get("version").map_or(tree.at, |version| version.at);
+            problems.push(Problem::at(at, "version", format!("this release reads version {VERSION}")));
+        }
+        tree.mapping()?;
+        let mut streams = BTreeMap::new();
+        for entry in named(tree, STREAMS, problems) {
+            if let Some(stream) = read_stream(entry, problems) {
+                streams.insert(entry.key.clone(), stream);
+            }
+        }
+        let connectors = named(tree, CONNECTORS, problems);
+        let connectors = connectors.iter().filter_map(|entry| ConnectorSpec::read(entry, problems)).collect();
+        Some(Self {
+            root: root?,
+            at: SpecPlaces {
+                listen: place(tree, &["admin", "listen"]),
+                state: place(tree, &["state", "url"]),
+            },
+            streams,
+            connectors,
+        })
+    }
+}
+
+/// Where a value was written, or the nearest above it that was.
+pub(crate) fn place(tree: &Located, keys: &[&str]) -> Mark {
+    let mut at = tree;
+    for key in keys {
+        match at.get(key) {
+            Some(inner) => at = inner,
+            None => break,
+        }
+    }
+    at.at
+}
+
+/// The entries of a mapping of names; problems are noted.
+fn named<'a>(tree: &'a Located, key: &str, problems: &mut Problems) -> &'a [Entry] {
+    let example = match key {
+        STREAMS => "`events: {type: file, path: data/events}`",
+        _ => "a name, and under it `source` and `stream`",
+    };
+    let entries = tree.get(key).map(|value| (value, value.mapping()));
+    let (at, sentence) = match entries {
+        Some((_, Some(entries))) if !entries.is_empty() => {
+            for entry in entries {
+                check_name(entry, key, problems);
+            }
+            return entries;
+        }
+        Some((value, Some(_))) => (value.at, format!("there is nothing in it; write {example}")),
+        Some((value, None)) => (value.at, format!("expects a mapping of names, found {}; write {example}", value.describe())),
+        None => (tree.at, format!("the key `{key}` is missing; write {example}")),
+    };
+    let path = if tree.get(key).is_some() { key } else { "" };
+    problems.push(Problem::at(at, path, sentence));
+    &[]
+}
+
+fn check_name(entry: &Entry, above: &str, problems: &mut Problems) {
+    let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let name = &entry.key;
+    if name.is_empty() || name.chars().count() > MAXIMUM_NAME_CHARACTERS || !name.chars().all(legal) {
+        let sentence = format!("a name has 1 to {MAXIMUM_NAME_CHARACTERS} of the characters a-z A-Z 0-9 - _, and `{name}` does not fit");
+        problems.push(Problem::at(entry.key_at, above, sentence));
+    }
+}
+
+fn read_stream(entry: &Entry, problems: &mut Problems) -> Option<Box<dyn StreamSpec>> {
+    let path = format!("{STREAMS}.{}", entry.key);
+    let types = catalog::streams();
+    let names: Vec<String> = types.iter().map(|known| known.name.to_owned()).collect();
+    let wanted = type_of(&entry.value, &path, &names, problems)?;
+    let found = types.into_iter().find(|known| known.name == wanted)?;
+    (found.read)(&entry.value, &path, problems)
+}
+
+/// The `type` of a stream or a source, one of `names`.
+fn type_of(value: &Located, path: &str, names: &[String], problems: &mut Problems) -> Option<String> {
+    let mut refuse = |at: Mark, path: String, sentence: String| problems.push(Problem::at(at, path, sentence));
+    let types = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if value.mapping().is_none() {
+        refuse(value.at, path.to_owned(), format!("expects a mapping with a `type` (one of {types}), found {}", value.describe()));
+        return None;
+    }
+    let Some(written) = value.get(TYPE) else {
+        refuse(value.at, path.to_owned(), format!("the key `type` is missing; it is one of {types}"));
+        return None;
+    };
+    match &written.node {
+        Node::Scalar(scalar) if names.contains(&scalar.text) => Some(scalar.text.clone()),
+        Node::Scalar(scalar) if !scalar.is_null() => {
+            let shown = scalar.written.as_ref().unwrap_or(&scalar.text);
+            refuse(written.at, format!("{path}.type"), format!("there is no type `{shown}`; {}", suggestion(shown, names)));
+            None
+        }
+        Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => {
+            refuse(written.at, format!("{path}.type"), format!("expects one of {types}, found {}", written.describe()));
+            None
+        }
+    }
+}
+
+// === impl ConnectorSpec ===
+
+impl ConnectorSpec {
+    fn read(entry: &Entry, problems: &mut Problems) -> Option<Self> {
+        let path = format!("{CONNECTORS}.{}", entry.key);
+        let config = read::<ConnectorConfig>(&entry.value, &path, &[SOURCE], problems);
+        entry.value.mapping()?;
+        let Some(source) = entry.value.get(SOURCE) else {
+            problems.push(Problem::at(entry.value.at, path, "the key `source` is missing"));
+            return None;
+        };
+        let path = format!("{path}.{SOURCE}");
+        let types = catalog::sources();
+        let names: Vec<String> = types.iter().map(|known| known.name.to_owned()).collect();
+        let wanted = type_of(source, &path, &names, problems)?;
+        let found = types.into_iter().find(|known| known.name == wanted)?;
+        let source = (found.read)(source, &path, problems);
+        Some(Self {
+            name: entry.key.clone(),
+            config: config?,
+            source: source?,
+            value: entry.value.clone(),
+        })
+    }
+}

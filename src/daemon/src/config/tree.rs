@@ -1,0 +1,216 @@
+//! What was written, with the place of every key and value.
+
+use std::fmt;
+
+/// Line and column in the file, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+/// A value and where it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) at: Mark,
+    pub(crate) node: Node,
+}
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    Scalar(Scalar),
+    Sequence(Vec<Located>),
+    Mapping(Vec<Entry>),
+}
+
+/// Text that is not split any further.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Scalar {
+    /// The text, with variables replaced.
+    pub(crate) text: String,
+    /// Written in quotes or as a block: it is text, whatever it looks like.
+    pub(crate) quoted: bool,
+    /// The text as it was written, where a variable was replaced in it: what may be shown instead of `text`.
+    pub(crate) written: Option<String>,
+}
+
+/// One key of a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_at: Mark,
+    pub(crate) value: Located,
+}
+
+/// One thing that is wrong, in a sentence that an operator can act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// Where; `None` where it concerns the whole file.
+    pub(crate) at: Option<Mark>,
+    /// Keys from the top to the place, joined by dots.
+    pub(crate) path: String,
+    /// What is wrong and what to do.
+    pub(crate) sentence: String,
+}
+
+/// Everything that is wrong with one file, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problems {
+    file: String,
+    list: Vec<Problem>,
+}
+
+// === impl Located ===
+
+impl Located {
+    /// The entries of a mapping; `None` where it is not one.
+    pub(crate) fn mapping(&self) -> Option<&[Entry]> {
+        match &self.node {
+            Node::Mapping(entries) => Some(entries),
+            Node::Scalar(_) | Node::Sequence(_) => None,
+        }
+    }
+
+    /// The value of a key of a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&Located> {
+        let entry = self.mapping()?.iter().find(|entry| entry.key == key)?;
+        Some(&entry.value)
+    }
+
+    /// What this is, for the second half of "expects …, found …". Never shows what a variable held.
+    pub(crate) fn describe(&self) -> String {
+        match &self.node {
+            Node::Mapping(_) => "a mapping".to_owned(),
+            Node::Sequence(_) => "a list".to_owned(),
+            Node::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
+            Node::Scalar(Scalar { written: Some(written), .. }) => format!("the value of `{written}`"),
+            Node::Scalar(scalar) if scalar.quoted => format!("the text \"{}\"", scalar.text),
+            Node::Scalar(scalar) => format!("`{}`", scalar.text),
+        }
+    }
+
+    /// Removes the entry whose key begins at `at`; returns the key.
+    pub(crate) fn remove_key_at(&mut self, at: Mark) -> Option<String> {
+        self.remove(&|entry| entry.key_at == at, &|_| false)
+    }
+
+    /// Removes the entry or element whose value begins at `at`, the outermost; returns the key.
+    pub(crate) fn remove_value_at(&mut self, at: Mark) -> Option<String> {
+        self.remove(&|entry| entry.value.at == at, &|element| element.at == at)
+    }
+
+    fn remove(&mut self, entry_is: &dyn Fn(&Entry) -> bool, element_is: &dyn Fn(&Located) -> bool) -> Option<String> {
+        match &mut self.node {
+            Node::Scalar(_) => None,
+            Node::Sequence(elements) => {
+                if let Some(index) = elements.iter().position(element_is) {
+                    elements.remove(index);
+                    return Some(index.to_string());
+                }
+                elements.iter_mut().find_map(|element| element.remove(entry_is, element_is))
+            }
+            Node::Mapping(entries) => {
+                if let Some(index) = entries.iter().position(entry_is) {
+                    return Some(entries.remove(index).key);
+                }
+                entries.iter_mut().find_map(|entry| entry.value.remove(entry_is, element_is))
+            }
+        }
+    }
+}
+
+// === impl Scalar ===
+
+impl Scalar {
+    /// Nothing was written, or YAML's words for nothing.
+    pub(crate) fn is_null(&self) -> bool {
+        !self.quoted && self.written.is_none() && matches!(self.text.as_str(), "" | "~" | "null")
+    }
+}
+
+/// A scalar may hold a password that a variable was replaced by.
+impl fmt::Debug for Scalar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.written.as_deref().unwrap_or(&self.text))
+    }
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// Something at a place.
+    pub(crate) fn at(at: Mark, path: impl Into<String>, sentence: impl Into<String>) -> Self {
+        Self {
+            at: Some(at),
+            path: path.into(),
+            sentence: sentence.into(),
+        }
+    }
+
+    /// Something that concerns the whole file.
+    pub(crate) fn whole_file(sentence: impl Into<String>) -> Self {
+        Self {
+            at: None,
+            path: String::new(),
+            sentence: sentence.into(),
+        }
+    }
+}
+
+// === impl Problems ===
+
+impl Problems {
+    /// None so far.
+    pub(crate) fn new(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            list: Vec::new(),
+        }
+    }
+
+    /// A single one.
+    pub(crate) fn one(file: &str, problem: Problem) -> Self {
+        Self {
+            file: file.to_owned(),
+            list: vec![problem],
+        }
+    }
+
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.list.push(problem);
+    }
+
+    /// So many so far.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// All is well, or all that is wrong.
+    pub(crate) fn into_result(self) -> Result<(), Self> {
+        if self.list.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sorted: Vec<&Problem> = self.list.iter().collect();
+        sorted.sort_by_key(|problem| problem.at);
+        for (index, problem) in sorted.into_iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("\n")?;
+            }
+            write!(formatter, "{}", self.file)?;
+            if let Some(at) = problem.at {
+                write!(formatter, ":{}:{}", at.line, at.column)?;
+            }
+            if !problem.path.is_empty() {
+                write!(formatter, ": {}", problem.path)?;
+            }
+            write!(formatter, ": {}", problem.sentence)?;
+        }
+        Ok(())
+    }
+}
