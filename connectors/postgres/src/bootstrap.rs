@@ -1,0 +1,292 @@
+//! From nothing, or from what was saved, to an open source.
+//!
+//! ```text
+//!   publication ─▶ remember "slot about to be created" ─▶ slot + exported snapshot ─▶ remember "slot created" ─▶ rows ─▶ log
+//! ```
+//!
+//! The publication comes first, because the server resolves it as of each change: a publication that is younger than the slot
+//! fails for ever. The slot is announced in the state before it exists: after a crash between the two, a slot of that name is ours,
+//! nothing was carried from it, and it is dropped and made again. A slot that the state does not know of is somebody else's or the state was lost,
+//! and only a person can tell which.
+//!
+//! The slot holds the log from its consistent point on. Rows are read under the snapshot that was exported there. If the
+//! process ends before all tables are read, the snapshot is gone, but the log is not: the remaining tables are read under
+//! the snapshot of a second, temporary slot, and their changes up to that are left out of the log ([`Memory::read_at`]).
+
+mod publication;
+mod slot_creation;
+mod timeline;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_core::ports::{Budget, Chunk, ChunkReader, Source, SourceContext};
+use tailrace_core::position::Progress;
+use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition};
+use tailrace_core::telemetry::Life;
+use tailrace_core::{Error, Result};
+
+use crate::config::{PostgresConfig, ServerNames, SnapshotMode};
+use crate::connect::{self, Purpose};
+use crate::discover::{self, CapturedTable, Discovery};
+use crate::error::query_error;
+use crate::log::session::Session;
+use crate::log::{LogSettings, PostgresLog};
+use crate::memory::Memory;
+use crate::position::Lsn;
+use crate::scan::{ScanPlan, Scanner};
+use crate::slot::Slot;
+
+/// Everything that opening needs at hand.
+struct Opening {
+    config: Arc<PostgresConfig>,
+    context: SourceContext,
+    names: ServerNames,
+    catalog: connect::Session,
+    discovery: Discovery,
+}
+
+/// A slot that was just created, and the snapshot that was exported with it.
+struct NewSlot {
+    consistent_point: Lsn,
+    snapshot_name: String,
+    /// The snapshot lives as long as this session does nothing else.
+    session: Session,
+}
+
+/// A scanner, and the session that keeps its snapshot alive until the last row is read.
+struct HeldScanner {
+    scanner: Scanner,
+    _snapshot_holder: Session,
+}
+
+/// Opens the source where `context.resume` says.
+pub(crate) async fn open(config: Arc<PostgresConfig>, context: SourceContext) -> Result<Box<dyn Source>> {
+    context.telemetry.enter(Life::Starting, "connecting to PostgreSQL");
+    let names = config.server_names(&context.connector)?;
+    let catalog = connect::connect(&config, &context.connector, Purpose::Setup).await?;
+    let discovery = discover::discover(&catalog, &config, &context.connector).await?;
+    let opening = Opening {
+        config,
+        context,
+        names,
+        catalog,
+        discovery,
+    };
+    opening.refuse_unfit_server()?;
+    let remembered = Memory::recall(&*opening.context.store).await?;
+    let resume = Resume::from_progress(opening.context.resume.as_ref())?;
+    match (remembered, resume) {
+        (None, Resume::Bootstrap) => opening.refuse_unknown_slot().await?.first_start().await,
+        (None, _) => Err(Error::definite(
+            "state_corrupt",
+            "the state has progress of this source but does not know whose it is; restore the state file from a backup",
+        )),
+        (Some(memory), resume) => opening.go_on(memory, resume).await,
+    }
+}
+
+#[async_trait]
+impl ChunkReader for HeldScanner {
+    async fn next_chunk(&mut self, budget: Budget) -> Result<Option<Chunk>> {
+        self.scanner.next_chunk(budget).await
+    }
+}
+
+// === impl Opening ===
+
+impl Opening {
+    fn refuse_unfit_server(&self) -> Result<()> {
+        let server = &self.discovery.server;
+        if server.in_recovery {
+            let message = "the server is a standby; connect to the primary";
+            return Err(Error::definite("source_is_standby", message));
+        }
+        if server.wal_level != "logical" {
+            let message = format!(
+                "wal_level is `{}`, and changes can only be read with `logical`: ALTER SYSTEM SET wal_level = 'logical'; then restart the server",
+                server.wal_level
+            );
+            return Err(Error::definite("wal_level", message));
+        }
+        Ok(())
+    }
+
+    async fn refuse_unknown_slot(self) -> Result<Self> {
+        let name = &self.names.slot;
+        if Slot::read(&self.catalog, name).await?.is_none() {
+            return Ok(self);
+        }
+        Err(Error::definite(
+            "state_missing",
+            format!(
+                "the replication slot \"{name}\" exists already, but the state knows nothing of it: either the state file was lost (restore it), \
+                 or the slot is somebody else's (name another one in `slot`), \
+                 or it is left over (SELECT pg_drop_replication_slot('{name}') gives up what it holds)"
+            ),
+        ))
+    }
+
+    fn memory(&self) -> Memory {
+        let server = &self.discovery.server;
+        Memory {
+            system_identifier: server.system_identifier.clone(),
+            database: server.database.clone(),
+            database_oid: server.database_oid,
+            timeline: server.timeline.unwrap_or_default(),
+            slot: self.names.slot.clone(),
+            publication: self.names.publication.clone(),
+            slot_began_at: None,
+            tables: self.table_names(),
+            read_at: BTreeMap::new(),
+        }
+    }
+
+    fn table_names(&self) -> BTreeSet<String> {
+        self.discovery.tables.iter().map(|table| table.schema.name.qualified()).collect()
+    }
+
+    /// Publication, slot, rows, log.
+    async fn first_start(self) -> Result<Box<dyn Source>> {
+        self.ensure_publication().await?;
+        let mut memory = self.memory();
+        memory.remember(&*self.context.store).await?;
+        let slot = self.create_slot(false).await?;
+        let began_at = slot.consistent_point.to_position();
+        memory.slot_began_at = Some(began_at.clone());
+        memory.remember(&*self.context.store).await?;
+        if self.config.snapshot.mode == SnapshotMode::Never {
+            drop(slot);
+            return self.stream(memory, &Progress::at(began_at)).await;
+        }
+        let tables = self.discovery.tables.clone();
+        self.scan(memory, SnapshotPosition::starting_at(began_at), slot, tables).await
+    }
+
+    /// Where the state says.
+    async fn go_on(self, mut memory: Memory, resume: Resume) -> Result<Box<dyn Source>> {
+        memory.verify(&self.memory())?;
+        let Some(began_at) = memory.slot_began_at.clone() else {
+            self.drop_announced_slot().await?;
+            return self.first_start().await;
+        };
+        let saved = match &resume {
+            Resume::Bootstrap => &began_at,
+            Resume::Snapshot(snapshot) => &snapshot.log_start,
+            Resume::Log(progress) => &progress.position,
+        };
+        let saved = Lsn::from_position(saved)?;
+        let slot = Slot::read(&self.catalog, &self.names.slot).await?;
+        Slot::verify(slot.as_ref(), &self.names.slot, saved)?;
+        self.follow_timeline(&mut memory, saved).await?;
+        self.refuse_missing_publication(&memory)?;
+        match resume {
+            Resume::Bootstrap if self.config.snapshot.mode == SnapshotMode::Never => {
+                self.stream(memory, &Progress::at(began_at)).await
+            }
+            Resume::Bootstrap => self.scan_again(memory, SnapshotPosition::starting_at(began_at)).await,
+            Resume::Snapshot(snapshot) if !snapshot.complete => self.scan_again(memory, snapshot).await,
+            Resume::Snapshot(snapshot) => self.after_snapshot(memory, snapshot).await,
+            Resume::Log(progress) => self.log_or_new_tables(memory, progress).await,
+        }
+    }
+
+    async fn drop_announced_slot(&self) -> Result<()> {
+        let name = &self.names.slot;
+        if Slot::read(&self.catalog, name).await?.is_none() {
+            return Ok(());
+        }
+        tracing::info!(slot = name, "a slot that was announced and never used is dropped and made again");
+        let dropped = self.catalog.execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[name]).await;
+        dropped.map(drop).map_err(|error| query_error(&error, &format!("drop the unused replication slot \"{name}\"")))
+    }
+
+    /// Tables that are new in the configuration are published, read, and then the log goes on where it was.
+    async fn log_or_new_tables(self, mut memory: Memory, progress: Progress) -> Result<Box<dyn Source>> {
+        let new: Vec<CapturedTable> = self.discovery.tables.iter().filter(|table| !memory.tables.contains(&table.schema.name.qualified())).cloned().collect();
+        if new.is_empty() {
+            return self.stream(memory, &progress).await;
+        }
+        if self.config.snapshot.mode != SnapshotMode::Never {
+            self.ensure_publication().await?;
+            let slot = self.create_slot(true).await?;
+            memory.tables = self.table_names();
+            let mut so_far = SnapshotPosition::starting_at(progress.position);
+            so_far.read_at.clone_from(&memory.read_at);
+            return self.scan(memory, so_far, slot, new).await;
+        }
+        self.ensure_publication().await?;
+        memory.tables = self.table_names();
+        memory.remember(&*self.context.store).await?;
+        self.stream(memory, &progress).await
+    }
+
+    /// A snapshot that was interrupted: the tables that are left, under a newer consistent point.
+    async fn scan_again(self, memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
+        let left = self.discovery.tables.iter().filter(|table| !so_far.read_at.contains_key(&table.schema.name.qualified()));
+        let left: Vec<CapturedTable> = left.cloned().collect();
+        let slot = self.create_slot(true).await?;
+        self.scan(memory, so_far, slot, left).await
+    }
+
+    async fn scan(self, memory: Memory, so_far: SnapshotPosition, slot: NewSlot, tables: Vec<CapturedTable>) -> Result<Box<dyn Source>> {
+        let text = format!("reading {} tables as of {}", tables.len(), slot.consistent_point);
+        self.context.telemetry.enter(Life::Snapshotting, text);
+        let identity = self.identity();
+        let read_under = slot.consistent_point.to_position();
+        let plan = ScanPlan {
+            config: Arc::clone(&self.config),
+            connector: self.context.connector.clone(),
+            server: self.discovery.server.clone(),
+            tables,
+            snapshot_name: slot.snapshot_name.clone(),
+            consistent_point: slot.consistent_point,
+            identity: Arc::clone(&identity),
+            updated_at_column: self.context.updated_at_column.clone(),
+            telemetry: Arc::clone(&self.context.telemetry),
+        };
+        let scanner = HeldScanner {
+            scanner: Scanner::start(plan).await?,
+            _snapshot_holder: slot.session,
+        };
+        let only = self.config.snapshot.mode == SnapshotMode::Only;
+        let log = PostgresLog::new(self.log_settings(memory));
+        let handover = Handover::scanning(identity, scanner, read_under, so_far, log);
+        Ok(Box::new(if only { handover.stopping_after_snapshot() } else { handover }))
+    }
+
+    async fn after_snapshot(self, memory: Memory, snapshot: SnapshotPosition) -> Result<Box<dyn Source>> {
+        if self.config.snapshot.mode == SnapshotMode::Only {
+            return Err(tailrace_core::snapshot::snapshot_finished());
+        }
+        let log = PostgresLog::new(self.log_settings(memory));
+        Ok(Box::new(Handover::<HeldScanner, _>::after_snapshot(self.identity(), snapshot, log).await?))
+    }
+
+    async fn stream(self, memory: Memory, progress: &Progress) -> Result<Box<dyn Source>> {
+        let identity = self.identity();
+        let read_at = memory.read_at.clone();
+        let mut log = PostgresLog::new(self.log_settings(memory));
+        log.start(progress, &read_at).await?;
+        Ok(Box::new(Handover::<HeldScanner, _>::streaming(identity, log)))
+    }
+
+    /// The cluster and the database: a slot can be recreated, the same transaction keeps its name.
+    fn identity(&self) -> Arc<str> {
+        format!("{}.{}", self.discovery.server.system_identifier, self.discovery.server.database_oid).into()
+    }
+
+    fn log_settings(&self, memory: Memory) -> LogSettings {
+        LogSettings {
+            config: Arc::clone(&self.config),
+            connector: self.context.connector.clone(),
+            names: self.names.clone(),
+            server: self.discovery.server.clone(),
+            identity: self.identity(),
+            memory,
+            store: Arc::clone(&self.context.store),
+            telemetry: Arc::clone(&self.context.telemetry),
+        }
+    }
+}

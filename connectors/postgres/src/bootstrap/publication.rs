@@ -1,0 +1,116 @@
+//! The publication: made before the slot, for exactly the captured tables; added to later under a lock.
+
+use tailrace_core::schema::TableName;
+use tailrace_core::{Error, Result};
+
+use super::Opening;
+use crate::discover::CapturedTable;
+use crate::discover::catalog::ReplicaIdentity;
+use crate::discover::publication::{Publication, create_statement};
+use crate::error::query_error;
+use crate::memory::Memory;
+use crate::quote::{identifier, qualified};
+
+/// How long adding tables may wait for their writers. Other writers queue up behind it meanwhile, so it is short.
+const ADD_LOCK_TIMEOUT: &str = "2s";
+
+impl Opening {
+    /// Creates the publication, or adds what is missing in ours.
+    pub(super) async fn ensure_publication(&self) -> Result<()> {
+        self.refuse_harmful_publication()?;
+        let name = &self.names.publication;
+        match &self.discovery.publication {
+            None if self.config.create_publication => {
+                let publish = &self.discovery.publish;
+                let via_root = self.config.publication_via_partition_root;
+                let statement = create_statement(name, publish, via_root, &self.discovery.server);
+                self.execute(&statement, &format!("create the publication \"{name}\"")).await
+            }
+            None => Err(Error::definite(
+                "publication_missing",
+                format!("the publication \"{name}\" does not exist; create it, or set `create_publication: true`"),
+            )),
+            Some(publication) => self.add_missing_tables(publication).await,
+        }
+    }
+
+    /// A table without a replica identity whose updates are published makes the *application's* UPDATE fail (SQLSTATE 55000).
+    fn refuse_harmful_publication(&self) -> Result<()> {
+        let harmed = |table: &&CapturedTable| table.identity_columns.is_empty() && table.identity != ReplicaIdentity::Full;
+        let tables: Vec<_> = self.discovery.tables.iter().filter(harmed).map(|table| table.schema.name.qualified()).collect();
+        if tables.is_empty() || self.discovery.publication.is_some() {
+            return Ok(());
+        }
+        Err(Error::definite(
+            "table_without_identity",
+            format!(
+                "publishing {} would make UPDATE and DELETE on it fail, because it has no key that the log could carry: \
+                 ALTER TABLE … ADD PRIMARY KEY, or ALTER TABLE … REPLICA IDENTITY FULL, or leave it out with `exclude`",
+                tables.join(", ")
+            ),
+        ))
+    }
+
+    async fn add_missing_tables(&self, publication: &Publication) -> Result<()> {
+        let missing: Vec<_> = self.missing_tables(publication);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let name = &self.names.publication;
+        let tables: Vec<String> = missing.iter().map(|table| qualified(&table.schema, &table.table)).collect();
+        let add = format!("ALTER PUBLICATION {} ADD TABLE {}", identifier(name), tables.join(", "));
+        if !self.config.create_publication {
+            let message = format!("the publication \"{name}\" lacks tables that are to be captured: {add}");
+            return Err(Error::definite("publication_incomplete", message));
+        }
+        // Rows written by a transaction that is open while a table is added are in neither the snapshot nor the log:
+        // the lock waits for such writers to end.
+        let statements = format!(
+            "BEGIN; SET LOCAL lock_timeout = '{ADD_LOCK_TIMEOUT}'; LOCK TABLE {} IN SHARE MODE; {add}; COMMIT",
+            tables.join(", ")
+        );
+        let added = self.execute(&statements, &format!("add tables to the publication \"{name}\"")).await;
+        if added.is_err() {
+            self.execute("ROLLBACK", "end a failed transaction").await?;
+        }
+        added
+    }
+
+    fn missing_tables(&self, publication: &Publication) -> Vec<TableName> {
+        if publication.all_tables {
+            return Vec::new();
+        }
+        let captured = self.discovery.tables.iter().map(|table| table.schema.name.clone());
+        captured.filter(|name| publication.table(&name.schema, &name.table).is_none()).collect()
+    }
+
+    /// A table that was captured and is no longer published loses its changes silently: the server just does not send them.
+    pub(super) fn refuse_missing_publication(&self, memory: &Memory) -> Result<()> {
+        let name = &self.names.publication;
+        let Some(publication) = &self.discovery.publication else {
+            return Err(Error::definite(
+                "publication_history",
+                format!(
+                    "the publication \"{name}\" is gone; recreating it does not help, because the slot reads it as of the past: \
+                     drop the slot, `tailrace forget` the connector and start again with a snapshot"
+                ),
+            ));
+        };
+        let lost: Vec<_> = self.missing_tables(publication).into_iter().map(|name| name.qualified()).filter(|name| memory.tables.contains(name)).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(Error::definite(
+            "publication_changed",
+            format!(
+                "{} was captured and is no longer in the publication \"{name}\": its changes since then are lost to this connector; \
+                 leave it out with `exclude`, or `tailrace forget` and start again with a snapshot",
+                lost.join(", ")
+            ),
+        ))
+    }
+
+    async fn execute(&self, statements: &str, doing: &str) -> Result<()> {
+        self.catalog.batch_execute(statements).await.map_err(|error| query_error(&error, doing))
+    }
+}

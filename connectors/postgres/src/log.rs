@@ -1,0 +1,292 @@
+//! The write-ahead log as a [`LogReader`]: a socket thread, a decoder, and a watch on what the slot costs.
+
+mod assemble;
+mod relations;
+pub(crate) mod session;
+mod socket;
+mod spool;
+mod transport;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use tailrace_core::batch::ChangeBatch;
+use tailrace_core::ports::{Budget, ConnectorStore, LogReader};
+use tailrace_core::position::{Position, Progress};
+use tailrace_core::telemetry::{Life, Telemetry};
+use tailrace_core::{Error, Result, task};
+use tokio::task::JoinHandle;
+
+use crate::config::{PostgresConfig, ServerNames};
+use crate::connect::{self, application_name};
+use crate::decode::replication::{self, ReplicationFrame};
+use crate::discover::server::ServerFacts;
+use crate::endpoint::Endpoint;
+use crate::memory::Memory;
+use crate::position::Lsn;
+use crate::slot::Slot;
+use assemble::{Assembler, Next, Start, saved_partial, saved_positions};
+use relations::Relations;
+use session::Session;
+use socket::{Frames, SocketHandle};
+use spool::Spools;
+
+/// How often the slot is looked at. The server's own statistics are not fresher for long.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Large transactions are sent while they run from this version on; before, the first byte comes after the commit.
+const STREAMING_MAJOR: u32 = 14;
+
+/// What the log is read with.
+pub(crate) struct LogSettings {
+    pub(crate) config: Arc<PostgresConfig>,
+    pub(crate) connector: String,
+    pub(crate) names: ServerNames,
+    pub(crate) server: ServerFacts,
+    /// First part of every `event_id`.
+    pub(crate) identity: Arc<str>,
+    pub(crate) memory: Memory,
+    pub(crate) store: Arc<dyn ConnectorStore>,
+    pub(crate) telemetry: Arc<Telemetry>,
+}
+
+/// The log of one slot.
+pub(crate) struct PostgresLog {
+    settings: LogSettings,
+    reading: Option<Reading>,
+}
+
+/// A log that is streaming.
+struct Reading {
+    socket: SocketHandle,
+    frames: Frames,
+    assembler: Assembler,
+    /// A table must be looked up before the next message.
+    describe: bool,
+    watch: JoinHandle<()>,
+}
+
+/// Why filling a batch stopped.
+enum Filled {
+    /// The budget is used.
+    Full,
+    /// No more frames are there.
+    Dry,
+    /// A table must be looked up.
+    Describe,
+}
+
+// === impl PostgresLog ===
+
+impl PostgresLog {
+    /// A log that was not begun.
+    pub(crate) fn new(settings: LogSettings) -> Self {
+        Self {
+            settings,
+            reading: None,
+        }
+    }
+
+    /// Starts streaming after `progress`.
+    pub(crate) async fn start(&mut self, progress: &Progress, read_at: &BTreeMap<String, Position>) -> Result<()> {
+        let settings = &mut self.settings;
+        let start = Start {
+            position: Lsn::from_position(&progress.position)?,
+            partial: saved_partial(progress)?,
+            read_at: saved_positions(read_at)?,
+        };
+        if settings.memory.read_at != *read_at {
+            settings.memory.read_at.clone_from(read_at);
+            settings.memory.remember(&*settings.store).await?;
+        }
+        let catalog = connect::connect(&settings.config, &settings.connector, connect::Purpose::Catalog).await?;
+        let catalog = Arc::new(catalog);
+        let slot = Slot::read(&catalog, &settings.names.slot).await?;
+        Slot::verify(slot.as_ref(), &settings.names.slot, start.position)?;
+        let saved = start.position;
+        let session = settings.start_replication(saved).await?;
+        // Only now is the slot ours alone: what somebody did to it between the first look and the start shows here.
+        let slot = Slot::read(&catalog, &settings.names.slot).await?;
+        Slot::verify(slot.as_ref(), &settings.names.slot, saved)?;
+        let endpoint = Endpoint::resolve(&settings.config)?;
+        let interval = Duration::from_millis(settings.config.status_interval_ms);
+        let socket = SocketHandle::start(session, saved, interval, endpoint.server())?;
+        let config = Arc::clone(&settings.config);
+        let relations = Relations::new(Arc::clone(&config), &settings.connector, &settings.server.database, Arc::clone(&catalog));
+        let spools = Spools::new(usize::try_from(config.spill_bytes).unwrap_or(usize::MAX), &settings.spill_path());
+        self.reading = Some(Reading {
+            socket,
+            frames: Bytes::new(),
+            assembler: Assembler::new(Arc::clone(&settings.identity), config, relations, spools, start),
+            describe: false,
+            watch: settings.watch(catalog),
+        });
+        let text = format!("streaming the log from {saved} through slot \"{}\"", settings.names.slot);
+        settings.telemetry.enter(Life::Streaming, text);
+        Ok(())
+    }
+
+    fn reading(&mut self) -> Result<&mut Reading> {
+        let unbegun = || Error::definite("log_not_begun", "the log was read before it was begun");
+        self.reading.as_mut().ok_or_else(unbegun)
+    }
+}
+
+#[async_trait]
+impl LogReader for PostgresLog {
+    async fn begin(&mut self, start: &Position, read_at: &BTreeMap<String, Position>) -> Result<()> {
+        self.start(&Progress::at(start.clone()), read_at).await
+    }
+
+    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch> {
+        let reading = self.reading()?;
+        loop {
+            if reading.describe {
+                reading.assembler.relations_mut().describe_wanted().await?;
+                reading.describe = false;
+            }
+            match reading.fill(budget)? {
+                Filled::Describe => reading.describe = true,
+                Filled::Full | Filled::Dry => {
+                    if let Some(batch) = reading.assembler.take() {
+                        return Ok(batch);
+                    }
+                    if reading.frames.is_empty() && !reading.assembler.is_replaying() {
+                        reading.frames = reading.socket.next().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn confirm(&mut self, durable: &Position) -> Result<()> {
+        let durable = Lsn::from_position(durable)?;
+        self.reading()?.socket.report_durable(durable);
+        Ok(())
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Takes messages in until the budget is used or nothing more is there.
+    fn fill(&mut self, budget: Budget) -> Result<Filled> {
+        while !self.assembler.is_full(budget) {
+            let next = if self.assembler.is_replaying() {
+                self.assembler.replay_one()?
+            } else if self.frames.is_empty() {
+                match self.socket.next_now() {
+                    None => return Ok(Filled::Dry),
+                    Some(frames) => self.frames = frames?,
+                }
+                Next::Continue
+            } else {
+                self.accept_frame()?
+            };
+            if next == Next::Describe {
+                return Ok(Filled::Describe);
+            }
+        }
+        Ok(Filled::Full)
+    }
+
+    /// One CopyData frame: the socket thread hands over whole ones only.
+    fn accept_frame(&mut self) -> Result<Next> {
+        let frames = std::mem::take(&mut self.frames);
+        let length = frames.get(1..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let length = usize::try_from(length).unwrap_or_default().saturating_add(1);
+        let body = frames.get(5..length).unwrap_or_default();
+        let frame = replication::parse(body).map_err(|error| {
+            Error::transient("source_protocol", format!("a frame of the replication stream cannot be decoded: {error}"))
+        })?;
+        let next = match frame {
+            ReplicationFrame::Keepalive(keepalive) => {
+                self.assembler.keepalive(Lsn(keepalive.end_lsn));
+                Next::Continue
+            }
+            ReplicationFrame::XLogData(data) => self.assembler.accept(data.payload, Lsn(data.start_lsn))?,
+        };
+        self.frames = frames;
+        self.frames.advance(length.min(self.frames.len()));
+        Ok(next)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+// === impl LogSettings ===
+
+impl LogSettings {
+    async fn start_replication(&self, from: Lsn) -> Result<Session> {
+        let endpoint = Endpoint::resolve(&self.config)?;
+        let application = application_name(&self.connector, "log");
+        let command = self.start_command(from);
+        let slot = self.names.slot.clone();
+        let started = tokio::task::spawn_blocking(move || {
+            let mut session = Session::connect(&endpoint, &application)?;
+            session.start_replication(&command)?;
+            Ok(session)
+        });
+        let started = started.await.map_err(|error| {
+            Error::transient("task_failed", "starting the replication ended early").with_source(error)
+        })?;
+        started.map_err(|error: Error| match error.code() {
+            "object_in_use" => Error::transient(
+                "waiting_for_slot",
+                format!("another process streams from slot \"{slot}\"; this one takes over when it ends ({})", error.report()),
+            ),
+            _ => error,
+        })
+    }
+
+    /// START_REPLICATION (manual 55.4); names are checked to hold nothing that would need quoting inside the quotes.
+    fn start_command(&self, from: Lsn) -> String {
+        let mut options = vec![
+            ("proto_version", if self.server.major() >= STREAMING_MAJOR { "2" } else { "1" }.to_owned()),
+            ("publication_names", format!("\"{}\"", self.names.publication)),
+        ];
+        if self.server.major() >= STREAMING_MAJOR {
+            options.push(("streaming", "on".to_owned()));
+            if self.config.binary {
+                options.push(("binary", "true".to_owned()));
+            }
+            if self.config.captures_messages() {
+                options.push(("messages", "true".to_owned()));
+            }
+        }
+        let options: Vec<_> = options.iter().map(|(name, value)| format!("{name} '{value}'")).collect();
+        format!("START_REPLICATION SLOT \"{}\" LOGICAL {from} ({})", self.names.slot, options.join(", "))
+    }
+
+    fn spill_path(&self) -> PathBuf {
+        self.config.spill_path.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// Looks at the slot from time to time and reports what it costs.
+    fn watch(&self, catalog: Arc<connect::Session>) -> JoinHandle<()> {
+        let name = self.names.slot.clone();
+        let telemetry = Arc::clone(&self.telemetry);
+        let warn_above_bytes = self.config.retained_wal_warning_bytes;
+        task::spawn_named("watch slot", async move {
+            let mut interval = tokio::time::interval(WATCH_INTERVAL);
+            loop {
+                interval.tick().await;
+                match Slot::read(&catalog, &name).await {
+                    Ok(Some(slot)) => {
+                        slot.report(&telemetry, warn_above_bytes);
+                        telemetry.set_notice("slot_unwatched", None);
+                    }
+                    Ok(None) => telemetry.set_notice("slot_unwatched", Some(format!("slot \"{name}\" is gone"))),
+                    Err(error) => telemetry.set_notice("slot_unwatched", Some(error.report())),
+                }
+            }
+        })
+    }
+}

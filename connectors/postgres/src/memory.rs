@@ -1,0 +1,79 @@
+//! What the connector remembers of its server: who it was, and what was created there. Saved before and after each creation,
+//! so that a crash at any moment is told from a server, a slot or a state file that was exchanged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tailrace_core::ports::ConnectorStore;
+use tailrace_core::position::Position;
+use tailrace_core::{Error, Result};
+
+/// The connector's memory; one per connector, in the state store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    /// The cluster; a copy of it (a standby, a restored backup) has the same.
+    pub(crate) system_identifier: String,
+    /// The database, by name and by number: recreated under the same name it has another.
+    pub(crate) database: String,
+    pub(crate) database_oid: u32,
+    /// Forks of the cluster's history so far; a failover adds one.
+    pub(crate) timeline: u32,
+    pub(crate) slot: String,
+    pub(crate) publication: String,
+    /// Where the slot began; `None` while it is about to be created.
+    pub(crate) slot_began_at: Option<Position>,
+    /// Tables that were captured at the last start.
+    pub(crate) tables: BTreeSet<String>,
+    /// Tables whose rows were read under a later snapshot than the slot's first.
+    #[serde(default)]
+    pub(crate) read_at: BTreeMap<String, Position>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// What was remembered last; `None` at the very first start.
+    pub(crate) async fn recall(store: &dyn ConnectorStore) -> Result<Option<Self>> {
+        let Some(json) = store.recall().await? else {
+            return Ok(None);
+        };
+        serde_json::from_value(json).map(Some).map_err(|error| {
+            let message = "what the state remembers of this PostgreSQL source cannot be read; restore the state file from a backup";
+            Error::definite("state_corrupt", message).with_source(error)
+        })
+    }
+
+    /// Durable on return.
+    pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
+        let json = serde_json::to_value(self).map_err(|error| {
+            Error::definite("state_unwritable", "what is known of the source cannot be written as JSON").with_source(error)
+        })?;
+        store.remember(&json).await
+    }
+
+    /// Refuses another server, another database, another slot or publication than those that progress belongs to.
+    pub(crate) fn verify(&self, now: &Self) -> Result<()> {
+        let changed = |what: &str, was: &str, is: &str| {
+            let message = format!(
+                "this connector's progress belongs to {what} {was}, but the configuration leads to {is}; \
+                 correct the configuration, or `tailrace forget` the connector to begin anew there"
+            );
+            Err(Error::definite("source_identity_changed", message))
+        };
+        let database = |memory: &Self| format!("\"{}\" (oid {})", memory.database, memory.database_oid);
+        if self.system_identifier != now.system_identifier {
+            return changed("the PostgreSQL cluster", &self.system_identifier, &now.system_identifier);
+        }
+        if self.database_oid != now.database_oid {
+            return changed("database", &database(self), &database(now));
+        }
+        if self.slot != now.slot {
+            return changed("the replication slot", &self.slot, &now.slot);
+        }
+        if self.publication != now.publication {
+            return changed("the publication", &self.publication, &now.publication);
+        }
+        Ok(())
+    }
+}
