@@ -1,0 +1,135 @@
+//! What every librdkafka client of ours shares: its log lines, and the newest thing that it complained about.
+
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tracing::Level;
+
+use crate::error::code_of;
+
+/// Where librdkafka's log lines go; `RUST_LOG=librdkafka=debug` together with the property `debug` shows its inside.
+const LOG_TARGET: &str = "librdkafka";
+
+/// Gathers what one librdkafka client says about its brokers.
+///
+/// "All brokers down" is all that a caller is told when nothing answers. Why — refused, not resolved, not
+/// authenticated — was said earlier, in an error of one broker; so the newest of those is kept.
+#[derive(Debug)]
+pub(crate) struct Complaints {
+    secrets: Vec<String>,
+    newest: Mutex<Option<Complaint>>,
+}
+
+/// One complaint about a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// Which error.
+    pub code: RDKafkaErrorCode,
+    /// In librdkafka's words, which name host and port.
+    pub text: String,
+}
+
+/// How much librdkafka shall say, which is decided when a client is made.
+pub(crate) fn native_log_level() -> RDKafkaLogLevel {
+    if tracing::enabled!(target: LOG_TARGET, Level::DEBUG) {
+        RDKafkaLogLevel::Debug
+    } else {
+        RDKafkaLogLevel::Info
+    }
+}
+
+// === impl Complaints ===
+
+impl Complaints {
+    /// Nothing was said yet. `secrets` are taken out of every line, although librdkafka does not print them.
+    pub(crate) fn new(secrets: Vec<String>) -> Self {
+        Self { secrets, newest: Mutex::new(None) }
+    }
+
+    /// The newest complaint.
+    pub(crate) fn newest(&self) -> Option<Complaint> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The newest complaint in words; empty where nothing was said.
+    pub(crate) fn text(&self) -> String {
+        self.newest().map(|complaint| complaint.text).unwrap_or_default()
+    }
+
+    /// Everything works again.
+    pub(crate) fn forget(&self) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn scrub(&self, line: &str) -> String {
+        self.secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "***"))
+    }
+
+    fn remember(&self, code: RDKafkaErrorCode, text: String) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // "1/1 brokers are down" says less than the error of that broker, which came just before.
+        let says_less = code == RDKafkaErrorCode::AllBrokersDown && newest.is_some();
+        if !says_less {
+            *newest = Some(Complaint { code, text });
+        }
+    }
+}
+
+impl ClientContext for Complaints {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let line = self.scrub(line);
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: LOG_TARGET, facility, "{line}");
+            }
+            // One broker of several that is down is news, not yet an error: that is the pipeline's to say.
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(target: LOG_TARGET, facility, "{line}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(target: LOG_TARGET, facility, "{line}"),
+            RDKafkaLogLevel::Debug => tracing::debug!(target: LOG_TARGET, facility, "{line}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        tracing::debug!(target: LOG_TARGET, "{}", String::from_utf8_lossy(statistics));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let text = self.scrub(reason);
+        tracing::debug!(target: LOG_TARGET, "{error}: {text}");
+        self.remember(code_of(&error).unwrap_or(RDKafkaErrorCode::Fail), text);
+    }
+}
+
+impl ConsumerContext for Complaints {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(complaints: &Complaints, code: RDKafkaErrorCode, text: &str) {
+        complaints.error(KafkaError::Global(code), text);
+    }
+
+    #[test]
+    fn the_cause_outlives_all_brokers_down() {
+        let complaints = Complaints::new(vec![]);
+        assert_eq!(complaints.text(), "");
+        say(&complaints, RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(complaints.text(), "1/1 brokers are down");
+        say(&complaints, RDKafkaErrorCode::Resolve, "b1:9092/1: Failed to resolve 'b1:9092'");
+        say(&complaints, RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(complaints.newest().unwrap().code, RDKafkaErrorCode::Resolve);
+        complaints.forget();
+        assert_eq!(complaints.newest(), None);
+    }
+
+    #[test]
+    fn secrets_are_taken_out() {
+        let complaints = Complaints::new(vec!["hunter2".to_owned()]);
+        say(&complaints, RDKafkaErrorCode::Authentication, "password hunter2 was refused");
+        assert_eq!(complaints.text(), "password *** was refused");
+    }
+}
