@@ -1,0 +1,425 @@
+//! The state store from outside: what it keeps, and what it refuses.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sqlx::Connection;
+use tailrace_core::error::Kind;
+use tailrace_core::position::{Checkpoint, PartialTransaction, Position, Progress};
+use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
+use tailrace_core::value::LogicalType;
+use tailrace_state::StateStore;
+use tempfile::TempDir;
+
+/// Set in a child process of a test; holds the path of the state it works on.
+const CHILD: &str = "TAILRACE_STATE_TEST_CHILD";
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    (folder, path)
+}
+
+fn checkpoint(sequence: u64) -> Checkpoint {
+    Checkpoint {
+        sequence,
+        progress: Progress::at(Position::new(format!("0/{sequence:08X}"))),
+    }
+}
+
+fn orders(columns: &[&str]) -> TableSchema {
+    let column = |name: &&str| Column {
+        name: (*name).to_owned(),
+        logical_type: LogicalType::Int64,
+        nullable: false,
+        source_type: "bigint".to_owned(),
+        default: None,
+        documentation: None,
+    };
+    TableSchema {
+        name: TableName {
+            database: "shop".to_owned(),
+            schema: "public".to_owned(),
+            table: "orders".to_owned(),
+        },
+        kind: TableKind::Table,
+        columns: columns.iter().map(column).collect(),
+        key: vec![0],
+        documentation: None,
+    }
+}
+
+async fn error_of(path: &Path) -> tailrace_core::Error {
+    StateStore::open(path).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn everything_survives_a_restart() {
+    let (_folder, path) = place();
+    let partial = PartialTransaction {
+        transaction: Position::new("0/30"),
+        changes: 500,
+    };
+    let middle = Checkpoint {
+        sequence: 9,
+        progress: Progress {
+            position: Position::new("0/20"),
+            partial: Some(partial),
+        },
+    };
+    let store = StateStore::open(&path).await.unwrap();
+    let instance = store.instance_id().to_owned();
+    let connector = store.connector("orders").await.unwrap();
+    assert_eq!(connector.load().await.unwrap(), None);
+    assert_eq!(connector.recall().await.unwrap(), None);
+    assert_eq!(connector.newest("public.orders").await.unwrap(), None);
+    connector.save(&checkpoint(1)).await.unwrap();
+    connector.save(&middle).await.unwrap();
+    connector
+        .remember(&serde_json::json!({"slot": "tailrace", "system": 7}))
+        .await
+        .unwrap();
+    connector
+        .remember(&serde_json::json!({"slot": "tailrace", "system": 8}))
+        .await
+        .unwrap();
+    connector
+        .record(&orders(&["id"]), &Position::new("0/10"))
+        .await
+        .unwrap();
+    connector
+        .record(&orders(&["id", "total"]), &Position::new("0/11"))
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+
+    let store = StateStore::open(&path).await.unwrap();
+    assert_eq!(store.instance_id(), instance);
+    let connector = store.connector("orders").await.unwrap();
+    assert_eq!(connector.load().await.unwrap(), Some(middle));
+    assert_eq!(connector.recall().await.unwrap().unwrap()["system"], 8);
+    assert_eq!(
+        connector.newest("public.orders").await.unwrap(),
+        Some(orders(&["id", "total"]))
+    );
+    assert_eq!(connector.newest("public.order_s").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_process_that_died_loses_nothing_that_was_saved() {
+    let (_folder, path) = place();
+    if let Ok(path) = std::env::var(CHILD) {
+        let store = StateStore::open(Path::new(&path)).await.unwrap();
+        let connector = store.connector("orders").await.unwrap();
+        for sequence in 1..=5 {
+            connector.save(&checkpoint(sequence)).await.unwrap();
+        }
+        std::process::abort();
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "a_process_that_died_loses_nothing_that_was_saved"])
+        .env(CHILD, &path);
+    let output = child.output().unwrap();
+    assert!(!output.status.success());
+    let store = StateStore::open(&path).await.unwrap();
+    let states = store.connectors().await.unwrap();
+    assert_eq!(states[0].checkpoint, Some(checkpoint(5)));
+}
+
+#[tokio::test]
+async fn a_sequence_must_grow() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    connector.save(&checkpoint(7)).await.unwrap();
+    for sequence in [0, 6, 7, u64::MAX] {
+        let error = connector.save(&checkpoint(sequence)).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Definite, "checkpoint_order"));
+    }
+    assert_eq!(connector.load().await.unwrap(), Some(checkpoint(7)));
+    connector.save(&checkpoint(8)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_older_opening_of_a_connector_is_fenced() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let older = store.connector("orders").await.unwrap();
+    older.save(&checkpoint(1)).await.unwrap();
+    let newer = store.connector("orders").await.unwrap();
+    let other = store.connector("customers").await.unwrap();
+    let refused = [
+        older.save(&checkpoint(2)).await.unwrap_err(),
+        older.load().await.unwrap_err(),
+        older.remember(&serde_json::json!(1)).await.unwrap_err(),
+        older.record(&orders(&["id"]), &Position::new("0/1")).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!((error.kind(), error.code()), (Kind::Fenced, "fenced_by_peer"));
+    }
+    assert_eq!(newer.load().await.unwrap(), Some(checkpoint(1)));
+    newer.save(&checkpoint(2)).await.unwrap();
+    assert_eq!(other.load().await.unwrap(), None);
+    other.save(&checkpoint(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_forgotten_connector_starts_from_nothing_and_fences_who_had_it() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    connector.save(&checkpoint(1)).await.unwrap();
+    connector.record(&orders(&["id"]), &Position::new("0/1")).await.unwrap();
+    connector.remember(&serde_json::json!(1)).await.unwrap();
+    assert!(store.forget("orders").await.unwrap());
+    assert!(!store.forget("orders").await.unwrap());
+    assert_eq!(connector.save(&checkpoint(2)).await.unwrap_err().kind(), Kind::Fenced);
+    let again = store.connector("orders").await.unwrap();
+    assert_eq!(again.load().await.unwrap(), None);
+    assert_eq!(again.recall().await.unwrap(), None);
+    assert_eq!(again.newest("public.orders").await.unwrap(), None);
+    // The epoch of the forgotten one must not come back to life with the name.
+    assert_eq!(connector.save(&checkpoint(2)).await.unwrap_err().kind(), Kind::Fenced);
+}
+
+#[tokio::test]
+async fn status_lists_connectors_and_positions() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    store
+        .connector("orders")
+        .await
+        .unwrap()
+        .save(&checkpoint(3))
+        .await
+        .unwrap();
+    store.connector("customers").await.unwrap();
+    let states = store.connectors().await.unwrap();
+    let seen: Vec<_> = states
+        .iter()
+        .map(|state| (state.name.as_str(), state.epoch, state.checkpoint.clone()))
+        .collect();
+    assert_eq!(seen, [("customers", 2, None), ("orders", 1, Some(checkpoint(3)))]);
+    assert!(states[1].saved_at_ms.unwrap() > 1_700_000_000_000);
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_told_who_has_the_state() {
+    let (folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for name in [&path, &link] {
+        let error = error_of(name).await;
+        assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_locked"));
+        assert!(
+            error.to_string().contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        assert!(error.to_string().contains("state.db"), "{error}");
+    }
+    store.close().await.unwrap();
+    StateStore::open(&link).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/for/it/state.db");
+    let store = StateStore::open(&path).await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    for name in ["state.db", "state.db.lock", "state.db-wal", "state.db-shm"] {
+        assert_eq!(mode(&path.with_file_name(name)), 0o600, "{name}");
+    }
+    drop(store);
+}
+
+#[tokio::test]
+async fn files_of_others_are_left_alone() {
+    let (_folder, path) = place();
+    let text = b"orders: 17\n".repeat(50);
+    fs::write(&path, &text).unwrap();
+    assert_eq!(error_of(&path).await.code(), "state_foreign");
+    assert_eq!(fs::read(&path).unwrap(), text);
+
+    fs::remove_file(&path).unwrap();
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let mut shop = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+        .execute(&mut shop)
+        .await
+        .unwrap();
+    shop.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = error_of(&path).await;
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_foreign"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_newer_state_is_left_alone() {
+    let (_folder, path) = place();
+    StateStore::open(&path).await.unwrap().close().await.unwrap();
+    let mut newer = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    sqlx::raw_sql("CREATE TABLE from_the_future (id INTEGER); PRAGMA user_version = 1000")
+        .execute(&mut newer)
+        .await
+        .unwrap();
+    newer.close().await.unwrap();
+    let error = error_of(&path).await;
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_newer"));
+    assert!(error.to_string().contains("1000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_copy_must_be_adopted() {
+    let (folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let first = store.instance_id().to_owned();
+    store
+        .connector("orders")
+        .await
+        .unwrap()
+        .save(&checkpoint(1))
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+
+    let copied = folder.path().join("copy.db");
+    fs::copy(&path, &copied).unwrap();
+    let error = error_of(&copied).await;
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_cloned"));
+    let adopted = StateStore::adopt(&copied).await.unwrap();
+    assert_ne!(adopted.instance_id(), first);
+    assert_eq!(adopted.connectors().await.unwrap()[0].checkpoint, Some(checkpoint(1)));
+    adopted.close().await.unwrap();
+    StateStore::open(&copied).await.unwrap();
+
+    let renamed = folder.path().join("renamed.db");
+    fs::rename(&path, &renamed).unwrap();
+    assert_eq!(StateStore::open(&renamed).await.unwrap().instance_id(), first);
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_stops_the_writing() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    connector.save(&checkpoint(1)).await.unwrap();
+    fs::remove_file(&path).unwrap();
+    let error = connector.save(&checkpoint(2)).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_missing"));
+    drop((connector, store));
+    // Its log is still there: something was here.
+    let error = error_of(&path).await;
+    assert!(["state_corrupt", "state_locked"].contains(&error.code()), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_file_is_damage() {
+    let (_folder, path) = place();
+    fs::write(&path, b"").unwrap();
+    let error = error_of(&path).await;
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_corrupt"));
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_half_made_state_is_made_again() {
+    let (_folder, path) = place();
+    fs::write(path.with_file_name("state.db.new"), b"half").unwrap();
+    fs::write(path.with_file_name("state.db.new-wal"), b"half").unwrap();
+    let store = StateStore::open(&path).await.unwrap();
+    assert_eq!(store.connectors().await.unwrap(), []);
+    assert!(!path.with_file_name("state.db.new").exists());
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_written_is_refused() {
+    // Root may write to any folder of a disk, but nobody may to these.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    for path in [
+        file.join("state.db"),
+        PathBuf::from("/proc/self/state.db"),
+        PathBuf::from("/dev/null/state.db"),
+    ] {
+        let error = error_of(&path).await;
+        assert_eq!(
+            (error.kind(), error.code()),
+            (Kind::Definite, "state_unwritable"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("/state.db"), "{error}");
+    }
+}
+
+/// Writes beyond a file size limit fail as a full disk does, in the middle of a file.
+#[tokio::test]
+async fn a_full_disk_keeps_the_last_checkpoint() {
+    let (_folder, path) = place();
+    if let Ok(path) = std::env::var(CHILD) {
+        let store = StateStore::open(Path::new(&path)).await.unwrap();
+        let connector = store.connector("orders").await.unwrap();
+        let padding = "x".repeat(2000);
+        for sequence in 1..1000 {
+            let progress = Progress::at(Position::new(format!("{padding}{sequence}")));
+            let Err(error) = connector.save(&Checkpoint { sequence, progress }).await else {
+                continue;
+            };
+            assert_eq!((error.kind(), error.code()), (Kind::Transient, "state_unwritable"));
+            let last = connector.load().await.unwrap().unwrap();
+            assert_eq!(last.sequence, sequence - 1);
+            fs::write(format!("{path}.last"), last.sequence.to_string()).unwrap();
+            std::process::abort();
+        }
+        unreachable!("the limit was never met");
+    }
+    let limited = "trap '' XFSZ; ulimit -f 400; exec \"$0\" --exact a_full_disk_keeps_the_last_checkpoint";
+    let output = Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, &path)
+        .output();
+    let output = output.unwrap();
+    let last = fs::read_to_string(format!("{}.last", path.display()));
+    let last: u64 = last
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stdout)))
+        .parse()
+        .unwrap();
+    let store = StateStore::open(&path).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    assert_eq!(connector.load().await.unwrap().unwrap().sequence, last);
+    connector.save(&checkpoint(last + 1)).await.unwrap();
+}
+
+/// Every released layout must open, with its content.
+#[tokio::test]
+async fn states_of_every_release_open() {
+    for (release, dump) in [("v1", include_str!("golden/v1.sql"))] {
+        let (_folder, path) = place();
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let mut old = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(dump).execute(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        assert_eq!(error_of(&path).await.code(), "state_cloned", "{release}");
+        let store = StateStore::adopt(&path).await.unwrap();
+        let connector = store.connector("orders").await.unwrap();
+        assert_eq!(connector.load().await.unwrap(), Some(checkpoint(3)), "{release}");
+        assert_eq!(
+            connector.newest("public.orders").await.unwrap(),
+            Some(orders(&["id", "total"]))
+        );
+        assert_eq!(
+            connector.recall().await.unwrap(),
+            Some(serde_json::json!({"slot": "tailrace"}))
+        );
+    }
+}
