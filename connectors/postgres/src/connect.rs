@@ -26,8 +26,9 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How the server prints values. The replication connection must send the same as startup options, so that a value has the same
 /// text whether it comes from a table or from the log. `search_path` keeps a hostile schema's functions out of our
 /// queries and makes the server qualify names of types.
-pub(crate) const OUTPUT_SETTINGS: [(&str, &str); 6] = [
+pub(crate) const OUTPUT_SETTINGS: [(&str, &str); 7] = [
     ("search_path", "pg_catalog"),
+    ("standard_conforming_strings", "on"),
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -51,7 +52,9 @@ const SETUP_SETTINGS: [(&str, &str); 3] = [
 ];
 
 /// A copy takes as long as it takes, and waits in its transaction while the stream is slow.
-const SCAN_SETTINGS: [(&str, &str); 4] = [
+const SCAN_SETTINGS: [(&str, &str); 5] = [
+    // Rows that a policy hides are an error, not a gap.
+    ("row_security", "off"),
     ("statement_timeout", "0"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "0"),

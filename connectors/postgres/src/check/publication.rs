@@ -1,0 +1,168 @@
+//! The publication: what is missing in the one that is there, or what stands in the way of making one.
+
+use tailrace_core::check::Finding;
+use tailrace_core::schema::TableName;
+
+use super::Facts;
+use crate::discover::publication::{Publication, create_statement};
+use crate::quote::{identifier, qualified};
+
+pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
+    match &facts.discovery.publication {
+        Some(publication) => existing(facts, publication),
+        None => missing(facts),
+    }
+}
+
+fn missing(facts: &Facts<'_>) -> Vec<Finding> {
+    let (discovery, name) = (&facts.discovery, &facts.names.publication);
+    let statement = create_statement(name, &discovery.publish, facts.config.publication_via_partition_root, &discovery.server);
+    if !facts.config.create_publication {
+        let problem = format!("there is no publication \"{name}\", and `create_publication` is off");
+        return vec![Finding::blocks("publication_missing", problem, statement)];
+    }
+    if facts.slot.is_some() {
+        let problem = format!(
+            "the replication slot \"{}\" is there, but the publication \"{name}\" is not: changes before the publication can never be read",
+            facts.names.slot
+        );
+        return vec![Finding::blocks("publication_history", problem, "start the connector anew with a new slot and a snapshot")];
+    }
+    let mut findings = Vec::new();
+    let role = &discovery.server.role;
+    if !discovery.server.create {
+        findings.push(Finding::blocks(
+            "insufficient_privilege",
+            format!("the role \"{role}\" may not create the publication \"{name}\""),
+            format!("GRANT CREATE ON DATABASE {} TO {}; -- or, as owner of the tables: {statement}", identifier(&discovery.server.database), identifier(role)),
+        ));
+    }
+    let foreign: Vec<String> = discovery.publish.iter().filter(|table| !owns(facts, table)).map(TableName::qualified).collect();
+    if !foreign.is_empty() {
+        findings.push(Finding::blocks(
+            "insufficient_privilege",
+            format!("the role \"{role}\" does not own {} and so may not publish them", foreign.join(", ")),
+            format!("{statement}; -- as their owner"),
+        ));
+    }
+    findings
+}
+
+fn owns(facts: &Facts<'_>, table: &TableName) -> bool {
+    let mut relations = facts.discovery.relations.iter();
+    relations.any(|relation| relation.owned && relation.schema == table.schema && relation.name == table.table)
+}
+
+fn existing(facts: &Facts<'_>, publication: &Publication) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(root(facts, publication));
+    findings.extend(lacking(facts, publication));
+    findings.extend(actions(&facts.names.publication, publication));
+    findings.extend(reach(facts, publication));
+    findings.extend(restrictions(facts, publication));
+    findings
+}
+
+fn root(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
+    let asked = facts.config.publication_via_partition_root;
+    (asked != publication.via_root).then(|| {
+        let name = &facts.names.publication;
+        let (says, wants) = if asked { ("their own names", "their root's name") } else { ("their root's name", "their own names") };
+        Finding::blocks(
+            "publication_differs",
+            format!("the publication \"{name}\" publishes rows of partitions under {says}, but the configuration wants {wants}"),
+            format!("ALTER PUBLICATION {} SET (publish_via_partition_root = {asked})", identifier(name)),
+        )
+    })
+}
+
+/// Every captured table must be in it under its own name.
+fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
+    let captured = facts.discovery.tables.iter().map(|table| &table.schema.name);
+    let lacking: Vec<&TableName> = captured.filter(|name| publication.table(&name.schema, &name.table).is_none()).collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    let tables: Vec<String> = lacking.iter().map(|table| qualified(&table.schema, &table.table)).collect();
+    let (name, tables) = (identifier(&facts.names.publication), tables.join(", "));
+    Some(Finding::blocks(
+        "publication_lacks_tables",
+        format!("the publication {name} does not publish {tables}"),
+        format!(
+            "BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {tables} IN SHARE MODE; ALTER PUBLICATION {name} ADD TABLE {tables}; COMMIT; \
+             -- the lock waits for open writers, whose rows would be lost otherwise"
+        ),
+    ))
+}
+
+fn actions(name: &str, publication: &Publication) -> Option<Finding> {
+    let all = [
+        ("insert", publication.inserts),
+        ("update", publication.updates),
+        ("delete", publication.deletes),
+        ("truncate", publication.truncates),
+    ];
+    let absent: Vec<&str> = all.iter().filter(|(_, published)| !published).map(|(action, _)| *action).collect();
+    (!absent.is_empty()).then(|| {
+        Finding::warning(
+            "publication_actions",
+            format!("the publication \"{name}\" leaves out every {}: the stream will not show them", absent.join(", ")),
+            format!("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')", identifier(name)),
+        )
+    })
+}
+
+/// What it publishes beyond the captured tables.
+fn reach(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
+    let name = &facts.names.publication;
+    if publication.all_tables {
+        return Some(Finding::warning(
+            "publication_all_tables",
+            format!("the publication \"{name}\" is FOR ALL TABLES: UPDATE and DELETE fail on every table that has no replica identity, new ones included"),
+            create_statement(&format!("{name}_tables"), &facts.discovery.publish, publication.via_root, &facts.discovery.server),
+        ));
+    }
+    let captured = |schema: &str, table: &str| {
+        let mut tables = facts.discovery.tables.iter();
+        tables.any(|captured| captured.schema.name.schema == schema && captured.schema.name.table == table)
+    };
+    let others = publication.tables.iter().filter(|entry| !captured(&entry.schema, &entry.table)).count();
+    (others > 0).then(|| {
+        let problem = format!("the publication \"{name}\" also publishes {others} tables that are not captured; their changes are sent in vain");
+        Finding::note("publication_reach", problem)
+    })
+}
+
+fn restrictions(facts: &Facts<'_>, publication: &Publication) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.discovery.tables {
+        let name = &table.schema.name;
+        let Some(entry) = publication.table(&name.schema, &name.table) else {
+            continue;
+        };
+        if let Some(filter) = &entry.row_filter {
+            findings.push(Finding::warning(
+                "publication_row_filter",
+                format!(
+                    "the publication \"{}\" only publishes rows of {} that meet {filter}: an UPDATE that moves a row in or out arrives as INSERT or DELETE",
+                    facts.names.publication,
+                    name.qualified()
+                ),
+                "take the WHERE off the table in the publication, unless it is meant",
+            ));
+        }
+        if entry.columns.is_some() && !table.missing_columns.is_empty() {
+            findings.push(Finding::warning(
+                "publication_column_list",
+                format!(
+                    "the publication \"{}\" does not publish the columns {} of {}; events will not have them",
+                    facts.names.publication,
+                    table.missing_columns.join(", "),
+                    name.qualified()
+                ),
+                "take the column list off the table in the publication, unless it is meant",
+            ));
+        }
+    }
+    findings
+}

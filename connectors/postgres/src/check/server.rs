@@ -1,0 +1,165 @@
+//! The server's settings and our role's rights.
+
+use tailrace_core::check::{Finding, Severity};
+
+use super::Facts;
+use crate::config::SnapshotMode;
+use crate::discover::server::ServerFacts;
+use crate::quote::identifier;
+
+/// pgoutput can send binary values and logical messages from this version on.
+const BINARY_AND_MESSAGES_MAJOR: u32 = 14;
+/// Slots can be synchronized to standbys from this version on.
+const FAILOVER_SLOTS_MAJOR: u32 = 17;
+/// The first minor of each major in which a table that is added to a publication keeps none of its later rows from open transactions
+/// out of the stream (PostgreSQL release notes of May 2025).
+const ADD_TABLE_FIXED: [(u32, u32); 5] = [(13, 21), (14, 18), (15, 13), (16, 9), (17, 5)];
+
+pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
+    let server = &facts.discovery.server;
+    let mut findings = Vec::new();
+    findings.extend(pooler(facts));
+    findings.extend(standby(server));
+    findings.extend(wal_level(server));
+    findings.extend(room(facts));
+    findings.extend(rights(server));
+    findings.extend(versions(facts));
+    findings.extend(encoding(server));
+    findings.extend(disk(server));
+    findings.extend(unseen(facts));
+    findings
+}
+
+fn pooler(facts: &Facts<'_>) -> Option<Finding> {
+    let ignored = facts.surroundings.ignored_settings.join(", ");
+    (!ignored.is_empty()).then(|| {
+        Finding::blocks(
+            "pooler_in_path",
+            format!("settings of our connection do not reach the server ({ignored}): a connection pooler stands in between"),
+            "connect to PostgreSQL itself; pgbouncer passes neither the replication protocol nor exported snapshots",
+        )
+    })
+}
+
+fn standby(server: &ServerFacts) -> Option<Finding> {
+    server.in_recovery.then(|| {
+        Finding::blocks("standby", "the server is a standby; changes are captured from the primary", "name the primary in `url`")
+    })
+}
+
+fn wal_level(server: &ServerFacts) -> Option<Finding> {
+    (server.wal_level != "logical").then(|| {
+        Finding::blocks(
+            "wal_level",
+            format!("wal_level is `{}`: the write-ahead log does not hold what is needed to read rows from it", server.wal_level),
+            "ALTER SYSTEM SET wal_level = 'logical'; -- then restart the server (Amazon RDS: rds.logical_replication = 1)",
+        )
+    })
+}
+
+/// One slot and one sender are needed; both may be ours already.
+fn room(facts: &Facts<'_>) -> Vec<Finding> {
+    let server = &facts.discovery.server;
+    let mut findings = Vec::new();
+    if facts.slot.is_none() && server.replication_slots >= server.max_replication_slots {
+        findings.push(Finding::blocks(
+            "replication_slots_exhausted",
+            format!("{} of {} replication slots are taken, and one more is needed", server.replication_slots, server.max_replication_slots),
+            format!("ALTER SYSTEM SET max_replication_slots = {}; -- then restart the server", server.replication_slots + 1),
+        ));
+    }
+    let sending = facts.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some());
+    if !sending && server.wal_senders >= server.max_wal_senders {
+        findings.push(Finding::blocks(
+            "wal_senders_exhausted",
+            format!("{} of {} WAL senders are busy, and one more is needed", server.wal_senders, server.max_wal_senders),
+            format!("ALTER SYSTEM SET max_wal_senders = {}; -- then restart the server", server.wal_senders + 1),
+        ));
+    }
+    findings
+}
+
+fn rights(server: &ServerFacts) -> Option<Finding> {
+    let role = &server.role;
+    if server.superuser {
+        return Some(Finding::warning(
+            "superuser",
+            format!("the role \"{role}\" is superuser, which capturing does not need"),
+            "CREATE ROLE tailrace LOGIN REPLICATION PASSWORD '…'; -- and GRANT SELECT on the captured tables",
+        ));
+    }
+    (!server.replication).then(|| {
+        Finding::blocks(
+            "insufficient_privilege",
+            format!("the role \"{role}\" may not replicate"),
+            format!("ALTER ROLE {} REPLICATION; -- Amazon RDS: GRANT rds_replication TO …", identifier(role)),
+        )
+    })
+}
+
+fn versions(facts: &Facts<'_>) -> Vec<Finding> {
+    let server = &facts.discovery.server;
+    let (major, minor) = (server.major(), server.version % 10_000);
+    let version = &server.version_text;
+    let mut findings = Vec::new();
+    let mut too_old = |asked: bool, needs: u32, option: &str| {
+        if asked && major < needs {
+            let problem = format!("`{option}` needs PostgreSQL {needs}; the server is {version}");
+            findings.push(Finding::blocks("server_too_old", problem, format!("remove `{option}`")));
+        }
+    };
+    too_old(facts.config.binary, BINARY_AND_MESSAGES_MAJOR, "binary");
+    too_old(facts.config.captures_messages(), BINARY_AND_MESSAGES_MAJOR, "message_prefixes");
+    too_old(facts.config.failover, FAILOVER_SLOTS_MAJOR, "failover");
+    let fixed = ADD_TABLE_FIXED.iter().find(|(fixed_major, _)| *fixed_major == major);
+    if let Some((_, fixed)) = fixed.filter(|(_, fixed)| minor < *fixed) {
+        findings.push(Finding::warning(
+            "server_bug_add_table",
+            format!("PostgreSQL {version} can lose rows of a table that is added to a publication while transactions write to it"),
+            format!("update the server to {major}.{fixed} or later before adding tables"),
+        ));
+    }
+    findings
+}
+
+fn encoding(server: &ServerFacts) -> Option<Finding> {
+    match server.encoding.as_str() {
+        "UTF8" => None,
+        "SQL_ASCII" => Some(Finding::warning(
+            "encoding",
+            format!("the database \"{}\" does not know its encoding (SQL_ASCII): a text that is not UTF-8 stops the connector", server.database),
+            "convert such texts, or the database, to UTF-8",
+        )),
+        other => Some(Finding::note(
+            "encoding",
+            format!("the database is encoded in {other}; the server converts texts to UTF-8"),
+        )),
+    }
+}
+
+fn disk(server: &ServerFacts) -> Option<Finding> {
+    (server.max_slot_wal_keep_size_mb < 0).then(|| Finding {
+        severity: Severity::Note,
+        ..Finding::blocks(
+            "unlimited_wal",
+            "max_slot_wal_keep_size has no limit: while the connector is down the server keeps all WAL, until its disk is full",
+            "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf(); -- less than the free space; beyond it the connector must start anew",
+        )
+    })
+}
+
+/// What is in the database and not in its log.
+fn unseen(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let sequences = facts.surroundings.sequences;
+    if sequences > 0 {
+        findings.push(Finding::note("unseen_sequences", format!("the values of {sequences} sequences are not captured")));
+    }
+    if facts.surroundings.large_objects {
+        findings.push(Finding::note("unseen_large_objects", "the contents of large objects are not captured, only their numbers in columns"));
+    }
+    if facts.config.snapshot.mode == SnapshotMode::Never {
+        findings.push(Finding::note("no_snapshot", "`snapshot.mode: never`: rows that are there already are not captured until they change"));
+    }
+    findings
+}

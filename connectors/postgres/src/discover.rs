@@ -1,0 +1,292 @@
+//! From the catalogue to the tables that are captured: their columns, keys, types and the tables that hold their rows.
+
+pub(crate) mod catalog;
+pub(crate) mod publication;
+mod select;
+pub(crate) mod server;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tailrace_core::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
+use tailrace_core::{Error, Result};
+use tokio_postgres::Client;
+
+use crate::config::PostgresConfig;
+use crate::discover::catalog::{Attribute, Details, Generated, KeyIndex, Relation, ReplicaIdentity};
+use crate::discover::publication::{Publication, PublishedTable};
+use crate::discover::select::{Selected, Selection};
+use crate::discover::server::{GENERATED_COLUMNS_MAJOR, ServerFacts};
+use crate::error::query_error;
+
+/// What is on the server and what is captured of it, all as of one moment.
+pub(crate) struct Discovery {
+    /// The server.
+    pub(crate) server: ServerFacts,
+    /// The publication, where it is there already.
+    pub(crate) publication: Option<Publication>,
+    /// Captured tables.
+    pub(crate) tables: Vec<CapturedTable>,
+    /// What the publication must list; partitioned tables stand for their partitions.
+    pub(crate) publish: Vec<TableName>,
+    /// Every relation, for those who look at what is not captured.
+    pub(crate) relations: Vec<Relation>,
+    /// How the patterns fared.
+    pub(crate) selection: Selection,
+    /// Columns and keys of the captured tables and of the tables that hold their rows.
+    pub(crate) details: Details,
+    /// The types of the captured columns.
+    pub(crate) types: TypeCatalog,
+}
+
+/// One captured table.
+#[derive(Debug, Clone)]
+pub(crate) struct CapturedTable {
+    /// Object id.
+    pub(crate) oid: u32,
+    /// Name, columns and key.
+    pub(crate) schema: SharedSchema,
+    /// What else is known of the columns, in the order of `schema.columns`.
+    pub(crate) columns: Vec<CapturedColumn>,
+    /// Which columns the log carries of a row before its change.
+    pub(crate) identity: ReplicaIdentity,
+    /// These columns as indexes into `schema.columns`; empty where there are none.
+    pub(crate) identity_columns: Vec<usize>,
+    /// The tables that hold its rows: itself, or its partitions.
+    pub(crate) heaps: Vec<Heap>,
+    /// Rows by the server's statistics.
+    pub(crate) rows_estimated: Option<u64>,
+    /// Condition of the publication that rows must meet.
+    pub(crate) row_filter: Option<String>,
+    /// Columns that the log does not carry, for the preflight to tell.
+    pub(crate) missing_columns: Vec<String>,
+}
+
+/// What the schema does not say of a column.
+#[derive(Debug, Clone)]
+pub(crate) struct CapturedColumn {
+    /// Number in the catalogue.
+    pub(crate) number: i16,
+    /// Type.
+    pub(crate) type_oid: u32,
+    /// Type modifier, -1 for none.
+    pub(crate) type_modifier: i32,
+    /// How values are read.
+    pub(crate) kind: ColumnType,
+}
+
+/// A table that holds rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heap {
+    /// Object id.
+    pub(crate) oid: u32,
+    /// Schema.
+    pub(crate) schema: String,
+    /// Name.
+    pub(crate) name: String,
+    /// Rows by the server's statistics.
+    pub(crate) rows_estimated: Option<u64>,
+}
+
+/// What tables are put together from.
+struct Assembly<'a> {
+    server: &'a ServerFacts,
+    publication: Option<&'a Publication>,
+    relations: &'a [Relation],
+    details: &'a Details,
+    types: &'a TypeCatalog,
+}
+
+/// Looks at the whole database. A pattern that matches nothing is an error.
+pub(crate) async fn discover(client: &Client, config: &PostgresConfig, connector: &str) -> Result<Discovery> {
+    let discovery = survey(client, config, connector).await?;
+    if discovery.selection.unmatched.is_empty() {
+        return Ok(discovery);
+    }
+    let patterns = discovery.selection.unmatched.join("`, `");
+    Err(Error::definite("tables_unmatched", format!(
+        "`{patterns}` in `tables` matches no table of the database \"{}\"; upper and lower case differ, and without a dot the schema is public",
+        discovery.server.database
+    )))
+}
+
+/// As [`discover`], but what the patterns miss is left to the caller.
+pub(crate) async fn survey(client: &Client, config: &PostgresConfig, connector: &str) -> Result<Discovery> {
+    let server = server::server_facts(client).await?;
+    in_one_snapshot(client, read_database(client, config, connector, server)).await
+}
+
+/// One table as it is now, for a log that speaks of it in a new way; `None` where it is not captured or gone.
+pub(crate) async fn describe_relation(
+    client: &Client,
+    config: &PostgresConfig,
+    connector: &str,
+    oid: u32,
+) -> Result<Option<CapturedTable>> {
+    let server = server::server_facts(client).await?;
+    let publication = publication::publication(client, &config.server_names(connector)?.publication).await?;
+    let relations = catalog::relations(client, Some(&[oid])).await?;
+    let selection = select::select(&relations, &config.patterns()?, via_root(config, publication.as_ref()));
+    let Some(selected) = selection.captured.iter().find(|selected| selected.oid == oid) else {
+        return Ok(None);
+    };
+    let details = catalog::details(client, &[oid]).await?;
+    let types = types_of(client, &details).await?;
+    let assembly = Assembly {
+        server: &server,
+        publication: publication.as_ref(),
+        relations: &relations,
+        details: &details,
+        types: &types,
+    };
+    Ok(assembly.table(selected))
+}
+
+async fn read_database(
+    client: &Client,
+    config: &PostgresConfig,
+    connector: &str,
+    server: ServerFacts,
+) -> Result<Discovery> {
+    let publication = publication::publication(client, &config.server_names(connector)?.publication).await?;
+    let relations = catalog::relations(client, None).await?;
+    let selection = select::select(&relations, &config.patterns()?, via_root(config, publication.as_ref()));
+    let oids: BTreeSet<u32> = selection.captured.iter().flat_map(|table| table.heaps.iter().chain([&table.oid])).copied().collect();
+    let details = catalog::details(client, &Vec::from_iter(oids)).await?;
+    let types = types_of(client, &details).await?;
+    let assembly = Assembly {
+        server: &server,
+        publication: publication.as_ref(),
+        relations: &relations,
+        details: &details,
+        types: &types,
+    };
+    let tables = selection.captured.iter().filter_map(|selected| assembly.table(selected)).collect();
+    let publish = selection.publish.iter().filter_map(|oid| assembly.name(*oid)).collect();
+    Ok(Discovery { publication, tables, publish, selection, types, details, relations, server })
+}
+
+/// A publication that is there decides; the configuration only says how ours is created.
+fn via_root(config: &PostgresConfig, publication: Option<&Publication>) -> bool {
+    publication.map_or(config.publication_via_partition_root, |publication| publication.via_root)
+}
+
+/// Runs queries of the catalogue in one transaction, so that a table that is being altered does not come apart between them.
+async fn in_one_snapshot<T>(client: &Client, queries: impl Future<Output = Result<T>>) -> Result<T> {
+    let wrap = |error| query_error(&error, "read the catalogue");
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(wrap)?;
+    let result = queries.await;
+    client.batch_execute("ROLLBACK").await.map_err(wrap)?;
+    result
+}
+
+// === impl Assembly ===
+
+impl Assembly<'_> {
+    fn relation(&self, oid: u32) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.oid == oid)
+    }
+
+    fn name(&self, oid: u32) -> Option<TableName> {
+        self.relation(oid).map(|relation| TableName {
+            database: self.server.database.clone(),
+            schema: relation.schema.clone(),
+            table: relation.name.clone(),
+        })
+    }
+
+    fn table(&self, selected: &Selected) -> Option<CapturedTable> {
+        let relation = self.relation(selected.oid)?;
+        let entry = self.publication.and_then(|publication| publication.table(&relation.schema, &relation.name));
+        let attributes = self.details.attributes.iter().filter(|attribute| attribute.relation == relation.oid);
+        let (published, missing): (Vec<&Attribute>, Vec<&Attribute>) =
+            attributes.partition(|attribute| self.is_published(attribute, entry));
+        let columns: Vec<CapturedColumn> = published.iter().map(|attribute| self.column(attribute)).collect();
+        let heaps: Vec<Heap> = selected.heaps.iter().filter_map(|oid| self.relation(*oid)).map(Heap::of).collect();
+        let schema = TableSchema {
+            name: self.name(relation.oid)?,
+            kind: TableKind::Table,
+            columns: published.iter().zip(&columns).map(|(attribute, column)| schema_column(attribute, column)).collect(),
+            key: self.key(relation, &published),
+            documentation: relation.comment.clone(),
+        };
+        Some(CapturedTable {
+            oid: relation.oid,
+            schema: Arc::new(schema),
+            columns,
+            identity: relation.identity,
+            identity_columns: self.identity_columns(relation, &published),
+            rows_estimated: heaps.iter().map(|heap| heap.rows_estimated).sum(),
+            heaps,
+            row_filter: entry.and_then(|entry| entry.row_filter.clone()),
+            missing_columns: missing.iter().map(|attribute| attribute.name.clone()).collect(),
+        })
+    }
+
+    /// Whether the log carries a column. Before there is a publication, as if it were ours.
+    fn is_published(&self, attribute: &Attribute, entry: Option<&PublishedTable>) -> bool {
+        let listed = entry.and_then(|entry| entry.columns.as_ref()).is_none_or(|list| list.contains(&attribute.name));
+        let generated = match attribute.generated {
+            Generated::No => true,
+            Generated::Stored => self.server.major() >= GENERATED_COLUMNS_MAJOR,
+            Generated::Virtual => false,
+        };
+        listed && generated
+    }
+
+    fn column(&self, attribute: &Attribute) -> CapturedColumn {
+        CapturedColumn {
+            number: attribute.number,
+            type_oid: attribute.type_oid,
+            type_modifier: attribute.type_modifier,
+            kind: self.types.column(attribute.type_oid, attribute.type_modifier),
+        }
+    }
+
+    /// With `REPLICA IDENTITY USING INDEX` the columns of that index, because deletes carry no others; else the primary key.
+    fn key(&self, relation: &Relation, published: &[&Attribute]) -> Vec<usize> {
+        let by_identity = relation.identity == ReplicaIdentity::Index;
+        self.index_columns(relation, published, |key| if by_identity { key.identity } else { key.primary })
+    }
+
+    fn identity_columns(&self, relation: &Relation, published: &[&Attribute]) -> Vec<usize> {
+        match relation.identity {
+            ReplicaIdentity::Full => (0..published.len()).collect(),
+            ReplicaIdentity::Nothing => Vec::new(),
+            ReplicaIdentity::Default => self.index_columns(relation, published, |key| key.primary),
+            ReplicaIdentity::Index => self.index_columns(relation, published, |key| key.identity),
+        }
+    }
+
+    /// The columns of an index in its order; none where one of them is not published, because half a key is no key.
+    fn index_columns(&self, relation: &Relation, published: &[&Attribute], wanted: impl Fn(&KeyIndex) -> bool) -> Vec<usize> {
+        let index = self.details.keys.iter().find(|key| key.relation == relation.oid && wanted(key));
+        let numbers = index.map_or(&[][..], |index| &index.columns);
+        let places = numbers.iter().map(|number| published.iter().position(|attribute| attribute.number == *number));
+        places.collect::<Option<Vec<usize>>>().unwrap_or_default()
+    }
+}
+
+fn schema_column(attribute: &Attribute, column: &CapturedColumn) -> Column {
+    Column {
+        name: attribute.name.clone(),
+        logical_type: column.kind.logical_type.clone(),
+        nullable: attribute.nullable,
+        source_type: column.kind.source_type.clone(),
+        default: None,
+        documentation: attribute.comment.clone(),
+    }
+}
+
+// === impl Heap ===
+
+impl Heap {
+    fn of(relation: &Relation) -> Self {
+        Self {
+            oid: relation.oid,
+            schema: relation.schema.clone(),
+            name: relation.name.clone(),
+            rows_estimated: relation.rows_estimated,
+        }
+    }
+}

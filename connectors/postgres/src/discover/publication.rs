@@ -1,0 +1,122 @@
+//! The publication as it is on the server, and which tables it publishes under which names.
+
+use serde::Deserialize;
+use tailrace_core::schema::TableName;
+use tailrace_core::{Error, Result};
+use tokio_postgres::Client;
+
+use crate::discover::server::{GENERATED_COLUMNS_MAJOR, ServerFacts};
+use crate::error::query_error;
+use crate::quote::{identifier, qualified};
+
+/// A publication. Read through JSON, so that columns that only newer servers have are simply absent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Publication {
+    /// Everything, now and in future.
+    #[serde(rename = "puballtables")]
+    pub(crate) all_tables: bool,
+    /// INSERT is published.
+    #[serde(rename = "pubinsert")]
+    pub(crate) inserts: bool,
+    /// UPDATE is published.
+    #[serde(rename = "pubupdate")]
+    pub(crate) updates: bool,
+    /// DELETE is published.
+    #[serde(rename = "pubdelete")]
+    pub(crate) deletes: bool,
+    /// TRUNCATE is published.
+    #[serde(rename = "pubtruncate")]
+    pub(crate) truncates: bool,
+    /// Partitions go under their root's name.
+    #[serde(rename = "pubviaroot")]
+    pub(crate) via_root: bool,
+    /// Tables under the names that the log will say.
+    #[serde(skip)]
+    pub(crate) tables: Vec<PublishedTable>,
+}
+
+/// A table as the log will name it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct PublishedTable {
+    /// Schema.
+    #[serde(rename = "schemaname")]
+    pub(crate) schema: String,
+    /// Table.
+    #[serde(rename = "tablename")]
+    pub(crate) table: String,
+    /// Columns that are published (PostgreSQL 15 and later).
+    #[serde(rename = "attnames", default)]
+    pub(crate) columns: Option<Vec<String>>,
+    /// Condition that rows must meet (PostgreSQL 15 and later).
+    #[serde(rename = "rowfilter", default)]
+    pub(crate) row_filter: Option<String>,
+}
+
+/// Reads a publication; `None` where there is none of the name.
+pub(crate) async fn publication(client: &Client, name: &str) -> Result<Option<Publication>> {
+    let doing = format!("read the publication \"{name}\"");
+    let wrap = |error| query_error(&error, &doing);
+    let query = "SELECT to_jsonb(p)::text FROM pg_catalog.pg_publication p WHERE p.pubname = $1";
+    let Some(row) = client.query_opt(query, &[&name]).await.map_err(wrap)? else {
+        return Ok(None);
+    };
+    let mut publication: Publication = parse(&row.try_get::<_, String>(0).map_err(wrap)?)?;
+    let query = "SELECT to_jsonb(t)::text FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1";
+    for row in client.query(query, &[&name]).await.map_err(wrap)? {
+        publication.tables.push(parse(&row.try_get::<_, String>(0).map_err(wrap)?)?);
+    }
+    Ok(Some(publication))
+}
+
+/// The statement that creates our publication: exactly these tables, without tables that merely inherit from them.
+pub(crate) fn create_statement(name: &str, tables: &[TableName], via_root: bool, server: &ServerFacts) -> String {
+    let tables: Vec<String> = tables.iter().map(|table| format!("ONLY {}", qualified(&table.schema, &table.table))).collect();
+    let mut options = "publish = 'insert, update, delete, truncate'".to_owned();
+    if via_root {
+        options.push_str(", publish_via_partition_root = true");
+    }
+    if server.major() >= GENERATED_COLUMNS_MAJOR {
+        options.push_str(", publish_generated_columns = stored");
+    }
+    format!("CREATE PUBLICATION {} FOR TABLE {} WITH ({options})", identifier(name), tables.join(", "))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| {
+        Error::definite("source_query", "the catalogue describes a publication in an unexpected way").with_source(error)
+    })
+}
+
+// === impl Publication ===
+
+impl Publication {
+    /// The entry of a table.
+    pub(crate) fn table(&self, schema: &str, table: &str) -> Option<&PublishedTable> {
+        self.tables.iter().find(|entry| entry.schema == schema && entry.table == table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_servers_say_less() {
+        let json = r#"{"oid": 1, "pubname": "p", "pubowner": 10, "puballtables": false, "pubinsert": true, "pubupdate": true,
+            "pubdelete": true, "pubtruncate": false, "pubviaroot": false}"#;
+        let publication: Publication = parse(json).unwrap();
+        assert!(!publication.truncates && publication.inserts);
+        let table: PublishedTable = parse(r#"{"pubname": "p", "schemaname": "s", "tablename": "t"}"#).unwrap();
+        assert_eq!((table.columns, table.row_filter), (None, None));
+    }
+
+    #[test]
+    fn newer_servers_say_more() {
+        let json = r#"{"puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": false,
+            "pubviaroot": false, "pubgencols": "s", "pubfuture": 1}"#;
+        assert!(parse::<Publication>(json).unwrap().tables.is_empty());
+        let table: PublishedTable = parse(r#"{"schemaname": "s", "tablename": "t", "attnames": ["a"], "rowfilter": "(a > 1)"}"#).unwrap();
+        assert_eq!(table.columns, Some(vec!["a".to_owned()]));
+        assert_eq!(table.row_filter.as_deref(), Some("(a > 1)"));
+    }
+}
