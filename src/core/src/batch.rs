@@ -375,10 +375,7 @@ impl ChangeBatch {
 
     /// The changes, with everything they refer to.
     pub fn views(&self) -> impl Iterator<Item = ChangeView<'_>> {
-        self.changes.iter().map(|change| ChangeView {
-            batch: self,
-            change,
-        })
+        self.changes.iter().map(|change| ChangeView { batch: self, change })
     }
 
     /// A row of this batch.

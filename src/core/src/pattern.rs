@@ -31,7 +31,10 @@ impl TablePattern {
 
     /// True where schema and table both fit; a pattern without a schema fits any.
     pub fn matches(&self, schema: &str, table: &str) -> bool {
-        let schema_fits = self.schema.as_deref().is_none_or(|pattern| matches_part(pattern, schema));
+        let schema_fits = self
+            .schema
+            .as_deref()
+            .is_none_or(|pattern| matches_part(pattern, schema));
         schema_fits && matches_part(&self.table, table)
     }
 }

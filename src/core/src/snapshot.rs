@@ -58,8 +58,16 @@ pub struct Handover<C, L> {
 }
 
 enum Phase<C> {
-    Scanning { chunks: C, read_under: Position, so_far: SnapshotPosition },
-    Barrier { complete: SnapshotPosition, position: Position, announced: bool },
+    Scanning {
+        chunks: C,
+        read_under: Position,
+        so_far: SnapshotPosition,
+    },
+    Barrier {
+        complete: SnapshotPosition,
+        position: Position,
+        announced: bool,
+    },
     Streaming,
 }
 
@@ -106,8 +114,18 @@ impl Resume {
 
 impl<C: ChunkReader, L: LogReader> Handover<C, L> {
     /// Starts with rows: `so_far` says which tables are finished already, `read_under` the consistent point of the others.
-    pub fn scanning(identity: std::sync::Arc<str>, chunks: C, read_under: Position, so_far: SnapshotPosition, log: L) -> Self {
-        let phase = Phase::Scanning { chunks, read_under, so_far };
+    pub fn scanning(
+        identity: std::sync::Arc<str>,
+        chunks: C,
+        read_under: Position,
+        so_far: SnapshotPosition,
+        log: L,
+    ) -> Self {
+        let phase = Phase::Scanning {
+            chunks,
+            read_under,
+            so_far,
+        };
         Self {
             phase,
             log,
@@ -140,7 +158,12 @@ impl<C: ChunkReader, L: LogReader> Handover<C, L> {
     }
 
     async fn next_rows(&mut self, budget: Budget) -> Result<Option<ChangeBatch>> {
-        let Phase::Scanning { chunks, read_under, so_far } = &mut self.phase else {
+        let Phase::Scanning {
+            chunks,
+            read_under,
+            so_far,
+        } = &mut self.phase
+        else {
             return Ok(None);
         };
         let Some(chunk) = chunks.next_chunk(budget).await? else {
@@ -170,7 +193,9 @@ impl<C: ChunkReader, L: LogReader> Source for Handover<C, L> {
             return Ok(rows);
         }
         match &mut self.phase {
-            Phase::Barrier { announced, position, .. } if !*announced => {
+            Phase::Barrier {
+                announced, position, ..
+            } if !*announced => {
                 *announced = true;
                 let progress = Progress::at(position.clone());
                 Ok(ChangeBatch::new(std::sync::Arc::clone(&self.identity), progress))
@@ -203,5 +228,8 @@ pub const SNAPSHOT_FINISHED: &str = "snapshot_finished";
 
 /// Every row was carried and nothing else was asked for.
 pub fn snapshot_finished() -> Error {
-    Error::definite(SNAPSHOT_FINISHED, "the snapshot is complete and durable; mode `only` ends here")
+    Error::definite(
+        SNAPSHOT_FINISHED,
+        "the snapshot is complete and durable; mode `only` ends here",
+    )
 }

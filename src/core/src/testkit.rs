@@ -98,8 +98,15 @@ impl CheckpointStore for MemoryStore {
         if stored.refuse_saves {
             return Err(Error::transient("state_unwritable", "the disk is full"));
         }
-        if stored.checkpoint.as_ref().is_some_and(|known| known.sequence >= checkpoint.sequence) {
-            return Err(Error::definite("checkpoint_order", "a checkpoint with a lower sequence was saved"));
+        if stored
+            .checkpoint
+            .as_ref()
+            .is_some_and(|known| known.sequence >= checkpoint.sequence)
+        {
+            return Err(Error::definite(
+                "checkpoint_order",
+                "a checkpoint with a lower sequence was saved",
+            ));
         }
         stored.checkpoint = Some(checkpoint.clone());
         Ok(())
@@ -109,7 +116,9 @@ impl CheckpointStore for MemoryStore {
 #[async_trait]
 impl SchemaHistory for MemoryStore {
     async fn record(&self, schema: &TableSchema, _position: &Position) -> Result<()> {
-        lock(&self.inner).schemas.insert(schema.name.qualified(), schema.clone());
+        lock(&self.inner)
+            .schemas
+            .insert(schema.name.qualified(), schema.clone());
         Ok(())
     }
 
@@ -156,7 +165,9 @@ impl MemoryStream {
                 timestamp_ms: record.timestamp_ms,
                 key: record.key.as_ref().map(bytes),
                 value: record.value.as_ref().map(bytes),
-                headers: headers.map(|(name, value)| (name.to_owned(), bytes::Bytes::copy_from_slice(value))).collect(),
+                headers: headers
+                    .map(|(name, value)| (name.to_owned(), bytes::Bytes::copy_from_slice(value)))
+                    .collect(),
             });
         }
         Receipt {
@@ -194,7 +205,10 @@ impl EventStream for SharedStream {
     }
 
     async fn topics(&self) -> Result<Vec<String>> {
-        let mut topics: Vec<_> = lock(&self.0.written).iter().map(|record| record.topic.to_string()).collect();
+        let mut topics: Vec<_> = lock(&self.0.written)
+            .iter()
+            .map(|record| record.topic.to_string())
+            .collect();
         topics.dedup();
         Ok(topics)
     }
@@ -208,7 +222,12 @@ struct MemoryConsumer {
 #[async_trait]
 impl Consumer for MemoryConsumer {
     async fn poll(&mut self, limit: usize, _wait: Duration) -> Result<Vec<StreamRecord>> {
-        let records: Vec<_> = lock(&self.stream.written).iter().skip(self.next).take(limit).cloned().collect();
+        let records: Vec<_> = lock(&self.stream.written)
+            .iter()
+            .skip(self.next)
+            .take(limit)
+            .cloned()
+            .collect();
         self.next += records.len();
         Ok(records)
     }

@@ -281,7 +281,8 @@ impl Socket {
             reply_requested: ask_for_reply,
         };
         let mut message = BytesMut::new();
-        let framed = CopyData::new(update.encode().as_slice()).map_err(|error| self.broken(&error))?;
+        let content = update.encode();
+        let framed = CopyData::new(content.as_slice()).map_err(|error| self.broken(&error))?;
         framed.write(&mut message);
         let sent = self.transport.write_all(&message).and_then(|()| self.transport.flush());
         sent.map_err(|error| self.broken(&error))?;

@@ -164,7 +164,10 @@ impl Running {
     async fn carry(&mut self, mut batch: ChangeBatch) -> Result<()> {
         let telemetry = Arc::clone(&self.pipeline.telemetry);
         telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
-        telemetry.numbers.changes.fetch_add(count(batch.changes.len()), Ordering::Relaxed);
+        telemetry
+            .numbers
+            .changes
+            .fetch_add(count(batch.changes.len()), Ordering::Relaxed);
         self.save_schemas(&batch).await?;
         let filtered = self.pipeline.transform.apply(&mut batch)?;
         telemetry.numbers.filtered.fetch_add(filtered, Ordering::Relaxed);
@@ -178,7 +181,8 @@ impl Running {
         let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
         let weight_bytes = encoded.buffer.len();
         let durable = self.pipeline.producer.deliver(encoded);
-        self.frontier.push(batch.progress, newest_commit_us, weight_bytes, durable);
+        self.frontier
+            .push(batch.progress, newest_commit_us, weight_bytes, durable);
         self.publish_window();
         Ok(())
     }
@@ -213,7 +217,9 @@ impl Running {
 
     fn settle(&mut self, settled: Settled) {
         let numbers = &self.pipeline.telemetry.numbers;
-        numbers.records.fetch_add(count(settled.receipt.records), Ordering::Relaxed);
+        numbers
+            .records
+            .fetch_add(count(settled.receipt.records), Ordering::Relaxed);
         numbers.bytes.fetch_add(count(settled.receipt.bytes), Ordering::Relaxed);
         if let Some(committed_us) = settled.newest_commit_us {
             numbers.durable_commit_us.store(committed_us, Ordering::Relaxed);
@@ -225,8 +231,12 @@ impl Running {
 
     fn publish_window(&self) {
         let numbers = &self.pipeline.telemetry.numbers;
-        numbers.batches_in_flight.store(count(self.frontier.batches()), Ordering::Relaxed);
-        numbers.bytes_in_flight.store(count(self.frontier.bytes()), Ordering::Relaxed);
+        numbers
+            .batches_in_flight
+            .store(count(self.frontier.batches()), Ordering::Relaxed);
+        numbers
+            .bytes_in_flight
+            .store(count(self.frontier.bytes()), Ordering::Relaxed);
     }
 
     /// Saves the frontier and tells the source, where it moved.
@@ -242,7 +252,11 @@ impl Running {
         self.sequence = checkpoint.sequence;
         self.unsaved = None;
         let position = checkpoint.progress.position;
-        self.pipeline.telemetry.numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.pipeline
+            .telemetry
+            .numbers
+            .checkpoints
+            .fetch_add(1, Ordering::Relaxed);
         self.pipeline.telemetry.set_position(position.as_str());
         if self.confirmed.as_ref() != Some(&position) {
             self.pipeline.source.confirm(&position).await?;

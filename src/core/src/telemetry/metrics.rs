@@ -44,7 +44,15 @@ struct Metric {
     value: fn(&Telemetry, &Snapshot) -> Option<f64>,
 }
 
-const STATES: [&str; 7] = ["starting", "snapshotting", "streaming", "degraded", "paused", "halted", "stopped"];
+const STATES: [&str; 7] = [
+    "starting",
+    "snapshotting",
+    "streaming",
+    "degraded",
+    "paused",
+    "halted",
+    "stopped",
+];
 
 /// All metrics of these connectors and of the process, as text.
 pub fn exposition(connectors: &[Arc<Telemetry>], process: ProcessNumbers) -> Result<String, fmt::Error> {
@@ -59,14 +67,40 @@ pub fn exposition(connectors: &[Arc<Telemetry>], process: ProcessNumbers) -> Res
 }
 
 fn metrics() -> [Metric; 18] {
-    let counter = |name, help, value| Metric { name, help, unit: None, kind: MetricType::Counter, value };
-    let gauge = |name, help, unit, value| Metric { name, help, unit, kind: MetricType::Gauge, value };
+    let counter = |name, help, value| Metric {
+        name,
+        help,
+        unit: None,
+        kind: MetricType::Counter,
+        value,
+    };
+    let gauge = |name, help, unit, value| Metric {
+        name,
+        help,
+        unit,
+        kind: MetricType::Gauge,
+        value,
+    };
     [
-        counter("changes", "Changes taken from the source", |telemetry, _| Some(from(&telemetry.numbers.changes))),
-        counter("records", "Records that became durable in the stream", |telemetry, _| Some(from(&telemetry.numbers.records))),
-        counter("filtered_changes", "Changes left out by transforms", |telemetry, _| Some(from(&telemetry.numbers.filtered))),
-        counter("checkpoints", "Checkpoints saved", |telemetry, _| Some(from(&telemetry.numbers.checkpoints))),
-        counter("retries", "Times a connector was started again after a transient error", |telemetry, _| Some(from(&telemetry.numbers.retries))),
+        counter("changes", "Changes taken from the source", |telemetry, _| {
+            Some(from(&telemetry.numbers.changes))
+        }),
+        counter(
+            "records",
+            "Records that became durable in the stream",
+            |telemetry, _| Some(from(&telemetry.numbers.records)),
+        ),
+        counter("filtered_changes", "Changes left out by transforms", |telemetry, _| {
+            Some(from(&telemetry.numbers.filtered))
+        }),
+        counter("checkpoints", "Checkpoints saved", |telemetry, _| {
+            Some(from(&telemetry.numbers.checkpoints))
+        }),
+        counter(
+            "retries",
+            "Times a connector was started again after a transient error",
+            |telemetry, _| Some(from(&telemetry.numbers.retries)),
+        ),
         Metric {
             name: "record",
             help: "Bytes of keys, values and headers that became durable in the stream",
@@ -74,39 +108,96 @@ fn metrics() -> [Metric; 18] {
             kind: MetricType::Counter,
             value: |telemetry, _| Some(from(&telemetry.numbers.bytes)),
         },
-        gauge("ready", "1 where events flow, or would if there were any", None, |_, known| Some(f64::from(u8::from(known.life.is_ready())))),
-        gauge("in_flight_batches", "Batches handed to the stream and not yet durable", None, |telemetry, _| {
-            Some(from(&telemetry.numbers.batches_in_flight))
-        }),
-        gauge("in_flight", "Bytes handed to the stream and not yet durable", Some(Unit::Bytes), |telemetry, _| {
-            Some(from(&telemetry.numbers.bytes_in_flight))
-        }),
-        gauge("latency", "From commit to durable, of the newest event", Some(Unit::Seconds), |_, known| {
-            known.latency_ms.map(|latency_ms| signed(latency_ms) / 1e3)
-        }),
-        gauge("source_silence", "Since the source last said anything, heartbeats included", Some(Unit::Seconds), |telemetry, _| {
-            let seen_us = telemetry.numbers.source_seen_us.load(Ordering::Relaxed);
-            (seen_us > 0).then(|| signed(now_us().saturating_sub(seen_us)) / 1e6)
-        }),
-        gauge("lag", "Log that the source has and that is not confirmed yet", Some(Unit::Bytes), |_, known| known.lag_bytes.map(signed)),
-        gauge("retained_log", "Log that the server keeps for the connector", Some(Unit::Bytes), |_, known| {
-            known.retention.as_ref().map(|retention| unsigned(retention.retained_bytes))
-        }),
-        gauge("safe_log", "Log that may still be written before the server gives the connector up", Some(Unit::Bytes), |_, known| {
-            known.retention.as_ref()?.safe_bytes.map(unsigned)
-        }),
-        gauge("snapshot_rows_done", "Rows of the snapshot that were read, all tables", None, |_, known| {
-            (!known.tables.is_empty()).then(|| known.tables.values().map(|table| unsigned(table.rows_done)).sum())
-        }),
-        gauge("snapshot_rows_estimated", "Rows that the snapshot will have, as the source's statistics say, all tables", None, |_, known| {
-            (!known.tables.is_empty()).then(|| known.tables.values().map(|table| unsigned(table.rows_estimated.unwrap_or(table.rows_done))).sum())
-        }),
-        gauge("notices", "Standing warnings; /status has their words", None, |_, known| {
-            Some(unsigned(u64::try_from(known.notices.len()).unwrap_or(u64::MAX)))
-        }),
-        gauge("state_age", "Since the connector entered its state", Some(Unit::Seconds), |_, known| {
-            Some(signed(now_us().saturating_sub(known.since_us)) / 1e6)
-        }),
+        gauge(
+            "ready",
+            "1 where events flow, or would if there were any",
+            None,
+            |_, known| Some(f64::from(u8::from(known.life.is_ready()))),
+        ),
+        gauge(
+            "in_flight_batches",
+            "Batches handed to the stream and not yet durable",
+            None,
+            |telemetry, _| Some(from(&telemetry.numbers.batches_in_flight)),
+        ),
+        gauge(
+            "in_flight",
+            "Bytes handed to the stream and not yet durable",
+            Some(Unit::Bytes),
+            |telemetry, _| Some(from(&telemetry.numbers.bytes_in_flight)),
+        ),
+        gauge(
+            "latency",
+            "From commit to durable, of the newest event",
+            Some(Unit::Seconds),
+            |_, known| known.latency_ms.map(|latency_ms| signed(latency_ms) / 1e3),
+        ),
+        gauge(
+            "source_silence",
+            "Since the source last said anything, heartbeats included",
+            Some(Unit::Seconds),
+            |telemetry, _| {
+                let seen_us = telemetry.numbers.source_seen_us.load(Ordering::Relaxed);
+                (seen_us > 0).then(|| signed(now_us().saturating_sub(seen_us)) / 1e6)
+            },
+        ),
+        gauge(
+            "lag",
+            "Log that the source has and that is not confirmed yet",
+            Some(Unit::Bytes),
+            |_, known| known.lag_bytes.map(signed),
+        ),
+        gauge(
+            "retained_log",
+            "Log that the server keeps for the connector",
+            Some(Unit::Bytes),
+            |_, known| {
+                known
+                    .retention
+                    .as_ref()
+                    .map(|retention| unsigned(retention.retained_bytes))
+            },
+        ),
+        gauge(
+            "safe_log",
+            "Log that may still be written before the server gives the connector up",
+            Some(Unit::Bytes),
+            |_, known| known.retention.as_ref()?.safe_bytes.map(unsigned),
+        ),
+        gauge(
+            "snapshot_rows_done",
+            "Rows of the snapshot that were read, all tables",
+            None,
+            |_, known| {
+                (!known.tables.is_empty()).then(|| known.tables.values().map(|table| unsigned(table.rows_done)).sum())
+            },
+        ),
+        gauge(
+            "snapshot_rows_estimated",
+            "Rows that the snapshot will have, as the source's statistics say, all tables",
+            None,
+            |_, known| {
+                (!known.tables.is_empty()).then(|| {
+                    known
+                        .tables
+                        .values()
+                        .map(|table| unsigned(table.rows_estimated.unwrap_or(table.rows_done)))
+                        .sum()
+                })
+            },
+        ),
+        gauge(
+            "notices",
+            "Standing warnings; /status has their words",
+            None,
+            |_, known| Some(unsigned(u64::try_from(known.notices.len()).unwrap_or(u64::MAX))),
+        ),
+        gauge(
+            "state_age",
+            "Since the connector entered its state",
+            Some(Unit::Seconds),
+            |_, known| Some(signed(now_us().saturating_sub(known.since_us)) / 1e6),
+        ),
     ]
 }
 
@@ -130,9 +221,15 @@ fn signed(value: i64) -> f64 {
 
 impl Collector for Everything {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let known: Vec<(&Arc<Telemetry>, Snapshot)> = self.connectors.iter().map(|telemetry| (telemetry, telemetry.snapshot())).collect();
+        let known: Vec<(&Arc<Telemetry>, Snapshot)> = self
+            .connectors
+            .iter()
+            .map(|telemetry| (telemetry, telemetry.snapshot()))
+            .collect();
         for metric in metrics() {
-            let values = known.iter().filter_map(|(telemetry, snapshot)| Some((telemetry, (metric.value)(telemetry, snapshot)?)));
+            let values = known
+                .iter()
+                .filter_map(|(telemetry, snapshot)| Some((telemetry, (metric.value)(telemetry, snapshot)?)));
             let values: Vec<_> = values.collect();
             if values.is_empty() {
                 continue;
@@ -160,7 +257,12 @@ fn states(encoder: &mut DescriptorEncoder<'_>, known: &[(&Arc<Telemetry>, Snapsh
     if known.is_empty() {
         return Ok(());
     }
-    let mut family = encoder.encode_descriptor("state", "1 for the state that a connector is in", None, MetricType::Gauge)?;
+    let mut family = encoder.encode_descriptor(
+        "state",
+        "1 for the state that a connector is in",
+        None,
+        MetricType::Gauge,
+    )?;
     for (telemetry, snapshot) in known {
         for state in STATES {
             let labels = [("connector", telemetry.connector.as_str()), ("state", state)];
@@ -176,7 +278,12 @@ fn states(encoder: &mut DescriptorEncoder<'_>, known: &[(&Arc<Telemetry>, Snapsh
     if troubled.is_empty() {
         return Ok(());
     }
-    let mut family = encoder.encode_descriptor("trouble", "1 with the code of the error of a degraded or halted connector", None, MetricType::Gauge)?;
+    let mut family = encoder.encode_descriptor(
+        "trouble",
+        "1 with the code of the error of a degraded or halted connector",
+        None,
+        MetricType::Gauge,
+    )?;
     for (telemetry, code) in troubled {
         let labels = [("connector", telemetry.connector.as_str()), ("code", code.as_str())];
         put(family.encode_family(&labels)?, MetricType::Gauge, 1.0)?;
@@ -186,11 +293,25 @@ fn states(encoder: &mut DescriptorEncoder<'_>, known: &[(&Arc<Telemetry>, Snapsh
 
 fn process(encoder: &mut DescriptorEncoder<'_>, process: &ProcessNumbers) -> Result<(), fmt::Error> {
     let mut family = encoder.encode_descriptor("build", "1 with the release that runs", None, MetricType::Gauge)?;
-    put(family.encode_family(&[("version", process.version)])?, MetricType::Gauge, 1.0)?;
-    let family = encoder.encode_descriptor("uptime", "Since the process started", Some(&Unit::Seconds), MetricType::Gauge)?;
+    put(
+        family.encode_family(&[("version", process.version)])?,
+        MetricType::Gauge,
+        1.0,
+    )?;
+    let family = encoder.encode_descriptor(
+        "uptime",
+        "Since the process started",
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?;
     put(family, MetricType::Gauge, process.uptime_seconds)?;
     if let Some(resident_bytes) = process.resident_bytes {
-        let family = encoder.encode_descriptor("resident_memory", "Memory that the process holds", Some(&Unit::Bytes), MetricType::Gauge)?;
+        let family = encoder.encode_descriptor(
+            "resident_memory",
+            "Memory that the process holds",
+            Some(&Unit::Bytes),
+            MetricType::Gauge,
+        )?;
         put(family, MetricType::Gauge, unsigned(resident_bytes))?;
     }
     Ok(())
@@ -232,14 +353,20 @@ mod tests {
         for line in lines {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("tailrace_lag_bytes{connector=\"odd"), "what is unknown has no series");
+        assert!(
+            !text.contains("tailrace_lag_bytes{connector=\"odd"),
+            "what is unknown has no series"
+        );
         assert!(text.ends_with("# EOF\n"));
     }
 
     #[test]
     fn every_line_is_well_formed_whatever_the_name() {
         for line in example().lines() {
-            let series = line.starts_with("tailrace_") && line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
+            let series = line.starts_with("tailrace_")
+                && line
+                    .rsplit_once(' ')
+                    .is_some_and(|(_, value)| value.parse::<f64>().is_ok());
             assert!(line.starts_with("# ") || series, "{line}");
         }
     }

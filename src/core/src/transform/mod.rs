@@ -58,7 +58,10 @@ impl Transform {
         let mut left_out = 0;
         for change in std::mem::take(&mut batch.changes) {
             let Some(plan) = plans.get(change.table) else {
-                return Err(Error::definite("batch_malformed", "a change names a table that its batch does not have"));
+                return Err(Error::definite(
+                    "batch_malformed",
+                    "a change names a table that its batch does not have",
+                ));
             };
             match apply_plan(plan, change, batch)? {
                 Some(change) => batch.changes.push(change),
@@ -72,7 +75,11 @@ impl Transform {
         if let Some((_, plan)) = self.plans.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::new(TablePlan::compile(schema, &self.rules, self.updated_at_column.as_deref())?);
+        let plan = Arc::new(TablePlan::compile(
+            schema,
+            &self.rules,
+            self.updated_at_column.as_deref(),
+        )?);
         if self.plans.len() >= PLANS_KEPT {
             self.plans.clear();
         }
@@ -89,7 +96,9 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
             Ok(Some(change))
         }
         TablePlan::Rewrite(rewrite) => {
-            change.updated_at_us = rewrite.updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            change.updated_at_us = rewrite
+                .updated_at
+                .and_then(|column| plan::updated_at_us(batch, &change, column));
             if !filter(rewrite, &mut change, batch) {
                 return Ok(None);
             }
@@ -107,7 +116,12 @@ fn filter(rewrite: &plan::Rewrite, change: &mut Change, batch: &ChangeBatch) -> 
     if rewrite.conditions.is_empty() {
         return true;
     }
-    let keeps = |row: Row| rewrite.conditions.iter().all(|condition| condition.holds(batch.row(row)));
+    let keeps = |row: Row| {
+        rewrite
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(batch.row(row)))
+    };
     match (change.operation, change.after, change.before) {
         (Operation::Update, Some(after), before) => {
             if keeps(after) {

@@ -80,10 +80,14 @@ struct ConditionPlan {
 impl RulePlan {
     pub(super) fn compile(rule: &Rule) -> Result<Self> {
         let patterns = |tables: &Vec<String>| tables.iter().map(|text| TablePattern::new(text, None)).collect();
-        let conditions = rule.conditions.iter().map(|condition| {
-            Ok((condition.column.clone(), ConditionPlan::compile(condition)?))
-        });
-        let masks = rule.mask.iter().map(|(column, mask)| Ok((column.clone(), MaskPlan::compile(column, mask)?)));
+        let conditions = rule
+            .conditions
+            .iter()
+            .map(|condition| Ok((condition.column.clone(), ConditionPlan::compile(condition)?)));
+        let masks = rule
+            .mask
+            .iter()
+            .map(|(column, mask)| Ok((column.clone(), MaskPlan::compile(column, mask)?)));
         Ok(Self {
             tables: rule.tables.as_ref().map(patterns),
             route: rule.route.as_ref().map(compile_route).transpose()?,
@@ -96,7 +100,11 @@ impl RulePlan {
     fn selects(&self, schema: &TableSchema) -> bool {
         let name = &schema.name;
         let patterns = self.tables.as_ref();
-        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(&name.schema, &name.table)))
+        patterns.is_none_or(|patterns| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.matches(&name.schema, &name.table))
+        })
     }
 }
 
@@ -120,7 +128,9 @@ impl MaskPlan {
             (None, None, Some(characters)) => Ok(Self::Truncate(characters)),
             _ => Err(Error::definite(
                 "transform_invalid",
-                format!("the mask of column `{column}` needs exactly one of `fixed`, `hash_salt`, `truncate_characters`"),
+                format!(
+                    "the mask of column `{column}` needs exactly one of `fixed`, `hash_salt`, `truncate_characters`"
+                ),
             )),
         }
     }
@@ -230,17 +240,25 @@ fn kept_columns(schema: &TableSchema, rules: &[&RulePlan]) -> Result<Vec<ColumnP
     let mut kept = Vec::new();
     for (index, column) in schema.columns.iter().enumerate() {
         let in_key = schema.key.contains(&index);
-        let excluded = rules.iter().any(|rule| rule.rule.exclude_columns.contains(&column.name));
+        let excluded = rules
+            .iter()
+            .any(|rule| rule.rule.exclude_columns.contains(&column.name));
         if excluded && in_key {
             let table = schema.name.qualified();
-            let message = format!("column `{}` is part of the key of {table} and cannot be excluded; mask it instead", column.name);
+            let message = format!(
+                "column `{}` is part of the key of {table} and cannot be excluded; mask it instead",
+                column.name
+            );
             return Err(Error::definite("transform_invalid", message));
         }
         let mut includes = rules.iter().filter_map(|rule| rule.rule.include_columns.as_ref());
         let included = in_key || includes.all(|names| names.contains(&column.name));
         if included && !excluded {
             let masks = rules.iter().flat_map(|rule| &rule.masks);
-            let mask = masks.filter(|(name, _)| *name == column.name).map(|(_, mask)| mask.clone()).last();
+            let mut masks = masks
+                .filter(|(name, _)| *name == column.name)
+                .map(|(_, mask)| mask.clone());
+            let mask = masks.next_back();
             kept.push(ColumnPlan { index, mask });
         }
     }
@@ -258,12 +276,16 @@ fn renamed_schema(schema: &TableSchema, kept: &[ColumnPlan], rules: &[&RulePlan]
             column.logical_type = LogicalType::Text(TextKind::Plain);
             column.default = None;
         }
-        let renames = rules.iter().filter_map(|rule| rule.rule.rename.get(&column.name));
-        if let Some(name) = renames.last() {
+        let mut renames = rules.iter().filter_map(|rule| rule.rule.rename.get(&column.name));
+        if let Some(name) = renames.next_back() {
             column.name.clone_from(name);
         }
         if columns.iter().any(|known| known.name == column.name) {
-            let message = format!("two columns of {} would be named `{}`", schema.name.qualified(), column.name);
+            let message = format!(
+                "two columns of {} would be named `{}`",
+                schema.name.qualified(),
+                column.name
+            );
             return Err(Error::definite("transform_invalid", message));
         }
         columns.push(column);
@@ -280,7 +302,10 @@ fn conditions(schema: &TableSchema, rules: &[&RulePlan]) -> Result<Vec<TableCond
     let mut conditions = Vec::new();
     for (name, plan) in rules.iter().flat_map(|rule| &rule.conditions) {
         let Some(column) = schema.column_index(name) else {
-            let message = format!("a row filter names column `{name}`, which {} does not have", schema.name.qualified());
+            let message = format!(
+                "a row filter names column `{name}`, which {} does not have",
+                schema.name.qualified()
+            );
             return Err(Error::definite("transform_invalid", message));
         };
         conditions.push(TableCondition {
@@ -295,7 +320,9 @@ fn topic(schema: &TableSchema, rules: &[&RulePlan]) -> Option<Arc<str>> {
     let name = schema.name.qualified();
     let routes = rules.iter().filter_map(|rule| rule.route.as_ref());
     let mut fitting = routes.filter(|(pattern, _)| pattern.is_match(&name));
-    fitting.next_back().map(|(pattern, topic)| pattern.replace(&name, topic.as_str()).into())
+    fitting
+        .next_back()
+        .map(|(pattern, topic)| pattern.replace(&name, topic.as_str()).into())
 }
 
 /// The row's own updated-at, microseconds since 1970: from the row after, else from a full row before.

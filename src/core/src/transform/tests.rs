@@ -74,7 +74,11 @@ impl Given {
             table,
             transaction: 0,
             before,
-            before_image: if before.is_some() { BeforeImage::Full } else { BeforeImage::None },
+            before_image: if before.is_some() {
+                BeforeImage::Full
+            } else {
+                BeforeImage::None
+            },
             after,
             ordinal: 0,
             log_position: None,
@@ -116,7 +120,13 @@ fn columns_are_left_out_renamed_and_masked_in_key_and_value() {
     });
     assert_eq!(transform.apply(&mut given.batch).unwrap(), 0);
     let view = given.batch.views().next().unwrap();
-    let names: Vec<_> = view.table().unwrap().columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<_> = view
+        .table()
+        .unwrap()
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
     assert_eq!(names, ["id", "mail", "modified_on"]);
     let after = view.after().unwrap();
     // sha256("salt7").

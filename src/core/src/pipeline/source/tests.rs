@@ -93,12 +93,19 @@ async fn until(mut condition: impl FnMut() -> bool) {
 }
 
 fn saved(store: &MemoryStore) -> Option<String> {
-    store.checkpoint().map(|checkpoint| checkpoint.progress.position.to_string())
+    store
+        .checkpoint()
+        .map(|checkpoint| checkpoint.progress.position.to_string())
 }
 
 #[tokio::test(start_paused = true)]
 async fn progress_is_saved_and_then_confirmed_in_order() {
-    let rig = start((1..=3).map(|number| Ok(batch(number))).collect(), vec![], Arc::default()).await;
+    let rig = start(
+        (1..=3).map(|number| Ok(batch(number))).collect(),
+        vec![],
+        Arc::default(),
+    )
+    .await;
     until(|| saved(&rig.store).as_deref() == Some("3")).await;
     rig.desired.send(Desired::Stopped).unwrap();
     assert_eq!(rig.run.await.unwrap().unwrap(), Ended::Drained);
@@ -110,7 +117,12 @@ async fn progress_is_saved_and_then_confirmed_in_order() {
 async fn nothing_behind_a_held_batch_is_saved_or_confirmed() {
     let gate = Arc::new(Notify::new());
     let script = vec![Delivery::Accept, Delivery::Hold(Arc::clone(&gate)), Delivery::Accept];
-    let rig = start((1..=3).map(|number| Ok(batch(number))).collect(), script, Arc::default()).await;
+    let rig = start(
+        (1..=3).map(|number| Ok(batch(number))).collect(),
+        script,
+        Arc::default(),
+    )
+    .await;
     until(|| rig.stream.written().len() == 3 && saved(&rig.store).is_some()).await;
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(saved(&rig.store).as_deref(), Some("1"));
@@ -155,7 +167,12 @@ async fn a_stop_with_a_stuck_stream_ends_at_the_deadline_without_moving() {
 async fn a_heartbeat_waits_for_the_batches_before_it() {
     let gate = Arc::new(Notify::new());
     let heartbeat = ChangeBatch::new("test".into(), Progress::at(Position::new("9")));
-    let rig = start(vec![Ok(batch(1)), Ok(heartbeat)], vec![Delivery::Hold(Arc::clone(&gate))], Arc::default()).await;
+    let rig = start(
+        vec![Ok(batch(1)), Ok(heartbeat)],
+        vec![Delivery::Hold(Arc::clone(&gate))],
+        Arc::default(),
+    )
+    .await;
     until(|| rig.stream.written().len() == 1).await;
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(saved(&rig.store), None);
