@@ -41,7 +41,7 @@ struct Metric {
     help: &'static str,
     unit: Option<Unit>,
     kind: MetricType,
-    value: fn(&Telemetry, &Snapshot) -> Option<f64>,
+    value: Read,
 }
 
 const STATES: [&str; 7] = [
@@ -66,140 +66,146 @@ pub fn exposition(connectors: &[Arc<Telemetry>], process: ProcessNumbers) -> Res
     Ok(written)
 }
 
-fn metrics() -> [Metric; 18] {
-    let counter = |name, help, value| Metric {
+type Read = fn(&Telemetry, &Snapshot) -> Option<f64>;
+
+const fn counter(name: &'static str, help: &'static str, value: Read) -> Metric {
+    Metric {
         name,
         help,
         unit: None,
         kind: MetricType::Counter,
         value,
-    };
-    let gauge = |name, help, unit, value| Metric {
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value: Read) -> Metric {
+    Metric {
         name,
         help,
         unit,
         kind: MetricType::Gauge,
         value,
-    };
-    [
-        counter("changes", "Changes taken from the source", |telemetry, _| {
-            Some(from(&telemetry.numbers.changes))
-        }),
-        counter(
-            "records",
-            "Records that became durable in the stream",
-            |telemetry, _| Some(from(&telemetry.numbers.records)),
-        ),
-        counter("filtered_changes", "Changes left out by transforms", |telemetry, _| {
-            Some(from(&telemetry.numbers.filtered))
-        }),
-        counter("checkpoints", "Checkpoints saved", |telemetry, _| {
-            Some(from(&telemetry.numbers.checkpoints))
-        }),
-        counter(
-            "retries",
-            "Times a connector was started again after a transient error",
-            |telemetry, _| Some(from(&telemetry.numbers.retries)),
-        ),
-        Metric {
-            name: "record",
-            help: "Bytes of keys, values and headers that became durable in the stream",
-            unit: Some(Unit::Bytes),
-            kind: MetricType::Counter,
-            value: |telemetry, _| Some(from(&telemetry.numbers.bytes)),
-        },
-        gauge(
-            "ready",
-            "1 where events flow, or would if there were any",
-            None,
-            |_, known| Some(f64::from(u8::from(known.life.is_ready()))),
-        ),
-        gauge(
-            "in_flight_batches",
-            "Batches handed to the stream and not yet durable",
-            None,
-            |telemetry, _| Some(from(&telemetry.numbers.batches_in_flight)),
-        ),
-        gauge(
-            "in_flight",
-            "Bytes handed to the stream and not yet durable",
-            Some(Unit::Bytes),
-            |telemetry, _| Some(from(&telemetry.numbers.bytes_in_flight)),
-        ),
-        gauge(
-            "latency",
-            "From commit to durable, of the newest event",
-            Some(Unit::Seconds),
-            |_, known| known.latency_ms.map(|latency_ms| signed(latency_ms) / 1e3),
-        ),
-        gauge(
-            "source_silence",
-            "Since the source last said anything, heartbeats included",
-            Some(Unit::Seconds),
-            |telemetry, _| {
-                let seen_us = telemetry.numbers.source_seen_us.load(Ordering::Relaxed);
-                (seen_us > 0).then(|| signed(now_us().saturating_sub(seen_us)) / 1e6)
-            },
-        ),
-        gauge(
-            "lag",
-            "Log that the source has and that is not confirmed yet",
-            Some(Unit::Bytes),
-            |_, known| known.lag_bytes.map(signed),
-        ),
-        gauge(
-            "retained_log",
-            "Log that the server keeps for the connector",
-            Some(Unit::Bytes),
-            |_, known| {
-                known
-                    .retention
-                    .as_ref()
-                    .map(|retention| unsigned(retention.retained_bytes))
-            },
-        ),
-        gauge(
-            "safe_log",
-            "Log that may still be written before the server gives the connector up",
-            Some(Unit::Bytes),
-            |_, known| known.retention.as_ref()?.safe_bytes.map(unsigned),
-        ),
-        gauge(
-            "snapshot_rows_done",
-            "Rows of the snapshot that were read, all tables",
-            None,
-            |_, known| {
-                (!known.tables.is_empty()).then(|| known.tables.values().map(|table| unsigned(table.rows_done)).sum())
-            },
-        ),
-        gauge(
-            "snapshot_rows_estimated",
-            "Rows that the snapshot will have, as the source's statistics say, all tables",
-            None,
-            |_, known| {
-                (!known.tables.is_empty()).then(|| {
-                    known
-                        .tables
-                        .values()
-                        .map(|table| unsigned(table.rows_estimated.unwrap_or(table.rows_done)))
-                        .sum()
-                })
-            },
-        ),
-        gauge(
-            "notices",
-            "Standing warnings; /status has their words",
-            None,
-            |_, known| Some(unsigned(u64::try_from(known.notices.len()).unwrap_or(u64::MAX))),
-        ),
-        gauge(
-            "state_age",
-            "Since the connector entered its state",
-            Some(Unit::Seconds),
-            |_, known| Some(signed(now_us().saturating_sub(known.since_us)) / 1e6),
-        ),
-    ]
+    }
 }
+
+static METRICS: [Metric; 18] = [
+    counter("changes", "Changes taken from the source", |telemetry, _| {
+        Some(from(&telemetry.numbers.changes))
+    }),
+    counter(
+        "records",
+        "Records that became durable in the stream",
+        |telemetry, _| Some(from(&telemetry.numbers.records)),
+    ),
+    counter("filtered_changes", "Changes left out by transforms", |telemetry, _| {
+        Some(from(&telemetry.numbers.filtered))
+    }),
+    counter("checkpoints", "Checkpoints saved", |telemetry, _| {
+        Some(from(&telemetry.numbers.checkpoints))
+    }),
+    counter(
+        "retries",
+        "Times a connector was started again after a transient error",
+        |telemetry, _| Some(from(&telemetry.numbers.retries)),
+    ),
+    Metric {
+        name: "record",
+        help: "Bytes of keys, values and headers that became durable in the stream",
+        unit: Some(Unit::Bytes),
+        kind: MetricType::Counter,
+        value: |telemetry, _| Some(from(&telemetry.numbers.bytes)),
+    },
+    gauge(
+        "ready",
+        "1 where events flow, or would if there were any",
+        None,
+        |_, known| Some(f64::from(u8::from(known.life.is_ready()))),
+    ),
+    gauge(
+        "in_flight_batches",
+        "Batches handed to the stream and not yet durable",
+        None,
+        |telemetry, _| Some(from(&telemetry.numbers.batches_in_flight)),
+    ),
+    gauge(
+        "in_flight",
+        "Bytes handed to the stream and not yet durable",
+        Some(Unit::Bytes),
+        |telemetry, _| Some(from(&telemetry.numbers.bytes_in_flight)),
+    ),
+    gauge(
+        "latency",
+        "From commit to durable, of the newest event",
+        Some(Unit::Seconds),
+        |_, known| known.latency_ms.map(|latency_ms| signed(latency_ms) / 1e3),
+    ),
+    gauge(
+        "source_silence",
+        "Since the source last said anything, heartbeats included",
+        Some(Unit::Seconds),
+        |telemetry, _| {
+            let seen_us = telemetry.numbers.source_seen_us.load(Ordering::Relaxed);
+            (seen_us > 0).then(|| signed(now_us().saturating_sub(seen_us)) / 1e6)
+        },
+    ),
+    gauge(
+        "lag",
+        "Log that the source has and that is not confirmed yet",
+        Some(Unit::Bytes),
+        |_, known| known.lag_bytes.map(signed),
+    ),
+    gauge(
+        "retained_log",
+        "Log that the server keeps for the connector",
+        Some(Unit::Bytes),
+        |_, known| {
+            known
+                .retention
+                .as_ref()
+                .map(|retention| unsigned(retention.retained_bytes))
+        },
+    ),
+    gauge(
+        "safe_log",
+        "Log that may still be written before the server gives the connector up",
+        Some(Unit::Bytes),
+        |_, known| known.retention.as_ref()?.safe_bytes.map(unsigned),
+    ),
+    gauge(
+        "snapshot_rows_done",
+        "Rows of the snapshot that were read, all tables",
+        None,
+        |_, known| {
+            (!known.tables.is_empty()).then(|| known.tables.values().map(|table| unsigned(table.rows_done)).sum())
+        },
+    ),
+    gauge(
+        "snapshot_rows_estimated",
+        "Rows that the snapshot will have, as the source's statistics say, all tables",
+        None,
+        |_, known| {
+            (!known.tables.is_empty()).then(|| {
+                known
+                    .tables
+                    .values()
+                    .map(|table| unsigned(table.rows_estimated.unwrap_or(table.rows_done)))
+                    .sum()
+            })
+        },
+    ),
+    gauge(
+        "notices",
+        "Standing warnings; /status has their words",
+        None,
+        |_, known| Some(unsigned(u64::try_from(known.notices.len()).unwrap_or(u64::MAX))),
+    ),
+    gauge(
+        "state_age",
+        "Since the connector entered its state",
+        Some(Unit::Seconds),
+        |_, known| Some(signed(now_us().saturating_sub(known.since_us)) / 1e6),
+    ),
+];
 
 fn from(counter: &std::sync::atomic::AtomicU64) -> f64 {
     unsigned(counter.load(Ordering::Relaxed))
@@ -226,7 +232,7 @@ impl Collector for Everything {
             .iter()
             .map(|telemetry| (telemetry, telemetry.snapshot()))
             .collect();
-        for metric in metrics() {
+        for metric in METRICS.iter() {
             let values = known
                 .iter()
                 .filter_map(|(telemetry, snapshot)| Some((telemetry, (metric.value)(telemetry, snapshot)?)));

@@ -68,7 +68,7 @@ impl Given {
     }
 
     fn change(&mut self, operation: Operation, before: Option<Row>, after: Option<Row>) {
-        let table = self.batch.table_index(&self.schema.clone());
+        let table = self.batch.table_index(&self.schema);
         self.batch.changes.push(Change {
             operation,
             table,
