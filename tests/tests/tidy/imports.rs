@@ -1,0 +1,49 @@
+//! Who may import whom: `core` ← `codec`, `state`, every connector ← `daemon`; `sql` ← the database crates.
+
+/// A crate's manifest, and the crates of ours that it may name there. The daemon and the tests put everything together.
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("src/core", &[]),
+    ("src/codec", &["core"]),
+    ("src/state", &["core"]),
+    ("connectors/sql", &["core"]),
+    ("connectors/postgres", &["core", "sql"]),
+    ("connectors/mysql", &["core", "sql"]),
+    ("connectors/sqlite", &["core", "sql"]),
+    ("connectors/kafka", &["core"]),
+    ("connectors/file", &["core"]),
+];
+
+/// Crates that may import all others.
+const FREE: [&str; 2] = ["src/daemon", "tests"];
+
+/// Path, line and rule of every import against the direction.
+pub(crate) fn violations(path: &str, manifest: &str) -> Vec<(String, usize, String)> {
+    let folder = path.trim_end_matches("/Cargo.toml");
+    if FREE.contains(&folder) {
+        return Vec::new();
+    }
+    let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == folder) else {
+        return vec![(path.to_owned(), 1, "a crate that the tidy test does not know: say what it may import".to_owned())];
+    };
+    let mut violations = Vec::new();
+    for (index, line) in manifest.lines().enumerate() {
+        let Some(rest) = line.trim().strip_prefix("tailrace-") else {
+            continue;
+        };
+        let imported: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+        // A crate may name itself, for its own features in tests.
+        if !allowed.contains(&imported.as_str()) && !folder.ends_with(&format!("/{imported}")) {
+            violations.push((path.to_owned(), index + 1, format!("{folder} must not import {imported}")));
+        }
+    }
+    violations
+}
+
+#[test]
+fn an_import_against_the_direction_is_found() {
+    let manifest = "[dependencies]\ntailrace-core.workspace = true\ntailrace-codec.workspace = true\n";
+    let found = violations("connectors/kafka/Cargo.toml", manifest);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].1, 3);
+    assert!(violations("connectors/new/Cargo.toml", "").len() == 1);
+}

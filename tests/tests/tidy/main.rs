@@ -1,0 +1,259 @@
+//! The tidy test: walks the tree and tells, with file, line and rule, what the compiler and the lints let through.
+//!
+//! Everything that git knows, or would take, is looked at. A rule is a function from a file to findings; an exception is
+//! written here, with its reason, and nowhere else.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+mod imports;
+mod source;
+
+use source::Source;
+
+/// As clippy's `too-many-lines-threshold`, but for tests too.
+const FUNCTION_LINES: usize = 70;
+/// Code without the tests in it; what is longer has a second subject.
+const FILE_LINES: usize = 600;
+/// Files that are longer, with the number that they may only go below.
+const LONGER_FILES: [(&str, usize); 0] = [];
+
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: [&str; 6] = ["utils", "common", "helpers", "misc", "types", "manager"];
+/// Modules that bear one of them all the same, and why.
+const NAMED_WITH_REASON: [(&str, &str); 1] =
+    [("connectors/postgres/src/types.rs", "it holds PostgreSQL's types, as its catalogue pg_type does")];
+
+/// The one place where tests wait: it looks at the real condition between two short sleeps.
+const MAY_SLEEP: &str = "tests/src/servers/process.rs";
+/// This test names what it looks for.
+const OWN_FOLDER: &str = "tests/tests/tidy/";
+/// Where metric names are written.
+const METRIC_NAMES: &str = "src/core/src/telemetry";
+/// Crates whose public items are a contract and have a doc line each.
+const DOCUMENTED: [&str; 2] = ["src/core/src/", "src/codec/src/"];
+/// Sums of released migrations.
+const MIGRATION_SUMS: &str = "tests/tests/tidy/migrations.sha256";
+
+/// What is wrong in one file.
+struct Finding {
+    path: String,
+    line: usize,
+    rule: String,
+}
+
+fn finding(source: &Source, line: usize, rule: impl Into<String>) -> Finding {
+    Finding { path: source.path.clone(), line, rule: rule.into() }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What git tracks or would add, as paths below the root.
+fn listed_files() -> Vec<String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .expect("git must be installed: the tidy test asks it for the files of the tree");
+    assert!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));
+    let mut files: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    // A file that was deleted and is not yet committed as such is listed, and not there.
+    files.retain(|path| root().join(path).is_file());
+    assert!(!files.is_empty());
+    files
+}
+
+fn read(path: &str) -> String {
+    let bytes = fs::read(root().join(path)).unwrap();
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn sources() -> Vec<Source> {
+    let rust = listed_files().into_iter().filter(|path| path.ends_with(".rs"));
+    rust.map(|path| Source::new(&path, &read(&path))).collect()
+}
+
+fn refuse(findings: &[Finding]) {
+    let mut text = String::new();
+    for Finding { path, line, rule } in findings {
+        writeln!(text, "{path}:{line}: {rule}").unwrap();
+    }
+    assert!(findings.is_empty(), "{} findings\n{text}", findings.len());
+}
+
+fn refuse_in_sources(rule: impl Fn(&Source) -> Vec<Finding>) {
+    refuse(&sources().iter().flat_map(rule).collect::<Vec<_>>());
+}
+
+#[test]
+fn functions_are_short() {
+    refuse_in_sources(|source| {
+        let long = source.functions().into_iter().filter(|function| function.lines > FUNCTION_LINES);
+        long.map(|function| {
+            let rule = format!("fn {} has {} lines; {FUNCTION_LINES} are allowed", function.name, function.lines);
+            finding(source, function.line, rule)
+        })
+        .collect()
+    });
+}
+
+#[test]
+fn files_are_short() {
+    refuse_in_sources(|source| {
+        let listed = LONGER_FILES.iter().find(|(path, _)| *path == source.path);
+        let allowed = listed.map_or(FILE_LINES, |(_, lines)| *lines);
+        let lines = source.lines_without_tests();
+        let too_long = !source.is_test_file() && lines > allowed;
+        let mut findings = Vec::new();
+        if too_long {
+            findings.push(finding(source, 1, format!("{lines} lines without tests; {allowed} are allowed")));
+        }
+        if listed.is_some() && lines < allowed {
+            findings.push(finding(source, 1, format!("now {lines} lines: lower its number in LONGER_FILES")));
+        }
+        findings
+    });
+}
+
+#[test]
+fn modules_are_named_after_their_subject() {
+    refuse_in_sources(|source| {
+        let path = Path::new(&source.path);
+        let parts = path.components().filter_map(|part| part.as_os_str().to_str());
+        let mut parts = parts.map(|part| part.trim_end_matches(".rs"));
+        let reasoned = NAMED_WITH_REASON.iter().any(|(known, _)| *known == source.path);
+        match parts.find(|part| EMPTY_NAMES.contains(part)) {
+            Some(name) if !reasoned => vec![finding(source, 1, format!("`{name}` says nothing about what is inside"))],
+            Some(_) | None => Vec::new(),
+        }
+    });
+    for (path, reason) in NAMED_WITH_REASON {
+        assert!(root().join(path).is_file(), "{path} is gone, and with it the exception: {reason}");
+    }
+}
+
+#[test]
+fn errors_are_not_thrown_away() {
+    refuse_in_sources(|source| {
+        let swallowed = source.places_of_code("while let Some(Ok(").chain(source.places_of_code("filter_map(Result::ok)"));
+        swallowed.map(|line| finding(source, line, "an error ends or thins this loop and nobody is told")).collect()
+    });
+}
+
+#[test]
+fn tests_wait_for_conditions_and_not_for_time() {
+    refuse_in_sources(|source| {
+        if source.path == MAY_SLEEP {
+            return Vec::new();
+        }
+        let sleeping = source.places_of_code("sleep(").filter(|line| source.is_test_line(*line));
+        let called = sleeping.filter(|line| !source.text_of(*line).contains("fn "));
+        called.map(|line| finding(source, line, "a test sleeps: poll the condition with poll_until, or pause the clock")).collect()
+    });
+}
+
+#[test]
+fn every_test_is_run() {
+    refuse_in_sources(|source| {
+        let ignored = source.places_of_code("#[ignore");
+        ignored.map(|line| finding(source, line, "an ignored test proves nothing: mend it or remove it")).collect()
+    });
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = ["FIXME", "TODO", "XXX", "todo!(", "unimplemented!("];
+    refuse(&in_every_text(&marks, "is left over: do it, or write it down where work is planned"));
+}
+
+#[test]
+fn no_machine_of_ours_is_named() {
+    let places = ["/home/", "/Users/", "/root/", "/work/"];
+    refuse(&in_every_text(&places, "is a place on somebody's machine"));
+}
+
+/// Looks through all texts of the tree, documents included.
+fn in_every_text(words: &[&str], rule: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for path in listed_files() {
+        if path.starts_with(OWN_FOLDER) || path == "Cargo.lock" {
+            continue;
+        }
+        for (index, line) in read(&path).lines().enumerate() {
+            let found = words.iter().filter(|word| line.contains(**word));
+            findings.extend(found.map(|word| Finding { path: path.clone(), line: index + 1, rule: format!("{word} {rule}") }));
+        }
+    }
+    findings
+}
+
+#[test]
+fn public_items_of_contracts_are_documented() {
+    refuse_in_sources(|source| {
+        if !DOCUMENTED.iter().any(|folder| source.path.starts_with(folder)) {
+            return Vec::new();
+        }
+        let bare = source.undocumented_items();
+        bare.into_iter().map(|line| finding(source, line, "a public item of core or codec has no doc line")).collect()
+    });
+}
+
+#[test]
+fn metric_names_are_written_in_one_place() {
+    refuse_in_sources(|source| {
+        if source.path.starts_with(METRIC_NAMES) {
+            return Vec::new();
+        }
+        let written = |line: &str| {
+            let literals = line.split('"').skip(1).step_by(2);
+            let mut names = literals.filter_map(|literal| literal.strip_prefix("tailrace_"));
+            names.any(|name| ["_total", "_bytes", "_seconds", "_ratio"].iter().any(|unit| name.contains(unit)))
+        };
+        let lines = (1..=source.lines()).filter(|line| !source.is_test_line(*line));
+        let lines = lines.filter(|line| written(source.text_of(*line)) || source.code_of(*line).contains("prometheus_client"));
+        lines.map(|line| finding(source, line, format!("metric names are written in {METRIC_NAMES} alone"))).collect()
+    });
+}
+
+#[test]
+fn crates_import_in_one_direction() {
+    let manifests: Vec<(String, String)> = listed_files()
+        .into_iter()
+        .filter(|path| path.ends_with("/Cargo.toml") && !path.starts_with("fuzz/"))
+        .map(|path| (path.clone(), read(&path)))
+        .collect();
+    assert!(manifests.len() >= 9, "the crates of the workspace are looked at: {}", manifests.len());
+    let findings = manifests.iter().flat_map(|(path, text)| imports::violations(path, text));
+    let findings = findings.map(|(path, line, rule)| Finding { path, line, rule });
+    refuse(&findings.collect::<Vec<_>>());
+}
+
+#[test]
+fn released_migrations_are_as_they_were() {
+    let known = read(MIGRATION_SUMS);
+    let mut findings = Vec::new();
+    let migrations: Vec<String> = listed_files().into_iter().filter(|path| path.ends_with(".sql") && path.starts_with("migrations/")).collect();
+    for path in &migrations {
+        let mut sum = String::new();
+        for byte in Sha256::digest(read(path).as_bytes()) {
+            write!(sum, "{byte:02x}").unwrap();
+        }
+        let line = format!("{sum}  {path}");
+        let rule = match known.lines().find(|known| known.ends_with(path.as_str())) {
+            Some(known) if known == line => continue,
+            Some(_) => format!("an edited migration: databases out there have the old one; add a new file (or, before its release, put `{line}` into {MIGRATION_SUMS})"),
+            None => format!("a new migration: add the line `{line}` to {MIGRATION_SUMS}"),
+        };
+        findings.push(Finding { path: path.clone(), line: 1, rule });
+    }
+    for known in known.lines().filter(|known| !migrations.iter().any(|path| known.ends_with(path.as_str()))) {
+        findings.push(Finding { path: MIGRATION_SUMS.to_owned(), line: 1, rule: format!("the migration of `{known}` is gone") });
+    }
+    refuse(&findings);
+}
