@@ -1,1 +1,3 @@
+//! Tailrace.
+mod config;
 fn main() {}

@@ -1,0 +1,75 @@
+//! The one list of what can be connected. A new database or stream is an `impl` and a line here.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_core::ports::{EventStream, SourceConnector};
+use tailrace_file::FileStreamConfig;
+use tailrace_kafka::KafkaStreamConfig;
+use tailrace_postgres::PostgresConfig;
+use tailrace_sqlite::SqliteConfig;
+
+use crate::config::deserialize::read;
+use crate::config::spec::TYPE;
+use crate::config::tree::{Located, Problems};
+
+/// A source as configured; nothing is connected.
+pub(crate) trait SourceSpec: Debug + Send + Sync {
+    /// Everything that is wrong with the configuration in itself.
+    fn problems(&self, connector: &str) -> Vec<Finding>;
+
+    /// What only one connector may use, in words: "the replication slot `x`".
+    fn claims(&self, connector: &str) -> Vec<String>;
+
+    /// The table patterns, as written.
+    fn tables(&self) -> Vec<String>;
+
+    /// The port implementation.
+    fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
+}
+
+/// A stream as configured; nothing is connected.
+pub(crate) trait StreamSpec: Debug + Send + Sync {
+    /// The port implementation.
+    fn connect(&self) -> Result<Arc<dyn EventStream>>;
+}
+
+/// A type of source or of stream: its name, how its configuration is read, and what may be written in it.
+pub(crate) struct Type<T: ?Sized> {
+    /// The value of `type`.
+    pub(crate) name: &'static str,
+    /// Reads everything but `type`.
+    pub(crate) read: fn(&Located, &str, &mut Problems) -> Option<Box<T>>,
+    /// JSON Schema of everything but `type`.
+    pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+/// Every type of source.
+pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
+    vec![source::<PostgresConfig>("postgres"), source::<SqliteConfig>("sqlite")]
+}
+
+/// Every type of stream.
+pub(crate) fn streams() -> Vec<Type<dyn StreamSpec>> {
+    vec![stream::<FileStreamConfig>("file"), stream::<KafkaStreamConfig>("kafka")]
+}
+
+fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn SourceSpec> {
+    Type {
+        name,
+        read: |value, path, problems| read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn SourceSpec>),
+        schema: T::json_schema,
+    }
+}
+
+fn stream<T: StreamSpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn StreamSpec> {
+    Type {
+        name,
+        read: |value, path, problems| read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn StreamSpec>),
+        schema: T::json_schema,
+    }
+}

@@ -1,0 +1,89 @@
+//! One attempt of a connector: state, source, stream, encoder and transform are opened and put into a pipeline.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_codec::{EncoderSettings, EventEncoder};
+use tailrace_core::Result;
+use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
+use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
+use tailrace_core::position::Checkpoint;
+use tailrace_core::telemetry::Telemetry;
+use tailrace_core::transform::Transform;
+use tailrace_state::StateStore;
+use tokio::sync::watch;
+
+use super::Carrier;
+use crate::config::plan::ConnectorPlan;
+
+/// A connector with both its sides, ready to be opened any number of times.
+pub(crate) struct ConnectorRun {
+    pub(crate) plan: Arc<ConnectorPlan>,
+    pub(crate) source: Arc<dyn SourceConnector>,
+    pub(crate) stream: Arc<dyn EventStream>,
+    pub(crate) state: StateStore,
+    pub(crate) limits: Limits,
+}
+
+/// What the encoder of a connector is made with.
+pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> EncoderSettings {
+    EncoderSettings {
+        connector: plan.name.clone(),
+        prefix: plan.prefix.clone(),
+        source_kind: source_kind.to_owned(),
+        topic: plan.topic.clone(),
+        format: plan.format.clone(),
+    }
+}
+
+// === impl ConnectorRun ===
+
+impl ConnectorRun {
+    async fn open(&self, telemetry: &Arc<Telemetry>) -> Result<(SourcePipeline, Option<Checkpoint>)> {
+        let plan = &self.plan;
+        let encoder = EventEncoder::new(encoder_settings(plan, self.source.kind()))?;
+        let transform = Transform::new(&plan.transforms, plan.updated_at_column.clone())?;
+        // Opening the state fences whoever had this connector before, so it comes before the source is read.
+        let store = self.state.connector(&plan.name).await?;
+        let saved = store.load().await?;
+        let producer = self.stream.producer().await?;
+        let context = SourceContext {
+            connector: plan.name.clone(),
+            resume: saved.as_ref().map(|checkpoint| checkpoint.progress.clone()),
+            store: Arc::clone(&store),
+            telemetry: Arc::clone(telemetry),
+            updated_at_column: plan.updated_at_column.clone(),
+        };
+        if let Some(checkpoint) = &saved {
+            telemetry.set_position(checkpoint.progress.position.as_str());
+        }
+        let source = self.source.open(context).await?;
+        let pipeline = SourcePipeline {
+            source,
+            transform,
+            encoder: Box::new(encoder),
+            stream: Arc::clone(&self.stream),
+            producer,
+            store,
+            telemetry: Arc::clone(telemetry),
+            limits: self.limits,
+        };
+        Ok((pipeline, saved))
+    }
+}
+
+#[async_trait]
+impl Carrier for ConnectorRun {
+    async fn carry(&self, telemetry: &Arc<Telemetry>, desired: watch::Receiver<Desired>) -> Result<Ended> {
+        let mut stop = desired.clone();
+        let (pipeline, saved) = tokio::select! {
+            biased;
+            asked = stop.wait_for(|desired| *desired == Desired::Stopped) => {
+                drop(asked);
+                return Ok(Ended::Drained);
+            }
+            opened = self.open(telemetry) => opened?,
+        };
+        pipeline.run(saved.as_ref(), desired).await
+    }
+}
