@@ -5,7 +5,7 @@ pub(crate) mod publication;
 mod select;
 pub(crate) mod server;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
@@ -92,8 +92,9 @@ pub(crate) struct Heap {
 struct Assembly<'a> {
     server: &'a ServerFacts,
     publication: Option<&'a Publication>,
-    relations: &'a [Relation],
-    details: &'a Details,
+    relations: HashMap<u32, &'a Relation>,
+    attributes: HashMap<u32, Vec<&'a Attribute>>,
+    keys: HashMap<u32, Vec<&'a KeyIndex>>,
     types: &'a TypeCatalog,
 }
 
@@ -132,13 +133,7 @@ pub(crate) async fn describe_relation(
     };
     let details = catalog::details(client, &[oid]).await?;
     let types = types_of(client, &details).await?;
-    let assembly = Assembly {
-        server: &server,
-        publication: publication.as_ref(),
-        relations: &relations,
-        details: &details,
-        types: &types,
-    };
+    let assembly = Assembly::new(&server, publication.as_ref(), &relations, (&details, &types));
     Ok(assembly.table(selected))
 }
 
@@ -154,13 +149,7 @@ async fn read_database(
     let oids: BTreeSet<u32> = selection.captured.iter().flat_map(|table| table.heaps.iter().chain([&table.oid])).copied().collect();
     let details = catalog::details(client, &Vec::from_iter(oids)).await?;
     let types = types_of(client, &details).await?;
-    let assembly = Assembly {
-        server: &server,
-        publication: publication.as_ref(),
-        relations: &relations,
-        details: &details,
-        types: &types,
-    };
+    let assembly = Assembly::new(&server, publication.as_ref(), &relations, (&details, &types));
     let tables = selection.captured.iter().filter_map(|selected| assembly.table(selected)).collect();
     let publish = selection.publish.iter().filter_map(|oid| assembly.name(*oid)).collect();
     Ok(Discovery { publication, tables, publish, selection, types, details, relations, server })
@@ -182,9 +171,27 @@ async fn in_one_snapshot<T>(client: &Client, queries: impl Future<Output = Resul
 
 // === impl Assembly ===
 
-impl Assembly<'_> {
-    fn relation(&self, oid: u32) -> Option<&Relation> {
-        self.relations.iter().find(|relation| relation.oid == oid)
+impl<'a> Assembly<'a> {
+    fn new(
+        server: &'a ServerFacts,
+        publication: Option<&'a Publication>,
+        relations: &'a [Relation],
+        (details, types): (&'a Details, &'a TypeCatalog),
+    ) -> Self {
+        let mut attributes: HashMap<u32, Vec<&Attribute>> = HashMap::new();
+        for attribute in &details.attributes {
+            attributes.entry(attribute.relation).or_default().push(attribute);
+        }
+        let mut keys: HashMap<u32, Vec<&KeyIndex>> = HashMap::new();
+        for key in &details.keys {
+            keys.entry(key.relation).or_default().push(key);
+        }
+        let relations = relations.iter().map(|relation| (relation.oid, relation)).collect();
+        Self { server, publication, relations, attributes, keys, types }
+    }
+
+    fn relation(&self, oid: u32) -> Option<&'a Relation> {
+        self.relations.get(&oid).copied()
     }
 
     fn name(&self, oid: u32) -> Option<TableName> {
@@ -198,7 +205,7 @@ impl Assembly<'_> {
     fn table(&self, selected: &Selected) -> Option<CapturedTable> {
         let relation = self.relation(selected.oid)?;
         let entry = self.publication.and_then(|publication| publication.table(&relation.schema, &relation.name));
-        let attributes = self.details.attributes.iter().filter(|attribute| attribute.relation == relation.oid);
+        let attributes = self.attributes.get(&relation.oid).into_iter().flatten().copied();
         let (published, missing): (Vec<&Attribute>, Vec<&Attribute>) =
             attributes.partition(|attribute| self.is_published(attribute, entry));
         let columns: Vec<CapturedColumn> = published.iter().map(|attribute| self.column(attribute)).collect();
@@ -260,7 +267,7 @@ impl Assembly<'_> {
 
     /// The columns of an index in its order; none where one of them is not published, because half a key is no key.
     fn index_columns(&self, relation: &Relation, published: &[&Attribute], wanted: impl Fn(&KeyIndex) -> bool) -> Vec<usize> {
-        let index = self.details.keys.iter().find(|key| key.relation == relation.oid && wanted(key));
+        let index = self.keys.get(&relation.oid).into_iter().flatten().find(|key| wanted(key));
         let numbers = index.map_or(&[][..], |index| &index.columns);
         let places = numbers.iter().map(|number| published.iter().position(|attribute| attribute.number == *number));
         places.collect::<Option<Vec<usize>>>().unwrap_or_default()

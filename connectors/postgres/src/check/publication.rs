@@ -28,24 +28,18 @@ fn missing(facts: &Facts<'_>) -> Vec<Finding> {
         );
         return vec![Finding::blocks("publication_history", problem, "start the connector anew with a new slot and a snapshot")];
     }
-    let mut findings = Vec::new();
     let role = &discovery.server.role;
-    if !discovery.server.create {
-        findings.push(Finding::blocks(
-            "insufficient_privilege",
-            format!("the role \"{role}\" may not create the publication \"{name}\""),
-            format!("GRANT CREATE ON DATABASE {} TO {}; -- or, as owner of the tables: {statement}", identifier(&discovery.server.database), identifier(role)),
-        ));
-    }
     let foreign: Vec<String> = discovery.publish.iter().filter(|table| !owns(facts, table)).map(TableName::qualified).collect();
     if !foreign.is_empty() {
-        findings.push(Finding::blocks(
-            "insufficient_privilege",
-            format!("the role \"{role}\" does not own {} and so may not publish them", foreign.join(", ")),
-            format!("{statement}; -- as their owner"),
-        ));
+        let problem = format!("the role \"{role}\" does not own {} and so may not publish them", foreign.join(", "));
+        return vec![Finding::blocks("insufficient_privilege", problem, format!("{statement}; -- as their owner"))];
     }
-    findings
+    if discovery.server.create {
+        return Vec::new();
+    }
+    let grant = format!("GRANT CREATE ON DATABASE {} TO {}", identifier(&discovery.server.database), identifier(role));
+    let problem = format!("the role \"{role}\" may not create the publication \"{name}\"");
+    vec![Finding::blocks("insufficient_privilege", problem, grant)]
 }
 
 fn owns(facts: &Facts<'_>, table: &TableName) -> bool {
@@ -126,7 +120,7 @@ fn reach(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
         let mut tables = facts.discovery.tables.iter();
         tables.any(|captured| captured.schema.name.schema == schema && captured.schema.name.table == table)
     };
-    let others = publication.tables.iter().filter(|entry| !captured(&entry.schema, &entry.table)).count();
+    let others = publication.tables().filter(|entry| !captured(&entry.schema, &entry.table)).count();
     (others > 0).then(|| {
         let problem = format!("the publication \"{name}\" also publishes {others} tables that are not captured; their changes are sent in vain");
         Finding::note("publication_reach", problem)

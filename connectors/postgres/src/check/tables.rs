@@ -98,20 +98,30 @@ fn identities(facts: &Facts<'_>) -> Vec<Finding> {
     }
     let heaps = facts.discovery.selection.captured.iter().flat_map(|table| &table.heaps).filter_map(|oid| relation(facts, *oid));
     let offenders = heaps.filter(|table| !has_identity(facts, table));
-    let findings = offenders.map(|table| {
-        let why = match table.identity {
-            ReplicaIdentity::Nothing => "its replica identity is NOTHING",
-            ReplicaIdentity::Index => "the index of its replica identity is gone",
-            ReplicaIdentity::Default | ReplicaIdentity::Full => "it has no primary key",
-        };
-        let name = qualified(&table.schema, &table.name);
-        Finding::blocks(
-            "no_replica_identity",
-            format!("{} cannot be captured: {why}, and once it is published every UPDATE and DELETE of the application fails", dotted(table)),
-            format!("ALTER TABLE {name} ADD PRIMARY KEY (…); -- or ALTER TABLE {name} REPLICA IDENTITY FULL; or name it in `exclude`"),
-        )
-    });
-    findings.collect()
+    offenders.map(|table| without_identity(facts, table)).collect()
+}
+
+fn without_identity(facts: &Facts<'_>, table: &Relation) -> Finding {
+    let why = match table.identity {
+        ReplicaIdentity::Nothing => "its replica identity is NOTHING",
+        ReplicaIdentity::Index => "the index of its replica identity is gone",
+        ReplicaIdentity::Default | ReplicaIdentity::Full => "it has no primary key",
+    };
+    let name = qualified(&table.schema, &table.name);
+    let remedy = if has_primary_key(facts, table) {
+        format!("ALTER TABLE {name} REPLICA IDENTITY DEFAULT; -- its primary key")
+    } else {
+        format!("ALTER TABLE {name} ADD PRIMARY KEY (…); -- or ALTER TABLE {name} REPLICA IDENTITY FULL; or name it in `exclude`")
+    };
+    let problem = format!(
+        "{} cannot be captured: {why}, and once it is published every UPDATE and DELETE of the application fails",
+        dotted(table)
+    );
+    Finding::blocks("no_replica_identity", problem, remedy)
+}
+
+fn has_primary_key(facts: &Facts<'_>, table: &Relation) -> bool {
+    facts.discovery.details.keys.iter().any(|key| key.relation == table.oid && key.primary)
 }
 
 fn has_identity(facts: &Facts<'_>, table: &Relation) -> bool {
@@ -119,7 +129,7 @@ fn has_identity(facts: &Facts<'_>, table: &Relation) -> bool {
     match table.identity {
         ReplicaIdentity::Full => true,
         ReplicaIdentity::Nothing => false,
-        ReplicaIdentity::Default => keys.any(|key| key.primary),
+        ReplicaIdentity::Default => has_primary_key(facts, table),
         ReplicaIdentity::Index => keys.any(|key| key.identity),
     }
 }

@@ -1,5 +1,7 @@
 //! The publication as it is on the server, and which tables it publishes under which names.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
@@ -30,9 +32,9 @@ pub(crate) struct Publication {
     /// Partitions go under their root's name.
     #[serde(rename = "pubviaroot")]
     pub(crate) via_root: bool,
-    /// Tables under the names that the log will say.
+    /// Tables under the names that the log will say: by schema, by table.
     #[serde(skip)]
-    pub(crate) tables: Vec<PublishedTable>,
+    tables: BTreeMap<String, BTreeMap<String, PublishedTable>>,
 }
 
 /// A table as the log will name it.
@@ -63,7 +65,7 @@ pub(crate) async fn publication(client: &Client, name: &str) -> Result<Option<Pu
     let mut publication: Publication = parse(&row.try_get::<_, String>(0).map_err(wrap)?)?;
     let query = "SELECT to_jsonb(t)::text FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1";
     for row in client.query(query, &[&name]).await.map_err(wrap)? {
-        publication.tables.push(parse(&row.try_get::<_, String>(0).map_err(wrap)?)?);
+        publication.insert(parse(&row.try_get::<_, String>(0).map_err(wrap)?)?);
     }
     Ok(Some(publication))
 }
@@ -92,7 +94,16 @@ fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
 impl Publication {
     /// The entry of a table.
     pub(crate) fn table(&self, schema: &str, table: &str) -> Option<&PublishedTable> {
-        self.tables.iter().find(|entry| entry.schema == schema && entry.table == table)
+        self.tables.get(schema)?.get(table)
+    }
+
+    /// Every table.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &PublishedTable> {
+        self.tables.values().flat_map(BTreeMap::values)
+    }
+
+    fn insert(&mut self, table: PublishedTable) {
+        self.tables.entry(table.schema.clone()).or_default().insert(table.table.clone(), table);
     }
 }
 
@@ -114,9 +125,12 @@ mod tests {
     fn newer_servers_say_more() {
         let json = r#"{"puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": false,
             "pubviaroot": false, "pubgencols": "s", "pubfuture": 1}"#;
-        assert!(parse::<Publication>(json).unwrap().tables.is_empty());
+        assert_eq!(parse::<Publication>(json).unwrap().tables().count(), 0);
         let table: PublishedTable = parse(r#"{"schemaname": "s", "tablename": "t", "attnames": ["a"], "rowfilter": "(a > 1)"}"#).unwrap();
         assert_eq!(table.columns, Some(vec!["a".to_owned()]));
         assert_eq!(table.row_filter.as_deref(), Some("(a > 1)"));
+        let mut publication: Publication = parse(json).unwrap();
+        publication.insert(table);
+        assert!(publication.table("s", "t").is_some() && publication.table("t", "s").is_none());
     }
 }
