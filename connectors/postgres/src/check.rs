@@ -86,7 +86,13 @@ async fn look<'a>(config: &'a PostgresConfig, connector: &str) -> Result<Facts<'
         false => Slot::read(&session, &names.slot).await?,
     };
     let surroundings = surroundings(&session).await?;
-    Ok(Facts { config, names, discovery, slot, surroundings })
+    Ok(Facts {
+        config,
+        names,
+        discovery,
+        slot,
+        surroundings,
+    })
 }
 
 fn judge(facts: &Facts<'_>) -> Vec<Finding> {
@@ -104,7 +110,9 @@ fn encryption(config: &PostgresConfig) -> Option<Finding> {
     match endpoint.tls_mode {
         TlsMode::Require => Some(Finding::warning(
             "tls_unverified",
-            format!("the connection to {server} is encrypted, but whoever answers is believed: somebody in between could read everything"),
+            format!(
+                "the connection to {server} is encrypted, but whoever answers is believed: somebody in between could read everything"
+            ),
             "tls: { mode: verify_full, ca_file: … }",
         )),
         TlsMode::Disable if remote => Some(Finding::warning(
@@ -120,14 +128,18 @@ async fn surroundings(client: &Client) -> Result<Surroundings> {
     let wrap = |error| query_error(&error, "look around in the database");
     let mut ignored_settings = Vec::new();
     for (name, value) in OUTPUT_SETTINGS {
-        let row = client.query_one("SELECT current_setting($1)", &[&name]).await.map_err(wrap)?;
+        let row = client
+            .query_one("SELECT current_setting($1)", &[&name])
+            .await
+            .map_err(wrap)?;
         let actual: String = row.try_get(0).map_err(wrap)?;
         // DateStyle comes back with the order of day and month, which ISO output does not use.
         if actual != value && !actual.starts_with(&format!("{value},")) {
             ignored_settings.push(name);
         }
     }
-    let query = "SELECT (SELECT count(*) FROM pg_catalog.pg_sequence), EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    let query =
+        "SELECT (SELECT count(*) FROM pg_catalog.pg_sequence), EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
     let row = client.query_one(query, &[]).await.map_err(wrap)?;
     Ok(Surroundings {
         ignored_settings,
@@ -151,9 +163,15 @@ async fn old_transactions(client: &Client) -> Result<Vec<OldTransaction>> {
     let running = client.query(RUNNING, &[&f64::from(old_seconds)]).await.map_err(wrap)?;
     let prepared = client.query(PREPARED, &[]).await.map_err(wrap)?;
     let read = || {
-        let running = running.iter().map(|row| transaction(row, Holder::Process(row.try_get(0)?)));
-        let prepared = prepared.iter().map(|row| transaction(row, Holder::Prepared(row.try_get(0)?)));
-        running.chain(prepared).collect::<Result<Vec<_>, tokio_postgres::Error>>()
+        let running = running
+            .iter()
+            .map(|row| transaction(row, Holder::Process(row.try_get(0)?)));
+        let prepared = prepared
+            .iter()
+            .map(|row| transaction(row, Holder::Prepared(row.try_get(0)?)));
+        running
+            .chain(prepared)
+            .collect::<Result<Vec<_>, tokio_postgres::Error>>()
     };
     read().map_err(wrap)
 }

@@ -256,7 +256,11 @@ impl PostgresConfig {
             self.patterns().map(drop),
             self.check_numbers(),
         ];
-        results.iter().filter_map(|result| result.as_ref().err()).map(Finding::from).collect()
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .map(Finding::from)
+            .collect()
     }
 
     /// What the connector is called on the server: as configured, else derived from the connector's name.
@@ -296,7 +300,9 @@ impl PostgresConfig {
         if connections == 0 || connections > SNAPSHOT_CONNECTIONS_MAXIMUM {
             return Err(Error::definite(
                 "config",
-                format!("`snapshot.connections` is {connections}; give a number from 1 to {SNAPSHOT_CONNECTIONS_MAXIMUM}"),
+                format!(
+                    "`snapshot.connections` is {connections}; give a number from 1 to {SNAPSHOT_CONNECTIONS_MAXIMUM}"
+                ),
             ));
         }
         if self.status_interval_ms < STATUS_INTERVAL_MINIMUM_MS {
@@ -316,8 +322,9 @@ impl PostgresConfig {
 fn table_pattern(text: &str) -> Result<TablePattern> {
     let (schema, table) = text.split_once('.').unwrap_or(("public", text));
     if schema.is_empty() || table.is_empty() {
-        let message =
-            format!("`{text}` in `tables` or `exclude` is no pattern of a table; write `schema.table`, such as `public.orders`");
+        let message = format!(
+            "`{text}` in `tables` or `exclude` is no pattern of a table; write `schema.table`, such as `public.orders`"
+        );
         return Err(Error::definite("config", message));
     }
     Ok(TablePattern::new(text, Some("public")))
@@ -351,7 +358,13 @@ fn derived_name(connector: &str) -> String {
     let readable: String = plain
         .to_ascii_lowercase()
         .chars()
-        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                c
+            } else {
+                '_'
+            }
+        })
         .take(NAME_BYTES_MAXIMUM - PREFIX.len() - NUMBER_CHARACTERS)
         .collect();
     format!("{PREFIX}{readable}_{:08x}", fnv(connector))
@@ -359,8 +372,9 @@ fn derived_name(connector: &str) -> String {
 
 /// FNV-1a of 32 bits: the same in every release, unlike the standard hasher.
 fn fnv(text: &str) -> u32 {
-    text.bytes()
-        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -394,7 +408,15 @@ mod tests {
 
     #[test]
     fn derived_names_are_valid_and_differ() {
-        let names = ["Orders", "orders", "ord ers", "ord/ers", "ž", &"x".repeat(80), &"x".repeat(81)];
+        let names = [
+            "Orders",
+            "orders",
+            "ord ers",
+            "ord/ers",
+            "ž",
+            &"x".repeat(80),
+            &"x".repeat(81),
+        ];
         let derived: std::collections::BTreeSet<String> = names.iter().map(|name| derived_name(name)).collect();
         assert_eq!(derived.len(), names.len());
         for name in derived {
@@ -407,7 +429,11 @@ mod tests {
         let config = config(
             r#"{"url": "mysql://u@localhost/shop", "tables": [], "slot": "Upper", "snapshot": {"connections": 0}}"#,
         );
-        let problems: Vec<String> = config.problems("orders").into_iter().map(|finding| finding.problem).collect();
+        let problems: Vec<String> = config
+            .problems("orders")
+            .into_iter()
+            .map(|finding| finding.problem)
+            .collect();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems[1].contains("`slot` is `Upper`"));
     }

@@ -131,13 +131,19 @@ pub(crate) async fn connect(config: &PostgresConfig, connector: &str, purpose: P
     let client = client_settings(&endpoint, connector, purpose);
     let task = format!("postgres {connector} {}", purpose.name());
     if endpoint.tls_mode == TlsMode::Disable {
-        let (client, connection) = client.connect(NoTls).await.map_err(|error| connect_error(&error, &endpoint))?;
+        let (client, connection) = client
+            .connect(NoTls)
+            .await
+            .map_err(|error| connect_error(&error, &endpoint))?;
         let driver = task::spawn_named(&task, drive(connection));
         return Ok(Session { client, driver });
     }
     let tls = tls::client_config(endpoint.tls_mode, &endpoint.tls)?;
     let tls = MakeRustlsConnect::new((*tls).clone());
-    let (client, connection) = client.connect(tls).await.map_err(|error| connect_error(&error, &endpoint))?;
+    let (client, connection) = client
+        .connect(tls)
+        .await
+        .map_err(|error| connect_error(&error, &endpoint))?;
     let driver = task::spawn_named(&task, drive(connection));
     Ok(Session { client, driver })
 }
@@ -189,7 +195,10 @@ pub(crate) fn application_name(connector: &str, purpose: &str) -> String {
 
 /// Settings as the startup parameter `options`.
 pub(crate) fn startup_options<'a>(settings: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> String {
-    let options: Vec<String> = settings.into_iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+    let options: Vec<String> = settings
+        .into_iter()
+        .map(|(name, value)| format!("-c {name}={value}"))
+        .collect();
     options.join(" ")
 }
 
@@ -210,8 +219,15 @@ mod tests {
         let options = startup_options(&[("search_path", "pg_catalog"), ("lock_timeout", "2s")]);
         assert_eq!(options, "-c search_path=pg_catalog -c lock_timeout=2s");
         // A space would have to be escaped.
-        let all = OUTPUT_SETTINGS.iter().chain(&HELPER_SETTINGS).chain(&SETUP_SETTINGS).chain(&SCAN_SETTINGS);
-        assert!(all.clone().all(|(name, value)| !name.contains(' ') && !value.contains(' ')));
+        let all = OUTPUT_SETTINGS
+            .iter()
+            .chain(&HELPER_SETTINGS)
+            .chain(&SETUP_SETTINGS)
+            .chain(&SCAN_SETTINGS);
+        assert!(
+            all.clone()
+                .all(|(name, value)| !name.contains(' ') && !value.contains(' '))
+        );
     }
 
     #[tokio::test]
@@ -238,7 +254,11 @@ mod tests {
         drop(listener);
         let error = connect(&config(port, ""), "orders", Purpose::Check).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));
-        assert!(error.report().contains(&format!("127.0.0.1:{port}")), "{}", error.report());
+        assert!(
+            error.report().contains(&format!("127.0.0.1:{port}")),
+            "{}",
+            error.report()
+        );
         assert!(!error.report().contains("c4n4ry"));
     }
 }

@@ -105,10 +105,13 @@ pub(crate) async fn discover(client: &Client, config: &PostgresConfig, connector
         return Ok(discovery);
     }
     let patterns = discovery.selection.unmatched.join("`, `");
-    Err(Error::definite("tables_unmatched", format!(
-        "`{patterns}` in `tables` matches no table of the database \"{}\"; upper and lower case differ, and without a dot the schema is public",
-        discovery.server.database
-    )))
+    Err(Error::definite(
+        "tables_unmatched",
+        format!(
+            "`{patterns}` in `tables` matches no table of the database \"{}\"; upper and lower case differ, and without a dot the schema is public",
+            discovery.server.database
+        ),
+    ))
 }
 
 /// As [`discover`], but what the patterns miss is left to the caller.
@@ -146,24 +149,47 @@ async fn read_database(
     let publication = publication::publication(client, &config.server_names(connector)?.publication).await?;
     let relations = catalog::relations(client, None).await?;
     let selection = select::select(&relations, &config.patterns()?, via_root(config, publication.as_ref()));
-    let oids: BTreeSet<u32> = selection.captured.iter().flat_map(|table| table.heaps.iter().chain([&table.oid])).copied().collect();
+    let oids: BTreeSet<u32> = selection
+        .captured
+        .iter()
+        .flat_map(|table| table.heaps.iter().chain([&table.oid]))
+        .copied()
+        .collect();
     let details = catalog::details(client, &Vec::from_iter(oids)).await?;
     let types = types_of(client, &details).await?;
     let assembly = Assembly::new(&server, publication.as_ref(), &relations, (&details, &types));
-    let tables = selection.captured.iter().filter_map(|selected| assembly.table(selected)).collect();
+    let tables = selection
+        .captured
+        .iter()
+        .filter_map(|selected| assembly.table(selected))
+        .collect();
     let publish = selection.publish.iter().filter_map(|oid| assembly.name(*oid)).collect();
-    Ok(Discovery { publication, tables, publish, selection, types, details, relations, server })
+    Ok(Discovery {
+        publication,
+        tables,
+        publish,
+        selection,
+        types,
+        details,
+        relations,
+        server,
+    })
 }
 
 /// A publication that is there decides; the configuration only says how ours is created.
 fn via_root(config: &PostgresConfig, publication: Option<&Publication>) -> bool {
-    publication.map_or(config.publication_via_partition_root, |publication| publication.via_root)
+    publication.map_or(config.publication_via_partition_root, |publication| {
+        publication.via_root
+    })
 }
 
 /// Runs queries of the catalogue in one transaction, so that a table that is being altered does not come apart between them.
 async fn in_one_snapshot<T>(client: &Client, queries: impl Future<Output = Result<T>>) -> Result<T> {
     let wrap = |error| query_error(&error, "read the catalogue");
-    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(wrap)?;
+    client
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .map_err(wrap)?;
     let result = queries.await;
     client.batch_execute("ROLLBACK").await.map_err(wrap)?;
     result
@@ -187,7 +213,14 @@ impl<'a> Assembly<'a> {
             keys.entry(key.relation).or_default().push(key);
         }
         let relations = relations.iter().map(|relation| (relation.oid, relation)).collect();
-        Self { server, publication, relations, attributes, keys, types }
+        Self {
+            server,
+            publication,
+            relations,
+            attributes,
+            keys,
+            types,
+        }
     }
 
     fn relation(&self, oid: u32) -> Option<&'a Relation> {
@@ -204,16 +237,27 @@ impl<'a> Assembly<'a> {
 
     fn table(&self, selected: &Selected) -> Option<CapturedTable> {
         let relation = self.relation(selected.oid)?;
-        let entry = self.publication.and_then(|publication| publication.table(&relation.schema, &relation.name));
+        let entry = self
+            .publication
+            .and_then(|publication| publication.table(&relation.schema, &relation.name));
         let attributes = self.attributes.get(&relation.oid).into_iter().flatten().copied();
         let (published, missing): (Vec<&Attribute>, Vec<&Attribute>) =
             attributes.partition(|attribute| self.is_published(attribute, entry));
         let columns: Vec<CapturedColumn> = published.iter().map(|attribute| self.column(attribute)).collect();
-        let heaps: Vec<Heap> = selected.heaps.iter().filter_map(|oid| self.relation(*oid)).map(Heap::of).collect();
+        let heaps: Vec<Heap> = selected
+            .heaps
+            .iter()
+            .filter_map(|oid| self.relation(*oid))
+            .map(Heap::of)
+            .collect();
         let schema = TableSchema {
             name: self.name(relation.oid)?,
             kind: TableKind::Table,
-            columns: published.iter().zip(&columns).map(|(attribute, column)| schema_column(attribute, column)).collect(),
+            columns: published
+                .iter()
+                .zip(&columns)
+                .map(|(attribute, column)| schema_column(attribute, column))
+                .collect(),
             key: self.key(relation, &published),
             documentation: relation.comment.clone(),
         };
@@ -232,7 +276,9 @@ impl<'a> Assembly<'a> {
 
     /// Whether the log carries a column. Before there is a publication, as if it were ours.
     fn is_published(&self, attribute: &Attribute, entry: Option<&PublishedTable>) -> bool {
-        let listed = entry.and_then(|entry| entry.columns.as_ref()).is_none_or(|list| list.contains(&attribute.name));
+        let listed = entry
+            .and_then(|entry| entry.columns.as_ref())
+            .is_none_or(|list| list.contains(&attribute.name));
         let generated = match attribute.generated {
             Generated::No => true,
             Generated::Stored => self.server.major() >= GENERATED_COLUMNS_MAJOR,
@@ -253,7 +299,9 @@ impl<'a> Assembly<'a> {
     /// With `REPLICA IDENTITY USING INDEX` the columns of that index, because deletes carry no others; else the primary key.
     fn key(&self, relation: &Relation, published: &[&Attribute]) -> Vec<usize> {
         let by_identity = relation.identity == ReplicaIdentity::Index;
-        self.index_columns(relation, published, |key| if by_identity { key.identity } else { key.primary })
+        self.index_columns(relation, published, |key| {
+            if by_identity { key.identity } else { key.primary }
+        })
     }
 
     fn identity_columns(&self, relation: &Relation, published: &[&Attribute]) -> Vec<usize> {
@@ -266,10 +314,22 @@ impl<'a> Assembly<'a> {
     }
 
     /// The columns of an index in its order; none where one of them is not published, because half a key is no key.
-    fn index_columns(&self, relation: &Relation, published: &[&Attribute], wanted: impl Fn(&KeyIndex) -> bool) -> Vec<usize> {
-        let index = self.keys.get(&relation.oid).into_iter().flatten().find(|key| wanted(key));
+    fn index_columns(
+        &self,
+        relation: &Relation,
+        published: &[&Attribute],
+        wanted: impl Fn(&KeyIndex) -> bool,
+    ) -> Vec<usize> {
+        let index = self
+            .keys
+            .get(&relation.oid)
+            .into_iter()
+            .flatten()
+            .find(|key| wanted(key));
         let numbers = index.map_or(&[][..], |index| &index.columns);
-        let places = numbers.iter().map(|number| published.iter().position(|attribute| attribute.number == *number));
+        let places = numbers
+            .iter()
+            .map(|number| published.iter().position(|attribute| attribute.number == *number));
         places.collect::<Option<Vec<usize>>>().unwrap_or_default()
     }
 }

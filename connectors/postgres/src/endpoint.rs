@@ -78,8 +78,12 @@ impl Endpoint {
         Ok(Self {
             hosts,
             port: port(parts.port.as_deref())?,
-            user: parts.user.ok_or_else(|| missing("user", "postgres://USER@host/database"))?,
-            database: parts.database.ok_or_else(|| missing("database", "postgres://user@host/DATABASE"))?,
+            user: parts
+                .user
+                .ok_or_else(|| missing("user", "postgres://USER@host/database"))?,
+            database: parts
+                .database
+                .ok_or_else(|| missing("database", "postgres://user@host/DATABASE"))?,
             password,
             tls_mode,
             tls: tls_files(&config.tls, parts.files)?,
@@ -129,7 +133,10 @@ fn missing(what: &str, example: &str) -> Error {
 
 fn hosts(host: Option<&str>) -> Result<Vec<Host>> {
     match host {
-        None | Some("") => Ok(SOCKET_FOLDERS.iter().map(|folder| Host::Unix(PathBuf::from(folder))).collect()),
+        None | Some("") => Ok(SOCKET_FOLDERS
+            .iter()
+            .map(|folder| Host::Unix(PathBuf::from(folder)))
+            .collect()),
         Some(folder) if folder.starts_with('/') => Ok(vec![Host::Unix(PathBuf::from(folder))]),
         Some(list) if list.contains(',') => Err(invalid(
             "the `url` lists several hosts; name the one that leads to the primary, because a standby that answers first would be captured instead",
@@ -143,7 +150,11 @@ fn port(port: Option<&str>) -> Result<u16> {
         return Ok(PORT);
     };
     let number = text.parse::<u16>().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| invalid(format!("the `url` names the port `{text}`; write a number from 1 to 65535")))
+    number.ok_or_else(|| {
+        invalid(format!(
+            "the `url` names the port `{text}`; write a number from 1 to 65535"
+        ))
+    })
 }
 
 fn password(config: &PostgresConfig, in_url: Option<String>) -> Result<Option<Secret>> {
@@ -185,7 +196,9 @@ fn tls_mode(hosts: &[Host], tls: &TlsConfig, in_url: Option<&str>) -> Result<Tls
     };
     let said = match (tls.mode, in_url) {
         (Some(mode), Some(other)) if mode != other => {
-            return Err(invalid("`tls.mode` and the sslmode of the `url` differ; keep one of them"));
+            return Err(invalid(
+                "`tls.mode` and the sslmode of the `url` differ; keep one of them",
+            ));
         }
         (mode, other) => mode.or(other),
     };
@@ -207,7 +220,9 @@ fn tls_files(tls: &TlsConfig, in_url: TlsFiles) -> Result<TlsFiles> {
         key_file: tls.key_file.clone().or(in_url.key_file),
     };
     if files.certificate_file.is_some() != files.key_file.is_some() {
-        return Err(invalid("`tls.certificate_file` and `tls.key_file` belong together; give both or none"));
+        return Err(invalid(
+            "`tls.certificate_file` and `tls.key_file` belong together; give both or none",
+        ));
     }
     Ok(files)
 }
@@ -215,10 +230,14 @@ fn tls_files(tls: &TlsConfig, in_url: TlsFiles) -> Result<TlsFiles> {
 // === parsing ===
 
 fn parse(text: &str) -> Result<Parts> {
-    let after_scheme = ["postgres://", "postgresql://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let after_scheme = ["postgres://", "postgresql://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
     match after_scheme {
         Some(rest) => parse_url(rest),
-        None if text.contains("://") => Err(invalid("the `url` is of another scheme; write `postgres://user@host/database`")),
+        None if text.contains("://") => Err(invalid(
+            "the `url` is of another scheme; write `postgres://user@host/database`",
+        )),
         None => parse_key_values(text),
     }
 }
@@ -227,9 +246,13 @@ fn parse_url(rest: &str) -> Result<Parts> {
     let mut parts = Parts::default();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (user_info, host_port) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let (user_info, host_port) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(user, host)| (Some(user), host));
     if let Some(user_info) = user_info {
-        let (user, password) = user_info.split_once(':').map_or((user_info, None), |(user, secret)| (user, Some(secret)));
+        let (user, password) = user_info
+            .split_once(':')
+            .map_or((user_info, None), |(user, secret)| (user, Some(secret)));
         parts.user = non_empty(decode(user)?);
         parts.password = password.map(decode).transpose()?.and_then(non_empty);
     }
@@ -249,7 +272,9 @@ fn split_port(host_port: &str) -> (&str, Option<&str>) {
     if let Some((address, rest)) = host_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (address, rest.strip_prefix(':'));
     }
-    host_port.rsplit_once(':').map_or((host_port, None), |(host, port)| (host, Some(port)))
+    host_port
+        .rsplit_once(':')
+        .map_or((host_port, None), |(host, port)| (host, Some(port)))
 }
 
 fn non_empty(text: String) -> Option<String> {
@@ -331,7 +356,9 @@ impl Parts {
             "sslmode" => &mut self.tls_mode,
             "sslrootcert" | "sslcert" | "sslkey" => return self.set_file(key, &value),
             other => {
-                return Err(invalid(format!("the `url` holds the parameter `{other}`, which is not understood here; there are {PARAMETERS}")));
+                return Err(invalid(format!(
+                    "the `url` holds the parameter `{other}`, which is not understood here; there are {PARAMETERS}"
+                )));
             }
         };
         if slot.is_some() {
@@ -368,7 +395,9 @@ mod tests {
 
     #[test]
     fn a_url_in_full() {
-        let endpoint = resolve("postgresql://us%40er:p%3Aa%2Fss@db.example:6543/sh%20op?sslmode=verify-ca&sslrootcert=/ca.pem").unwrap();
+        let endpoint =
+            resolve("postgresql://us%40er:p%3Aa%2Fss@db.example:6543/sh%20op?sslmode=verify-ca&sslrootcert=/ca.pem")
+                .unwrap();
         assert_eq!(endpoint.hosts, [Host::Tcp("db.example".into())]);
         assert_eq!(endpoint.port, 6543);
         assert_eq!(endpoint.user, "us@er");
@@ -392,7 +421,10 @@ mod tests {
         let endpoint = resolve("postgres://u@%2Frun%2Fpg:5544/shop").unwrap();
         assert_eq!(endpoint.hosts, [Host::Unix("/run/pg".into())]);
         assert_eq!(endpoint.server(), "/run/pg/.s.PGSQL.5544");
-        assert_eq!(resolve("postgres://u@/shop?host=/run/pg").unwrap().hosts, [Host::Unix("/run/pg".into())]);
+        assert_eq!(
+            resolve("postgres://u@/shop?host=/run/pg").unwrap().hosts,
+            [Host::Unix("/run/pg".into())]
+        );
         let endpoint = resolve("postgres://u@/shop").unwrap();
         assert_eq!(endpoint.hosts.len(), 2);
         assert_eq!(endpoint.tls_mode, TlsMode::Disable);
@@ -408,7 +440,11 @@ mod tests {
             ("10.0.0.1", TlsMode::VerifyFull),
             ("localhost.example", TlsMode::VerifyFull),
         ] {
-            assert_eq!(resolve(&format!("postgres://u@{host}/d")).unwrap().tls_mode, mode, "{host}");
+            assert_eq!(
+                resolve(&format!("postgres://u@{host}/d")).unwrap().tls_mode,
+                mode,
+                "{host}"
+            );
         }
         assert_eq!(resolve("postgres://u@[::1]:99/d").unwrap().server(), "[::1]:99");
     }
@@ -434,7 +470,10 @@ mod tests {
         ] {
             let error = resolve(url).unwrap_err();
             assert!(error.report().contains(says), "{url}: {error}");
-            assert!(!error.report().contains(canary) && !format!("{error:?}").contains(canary), "{error}");
+            assert!(
+                !error.report().contains(canary) && !format!("{error:?}").contains(canary),
+                "{error}"
+            );
         }
     }
 
@@ -442,13 +481,24 @@ mod tests {
     fn the_password_has_one_source() {
         let mut both = config("postgres://u:p@h/d");
         both.password = Some(Secret::new("q"));
-        assert!(Endpoint::resolve(&both).unwrap_err().report().contains("more than once"));
+        assert!(
+            Endpoint::resolve(&both)
+                .unwrap_err()
+                .report()
+                .contains("more than once")
+        );
         let file = std::env::temp_dir().join(format!("tailrace-password-{}", std::process::id()));
         std::fs::write(&file, "s3cret \r\n").unwrap();
         let mut from_file = config("postgres://u@h/d");
         from_file.password_file = Some(file.clone());
-        assert_eq!(Endpoint::resolve(&from_file).unwrap().password, Some(Secret::new("s3cret ")));
+        assert_eq!(
+            Endpoint::resolve(&from_file).unwrap().password,
+            Some(Secret::new("s3cret "))
+        );
         std::fs::remove_file(file).unwrap();
-        assert_eq!(Endpoint::resolve(&from_file).unwrap_err().code(), "source_authentication");
+        assert_eq!(
+            Endpoint::resolve(&from_file).unwrap_err().code(),
+            "source_authentication"
+        );
     }
 }

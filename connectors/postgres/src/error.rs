@@ -70,7 +70,9 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error, endpoint: &Endpoint) 
 pub(crate) fn tls_refused(server: &str) -> Error {
     Error::definite(
         "source_tls",
-        format!("{server} does not offer TLS; set `ssl = on` there, or `tls.mode: disable` here if the network is trusted"),
+        format!(
+            "{server} does not offer TLS; set `ssl = on` there, or `tls.mode: disable` here if the network is trusted"
+        ),
     )
 }
 
@@ -80,11 +82,15 @@ pub(crate) fn io_error(error: &io::Error, server: &str) -> Error {
     match tls {
         Some(rustls::Error::InvalidCertificate(why)) => Error::definite(
             "source_tls",
-            format!("the certificate of {server} is not accepted: {why}; correct `tls.ca_file` or the host name, or choose another `tls.mode`"),
+            format!(
+                "the certificate of {server} is not accepted: {why}; correct `tls.ca_file` or the host name, or choose another `tls.mode`"
+            ),
         ),
         Some(error @ (rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_))) => Error::definite(
             "source_tls",
-            format!("{server} refuses the TLS session: {error}; check `tls.certificate_file` and the server's TLS versions"),
+            format!(
+                "{server} refuses the TLS session: {error}; check `tls.certificate_file` and the server's TLS versions"
+            ),
         ),
         Some(_) | None => Error::transient("source_unreachable", format!("cannot reach {server}: {error}")),
     }
@@ -175,7 +181,12 @@ mod tests {
         ] {
             let error = server_error(sqlstate, "why", "read the catalogue");
             assert_eq!((error.kind(), error.code()), (kind, code), "{sqlstate}");
-            assert!(error.report().starts_with("cannot read the catalogue: the server says: why"), "{error}");
+            assert!(
+                error
+                    .report()
+                    .starts_with("cannot read the catalogue: the server says: why"),
+                "{error}"
+            );
         }
     }
 
@@ -188,7 +199,10 @@ mod tests {
     #[test]
     fn broken_sockets_are_transient_and_bad_certificates_definite() {
         let refused = io_error(&io::Error::from(io::ErrorKind::ConnectionRefused), "db:5432");
-        assert_eq!((refused.kind(), refused.code()), (Kind::Transient, "source_unreachable"));
+        assert_eq!(
+            (refused.kind(), refused.code()),
+            (Kind::Transient, "source_unreachable")
+        );
         assert!(refused.report().contains("db:5432"));
         let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let expired = io_error(&io::Error::new(io::ErrorKind::InvalidData, expired), "db:5432");

@@ -123,7 +123,15 @@ impl Scanner {
             taken_at_us,
         };
         let waiting = sessions.into_iter().map(worker).collect();
-        Ok(Self { plan, work, waiting, running: Vec::new(), parts, budget, ledger })
+        Ok(Self {
+            plan,
+            work,
+            waiting,
+            running: Vec::new(),
+            parts,
+            budget,
+            ledger,
+        })
     }
 
     fn set_budget(&mut self, budget: Budget) {
@@ -142,26 +150,37 @@ impl Scanner {
         let rows = u64::try_from(part.batch.changes.len()).unwrap_or(u64::MAX);
         if rows > 0 {
             let name = self.table_name(part.table);
-            self.plan.telemetry.update_table(&name, |progress| progress.rows_done += rows);
+            self.plan
+                .telemetry
+                .update_table(&name, |progress| progress.rows_done += rows);
         }
         if part.range_done {
             self.ledger.range_done(part.table);
         }
         let finished_tables = self.finished_tables();
-        (rows > 0 || !finished_tables.is_empty()).then_some(Chunk { batch: part.batch, finished_tables })
+        (rows > 0 || !finished_tables.is_empty()).then_some(Chunk {
+            batch: part.batch,
+            finished_tables,
+        })
     }
 
     fn finished_tables(&mut self) -> Vec<String> {
         let finished = std::mem::take(&mut self.ledger.finished);
         let names: Vec<String> = finished.into_iter().map(|table| self.table_name(table)).collect();
         for name in &names {
-            self.plan.telemetry.update_table(name, |progress| progress.finished = true);
+            self.plan
+                .telemetry
+                .update_table(name, |progress| progress.finished = true);
         }
         names
     }
 
     fn table_name(&self, table: usize) -> String {
-        self.plan.tables.get(table).map(|table| table.schema.name.qualified()).unwrap_or_default()
+        self.plan
+            .tables
+            .get(table)
+            .map(|table| table.schema.name.qualified())
+            .unwrap_or_default()
     }
 }
 
@@ -181,7 +200,10 @@ impl ChunkReader for Scanner {
         }
         match self.ledger.is_complete() && self.work.claim().is_none() {
             true => Ok(None),
-            false => Err(Error::transient("snapshot_worker_ended", "a connection of the snapshot ended before its work was done; reading starts over")),
+            false => Err(Error::transient(
+                "snapshot_worker_ended",
+                "a connection of the snapshot ended before its work was done; reading starts over",
+            )),
         }
     }
 }
@@ -198,40 +220,61 @@ impl Drop for Scanner {
 async fn import_snapshot(plan: &ScanPlan) -> Result<Session> {
     let session = connect(&plan.config, &plan.connector, Purpose::Snapshot).await?;
     let wrap = |error| query_error(&error, "begin the transaction of the snapshot");
-    session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(wrap)?;
+    session
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .map_err(wrap)?;
     let import = format!("SET TRANSACTION SNAPSHOT {}", literal(&plan.snapshot_name));
-    session.batch_execute(&import).await.map_err(|error| match error.as_db_error() {
-        Some(db) => {
-            let message = format!("the exported snapshot is gone ({}); the tables that are not finished are read anew", db.message());
-            Error::transient("snapshot_lost", message)
-        }
-        None => query_error(&error, "import the exported snapshot"),
-    })?;
+    session
+        .batch_execute(&import)
+        .await
+        .map_err(|error| match error.as_db_error() {
+            Some(db) => {
+                let message = format!(
+                    "the exported snapshot is gone ({}); the tables that are not finished are read anew",
+                    db.message()
+                );
+                Error::transient("snapshot_lost", message)
+            }
+            None => query_error(&error, "import the exported snapshot"),
+        })?;
     Ok(session)
 }
 
 async fn now_us(client: &Client) -> Result<i64> {
     let wrap = |error| query_error(&error, "ask for the server's time");
-    let row = client.query_one("SELECT (extract(epoch FROM now()) * 1000000)::bigint", &[]).await.map_err(wrap)?;
+    let row = client
+        .query_one("SELECT (extract(epoch FROM now()) * 1000000)::bigint", &[])
+        .await
+        .map_err(wrap)?;
     row.try_get(0).map_err(wrap)
 }
 
 /// What there is to read.
 async fn extents(client: &Client, plan: &ScanPlan) -> Result<Vec<Extent>> {
     if plan.config.snapshot.order == SnapshotOrder::UpdatedAt && plan.updated_at_column.is_none() {
-        let message = "`snapshot.order: updated_at` needs the column to be named: `updated_at: { column: … }` of the connector";
+        let message =
+            "`snapshot.order: updated_at` needs the column to be named: `updated_at: { column: … }` of the connector";
         return Err(Error::definite("config", message));
     }
     let mut extents = Vec::new();
     for (index, table) in plan.tables.iter().enumerate() {
         if plan.order_column(table).is_some() {
-            let whole = Extent { table: index, heap: None, pages: 0 };
+            let whole = Extent {
+                table: index,
+                heap: None,
+                pages: 0,
+            };
             extents.extend((!table.heaps.is_empty()).then_some(whole));
             continue;
         }
         let pages = pages(client, plan, table).await?;
         let heaps = pages.into_iter().enumerate();
-        extents.extend(heaps.map(|(heap, pages)| Extent { table: index, heap: Some(heap), pages }));
+        extents.extend(heaps.map(|(heap, pages)| Extent {
+            table: index,
+            heap: Some(heap),
+            pages,
+        }));
     }
     Ok(extents)
 }
@@ -264,7 +307,11 @@ fn announce(plan: &ScanPlan) {
         });
         if plan.config.snapshot.order == SnapshotOrder::UpdatedAt && plan.order_column(table).is_none() {
             let column = plan.updated_at_column.as_deref().unwrap_or_default();
-            tracing::warn!(table = name, column, "the table has no such column; its rows come in the order of the disk");
+            tracing::warn!(
+                table = name,
+                column,
+                "the table has no such column; its rows come in the order of the disk"
+            );
         }
     }
 }
@@ -285,7 +332,12 @@ impl ScanPlan {
 impl Ledger {
     /// Tables without ranges are finished already.
     fn new(open_ranges: Vec<u64>) -> Self {
-        let finished = open_ranges.iter().enumerate().filter(|(_, open)| **open == 0).map(|(table, _)| table).collect();
+        let finished = open_ranges
+            .iter()
+            .enumerate()
+            .filter(|(_, open)| **open == 0)
+            .map(|(table, _)| table)
+            .collect();
         Self { open_ranges, finished }
     }
 

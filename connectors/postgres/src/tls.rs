@@ -41,7 +41,9 @@ pub(crate) fn client_config(mode: TlsMode, files: &TlsFiles) -> Result<Arc<Clien
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate)?;
             let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| unreadable(certificate, error))?
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unreadable(certificate, error))?
         }
         _ => builder.with_no_client_auth(),
     };
@@ -51,7 +53,9 @@ pub(crate) fn client_config(mode: TlsMode, files: &TlsFiles) -> Result<Arc<Clien
 /// The name that the server's certificate must be for.
 pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).map_err(|error| {
-        let message = format!("`{host}` is neither a host name nor an address that a certificate could be for; correct the `url`");
+        let message = format!(
+            "`{host}` is neither a host name nor an address that a certificate could be for; correct the `url`"
+        );
         Error::definite("config", message).with_source(error)
     })
 }
@@ -70,7 +74,8 @@ fn verifier(mode: TlsMode, files: &TlsFiles, provider: &CryptoProvider) -> Resul
     if roots.is_empty() && mode != TlsMode::Require {
         let message = match &files.ca_file {
             Some(file) => format!("no certificate of {} can be used as an authority", file.display()),
-            None => "the system has no certificates of authorities; give `tls.ca_file`, or install ca-certificates".to_owned(),
+            None => "the system has no certificates of authorities; give `tls.ca_file`, or install ca-certificates"
+                .to_owned(),
         };
         return Err(Error::definite("tls_config", message));
     }

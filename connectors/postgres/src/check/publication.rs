@@ -16,7 +16,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
 
 fn missing(facts: &Facts<'_>) -> Vec<Finding> {
     let (discovery, name) = (&facts.discovery, &facts.names.publication);
-    let statement = create_statement(name, &discovery.publish, facts.config.publication_via_partition_root, &discovery.server);
+    let statement = create_statement(
+        name,
+        &discovery.publish,
+        facts.config.publication_via_partition_root,
+        &discovery.server,
+    );
     if !facts.config.create_publication {
         let problem = format!("there is no publication \"{name}\", and `create_publication` is off");
         return vec![Finding::blocks("publication_missing", problem, statement)];
@@ -26,18 +31,38 @@ fn missing(facts: &Facts<'_>) -> Vec<Finding> {
             "the replication slot \"{}\" is there, but the publication \"{name}\" is not: changes before the publication can never be read",
             facts.names.slot
         );
-        return vec![Finding::blocks("publication_history", problem, "start the connector anew with a new slot and a snapshot")];
+        return vec![Finding::blocks(
+            "publication_history",
+            problem,
+            "start the connector anew with a new slot and a snapshot",
+        )];
     }
     let role = &discovery.server.role;
-    let foreign: Vec<String> = discovery.publish.iter().filter(|table| !owns(facts, table)).map(TableName::qualified).collect();
+    let foreign: Vec<String> = discovery
+        .publish
+        .iter()
+        .filter(|table| !owns(facts, table))
+        .map(TableName::qualified)
+        .collect();
     if !foreign.is_empty() {
-        let problem = format!("the role \"{role}\" does not own {} and so may not publish them", foreign.join(", "));
-        return vec![Finding::blocks("insufficient_privilege", problem, format!("{statement}; -- as their owner"))];
+        let problem = format!(
+            "the role \"{role}\" does not own {} and so may not publish them",
+            foreign.join(", ")
+        );
+        return vec![Finding::blocks(
+            "insufficient_privilege",
+            problem,
+            format!("{statement}; -- as their owner"),
+        )];
     }
     if discovery.server.create {
         return Vec::new();
     }
-    let grant = format!("GRANT CREATE ON DATABASE {} TO {}", identifier(&discovery.server.database), identifier(role));
+    let grant = format!(
+        "GRANT CREATE ON DATABASE {} TO {}",
+        identifier(&discovery.server.database),
+        identifier(role)
+    );
     let problem = format!("the role \"{role}\" may not create the publication \"{name}\"");
     vec![Finding::blocks("insufficient_privilege", problem, grant)]
 }
@@ -73,11 +98,16 @@ fn root(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
 /// Every captured table must be in it under its own name.
 fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
     let captured = facts.discovery.tables.iter().map(|table| &table.schema.name);
-    let lacking: Vec<&TableName> = captured.filter(|name| publication.table(&name.schema, &name.table).is_none()).collect();
+    let lacking: Vec<&TableName> = captured
+        .filter(|name| publication.table(&name.schema, &name.table).is_none())
+        .collect();
     if lacking.is_empty() {
         return None;
     }
-    let tables: Vec<String> = lacking.iter().map(|table| qualified(&table.schema, &table.table)).collect();
+    let tables: Vec<String> = lacking
+        .iter()
+        .map(|table| qualified(&table.schema, &table.table))
+        .collect();
     let (name, tables) = (identifier(&facts.names.publication), tables.join(", "));
     Some(Finding::blocks(
         "publication_lacks_tables",
@@ -96,12 +126,22 @@ fn actions(name: &str, publication: &Publication) -> Option<Finding> {
         ("delete", publication.deletes),
         ("truncate", publication.truncates),
     ];
-    let absent: Vec<&str> = all.iter().filter(|(_, published)| !published).map(|(action, _)| *action).collect();
+    let absent: Vec<&str> = all
+        .iter()
+        .filter(|(_, published)| !published)
+        .map(|(action, _)| *action)
+        .collect();
     (!absent.is_empty()).then(|| {
         Finding::warning(
             "publication_actions",
-            format!("the publication \"{name}\" leaves out every {}: the stream will not show them", absent.join(", ")),
-            format!("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')", identifier(name)),
+            format!(
+                "the publication \"{name}\" leaves out every {}: the stream will not show them",
+                absent.join(", ")
+            ),
+            format!(
+                "ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')",
+                identifier(name)
+            ),
         )
     })
 }
@@ -112,15 +152,25 @@ fn reach(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
     if publication.all_tables {
         return Some(Finding::warning(
             "publication_all_tables",
-            format!("the publication \"{name}\" is FOR ALL TABLES: UPDATE and DELETE fail on every table that has no replica identity, new ones included"),
-            create_statement(&format!("{name}_tables"), &facts.discovery.publish, publication.via_root, &facts.discovery.server),
+            format!(
+                "the publication \"{name}\" is FOR ALL TABLES: UPDATE and DELETE fail on every table that has no replica identity, new ones included"
+            ),
+            create_statement(
+                &format!("{name}_tables"),
+                &facts.discovery.publish,
+                publication.via_root,
+                &facts.discovery.server,
+            ),
         ));
     }
     let captured = |schema: &str, table: &str| {
         let mut tables = facts.discovery.tables.iter();
         tables.any(|captured| captured.schema.name.schema == schema && captured.schema.name.table == table)
     };
-    let others = publication.tables().filter(|entry| !captured(&entry.schema, &entry.table)).count();
+    let others = publication
+        .tables()
+        .filter(|entry| !captured(&entry.schema, &entry.table))
+        .count();
     (others > 0).then(|| {
         let problem = format!("the publication \"{name}\" also publishes {others} tables that are not captured; their changes are sent in vain");
         Finding::note("publication_reach", problem)

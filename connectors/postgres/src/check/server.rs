@@ -35,7 +35,9 @@ fn pooler(facts: &Facts<'_>) -> Option<Finding> {
     (!ignored.is_empty()).then(|| {
         Finding::blocks(
             "pooler_in_path",
-            format!("settings of our connection do not reach the server ({ignored}): a connection pooler stands in between"),
+            format!(
+                "settings of our connection do not reach the server ({ignored}): a connection pooler stands in between"
+            ),
             "connect to PostgreSQL itself; pgbouncer passes neither the replication protocol nor exported snapshots",
         )
     })
@@ -43,7 +45,11 @@ fn pooler(facts: &Facts<'_>) -> Option<Finding> {
 
 fn standby(server: &ServerFacts) -> Option<Finding> {
     server.in_recovery.then(|| {
-        Finding::blocks("standby", "the server is a standby; changes are captured from the primary", "name the primary in `url`")
+        Finding::blocks(
+            "standby",
+            "the server is a standby; changes are captured from the primary",
+            "name the primary in `url`",
+        )
     })
 }
 
@@ -64,16 +70,28 @@ fn room(facts: &Facts<'_>) -> Vec<Finding> {
     if facts.slot.is_none() && server.replication_slots >= server.max_replication_slots {
         findings.push(Finding::blocks(
             "replication_slots_exhausted",
-            format!("{} of {} replication slots are taken, and one more is needed", server.replication_slots, server.max_replication_slots),
-            format!("ALTER SYSTEM SET max_replication_slots = {}; -- then restart the server", server.replication_slots + 1),
+            format!(
+                "{} of {} replication slots are taken, and one more is needed",
+                server.replication_slots, server.max_replication_slots
+            ),
+            format!(
+                "ALTER SYSTEM SET max_replication_slots = {}; -- then restart the server",
+                server.replication_slots + 1
+            ),
         ));
     }
     let sending = facts.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some());
     if !sending && server.wal_senders >= server.max_wal_senders {
         findings.push(Finding::blocks(
             "wal_senders_exhausted",
-            format!("{} of {} WAL senders are busy, and one more is needed", server.wal_senders, server.max_wal_senders),
-            format!("ALTER SYSTEM SET max_wal_senders = {}; -- then restart the server", server.wal_senders + 1),
+            format!(
+                "{} of {} WAL senders are busy, and one more is needed",
+                server.wal_senders, server.max_wal_senders
+            ),
+            format!(
+                "ALTER SYSTEM SET max_wal_senders = {}; -- then restart the server",
+                server.wal_senders + 1
+            ),
         ));
     }
     findings
@@ -92,7 +110,10 @@ fn rights(server: &ServerFacts) -> Option<Finding> {
         Finding::blocks(
             "insufficient_privilege",
             format!("the role \"{role}\" may not replicate"),
-            format!("ALTER ROLE {} REPLICATION; -- Amazon RDS: GRANT rds_replication TO …", identifier(role)),
+            format!(
+                "ALTER ROLE {} REPLICATION; -- Amazon RDS: GRANT rds_replication TO …",
+                identifier(role)
+            ),
         )
     })
 }
@@ -109,7 +130,11 @@ fn versions(facts: &Facts<'_>) -> Vec<Finding> {
         }
     };
     too_old(facts.config.binary, BINARY_AND_MESSAGES_MAJOR, "binary");
-    too_old(facts.config.captures_messages(), BINARY_AND_MESSAGES_MAJOR, "message_prefixes");
+    too_old(
+        facts.config.captures_messages(),
+        BINARY_AND_MESSAGES_MAJOR,
+        "message_prefixes",
+    );
     too_old(facts.config.failover, FAILOVER_SLOTS_MAJOR, "failover");
     let fixed = ADD_TABLE_FIXED.iter().find(|(fixed_major, _)| *fixed_major == major);
     if let Some((_, fixed)) = fixed.filter(|(_, fixed)| minor < *fixed) {
@@ -127,7 +152,10 @@ fn encoding(server: &ServerFacts) -> Option<Finding> {
         "UTF8" => None,
         "SQL_ASCII" => Some(Finding::warning(
             "encoding",
-            format!("the database \"{}\" does not know its encoding (SQL_ASCII): a text that is not UTF-8 stops the connector", server.database),
+            format!(
+                "the database \"{}\" does not know its encoding (SQL_ASCII): a text that is not UTF-8 stops the connector",
+                server.database
+            ),
             "convert such texts, or the database, to UTF-8",
         )),
         other => Some(Finding::note(
@@ -153,13 +181,22 @@ fn unseen(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let sequences = facts.surroundings.sequences;
     if sequences > 0 {
-        findings.push(Finding::note("unseen_sequences", format!("the values of {sequences} sequences are not captured")));
+        findings.push(Finding::note(
+            "unseen_sequences",
+            format!("the values of {sequences} sequences are not captured"),
+        ));
     }
     if facts.surroundings.large_objects {
-        findings.push(Finding::note("unseen_large_objects", "the contents of large objects are not captured, only their numbers in columns"));
+        findings.push(Finding::note(
+            "unseen_large_objects",
+            "the contents of large objects are not captured, only their numbers in columns",
+        ));
     }
     if facts.config.snapshot.mode == SnapshotMode::Never {
-        findings.push(Finding::note("no_snapshot", "`snapshot.mode: never`: rows that are there already are not captured until they change"));
+        findings.push(Finding::note(
+            "no_snapshot",
+            "`snapshot.mode: never`: rows that are there already are not captured until they change",
+        ));
     }
     findings
 }

@@ -53,8 +53,13 @@ fn existing(slot: &Slot, database: &str) -> Vec<Finding> {
 }
 
 fn in_the_way(transaction: &OldTransaction) -> Finding {
-    let OldTransaction { holder, role, age_seconds } = transaction;
-    let since = format!("of role \"{role}\" is open since {age_seconds} s; a replication slot cannot be made before it ends");
+    let OldTransaction {
+        holder,
+        role,
+        age_seconds,
+    } = transaction;
+    let since =
+        format!("of role \"{role}\" is open since {age_seconds} s; a replication slot cannot be made before it ends");
     match holder {
         Holder::Process(pid) => Finding::warning(
             "waiting_for_old_transactions",
@@ -118,6 +123,10 @@ mod tests {
             age_seconds: 90,
         });
         assert_eq!(finding.severity, Severity::Warning);
-        assert!(finding.remedy.contains("ROLLBACK PREPARED 'it''s'"), "{}", finding.remedy);
+        assert!(
+            finding.remedy.contains("ROLLBACK PREPARED 'it''s'"),
+            "{}",
+            finding.remedy
+        );
     }
 }

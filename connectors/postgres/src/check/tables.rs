@@ -29,10 +29,18 @@ fn patterns(facts: &Facts<'_>) -> Vec<Finding> {
             || "correct `tables`: upper and lower case differ, and without a dot the schema is public".to_owned(),
             |name| format!("write `{name}`"),
         );
-        Finding::blocks("tables_unmatched", format!("`{pattern}` in `tables` matches no table"), remedy)
+        Finding::blocks(
+            "tables_unmatched",
+            format!("`{pattern}` in `tables` matches no table"),
+            remedy,
+        )
     });
     let idle = selection.idle_exclusions.iter().map(|pattern| {
-        Finding::warning("exclude_unmatched", format!("`{pattern}` in `exclude` matches no table"), "correct or remove it")
+        Finding::warning(
+            "exclude_unmatched",
+            format!("`{pattern}` in `exclude` matches no table"),
+            "correct or remove it",
+        )
     });
     let hopeless = selection.not_excludable.iter().filter_map(|oid| relation(facts, *oid)).map(|partition| {
         Finding::blocks(
@@ -48,18 +56,29 @@ fn patterns(facts: &Facts<'_>) -> Vec<Finding> {
 fn similar(relations: &[Relation], pattern: &str) -> Option<String> {
     let table = pattern.rsplit('.').next().unwrap_or(pattern).to_lowercase();
     let mut capturable = relations.iter().filter(|relation| relation.kind.is_capturable());
-    capturable.find(|relation| relation.name.to_lowercase() == table).map(dotted)
+    capturable
+        .find(|relation| relation.name.to_lowercase() == table)
+        .map(dotted)
 }
 
 fn passed_over(facts: &Facts<'_>) -> Vec<Finding> {
-    let relations = facts.discovery.selection.passed_over.iter().filter_map(|oid| relation(facts, *oid));
+    let relations = facts
+        .discovery
+        .selection
+        .passed_over
+        .iter()
+        .filter_map(|oid| relation(facts, *oid));
     let findings = relations.map(|relation| {
         let name = dotted(relation);
         match relation.kind {
-            RelationKind::Unlogged => Finding::note("unseen_table", format!("{name} is not captured: it is unlogged, so its changes are not in the log")),
-            RelationKind::Table | RelationKind::Partitioned | RelationKind::NotATable => {
-                Finding::note("unseen_table", format!("{name} is not captured: it is a view or a foreign table, which has no log"))
-            }
+            RelationKind::Unlogged => Finding::note(
+                "unseen_table",
+                format!("{name} is not captured: it is unlogged, so its changes are not in the log"),
+            ),
+            RelationKind::Table | RelationKind::Partitioned | RelationKind::NotATable => Finding::note(
+                "unseen_table",
+                format!("{name} is not captured: it is a view or a foreign table, which has no log"),
+            ),
         }
     });
     findings.collect()
@@ -68,24 +87,47 @@ fn passed_over(facts: &Facts<'_>) -> Vec<Finding> {
 /// What the snapshot needs.
 fn reading(facts: &Facts<'_>) -> Vec<Finding> {
     let role = &facts.discovery.server.role;
-    let heaps = || facts.discovery.selection.captured.iter().flat_map(|table| &table.heaps).filter_map(|oid| relation(facts, *oid));
+    let heaps = || {
+        facts
+            .discovery
+            .selection
+            .captured
+            .iter()
+            .flat_map(|table| &table.heaps)
+            .filter_map(|oid| relation(facts, *oid))
+    };
     let mut findings = Vec::new();
-    let unusable: std::collections::BTreeSet<String> =
-        heaps().filter(|table| !table.schema_usable).map(|table| identifier(&table.schema)).collect();
+    let unusable: std::collections::BTreeSet<String> = heaps()
+        .filter(|table| !table.schema_usable)
+        .map(|table| identifier(&table.schema))
+        .collect();
     if !unusable.is_empty() {
         let schemas = Vec::from_iter(unusable).join(", ");
         let problem = format!("the role \"{role}\" may not look into the schemas {schemas}");
-        findings.push(Finding::blocks("insufficient_privilege", problem, format!("GRANT USAGE ON SCHEMA {schemas} TO {}", identifier(role))));
+        findings.push(Finding::blocks(
+            "insufficient_privilege",
+            problem,
+            format!("GRANT USAGE ON SCHEMA {schemas} TO {}", identifier(role)),
+        ));
     }
     let unreadable = names(heaps().filter(|table| !table.selectable));
     if !unreadable.is_empty() {
         let problem = format!("the role \"{role}\" may not read {unreadable}");
-        findings.push(Finding::blocks("insufficient_privilege", problem, format!("GRANT SELECT ON {unreadable} TO {}", identifier(role))));
+        findings.push(Finding::blocks(
+            "insufficient_privilege",
+            problem,
+            format!("GRANT SELECT ON {unreadable} TO {}", identifier(role)),
+        ));
     }
     let hidden = names(heaps().filter(|table| table.row_security));
     if !hidden.is_empty() {
-        let problem = format!("row-level security hides rows of {hidden} from the role \"{role}\"; a snapshot would miss them");
-        findings.push(Finding::blocks("row_security", problem, format!("ALTER ROLE {} BYPASSRLS", identifier(role))));
+        let problem =
+            format!("row-level security hides rows of {hidden} from the role \"{role}\"; a snapshot would miss them");
+        findings.push(Finding::blocks(
+            "row_security",
+            problem,
+            format!("ALTER ROLE {} BYPASSRLS", identifier(role)),
+        ));
     }
     findings
 }
@@ -96,7 +138,13 @@ fn identities(facts: &Facts<'_>) -> Vec<Finding> {
     if publication.is_some_and(|publication| !publication.updates && !publication.deletes) {
         return Vec::new();
     }
-    let heaps = facts.discovery.selection.captured.iter().flat_map(|table| &table.heaps).filter_map(|oid| relation(facts, *oid));
+    let heaps = facts
+        .discovery
+        .selection
+        .captured
+        .iter()
+        .flat_map(|table| &table.heaps)
+        .filter_map(|oid| relation(facts, *oid));
     let offenders = heaps.filter(|table| !has_identity(facts, table));
     offenders.map(|table| without_identity(facts, table)).collect()
 }
@@ -111,7 +159,9 @@ fn without_identity(facts: &Facts<'_>, table: &Relation) -> Finding {
     let remedy = if has_primary_key(facts, table) {
         format!("ALTER TABLE {name} REPLICA IDENTITY DEFAULT; -- its primary key")
     } else {
-        format!("ALTER TABLE {name} ADD PRIMARY KEY (…); -- or ALTER TABLE {name} REPLICA IDENTITY FULL; or name it in `exclude`")
+        format!(
+            "ALTER TABLE {name} ADD PRIMARY KEY (…); -- or ALTER TABLE {name} REPLICA IDENTITY FULL; or name it in `exclude`"
+        )
     };
     let problem = format!(
         "{} cannot be captured: {why}, and once it is published every UPDATE and DELETE of the application fails",
@@ -121,11 +171,21 @@ fn without_identity(facts: &Facts<'_>, table: &Relation) -> Finding {
 }
 
 fn has_primary_key(facts: &Facts<'_>, table: &Relation) -> bool {
-    facts.discovery.details.keys.iter().any(|key| key.relation == table.oid && key.primary)
+    facts
+        .discovery
+        .details
+        .keys
+        .iter()
+        .any(|key| key.relation == table.oid && key.primary)
 }
 
 fn has_identity(facts: &Facts<'_>, table: &Relation) -> bool {
-    let mut keys = facts.discovery.details.keys.iter().filter(|key| key.relation == table.oid);
+    let mut keys = facts
+        .discovery
+        .details
+        .keys
+        .iter()
+        .filter(|key| key.relation == table.oid);
     match table.identity {
         ReplicaIdentity::Full => true,
         ReplicaIdentity::Nothing => false,
@@ -138,7 +198,10 @@ fn keyless(table: &CapturedTable) -> Option<Finding> {
     (table.schema.key.is_empty() && table.identity == ReplicaIdentity::Full).then(|| {
         Finding::warning(
             "no_key",
-            format!("events of {} have no key: the order of changes to one row is not kept across partitions of a topic", table.schema.name.qualified()),
+            format!(
+                "events of {} have no key: the order of changes to one row is not kept across partitions of a topic",
+                table.schema.name.qualified()
+            ),
             "name the columns in `key`, or add a primary key",
         )
     })
@@ -148,15 +211,30 @@ fn columns(facts: &Facts<'_>, table: &CapturedTable) -> Vec<Finding> {
     let name = table.schema.name.qualified();
     let mut findings = Vec::new();
     let listed = facts.discovery.publication.as_ref().is_some_and(|publication| {
-        publication.table(&table.schema.name.schema, &table.schema.name.table).is_some_and(|entry| entry.columns.is_some())
+        publication
+            .table(&table.schema.name.schema, &table.schema.name.table)
+            .is_some_and(|entry| entry.columns.is_some())
     });
     if !table.missing_columns.is_empty() && !listed {
         let columns = table.missing_columns.join(", ");
-        findings.push(Finding::note("unseen_columns", format!("the generated columns {columns} of {name} are not in the log, and so not in events")));
+        findings.push(Finding::note(
+            "unseen_columns",
+            format!("the generated columns {columns} of {name} are not in the log, and so not in events"),
+        ));
     }
-    let text_only: Vec<&str> = table.schema.columns.iter().zip(&table.columns).filter(|(_, column)| !column.kind.binary_supported).map(|(column, _)| column.name.as_str()).collect();
+    let text_only: Vec<&str> = table
+        .schema
+        .columns
+        .iter()
+        .zip(&table.columns)
+        .filter(|(_, column)| !column.kind.binary_supported)
+        .map(|(column, _)| column.name.as_str())
+        .collect();
     if facts.config.binary && !text_only.is_empty() {
-        let problem = format!("the columns {} of {name} are of types that cannot be read in binary form", text_only.join(", "));
+        let problem = format!(
+            "the columns {} of {name} are of types that cannot be read in binary form",
+            text_only.join(", ")
+        );
         findings.push(Finding::blocks("binary_type", problem, "set `binary: false`"));
     }
     findings
@@ -171,6 +249,8 @@ fn dotted(relation: &Relation) -> String {
 }
 
 fn names<'a>(relations: impl Iterator<Item = &'a Relation>) -> String {
-    let names: Vec<String> = relations.map(|relation| qualified(&relation.schema, &relation.name)).collect();
+    let names: Vec<String> = relations
+        .map(|relation| qualified(&relation.schema, &relation.name))
+        .collect();
     names.join(", ")
 }

@@ -151,8 +151,13 @@ WHERE i.indrelid = ANY ($1) AND (i.indisprimary OR i.indisreplident) AND i.indis
 
 /// Relations of the database, or only the given ones and what they are partitions of.
 pub(crate) async fn relations(client: &Client, only: Option<&[u32]>) -> Result<Vec<Relation>> {
-    let rows = client.query(RELATIONS, &[&only]).await.map_err(|error| query_error(&error, "list tables"))?;
-    rows.iter().map(|row| relation(row).map_err(|error| query_error(&error, "list tables"))).collect()
+    let rows = client
+        .query(RELATIONS, &[&only])
+        .await
+        .map_err(|error| query_error(&error, "list tables"))?;
+    rows.iter()
+        .map(|row| relation(row).map_err(|error| query_error(&error, "list tables")))
+        .collect()
 }
 
 /// Columns and keys of relations.

@@ -72,7 +72,10 @@ pub(crate) async fn publication(client: &Client, name: &str) -> Result<Option<Pu
 
 /// The statement that creates our publication: exactly these tables, without tables that merely inherit from them.
 pub(crate) fn create_statement(name: &str, tables: &[TableName], via_root: bool, server: &ServerFacts) -> String {
-    let tables: Vec<String> = tables.iter().map(|table| format!("ONLY {}", qualified(&table.schema, &table.table))).collect();
+    let tables: Vec<String> = tables
+        .iter()
+        .map(|table| format!("ONLY {}", qualified(&table.schema, &table.table)))
+        .collect();
     let mut options = "publish = 'insert, update, delete, truncate'".to_owned();
     if via_root {
         options.push_str(", publish_via_partition_root = true");
@@ -80,12 +83,20 @@ pub(crate) fn create_statement(name: &str, tables: &[TableName], via_root: bool,
     if server.major() >= GENERATED_COLUMNS_MAJOR {
         options.push_str(", publish_generated_columns = stored");
     }
-    format!("CREATE PUBLICATION {} FOR TABLE {} WITH ({options})", identifier(name), tables.join(", "))
+    format!(
+        "CREATE PUBLICATION {} FOR TABLE {} WITH ({options})",
+        identifier(name),
+        tables.join(", ")
+    )
 }
 
 fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|error| {
-        Error::definite("source_query", "the catalogue describes a publication in an unexpected way").with_source(error)
+        Error::definite(
+            "source_query",
+            "the catalogue describes a publication in an unexpected way",
+        )
+        .with_source(error)
     })
 }
 
@@ -103,7 +114,10 @@ impl Publication {
     }
 
     fn insert(&mut self, table: PublishedTable) {
-        self.tables.entry(table.schema.clone()).or_default().insert(table.table.clone(), table);
+        self.tables
+            .entry(table.schema.clone())
+            .or_default()
+            .insert(table.table.clone(), table);
     }
 }
 
@@ -126,7 +140,8 @@ mod tests {
         let json = r#"{"puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": false,
             "pubviaroot": false, "pubgencols": "s", "pubfuture": 1}"#;
         assert_eq!(parse::<Publication>(json).unwrap().tables().count(), 0);
-        let table: PublishedTable = parse(r#"{"schemaname": "s", "tablename": "t", "attnames": ["a"], "rowfilter": "(a > 1)"}"#).unwrap();
+        let table: PublishedTable =
+            parse(r#"{"schemaname": "s", "tablename": "t", "attnames": ["a"], "rowfilter": "(a > 1)"}"#).unwrap();
         assert_eq!(table.columns, Some(vec!["a".to_owned()]));
         assert_eq!(table.row_filter.as_deref(), Some("(a > 1)"));
         let mut publication: Publication = parse(json).unwrap();

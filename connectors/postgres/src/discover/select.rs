@@ -82,7 +82,10 @@ pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns, via_root:
     }
     let in_order = relations.iter().filter_map(|relation| {
         let heaps = heaps.remove(&relation.oid)?;
-        Some(Selected { oid: relation.oid, heaps })
+        Some(Selected {
+            oid: relation.oid,
+            heaps,
+        })
     });
     selection.captured = in_order.collect();
     selection
@@ -135,7 +138,8 @@ impl Selector<'_> {
     }
 
     fn fits(&self, relation: &Relation) -> bool {
-        self.patterns.includes(&relation.schema, &relation.name) && !self.patterns.excludes(&relation.schema, &relation.name)
+        self.patterns.includes(&relation.schema, &relation.name)
+            && !self.patterns.excludes(&relation.schema, &relation.name)
     }
 
     fn unmatched(&self) -> Vec<String> {
@@ -200,7 +204,11 @@ mod tests {
     }
 
     fn heaps(selection: &Selection) -> Vec<(u32, Vec<u32>)> {
-        selection.captured.iter().map(|table| (table.oid, table.heaps.clone())).collect()
+        selection
+            .captured
+            .iter()
+            .map(|table| (table.oid, table.heaps.clone()))
+            .collect()
     }
 
     #[test]

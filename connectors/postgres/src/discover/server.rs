@@ -85,7 +85,13 @@ WHERE d.datname = current_database() AND r.rolname = current_user";
 pub(crate) async fn server_facts(client: &Client) -> Result<ServerFacts> {
     let doing = "read the server's settings";
     let wrap = |error| query_error(&error, doing);
-    let row = client.query_one("SELECT current_setting('server_version_num')::int, current_setting('server_version')", &[]).await.map_err(wrap)?;
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
+            &[],
+        )
+        .await
+        .map_err(wrap)?;
     let (version, text): (i32, String) = (row.try_get(0).map_err(wrap)?, row.try_get(1).map_err(wrap)?);
     if u32::try_from(version).unwrap_or_default() < OLDEST_VERSION {
         let message = format!("the server is PostgreSQL {text}; 13 is the oldest that can be captured");
@@ -94,7 +100,11 @@ pub(crate) async fn server_facts(client: &Client) -> Result<ServerFacts> {
     let row = client.query_one(FACTS, &[]).await.map_err(wrap)?;
     let json: String = row.try_get(0).map_err(wrap)?;
     serde_json::from_str(&json).map_err(|error| {
-        Error::definite("source_query", "the server's settings are not as expected; it may not be PostgreSQL itself").with_source(error)
+        Error::definite(
+            "source_query",
+            "the server's settings are not as expected; it may not be PostgreSQL itself",
+        )
+        .with_source(error)
     })
 }
 

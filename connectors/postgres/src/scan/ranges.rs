@@ -95,7 +95,10 @@ impl WorkList {
         if claim.until.is_some() {
             next.range += 1;
         } else {
-            *next = Cursor { extent: next.extent + 1, range: 0 };
+            *next = Cursor {
+                extent: next.extent + 1,
+                range: 0,
+            };
         }
         Some(claim)
     }
@@ -103,7 +106,9 @@ impl WorkList {
     /// How many ranges each of so many tables has.
     pub(super) fn ranges_per_table(&self, tables: usize) -> Vec<u64> {
         let of = |table| self.extents.iter().filter(move |extent| extent.table == table);
-        (0..tables).map(|table| of(table).map(|extent| extent.ranges(self.workers)).sum()).collect()
+        (0..tables)
+            .map(|table| of(table).map(|extent| extent.ranges(self.workers)).sum())
+            .collect()
     }
 }
 
@@ -112,7 +117,11 @@ mod tests {
     use super::*;
 
     fn extent(table: usize, pages: u64) -> Extent {
-        Extent { table, heap: Some(0), pages }
+        Extent {
+            table,
+            heap: Some(0),
+            pages,
+        }
     }
 
     fn claims(list: &WorkList) -> Vec<Claim> {
@@ -148,7 +157,10 @@ mod tests {
     fn tables_follow_one_another() {
         let list = WorkList::new(vec![extent(0, 200), extent(2, 0), extent(2, 1)], 1);
         assert_eq!(list.ranges_per_table(3), [2, 0, 2]);
-        assert_eq!(claims(&list).iter().map(|claim| claim.table).collect::<Vec<_>>(), [0, 0, 2, 2]);
+        assert_eq!(
+            claims(&list).iter().map(|claim| claim.table).collect::<Vec<_>>(),
+            [0, 0, 2, 2]
+        );
         assert_eq!(list.claim(), None);
     }
 }

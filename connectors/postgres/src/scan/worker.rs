@@ -88,11 +88,18 @@ impl Worker {
         let doing = format!("read {}.{}", heap.schema, heap.name);
         let wrap = |error| scan_error(&error, &doing);
         self.session.batch_execute(&statement::lock(heap)).await.map_err(wrap)?;
-        let row = self.session.query_opt(statement::SAME_FILE, &[&heap.oid]).await.map_err(wrap)?;
+        let row = self
+            .session
+            .query_opt(statement::SAME_FILE, &[&heap.oid])
+            .await
+            .map_err(wrap)?;
         let same: Option<bool> = row.and_then(|row| row.try_get(0).ok());
         match same {
             Some(true) => Ok(()),
-            Some(false) | None => Err(table_changed(&format!("{}.{} was rewritten or truncated", heap.schema, heap.name))),
+            Some(false) | None => Err(table_changed(&format!(
+                "{}.{} was rewritten or truncated",
+                heap.schema, heap.name
+            ))),
         }
     }
 
@@ -105,7 +112,10 @@ impl Worker {
         };
         let doing = format!("copy {}", table.schema.name.qualified());
         let wrap = |error| scan_error(&error, &doing);
-        let mut in_progress = CopyInProgress { session: &self.session, complete: false };
+        let mut in_progress = CopyInProgress {
+            session: &self.session,
+            complete: false,
+        };
         let mut chunks = pin!(self.session.copy_out(&statement).await.map_err(wrap)?);
         let mut reader = CopyReader::default();
         let mut gathering = Gathering::new(self, claim.table, table, heap.map(|heap| heap.oid));
@@ -160,7 +170,10 @@ fn table_changed(what: &str) -> Error {
 }
 
 fn undecodable(table: &CapturedTable, error: &dyn std::fmt::Display) -> Error {
-    let message = format!("the rows of {} do not come as COPY promises: {error}", table.schema.name.qualified());
+    let message = format!(
+        "the rows of {} do not come as COPY promises: {error}",
+        table.schema.name.qualified()
+    );
     Error::definite("snapshot_undecodable", message)
 }
 
@@ -186,7 +199,11 @@ impl<'a> Gathering<'a> {
     async fn hand_over(&mut self, range_done: bool) -> Result<()> {
         let batch = std::mem::replace(&mut self.batch, empty_batch(&self.worker.plan));
         self.transactions.clear();
-        let part = Part { table: self.index, batch, range_done };
+        let part = Part {
+            table: self.index,
+            batch,
+            range_done,
+        };
         let sent = self.worker.parts.send(Ok(part)).await;
         sent.map_err(|_| Error::transient("snapshot_given_up", "nobody takes the rows of the snapshot any more"))
     }
@@ -264,7 +281,12 @@ impl<'a> Gathering<'a> {
     }
 
     fn poison(&self, column: usize, place: &Place, error: &dyn std::fmt::Display) -> Error {
-        let name = self.table.schema.columns.get(column).map_or("?", |column| column.name.as_str());
+        let name = self
+            .table
+            .schema
+            .columns
+            .get(column)
+            .map_or("?", |column| column.name.as_str());
         let (page, line) = (place.ordinal >> 16, place.ordinal & 0xffff);
         let message = format!(
             "column \"{name}\" of {} in the row at ctid ({page},{line}) holds a value that cannot be carried: {error}; \
