@@ -1,0 +1,296 @@
+//! The Connect schema of a column, from how its cells are written; names and versions are Debezium's.
+
+use tailrace_core::batch::ChangeBatch;
+use tailrace_core::position::{Position, Progress};
+use tailrace_core::schema::Column;
+use tailrace_core::value::{Datum, TextKind, Value};
+
+use crate::connect_schema::{ConnectSchema, Field, Kind};
+use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
+use crate::json::cell::{BitsForm, CellFormat, DecimalForm};
+use crate::json::number::FloatStyle;
+use crate::json::temporal::{Unit, time_unit, timestamp_unit};
+
+/// The schema of a column's field.
+pub(crate) fn column_schema(column: &Column, format: &CellFormat) -> ConnectSchema {
+    let mut schema = schema_of(format);
+    schema.optional |= column.nullable;
+    if column.documentation.is_some() {
+        schema.documentation.clone_from(&column.documentation);
+    }
+    if !schema.kind.is_composite() {
+        schema.default = column
+            .default
+            .as_ref()
+            .and_then(|default| default_json(default, format));
+    }
+    schema
+}
+
+/// JSON of a default; `None` for NULL, and for what the format cannot hold: a default is a help and never stops an event.
+pub(crate) fn default_json(default: &Datum, format: &CellFormat) -> Option<Vec<u8>> {
+    let mut batch = ChangeBatch::new("".into(), Progress::at(Position::new("")));
+    batch.begin_row().ok()?;
+    push_datum(&mut batch, default)?;
+    let row = batch.end_row().ok()?;
+    let value = batch.row(row).get(0);
+    if value == Value::Null {
+        return None;
+    }
+    let mut out = Vec::new();
+    format.write(&mut out, value).ok().map(|()| out)
+}
+
+fn push_datum(batch: &mut ChangeBatch, datum: &Datum) -> Option<()> {
+    match datum {
+        Datum::Null => batch.push_null(),
+        Datum::Boolean(value) => batch.push_boolean(*value),
+        Datum::Int(value) => batch.push_int(*value),
+        Datum::Float32(value) => batch.push_float32(*value),
+        Datum::Float64(value) => batch.push_float64(*value),
+        Datum::TimeTz(value) => batch.push_time_tz(*value),
+        Datum::Interval(value) => batch.push_interval(*value).ok()?,
+        Datum::Text(value) => batch.push_text(value).ok()?,
+        Datum::Bytes(value) => batch.push_bytes(value).ok()?,
+        Datum::List(values) => {
+            batch.begin_list();
+            for value in values {
+                push_datum(batch, value)?;
+            }
+            batch.end_list().ok()?;
+        }
+    }
+    Some(())
+}
+
+fn schema_of(format: &CellFormat) -> ConnectSchema {
+    match format {
+        CellFormat::Boolean | CellFormat::Bits(BitsForm::Boolean) => ConnectSchema::new(Kind::Boolean),
+        CellFormat::Int16 => ConnectSchema::new(Kind::Int16),
+        CellFormat::Int32 => ConnectSchema::new(Kind::Int32),
+        CellFormat::Int64 => ConnectSchema::new(Kind::Int64),
+        CellFormat::Float32(_) => ConnectSchema::new(Kind::Float),
+        CellFormat::Float64(_) => ConnectSchema::new(Kind::Double),
+        CellFormat::Decimal(form, _) => decimal(*form),
+        CellFormat::Text(kind) => text(kind),
+        CellFormat::Bytes(format) | CellFormat::TextBytes(format) => binary(*format),
+        CellFormat::Bits(BitsForm::Text) => ConnectSchema::new(Kind::Text),
+        CellFormat::Bits(BitsForm::LittleEndian { length }) => {
+            ConnectSchema::named(Kind::Bytes, "io.debezium.data.Bits").parameter("length", length)
+        }
+        CellFormat::Date(format) => date(*format),
+        CellFormat::Time(format, precision) => time(*format, *precision),
+        CellFormat::Timestamp(format, precision) => timestamp(*format, *precision),
+        CellFormat::TimeTz(TimeFormat::Structured, _) => {
+            structured("StructuredZonedTime", &[CLOCK, &[OFFSET, PRECISION]])
+        }
+        CellFormat::TimeTz(TimeFormat::Iso, _) => ConnectSchema::new(Kind::Text),
+        CellFormat::TimeTz(..) => ConnectSchema::named(Kind::Text, "io.debezium.time.ZonedTime"),
+        CellFormat::TimestampTz(TimeFormat::Structured, _) => {
+            let zone = ("zoneId", Kind::Text);
+            structured(
+                "StructuredZonedTimestamp",
+                &[CIVIL, CLOCK, &[OFFSET, zone, SPECIAL, PRECISION]],
+            )
+        }
+        CellFormat::TimestampTz(..) => ConnectSchema::named(Kind::Text, "io.debezium.time.ZonedTimestamp"),
+        CellFormat::Interval(format) => interval(*format),
+        CellFormat::Array(element) => array(element),
+        CellFormat::Map(HstoreFormat::Json) => text(&TextKind::Json),
+        CellFormat::Map(HstoreFormat::Map) => {
+            let keys = ConnectSchema::new(Kind::Text);
+            let values = ConnectSchema::new(Kind::Text).optional();
+            ConnectSchema::new(Kind::Map(Box::new(keys), Box::new(values)))
+        }
+        figure => geometric(figure),
+    }
+}
+
+fn decimal(form: DecimalForm) -> ConnectSchema {
+    match form {
+        DecimalForm::Text => ConnectSchema::new(Kind::Text),
+        DecimalForm::Double => ConnectSchema::new(Kind::Double),
+        DecimalForm::Fixed { precision, scale, .. } => {
+            let schema =
+                ConnectSchema::named(Kind::Bytes, "org.apache.kafka.connect.data.Decimal").parameter("scale", scale);
+            match precision {
+                Some(precision) => schema.parameter("connect.decimal.precision", precision),
+                None => schema,
+            }
+        }
+        DecimalForm::Variable => {
+            let fields = vec![Field::plain("scale", Kind::Int32), Field::plain("value", Kind::Bytes)];
+            ConnectSchema::named(Kind::Struct(fields), "io.debezium.data.VariableScaleDecimal")
+                .documented("Variable scaled decimal")
+        }
+    }
+}
+
+fn text(kind: &TextKind) -> ConnectSchema {
+    let name = match kind {
+        TextKind::Json => "io.debezium.data.Json",
+        TextKind::Xml => "io.debezium.data.Xml",
+        TextKind::Uuid => "io.debezium.data.Uuid",
+        TextKind::Ltree => "io.debezium.data.Ltree",
+        TextKind::TsVector => "io.debezium.data.Tsvector",
+        TextKind::Enum(symbols) => {
+            let allowed = symbols.join(",");
+            return ConnectSchema::named(Kind::Text, "io.debezium.data.Enum").parameter("allowed", allowed);
+        }
+        TextKind::Plain | TextKind::Range | TextKind::Network | TextKind::Opaque => {
+            return ConnectSchema::new(Kind::Text);
+        }
+    };
+    ConnectSchema::named(Kind::Text, name)
+}
+
+fn binary(format: BinaryFormat) -> ConnectSchema {
+    match format {
+        BinaryFormat::Bytes => ConnectSchema::new(Kind::Bytes),
+        BinaryFormat::Base64 | BinaryFormat::Base64UrlSafe | BinaryFormat::Hex => ConnectSchema::new(Kind::Text),
+    }
+}
+
+fn array(element: &CellFormat) -> ConnectSchema {
+    let mut items = schema_of(element);
+    // Debezium declares the symbols of an enum array as required; everything else may be null.
+    items.optional |= !matches!(element, CellFormat::Text(TextKind::Enum(_)));
+    ConnectSchema::new(Kind::Array(Box::new(items)))
+}
+
+fn date(format: TimeFormat) -> ConnectSchema {
+    match format {
+        TimeFormat::Iso => ConnectSchema::new(Kind::Text),
+        TimeFormat::Isostring => ConnectSchema::named(Kind::Text, "io.debezium.time.IsoDate"),
+        TimeFormat::Structured => structured("StructuredDate", &[CIVIL, &[SPECIAL]]),
+        TimeFormat::Connect => ConnectSchema::named(Kind::Int32, "org.apache.kafka.connect.data.Date"),
+        _ => ConnectSchema::named(Kind::Int32, "io.debezium.time.Date"),
+    }
+}
+
+fn time(format: TimeFormat, precision: u8) -> ConnectSchema {
+    match (format, time_unit(format, precision)) {
+        (TimeFormat::Connect, _) => ConnectSchema::named(Kind::Int32, "org.apache.kafka.connect.data.Time"),
+        (_, Some(Unit::Milliseconds)) => ConnectSchema::named(Kind::Int32, "io.debezium.time.Time"),
+        (_, Some(Unit::Microseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.MicroTime"),
+        (_, Some(Unit::Nanoseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.NanoTime"),
+        (TimeFormat::Structured, None) => structured("StructuredTime", &[CLOCK, &[PRECISION]]),
+        (TimeFormat::Isostring, None) => ConnectSchema::named(Kind::Text, "io.debezium.time.IsoTime"),
+        (_, None) => ConnectSchema::new(Kind::Text),
+    }
+}
+
+fn timestamp(format: TimeFormat, precision: u8) -> ConnectSchema {
+    match (format, timestamp_unit(format, precision)) {
+        (TimeFormat::Connect, _) => ConnectSchema::named(Kind::Int64, "org.apache.kafka.connect.data.Timestamp"),
+        (_, Some(Unit::Milliseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.Timestamp"),
+        (_, Some(Unit::Microseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.MicroTimestamp"),
+        (_, Some(Unit::Nanoseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.NanoTimestamp"),
+        (TimeFormat::Structured, None) => structured("StructuredTimestamp", &[CIVIL, CLOCK, &[SPECIAL, PRECISION]]),
+        (TimeFormat::Isostring, None) => ConnectSchema::named(Kind::Text, "io.debezium.time.IsoTimestamp"),
+        (_, None) => ConnectSchema::new(Kind::Text),
+    }
+}
+
+fn interval(format: IntervalFormat) -> ConnectSchema {
+    match format {
+        IntervalFormat::Iso | IntervalFormat::String => ConnectSchema::named(Kind::Text, "io.debezium.time.Interval"),
+        IntervalFormat::Numeric => ConnectSchema::named(Kind::Int64, "io.debezium.time.MicroDuration"),
+        IntervalFormat::Structured => structured("StructuredDuration", &[DURATION, &[PRECISION]]),
+    }
+}
+
+type Part = (&'static str, Kind);
+
+const CIVIL: &[Part] = &[("year", Kind::Int32), ("month", Kind::Int8), ("day", Kind::Int8)];
+const CLOCK: &[Part] = &[
+    ("hour", Kind::Int8),
+    ("minute", Kind::Int8),
+    ("second", Kind::Int8),
+    ("nanos", Kind::Int32),
+];
+const DURATION: &[Part] = &[
+    ("years", Kind::Int32),
+    ("months", Kind::Int32),
+    ("days", Kind::Int32),
+    ("hours", Kind::Int32),
+    ("minutes", Kind::Int32),
+    ("seconds", Kind::Int64),
+    ("nanos", Kind::Int32),
+];
+const OFFSET: Part = ("offsetSeconds", Kind::Int32);
+const SPECIAL: Part = ("specialValue", Kind::Text);
+const PRECISION: Part = ("precision", Kind::Int32);
+
+fn structured(name: &str, parts: &[&[Part]]) -> ConnectSchema {
+    let fields = parts.iter().flat_map(|parts| parts.iter());
+    let fields = fields.map(|(name, kind)| Field::optional(name, kind.clone())).collect();
+    ConnectSchema::named(Kind::Struct(fields), &format!("io.debezium.time.{name}"))
+}
+
+fn geometric(format: &CellFormat) -> ConnectSchema {
+    let geometry =
+        |name: &str, fields| ConnectSchema::named(Kind::Struct(fields), &format!("io.debezium.data.geometry.{name}"));
+    let vector = |kind, name: &str| ConnectSchema::named(Kind::Array(Box::new(ConnectSchema::new(kind))), name);
+    let srid = || Field::optional("srid", Kind::Int32);
+    match format {
+        CellFormat::Point(style) => point(*style),
+        CellFormat::Line(_) => {
+            let fields = ["a", "b", "c"].map(|name| Field::plain(name, Kind::Double)).to_vec();
+            geometry("Line", fields).documented("Geometry (LINE)").optional()
+        }
+        CellFormat::Circle(style) => {
+            let fields = vec![
+                Field::new("center", point(*style)),
+                Field::plain("radius", Kind::Double),
+            ];
+            geometry("Circle", fields).documented("Geometry (CIRCLE)").optional()
+        }
+        CellFormat::Geography => {
+            let fields = vec![Field::plain("wkb", Kind::Bytes), srid()];
+            geometry("Geography", fields).documented("Geography")
+        }
+        CellFormat::FloatVector(_) => vector(Kind::Float, "io.debezium.data.FloatVector"),
+        CellFormat::DoubleVector(_) => vector(Kind::Double, "io.debezium.data.DoubleVector"),
+        CellFormat::SparseVector(style) => sparse_vector(*style),
+        // Geometries of PostGIS, and the database's own figures.
+        _ => {
+            let text = || Box::new(ConnectSchema::new(Kind::Text));
+            let extensions = ConnectSchema::new(Kind::Map(text(), text())).optional();
+            let fields = vec![
+                Field::plain("wkb", Kind::Bytes),
+                srid(),
+                Field::new("extensions", extensions),
+            ];
+            geometry("Geometry", fields)
+                .version(2)
+                .documented("Geometry")
+                .optional()
+        }
+    }
+}
+
+fn point(style: FloatStyle) -> ConnectSchema {
+    let mut fields = vec![Field::plain("x", Kind::Double), Field::plain("y", Kind::Double)];
+    if style == FloatStyle::Java {
+        fields.push(Field::optional("wkb", Kind::Bytes));
+        fields.push(Field::optional("srid", Kind::Int32));
+    }
+    ConnectSchema::named(Kind::Struct(fields), "io.debezium.data.geometry.Point").documented("Geometry (POINT)")
+}
+
+fn sparse_vector(style: FloatStyle) -> ConnectSchema {
+    let (dimensions, keys) = match style {
+        FloatStyle::Java => (Kind::Int16, Kind::Int16),
+        FloatStyle::Plain => (Kind::Int64, Kind::Text),
+    };
+    let vector = Kind::Map(
+        Box::new(ConnectSchema::new(keys)),
+        Box::new(ConnectSchema::new(Kind::Double)),
+    );
+    let fields = vec![
+        Field::plain("dimensions", dimensions),
+        Field::new("vector", ConnectSchema::new(vector)),
+    ];
+    ConnectSchema::named(Kind::Struct(fields), "io.debezium.data.SparseDoubleVector").documented("Sparse double vector")
+}

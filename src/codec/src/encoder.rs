@@ -1,0 +1,499 @@
+//! Changes into records: the hot path from rows to bytes.
+//!
+//! ```text
+//! ChangeView ─▶ Facts ─▶ records_of ─▶ for each record: key ─▶ value ─▶ headers ─▶ EncodedRecord
+//!                (which records)         all written one behind the other into EncodedBatch::buffer
+//! ```
+//!
+//! Per table version a [`TablePlan`] is compiled once; per batch the plans are looked up once; per transaction the shared
+//! headers and the `source` block are rendered once. What is left per cell is a match on the column's format and a copy.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tailrace_core::batch::{ChangeBatch, ChangeView, Operation, RowView};
+use tailrace_core::event::{EncodedBatch, EncodedRecord};
+use tailrace_core::ports::Encoder;
+use tailrace_core::schema::{SharedSchema, TableName};
+use tailrace_core::{Error, Result};
+
+use crate::envelope::debezium::ProcessedAt;
+use crate::envelope::headers::{NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
+use crate::envelope::source::{SourceConstants, SourceOfChange, SourceOfTransaction};
+use crate::format::{Format, FormatConfig};
+use crate::plan::{RowError, TablePlan};
+use crate::records::{Facts, KeyLink, KeyOf, Record, ValueOf, records_of};
+use crate::topic::{TopicTemplate, collision};
+
+/// Headers of an ordinary record: what the list is sized for.
+const HEADERS_PER_RECORD: usize = 6;
+/// About what an event takes beside its values: names of columns, envelope, event id. Only sizes the first allocation.
+const OVERHEAD_PER_RECORD_BYTES: usize = 256;
+
+/// What an encoder is made from.
+#[derive(Debug, Clone)]
+pub struct EncoderSettings {
+    /// The connector's name: the `source` header.
+    pub connector: String,
+    /// What `{prefix}` in topics and `source.name` in Debezium's envelope stand for.
+    pub prefix: String,
+    /// What the source calls itself in Debezium's `source.connector`: `postgresql`, `sqlite`, `mysql`.
+    pub source_kind: String,
+    /// Version in Debezium's `source.version`; Tailrace's own.
+    pub version: String,
+    /// The format section, as written.
+    pub format: FormatConfig,
+    /// How tables become topics.
+    pub template: TopicTemplate,
+}
+
+/// Turns changes into records of the configured envelope.
+#[derive(Debug)]
+pub struct EventEncoder {
+    context: Context,
+    plans: HashMap<TableName, Arc<TablePlan>>,
+    topics: HashMap<Arc<str>, TableName>,
+    source: SourceOfTransaction,
+    clock: fn() -> i64,
+}
+
+/// What does not change while an encoder lives.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) connector: String,
+    pub(crate) prefix: String,
+    pub(crate) format: Format,
+    pub(crate) template: TopicTemplate,
+    pub(crate) source: SourceConstants,
+}
+
+/// One batch on its way.
+struct Encoding<'a> {
+    context: &'a Context,
+    batch: &'a ChangeBatch,
+    plans: Vec<Arc<TablePlan>>,
+    /// Index of each plan's topic in the output, once a record went there.
+    topics: Vec<Option<usize>>,
+    source: &'a mut SourceOfTransaction,
+    processed_at: ProcessedAt,
+    headers: SharedHeaders,
+    transaction: Option<usize>,
+    output: EncodedBatch,
+}
+
+/// Keys of one change, as ranges of the buffer.
+#[derive(Default)]
+struct Keys {
+    before: Option<Range<usize>>,
+    after: Option<Range<usize>>,
+}
+
+// === impl EventEncoder ===
+
+impl EventEncoder {
+    /// An encoder that has seen nothing yet.
+    ///
+    /// # Errors
+    /// As [`FormatConfig::resolve`].
+    pub fn new(settings: EncoderSettings) -> Result<Self> {
+        Ok(Self {
+            context: Context::new(settings)?,
+            plans: HashMap::new(),
+            topics: HashMap::new(),
+            source: SourceOfTransaction::default(),
+            clock: now_us,
+        })
+    }
+
+    /// Takes the processing time of Debezium's envelope from elsewhere: microseconds since 1970.
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> i64) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The format as meant.
+    pub fn format(&self) -> &Format {
+        &self.context.format
+    }
+
+    fn plan(&mut self, schema: &SharedSchema) -> Result<Arc<TablePlan>> {
+        if let Some(known) = self.plans.get(&schema.name)
+            && (Arc::ptr_eq(&known.schema, schema) || known.schema == *schema)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let topic: Arc<str> = self.context.template.topic_of(&self.context.prefix, schema)?.into();
+        match self.topics.get(&topic) {
+            Some(other) if *other != schema.name => return Err(collision(&topic, other, &schema.name)),
+            Some(_) => {}
+            None => drop(self.topics.insert(Arc::clone(&topic), schema.name.clone())),
+        }
+        let plan = Arc::new(TablePlan::compile(
+            schema,
+            topic,
+            &self.context.format,
+            &self.context.source,
+        ));
+        self.plans.insert(schema.name.clone(), Arc::clone(&plan));
+        Ok(plan)
+    }
+}
+
+impl Encoder for EventEncoder {
+    fn encode(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch> {
+        let plans = batch
+            .tables
+            .iter()
+            .map(|schema| self.plan(schema))
+            .collect::<Result<Vec<_>>>()?;
+        let now_us = (self.clock)();
+        let mut encoding = Encoding::begin(&self.context, &mut self.source, batch, (plans, now_us));
+        for change in batch.views() {
+            encoding.change(change)?;
+        }
+        Ok(encoding.output)
+    }
+}
+
+fn now_us() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+}
+
+// === impl Context ===
+
+impl Context {
+    pub(crate) fn new(settings: EncoderSettings) -> Result<Self> {
+        Ok(Self {
+            format: settings.format.resolve()?,
+            source: SourceConstants::new(&settings.source_kind, &settings.prefix, &settings.version),
+            connector: settings.connector,
+            prefix: settings.prefix,
+            template: settings.template,
+        })
+    }
+}
+
+// === impl Encoding ===
+
+impl<'a> Encoding<'a> {
+    fn begin(
+        context: &'a Context,
+        source: &'a mut SourceOfTransaction,
+        batch: &'a ChangeBatch,
+        (plans, now_us): (Vec<Arc<TablePlan>>, i64),
+    ) -> Self {
+        let mut output = EncodedBatch::default();
+        let records = batch.changes.len();
+        output.records.reserve(records);
+        output.headers.reserve(records * HEADERS_PER_RECORD);
+        output
+            .buffer
+            .reserve(batch.size_bytes() + records * OVERHEAD_PER_RECORD_BYTES);
+        let headers = SharedHeaders::begin(&mut output, &context.connector);
+        Self {
+            context,
+            batch,
+            topics: vec![None; plans.len()],
+            plans,
+            source,
+            processed_at: ProcessedAt::new(now_us),
+            headers,
+            transaction: None,
+            output,
+        }
+    }
+
+    fn change(&mut self, change: ChangeView<'a>) -> Result<()> {
+        let plan = self
+            .plans
+            .get(change.change().table)
+            .map(Arc::clone)
+            .ok_or_else(broken_batch)?;
+        self.enter_transaction(change)?;
+        let start = self.output.buffer.len();
+        let keys = self
+            .keys(&plan, change)
+            .map_err(|error| self.poison(&plan, change, error))?;
+        let facts = Facts {
+            operation: change.operation(),
+            keyed: !plan.key.is_empty(),
+            key_changed: keys.before.is_some() && keys.after.is_some(),
+            has_before: change.before().is_some(),
+        };
+        let records = records_of(facts, &self.context.format);
+        let topic = self.topic(change, &plan);
+        for record in records.iter() {
+            self.record(&plan, change, *record, (topic, &keys))
+                .map_err(|error| self.poison(&plan, change, error))?;
+        }
+        if records.iter().next().is_none() {
+            self.output.buffer.truncate(start);
+        }
+        Ok(())
+    }
+
+    /// Writes the keys that a change's records need. Where the key did not change there is only the one after.
+    fn keys(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<Keys, RowError> {
+        if plan.key.is_empty() {
+            return Ok(Keys::default());
+        }
+        let (before, after) = (change.before(), change.after());
+        let buffer = &mut self.output.buffer;
+        let mut write = |row: Option<RowView<'a>>, other| -> Result<Option<Range<usize>>, RowError> {
+            let Some(row) = row else { return Ok(None) };
+            let start = buffer.len();
+            plan.write_key(buffer, row, other)?;
+            Ok(Some(start..buffer.len()))
+        };
+        let mut keys = match change.operation() {
+            Operation::Truncate => Keys::default(),
+            Operation::Delete => Keys {
+                before: write(before, None)?,
+                after: None,
+            },
+            Operation::Update => Keys {
+                after: write(after, before)?,
+                before: write(before, after)?,
+            },
+            Operation::Read | Operation::Create | Operation::Message => Keys {
+                before: None,
+                after: write(after, None)?,
+            },
+        };
+        if let (Some(before), Some(after)) = (&keys.before, &keys.after)
+            && self.output.slice(before) == self.output.slice(after)
+        {
+            self.output.buffer.truncate(before.start);
+            keys.before = None;
+        }
+        Ok(keys)
+    }
+
+    fn enter_transaction(&mut self, change: ChangeView<'a>) -> Result<()> {
+        let index = change.change().transaction;
+        if self.transaction == Some(index) {
+            return Ok(());
+        }
+        let transaction = change.transaction().ok_or_else(broken_batch)?;
+        self.headers
+            .transaction(&mut self.output, &self.batch.identity, transaction);
+        self.source.render(&self.context.source, transaction);
+        self.transaction = Some(index);
+        Ok(())
+    }
+
+    fn topic(&mut self, change: ChangeView<'a>, plan: &TablePlan) -> usize {
+        let change = change.change();
+        if let Some(route) = &change.topic {
+            return self.output.topic_index(route);
+        }
+        if let Some(Some(known)) = self.topics.get(change.table) {
+            return *known;
+        }
+        let index = self.output.topic_index(&plan.topic);
+        if let Some(topic) = self.topics.get_mut(change.table) {
+            *topic = Some(index);
+        }
+        index
+    }
+
+    fn record(
+        &mut self,
+        plan: &TablePlan,
+        change: ChangeView<'a>,
+        record: Record,
+        (topic, keys): (usize, &Keys),
+    ) -> Result<(), RowError> {
+        let key = match record.key {
+            KeyOf::None => None,
+            KeyOf::Nobody => Some(self.append(b"{}")),
+            KeyOf::Before => Some(keys.before.clone().ok_or_else(no_key)?),
+            KeyOf::After => Some(keys.after.clone().ok_or_else(no_key)?),
+        };
+        let (value, unchanged) = self.value(plan, change, record)?;
+        let link = match record.link {
+            KeyLink::None => None,
+            KeyLink::NewKey => keys.after.as_ref().map(|key| (NEW_KEY, payload(plan, key))),
+            KeyLink::OldKey => keys.before.as_ref().map(|key| (OLD_KEY, payload(plan, key))),
+        };
+        let updated_at_us = change.updated_at_us();
+        let headers = RecordHeaders {
+            operation: record.operation,
+            ordinal: change.change().ordinal,
+            suffix: record.suffix,
+            updated_at_us,
+            unchanged,
+            link,
+        };
+        let headers = self.headers.push(&mut self.output, headers);
+        self.output.records.push(EncodedRecord {
+            topic,
+            key,
+            value,
+            headers,
+            // Kafka refuses times before 1970; the header has the time itself.
+            timestamp_ms: updated_at_us.div_euclid(1000).max(0),
+        });
+        Ok(())
+    }
+
+    /// Writes a record's value, and the names of columns that did not change where there are any.
+    #[expect(clippy::type_complexity, reason = "two ranges that may both be missing")]
+    fn value(
+        &mut self,
+        plan: &TablePlan,
+        change: ChangeView<'a>,
+        record: Record,
+    ) -> Result<(Option<Range<usize>>, Option<Range<usize>>), RowError> {
+        if record.value == ValueOf::Tombstone {
+            return Ok((None, None));
+        }
+        let start = self.output.buffer.len();
+        self.output.buffer.extend_from_slice(&plan.value_frame.open);
+        let unchanged = match record.value {
+            ValueOf::Tombstone | ValueOf::Nothing => {
+                self.output.buffer.extend_from_slice(b"{}");
+                0
+            }
+            ValueOf::Before => self.known(plan, change.before())?,
+            ValueOf::After => self.known(plan, change.after())?,
+            ValueOf::Envelope { before, after } => {
+                let rows = (change.before().filter(|_| before), change.after().filter(|_| after));
+                self.envelope(plan, change, record.operation, rows)?
+            }
+            ValueOf::Message => self.message(plan, change)?,
+        };
+        self.output.buffer.extend_from_slice(plan.value_frame.close);
+        let value = start..self.output.buffer.len();
+        let names = match change.after() {
+            Some(row) if unchanged > 0 => {
+                let start = self.output.buffer.len();
+                plan.write_unchanged(&mut self.output.buffer, row);
+                Some(start..self.output.buffer.len())
+            }
+            _ => None,
+        };
+        Ok((Some(value), names))
+    }
+
+    fn known(&mut self, plan: &TablePlan, row: Option<RowView<'a>>) -> Result<usize, RowError> {
+        match row {
+            Some(row) => plan.write_known(&mut self.output.buffer, row),
+            None => {
+                self.output.buffer.extend_from_slice(b"{}");
+                Ok(0)
+            }
+        }
+    }
+
+    fn envelope(
+        &mut self,
+        plan: &TablePlan,
+        change: ChangeView<'a>,
+        operation: Operation,
+        (before, after): (Option<RowView<'a>>, Option<RowView<'a>>),
+    ) -> Result<usize, RowError> {
+        let buffer = &mut self.output.buffer;
+        buffer.extend_from_slice(b"{\"before\":");
+        match before {
+            Some(row) => drop(plan.write_row(buffer, row)?),
+            None => buffer.extend_from_slice(b"null"),
+        }
+        buffer.extend_from_slice(b",\"after\":");
+        let unchanged = match after {
+            Some(row) => plan.write_row(buffer, row)?,
+            None => {
+                buffer.extend_from_slice(b"null");
+                0
+            }
+        };
+        buffer.extend_from_slice(b",\"source\":");
+        self.write_source(plan, change);
+        let buffer = &mut self.output.buffer;
+        buffer.extend_from_slice(b",\"transaction\":null,\"op\":\"");
+        buffer.extend_from_slice(operation.code().as_bytes());
+        buffer.push(b'"');
+        buffer.extend_from_slice(&self.processed_at.tail);
+        Ok(unchanged)
+    }
+
+    fn message(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<usize, RowError> {
+        let buffer = &mut self.output.buffer;
+        buffer.extend_from_slice(b"{\"op\":\"m\"");
+        buffer.extend_from_slice(&self.processed_at.milliseconds);
+        buffer.extend_from_slice(b",\"source\":");
+        self.write_source(plan, change);
+        self.output
+            .buffer
+            .extend_from_slice(b",\"transaction\":null,\"message\":");
+        let unchanged = self.known(plan, change.after())?;
+        self.output.buffer.push(b'}');
+        Ok(unchanged)
+    }
+
+    fn write_source(&mut self, plan: &TablePlan, change: ChangeView<'a>) {
+        let of_change = SourceOfChange {
+            snapshot: change.operation() == Operation::Read,
+            log_position: change.change().log_position,
+        };
+        self.source.write(
+            &mut self.output.buffer,
+            self.context.source.fields,
+            &plan.source,
+            of_change,
+        );
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.output.buffer.len();
+        self.output.buffer.extend_from_slice(bytes);
+        start..self.output.buffer.len()
+    }
+
+    /// The error of an event that cannot be encoded: what, where, remedy.
+    #[cold]
+    fn poison(&self, plan: &TablePlan, change: ChangeView<'a>, error: RowError) -> Error {
+        let table = plan.schema.name.qualified();
+        let column = error.column.and_then(|index| plan.schema.columns.get(index));
+        let place = match column {
+            Some(column) => format!("the value of column {} of table {table}", column.name),
+            None => format!("a change of table {table}"),
+        };
+        let position = change.transaction().map_or("", |transaction| &*transaction.position);
+        let event = format!("{}:{position}:{}", self.batch.identity, change.change().ordinal);
+        let cell = error.cell;
+        Error::poison(
+            "value_not_encodable",
+            format!("{place} {} (event {event}); {}", cell.problem, cell.remedy),
+        )
+    }
+}
+
+/// The key without the schema around it.
+fn payload(plan: &TablePlan, key: &Range<usize>) -> Range<usize> {
+    let frame = &plan.key_frame;
+    key.start + frame.open.len()..key.end.saturating_sub(frame.close.len())
+}
+
+#[cold]
+fn no_key() -> RowError {
+    RowError {
+        column: None,
+        cell: crate::json::CellError::new(
+            "has no row to take its key from",
+            "set a replica identity on the table that covers its key",
+        ),
+    }
+}
+
+#[cold]
+fn broken_batch() -> Error {
+    Error::definite(
+        "batch_broken",
+        "a change refers to a table or transaction that its batch does not have; please report this as a bug",
+    )
+}

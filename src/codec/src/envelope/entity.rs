@@ -1,0 +1,25 @@
+//! The entity envelope: the row itself, one field per column.
+//!
+//! - A delete is a tombstone of the key: a record without value. A table without key has no tombstones: its delete is a
+//!   record whose value is the row that is gone and whose header `op` is `d`.
+//! - An update of the key is a tombstone of the old key, then the row under the new one.
+//! - A large value that did not change is left out, never null; the header `unchanged` names such columns.
+//! - A truncate is an object without fields, with the header `op` = `t`; its key is an object without fields where the
+//!   table has a key, because a compacted topic refuses records without key.
+//! - A logical message is an object of `prefix` and `content`.
+
+use tailrace_core::schema::TableSchema;
+
+use crate::connect_schema::{ConnectSchema, Kind};
+use crate::plan::Schemas;
+
+/// Connect's schemas of key and row.
+pub(crate) fn schemas(topic: &str, table: &TableSchema, key: Option<Kind>, row: Kind) -> Schemas {
+    let named = |kind, suffix: &str| ConnectSchema::named(kind, &format!("{topic}.{suffix}")).without_version();
+    let mut value = named(row, "Value");
+    value.documentation.clone_from(&table.documentation);
+    Schemas {
+        key: key.map(|key| named(key, "Key")),
+        value,
+    }
+}

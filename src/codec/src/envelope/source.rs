@@ -1,0 +1,316 @@
+//! Debezium's `source` block: where a change comes from. What is the same for all changes of a connector, of a table and
+//! of a transaction is rendered once and then copied.
+//!
+//! ```text
+//! {"version":…,"connector":…,"name":…,"ts_ms":   connector
+//! 1700000000123,"snapshot":"                     transaction
+//! false                                          change
+//! ","db":"app","sequence":                       table
+//! "[\"1\",\"2\"]"                                change
+//! ,"ts_us":…,"ts_ns":…                           transaction
+//! ,"schema":"public","table":"customers"         table
+//! ,"txId":555                                    transaction
+//! ,"lsn":2,"xmin":null,"origin":null,"origin_lsn":null}
+//! ```
+
+use tailrace_core::batch::Transaction;
+use tailrace_core::schema::{TableKind, TableSchema};
+
+use crate::connect_schema::{ConnectSchema, Field, Kind};
+use crate::json::number::{write_int, write_unsigned};
+use crate::json::text::write_text;
+
+/// Where a record may stand in a snapshot, as Debezium lists it.
+const SNAPSHOT_VALUES: &str = "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental";
+
+/// Which fields a source block has beside the common ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceFields {
+    /// Debezium's PostgreSQL connector's.
+    Postgres,
+    /// Of a source that Debezium has no connector for: schema, table, transaction and position.
+    Generic,
+}
+
+/// The part that is the same for a connector.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceConstants {
+    pub(crate) fields: SourceFields,
+    kind: String,
+    head: Vec<u8>,
+}
+
+/// The parts that are the same for a table.
+#[derive(Debug)]
+pub(crate) struct SourceOfTable {
+    database: Vec<u8>,
+    names: Vec<u8>,
+}
+
+/// The parts that are the same for a transaction; rendered again for each without giving its memory back.
+#[derive(Debug, Default)]
+pub(crate) struct SourceOfTransaction {
+    head: Vec<u8>,
+    times: Vec<u8>,
+    tail: Vec<u8>,
+    log_position: Option<u64>,
+    previous_log_position: Option<u64>,
+}
+
+/// What is a change's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SourceOfChange {
+    pub(crate) snapshot: bool,
+    pub(crate) log_position: Option<u64>,
+}
+
+// === impl SourceConstants ===
+
+impl SourceConstants {
+    pub(crate) fn new(kind: &str, name: &str, version: &str) -> Self {
+        let fields = match kind {
+            "postgresql" => SourceFields::Postgres,
+            _ => SourceFields::Generic,
+        };
+        let mut head = b"{\"version\":".to_vec();
+        write_text(&mut head, version);
+        head.extend_from_slice(b",\"connector\":");
+        write_text(&mut head, kind);
+        head.extend_from_slice(b",\"name\":");
+        write_text(&mut head, name);
+        head.extend_from_slice(b",\"ts_ms\":");
+        Self {
+            fields,
+            kind: kind.to_owned(),
+            head,
+        }
+    }
+
+    /// Connect's schema of the block.
+    pub(crate) fn schema(&self) -> ConnectSchema {
+        let mut snapshot = ConnectSchema::named(Kind::Text, "io.debezium.data.Enum")
+            .parameter("allowed", SNAPSHOT_VALUES)
+            .optional();
+        snapshot.default = Some(b"\"false\"".to_vec());
+        let mut fields = vec![
+            Field::plain("version", Kind::Text),
+            Field::plain("connector", Kind::Text),
+            Field::plain("name", Kind::Text),
+            Field::plain("ts_ms", Kind::Int64),
+            Field::new("snapshot", snapshot),
+            Field::plain("db", Kind::Text),
+            Field::optional("sequence", Kind::Text),
+            Field::optional("ts_us", Kind::Int64),
+            Field::optional("ts_ns", Kind::Int64),
+        ];
+        let own = match self.fields {
+            SourceFields::Postgres => vec![
+                Field::plain("schema", Kind::Text),
+                Field::plain("table", Kind::Text),
+                Field::optional("txId", Kind::Int64),
+                Field::optional("lsn", Kind::Int64),
+                Field::optional("xmin", Kind::Int64),
+                Field::optional("origin", Kind::Text),
+                Field::optional("origin_lsn", Kind::Int64),
+            ],
+            SourceFields::Generic => vec![
+                Field::plain("schema", Kind::Text),
+                Field::plain("table", Kind::Text),
+                Field::optional("txId", Kind::Int64),
+                Field::optional("position", Kind::Text),
+            ],
+        };
+        fields.extend(own);
+        let name = match self.fields {
+            SourceFields::Postgres => "io.debezium.connector.postgresql.Source".to_owned(),
+            SourceFields::Generic => format!("tailrace.{}.Source", self.kind),
+        };
+        ConnectSchema::named(Kind::Struct(fields), &name)
+    }
+}
+
+// === impl SourceOfTable ===
+
+impl SourceOfTable {
+    pub(crate) fn new(table: &TableSchema) -> Self {
+        // A logical message belongs to no table.
+        let (schema, name) = match table.kind {
+            TableKind::Table => (table.name.schema.as_str(), table.name.table.as_str()),
+            TableKind::Message => ("", ""),
+        };
+        let mut database = b"\",\"db\":".to_vec();
+        write_text(&mut database, &table.name.database);
+        database.extend_from_slice(b",\"sequence\":");
+        let mut names = b",\"schema\":".to_vec();
+        write_text(&mut names, schema);
+        names.extend_from_slice(b",\"table\":");
+        write_text(&mut names, name);
+        Self { database, names }
+    }
+}
+
+// === impl SourceOfTransaction ===
+
+impl SourceOfTransaction {
+    /// Renders the parts of a transaction.
+    pub(crate) fn render(&mut self, constants: &SourceConstants, transaction: &Transaction) {
+        let committed_at_us = transaction.committed_at_us;
+        self.head.clear();
+        self.head.extend_from_slice(&constants.head);
+        write_int(&mut self.head, committed_at_us.div_euclid(1000));
+        self.head.extend_from_slice(b",\"snapshot\":\"");
+        self.times.clear();
+        self.times.extend_from_slice(b",\"ts_us\":");
+        write_int(&mut self.times, committed_at_us);
+        self.times.extend_from_slice(b",\"ts_ns\":");
+        write_int(&mut self.times, committed_at_us.saturating_mul(1000));
+        self.tail.clear();
+        self.tail.extend_from_slice(b",\"txId\":");
+        write_optional(&mut self.tail, transaction.id);
+        if constants.fields == SourceFields::Generic {
+            self.tail.extend_from_slice(b",\"position\":");
+            write_text(&mut self.tail, &transaction.position);
+            self.tail.push(b'}');
+        }
+        self.log_position = transaction.log_position;
+        self.previous_log_position = transaction.previous_log_position;
+    }
+
+    /// Writes the whole block.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, fields: SourceFields, table: &SourceOfTable, change: SourceOfChange) {
+        let log_position = change.log_position.or(self.log_position);
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(if change.snapshot { b"true" } else { b"false" });
+        out.extend_from_slice(&table.database);
+        write_sequence(out, self.previous_log_position, log_position);
+        out.extend_from_slice(&self.times);
+        out.extend_from_slice(&table.names);
+        out.extend_from_slice(&self.tail);
+        if fields == SourceFields::Postgres {
+            out.extend_from_slice(b",\"lsn\":");
+            write_optional(out, log_position);
+            out.extend_from_slice(b",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
+        }
+    }
+}
+
+/// Debezium's `sequence`: a JSON text of two decimal strings, the commit before and the change itself.
+fn write_sequence(out: &mut Vec<u8>, previous: Option<u64>, current: Option<u64>) {
+    let Some(current) = current else {
+        return out.extend_from_slice(b"null");
+    };
+    match previous {
+        Some(previous) => {
+            out.extend_from_slice(b"\"[\\\"");
+            write_unsigned(out, previous);
+            out.extend_from_slice(b"\\\",\\\"");
+        }
+        None => out.extend_from_slice(b"\"[null,\\\""),
+    }
+    write_unsigned(out, current);
+    out.extend_from_slice(b"\\\"]\"");
+}
+
+fn write_optional(out: &mut Vec<u8>, value: Option<u64>) {
+    match value {
+        Some(value) => write_unsigned(out, value),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tailrace_core::schema::TableName;
+
+    use super::*;
+
+    fn table() -> TableSchema {
+        TableSchema {
+            name: TableName {
+                database: "app".into(),
+                schema: "public".into(),
+                table: "customers".into(),
+            },
+            kind: TableKind::Table,
+            columns: Vec::new(),
+            key: Vec::new(),
+            documentation: None,
+        }
+    }
+
+    fn transaction() -> Transaction {
+        Transaction {
+            id: Some(555),
+            committed_at_us: 1_700_000_000_123_456,
+            position: "0/16E9018".into(),
+            log_position: Some(24_023_130),
+            previous_log_position: Some(24_023_119),
+        }
+    }
+
+    fn block(kind: &str, change: SourceOfChange, transaction: &Transaction) -> String {
+        let constants = SourceConstants::new(kind, "srv", "3.7.0");
+        let mut parts = SourceOfTransaction::default();
+        parts.render(&constants, transaction);
+        let mut out = Vec::new();
+        parts.write(&mut out, constants.fields, &SourceOfTable::new(&table()), change);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn postgres_as_debezium_writes_it() {
+        let change = SourceOfChange {
+            snapshot: false,
+            log_position: Some(24_023_128),
+        };
+        assert_eq!(
+            block("postgresql", change, &transaction()),
+            concat!(
+                r#"{"version":"3.7.0","connector":"postgresql","name":"srv","ts_ms":1700000000123,"snapshot":"false","db":"app","#,
+                r#""sequence":"[\"24023119\",\"24023128\"]","ts_us":1700000000123456,"ts_ns":1700000000123456000,"#,
+                r#""schema":"public","table":"customers","txId":555,"lsn":24023128,"xmin":null,"origin":null,"origin_lsn":null}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_snapshot_has_no_commit_before() {
+        let transaction = Transaction {
+            id: None,
+            previous_log_position: None,
+            ..transaction()
+        };
+        let text = block(
+            "postgresql",
+            SourceOfChange {
+                snapshot: true,
+                log_position: None,
+            },
+            &transaction,
+        );
+        assert!(text.contains(r#""snapshot":"true","db":"app","sequence":"[null,\"24023130\"]""#));
+        assert!(text.contains(r#""txId":null,"lsn":24023130"#));
+    }
+
+    #[test]
+    fn a_source_without_a_log_says_its_position() {
+        let transaction = Transaction {
+            id: None,
+            log_position: None,
+            previous_log_position: None,
+            ..transaction()
+        };
+        let text = block(
+            "sqlite",
+            SourceOfChange {
+                snapshot: false,
+                log_position: None,
+            },
+            &transaction,
+        );
+        assert!(text.contains(r#""connector":"sqlite""#));
+        assert!(text.contains(r#""sequence":null"#));
+        assert!(text.ends_with(r#""table":"customers","txId":null,"position":"0/16E9018"}"#));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+}

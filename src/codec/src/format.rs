@@ -1,0 +1,318 @@
+//! What events look like: the `format` section as it is written, and what it means once the envelope's defaults are in.
+//!
+//! Most options default to something else under `debezium` (exactly what Debezium does) than under `entity` (what a
+//! person who reads the topic would expect), so they are optional as written and resolved by [`FormatConfig::resolve`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tailrace_core::{Error, Result};
+
+/// The text that stands for a large value that the log does not repeat; Debezium's default, which consumers know.
+pub const DEFAULT_UNAVAILABLE_VALUE: &str = "__debezium_unavailable_value";
+
+/// Fraction digits of `money`: two, as in most currencies and as Debezium does.
+pub const DEFAULT_MONEY_FRACTION_DIGITS: u8 = 2;
+
+/// The shape of an event's value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Envelope {
+    /// The row itself: one field per column; a delete is a tombstone. The default, because it is a record that people
+    /// can publish as a contract.
+    #[default]
+    Entity,
+    /// Debezium's envelope: before, after, source, op and times.
+    Debezium,
+}
+
+/// The bytes of an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// JSON text, UTF-8. The default: readable with any tool.
+    #[default]
+    Json,
+}
+
+/// How exact decimals (`numeric`, `money`) are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecimalFormat {
+    /// Decimal digits in a string, with the value's own scale. Default of `entity`.
+    String,
+    /// Connect's `Decimal`: base64 of the unscaled value, big-endian two's complement. Without a declared scale a
+    /// struct of scale and value. Default of `debezium`. Cannot hold NaN and infinities.
+    Precise,
+    /// A JSON number, rounded to double precision.
+    Double,
+}
+
+/// How dates, times and timestamps are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeFormat {
+    /// ISO 8601 text with as many fraction digits as the column declares; `Z` only where the value is a point in time.
+    /// Default of `entity`.
+    Iso,
+    /// Numbers in the unit that fits the column's precision. Default of `debezium`.
+    Adaptive,
+    /// As `adaptive`, but times of day always in microseconds.
+    AdaptiveTimeMicroseconds,
+    /// Kafka Connect's own logical types: days and milliseconds. Finer fractions are cut off.
+    Connect,
+    /// Debezium's ISO 8601 text, where everything ends with `Z`.
+    Isostring,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds; timestamps outside of 1677-09-21 to 2262-04-11 are refused.
+    Nanoseconds,
+    /// Debezium's structs of year, month, day, hour and so on; also turns intervals into structs.
+    Structured,
+}
+
+/// How intervals are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IntervalFormat {
+    /// ISO 8601 duration without empty parts: `P1Y2M3DT4H`. Default of `entity`.
+    Iso,
+    /// Microseconds, a month counted as 365.25 / 12 days. Default of `debezium`.
+    Numeric,
+    /// Debezium's text with every part: `P1Y2M3DT4H0M0S`.
+    String,
+    /// Debezium's struct of years, months, days and so on. Default where `time` is `structured`.
+    Structured,
+}
+
+/// How raw bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BinaryFormat {
+    /// Connect's `bytes`, which is base64 in JSON. Default of `debezium`.
+    Bytes,
+    /// A string of base64. Default of `entity`.
+    Base64,
+    /// A string of base64 in the alphabet for URLs.
+    Base64UrlSafe,
+    /// A string of lower-case hexadecimal digits.
+    Hex,
+}
+
+/// How key-value columns (`hstore`) are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HstoreFormat {
+    /// A string that holds a JSON object. Default of `debezium`.
+    Json,
+    /// An object. Default of `entity`.
+    Map,
+}
+
+/// How types are written that have no mapping of their own (composites, `tsquery`, `pg_lsn` …).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OpaqueFormat {
+    /// The database's own text. The default.
+    Text,
+    /// The bytes of that text, written as `binary` says: what Debezium does with `include.unknown.datatypes`.
+    Binary,
+}
+
+/// What becomes of a truncate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TruncateFormat {
+    /// It is published. The default of both envelopes, because nothing is dropped unasked.
+    Publish,
+    /// It is left out, as Debezium does by default.
+    Skip,
+}
+
+/// The `format` section of a connector, as written. What is left out is what the envelope says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FormatConfig {
+    /// The shape of an event's value.
+    pub envelope: Envelope,
+    /// The bytes of an event.
+    pub codec: Codec,
+    /// Puts Kafka Connect's schema into each key and value: `{"schema": …, "payload": …}`, as its JSON converter does
+    /// with `schemas.enable`. Off by default: it makes events many times larger.
+    pub inline_schema: bool,
+    /// How exact decimals are written.
+    pub decimal: Option<DecimalFormat>,
+    /// How dates, times and timestamps are written.
+    pub time: Option<TimeFormat>,
+    /// How intervals are written.
+    pub interval: Option<IntervalFormat>,
+    /// How raw bytes are written.
+    pub binary: Option<BinaryFormat>,
+    /// How key-value columns are written.
+    pub hstore: Option<HstoreFormat>,
+    /// How types without a mapping are written.
+    pub opaque: Option<OpaqueFormat>,
+    /// Fraction digits that `money` is rounded to where `decimal` is `precise`; 2 where left out.
+    pub money_fraction_digits: Option<u8>,
+    /// Whether a Debezium delete is followed by a tombstone, so that compaction forgets the key; true where left out.
+    pub tombstones: Option<bool>,
+    /// The text that stands for a large value that did not change; `__debezium_unavailable_value` where left out.
+    pub unavailable_value: Option<String>,
+    /// What becomes of a truncate.
+    pub truncate: Option<TruncateFormat>,
+}
+
+/// The `format` section as meant: every option decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// The shape of an event's value.
+    pub envelope: Envelope,
+    /// The bytes of an event.
+    pub codec: Codec,
+    /// Connect's schema in each key and value.
+    pub inline_schema: bool,
+    /// How exact decimals are written.
+    pub decimal: DecimalFormat,
+    /// How dates, times and timestamps are written.
+    pub time: TimeFormat,
+    /// How intervals are written.
+    pub interval: IntervalFormat,
+    /// How raw bytes are written.
+    pub binary: BinaryFormat,
+    /// How key-value columns are written.
+    pub hstore: HstoreFormat,
+    /// How types without a mapping are written.
+    pub opaque: OpaqueFormat,
+    /// Fraction digits of `money` where decimals are precise.
+    pub money_fraction_digits: u8,
+    /// Whether a Debezium delete is followed by a tombstone.
+    pub tombstones: bool,
+    /// The text that stands for a large value that did not change.
+    pub unavailable_value: String,
+    /// What becomes of a truncate.
+    pub truncate: TruncateFormat,
+}
+
+// === impl FormatConfig ===
+
+impl FormatConfig {
+    /// Fills in what the envelope says.
+    ///
+    /// # Errors
+    /// `format_contradiction` where two options cannot both hold.
+    pub fn resolve(&self) -> Result<Format> {
+        let tombstones = self.tombstones.unwrap_or(true);
+        if self.envelope == Envelope::Entity && !tombstones {
+            return Err(Error::definite(
+                "format_contradiction",
+                "format.tombstones: false does not go with envelope: entity, where the tombstone is the delete; leave it out, or use envelope: debezium",
+            ));
+        }
+        let base = Format::defaults(self.envelope);
+        let time = self.time.unwrap_or(base.time);
+        let interval = match time {
+            TimeFormat::Structured => IntervalFormat::Structured,
+            _ => base.interval,
+        };
+        Ok(Format {
+            codec: self.codec,
+            inline_schema: self.inline_schema,
+            decimal: self.decimal.unwrap_or(base.decimal),
+            time,
+            interval: self.interval.unwrap_or(interval),
+            binary: self.binary.unwrap_or(base.binary),
+            hstore: self.hstore.unwrap_or(base.hstore),
+            opaque: self.opaque.unwrap_or(base.opaque),
+            money_fraction_digits: self.money_fraction_digits.unwrap_or(base.money_fraction_digits),
+            tombstones,
+            unavailable_value: self.unavailable_value.clone().unwrap_or(base.unavailable_value),
+            truncate: self.truncate.unwrap_or(base.truncate),
+            envelope: self.envelope,
+        })
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    /// What an envelope means where nothing else is written.
+    pub fn defaults(envelope: Envelope) -> Self {
+        let entity = envelope == Envelope::Entity;
+        let pick = |for_entity, for_debezium| if entity { for_entity } else { for_debezium };
+        Self {
+            envelope,
+            codec: Codec::Json,
+            inline_schema: false,
+            decimal: if entity {
+                DecimalFormat::String
+            } else {
+                DecimalFormat::Precise
+            },
+            time: if entity { TimeFormat::Iso } else { TimeFormat::Adaptive },
+            interval: if entity {
+                IntervalFormat::Iso
+            } else {
+                IntervalFormat::Numeric
+            },
+            binary: pick(BinaryFormat::Base64, BinaryFormat::Bytes),
+            hstore: if entity { HstoreFormat::Map } else { HstoreFormat::Json },
+            opaque: OpaqueFormat::Text,
+            money_fraction_digits: DEFAULT_MONEY_FRACTION_DIGITS,
+            tombstones: true,
+            unavailable_value: DEFAULT_UNAVAILABLE_VALUE.to_owned(),
+            truncate: TruncateFormat::Publish,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> FormatConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn nothing_written_means_entity_and_its_defaults() {
+        let format = config("{}").resolve().unwrap();
+        assert_eq!(format, Format::defaults(Envelope::Entity));
+        assert_eq!(format.decimal, DecimalFormat::String);
+        assert_eq!(format.time, TimeFormat::Iso);
+    }
+
+    #[test]
+    fn debezium_means_debeziums_defaults() {
+        let format = config(r#"{"envelope":"debezium"}"#).resolve().unwrap();
+        assert_eq!(format.decimal, DecimalFormat::Precise);
+        assert_eq!(format.time, TimeFormat::Adaptive);
+        assert_eq!(format.interval, IntervalFormat::Numeric);
+        assert_eq!(format.binary, BinaryFormat::Bytes);
+        assert_eq!(format.hstore, HstoreFormat::Json);
+    }
+
+    #[test]
+    fn structured_time_takes_intervals_along_unless_told_otherwise() {
+        let format = config(r#"{"envelope":"debezium","time":"structured"}"#)
+            .resolve()
+            .unwrap();
+        assert_eq!(format.interval, IntervalFormat::Structured);
+        let format = config(r#"{"time":"structured","interval":"iso"}"#).resolve().unwrap();
+        assert_eq!(format.interval, IntervalFormat::Iso);
+    }
+
+    #[test]
+    fn an_entity_without_tombstones_is_refused() {
+        let error = config(r#"{"tombstones":false}"#).resolve().unwrap_err();
+        assert_eq!(error.code(), "format_contradiction");
+        assert!(
+            config(r#"{"envelope":"debezium","tombstones":false}"#)
+                .resolve()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused() {
+        assert!(serde_json::from_str::<FormatConfig>(r#"{"decimals":"string"}"#).is_err());
+    }
+}

@@ -1,0 +1,316 @@
+//! How the cells of one column are written: decided once per table version, from the column's logical type and the
+//! format options, so that the hot path is one match on a small enum and one on the value.
+
+use tailrace_core::batch::ListView;
+use tailrace_core::value::{LogicalType, ShapeKind, TextKind, Value};
+
+use super::decimal::{Rounding, write_decimal_double, write_decimal_fixed, write_decimal_text, write_decimal_variable};
+use super::number::{FloatStyle, write_float32, write_float64, write_int};
+use super::text::{write_text, write_text_nested};
+use super::{CellError, CellResult, bytes, geometry, interval, temporal, vector};
+use crate::format::{
+    BinaryFormat, DecimalFormat, Envelope, Format, HstoreFormat, IntervalFormat, OpaqueFormat, TimeFormat,
+};
+
+/// How exact decimals of a column are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DecimalForm {
+    /// Digits in a string.
+    Text,
+    /// The nearest double.
+    Double,
+    /// Connect's `Decimal`, of so many digits where that is declared.
+    Fixed {
+        precision: Option<u32>,
+        scale: u32,
+        rounding: Rounding,
+    },
+    /// Debezium's `VariableScaleDecimal`.
+    Variable,
+}
+
+/// How strings of bits are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BitsForm {
+    /// One bit is true or false.
+    Boolean,
+    /// Debezium's `Bits` of so many.
+    LittleEndian { length: u32 },
+    /// A string of 0 and 1.
+    Text,
+}
+
+/// How the cells of one column are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CellFormat {
+    Boolean,
+    Int16,
+    Int32,
+    Int64,
+    Float32(FloatStyle),
+    Float64(FloatStyle),
+    Decimal(DecimalForm, FloatStyle),
+    Text(TextKind),
+    /// Text whose bytes are written as bytes.
+    TextBytes(BinaryFormat),
+    Bytes(BinaryFormat),
+    Bits(BitsForm),
+    Date(TimeFormat),
+    Time(TimeFormat, u8),
+    TimeTz(TimeFormat, u8),
+    Timestamp(TimeFormat, u8),
+    TimestampTz(TimeFormat, u8),
+    Interval(IntervalFormat),
+    Array(Box<CellFormat>),
+    Map(HstoreFormat),
+    Point(FloatStyle),
+    Line(FloatStyle),
+    Circle(FloatStyle),
+    Shape(ShapeKind),
+    Geometry,
+    Geography,
+    FloatVector(FloatStyle),
+    DoubleVector(FloatStyle),
+    SparseVector(FloatStyle),
+}
+
+/// Length of bits that vary without a limit, as Debezium declares it.
+const UNLIMITED_BITS: u32 = 2_147_483_647;
+
+// === impl CellFormat ===
+
+impl CellFormat {
+    /// How cells of a type are written under a format.
+    pub(crate) fn of(logical_type: &LogicalType, format: &Format) -> Self {
+        let style = FloatStyle::of(format.envelope);
+        match logical_type {
+            LogicalType::Boolean => Self::Boolean,
+            LogicalType::Int16 => Self::Int16,
+            LogicalType::Int32 => Self::Int32,
+            LogicalType::Int64 => Self::Int64,
+            LogicalType::Float32 => Self::Float32(style),
+            LogicalType::Float64 => Self::Float64(style),
+            LogicalType::Decimal { .. } | LogicalType::Money => {
+                Self::Decimal(decimal_form(logical_type, format), style)
+            }
+            LogicalType::Text(TextKind::Opaque) if format.opaque == OpaqueFormat::Binary => {
+                Self::TextBytes(format.binary)
+            }
+            LogicalType::Text(kind) => Self::Text(kind.clone()),
+            LogicalType::Bytes => Self::Bytes(format.binary),
+            LogicalType::Bits { length } => Self::Bits(bits_form(*length, format.envelope)),
+            LogicalType::Date => Self::Date(format.time),
+            LogicalType::Time { precision } => Self::Time(format.time, *precision),
+            LogicalType::TimeTz { precision } => Self::TimeTz(format.time, *precision),
+            LogicalType::Timestamp { precision } => Self::Timestamp(format.time, *precision),
+            LogicalType::TimestampTz { precision } => Self::TimestampTz(format.time, *precision),
+            LogicalType::Interval => Self::Interval(format.interval),
+            LogicalType::Array(element) => Self::Array(Box::new(Self::of(element, format))),
+            LogicalType::Map => Self::Map(format.hstore),
+            LogicalType::Point => Self::Point(style),
+            LogicalType::Line => Self::Line(style),
+            LogicalType::Circle => Self::Circle(style),
+            LogicalType::Shape(kind) => Self::Shape(*kind),
+            LogicalType::Geometry => Self::Geometry,
+            LogicalType::Geography => Self::Geography,
+            LogicalType::FloatVector => Self::FloatVector(style),
+            LogicalType::DoubleVector => Self::DoubleVector(style),
+            LogicalType::SparseVector => Self::SparseVector(style),
+        }
+    }
+
+    /// Writes a value that is neither null nor unchanged.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, value: Value<'_>) -> CellResult {
+        match (self, value) {
+            (Self::Int16 | Self::Int32 | Self::Int64, Value::Int(value)) => write_int(out, value),
+            (Self::Text(_), Value::Text(text)) => write_text(out, text),
+            (Self::Boolean, Value::Boolean(value)) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+            (Self::Float32(style), Value::Float32(value)) => write_float32(out, value, *style),
+            (Self::Float64(style), Value::Float64(value)) => write_float64(out, value, *style),
+            (Self::Decimal(form, style), Value::Text(text)) => return write_decimal(out, text, *form, *style),
+            (Self::TextBytes(format), Value::Text(text)) => bytes::write_bytes(out, text.as_bytes(), *format),
+            (Self::Bytes(format), Value::Bytes(value)) => bytes::write_bytes(out, value, *format),
+            (Self::Bits(form), Value::Text(bits)) => return write_bits(out, bits, *form),
+            (Self::Interval(format), Value::Interval(value)) => return interval::write_interval(out, value, *format),
+            (_, Value::Int(value)) => return self.write_temporal(out, value),
+            (Self::TimeTz(format, precision), Value::TimeTz(time)) => {
+                temporal::write_time_tz_value(out, time, *format, *precision)
+            }
+            (_, Value::List(list)) => return self.write_list(out, list),
+            (Self::Geometry, Value::Bytes(ewkb)) => return geometry::write_ewkb(out, ewkb, false),
+            (Self::Geography, Value::Bytes(ewkb)) => return geometry::write_ewkb(out, ewkb, true),
+            // A list that has no place for what the database says (bounds that do not start at 1) is its text.
+            (Self::Array(_), Value::Text(text)) => write_text(out, text),
+            _ => return Err(CellError::mismatch()),
+        }
+        Ok(())
+    }
+
+    fn write_temporal(&self, out: &mut Vec<u8>, value: i64) -> CellResult {
+        match self {
+            Self::Date(format) => temporal::write_date_value(out, value, *format),
+            Self::Time(format, precision) => temporal::write_time_value(out, value, *format, *precision),
+            Self::Timestamp(format, precision) => {
+                return temporal::write_timestamp_value(out, value, *format, *precision);
+            }
+            Self::TimestampTz(format, precision) => temporal::write_timestamp_tz_value(out, value, *format, *precision),
+            _ => return Err(CellError::mismatch()),
+        }
+        Ok(())
+    }
+
+    fn write_list(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+        match self {
+            Self::Array(element) => element.write_elements(out, list),
+            Self::Map(HstoreFormat::Map) => write_map(out, list),
+            Self::Map(HstoreFormat::Json) => write_map_text(out, list),
+            Self::Point(style) => geometry::write_point(out, list, *style),
+            Self::Line(style) => geometry::write_line(out, list, *style),
+            Self::Circle(style) => geometry::write_circle(out, list, *style),
+            Self::Shape(kind) => geometry::write_shape(out, list, *kind),
+            Self::FloatVector(style) | Self::DoubleVector(style) => vector::write_vector(out, list, *style),
+            Self::SparseVector(style) => vector::write_sparse(out, list, *style),
+            _ => Err(CellError::mismatch()),
+        }
+    }
+
+    /// Writes the elements of an array. A list where an element's own value is no list is another dimension; where it is
+    /// one (points, maps, vectors), the first element tells which of the two it is.
+    fn write_elements(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+        out.push(b'[');
+        for (index, value) in list.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            match value {
+                Value::Null => out.extend_from_slice(b"null"),
+                Value::List(inner) if self.is_dimension(inner) => self.write_elements(out, inner)?,
+                value => self.write(out, value)?,
+            }
+        }
+        out.push(b']');
+        Ok(())
+    }
+
+    fn is_dimension(&self, inner: ListView<'_>) -> bool {
+        let element_is_list = matches!(
+            self,
+            Self::Map(_)
+                | Self::Point(_)
+                | Self::Line(_)
+                | Self::Circle(_)
+                | Self::Shape(_)
+                | Self::FloatVector(_)
+                | Self::DoubleVector(_)
+                | Self::SparseVector(_)
+        );
+        !element_is_list || matches!(inner.get(0), Some(Value::List(_)))
+    }
+}
+
+fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
+    match (format.decimal, logical_type) {
+        (DecimalFormat::String, _) => DecimalForm::Text,
+        (DecimalFormat::Double, _) => DecimalForm::Double,
+        (
+            DecimalFormat::Precise,
+            LogicalType::Decimal {
+                precision: Some(precision),
+                scale,
+            },
+        ) => DecimalForm::Fixed {
+            precision: Some(*precision),
+            scale: scale.unwrap_or_default(),
+            rounding: Rounding::Exact,
+        },
+        (DecimalFormat::Precise, LogicalType::Money) => DecimalForm::Fixed {
+            precision: None,
+            scale: format.money_fraction_digits.into(),
+            rounding: Rounding::HalfUp,
+        },
+        (DecimalFormat::Precise, _) => DecimalForm::Variable,
+    }
+}
+
+fn bits_form(length: Option<u32>, envelope: Envelope) -> BitsForm {
+    match (length, envelope) {
+        (Some(1), _) => BitsForm::Boolean,
+        (_, Envelope::Entity) => BitsForm::Text,
+        (length, Envelope::Debezium) => BitsForm::LittleEndian {
+            length: length.unwrap_or(UNLIMITED_BITS),
+        },
+    }
+}
+
+fn write_decimal(out: &mut Vec<u8>, text: &str, form: DecimalForm, style: FloatStyle) -> CellResult {
+    match form {
+        DecimalForm::Text => write_decimal_text(out, text, style == FloatStyle::Java),
+        DecimalForm::Double => return write_decimal_double(out, text, style),
+        DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed(out, text, scale, rounding),
+        DecimalForm::Variable => return write_decimal_variable(out, text),
+    }
+    Ok(())
+}
+
+fn write_bits(out: &mut Vec<u8>, bits: &str, form: BitsForm) -> CellResult {
+    match form {
+        BitsForm::Text => write_text(out, bits),
+        BitsForm::LittleEndian { .. } => return bytes::write_bits(out, bits),
+        BitsForm::Boolean => match bits {
+            "1" => out.extend_from_slice(b"true"),
+            "0" | "" => out.extend_from_slice(b"false"),
+            _ => return Err(CellError::mismatch()),
+        },
+    }
+    Ok(())
+}
+
+/// Key and value pairs as a JSON object.
+fn write_map(out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+    out.push(b'{');
+    for_each_pair(list, |first, key, value| {
+        if !first {
+            out.push(b',');
+        }
+        write_text(out, key);
+        out.push(b':');
+        match value {
+            Some(value) => write_text(out, value),
+            None => out.extend_from_slice(b"null"),
+        }
+    })?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// Key and value pairs as a JSON object in a JSON string.
+fn write_map_text(out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+    out.extend_from_slice(b"\"{");
+    for_each_pair(list, |first, key, value| {
+        if !first {
+            out.push(b',');
+        }
+        write_text_nested(out, key);
+        out.push(b':');
+        match value {
+            Some(value) => write_text_nested(out, value),
+            None => out.extend_from_slice(b"null"),
+        }
+    })?;
+    out.extend_from_slice(b"}\"");
+    Ok(())
+}
+
+fn for_each_pair(list: ListView<'_>, mut pair: impl FnMut(bool, &str, Option<&str>)) -> CellResult {
+    let mut values = list.iter();
+    let mut first = true;
+    while let Some(key) = values.next() {
+        match (key, values.next()) {
+            (Value::Text(key), Some(Value::Text(value))) => pair(first, key, Some(value)),
+            (Value::Text(key), Some(Value::Null)) => pair(first, key, None),
+            _ => return Err(CellError::mismatch()),
+        }
+        first = false;
+    }
+    Ok(())
+}

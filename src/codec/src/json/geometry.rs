@@ -1,0 +1,163 @@
+//! Points, lines, circles and shapes as Debezium's geometry structs (3.7): WKB in base64, its SRID, and what else must be
+//! known to read the shape back. Under the entity envelope points and circles are just their numbers.
+
+use tailrace_core::batch::ListView;
+use tailrace_core::value::{ShapeKind, Value};
+
+use super::bytes::write_base64;
+use super::number::{FloatStyle, write_float64, write_int};
+use super::{CellError, CellResult};
+
+/// Flag of an EWKB type number: a SRID follows.
+const EWKB_SRID_FLAG: u32 = 0x2000_0000;
+
+/// Writes a point; with WKB where Debezium wants it.
+pub(crate) fn write_point(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
+    let [x, y] = numbers(list)?;
+    write_coordinates(out, x, y, style);
+    Ok(())
+}
+
+/// Writes a point from its coordinates.
+pub(crate) fn write_coordinates(out: &mut Vec<u8>, x: f64, y: f64, style: FloatStyle) {
+    out.extend_from_slice(b"{\"x\":");
+    write_float64(out, x, style);
+    out.extend_from_slice(b",\"y\":");
+    write_float64(out, y, style);
+    if style == FloatStyle::Java {
+        out.extend_from_slice(b",\"wkb\":");
+        write_base64(out, &point_wkb(x, y));
+        out.extend_from_slice(b",\"srid\":null");
+    }
+    out.push(b'}');
+}
+
+fn point_wkb(x: f64, y: f64) -> [u8; 21] {
+    let mut wkb = [0; 21];
+    let header = [1, 1, 0, 0, 0];
+    let body = header.into_iter().chain(x.to_le_bytes()).chain(y.to_le_bytes());
+    wkb.iter_mut().zip(body).for_each(|(to, from)| *to = from);
+    wkb
+}
+
+/// Writes a line by its three coefficients.
+pub(crate) fn write_line(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
+    write_coefficients(out, numbers(list)?, style);
+    Ok(())
+}
+
+/// Writes a line from its coefficients.
+pub(crate) fn write_coefficients(out: &mut Vec<u8>, coefficients: [f64; 3], style: FloatStyle) {
+    for (name, value) in ["{\"a\":", ",\"b\":", ",\"c\":"].into_iter().zip(coefficients) {
+        out.extend_from_slice(name.as_bytes());
+        write_float64(out, value, style);
+    }
+    out.push(b'}');
+}
+
+/// Writes a circle by centre and radius.
+pub(crate) fn write_circle(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
+    write_disc(out, numbers(list)?, style);
+    Ok(())
+}
+
+/// Writes a circle from x, y and radius.
+pub(crate) fn write_disc(out: &mut Vec<u8>, [x, y, radius]: [f64; 3], style: FloatStyle) {
+    out.extend_from_slice(b"{\"center\":");
+    write_coordinates(out, x, y, style);
+    out.extend_from_slice(b",\"radius\":");
+    write_float64(out, radius, style);
+    out.push(b'}');
+}
+
+/// Writes a box, line segment, path or polygon.
+pub(crate) fn write_shape(out: &mut Vec<u8>, list: ListView<'_>, kind: ShapeKind) -> CellResult {
+    let (Some(Value::Bytes(wkb)), Some(Value::Boolean(closed))) = (list.get(0), list.get(1)) else {
+        return Err(CellError::mismatch());
+    };
+    out.extend_from_slice(b"{\"wkb\":");
+    write_base64(out, wkb);
+    out.extend_from_slice(b",\"srid\":null,\"extensions\":");
+    out.extend_from_slice(extensions(kind, closed).as_bytes());
+    out.push(b'}');
+    Ok(())
+}
+
+/// What Debezium notes about a shape beside its WKB.
+pub(crate) fn extensions(kind: ShapeKind, closed: bool) -> &'static str {
+    match (kind, closed) {
+        (ShapeKind::Box, _) => "{\"type\":\"box\"}",
+        (ShapeKind::LineSegment, _) => "{\"type\":\"lseg\"}",
+        (ShapeKind::Path, true) => "{\"type\":\"path\",\"closed\":\"true\"}",
+        (ShapeKind::Path, false) => "{\"type\":\"path\",\"closed\":\"false\"}",
+        (ShapeKind::Polygon, _) => "{\"type\":\"polygon\"}",
+    }
+}
+
+/// Writes a PostGIS value, given as EWKB; a geography has no field for extensions.
+pub(crate) fn write_ewkb(out: &mut Vec<u8>, ewkb: &[u8], geography: bool) -> CellResult {
+    let srid = srid_of(ewkb)?;
+    out.extend_from_slice(b"{\"wkb\":");
+    write_base64(out, ewkb);
+    out.extend_from_slice(b",\"srid\":");
+    match srid {
+        Some(srid) => write_int(out, srid.into()),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(if geography { b"}" } else { b",\"extensions\":null}" });
+    Ok(())
+}
+
+fn srid_of(ewkb: &[u8]) -> Result<Option<i32>, CellError> {
+    let broken = || CellError::new("is not EWKB", "please report this as a bug, with the column's type");
+    let (order, rest) = ewkb.split_first().ok_or_else(broken)?;
+    let number = |bytes: [u8; 4]| {
+        if *order == 0 {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        }
+    };
+    let kind = number(*rest.first_chunk().ok_or_else(broken)?);
+    if kind & EWKB_SRID_FLAG == 0 {
+        return Ok(None);
+    }
+    let srid = rest.get(4..).and_then(|rest| rest.first_chunk()).ok_or_else(broken)?;
+    Ok(Some(number(*srid).cast_signed()))
+}
+
+fn numbers<const COUNT: usize>(list: ListView<'_>) -> Result<[f64; COUNT], CellError> {
+    if list.len() != COUNT {
+        return Err(CellError::mismatch());
+    }
+    let mut values = [0.0; COUNT];
+    for (to, from) in values.iter_mut().zip(list.iter()) {
+        let Value::Float64(value) = from else {
+            return Err(CellError::mismatch());
+        };
+        *to = value;
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn srid_is_read_in_either_byte_order() {
+        let little = [1, 1, 0, 0, 0x20, 0x73, 0x0c, 0, 0, 9, 9];
+        assert_eq!(srid_of(&little), Ok(Some(3187)));
+        let big = [0, 0x20, 0, 0, 1, 0, 0, 0x10, 0xe6];
+        assert_eq!(srid_of(&big), Ok(Some(4326)));
+        assert_eq!(srid_of(&[1, 7, 0, 0, 0, 0, 0, 0, 0]), Ok(None));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let little = [1, 1, 0, 0, 0x20, 0x73, 0x0c, 0, 0];
+        for length in 0..little.len() {
+            assert!(srid_of(&little[..length]).is_err());
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Topic names from table names.
+//!
+//! Kafka allows letters, digits, `.`, `_` and `-`, at most 249 of them. A name that keeps to that stays as it is. Any other
+//! character becomes `_x` + its code point in hexadecimal + `_`; an underscore that would begin what looks like such an
+//! escape is escaped itself. Reading from left to right gives the name back, so that two names of a part never become
+//! one. Parts joined by a dot can still meet (schema `a.b`, table `c` and schema `a`, table `b.c`): that is refused with a
+//! sentence, by [`TopicTemplate::check`] before the start and by the encoder at the first event.
+
+use std::collections::BTreeMap;
+
+use tailrace_core::check::Finding;
+use tailrace_core::schema::{TableKind, TableName, TableSchema};
+use tailrace_core::{Error, Result};
+
+/// One topic per table, named after all that names it: also what Debezium does.
+pub const DEFAULT_TOPIC_TEMPLATE: &str = "{prefix}.{schema}.{table}";
+
+/// Kafka's own limit: a topic is a directory on the broker, and needs room for a suffix.
+pub const MAX_TOPIC_LENGTH: usize = 249;
+
+/// Logical messages go to `{prefix}.message`, as Debezium's do.
+const MESSAGE_TOPIC: &str = "message";
+
+/// How tables become topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicTemplate {
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    Prefix,
+    Database,
+    Schema,
+    Table,
+}
+
+// === impl TopicTemplate ===
+
+impl TopicTemplate {
+    /// Reads a template with the placeholders `{prefix}`, `{database}`, `{schema}` and `{table}`.
+    ///
+    /// # Errors
+    /// `topic_template_invalid` where a placeholder is unknown or not closed, or where a character is not allowed in topics.
+    pub fn parse(template: &str) -> Result<Self> {
+        let mut segments = Vec::new();
+        let mut rest = template;
+        while let Some((literal, after)) = rest.split_once('{') {
+            push_literal(&mut segments, literal, template)?;
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| invalid(template, "has a { without a }"))?;
+            segments.push(placeholder(name, template)?);
+            rest = after;
+        }
+        push_literal(&mut segments, rest, template)?;
+        if segments.is_empty() {
+            return Err(invalid(template, "is empty"));
+        }
+        Ok(Self { segments })
+    }
+
+    /// The topic of a table.
+    ///
+    /// # Errors
+    /// `topic_name_invalid` where the name is empty, `.`, `..`, or longer than 249 characters.
+    pub fn topic(&self, prefix: &str, name: &TableName) -> Result<String> {
+        let topic = self.render(prefix, name);
+        let place = || format!("table {}", name.qualified());
+        validate(&topic, place).map(|()| topic)
+    }
+
+    /// The topic of a table version: by template for rows, `{prefix}.message` for logical messages.
+    ///
+    /// # Errors
+    /// As [`Self::topic`].
+    pub fn topic_of(&self, prefix: &str, schema: &TableSchema) -> Result<String> {
+        match schema.kind {
+            TableKind::Table => self.topic(prefix, &schema.name),
+            TableKind::Message => {
+                let topic = format!("{}.{MESSAGE_TOPIC}", escape(prefix));
+                validate(&topic, || "the logical messages".to_owned()).map(|()| topic)
+            }
+        }
+    }
+
+    /// Every problem that a set of tables has with its topics: illegal names and collisions block; names that differ only
+    /// in `.` and `_` are a warning, because Kafka's metrics cannot tell them apart.
+    pub fn check<'a>(&self, prefix: &str, tables: impl IntoIterator<Item = &'a TableName>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut topics: BTreeMap<String, &TableName> = BTreeMap::new();
+        let mut metrics: BTreeMap<String, String> = BTreeMap::new();
+        for name in tables {
+            let topic = match self.topic(prefix, name) {
+                Ok(topic) => topic,
+                Err(error) => {
+                    findings.push(Finding::from(&error));
+                    continue;
+                }
+            };
+            match topics.get(&topic) {
+                Some(other) if *other != name => findings.push(Finding::from(&collision(&topic, other, name))),
+                Some(_) => {}
+                None => {
+                    findings.extend(metrics_collision(&mut metrics, &topic));
+                    topics.insert(topic, name);
+                }
+            }
+        }
+        findings
+    }
+
+    fn render(&self, prefix: &str, name: &TableName) -> String {
+        let mut topic = String::new();
+        let mut swallow_separator = false;
+        for segment in &self.segments {
+            let value = match segment {
+                Segment::Literal(literal) => {
+                    let literal = literal.as_str();
+                    let kept = if swallow_separator {
+                        literal.strip_prefix(SEPARATORS).unwrap_or(literal)
+                    } else {
+                        literal
+                    };
+                    topic.push_str(kept);
+                    swallow_separator = false;
+                    continue;
+                }
+                Segment::Prefix => prefix,
+                Segment::Database => &name.database,
+                Segment::Schema => &name.schema,
+                Segment::Table => &name.table,
+            };
+            swallow_separator = value.is_empty();
+            topic.push_str(&escape(value));
+        }
+        if swallow_separator && topic.ends_with(SEPARATORS) {
+            topic.pop();
+        }
+        topic
+    }
+}
+
+/// Characters that join parts: one of them goes with a part that is empty.
+const SEPARATORS: [char; 3] = ['.', '_', '-'];
+
+/// The refusal of two tables that would share a topic.
+pub(crate) fn collision(topic: &str, one: &TableName, other: &TableName) -> Error {
+    Error::definite(
+        "topic_collision",
+        format!(
+            "tables {} and {} would both be published to topic {topic}; give them different topics with the topic template, or send one of them elsewhere with a route",
+            one.qualified(),
+            other.qualified()
+        ),
+    )
+}
+
+fn metrics_collision(metrics: &mut BTreeMap<String, String>, topic: &str) -> Option<Finding> {
+    let other = metrics.insert(topic.replace('.', "_"), topic.to_owned())?;
+    Some(Finding::warning(
+        "topic_metrics_collision",
+        format!(
+            "topics {other} and {topic} differ only in . and _, which Kafka's metrics cannot tell apart; Kafka may refuse to create the second"
+        ),
+        "choose a topic template, or a route, that keeps them apart otherwise",
+    ))
+}
+
+/// Checks a topic's whole name against Kafka's rules.
+fn validate(topic: &str, place: impl FnOnce() -> String) -> Result<()> {
+    let problem = match topic {
+        "" => "is empty",
+        "." | ".." => "is a relative path, which Kafka does not allow",
+        long if long.len() > MAX_TOPIC_LENGTH => "is longer than the 249 characters that Kafka allows",
+        _ => return Ok(()),
+    };
+    let place = place();
+    Err(Error::definite(
+        "topic_name_invalid",
+        format!(
+            "the topic name '{topic}' of {place} {problem}; change the topic template, or route the table to another topic"
+        ),
+    ))
+}
+
+fn push_literal(segments: &mut Vec<Segment>, literal: &str, template: &str) -> Result<()> {
+    if literal.contains('}') {
+        return Err(invalid(template, "has a } without a {"));
+    }
+    if !literal.chars().all(is_legal) {
+        return Err(invalid(
+            template,
+            "holds a character that is not a letter, digit, '.', '_' or '-'",
+        ));
+    }
+    if !literal.is_empty() {
+        segments.push(Segment::Literal(literal.to_owned()));
+    }
+    Ok(())
+}
+
+fn placeholder(name: &str, template: &str) -> Result<Segment> {
+    Ok(match name {
+        "prefix" => Segment::Prefix,
+        "database" => Segment::Database,
+        "schema" => Segment::Schema,
+        "table" => Segment::Table,
+        _ => {
+            return Err(invalid(
+                template,
+                "has a placeholder that is none of {prefix}, {database}, {schema}, {table}",
+            ));
+        }
+    })
+}
+
+fn invalid(template: &str, problem: &str) -> Error {
+    Error::definite(
+        "topic_template_invalid",
+        format!("the topic template '{template}' {problem}; write for example '{DEFAULT_TOPIC_TEMPLATE}'"),
+    )
+}
+
+fn is_legal(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+/// A name with only legal characters, different for different names.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    let mut rest = name.chars();
+    while let Some(character) = rest.next() {
+        if is_legal(character) && !(character == '_' && looks_like_escape(rest.as_str())) {
+            escaped.push(character);
+        } else {
+            escaped.push_str(&format!("_x{:x}_", u32::from(character)));
+        }
+    }
+    escaped
+}
+
+/// True where an underscore before this text would be read as the beginning of an escape: `x`, hexadecimal digits, and
+/// then an underscore, be it the name's own or that of the next escape.
+fn looks_like_escape(after_underscore: &str) -> bool {
+    let Some(digits) = after_underscore.strip_prefix('x') else {
+        return false;
+    };
+    let rest = digits.trim_start_matches(|digit: char| matches!(digit, '0'..='9' | 'a'..='f'));
+    let follows = rest.chars().next().is_some_and(|next| next == '_' || !is_legal(next));
+    rest.len() < digits.len() && follows
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(database: &str, schema: &str, table: &str) -> TableName {
+        TableName {
+            database: database.to_owned(),
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+        }
+    }
+
+    fn topic(template: &str, name: &TableName) -> String {
+        TopicTemplate::parse(template).unwrap().topic("srv", name).unwrap()
+    }
+
+    fn unescape(escaped: &str) -> String {
+        let mut name = String::new();
+        let mut rest = escaped;
+        while let Some(character) = rest.chars().next() {
+            let code = rest
+                .strip_prefix("_x")
+                .and_then(|rest| rest.split_once('_'))
+                .and_then(|(code, after)| {
+                    let number = u32::from_str_radix(code, 16).ok()?;
+                    (!code.starts_with('+')).then_some((char::from_u32(number)?, after))
+                });
+            let (decoded, after) = code.unwrap_or((character, &rest[character.len_utf8()..]));
+            name.push(decoded);
+            rest = after;
+        }
+        name
+    }
+
+    #[test]
+    fn legal_names_stay() {
+        assert_eq!(
+            topic(DEFAULT_TOPIC_TEMPLATE, &name("app", "public", "order_items-2.x_41")),
+            "srv.public.order_items-2.x_41"
+        );
+        assert_eq!(
+            topic("legacy.{database}.{table}", &name("app", "public", "t_x4")),
+            "legacy.app.t_x4"
+        );
+    }
+
+    #[test]
+    fn other_characters_are_escaped_and_so_is_what_looks_like_an_escape() {
+        assert_eq!(escape("größe"), "gr_xf6__xdf_e");
+        assert_eq!(escape("a b"), "a_x20_b");
+        assert_eq!(escape("a_x20_b"), "a_x5f_x20_b");
+        assert_eq!(escape("_x41é"), "_x5f_x41_xe9_");
+        assert_eq!(escape("😀"), "_x1f600_");
+    }
+
+    #[test]
+    fn an_empty_part_takes_its_separator_along() {
+        assert_eq!(topic(DEFAULT_TOPIC_TEMPLATE, &name("", "", "orders")), "srv.orders");
+        assert_eq!(topic("{database}-{schema}-{table}", &name("", "", "orders")), "orders");
+        assert_eq!(topic("{table}.{schema}", &name("", "", "orders")), "orders");
+    }
+
+    #[test]
+    fn wrong_templates_are_refused() {
+        for wrong in ["", "{tabel}", "a b", "{table", "table}", "größe.{table}"] {
+            assert_eq!(
+                TopicTemplate::parse(wrong).unwrap_err().code(),
+                "topic_template_invalid",
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_beyond_kafkas_limits_are_refused() {
+        let template = TopicTemplate::parse("{table}").unwrap();
+        let longest = "a".repeat(MAX_TOPIC_LENGTH);
+        assert_eq!(template.topic("", &name("", "", &longest)).unwrap(), longest);
+        for wrong in ["", ".", "..", &"a".repeat(MAX_TOPIC_LENGTH + 1), &"é".repeat(60)] {
+            assert_eq!(
+                template.topic("", &name("", "", wrong)).unwrap_err().code(),
+                "topic_name_invalid"
+            );
+        }
+    }
+
+    #[test]
+    fn collisions_block_and_lookalikes_warn() {
+        let template = TopicTemplate::parse(DEFAULT_TOPIC_TEMPLATE).unwrap();
+        let tables = [
+            name("app", "a.b", "c"),
+            name("app", "a", "b.c"),
+            name("app", "a_b", "c"),
+            name("app", "a", "d"),
+        ];
+        let findings = template.check("srv", &tables);
+        let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["topic_collision", "topic_metrics_collision"]);
+        assert!(findings[0].problem.contains("a.b.c"));
+    }
+
+    #[test]
+    fn messages_have_a_topic_of_their_own() {
+        let schema = TableSchema {
+            name: name("app", "", "message"),
+            kind: TableKind::Message,
+            columns: Vec::new(),
+            key: Vec::new(),
+            documentation: None,
+        };
+        let template = TopicTemplate::parse("all.{table}").unwrap();
+        assert_eq!(template.topic_of("srv", &schema).unwrap(), "srv.message");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_becomes_legal_and_comes_back(name in any::<String>()) {
+            let escaped = escape(&name);
+            prop_assert!(escaped.chars().all(is_legal));
+            prop_assert_eq!(unescape(&escaped), name);
+        }
+
+        #[test]
+        fn names_of_escapes_come_back(name in "[_x0-9aé ]{0,12}") {
+            prop_assert_eq!(unescape(&escape(&name)), name);
+        }
+
+        #[test]
+        fn legal_names_without_escapes_stay(name in "[a-zA-Z0-9.-]{0,40}") {
+            prop_assert_eq!(escape(&name), name);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Properties over rows and names that nobody thought of.

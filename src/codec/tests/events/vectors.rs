@@ -1,0 +1,1 @@
+//! The PostgreSQL rows of the type vectors.
