@@ -2,8 +2,10 @@
 //!
 //! [`KafkaStream`] is made from a [`KafkaStreamConfig`] and connects to nothing before a method is called.
 
+mod check;
 mod client;
 mod config;
+mod consumer;
 mod error;
 mod ledger;
 mod producer;
@@ -22,6 +24,7 @@ pub use config::{
     SaslMechanism, TlsConfig, TopicsConfig,
 };
 
+use consumer::KafkaConsumer;
 use producer::KafkaProducer;
 use topics::Shared;
 
@@ -51,8 +54,7 @@ impl KafkaStream {
 #[async_trait]
 impl EventStream for KafkaStream {
     async fn check(&self, topics: &[TopicSpec]) -> Vec<Finding> {
-        let _ = topics;
-        Vec::new()
+        check::check(&self.shared, topics).await
     }
 
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()> {
@@ -63,8 +65,8 @@ impl EventStream for KafkaStream {
         Ok(Box::new(KafkaProducer::connect(&self.shared).await?))
     }
 
-    async fn consumer(&self, _spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
-        Err(Error::definite("kafka_client", "not yet"))
+    async fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(KafkaConsumer::connect(&self.shared, spec).await?))
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

@@ -59,6 +59,12 @@ const PRODUCER_FIXED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
 ];
 
+/// Changed by `properties` where the operator has a reason.
+const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
+    // Read ahead of the reader, per partition and per process; librdkafka's own 64 MiB are a lot for a sidecar.
+    ("queued.max.messages.kbytes", "16384"),
+];
+
 /// What reading rests on. `properties` cannot change these.
 const CONSUMER_FIXED: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
@@ -238,6 +244,7 @@ pub(crate) fn producer_config(config: &KafkaStreamConfig, batch_bytes: usize) ->
 /// Properties of a consumer.
 pub(crate) fn consumer_config(config: &KafkaStreamConfig, group: &str) -> Result<ClientConfig> {
     let mut native = client_config(config)?;
+    fill(&mut native, CONSUMER_DEFAULTS);
     overwrite(&mut native, CONSUMER_FIXED);
     native.set("group.id", group);
     Ok(native)
