@@ -19,6 +19,9 @@ use crate::endpoint::Endpoint;
 use crate::error::query_error;
 use crate::slot::Slot;
 
+/// The output plugin that every server has.
+const PLUGIN: &str = "pgoutput";
+
 /// A transaction that is younger will most likely be over before a slot is made.
 const OLD_TRANSACTION_SECONDS: i64 = 10;
 

@@ -58,8 +58,10 @@ pub(crate) struct CapturedTable {
     pub(crate) rows_estimated: Option<u64>,
     /// Condition of the publication that rows must meet.
     pub(crate) row_filter: Option<String>,
-    /// Columns that the log does not carry, for the preflight to tell.
-    pub(crate) missing_columns: Vec<String>,
+    /// Computed columns that the log does not carry.
+    pub(crate) generated_columns: Vec<String>,
+    /// Other columns that the publication does not list.
+    pub(crate) unlisted_columns: Vec<String>,
 }
 
 /// What the schema does not say of a column.
@@ -96,6 +98,42 @@ struct Assembly<'a> {
     attributes: HashMap<u32, Vec<&'a Attribute>>,
     keys: HashMap<u32, Vec<&'a KeyIndex>>,
     types: &'a TypeCatalog,
+}
+
+// === impl Discovery ===
+
+impl Discovery {
+    /// Tables that hold captured rows and have no replica identity: once their updates are published, every UPDATE and DELETE of
+    /// the *application* fails (SQLSTATE 55000). Partitions have an identity of their own.
+    pub(crate) fn heaps_without_identity(&self) -> Vec<&Relation> {
+        let heaps: BTreeSet<u32> = self
+            .selection
+            .captured
+            .iter()
+            .flat_map(|table| &table.heaps)
+            .copied()
+            .collect();
+        let heaps = self.relations.iter().filter(|relation| heaps.contains(&relation.oid));
+        heaps.filter(|relation| !self.has_identity(relation)).collect()
+    }
+
+    /// Whether a table that holds captured rows has a primary key.
+    pub(crate) fn has_primary_key(&self, oid: u32) -> bool {
+        self.details.keys.iter().any(|key| key.relation == oid && key.primary)
+    }
+
+    fn has_identity(&self, table: &Relation) -> bool {
+        match table.identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Nothing => false,
+            ReplicaIdentity::Default => self.has_primary_key(table.oid),
+            ReplicaIdentity::Index => self
+                .details
+                .keys
+                .iter()
+                .any(|key| key.relation == table.oid && key.identity),
+        }
+    }
 }
 
 /// Looks at the whole database. A pattern that matches nothing is an error.
@@ -270,7 +308,8 @@ impl<'a> Assembly<'a> {
             rows_estimated: heaps.iter().map(|heap| heap.rows_estimated).sum(),
             heaps,
             row_filter: entry.and_then(|entry| entry.row_filter.clone()),
-            missing_columns: missing.iter().map(|attribute| attribute.name.clone()).collect(),
+            generated_columns: names(missing.iter().filter(|attribute| attribute.generated != Generated::No)),
+            unlisted_columns: names(missing.iter().filter(|attribute| attribute.generated == Generated::No)),
         })
     }
 
@@ -332,6 +371,10 @@ impl<'a> Assembly<'a> {
             .map(|number| published.iter().position(|attribute| attribute.number == *number));
         places.collect::<Option<Vec<usize>>>().unwrap_or_default()
     }
+}
+
+fn names<'a>(attributes: impl Iterator<Item = &'a &'a Attribute>) -> Vec<String> {
+    attributes.map(|attribute| attribute.name.clone()).collect()
 }
 
 fn schema_column(attribute: &Attribute, column: &CapturedColumn) -> Column {

@@ -3,7 +3,7 @@
 use tailrace_core::check::Finding;
 use tailrace_core::schema::TableName;
 
-use super::Facts;
+use super::{Facts, PLUGIN};
 use crate::discover::publication::{Publication, create_statement};
 use crate::quote::{identifier, qualified};
 
@@ -26,7 +26,11 @@ fn missing(facts: &Facts<'_>) -> Vec<Finding> {
         let problem = format!("there is no publication \"{name}\", and `create_publication` is off");
         return vec![Finding::blocks("publication_missing", problem, statement)];
     }
-    if facts.slot.is_some() {
+    if facts
+        .slot
+        .as_ref()
+        .is_some_and(|slot| slot.plugin.as_deref() == Some(PLUGIN))
+    {
         let problem = format!(
             "the replication slot \"{}\" is there, but the publication \"{name}\" is not: changes before the publication can never be read",
             facts.names.slot
@@ -110,7 +114,7 @@ fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
         .collect();
     let (name, tables) = (identifier(&facts.names.publication), tables.join(", "));
     Some(Finding::blocks(
-        "publication_lacks_tables",
+        "publication_incomplete",
         format!("the publication {name} does not publish {tables}"),
         format!(
             "BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {tables} IN SHARE MODE; ALTER PUBLICATION {name} ADD TABLE {tables}; COMMIT; \
@@ -195,13 +199,13 @@ fn restrictions(facts: &Facts<'_>, publication: &Publication) -> Vec<Finding> {
                 "take the WHERE off the table in the publication, unless it is meant",
             ));
         }
-        if entry.columns.is_some() && !table.missing_columns.is_empty() {
+        if !table.unlisted_columns.is_empty() {
             findings.push(Finding::warning(
                 "publication_column_list",
                 format!(
                     "the publication \"{}\" does not publish the columns {} of {}; events will not have them",
                     facts.names.publication,
-                    table.missing_columns.join(", "),
+                    table.unlisted_columns.join(", "),
                     name.qualified()
                 ),
                 "take the column list off the table in the publication, unless it is meant",

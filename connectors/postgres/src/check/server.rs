@@ -46,7 +46,7 @@ fn pooler(facts: &Facts<'_>) -> Option<Finding> {
 fn standby(server: &ServerFacts) -> Option<Finding> {
     server.in_recovery.then(|| {
         Finding::blocks(
-            "standby",
+            "source_is_standby",
             "the server is a standby; changes are captured from the primary",
             "name the primary in `url`",
         )

@@ -2,12 +2,9 @@
 
 use tailrace_core::check::Finding;
 
-use super::{Facts, Holder, OldTransaction};
+use super::{Facts, Holder, OldTransaction, PLUGIN};
 use crate::quote::literal;
 use crate::slot::Slot;
-
-/// The output plugin that every server has.
-const PLUGIN: &str = "pgoutput";
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     match &facts.slot {

@@ -138,15 +138,11 @@ fn identities(facts: &Facts<'_>) -> Vec<Finding> {
     if publication.is_some_and(|publication| !publication.updates && !publication.deletes) {
         return Vec::new();
     }
-    let heaps = facts
-        .discovery
-        .selection
-        .captured
-        .iter()
-        .flat_map(|table| &table.heaps)
-        .filter_map(|oid| relation(facts, *oid));
-    let offenders = heaps.filter(|table| !has_identity(facts, table));
-    offenders.map(|table| without_identity(facts, table)).collect()
+    let offenders = facts.discovery.heaps_without_identity();
+    offenders
+        .into_iter()
+        .map(|table| without_identity(facts, table))
+        .collect()
 }
 
 fn without_identity(facts: &Facts<'_>, table: &Relation) -> Finding {
@@ -156,7 +152,7 @@ fn without_identity(facts: &Facts<'_>, table: &Relation) -> Finding {
         ReplicaIdentity::Default | ReplicaIdentity::Full => "it has no primary key",
     };
     let name = qualified(&table.schema, &table.name);
-    let remedy = if has_primary_key(facts, table) {
+    let remedy = if facts.discovery.has_primary_key(table.oid) {
         format!("ALTER TABLE {name} REPLICA IDENTITY DEFAULT; -- its primary key")
     } else {
         format!(
@@ -167,31 +163,7 @@ fn without_identity(facts: &Facts<'_>, table: &Relation) -> Finding {
         "{} cannot be captured: {why}, and once it is published every UPDATE and DELETE of the application fails",
         dotted(table)
     );
-    Finding::blocks("no_replica_identity", problem, remedy)
-}
-
-fn has_primary_key(facts: &Facts<'_>, table: &Relation) -> bool {
-    facts
-        .discovery
-        .details
-        .keys
-        .iter()
-        .any(|key| key.relation == table.oid && key.primary)
-}
-
-fn has_identity(facts: &Facts<'_>, table: &Relation) -> bool {
-    let mut keys = facts
-        .discovery
-        .details
-        .keys
-        .iter()
-        .filter(|key| key.relation == table.oid);
-    match table.identity {
-        ReplicaIdentity::Full => true,
-        ReplicaIdentity::Nothing => false,
-        ReplicaIdentity::Default => has_primary_key(facts, table),
-        ReplicaIdentity::Index => keys.any(|key| key.identity),
-    }
+    Finding::blocks("table_without_identity", problem, remedy)
 }
 
 fn keyless(table: &CapturedTable) -> Option<Finding> {
@@ -210,17 +182,10 @@ fn keyless(table: &CapturedTable) -> Option<Finding> {
 fn columns(facts: &Facts<'_>, table: &CapturedTable) -> Vec<Finding> {
     let name = table.schema.name.qualified();
     let mut findings = Vec::new();
-    let listed = facts.discovery.publication.as_ref().is_some_and(|publication| {
-        publication
-            .table(&table.schema.name.schema, &table.schema.name.table)
-            .is_some_and(|entry| entry.columns.is_some())
-    });
-    if !table.missing_columns.is_empty() && !listed {
-        let columns = table.missing_columns.join(", ");
-        findings.push(Finding::note(
-            "unseen_columns",
-            format!("the generated columns {columns} of {name} are not in the log, and so not in events"),
-        ));
+    if !table.generated_columns.is_empty() {
+        let columns = table.generated_columns.join(", ");
+        let problem = format!("the generated columns {columns} of {name} are not in the log, and so not in events");
+        findings.push(Finding::note("unseen_columns", problem));
     }
     let text_only: Vec<&str> = table
         .schema
