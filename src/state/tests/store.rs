@@ -1,5 +1,7 @@
 //! The state store from outside: what it keeps, and what it refuses.
 
+#![cfg(test)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
