@@ -1,1 +1,25 @@
-//! In construction.
+//! What is written once for every SQL database: reading its changes by asking for them.
+//!
+//! ```text
+//!   Dialect (one per database)          PollingSource (here)                       the pipeline
+//!   ─ discover: tables, keys   ──▶  which column is the cursor (plan)
+//!   ─ fetch: rows after a cursor ──▶ admits, numbers, marks read/create/update ──▶  ChangeBatch
+//!                                    (page); keeps the cursors (cursor)
+//! ```
+//!
+//! What polling can never see is said by [`check::notes`]: deleted rows, and versions of a row between two polls.
+
+pub mod check;
+pub mod config;
+pub mod cursor;
+pub mod dialect;
+pub mod page;
+pub mod plan;
+pub mod polling;
+
+pub use config::{QueryConfig, QueryMode, TableQueryConfig};
+pub use cursor::{Cursor, CursorValue, RowKey};
+pub use dialect::{Dialect, DiscoveredTable, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest};
+pub use page::{Admission, PageWriter};
+pub use plan::PolledTable;
+pub use polling::{Opening, PollingSource};

@@ -1,0 +1,225 @@
+//! SQLite's answers to the polling source.
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection, Sqlite};
+use tailrace_core::telemetry::now_us;
+use tailrace_core::{Error, Result};
+use tailrace_sql::{
+    Admission, Cursor, CursorValue, Dialect, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest,
+    PageWriter, PolledTable, QueryMode, RowKey,
+};
+
+use crate::config::SqliteConfig;
+use crate::decode::{self, Raw, RowPlan, raw};
+use crate::discover::{self, quote};
+use crate::error::classify;
+use crate::identity::{self, FileMark};
+
+/// One connection to the file.
+pub(crate) struct SqliteDialect {
+    connection: SqliteConnection,
+    config: SqliteConfig,
+    mark: FileMark,
+}
+
+// === impl SqliteDialect ===
+
+impl SqliteDialect {
+    pub(crate) fn new(connection: SqliteConnection, config: SqliteConfig, mark: FileMark) -> Self {
+        Self {
+            connection,
+            config,
+            mark,
+        }
+    }
+
+    fn classify(&self, error: sqlx::Error) -> Error {
+        classify(error, &self.config.path)
+    }
+
+    /// An open connection stays with its file when another is put in its place: what is written there is never seen.
+    fn still_the_same_file(&self) -> Result<()> {
+        let now = FileMark::of(&self.config.path)?;
+        if now == self.mark { Ok(()) } else { Err(identity::changed(&self.config.path, &now)) }
+    }
+}
+
+#[async_trait]
+impl Dialect for SqliteDialect {
+    async fn discover(&mut self) -> Result<Discovery> {
+        discover::discover(&mut self.connection, &self.config).await
+    }
+
+    async fn fetch(&mut self, request: PageRequest<'_>, page: &mut PageWriter<'_>) -> Result<Fetched> {
+        self.still_the_same_file()?;
+        let path = &self.config.path;
+        // One read transaction: the rows are of the schema that was asked for, whoever alters it meanwhile.
+        let mut transaction = self.connection.begin().await.map_err(|error| classify(error, path))?;
+        let asked = sqlx::query_scalar::<_, i64>("PRAGMA schema_version").fetch_one(&mut *transaction).await;
+        let version = asked.map_err(|error| classify(error, path))?;
+        let fetched = if version == request.schema_version {
+            let plan = RowPlan::new(request.table, &self.config);
+            let statement = page_statement(request.table, request.after);
+            let query = bind_after(sqlx::query(AssertSqlSafe(statement)), request.table, request.after);
+            let mut rows = query.bind(i64::from(request.limit)).fetch(&mut *transaction);
+            let mut returned = 0;
+            while let Some(row) = rows.try_next().await.map_err(|error| classify(error, path))? {
+                returned += 1;
+                if take(&row, request.table, &plan, page)? == Admission::Stop {
+                    break;
+                }
+            }
+            Fetched::Rows(returned)
+        } else {
+            Fetched::SchemaChanged
+        };
+        transaction.rollback().await.map_err(|error| classify(error, path))?;
+        Ok(fetched)
+    }
+
+    async fn highest_id(&mut self, table: &PolledTable) -> Result<Option<i64>> {
+        let (name, id) = (table.name(), quote(table.id_name()));
+        let statement = format!("SELECT max({id}) FROM {}", quote(&name));
+        let asked = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut self.connection).await;
+        let highest: Option<i64> = asked.map_err(|error| self.classify(error))?;
+        if table.id_generation() != IdGeneration::NeverReused {
+            return Ok(highest);
+        }
+        // SQLite numbers on from whichever is higher: <https://www.sqlite.org/autoinc.html>.
+        let asked = sqlx::query_scalar("SELECT max(seq) FROM sqlite_sequence WHERE name = ?")
+            .bind(name)
+            .fetch_one(&mut self.connection)
+            .await;
+        let ever: Option<i64> = asked.map_err(|error| self.classify(error))?;
+        Ok(highest.max(ever))
+    }
+
+    /// SQLite's `CURRENT_TIMESTAMP` is this machine's clock, and so is that of every writer of the file.
+    async fn now_us(&mut self) -> Result<i64> {
+        std::future::ready(Ok(now_us())).await
+    }
+
+    fn gap_safety(&self, table: &PolledTable) -> GapReport {
+        gap_safety(table)
+    }
+}
+
+/// Whether rows can be skipped: <https://www.sqlite.org/isolation.html> (one writer at a time, serialized commits).
+pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
+    let (safety, reason) = match (table.mode, table.id_generation()) {
+        (QueryMode::TimestampIncrementing, _) => (
+            GapSafety::DelayWindow,
+            format!(
+                "rows are seen that commit within {} ms (query.delay_ms) after their {}",
+                table.delay_us / 1000,
+                table.timestamp_name()
+            ),
+        ),
+        (QueryMode::Incrementing, IdGeneration::NeverReused) => (
+            GapSafety::Proven,
+            "SQLite has one writer at a time, so AUTOINCREMENT ids commit in order and never come again".to_owned(),
+        ),
+        (QueryMode::Incrementing, IdGeneration::AboveExisting) => (
+            GapSafety::None,
+            format!(
+                "ids commit in order, but without AUTOINCREMENT SQLite gives the id of a deleted newest row out again; nothing is \
+                 skipped as long as the newest rows of {} are never deleted",
+                table.name()
+            ),
+        ),
+        (QueryMode::Incrementing, IdGeneration::Application) => (
+            GapSafety::None,
+            format!("{} is not numbered by SQLite; nothing is skipped as long as each new row has a higher one", table.id_name()),
+        ),
+    };
+    GapReport { safety, reason }
+}
+
+/// `SELECT … WHERE id > ? ORDER BY id LIMIT ?`, or the same over (timestamp, id).
+fn page_statement(table: &PolledTable, after: &Cursor) -> String {
+    let columns: Vec<_> = table.table.schema.columns.iter().map(|column| quote(&column.name)).collect();
+    let cursor: Vec<_> = table.cursor_columns().iter().map(|column| quote(column)).collect();
+    let mut conditions: Vec<_> = cursor.iter().map(|column| format!("{column} IS NOT NULL")).collect();
+    if after.id.is_some() {
+        let marks = vec!["?"; cursor.len()].join(", ");
+        conditions.push(format!("({}) > ({marks})", cursor.join(", ")));
+    }
+    format!(
+        "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT ?",
+        columns.join(", "),
+        quote(&table.name()),
+        conditions.join(" AND "),
+        cursor.join(", ")
+    )
+}
+
+type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
+
+fn bind_after<'a>(mut query: Statement<'a>, table: &PolledTable, after: &Cursor) -> Statement<'a> {
+    let timestamp = table.timestamp_column.and(after.timestamp.as_ref());
+    for value in timestamp.into_iter().chain(after.id.as_ref()) {
+        query = match value {
+            CursorValue::Integer(value) => query.bind(*value),
+            CursorValue::Text(text) => query.bind(text.clone()),
+            CursorValue::Real { real } => query.bind(real.parse::<f64>().unwrap_or(f64::MIN)),
+        };
+    }
+    query
+}
+
+/// One row: its key first, and its cells only where the page wants it.
+fn take(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>, page: &mut PageWriter<'_>) -> Result<Admission> {
+    let key = row_key(row, table, plan)?;
+    let admission = page.admit(&key)?;
+    if admission == Admission::Take {
+        let cells = decode::push_row(row, plan, &key.id, page.batch)?;
+        page.take(cells, key);
+    }
+    Ok(admission)
+}
+
+fn row_key(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Result<RowKey> {
+    let id = cursor_value(&raw(row, table.id_column, plan)?, plan, table.id_name())?;
+    if table.mode == QueryMode::Incrementing && id.as_integer().is_none() {
+        return Err(Error::definite(
+            "id_not_a_number",
+            format!("table {}: {} is {id} in one row, and mode incrementing needs whole numbers", table.name(), table.id_name()),
+        ));
+    }
+    let Some(column) = table.timestamp_column else {
+        return Ok(RowKey { id, timestamp: None });
+    };
+    let stored = raw(row, column, plan)?;
+    let Some(microseconds) = decode::timestamp_us(&stored, plan.unit) else {
+        return Err(Error::definite(
+            "timestamp_unreadable",
+            format!(
+                "table {}, id {id}: {} holds {}, which is no time that SQLite's date functions or timestamp_unit explain; correct \
+                 the value or name another timestamp_column",
+                table.name(),
+                table.timestamp_name(),
+                stored.describe()
+            ),
+        ));
+    };
+    let stored = cursor_value(&stored, plan, table.timestamp_name())?;
+    Ok(RowKey {
+        id,
+        timestamp: Some((stored, microseconds)),
+    })
+}
+
+fn cursor_value(value: &Raw<'_>, plan: &RowPlan<'_>, column: &str) -> Result<CursorValue> {
+    match value {
+        Raw::Integer(value) => Ok(CursorValue::Integer(*value)),
+        Raw::Real(value) => Ok(CursorValue::real(*value)),
+        Raw::Text(text) => Ok(CursorValue::Text((*text).to_owned())),
+        Raw::Null | Raw::Blob(_) => Err(Error::definite(
+            "cursor_value",
+            format!("table {}: column {column} holds {}, which cannot say where a poll continues", plan.table, value.describe()),
+        )),
+    }
+}
