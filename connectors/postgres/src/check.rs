@@ -186,3 +186,61 @@ fn transaction(row: &tokio_postgres::Row, holder: Holder) -> Result<OldTransacti
         age_seconds: row.try_get(2)?,
     })
 }
+
+/// Facts in memory, for the tests of each kind of verdict.
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::discover::catalog::RelationKind;
+    use crate::discover::testing::{discovery, relation};
+
+    /// Codes of the findings about the table `orders`, after `change`.
+    pub(super) fn judged(
+        judge: fn(&Facts<'_>) -> Vec<Finding>,
+        json: &str,
+        change: impl FnOnce(&mut Facts<'_>),
+    ) -> Vec<Finding> {
+        let config: PostgresConfig =
+            serde_json::from_str(&format!(r#"{{"url": "postgres://u@h/d", {json}}}"#)).unwrap();
+        let orders = relation(1, "orders", RelationKind::Table, None);
+        let mut facts = Facts {
+            config: &config,
+            names: config.server_names("orders").unwrap(),
+            discovery: discovery(&config, vec![orders], |_| {}),
+            slot: None,
+            surroundings: Surroundings::default(),
+        };
+        change(&mut facts);
+        judge(&facts)
+    }
+
+    pub(super) fn codes(findings: &[Finding]) -> Vec<&'static str> {
+        findings.iter().map(|finding| finding.code).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::judged;
+    use super::*;
+
+    #[test]
+    fn a_server_without_faults_has_no_findings() {
+        assert_eq!(judged(judge, r#""tables": ["orders"]"#, |_| {}), []);
+    }
+
+    #[test]
+    fn connections_that_could_be_listened_to_are_told() {
+        let told = |url: &str| {
+            let config = serde_json::from_value(serde_json::json!({ "url": url, "tables": ["t"] })).unwrap();
+            encryption(&config).map(|finding| finding.code)
+        };
+        assert_eq!(told("postgres://u@db.example/d"), None);
+        assert_eq!(told("postgres://u@localhost/d"), None);
+        assert_eq!(
+            told("postgres://u@db.example/d?sslmode=require"),
+            Some("tls_unverified")
+        );
+        assert_eq!(told("postgres://u@db.example/d?sslmode=disable"), Some("tls_disabled"));
+    }
+}

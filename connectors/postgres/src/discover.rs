@@ -103,6 +103,21 @@ struct Assembly<'a> {
 // === impl Discovery ===
 
 impl Discovery {
+    /// Fills in the tables from what was read.
+    fn put_together(mut self) -> Self {
+        let lookups = (&self.details, &self.types);
+        let assembly = Assembly::new(&self.server, self.publication.as_ref(), &self.relations, lookups);
+        let selection = &self.selection;
+        let tables = selection
+            .captured
+            .iter()
+            .filter_map(|selected| assembly.table(selected))
+            .collect();
+        let publish = selection.publish.iter().filter_map(|oid| assembly.name(*oid)).collect();
+        (self.tables, self.publish) = (tables, publish);
+        self
+    }
+
     /// Tables that hold captured rows and have no replica identity: once their updates are published, every UPDATE and DELETE of
     /// the *application* fails (SQLSTATE 55000). Partitions have an identity of their own.
     pub(crate) fn heaps_without_identity(&self) -> Vec<&Relation> {
@@ -195,23 +210,17 @@ async fn read_database(
         .collect();
     let details = catalog::details(client, &Vec::from_iter(oids)).await?;
     let types = types_of(client, &details).await?;
-    let assembly = Assembly::new(&server, publication.as_ref(), &relations, (&details, &types));
-    let tables = selection
-        .captured
-        .iter()
-        .filter_map(|selected| assembly.table(selected))
-        .collect();
-    let publish = selection.publish.iter().filter_map(|oid| assembly.name(*oid)).collect();
-    Ok(Discovery {
+    let discovery = Discovery {
         publication,
-        tables,
-        publish,
+        tables: Vec::new(),
+        publish: Vec::new(),
         selection,
         types,
         details,
         relations,
         server,
-    })
+    };
+    Ok(discovery.put_together())
 }
 
 /// A publication that is there decides; the configuration only says how ours is created.
@@ -398,5 +407,225 @@ impl Heap {
             name: relation.name.clone(),
             rows_estimated: relation.rows_estimated,
         }
+    }
+}
+
+/// A database in memory, for tests of what looks at one.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::discover::catalog::RelationKind;
+
+    const INTEGER: u32 = 23;
+
+    /// PostgreSQL 15.18 on which our role may do everything and nothing is wrong.
+    pub(crate) fn server() -> ServerFacts {
+        ServerFacts {
+            version: 150_018,
+            version_text: "15.18".to_owned(),
+            system_identifier: "7".to_owned(),
+            timeline: Some(1),
+            in_recovery: false,
+            database: "shop".to_owned(),
+            database_oid: 5,
+            encoding: "UTF8".to_owned(),
+            role: "tailrace".to_owned(),
+            superuser: false,
+            replication: true,
+            create: true,
+            wal_level: "logical".to_owned(),
+            max_replication_slots: 10,
+            replication_slots: 0,
+            max_wal_senders: 10,
+            wal_senders: 0,
+            max_slot_wal_keep_size_mb: 1000,
+            block_size: 8192,
+        }
+    }
+
+    /// A table of the schema `public` that nothing is wrong with.
+    pub(crate) fn relation(oid: u32, name: &str, kind: RelationKind, parent: Option<u32>) -> Relation {
+        Relation {
+            oid,
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            kind,
+            identity: ReplicaIdentity::Default,
+            parent,
+            rows_estimated: Some(10),
+            comment: None,
+            selectable: true,
+            schema_usable: true,
+            owned: true,
+            row_security: false,
+        }
+    }
+
+    /// An integer column.
+    pub(crate) fn attribute(relation: u32, number: i16, name: &str) -> Attribute {
+        Attribute {
+            relation,
+            number,
+            name: name.to_owned(),
+            type_oid: INTEGER,
+            type_modifier: -1,
+            nullable: number > 1,
+            generated: Generated::No,
+            default: None,
+            comment: None,
+        }
+    }
+
+    /// Relations with the columns `id` (primary key) and `note` each; `change` may spoil them before they are put together.
+    pub(crate) fn discovery(
+        config: &PostgresConfig,
+        mut relations: Vec<Relation>,
+        change: impl FnOnce(&mut Discovery),
+    ) -> Discovery {
+        relations.sort_by(|a, b| a.name.cmp(&b.name));
+        let oids = || relations.iter().map(|relation| relation.oid);
+        let details = Details {
+            attributes: oids()
+                .flat_map(|oid| [attribute(oid, 1, "id"), attribute(oid, 2, "note")])
+                .collect(),
+            keys: oids()
+                .map(|relation| KeyIndex {
+                    relation,
+                    primary: true,
+                    identity: false,
+                    columns: vec![1],
+                })
+                .collect(),
+        };
+        let mut discovery = Discovery {
+            server: server(),
+            publication: None,
+            tables: Vec::new(),
+            publish: Vec::new(),
+            relations,
+            selection: Selection::default(),
+            details,
+            types: TypeCatalog::builtin(),
+        };
+        change(&mut discovery);
+        let via_root = via_root(config, discovery.publication.as_ref());
+        discovery.selection = select::select(&discovery.relations, &config.patterns().unwrap(), via_root);
+        discovery.put_together()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{attribute, discovery, relation};
+    use super::*;
+    use crate::discover::catalog::RelationKind;
+
+    fn config(json: &str) -> PostgresConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn orders(change: impl FnOnce(&mut Discovery)) -> CapturedTable {
+        let config = config(r#"{"url": "postgres://u@h/d", "tables": ["orders"]}"#);
+        let table = relation(1, "orders", RelationKind::Table, None);
+        discovery(&config, vec![table], change).tables.remove(0)
+    }
+
+    fn columns(table: &CapturedTable) -> Vec<&str> {
+        table.schema.columns.iter().map(|column| column.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_plain_table() {
+        let table = orders(|_| {});
+        assert_eq!(table.schema.name.qualified(), "public.orders");
+        assert_eq!(columns(&table), ["id", "note"]);
+        assert_eq!(
+            (&table.schema.key[..], &table.identity_columns[..]),
+            (&[0][..], &[0][..])
+        );
+        assert_eq!(table.rows_estimated, Some(10));
+        assert!(!table.schema.columns[0].nullable && table.schema.columns[1].nullable);
+    }
+
+    #[test]
+    fn the_index_of_the_replica_identity_is_the_key() {
+        let table = orders(|discovery| {
+            discovery.relations[0].identity = ReplicaIdentity::Index;
+            discovery.details.attributes.push(attribute(1, 4, "line"));
+            let index = KeyIndex {
+                relation: 1,
+                primary: false,
+                identity: true,
+                columns: vec![4, 2],
+            };
+            discovery.details.keys.push(index);
+        });
+        assert_eq!(columns(&table), ["id", "note", "line"]);
+        assert_eq!(
+            (&table.schema.key[..], &table.identity_columns[..]),
+            (&[2, 1][..], &[2, 1][..])
+        );
+    }
+
+    #[test]
+    fn the_whole_row_identifies_but_only_the_primary_key_is_the_key() {
+        let table = orders(|discovery| discovery.relations[0].identity = ReplicaIdentity::Full);
+        assert_eq!(
+            (&table.schema.key[..], &table.identity_columns[..]),
+            (&[0][..], &[0, 1][..])
+        );
+        let table = orders(|discovery| discovery.relations[0].identity = ReplicaIdentity::Nothing);
+        assert_eq!((&table.schema.key[..], table.identity_columns.len()), (&[0][..], 0));
+    }
+
+    #[test]
+    fn generated_columns_are_there_where_the_log_has_them() {
+        let generate = |version: u32, generated: Generated| {
+            orders(|discovery| {
+                discovery.server.version = version;
+                discovery.details.attributes[1].generated = generated;
+            })
+        };
+        assert_eq!(generate(170_000, Generated::Stored).generated_columns, ["note"]);
+        assert_eq!(columns(&generate(180_000, Generated::Stored)), ["id", "note"]);
+        assert_eq!(columns(&generate(180_000, Generated::Virtual)), ["id"]);
+    }
+
+    #[test]
+    fn half_a_key_is_no_key() {
+        let listed = |columns: &str| {
+            let publication = r#"{"puballtables": false, "pubinsert": true, "pubupdate": false, "pubdelete": false,
+                "pubtruncate": false, "pubviaroot": false}"#;
+            let entry = format!(r#"{{"schemaname": "public", "tablename": "orders", "attnames": [{columns}]}}"#);
+            orders(|discovery| discovery.publication = Some(Publication::from_json(publication, &[&entry])))
+        };
+        let table = listed(r#""id""#);
+        assert_eq!((columns(&table), &table.schema.key[..]), (vec!["id"], &[0][..]));
+        assert_eq!(table.unlisted_columns, ["note"]);
+        let table = listed(r#""note""#);
+        assert_eq!((columns(&table), table.schema.key.len()), (vec!["note"], 0));
+    }
+
+    #[test]
+    fn partitions_have_the_columns_of_their_root() {
+        let config =
+            config(r#"{"url": "postgres://u@h/d", "tables": ["sales"], "publication_via_partition_root": true}"#);
+        let root = relation(1, "sales", RelationKind::Partitioned, None);
+        let leaves = [2, 3].map(|oid| relation(oid, &format!("sales_{oid}"), RelationKind::Table, Some(1)));
+        let discovery = discovery(&config, vec![root].into_iter().chain(leaves).collect(), |discovery| {
+            discovery.details.keys.retain(|key| key.relation != 3);
+        });
+        let [table] = &discovery.tables[..] else { panic!() };
+        assert_eq!(table.schema.name.table, "sales");
+        assert_eq!(table.heaps.iter().map(|heap| heap.oid).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(table.rows_estimated, Some(20));
+        assert_eq!(
+            discovery
+                .heaps_without_identity()
+                .iter()
+                .map(|heap| heap.oid)
+                .collect::<Vec<_>>(),
+            [3]
+        );
     }
 }

@@ -214,3 +214,59 @@ fn restrictions(facts: &Facts<'_>, publication: &Publication) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{codes, judged};
+    use super::*;
+
+    const TABLES: &str = r#""tables": ["orders"]"#;
+
+    fn published(publication: &str, tables: &[&str]) -> Vec<Finding> {
+        let publication = Publication::from_json(publication, tables);
+        judged(judge, TABLES, |facts| facts.discovery.publication = Some(publication))
+    }
+
+    const PLAIN: &str = r#"{"puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": true, "pubviaroot": false}"#;
+    const ORDERS: &str = r#"{"schemaname": "public", "tablename": "orders"}"#;
+
+    #[test]
+    fn a_publication_that_is_missing() {
+        let missing = |json: &str, change: fn(&mut Facts<'_>)| judged(judge, json, change);
+        assert_eq!(missing(TABLES, |_| {}), []);
+        let findings = missing(r#""tables": ["orders"], "create_publication": false"#, |_| {});
+        assert_eq!(codes(&findings), ["publication_missing"]);
+        assert!(
+            findings[0]
+                .remedy
+                .starts_with(r#"CREATE PUBLICATION "tailrace_orders" FOR TABLE ONLY "public"."orders""#)
+        );
+        let findings = missing(TABLES, |facts| facts.discovery.server.create = false);
+        assert_eq!(findings[0].remedy, r#"GRANT CREATE ON DATABASE "shop" TO "tailrace""#);
+        let findings = missing(TABLES, |facts| facts.discovery.relations[0].owned = false);
+        assert_eq!(codes(&findings), ["insufficient_privilege"]);
+    }
+
+    #[test]
+    fn a_publication_that_is_there() {
+        assert_eq!(published(PLAIN, &[ORDERS]), []);
+        assert_eq!(codes(&published(PLAIN, &[])), ["publication_incomplete"]);
+        let other = r#"{"schemaname": "public", "tablename": "other"}"#;
+        assert_eq!(codes(&published(PLAIN, &[ORDERS, other])), ["publication_reach"]);
+        let filtered = r#"{"schemaname": "public", "tablename": "orders", "rowfilter": "(id > 1)"}"#;
+        assert_eq!(codes(&published(PLAIN, &[filtered])), ["publication_row_filter"]);
+        let everything = PLAIN.replace(r#""puballtables": false"#, r#""puballtables": true"#);
+        assert_eq!(codes(&published(&everything, &[ORDERS])), ["publication_all_tables"]);
+        let findings = published(
+            &PLAIN.replace(r#""pubdelete": true"#, r#""pubdelete": false"#),
+            &[ORDERS],
+        );
+        assert!(
+            findings[0].problem.contains("leaves out every delete"),
+            "{}",
+            findings[0].problem
+        );
+        let via_root = PLAIN.replace(r#""pubviaroot": false"#, r#""pubviaroot": true"#);
+        assert_eq!(codes(&published(&via_root, &[ORDERS])), ["publication_differs"]);
+    }
+}

@@ -200,3 +200,70 @@ fn unseen(facts: &Facts<'_>) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{codes, judged};
+    use super::*;
+
+    const TABLES: &str = r#""tables": ["orders"]"#;
+
+    fn server(change: impl FnOnce(&mut ServerFacts)) -> Vec<&'static str> {
+        codes(&judged(judge, TABLES, |facts| change(&mut facts.discovery.server)))
+    }
+
+    #[test]
+    fn settings_and_rights() {
+        assert_eq!(server(|server| server.in_recovery = true), ["source_is_standby"]);
+        assert_eq!(server(|server| server.wal_level = "replica".to_owned()), ["wal_level"]);
+        assert_eq!(
+            server(|server| server.replication_slots = 10),
+            ["replication_slots_exhausted"]
+        );
+        assert_eq!(server(|server| server.wal_senders = 10), ["wal_senders_exhausted"]);
+        assert_eq!(server(|server| server.replication = false), ["insufficient_privilege"]);
+        assert_eq!(server(|server| server.superuser = true), ["superuser"]);
+        assert_eq!(server(|server| server.encoding = "SQL_ASCII".to_owned()), ["encoding"]);
+        assert_eq!(
+            server(|server| server.max_slot_wal_keep_size_mb = -1),
+            ["unlimited_wal"]
+        );
+    }
+
+    #[test]
+    fn the_remedy_names_the_number_that_is_needed() {
+        let findings = judged(judge, TABLES, |facts| facts.discovery.server.replication_slots = 10);
+        assert!(findings[0].problem.starts_with("10 of 10"), "{}", findings[0].problem);
+        assert!(
+            findings[0].remedy.contains("max_replication_slots = 11"),
+            "{}",
+            findings[0].remedy
+        );
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(server(|server| server.version = 150_012), ["server_bug_add_table"]);
+        assert_eq!(server(|server| server.version = 180_000), [""; 0]);
+        let old = |json: &str| codes(&judged(judge, json, |facts| facts.discovery.server.version = 130_023));
+        assert_eq!(old(r#""tables": ["orders"], "binary": true"#), ["server_too_old"]);
+        assert_eq!(
+            old(r#""tables": ["orders"], "message_prefixes": ["*"]"#),
+            ["server_too_old"]
+        );
+        assert_eq!(
+            codes(&judged(judge, r#""tables": ["orders"], "failover": true"#, |_| {})),
+            ["server_too_old"]
+        );
+    }
+
+    #[test]
+    fn a_pooler_and_what_is_not_in_the_log() {
+        let codes = codes(&judged(judge, TABLES, |facts| {
+            facts.surroundings.ignored_settings.push("search_path");
+            facts.surroundings.sequences = 3;
+            facts.surroundings.large_objects = true;
+        }));
+        assert_eq!(codes, ["pooler_in_path", "unseen_sequences", "unseen_large_objects"]);
+    }
+}

@@ -219,3 +219,66 @@ fn names<'a>(relations: impl Iterator<Item = &'a Relation>) -> String {
         .collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{codes, judged};
+    use super::*;
+
+    fn table(change: impl FnOnce(&mut Relation)) -> Vec<Finding> {
+        judged(judge, r#""tables": ["orders"]"#, |facts| {
+            change(&mut facts.discovery.relations[0])
+        })
+    }
+
+    #[test]
+    fn patterns_that_match_nothing() {
+        let findings = judged(
+            judge,
+            r#""tables": ["orders", "Orders", "nothing"], "exclude": ["nobody"]"#,
+            |_| {},
+        );
+        assert_eq!(
+            codes(&findings),
+            ["tables_unmatched", "tables_unmatched", "exclude_unmatched"]
+        );
+        assert_eq!(findings[0].remedy, "write `public.orders`");
+    }
+
+    #[test]
+    fn rights_come_with_their_grant() {
+        assert_eq!(
+            table(|table| table.selectable = false)[0].remedy,
+            r#"GRANT SELECT ON "public"."orders" TO "tailrace""#
+        );
+        assert_eq!(
+            table(|table| table.schema_usable = false)[0].remedy,
+            r#"GRANT USAGE ON SCHEMA "public" TO "tailrace""#
+        );
+        assert_eq!(codes(&table(|table| table.row_security = true)), ["row_security"]);
+        let unread = judged(
+            judge,
+            r#""tables": ["orders"], "snapshot": {"mode": "never"}"#,
+            |facts| {
+                facts.discovery.relations[0].selectable = false;
+            },
+        );
+        assert_eq!(codes(&unread), [""; 0]);
+    }
+
+    #[test]
+    fn tables_that_publishing_would_break() {
+        let findings = table(|table| table.identity = ReplicaIdentity::Nothing);
+        assert_eq!(codes(&findings), ["table_without_identity"]);
+        assert!(
+            findings[0].remedy.contains("REPLICA IDENTITY DEFAULT"),
+            "{}",
+            findings[0].remedy
+        );
+        let findings = judged(judge, r#""tables": ["orders"]"#, |facts| {
+            facts.discovery.details.keys.clear()
+        });
+        assert_eq!(codes(&findings), ["table_without_identity"]);
+        assert!(findings[0].remedy.contains("ADD PRIMARY KEY"), "{}", findings[0].remedy);
+    }
+}

@@ -113,6 +113,16 @@ impl Publication {
         self.tables.values().flat_map(BTreeMap::values)
     }
 
+    /// As the catalogue describes them.
+    #[cfg(test)]
+    pub(crate) fn from_json(publication: &str, tables: &[&str]) -> Self {
+        let mut publication: Self = parse(publication).unwrap();
+        tables
+            .iter()
+            .for_each(|table| publication.insert(parse(table).unwrap()));
+        publication
+    }
+
     fn insert(&mut self, table: PublishedTable) {
         self.tables
             .entry(table.schema.clone())

@@ -164,24 +164,7 @@ impl Selector<'_> {
 mod tests {
     use super::*;
     use crate::config::PostgresConfig;
-    use crate::discover::catalog::ReplicaIdentity;
-
-    fn relation(oid: u32, name: &str, kind: RelationKind, parent: Option<u32>) -> Relation {
-        Relation {
-            oid,
-            schema: "public".to_owned(),
-            name: name.to_owned(),
-            kind,
-            identity: ReplicaIdentity::Default,
-            parent,
-            rows_estimated: None,
-            comment: None,
-            selectable: true,
-            owned: true,
-            row_security: false,
-            schema_usable: true,
-        }
-    }
+    use crate::discover::testing::relation;
 
     /// A plain table, a view, an unlogged table, and `sales` with a partition and a partitioned partition.
     fn relations() -> Vec<Relation> {

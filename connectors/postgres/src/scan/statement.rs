@@ -73,3 +73,63 @@ pub(super) fn lock(heap: &Heap) -> String {
 /// leave nothing in it that an older snapshot could see (PostgreSQL documentation, "Caveats" of concurrency control).
 pub(super) const SAME_FILE: &str =
     "SELECT c.relfilenode = pg_catalog.pg_relation_filenode(c.oid) FROM pg_catalog.pg_class c WHERE c.oid = $1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PostgresConfig;
+    use crate::discover::catalog::RelationKind;
+    use crate::discover::testing::{discovery, relation};
+
+    fn table() -> CapturedTable {
+        let json = r#"{"url": "postgres://u@h/d", "tables": ["*"]}"#;
+        let config: PostgresConfig = serde_json::from_str(json).unwrap();
+        discovery(&config, vec![relation(7, "od\"d", RelationKind::Table, None)], |_| {})
+            .tables
+            .remove(0)
+    }
+
+    fn range(from: Option<u64>, until: Option<u64>) -> Claim {
+        Claim {
+            table: 0,
+            heap: Some(0),
+            from,
+            until,
+        }
+    }
+
+    #[test]
+    fn ranges_are_open_at_the_ends() {
+        let table = table();
+        let statement = |from, until| copy_range(&table, &table.heaps[0], &range(from, until));
+        let select = r#"SELECT ctid, "id", "note" FROM ONLY "public"."od""d""#;
+        assert_eq!(
+            statement(None, None),
+            format!("COPY ({select}) TO STDOUT (FORMAT binary)")
+        );
+        assert_eq!(
+            statement(Some(8), Some(16)),
+            format!("COPY ({select} WHERE ctid >= '(8,0)'::tid AND ctid < '(16,0)'::tid) TO STDOUT (FORMAT binary)")
+        );
+    }
+
+    #[test]
+    fn filters_and_texts() {
+        let mut table = table();
+        table.row_filter = Some("a OR b".to_owned());
+        table.columns[1].kind.copy_as_text = true;
+        let statement = copy_range(&table, &table.heaps[0], &range(None, Some(16)));
+        assert!(statement.contains(r#""note"::text FROM"#), "{statement}");
+        assert!(
+            statement.contains("WHERE ctid < '(16,0)'::tid AND (a OR b))"),
+            "{statement}"
+        );
+    }
+
+    #[test]
+    fn ordered_scans_say_which_heap_a_row_is_in() {
+        let statement = copy_ordered(&table(), "note");
+        let expected = r#"COPY (SELECT tableoid, ctid, "id", "note" FROM "public"."od""d" WHERE tableoid IN (7) ORDER BY "note" NULLS LAST, ctid) TO STDOUT (FORMAT binary)"#;
+        assert_eq!(statement, expected);
+    }
+}

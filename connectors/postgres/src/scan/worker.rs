@@ -210,8 +210,9 @@ impl<'a> Gathering<'a> {
 
     fn push(&mut self, row: &CopyRow<'_>) -> Result<()> {
         let mut fields = row.fields();
-        let place = self.place(&mut fields)?;
         let table = self.table;
+        let place = Place::read(self.heap, &mut fields)
+            .ok_or_else(|| undecodable(table, &"a row does not say where it lies"))?;
         let full = |error: BatchFull| Error::definite("batch_full", error.to_string());
         self.batch.begin_row().map_err(full)?;
         for (index, column) in table.columns.iter().enumerate() {
@@ -242,25 +243,6 @@ impl<'a> Gathering<'a> {
         };
         self.batch.changes.push(change);
         Ok(())
-    }
-
-    /// A page number has 32 bits and a place in a page 16.
-    fn place<'r>(&self, fields: &mut impl Iterator<Item = Option<&'r [u8]>>) -> Result<Place> {
-        let missing = || undecodable(self.table, &"a row does not say where it lies");
-        let heap = match self.heap {
-            Some(heap) => heap,
-            None => match fields.next().flatten() {
-                Some([a, b, c, d]) => u32::from_be_bytes([*a, *b, *c, *d]),
-                _ => return Err(missing()),
-            },
-        };
-        match fields.next().flatten() {
-            Some([a, b, c, d, e, f]) => Ok(Place {
-                heap,
-                ordinal: u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]),
-            }),
-            _ => Err(missing()),
-        }
     }
 
     /// The heap is part of the name, because the place of a row is only unique within it.
@@ -294,5 +276,43 @@ impl<'a> Gathering<'a> {
             self.table.schema.name.qualified()
         );
         Error::poison("value_undecodable", message)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The heap, unless it is known, and the place in it: a page number of 32 bits and a line of 16. `None` where they are not there.
+    fn read<'r>(heap: Option<u32>, fields: &mut impl Iterator<Item = Option<&'r [u8]>>) -> Option<Self> {
+        let heap = match heap {
+            Some(heap) => heap,
+            None => u32::from_be_bytes(fields.next()??.try_into().ok()?),
+        };
+        let [a, b, c, d, e, f] = <[u8; 6]>::try_from(fields.next()??).ok()?;
+        Some(Self {
+            heap,
+            ordinal: u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(heap: Option<u32>, fields: &[Option<&[u8]>]) -> Option<(u32, u64)> {
+        let place = Place::read(heap, &mut fields.iter().copied())?;
+        Some((place.heap, place.ordinal))
+    }
+
+    #[test]
+    fn places() {
+        let ctid: &[u8] = &[0, 0, 1, 0, 0, 3];
+        assert_eq!(read(Some(7), &[Some(ctid)]), Some((7, 256 << 16 | 3)));
+        assert_eq!(read(None, &[Some(&[0, 0, 0, 9]), Some(ctid)]), Some((9, 256 << 16 | 3)));
+        assert_eq!(read(Some(7), &[Some(&[0xff; 6])]), Some((7, 0xffff_ffff_ffff)));
+        for wrong in [&[][..], &[None], &[Some(&ctid[1..])], &[Some(ctid)]] {
+            assert_eq!(read(None, wrong), None);
+        }
     }
 }
