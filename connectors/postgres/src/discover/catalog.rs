@@ -195,9 +195,9 @@ fn relation(row: &Row) -> Result<Relation, tokio_postgres::Error> {
     })
 }
 
-/// -1 is "never counted" since PostgreSQL 14; before, 0 says both that and "empty".
+/// -1 is "never counted" since PostgreSQL 14; before, 0 says both that and "empty", and so nothing.
 fn estimate(rows: i64) -> Option<u64> {
-    u64::try_from(rows).ok()
+    u64::try_from(rows).ok().filter(|rows| *rows > 0)
 }
 
 fn attribute(row: &Row) -> Result<Attribute, tokio_postgres::Error> {
