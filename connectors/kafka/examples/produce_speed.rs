@@ -32,8 +32,9 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let servers = arguments.next().context("give the broker as host:port")?;
     let records = arguments.next().map_or(Ok(RECORDS), |text| text.parse())?;
-    let properties: serde_json::Map<String, serde_json::Value> =
-        arguments.filter_map(|pair| Some((pair.split_once('=')?.0.to_owned(), pair.split_once('=')?.1.into()))).collect();
+    let properties: serde_json::Map<String, serde_json::Value> = arguments
+        .filter_map(|pair| Some((pair.split_once('=')?.0.to_owned(), pair.split_once('=')?.1.into())))
+        .collect();
     let config = serde_json::json!({ "bootstrap_servers": [servers], "properties": properties });
     let config: KafkaStreamConfig = serde_json::from_value(config)?;
     for headers in [false, true] {
@@ -56,12 +57,24 @@ async fn run(config: KafkaStreamConfig, records: usize, headers: bool) -> anyhow
     let stream = KafkaStream::new(config)?;
     let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let topic: Arc<str> = Arc::from(format!("produce_speed_{unique}"));
-    stream.ensure_topic(&TopicSpec { name: Arc::clone(&topic), keyed: true }).await?;
+    stream
+        .ensure_topic(&TopicSpec {
+            name: Arc::clone(&topic),
+            keyed: true,
+        })
+        .await?;
     let mut producer = stream.producer().await?;
     producer.deliver(batch(&topic, 0..1, headers)).await?; // The first record fetches the producer's id.
     // Prepared before the clock starts: only delivering is measured. Cloning one is a copy of its buffers.
-    let prepared: Vec<EncodedBatch> =
-        (0..8).map(|part| batch(&topic, part * RECORDS_PER_BATCH..(part + 1) * RECORDS_PER_BATCH, headers)).collect();
+    let prepared: Vec<EncodedBatch> = (0..8)
+        .map(|part| {
+            batch(
+                &topic,
+                part * RECORDS_PER_BATCH..(part + 1) * RECORDS_PER_BATCH,
+                headers,
+            )
+        })
+        .collect();
     let (since, cpu_before) = (Instant::now(), cpu_time()?);
     let mut in_flight = VecDeque::new();
     for number in 0..records / RECORDS_PER_BATCH {
@@ -76,7 +89,10 @@ async fn run(config: KafkaStreamConfig, records: usize, headers: bool) -> anyhow
     for rest in in_flight {
         rest.await?;
     }
-    Ok(Result { wall: since.elapsed(), cpu: cpu_time()? - cpu_before })
+    Ok(Result {
+        wall: since.elapsed(),
+        cpu: cpu_time()? - cpu_before,
+    })
 }
 
 fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch {
@@ -89,7 +105,9 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
             batch.buffer.extend_from_slice(text.as_bytes());
             start..batch.buffer.len()
         };
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let key = put(&format!("{{\"id\":{number}}}"));
         let value = put(&format!(
             "{{\"id\":{number},\"name\":\"customer {random:016x}\",\"city\":\"{:08x}\",\"amount\":\"{}.{:02}\",\"paid\":{},\
@@ -103,7 +121,10 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
         ));
         let mut all = Vec::new();
         if headers {
-            all.push(("updated_at", put(&format!("2026-01-01T00:00:00.{:06}Z", random % 1_000_000))));
+            all.push((
+                "updated_at",
+                put(&format!("2026-01-01T00:00:00.{:06}Z", random % 1_000_000)),
+            ));
             all.push(("op", put("c")));
             all.push(("source", put("orders")));
             all.push(("position", put(&format!("0/{random:X}"))));
@@ -114,7 +135,13 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
         batch.headers.extend(all);
         let headers = first..batch.headers.len();
         let timestamp_ms = 1_767_225_600_000 + number as i64;
-        batch.records.push(EncodedRecord { topic, key: Some(key), value: Some(value), headers, timestamp_ms });
+        batch.records.push(EncodedRecord {
+            topic,
+            key: Some(key),
+            value: Some(value),
+            headers,
+            timestamp_ms,
+        });
     }
     batch
 }
@@ -123,6 +150,11 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
 fn cpu_time() -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let (_, fields) = stat.rsplit_once(')').context("no name in /proc/self/stat")?;
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse().unwrap_or(0))
+        .sum();
     Ok(Duration::from_millis(ticks * 10))
 }

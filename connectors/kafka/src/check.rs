@@ -76,7 +76,9 @@ fn connection_findings(shared: &Shared) -> Vec<Finding> {
         ));
     }
     let tls = config.tls.iter();
-    let files = tls.flat_map(|tls| [&tls.ca_file, &tls.certificate_file, &tls.key_file]).flatten();
+    let files = tls
+        .flat_map(|tls| [&tls.ca_file, &tls.certificate_file, &tls.key_file])
+        .flatten();
     for file in files {
         if let Err(error) = std::fs::File::open(file) {
             let problem = format!("the TLS file {} cannot be read: {error}", file.display());
@@ -91,19 +93,32 @@ async fn missing(shared: &Shared, admin: &Admin, topic: &TopicSpec) -> Option<Fi
     if !shared.config.topics.create {
         return Some(Finding::blocks(
             "topic_missing",
-            format!("topic {name} does not exist on {} and topics.create is false", shared.cluster.servers),
+            format!(
+                "topic {name} does not exist on {} and topics.create is false",
+                shared.cluster.servers
+            ),
             shared.create_command(name),
         ));
     }
     if !topic.keyed && shared.config.topics.cleanup_policy.as_kafka().contains("compact") {
         return Some(compacted_without_keys(shared, name));
     }
-    let refused = shared.create_with(admin, name, &options().validate_only(true)).await.err()?;
-    Some(Finding::blocks(refused.code, refused.message, shared.create_command(name)))
+    let refused = shared
+        .create_with(admin, name, &options().validate_only(true))
+        .await
+        .err()?;
+    Some(Finding::blocks(
+        refused.code,
+        refused.message,
+        shared.create_command(name),
+    ))
 }
 
 async fn existing(shared: &Shared, admin: &Admin, topic: &TopicSpec, listed: &Listed, brokers: usize) -> Vec<Finding> {
-    match admin.describe(&shared.cluster, ResourceSpecifier::Topic(&topic.name)).await {
+    match admin
+        .describe(&shared.cluster, ResourceSpecifier::Topic(&topic.name))
+        .await
+    {
         Ok(Some(config)) => judge(shared, topic, &settings(&config, listed), brokers),
         Ok(None) => vec![Finding::note(
             "topic_not_described",
@@ -118,7 +133,12 @@ async fn existing(shared: &Shared, admin: &Admin, topic: &TopicSpec, listed: &Li
 }
 
 fn settings(config: &ConfigResource, listed: &Listed) -> TopicSettings {
-    let text = |name: &str| config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+    let text = |name: &str| {
+        config
+            .get(name)
+            .and_then(|entry| entry.value.clone())
+            .unwrap_or_default()
+    };
     let signed = |name: &str, default: i64| text(name).parse().unwrap_or(default);
     TopicSettings {
         partitions: listed.partitions,
@@ -135,7 +155,9 @@ fn settings(config: &ConfigResource, listed: &Listed) -> TopicSettings {
 
 fn judge(shared: &Shared, topic: &TopicSpec, settings: &TopicSettings, brokers: usize) -> Vec<Finding> {
     let name = &topic.name;
-    let mut findings = durability(shared, &format!("topic {name}"), settings, brokers, |config| alter(shared, name, config));
+    let mut findings = durability(shared, &format!("topic {name}"), settings, brokers, |config| {
+        alter(shared, name, config)
+    });
     let compacts = settings.cleanup_policy.contains("compact");
     if compacts && !topic.keyed {
         findings.push(compacted_without_keys(shared, name));
@@ -171,7 +193,10 @@ fn judge(shared: &Shared, topic: &TopicSpec, settings: &TopicSettings, brokers: 
     if settings.max_message_bytes < KAFKA_MAX_MESSAGE_BYTES {
         findings.push(Finding::note(
             "message_too_large",
-            format!("topic {name} takes records of at most {} bytes; a larger row stops the connector", settings.max_message_bytes),
+            format!(
+                "topic {name} takes records of at most {} bytes; a larger row stops the connector",
+                settings.max_message_bytes
+            ),
         ));
     }
     if !topic.keyed && settings.partitions > 1 {
@@ -199,7 +224,10 @@ fn durability(
         findings.push(Finding::warning(
             "one_replica",
             format!("{what} has one replica: what Kafka acknowledged is lost with one disk"),
-            shared.command("kafka-reassign-partitions.sh", "--execute --reassignment-json-file more-replicas.json"),
+            shared.command(
+                "kafka-reassign-partitions.sh",
+                "--execute --reassignment-json-file more-replicas.json",
+            ),
         ));
     }
     if settings.replicas > 1 && settings.min_insync_replicas < 2 {
@@ -216,7 +244,9 @@ fn durability(
     if settings.unclean_leader_election {
         findings.push(Finding::warning(
             "unclean_leader_election",
-            format!("{what} allows unclean leader election: a replica that misses acknowledged events may become leader"),
+            format!(
+                "{what} allows unclean leader election: a replica that misses acknowledged events may become leader"
+            ),
             alter("unclean.leader.election.enable=false"),
         ));
     }
@@ -232,7 +262,10 @@ fn compacted_without_keys(shared: &Shared, topic: &str) -> Finding {
 }
 
 fn alter(shared: &Shared, topic: &str, config: &str) -> String {
-    shared.command("kafka-configs.sh", &format!("--alter --entity-type topics --entity-name {topic} --add-config {config}"))
+    shared.command(
+        "kafka-configs.sh",
+        &format!("--alter --entity-type topics --entity-name {topic} --add-config {config}"),
+    )
 }
 
 /// How topics that are created here would fare, by the brokers' defaults.
@@ -254,7 +287,9 @@ async fn defaults(shared: &Shared, admin: &Admin, brokers: &[i32]) -> Vec<Findin
     let settings = TopicSettings {
         partitions: usize::from(topics.partitions),
         replicas,
-        min_insync_replicas: effective("min.insync.replicas").and_then(|text| text.parse().ok()).unwrap_or(1),
+        min_insync_replicas: effective("min.insync.replicas")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(1),
         unclean_leader_election: effective("unclean.leader.election.enable").as_deref() == Some("true"),
         cleanup_policy: topics.cleanup_policy.as_kafka().to_owned(),
         retention_ms: -1,
@@ -298,11 +333,17 @@ mod tests {
     }
 
     fn keyed() -> TopicSpec {
-        TopicSpec { name: Arc::from("orders"), keyed: true }
+        TopicSpec {
+            name: Arc::from("orders"),
+            keyed: true,
+        }
     }
 
     fn codes(findings: &[Finding]) -> Vec<(&'static str, Severity)> {
-        findings.iter().map(|finding| (finding.code, finding.severity)).collect()
+        findings
+            .iter()
+            .map(|finding| (finding.code, finding.severity))
+            .collect()
     }
 
     #[test]
@@ -313,17 +354,63 @@ mod tests {
     #[test]
     fn each_weakness_has_its_finding_and_its_command() {
         let weak: [(TopicSettings, &str, &str); 7] = [
-            (TopicSettings { min_insync_replicas: 1, ..sound() }, "min_insync_replicas", "min.insync.replicas=2"),
-            (TopicSettings { replicas: 1, min_insync_replicas: 1, ..sound() }, "one_replica", "kafka-reassign-partitions.sh"),
             (
-                TopicSettings { unclean_leader_election: true, ..sound() },
+                TopicSettings {
+                    min_insync_replicas: 1,
+                    ..sound()
+                },
+                "min_insync_replicas",
+                "min.insync.replicas=2",
+            ),
+            (
+                TopicSettings {
+                    replicas: 1,
+                    min_insync_replicas: 1,
+                    ..sound()
+                },
+                "one_replica",
+                "kafka-reassign-partitions.sh",
+            ),
+            (
+                TopicSettings {
+                    unclean_leader_election: true,
+                    ..sound()
+                },
                 "unclean_leader_election",
                 "unclean.leader.election.enable=false",
             ),
-            (TopicSettings { retention_ms: 604_800_000, ..sound() }, "retention_by_updated_at", "retention.ms=-1"),
-            (TopicSettings { timestamp_before_max_ms: 3_600_000, ..sound() }, "invalid_timestamp", "before.max.ms=92233"),
-            (TopicSettings { log_append_time: true, ..sound() }, "timestamp_replaced", "message.timestamp.type=CreateTime"),
-            (TopicSettings { max_message_bytes: 1000, ..sound() }, "message_too_large", ""),
+            (
+                TopicSettings {
+                    retention_ms: 604_800_000,
+                    ..sound()
+                },
+                "retention_by_updated_at",
+                "retention.ms=-1",
+            ),
+            (
+                TopicSettings {
+                    timestamp_before_max_ms: 3_600_000,
+                    ..sound()
+                },
+                "invalid_timestamp",
+                "before.max.ms=92233",
+            ),
+            (
+                TopicSettings {
+                    log_append_time: true,
+                    ..sound()
+                },
+                "timestamp_replaced",
+                "message.timestamp.type=CreateTime",
+            ),
+            (
+                TopicSettings {
+                    max_message_bytes: 1000,
+                    ..sound()
+                },
+                "message_too_large",
+                "",
+            ),
         ];
         for (settings, code, remedy) in weak {
             let findings = judge(&local(), &keyed(), &settings, 3);
@@ -337,25 +424,48 @@ mod tests {
 
     #[test]
     fn one_broker_alone_cannot_do_better_than_one_replica() {
-        let settings = TopicSettings { replicas: 1, min_insync_replicas: 1, ..sound() };
+        let settings = TopicSettings {
+            replicas: 1,
+            min_insync_replicas: 1,
+            ..sound()
+        };
         assert_eq!(judge(&local(), &keyed(), &settings, 1), []);
     }
 
     #[test]
     fn events_without_keys_do_not_fit_into_compacted_topics() {
-        let topic = TopicSpec { name: Arc::from("log"), keyed: false };
-        let settings = TopicSettings { cleanup_policy: "compact".to_owned(), partitions: 1, ..sound() };
-        assert_eq!(codes(&judge(&local(), &topic, &settings, 3)), [("compacted_without_keys", Severity::Blocks)]);
+        let topic = TopicSpec {
+            name: Arc::from("log"),
+            keyed: false,
+        };
+        let settings = TopicSettings {
+            cleanup_policy: "compact".to_owned(),
+            partitions: 1,
+            ..sound()
+        };
+        assert_eq!(
+            codes(&judge(&local(), &topic, &settings, 3)),
+            [("compacted_without_keys", Severity::Blocks)]
+        );
         assert_eq!(judge(&local(), &keyed(), &settings, 3), []);
-        assert_eq!(codes(&judge(&local(), &topic, &sound(), 3)), [("records_without_key", Severity::Note)]);
+        assert_eq!(
+            codes(&judge(&local(), &topic, &sound(), 3)),
+            [("records_without_key", Severity::Note)]
+        );
     }
 
     #[test]
     fn connections_are_judged_without_connecting() {
         assert_eq!(connection_findings(&local()), []);
         let remote = shared(r#"{"bootstrap_servers": ["kafka.example.com:9092"]}"#);
-        assert_eq!(codes(&connection_findings(&remote)), [("kafka_plaintext", Severity::Warning)]);
+        assert_eq!(
+            codes(&connection_findings(&remote)),
+            [("kafka_plaintext", Severity::Warning)]
+        );
         let files = shared(r#"{"bootstrap_servers": ["k:9092"], "tls": {"ca_file": "/nonexistent/ca.pem"}}"#);
-        assert_eq!(codes(&connection_findings(&files)), [("invalid_config", Severity::Blocks)]);
+        assert_eq!(
+            codes(&connection_findings(&files)),
+            [("invalid_config", Severity::Blocks)]
+        );
     }
 }

@@ -46,7 +46,10 @@ pub(crate) fn native_log_level() -> RDKafkaLogLevel {
 impl Complaints {
     /// Nothing was said yet. `secrets` are taken out of every line, although librdkafka does not print them.
     pub(crate) fn new(secrets: Vec<String>) -> Self {
-        Self { secrets, newest: Mutex::new(None) }
+        Self {
+            secrets,
+            newest: Mutex::new(None),
+        }
     }
 
     /// The newest complaint.
@@ -65,7 +68,9 @@ impl Complaints {
     }
 
     fn scrub(&self, line: &str) -> String {
-        self.secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "***"))
+        self.secrets
+            .iter()
+            .fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "***"))
     }
 
     fn remember(&self, code: RDKafkaErrorCode, text: String) {
@@ -119,7 +124,11 @@ mod tests {
         assert_eq!(complaints.text(), "");
         say(&complaints, RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
         assert_eq!(complaints.text(), "1/1 brokers are down");
-        say(&complaints, RDKafkaErrorCode::Resolve, "b1:9092/1: Failed to resolve 'b1:9092'");
+        say(
+            &complaints,
+            RDKafkaErrorCode::Resolve,
+            "b1:9092/1: Failed to resolve 'b1:9092'",
+        );
         say(&complaints, RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
         assert_eq!(complaints.newest().unwrap().code, RDKafkaErrorCode::Resolve);
         complaints.forget();
@@ -129,7 +138,11 @@ mod tests {
     #[test]
     fn secrets_are_taken_out() {
         let complaints = Complaints::new(vec!["hunter2".to_owned()]);
-        say(&complaints, RDKafkaErrorCode::Authentication, "password hunter2 was refused");
+        say(
+            &complaints,
+            RDKafkaErrorCode::Authentication,
+            "password hunter2 was refused",
+        );
         assert_eq!(complaints.text(), "password *** was refused");
     }
 }

@@ -90,27 +90,43 @@ impl KafkaConsumer {
         let (sender, records) = mpsc::channel(BUFFERED_RECORDS);
         let (running, ended) = channel::channel::<()>();
         let stopping = Arc::new(AtomicBool::new(false));
-        let mut reader =
-            Reader { client: Arc::clone(&client), records: sender, stopping: Arc::clone(&stopping), topic: Arc::from("") };
+        let mut reader = Reader {
+            client: Arc::clone(&client),
+            records: sender,
+            stopping: Arc::clone(&stopping),
+            topic: Arc::from(""),
+        };
         let body = move || {
             let _running = running; // Dropped last: whoever waits for the end sees it.
             reader.run();
             drop(reader);
         };
-        let spawned = std::thread::Builder::new().name("kafka consumer".to_owned()).spawn(body);
+        let spawned = std::thread::Builder::new()
+            .name("kafka consumer".to_owned())
+            .spawn(body);
         drop(spawned.map_err(|error| {
             Error::transient("kafka_error", "the consumer's thread could not be started").with_source(error)
         })?);
         let (client, cluster) = (Some(client), shared.cluster.clone());
         let (failed, read) = (None, BTreeMap::new());
-        Ok(Self { client, cluster, stores_offsets, records, failed, read, stopping, ended: Mutex::new(ended) })
+        Ok(Self {
+            client,
+            cluster,
+            stores_offsets,
+            records,
+            failed,
+            read,
+            stopping,
+            ended: Mutex::new(ended),
+        })
     }
 
     fn hand_out(&mut self, found: &mut Vec<StreamRecord>, next: Result<StreamRecord, Failure>) {
         match next {
             Ok(record) => {
                 if self.stores_offsets {
-                    self.read.insert((Arc::clone(&record.topic), record.partition), record.offset + 1);
+                    self.read
+                        .insert((Arc::clone(&record.topic), record.partition), record.offset + 1);
                 }
                 found.push(record);
             }
@@ -198,7 +214,11 @@ fn open(shared: &Shared, spec: &ConsumerSpec) -> Result<Client, Failure> {
         start: spec.start,
         failed: Mutex::default(),
     };
-    let failure = |error: &KafkaError| shared.cluster.failure_of(error, spec.topics.first().map(String::as_str), "");
+    let failure = |error: &KafkaError| {
+        shared
+            .cluster
+            .failure_of(error, spec.topics.first().map(String::as_str), "")
+    };
     let client: Client = native.create_with_context(context).map_err(|error| failure(&error))?;
     let mut list = TopicPartitionList::new();
     for topic in &spec.topics {
@@ -210,7 +230,10 @@ fn open(shared: &Shared, spec: &ConsumerSpec) -> Result<Client, Failure> {
         let topics: Vec<&str> = spec.topics.iter().map(String::as_str).collect();
         client.subscribe(&topics).map_err(|error| failure(&error))?;
     } else {
-        let start = client.context().starts(&client, &list).map_err(|error| failure(&error))?;
+        let start = client
+            .context()
+            .starts(&client, &list)
+            .map_err(|error| failure(&error))?;
         client.assign(&start).map_err(|error| failure(&error))?;
     }
     Ok(client)
@@ -277,9 +300,15 @@ impl ClientContext for ReadContext {
 impl ConsumerContext for ReadContext {
     fn rebalance(&self, client: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let assigning = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let done = if assigning { self.assign(client, partitions) } else { client.unassign() };
+        let done = if assigning {
+            self.assign(client, partitions)
+        } else {
+            client.unassign()
+        };
         if let Err(error) = done {
-            let failure = self.cluster.failure_of(&error, None, "offsets of the group could not be read");
+            let failure = self
+                .cluster
+                .failure_of(&error, None, "offsets of the group could not be read");
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
         }
     }
@@ -337,7 +366,12 @@ impl Reader {
             key: message.key().map(Bytes::copy_from_slice),
             value: message.payload().map(Bytes::copy_from_slice),
             headers: headers
-                .map(|header| (header.key.to_owned(), header.value.map_or_else(Bytes::new, Bytes::copy_from_slice)))
+                .map(|header| {
+                    (
+                        header.key.to_owned(),
+                        header.value.map_or_else(Bytes::new, Bytes::copy_from_slice),
+                    )
+                })
                 .collect(),
         }
     }
@@ -362,13 +396,19 @@ mod tests {
         fn new() -> Self {
             let mock = MockCluster::new(1).unwrap();
             mock.create_topic("t", 2, 1).unwrap();
-            let producer = ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap();
+            let producer = ClientConfig::new()
+                .set("bootstrap.servers", mock.bootstrap_servers())
+                .create()
+                .unwrap();
             Self { mock, producer }
         }
 
         fn write(&self, partition: i32, values: &[&str]) {
             for value in values {
-                let record = BaseRecord::<str, str>::to("t").partition(partition).payload(*value).timestamp(5);
+                let record = BaseRecord::<str, str>::to("t")
+                    .partition(partition)
+                    .payload(*value)
+                    .timestamp(5);
                 self.producer.send(record).unwrap();
             }
             self.producer.flush(WAIT).unwrap();
@@ -383,7 +423,8 @@ mod tests {
                 .unwrap();
             if let Some((partition, offset)) = store {
                 let mut list = TopicPartitionList::new();
-                list.add_partition_offset("t", partition, Offset::Offset(offset)).unwrap();
+                list.add_partition_offset("t", partition, Offset::Offset(offset))
+                    .unwrap();
                 client.commit(&list, CommitMode::Sync).unwrap();
             }
             let mut list = TopicPartitionList::new();
@@ -395,7 +436,11 @@ mod tests {
         async fn reader(&self, group: Option<&str>, start: StartOffset) -> KafkaConsumer {
             let text = serde_json::json!({ "bootstrap_servers": [self.mock.bootstrap_servers()] }).to_string();
             let shared = Arc::new(Shared::new(serde_json::from_str(&text).unwrap()));
-            let spec = ConsumerSpec { topics: vec!["t".to_owned()], group: group.map(str::to_owned), start };
+            let spec = ConsumerSpec {
+                topics: vec!["t".to_owned()],
+                group: group.map(str::to_owned),
+                start,
+            };
             KafkaConsumer::connect(&shared, spec).await.unwrap()
         }
     }
@@ -405,7 +450,11 @@ mod tests {
         while found.len() < count {
             let records = consumer.poll(count - found.len(), WAIT).await.unwrap();
             assert!(!records.is_empty(), "nothing came; so far {found:?}");
-            found.extend(records.into_iter().map(|r| String::from_utf8(r.value.unwrap().to_vec()).unwrap()));
+            found.extend(
+                records
+                    .into_iter()
+                    .map(|r| String::from_utf8(r.value.unwrap().to_vec()).unwrap()),
+            );
         }
         found
     }
@@ -422,7 +471,10 @@ mod tests {
         consumer.commit().await.unwrap();
         cluster.write(0, &["d"]);
         let records = consumer.poll(10, WAIT).await.unwrap();
-        assert_eq!((records[0].partition, records[0].offset, records[0].timestamp_ms), (0, 2, 5));
+        assert_eq!(
+            (records[0].partition, records[0].offset, records[0].timestamp_ms),
+            (0, 2, 5)
+        );
         assert_eq!(records[0].key, None);
     }
 
@@ -465,10 +517,17 @@ mod tests {
     #[tokio::test]
     async fn a_missing_topic_is_named() {
         let cluster = Cluster::new();
-        cluster.mock.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
+        cluster
+            .mock
+            .topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+            .unwrap();
         let text = serde_json::json!({ "bootstrap_servers": [cluster.mock.bootstrap_servers()] }).to_string();
         let shared = Arc::new(Shared::new(serde_json::from_str(&text).unwrap()));
-        let spec = ConsumerSpec { topics: vec!["t".to_owned()], group: None, start: StartOffset::Earliest };
+        let spec = ConsumerSpec {
+            topics: vec!["t".to_owned()],
+            group: None,
+            start: StartOffset::Earliest,
+        };
         let error = KafkaConsumer::connect(&shared, spec).await.err().unwrap();
         assert_eq!(error.code(), "topic_missing");
         assert!(error.to_string().contains("topic t "), "{error}");

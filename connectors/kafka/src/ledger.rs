@@ -63,17 +63,19 @@ impl Ledger {
         sequence
     }
 
-    /// One record is durable.
-    pub(crate) fn acknowledge(&mut self, sequence: usize) {
+    /// One record is durable. Whether it was the last of its batch.
+    pub(crate) fn acknowledge(&mut self, sequence: usize) -> bool {
         self.acknowledged += 1;
         let index = sequence.checked_sub(self.first);
         let Some(batch) = index.and_then(|index| self.pending.get_mut(index)) else {
-            return; // Of a batch that has failed meanwhile.
+            return false; // Of a batch that has failed meanwhile.
         };
         batch.unacknowledged = batch.unacknowledged.saturating_sub(1);
-        if batch.unacknowledged == 0 && index == Some(0) {
+        let last = batch.unacknowledged == 0;
+        if last && index == Some(0) {
             self.settle();
         }
+        last
     }
 
     /// One record is lost; only the first counts, the others follow from it.
@@ -140,7 +142,10 @@ mod tests {
     use super::*;
 
     fn receipt(records: usize) -> Receipt {
-        Receipt { records, bytes: records * 10 }
+        Receipt {
+            records,
+            bytes: records * 10,
+        }
     }
 
     fn entered(ledger: &mut Ledger, records: usize) -> (usize, oneshot::Receiver<Result<Receipt>>) {
@@ -185,8 +190,14 @@ mod tests {
         assert!(second_result.try_recv().is_err());
         ledger.acknowledge(first);
         assert_eq!(first_result.try_recv().unwrap().unwrap(), receipt(1));
-        assert_eq!(second_result.try_recv().unwrap().unwrap_err().code(), "message_too_large");
-        assert_eq!(third_result.try_recv().unwrap().unwrap_err().code(), "message_too_large");
+        assert_eq!(
+            second_result.try_recv().unwrap().unwrap_err().code(),
+            "message_too_large"
+        );
+        assert_eq!(
+            third_result.try_recv().unwrap().unwrap_err().code(),
+            "message_too_large"
+        );
     }
 
     #[test]
@@ -194,7 +205,10 @@ mod tests {
         let mut ledger = Ledger::default();
         let (first, mut first_result) = entered(&mut ledger, 1);
         ledger.fail(&Failure::transient("kafka_unreachable", "gone"));
-        assert_eq!(first_result.try_recv().unwrap().unwrap_err().code(), "kafka_unreachable");
+        assert_eq!(
+            first_result.try_recv().unwrap().unwrap_err().code(),
+            "kafka_unreachable"
+        );
         ledger.acknowledge(first);
         let (next, mut next_result) = entered(&mut ledger, 1);
         ledger.acknowledge(first);

@@ -11,6 +11,7 @@ mod ledger;
 mod producer;
 mod properties;
 mod topics;
+mod watch;
 
 use std::sync::Arc;
 
@@ -45,7 +46,9 @@ impl KafkaStream {
     pub fn new(config: KafkaStreamConfig) -> Result<Self> {
         let problems = properties::problems(&config);
         if problems.is_empty() {
-            return Ok(Self { shared: Arc::new(Shared::new(config)) });
+            return Ok(Self {
+                shared: Arc::new(Shared::new(config)),
+            });
         }
         Err(Error::definite("invalid_config", problems.join("; ")))
     }

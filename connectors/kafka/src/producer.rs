@@ -20,7 +20,7 @@
 //! [`Watchdog`]'s part.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -41,11 +41,13 @@ use crate::error::{Class, Failure, code_of};
 use crate::ledger::{Answer, Ledger, LostRecord};
 use crate::properties;
 use crate::topics::Shared;
+use crate::watch::{OffsetWatch, PartitionWatch};
 
 /// A cluster that answers at all does so within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// While records are in flight: the longest that a new batch or an acknowledgement waits for the thread.
+/// While records are in flight: the longest that an acknowledgement waits for the thread. It waits on its channel and
+/// not in librdkafka, because rdkafka's `poll` spins through the last millisecond of its timeout.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
 
 /// While records are in flight and nothing is acknowledged any more, waking a thousand times a second is waste.
@@ -82,8 +84,10 @@ struct Delivery {
 
 /// What librdkafka calls back.
 pub(crate) struct DeliveryContext {
+    shared: Arc<Shared>,
     complaints: Complaints,
     ledger: Mutex<Ledger>,
+    offsets: Mutex<OffsetWatch>,
 }
 
 struct Worker {
@@ -95,6 +99,7 @@ struct Worker {
     stopping: Arc<AtomicBool>,
     failed: Option<Failure>,
     watchdog: Watchdog,
+    partitions: PartitionWatch,
 }
 
 /// Notices that nothing is acknowledged any more.
@@ -153,7 +158,9 @@ impl KafkaProducer {
     /// Connects and starts the thread. Fails where no broker answers within ten seconds, with the reason.
     pub(crate) async fn connect(shared: &Arc<Shared>) -> Result<Self> {
         let configured = properties::batch_bytes(&shared.config);
-        let batch_bytes = shared.smallest_limit().map_or(configured, |limit| limit.min(configured));
+        let batch_bytes = shared
+            .smallest_limit()
+            .map_or(configured, |limit| limit.min(configured));
         let native = properties::producer_config(&shared.config, batch_bytes)?;
         Self::start(shared, native, batch_bytes, LIMITS).await
     }
@@ -172,17 +179,37 @@ impl KafkaProducer {
             });
             match client {
                 Ok(client) => {
-                    let watchdog = Watchdog::new(limits);
                     drop(ready.send(Ok(())));
-                    Worker { shared, native, client, batch_bytes, deliveries, stopping: stop, failed: None, watchdog }.run();
+                    let (watchdog, partitions) = (Watchdog::new(limits), PartitionWatch::new());
+                    let (stopping, failed) = (stop, None);
+                    Worker {
+                        shared,
+                        native,
+                        client,
+                        batch_bytes,
+                        deliveries,
+                        stopping,
+                        failed,
+                        watchdog,
+                        partitions,
+                    }
+                    .run();
                 }
                 Err(failure) => drop(ready.send(Err(Error::from(failure)))),
             }
         };
-        let thread = std::thread::Builder::new().name("kafka producer".to_owned()).spawn(body).map_err(|error| {
-            Error::transient("kafka_error", "the producer's thread could not be started").with_source(error)
-        })?;
-        let producer = Self { deliveries: Some(sender), stopping, ended, thread: Some(thread) };
+        let thread = std::thread::Builder::new()
+            .name("kafka producer".to_owned())
+            .spawn(body)
+            .map_err(|error| {
+                Error::transient("kafka_error", "the producer's thread could not be started").with_source(error)
+            })?;
+        let producer = Self {
+            deliveries: Some(sender),
+            stopping,
+            ended,
+            thread: Some(thread),
+        };
         connected.await.unwrap_or_else(|_| Err(stopped()))?;
         Ok(producer)
     }
@@ -217,12 +244,22 @@ impl Drop for KafkaProducer {
 }
 
 fn stopped() -> Error {
-    Error::transient("kafka_producer_state", "the producer was closed before this batch was acknowledged")
+    Error::transient(
+        "kafka_producer_state",
+        "the producer was closed before this batch was acknowledged",
+    )
 }
 
-fn open(shared: &Shared, native: &ClientConfig) -> Result<BaseProducer<DeliveryContext>, Failure> {
-    let context = DeliveryContext { complaints: shared.complaints(), ledger: Mutex::default() };
-    native.create_with_context(context).map_err(|error| shared.cluster.failure_of(&error, None, ""))
+fn open(shared: &Arc<Shared>, native: &ClientConfig) -> Result<BaseProducer<DeliveryContext>, Failure> {
+    let context = DeliveryContext {
+        shared: Arc::clone(shared),
+        complaints: shared.complaints(),
+        ledger: Mutex::default(),
+        offsets: Mutex::default(),
+    };
+    native
+        .create_with_context(context)
+        .map_err(|error| shared.cluster.failure_of(&error, None, ""))
 }
 
 /// Waits until some broker has told us the cluster's id, which comes with the first answer of all.
@@ -232,7 +269,7 @@ fn await_cluster(shared: &Shared, client: &BaseProducer<DeliveryContext>, stop: 
         if client.client().fetch_cluster_id(Duration::from_millis(100)).is_some() {
             return Ok(());
         }
-        client.poll(Duration::from_millis(1));
+        client.poll(Duration::ZERO);
         let newest = client.context().complaints.newest();
         let class = newest.as_ref().map(|complaint| Class::of(complaint.code));
         let late = since.elapsed() >= CONNECT_TIMEOUT;
@@ -248,6 +285,19 @@ fn await_cluster(shared: &Shared, client: &BaseProducer<DeliveryContext>, stop: 
 impl DeliveryContext {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sample(&self, topic: &str, partition: i32, offset: i64) {
+        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = offsets.note(topic, partition, offset) {
+            tracing::error!(
+                topic,
+                code = "topic_recreated",
+                "topic {topic} was created again, or has lost its end: partition {partition} was at offset {newest} and \
+                 is now at {offset}; events acknowledged before are gone from it"
+            );
+            self.shared.forget(topic);
+        }
     }
 }
 
@@ -270,7 +320,11 @@ impl ProducerContext for DeliveryContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
         match result {
-            Ok(_) => self.ledger().acknowledge(sequence),
+            Ok(record) => {
+                if self.ledger().acknowledge(sequence) {
+                    self.sample(record.topic(), record.partition(), record.offset());
+                }
+            }
             Err((error, record)) => self.ledger().lose(LostRecord {
                 code: code_of(error).unwrap_or(RDKafkaErrorCode::Fail),
                 topic: record.topic().to_owned(),
@@ -286,13 +340,11 @@ impl Worker {
     fn run(mut self) {
         loop {
             match self.next() {
-                Next::Deliver(delivery) => {
-                    self.take(delivery);
-                    self.serve(Duration::ZERO);
-                }
-                Next::Serve => self.serve(self.watchdog.patience()),
+                Next::Deliver(delivery) => self.take(delivery),
+                Next::Serve => {}
                 Next::End => break,
             }
+            self.serve();
         }
         // What is queued must not go out any more; what is on the wire is "outcome unknown".
         self.client.purge(PurgeConfig::default().queue().inflight());
@@ -302,14 +354,12 @@ impl Worker {
         if self.stopping.load(Ordering::Acquire) {
             return Next::End;
         }
-        if self.in_flight() > 0 {
-            return match self.deliveries.try_recv() {
-                Ok(delivery) => Next::Deliver(delivery),
-                Err(TryRecvError::Empty) => Next::Serve,
-                Err(TryRecvError::Disconnected) => Next::End,
-            };
-        }
-        match self.deliveries.recv_timeout(IDLE_WAIT) {
+        let wait = if self.in_flight() == 0 {
+            IDLE_WAIT
+        } else {
+            self.watchdog.patience()
+        };
+        match self.deliveries.recv_timeout(wait) {
             Ok(delivery) => Next::Deliver(delivery),
             Err(RecvTimeoutError::Timeout) => Next::Serve,
             Err(RecvTimeoutError::Disconnected) => Next::End,
@@ -318,6 +368,7 @@ impl Worker {
 
     fn take(&mut self, Delivery { batch, answer }: Delivery) {
         let measured = self.measure(&batch);
+        self.partitions.add(&batch.topics);
         self.fit_batches(measured.smallest_limit);
         if self.in_flight() == 0 {
             self.watchdog.start();
@@ -338,26 +389,24 @@ impl Worker {
         }
     }
 
-    /// Handles delivery reports and complaints for this long, or those that are there already.
-    fn serve(&mut self, wait: Duration) {
-        if self.in_flight() == 0 || wait.is_zero() {
-            self.poll_available();
-        } else {
-            self.client.poll(wait);
+    /// Handles the delivery reports and complaints that are there, and what follows from them.
+    fn serve(&mut self) {
+        loop {
+            let before = self.client.context().ledger().acknowledged();
+            self.client.poll(Duration::ZERO);
+            if self.client.context().ledger().acknowledged() == before {
+                break;
+            }
         }
         if let Some(failure) = self.failure() {
             self.fail(failure);
         }
     }
 
-    fn poll_available(&self) {
-        loop {
-            let before = self.client.context().ledger().acknowledged();
-            self.client.poll(Duration::ZERO);
-            if self.client.context().ledger().acknowledged() == before {
-                return;
-            }
-        }
+    /// In the middle of a batch: librdkafka must get rid of something first.
+    fn wait(&mut self) {
+        std::thread::sleep(BUSY_WAIT);
+        self.serve();
     }
 
     fn in_flight(&self) -> usize {
@@ -378,13 +427,20 @@ impl Worker {
         };
         if self.watchdog.alive(in_flight, acknowledged) {
             self.client.context().complaints.forget();
+            if in_flight > 0 {
+                self.partitions.look(&self.shared, self.client.client());
+            }
             return None;
         }
         let complaint = self.client.context().complaints.newest();
         let class = complaint.as_ref().map(|complaint| Class::of(complaint.code));
-        let said = complaint.as_ref().map_or("nothing was said about why", |complaint| complaint.text.as_str());
+        let said = complaint
+            .as_ref()
+            .map_or("nothing was said about why", |complaint| complaint.text.as_str());
         if self.watchdog.has_waited_too_long(class, said) {
-            let code = complaint.as_ref().map_or(RDKafkaErrorCode::RequestTimedOut, |complaint| complaint.code);
+            let code = complaint
+                .as_ref()
+                .map_or(RDKafkaErrorCode::RequestTimedOut, |complaint| complaint.code);
             let silence = self.watchdog.since.elapsed().as_secs();
             let detail = format!("no acknowledgement for {silence} s: {said}");
             return Some(self.shared.cluster.failure(code, None, &detail));
@@ -419,14 +475,22 @@ impl Worker {
     fn too_large(&self, oversize: &Oversize) -> Failure {
         let Oversize { topic, bytes, limit } = oversize;
         let detail = format!("a record of {bytes} bytes, max.message.bytes is {limit}");
-        self.shared.cluster.failure(RDKafkaErrorCode::MessageSizeTooLarge, Some(topic), &detail)
+        self.shared
+            .cluster
+            .failure(RDKafkaErrorCode::MessageSizeTooLarge, Some(topic), &detail)
     }
 
     fn measure(&self, batch: &EncodedBatch) -> Measured {
-        let limits: Vec<Option<usize>> =
-            batch.topics.iter().map(|topic| self.shared.facts(topic)?.max_message_bytes).collect();
+        let limits: Vec<Option<usize>> = batch
+            .topics
+            .iter()
+            .map(|topic| self.shared.facts(topic)?.max_message_bytes)
+            .collect();
         let mut measured = Measured {
-            receipt: Receipt { records: batch.records.len(), bytes: 0 },
+            receipt: Receipt {
+                records: batch.records.len(),
+                bytes: 0,
+            },
             oversize: None,
             smallest_limit: limits.iter().flatten().min().copied(),
         };
@@ -437,7 +501,11 @@ impl Worker {
             if let (Some(limit), Some(topic), None) = (limit, batch.topics.get(record.topic), &measured.oversize)
                 && wire_bytes > limit
             {
-                measured.oversize = Some(Oversize { topic: Arc::clone(topic), bytes: wire_bytes, limit });
+                measured.oversize = Some(Oversize {
+                    topic: Arc::clone(topic),
+                    bytes: wire_bytes,
+                    limit,
+                });
             }
         }
         measured
@@ -450,7 +518,7 @@ impl Worker {
             return;
         };
         while self.in_flight() > 0 && self.failed.is_none() && !self.stopping.load(Ordering::Acquire) {
-            self.serve(BUSY_WAIT);
+            self.wait();
         }
         if self.failed.is_some() || self.stopping.load(Ordering::Acquire) {
             return;
@@ -459,7 +527,10 @@ impl Worker {
         native.set("batch.size", limit.to_string());
         match open(&self.shared, &native) {
             Ok(client) => {
-                tracing::debug!(limit, "batches are made smaller for a topic with a small max.message.bytes");
+                tracing::debug!(
+                    limit,
+                    "batches are made smaller for a topic with a small max.message.bytes"
+                );
                 (self.client, self.native, self.batch_bytes) = (client, native, limit);
             }
             Err(failure) => self.failed = Some(failure),
@@ -473,12 +544,12 @@ impl Worker {
                 if code_of(&error) != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(self.shared.cluster.failure_of(&error, Some(batch.topic(record)), ""));
                 }
-                self.serve(BUSY_WAIT);
+                self.wait();
                 self.go_on()?;
                 message = returned;
             }
             if index % SENDS_PER_POLL == SENDS_PER_POLL - 1 {
-                self.serve(Duration::ZERO);
+                self.serve();
                 self.go_on()?;
             }
         }
@@ -488,9 +559,10 @@ impl Worker {
     fn go_on(&self) -> Result<(), Failure> {
         match &self.failed {
             Some(failure) => Err(failure.clone()),
-            None if self.stopping.load(Ordering::Acquire) => {
-                Err(Failure::transient("kafka_producer_state", "the producer is being closed"))
-            }
+            None if self.stopping.load(Ordering::Acquire) => Err(Failure::transient(
+                "kafka_producer_state",
+                "the producer is being closed",
+            )),
             None => Ok(()),
         }
     }
@@ -524,7 +596,10 @@ fn message<'a>(batch: &'a EncodedBatch, record: &EncodedRecord, sequence: usize)
     if !record.headers.is_empty() {
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in batch.record_headers(record) {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = headers.insert(Header {
+                key,
+                value: Some(value),
+            });
         }
         message = message.headers(headers);
     }
@@ -535,7 +610,12 @@ fn message<'a>(batch: &'a EncodedBatch, record: &EncodedRecord, sequence: usize)
 
 impl Watchdog {
     fn new(limits: Limits) -> Self {
-        Self { limits, acknowledged: 0, since: Instant::now(), warned: false }
+        Self {
+            limits,
+            acknowledged: 0,
+            since: Instant::now(),
+            warned: false,
+        }
     }
 
     /// The first batch after a pause.
@@ -559,7 +639,11 @@ impl Watchdog {
 
     /// How long to wait for the next event.
     fn patience(&self) -> Duration {
-        if self.since.elapsed() < STALLED_AFTER { BUSY_WAIT } else { STALLED_WAIT }
+        if self.since.elapsed() < STALLED_AFTER {
+            BUSY_WAIT
+        } else {
+            STALLED_WAIT
+        }
     }
 
     fn has_waited_too_long(&mut self, complaint: Option<Class>, said: &str) -> bool {
@@ -621,7 +705,9 @@ mod tests {
     }
 
     async fn producer(cluster: &Cluster) -> KafkaProducer {
-        KafkaProducer::connect(&shared(&cluster.bootstrap_servers())).await.unwrap()
+        KafkaProducer::connect(&shared(&cluster.bootstrap_servers()))
+            .await
+            .unwrap()
     }
 
     fn batch(topic: &str, records: &[(Option<&str>, Option<&str>)]) -> EncodedBatch {
@@ -641,7 +727,13 @@ mod tests {
             let empty = put(&mut batch, "");
             batch.headers.push(("txn", empty));
             let timestamp_ms = 1_700_000_000_000 + i64::try_from(index).unwrap();
-            batch.records.push(EncodedRecord { topic, key, value, headers: first..first + 2, timestamp_ms });
+            batch.records.push(EncodedRecord {
+                topic,
+                key,
+                value,
+                headers: first..first + 2,
+                timestamp_ms,
+            });
         }
         batch
     }
@@ -672,9 +764,12 @@ mod tests {
         let mut list = TopicPartitionList::new();
         let mut expected = 0;
         for partition in metadata.topics()[0].partitions() {
-            let marks = consumer.fetch_watermarks(topic, partition.id(), Duration::from_secs(10)).unwrap();
+            let marks = consumer
+                .fetch_watermarks(topic, partition.id(), Duration::from_secs(10))
+                .unwrap();
             expected += usize::try_from(marks.1 - marks.0).unwrap();
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning)
+                .unwrap();
         }
         consumer.assign(&list).unwrap();
         let mut found = Vec::new();
@@ -686,14 +781,18 @@ mod tests {
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
                 timestamp_ms: message.timestamp().to_millis().unwrap(),
-                headers: headers.map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect(),
+                headers: headers
+                    .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec()))
+                    .collect(),
             });
         }
         found
     }
 
     fn values(cluster: &Cluster, topic: &str) -> Vec<usize> {
-        let texts = read(cluster, topic).into_iter().map(|read| String::from_utf8(read.value.unwrap()).unwrap());
+        let texts = read(cluster, topic)
+            .into_iter()
+            .map(|read| String::from_utf8(read.value.unwrap()).unwrap());
         texts.map(|text| text.parse().unwrap()).collect()
     }
 
@@ -701,13 +800,25 @@ mod tests {
     async fn records_arrive_in_order_with_key_headers_and_timestamp() {
         let cluster = cluster("t", 1);
         let mut producer = producer(&cluster).await;
-        let first = producer.deliver(batch("t", &[(Some("a"), Some("1")), (Some("a"), None), (None, Some(""))]));
+        let first = producer.deliver(batch(
+            "t",
+            &[(Some("a"), Some("1")), (Some("a"), None), (None, Some(""))],
+        ));
         let second = producer.deliver(batch("t", &[(Some(""), Some("2"))]));
         // key, value, the header op=c with 3 bytes and txn with 3
-        assert_eq!(first.await.unwrap(), Receipt { records: 3, bytes: 3 + 3 * 6 });
+        assert_eq!(
+            first.await.unwrap(),
+            Receipt {
+                records: 3,
+                bytes: 3 + 3 * 6
+            }
+        );
         assert_eq!(second.await.unwrap().records, 1);
         let found = read(&cluster, "t");
-        let parts: Vec<_> = found.iter().map(|read| (read.key.as_deref(), read.value.as_deref())).collect();
+        let parts: Vec<_> = found
+            .iter()
+            .map(|read| (read.key.as_deref(), read.value.as_deref()))
+            .collect();
         assert_eq!(
             parts,
             [
@@ -718,7 +829,10 @@ mod tests {
             ]
         );
         assert_eq!(found[1].timestamp_ms, 1_700_000_000_001);
-        assert_eq!(found[0].headers, [("op".to_owned(), b"c".to_vec()), ("txn".to_owned(), b"".to_vec())]);
+        assert_eq!(
+            found[0].headers,
+            [("op".to_owned(), b"c".to_vec()), ("txn".to_owned(), b"".to_vec())]
+        );
     }
 
     #[tokio::test]
@@ -736,7 +850,10 @@ mod tests {
         let mut producer = producer(&cluster).await;
         let records: Vec<_> = hashes.iter().map(|(key, _)| (Some(*key), Some("x"))).collect();
         producer.deliver(batch("t", &records)).await.unwrap();
-        let found: HashMap<_, _> = read(&cluster, "t").into_iter().map(|read| (read.key.unwrap(), read.partition)).collect();
+        let found: HashMap<_, _> = read(&cluster, "t")
+            .into_iter()
+            .map(|read| (read.key.unwrap(), read.partition))
+            .collect();
         for (key, hash) in hashes {
             assert_eq!(found[key.as_bytes()], (hash & 0x7fff_ffff) % 97, "{key}");
         }
@@ -788,13 +905,37 @@ mod tests {
     async fn a_lost_record_ends_the_producer_and_nothing_later_arrives() {
         use RDKafkaRespErr as Code;
         for (code, kind, name) in [
-            (Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, Kind::Definite, "message_too_large"),
-            (Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, Kind::Definite, "invalid_timestamp"),
-            (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Kind::Transient, "kafka_unauthorized"),
-            (Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, Kind::Definite, "kafka_refused"),
+            (
+                Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                Kind::Definite,
+                "message_too_large",
+            ),
+            (
+                Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+                Kind::Definite,
+                "invalid_timestamp",
+            ),
+            (
+                Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+                Kind::Transient,
+                "kafka_unauthorized",
+            ),
+            (
+                Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
+                Kind::Definite,
+                "kafka_refused",
+            ),
             (Code::RD_KAFKA_RESP_ERR_INVALID_RECORD, Kind::Definite, "kafka_refused"),
-            (Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, Kind::Transient, "kafka_producer_state"),
-            (Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Kind::Transient, "kafka_producer_state"),
+            (
+                Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                Kind::Transient,
+                "kafka_producer_state",
+            ),
+            (
+                Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+                Kind::Transient,
+                "kafka_producer_state",
+            ),
         ] {
             let cluster = cluster("t", 1);
             let mut producer = producer(&cluster).await;
@@ -802,7 +943,10 @@ mod tests {
             cluster.request_errors(RDKafkaApiKey::Produce, &[code]);
             let second = producer.deliver(numbers("t", 10..20)).await.unwrap_err();
             assert_eq!((second.kind(), second.code()), (kind, name), "{second}");
-            assert!(second.to_string().contains("127.0.0.1") || second.to_string().contains("topic t"), "{second}");
+            assert!(
+                second.to_string().contains("127.0.0.1") || second.to_string().contains("topic t"),
+                "{second}"
+            );
             let third = producer.deliver(numbers("t", 20..30)).await.unwrap_err();
             assert_eq!((third.code(), third.to_string()), (name, second.to_string()));
             drop(producer);
@@ -814,7 +958,13 @@ mod tests {
     async fn a_record_over_the_topics_limit_fails_before_anything_of_its_batch_is_sent() {
         let cluster = cluster("t", 1);
         let shared = shared(&cluster.bootstrap_servers());
-        shared.learn("t", TopicFacts { partitions: 1, max_message_bytes: Some(1000) });
+        shared.learn(
+            "t",
+            TopicFacts {
+                partitions: 1,
+                max_message_bytes: Some(1000),
+            },
+        );
         let mut producer = KafkaProducer::connect(&shared).await.unwrap();
         let fits = producer.deliver(numbers("t", 0..500));
         let large = "x".repeat(1000);
@@ -824,8 +974,16 @@ mod tests {
         let error = oversize.await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Definite, "message_too_large"));
         // 1 key, 1000 value, op and txn with 6 bytes, 68 around the record and 4 around the headers
-        assert!(error.to_string().contains("a record of 1079 bytes, max.message.bytes is 1000"), "{error}");
-        assert!(error.to_string().contains("topic t") && error.to_string().contains("kafka-configs.sh"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("a record of 1079 bytes, max.message.bytes is 1000"),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("topic t") && error.to_string().contains("kafka-configs.sh"),
+            "{error}"
+        );
         assert_eq!(later.await.unwrap_err().code(), "message_too_large");
         assert_eq!(values(&cluster, "t"), (0..500).collect::<Vec<_>>());
     }
@@ -835,10 +993,22 @@ mod tests {
         let cluster = cluster("t", 1);
         cluster.create_topic("small", 1, 1).unwrap();
         let shared = shared(&cluster.bootstrap_servers());
-        shared.learn("t", TopicFacts { partitions: 1, max_message_bytes: Some(1_000_000) });
+        shared.learn(
+            "t",
+            TopicFacts {
+                partitions: 1,
+                max_message_bytes: Some(1_000_000),
+            },
+        );
         let mut producer = KafkaProducer::connect(&shared).await.unwrap();
         let before = producer.deliver(numbers("t", 0..1000));
-        shared.learn("small", TopicFacts { partitions: 1, max_message_bytes: Some(2000) });
+        shared.learn(
+            "small",
+            TopicFacts {
+                partitions: 1,
+                max_message_bytes: Some(2000),
+            },
+        );
         let small = producer.deliver(numbers("small", 0..1000));
         let after = producer.deliver(numbers("t", 1000..2000));
         before.await.unwrap();

@@ -98,12 +98,19 @@ impl Shared {
 
     /// What is known of a topic without asking.
     pub(crate) fn facts(&self, topic: &str) -> Option<TopicFacts> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(topic)
+            .copied()
     }
 
     /// Remembers what was seen.
     pub(crate) fn learn(&self, topic: &str, facts: TopicFacts) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), facts);
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(topic.into(), facts);
     }
 
     /// The broker says otherwise now: the next `ensure` asks again.
@@ -159,17 +166,27 @@ impl Shared {
             return Ok(open.client.clone());
         }
         let client = Admin::open(self)?;
-        *slot = Some(OpenAdmin { client: client.clone(), used: Instant::now() });
+        *slot = Some(OpenAdmin {
+            client: client.clone(),
+            used: Instant::now(),
+        });
         let shared = Arc::clone(self);
         // Detached on purpose: it ends by itself, and a panic in it would leave one idle connection open.
-        drop(tailrace_core::task::spawn_named("kafka admin idle", async move { shared.close_when_idle().await }));
+        drop(tailrace_core::task::spawn_named("kafka admin idle", async move {
+            shared.close_when_idle().await
+        }));
         Ok(client)
     }
 
     async fn close_when_idle(&self) {
         loop {
             tokio::time::sleep(IDLE_LIMIT).await;
-            let idle = self.admin.lock().await.as_ref().is_none_or(|open| open.used.elapsed() >= IDLE_LIMIT);
+            let idle = self
+                .admin
+                .lock()
+                .await
+                .as_ref()
+                .is_none_or(|open| open.used.elapsed() >= IDLE_LIMIT);
             if idle {
                 self.close_admin().await;
                 return;
@@ -194,7 +211,10 @@ impl Shared {
         };
         let described = admin.describe(&self.cluster, ResourceSpecifier::Topic(topic)).await?;
         let limit = described.and_then(|config| number(&config, "max.message.bytes"));
-        Ok(TopicFacts { partitions: listed.partitions, max_message_bytes: limit })
+        Ok(TopicFacts {
+            partitions: listed.partitions,
+            max_message_bytes: limit,
+        })
     }
 
     /// A topic is not there and may not be created.
@@ -212,11 +232,20 @@ impl Shared {
     /// The command that creates a topic as it would be created here.
     pub(crate) fn create_command(&self, topic: &str) -> String {
         let topics = &self.config.topics;
-        let replication = topics.replication_factor.map_or(String::new(), |factor| format!(" --replication-factor {factor}"));
-        let config: String = self.new_topic_config().iter().map(|(name, value)| format!(" --config {name}={value}")).collect();
+        let replication = topics
+            .replication_factor
+            .map_or(String::new(), |factor| format!(" --replication-factor {factor}"));
+        let config: String = self
+            .new_topic_config()
+            .iter()
+            .map(|(name, value)| format!(" --config {name}={value}"))
+            .collect();
         self.command(
             "kafka-topics.sh",
-            &format!("--create --topic {topic} --partitions {}{replication}{config}", topics.partitions),
+            &format!(
+                "--create --topic {topic} --partitions {}{replication}{config}",
+                topics.partitions
+            ),
         )
     }
 
@@ -229,7 +258,12 @@ impl Shared {
             // last updated earlier would be removed as soon as they are written.
             config.push(("retention.ms", "-1"));
         }
-        config.extend(topics.config.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        config.extend(
+            topics
+                .config
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         config
     }
 
@@ -253,7 +287,10 @@ impl Shared {
         match code {
             RDKafkaErrorCode::InvalidReplicationFactor => format!(
                 "{code}: topics.replication_factor is {}, more than there are brokers",
-                self.config.topics.replication_factor.map_or("the brokers' default".to_owned(), |factor| factor.to_string())
+                self.config
+                    .topics
+                    .replication_factor
+                    .map_or("the brokers' default".to_owned(), |factor| factor.to_string())
             ),
             RDKafkaErrorCode::InvalidConfig => format!("{code}: see topics.config"),
             other => other.to_string(),
@@ -275,7 +312,10 @@ impl Shared {
                 return Ok(listed);
             }
             if since.elapsed() > CREATION_TIMEOUT {
-                let text = format!("topic {topic} was created on {} and is still not visible", self.cluster.servers);
+                let text = format!(
+                    "topic {topic} was created on {} and is still not visible",
+                    self.cluster.servers
+                );
                 return Err(Failure::transient("kafka_busy", text));
             }
             tokio::time::sleep(CREATION_POLL).await;
@@ -316,7 +356,9 @@ impl Admin {
         let config = properties::admin_config(&shared.config)?;
         let client = config.create_with_context(shared.complaints());
         let client = client.map_err(|error| Error::from(shared.cluster.failure_of(&error, None, "")))?;
-        Ok(Self { client: Arc::new(client) })
+        Ok(Self {
+            client: Arc::new(client),
+        })
     }
 
     /// One topic, or `None` where it does not exist.
@@ -354,7 +396,9 @@ impl Admin {
             }
             Ok(found)
         });
-        asked.await.unwrap_or_else(|_| Err(Failure::transient("kafka_error", "the metadata request was abandoned")))
+        asked
+            .await
+            .unwrap_or_else(|_| Err(Failure::transient("kafka_error", "the metadata request was abandoned")))
     }
 
     /// Configuration in effect, defaults included; `None` where the broker does not tell us.
