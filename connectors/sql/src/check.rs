@@ -18,7 +18,10 @@ pub fn table_findings(table: &PolledTable, gap: &GapReport, quote: Quote) -> Vec
         let quoted: Vec<_> = columns.iter().map(|column| quote(column)).collect();
         findings.push(Finding::warning(
             "cursor_index_missing",
-            format!("table {name} has no index on ({}): every poll reads the whole table", columns.join(", ")),
+            format!(
+                "table {name} has no index on ({}): every poll reads the whole table",
+                columns.join(", ")
+            ),
             format!(
                 "CREATE INDEX {} ON {} ({});",
                 quote(&format!("{name}_{}", columns.join("_"))),
@@ -49,7 +52,10 @@ fn gap_finding(name: &str, gap: &GapReport) -> Finding {
 /// What polling cannot see, said once for all tables.
 pub fn notes(config: &QueryConfig, tables: &[PolledTable]) -> Vec<Finding> {
     let mut findings = vec![
-        Finding::note("deletes_not_seen", "polling does not see rows that are deleted: no delete events are published"),
+        Finding::note(
+            "deletes_not_seen",
+            "polling does not see rows that are deleted: no delete events are published",
+        ),
         Finding::note(
             "versions_not_seen",
             format!(
@@ -58,12 +64,18 @@ pub fn notes(config: &QueryConfig, tables: &[PolledTable]) -> Vec<Finding> {
             ),
         ),
     ];
-    let inserts_only: Vec<_> = tables.iter().filter(|table| table.mode == QueryMode::Incrementing).collect();
+    let inserts_only: Vec<_> = tables
+        .iter()
+        .filter(|table| table.mode == QueryMode::Incrementing)
+        .collect();
     if !inserts_only.is_empty() {
         let names: Vec<_> = inserts_only.iter().map(|table| table.name()).collect();
         findings.push(Finding::note(
             "updates_not_seen",
-            format!("mode incrementing sees only inserts; updates are not seen of {}", names.join(", ")),
+            format!(
+                "mode incrementing sees only inserts; updates are not seen of {}",
+                names.join(", ")
+            ),
         ));
     }
     findings

@@ -116,7 +116,10 @@ impl QueryConfig {
 
     /// The timestamp column that is named for one table.
     pub fn timestamp_column_of(&self, table: &str) -> Option<&str> {
-        let own = self.overrides.get(table).and_then(|own| own.timestamp_column.as_deref());
+        let own = self
+            .overrides
+            .get(table)
+            .and_then(|own| own.timestamp_column.as_deref());
         own.or(self.timestamp_column.as_deref())
     }
 }

@@ -45,7 +45,7 @@ pub struct PageWriter<'a> {
 /// Why a page ended before the database's rows did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
-    /// The batch is full: there is more to read at once.
+    /// There is more to read at once, in another batch.
     Full,
     /// The next row's timestamp is too young.
     NotDue,
@@ -92,17 +92,29 @@ impl<'a> PageWriter<'a> {
                      format and rows could be skipped; bring its values into one format",
                     self.name,
                     key.id,
-                    self.cursor.timestamp.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    self.cursor
+                        .timestamp
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default(),
                     self.table.timestamp_name(),
                 ),
             ));
         }
         self.stopped = self.reason_to_stop(key);
-        Ok(if self.stopped.is_some() { Admission::Stop } else { Admission::Take })
+        Ok(if self.stopped.is_some() {
+            Admission::Stop
+        } else {
+            Admission::Take
+        })
     }
 
     fn reason_to_stop(&self, key: &RowKey) -> Option<Stopped> {
-        if key.timestamp.as_ref().is_some_and(|(_, microseconds)| *microseconds > self.due_until_us) {
+        if key
+            .timestamp
+            .as_ref()
+            .is_some_and(|(_, microseconds)| *microseconds > self.due_until_us)
+        {
             return Some(Stopped::NotDue);
         }
         let taken = self.batch.changes.len();
@@ -151,6 +163,16 @@ impl<'a> PageWriter<'a> {
         Operation::Update
     }
 
+    /// True where at least one row was taken.
+    pub fn has_rows(&self) -> bool {
+        !self.batch.changes.is_empty()
+    }
+
+    /// Ends the page before the row that comes next, which the next page begins with.
+    pub fn stop(&mut self) {
+        self.stopped = Some(Stopped::Full);
+    }
+
     /// The cursor after the last row taken.
     pub fn cursor(&self) -> &Cursor {
         &self.cursor
@@ -168,5 +190,9 @@ impl<'a> PageWriter<'a> {
 
 /// The batch cannot address more bytes.
 pub fn batch_full(error: BatchFull) -> Error {
-    Error::definite("batch_full", "a page of rows is larger than 4 GiB; set query: { batch_rows } lower").with_source(error)
+    Error::definite(
+        "batch_full",
+        "a page of rows is larger than 4 GiB; set query: { batch_rows } lower",
+    )
+    .with_source(error)
 }

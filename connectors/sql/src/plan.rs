@@ -85,18 +85,19 @@ impl PolledTable {
     }
 }
 
-fn id_column(
-    table: &DiscoveredTable,
-    name: &str,
-    mode: QueryMode,
-    config: &QueryConfig,
-) -> Result<usize, Finding> {
+fn id_column(table: &DiscoveredTable, name: &str, mode: QueryMode, config: &QueryConfig) -> Result<usize, Finding> {
     let schema = &table.schema;
     let index = match (config.id_column_of(name), schema.key.as_slice()) {
-        (Some(column), _) => schema.column_index(column).ok_or_else(|| missing(table, name, "id_column", column))?,
+        (Some(column), _) => schema
+            .column_index(column)
+            .ok_or_else(|| missing(table, name, "id_column", column))?,
         (None, [only]) => *only,
         (None, key) => {
-            let why = if key.is_empty() { "has no primary key" } else { "has a primary key of several columns" };
+            let why = if key.is_empty() {
+                "has no primary key"
+            } else {
+                "has a primary key of several columns"
+            };
             return Err(Finding::blocks(
                 "id_column_missing",
                 format!("table {name} {why}, so that nothing says where a poll continues"),
@@ -112,7 +113,10 @@ fn id_column(
             format!("CREATE UNIQUE INDEX {name}_{column} ON {name} ({column});"),
         ));
     }
-    let integer = schema.columns.get(index).is_some_and(|column| is_integer(&column.logical_type));
+    let integer = schema
+        .columns
+        .get(index)
+        .is_some_and(|column| is_integer(&column.logical_type));
     if mode == QueryMode::Incrementing && !integer {
         return Err(Finding::blocks(
             "id_column_not_a_number",
@@ -124,18 +128,26 @@ fn id_column(
 }
 
 fn is_integer(logical_type: &LogicalType) -> bool {
-    matches!(logical_type, LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64)
+    matches!(
+        logical_type,
+        LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64
+    )
 }
 
 fn timestamp_column(table: &DiscoveredTable, name: &str, config: &QueryConfig) -> Result<usize, Finding> {
     let Some(column) = config.timestamp_column_of(name) else {
         return Err(Finding::blocks(
             "timestamp_column_missing",
-            format!("mode timestamp_incrementing needs the column of table {name} that holds the time of the last change"),
+            format!(
+                "mode timestamp_incrementing needs the column of table {name} that holds the time of the last change"
+            ),
             "query: { timestamp_column: <column> }",
         ));
     };
-    table.schema.column_index(column).ok_or_else(|| missing(table, name, "timestamp_column", column))
+    table
+        .schema
+        .column_index(column)
+        .ok_or_else(|| missing(table, name, "timestamp_column", column))
 }
 
 fn missing(table: &DiscoveredTable, name: &str, setting: &'static str, column: &str) -> Finding {
@@ -154,6 +166,10 @@ fn missing(table: &DiscoveredTable, name: &str, setting: &'static str, column: &
 /// A finding that blocks, as the error that it prevents.
 pub fn blocking_error(finding: &Finding) -> Error {
     debug_assert_eq!(finding.severity, Severity::Blocks);
-    let remedy = if finding.remedy.is_empty() { String::new() } else { format!("; remedy: {}", finding.remedy) };
+    let remedy = if finding.remedy.is_empty() {
+        String::new()
+    } else {
+        format!("; remedy: {}", finding.remedy)
+    };
     Error::definite(finding.code, format!("{}{remedy}", finding.problem))
 }

@@ -105,7 +105,9 @@ impl<D: Dialect> PollingSource<D> {
             turn: 0,
         });
         poller.plan_at_start(discovery)?;
-        poller.telemetry.enter(Life::Snapshotting, "reading the rows that are there");
+        poller
+            .telemetry
+            .enter(Life::Snapshotting, "reading the rows that are there");
         Ok(Self {
             idle: Some(poller),
             running: None,
@@ -123,7 +125,10 @@ impl<D: Dialect> Source for PollingSource<D> {
             }));
         }
         let Some(poll) = &mut self.running else {
-            return Err(Error::transient("source_lost", "a poll ended without an answer; the source is opened again"));
+            return Err(Error::transient(
+                "source_lost",
+                "a poll ended without an answer; the source is opened again",
+            ));
         };
         let (poller, result) = poll.await;
         self.idle = Some(poller);
@@ -184,7 +189,10 @@ impl<D: Dialect> Poller<D> {
         let mut refused = Vec::new();
         for table in discovery.tables {
             let name = table.schema.name.qualified();
-            let before = known.iter().position(|state| state.name == name).map(|index| known.swap_remove(index));
+            let before = known
+                .iter()
+                .position(|state| state.name == name)
+                .map(|index| known.swap_remove(index));
             let table = with_known_schema(table, before.as_ref());
             match (PolledTable::resolve(table, &self.config), before) {
                 (Ok(plan), Some(state)) => self.tables.push(TableState { plan, ..state }),
@@ -194,18 +202,27 @@ impl<D: Dialect> Poller<D> {
             }
         }
         let gone: BTreeSet<_> = known.into_iter().map(|state| state.name).collect();
-        self.announce("table_gone", gone.into_iter().map(|name| format!("table {name} no longer exists")).collect());
+        self.announce(
+            "table_gone",
+            gone.into_iter()
+                .map(|name| format!("table {name} no longer exists"))
+                .collect(),
+        );
         self.announce("table_not_polled", refused);
         self.announce_gap_safety();
         Ok(())
     }
 
     fn announce(&self, code: &'static str, sentences: Vec<String>) {
-        self.telemetry.set_notice(code, (!sentences.is_empty()).then(|| sentences.join("; ")));
+        self.telemetry
+            .set_notice(code, (!sentences.is_empty()).then(|| sentences.join("; ")));
     }
 
     fn announce_gap_safety(&self) {
-        let reports = self.tables.iter().map(|state| (state, self.dialect.gap_safety(&state.plan)));
+        let reports = self
+            .tables
+            .iter()
+            .map(|state| (state, self.dialect.gap_safety(&state.plan)));
         let unproven = reports.filter(|(_, report)| report.safety != GapSafety::Proven);
         let sentence = |(state, report): (&TableState, crate::GapReport)| {
             format!("{}: {}, {}", state.name, report.safety.name(), report.reason)
@@ -234,7 +251,9 @@ impl<D: Dialect> Poller<D> {
         let now = Instant::now();
         let count = self.tables.len();
         let turns = (0..count).map(|step| (self.turn + step) % count);
-        turns.into_iter().find(|index| self.tables.get(*index).is_some_and(|state| state.due_at <= now))
+        turns
+            .into_iter()
+            .find(|index| self.tables.get(*index).is_some_and(|state| state.due_at <= now))
     }
 
     async fn wait_for_next_due(&mut self) -> Result<()> {
@@ -262,7 +281,11 @@ impl<D: Dialect> Poller<D> {
             return Ok(None);
         };
         let after = self.cursors.get(&state.name).cloned().unwrap_or_default();
-        let limit = self.config.batch_rows.min(u32::try_from(budget.changes).unwrap_or(u32::MAX)).max(1);
+        let limit = self
+            .config
+            .batch_rows
+            .min(u32::try_from(budget.changes).unwrap_or(u32::MAX))
+            .max(1);
         let mut page = PageWriter::new(&mut batch, &state.plan, after.clone(), budget).polled_at(now);
         let request = PageRequest {
             table: &state.plan,
@@ -302,8 +325,8 @@ impl<D: Dialect> Poller<D> {
             QueryMode::Incrementing => self.dialect.highest_id(&state.plan).await?,
             QueryMode::TimestampIncrementing => Some(now.saturating_sub(state.plan.delay_us)),
         };
-        // A table without rows has none that were there: every id is a new one.
-        cursor.load_end = Some(end.unwrap_or(i64::MIN));
+        // Of a table without rows none was there: databases number from 1.
+        cursor.load_end = Some(end.unwrap_or(0));
         self.unreported = true;
         Ok(())
     }
@@ -327,9 +350,17 @@ impl<D: Dialect> Poller<D> {
             state.drained = loaded;
         }
         let all_drained = self.tables.iter().all(|state| state.drained);
-        let life = if all_drained { Life::Streaming } else { Life::Snapshotting };
+        let life = if all_drained {
+            Life::Streaming
+        } else {
+            Life::Snapshotting
+        };
         if self.telemetry.life() != life {
-            let reason = if all_drained { "polling for changes" } else { "reading the rows that are there" };
+            let reason = if all_drained {
+                "polling for changes"
+            } else {
+                "reading the rows that are there"
+            };
             self.telemetry.enter(life, reason);
         }
     }
@@ -367,7 +398,7 @@ impl<D: Dialect> Poller<D> {
         cursor.id = highest.map(crate::CursorValue::Integer);
         cursor.generation = cursor.generation.saturating_add(1);
         // What comes now is new, whatever its number.
-        cursor.load_end = Some(i64::MIN);
+        cursor.load_end = cursor.load_end.min(Some(highest.unwrap_or(0)));
         self.unreported = true;
         let notice = format!(
             "the newest rows of table {name} were deleted (read up to id {at}, now ends at {}), and their ids are given out \
@@ -380,7 +411,10 @@ impl<D: Dialect> Poller<D> {
 
     fn progress_alone(&mut self) -> Result<ChangeBatch> {
         self.unreported = false;
-        self.telemetry.numbers.source_seen_us.store(now_us(), std::sync::atomic::Ordering::Relaxed);
+        self.telemetry
+            .numbers
+            .source_seen_us
+            .store(now_us(), std::sync::atomic::Ordering::Relaxed);
         let progress = Progress::at(cursor::to_position(&self.cursors)?);
         Ok(ChangeBatch::new(Arc::clone(&self.identity), progress))
     }
@@ -395,3 +429,6 @@ fn with_known_schema(mut table: DiscoveredTable, before: Option<&TableState>) ->
     }
     table
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The preflight: every problem at once, each with the statement or setting that fixes it. Nothing is written.
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::AssertSqlSafe;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::check::Finding;
 use tailrace_core::position::{Position, Progress};
@@ -11,11 +11,11 @@ use tailrace_sql::check::{notes, table_findings, unknown_overrides};
 use tailrace_sql::{CursorValue, DiscoveredTable, PolledTable};
 
 use crate::config::{SqliteConfig, fits};
+use crate::connect;
 use crate::decode::{RowPlan, push_row, raw, timestamp_us};
 use crate::dialect::gap_safety;
 use crate::discover::{self, quote};
 use crate::error::classify;
-use crate::connect;
 
 /// So many rows of each table, the newest, are decoded: values that do not fit their column are found before the start.
 const ROWS_SAMPLED: i64 = 1_000;
@@ -36,11 +36,19 @@ pub(crate) async fn check(config: &SqliteConfig) -> Vec<Finding> {
     findings
 }
 
-async fn check_open(connection: &mut SqliteConnection, config: &SqliteConfig, findings: &mut Vec<Finding>) -> Result<()> {
+async fn check_open(
+    connection: &mut SqliteConnection,
+    config: &SqliteConfig,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
     findings.extend(journal_mode(connection, config).await?);
     findings.extend(unmatched_patterns(connection, config).await?);
     let discovery = discover::discover(connection, config).await?;
-    let names: Vec<_> = discovery.tables.iter().map(|table| table.schema.name.qualified()).collect();
+    let names: Vec<_> = discovery
+        .tables
+        .iter()
+        .map(|table| table.schema.name.qualified())
+        .collect();
     findings.extend(unknown_overrides(&config.query, &names));
     findings.extend(unknown_columns(config, &discovery.tables));
     let mut polled = Vec::new();
@@ -79,7 +87,11 @@ async fn unmatched_patterns(connection: &mut SqliteConnection, config: &SqliteCo
         !names.iter().any(|name| fits(pattern, name))
     });
     let finding = |pattern: &String| {
-        let known = if names.is_empty() { "no tables".to_owned() } else { names.join(", ") };
+        let known = if names.is_empty() {
+            "no tables".to_owned()
+        } else {
+            names.join(", ")
+        };
         Finding::blocks(
             "tables_missing",
             format!("pattern {pattern} fits no table of {}", config.path.display()),
@@ -92,18 +104,30 @@ async fn unmatched_patterns(connection: &mut SqliteConnection, config: &SqliteCo
 fn unknown_columns(config: &SqliteConfig, tables: &[DiscoveredTable]) -> Vec<Finding> {
     let known = |name: &String| {
         tables.iter().any(|table| {
-            let column = name.strip_prefix(&table.schema.name.qualified()).and_then(|rest| rest.strip_prefix('.'));
+            let column = name
+                .strip_prefix(&table.schema.name.qualified())
+                .and_then(|rest| rest.strip_prefix('.'));
             column.is_some_and(|column| table.schema.column_index(column).is_some())
         })
     };
     let unknown = config.columns.keys().filter(|name| !known(name));
     unknown
-        .map(|name| Finding::blocks("column_unknown", format!("columns names {name}, which no captured table has"), ""))
+        .map(|name| {
+            Finding::blocks(
+                "column_unknown",
+                format!("columns names {name}, which no captured table has"),
+                "",
+            )
+        })
         .collect()
 }
 
 /// Rows without a cursor value are never seen.
-async fn null_cursors(connection: &mut SqliteConnection, config: &SqliteConfig, table: &PolledTable) -> Result<Vec<Finding>> {
+async fn null_cursors(
+    connection: &mut SqliteConnection,
+    config: &SqliteConfig,
+    table: &PolledTable,
+) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for index in table.timestamp_column.into_iter().chain([table.id_column]) {
         let Some(column) = table.table.schema.columns.get(index).filter(|column| column.nullable) else {
@@ -114,8 +138,14 @@ async fn null_cursors(connection: &mut SqliteConnection, config: &SqliteConfig, 
         let nulls = counted.map_err(|error| classify(error, &config.path))?;
         findings.push(Finding::warning(
             "cursor_column_nullable",
-            format!("column {column} of table {name} may be NULL, and rows without it are never seen: now {nulls} rows"),
-            format!("UPDATE {} SET {} = … WHERE {1} IS NULL; and declare the column NOT NULL", quote(&name), quote(column)),
+            format!(
+                "column {column} of table {name} may be NULL, and rows without it are never seen: now {nulls} rows"
+            ),
+            format!(
+                "UPDATE {} SET {} = … WHERE {1} IS NULL; and declare the column NOT NULL",
+                quote(&name),
+                quote(column)
+            ),
         ));
     }
     Ok(findings)
@@ -123,7 +153,13 @@ async fn null_cursors(connection: &mut SqliteConnection, config: &SqliteConfig, 
 
 /// Decodes the newest rows, as polling would.
 async fn sample(connection: &mut SqliteConnection, config: &SqliteConfig, table: &PolledTable) -> Result<Vec<Finding>> {
-    let columns: Vec<_> = table.table.schema.columns.iter().map(|column| quote(&column.name)).collect();
+    let columns: Vec<_> = table
+        .table
+        .schema
+        .columns
+        .iter()
+        .map(|column| quote(&column.name))
+        .collect();
     let statement = format!(
         "SELECT {} FROM {} ORDER BY {} DESC LIMIT {ROWS_SAMPLED}",
         columns.join(", "),
@@ -145,7 +181,7 @@ async fn sample(connection: &mut SqliteConnection, config: &SqliteConfig, table:
 }
 
 fn decode_sample(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Result<()> {
-    let id = match raw(row, table.id_column, plan)? {
+    let id = match raw(row, table.id_column)? {
         crate::decode::Raw::Integer(id) => CursorValue::Integer(id),
         other => CursorValue::Text(other.describe()),
     };
@@ -154,7 +190,7 @@ fn decode_sample(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Re
     let Some(column) = table.timestamp_column else {
         return Ok(());
     };
-    let stored = raw(row, column, plan)?;
+    let stored = raw(row, column)?;
     if stored == crate::decode::Raw::Null || timestamp_us(&stored, plan.unit).is_some() {
         return Ok(());
     }
@@ -176,7 +212,7 @@ fn future_timestamps(rows: &[SqliteRow], table: &PolledTable, plan: &RowPlan<'_>
     };
     let mut newest = None;
     for row in rows {
-        newest = newest.max(timestamp_us(&raw(row, column, plan)?, plan.unit));
+        newest = newest.max(timestamp_us(&raw(row, column)?, plan.unit));
     }
     let ahead_us = newest.map_or(0, |newest| newest.saturating_sub(now_us()));
     Ok((ahead_us > CLOCK_DIFFERENCE_US).then(|| {

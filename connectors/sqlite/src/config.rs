@@ -140,5 +140,7 @@ impl SqliteConfig {
 
 /// `main` is SQLite's own name for the schema of the file that was opened.
 pub(crate) fn fits(patterns: &[String], table: &str) -> bool {
-    patterns.iter().any(|pattern| TablePattern::new(pattern, None).matches("main", table))
+    patterns
+        .iter()
+        .any(|pattern| TablePattern::new(pattern, None).matches("main", table))
 }

@@ -43,7 +43,9 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
             let sentence = format!("there is no database file {shown}; `path` must name an existing file");
             Error::transient("source_missing", sentence).with_source(error)
         }
-        _ => Error::transient("source_unreadable", format!("database file {shown} cannot be reached")).with_source(error),
+        _ => {
+            Error::transient("source_unreadable", format!("database file {shown} cannot be reached")).with_source(error)
+        }
     })
 }
 

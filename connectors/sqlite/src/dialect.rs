@@ -43,7 +43,11 @@ impl SqliteDialect {
     /// An open connection stays with its file when another is put in its place: what is written there is never seen.
     fn still_the_same_file(&self) -> Result<()> {
         let now = FileMark::of(&self.config.path)?;
-        if now == self.mark { Ok(()) } else { Err(identity::changed(&self.config.path, &now)) }
+        if now == self.mark {
+            Ok(())
+        } else {
+            Err(identity::changed(&self.config.path, &now))
+        }
     }
 }
 
@@ -58,7 +62,9 @@ impl Dialect for SqliteDialect {
         let path = &self.config.path;
         // One read transaction: the rows are of the schema that was asked for, whoever alters it meanwhile.
         let mut transaction = self.connection.begin().await.map_err(|error| classify(error, path))?;
-        let asked = sqlx::query_scalar::<_, i64>("PRAGMA schema_version").fetch_one(&mut *transaction).await;
+        let asked = sqlx::query_scalar::<_, i64>("PRAGMA schema_version")
+            .fetch_one(&mut *transaction)
+            .await;
         let version = asked.map_err(|error| classify(error, path))?;
         let fetched = if version == request.schema_version {
             let plan = RowPlan::new(request.table, &self.config);
@@ -68,8 +74,15 @@ impl Dialect for SqliteDialect {
             let mut returned = 0;
             while let Some(row) = rows.try_next().await.map_err(|error| classify(error, path))? {
                 returned += 1;
-                if take(&row, request.table, &plan, page)? == Admission::Stop {
-                    break;
+                match take(&row, request.table, &plan, page) {
+                    Ok(Admission::Take) => {}
+                    Ok(Admission::Stop) => break,
+                    // What comes before a bad row goes out; the next page begins with it and says what is wrong.
+                    Err(_) if page.has_rows() => {
+                        page.stop();
+                        break;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Fetched::Rows(returned)
@@ -83,7 +96,9 @@ impl Dialect for SqliteDialect {
     async fn highest_id(&mut self, table: &PolledTable) -> Result<Option<i64>> {
         let (name, id) = (table.name(), quote(table.id_name()));
         let statement = format!("SELECT max({id}) FROM {}", quote(&name));
-        let asked = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut self.connection).await;
+        let asked = sqlx::query_scalar(AssertSqlSafe(statement))
+            .fetch_one(&mut self.connection)
+            .await;
         let highest: Option<i64> = asked.map_err(|error| self.classify(error))?;
         if table.id_generation() != IdGeneration::NeverReused {
             return Ok(highest);
@@ -113,7 +128,7 @@ pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
         (QueryMode::TimestampIncrementing, _) => (
             GapSafety::DelayWindow,
             format!(
-                "rows are seen that commit within {} ms (query.delay_ms) after their {}",
+                "rows are seen that commit within {} ms (query.delay_ms) after their {}, which every insert and update must set",
                 table.delay_us / 1000,
                 table.timestamp_name()
             ),
@@ -132,7 +147,10 @@ pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
         ),
         (QueryMode::Incrementing, IdGeneration::Application) => (
             GapSafety::None,
-            format!("{} is not numbered by SQLite; nothing is skipped as long as each new row has a higher one", table.id_name()),
+            format!(
+                "{} is not numbered by SQLite; nothing is skipped as long as each new row has a higher one",
+                table.id_name()
+            ),
         ),
     };
     GapReport { safety, reason }
@@ -140,7 +158,13 @@ pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
 
 /// `SELECT … WHERE id > ? ORDER BY id LIMIT ?`, or the same over (timestamp, id).
 fn page_statement(table: &PolledTable, after: &Cursor) -> String {
-    let columns: Vec<_> = table.table.schema.columns.iter().map(|column| quote(&column.name)).collect();
+    let columns: Vec<_> = table
+        .table
+        .schema
+        .columns
+        .iter()
+        .map(|column| quote(&column.name))
+        .collect();
     let cursor: Vec<_> = table.cursor_columns().iter().map(|column| quote(column)).collect();
     let mut conditions: Vec<_> = cursor.iter().map(|column| format!("{column} IS NOT NULL")).collect();
     if after.id.is_some() {
@@ -182,17 +206,21 @@ fn take(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>, page: &mut Pag
 }
 
 fn row_key(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Result<RowKey> {
-    let id = cursor_value(&raw(row, table.id_column, plan)?, plan, table.id_name())?;
+    let id = cursor_value(&raw(row, table.id_column)?, plan, table.id_name())?;
     if table.mode == QueryMode::Incrementing && id.as_integer().is_none() {
         return Err(Error::definite(
             "id_not_a_number",
-            format!("table {}: {} is {id} in one row, and mode incrementing needs whole numbers", table.name(), table.id_name()),
+            format!(
+                "table {}: {} is {id} in one row, and mode incrementing needs whole numbers",
+                table.name(),
+                table.id_name()
+            ),
         ));
     }
     let Some(column) = table.timestamp_column else {
         return Ok(RowKey { id, timestamp: None });
     };
-    let stored = raw(row, column, plan)?;
+    let stored = raw(row, column)?;
     let Some(microseconds) = decode::timestamp_us(&stored, plan.unit) else {
         return Err(Error::definite(
             "timestamp_unreadable",
@@ -217,9 +245,13 @@ fn cursor_value(value: &Raw<'_>, plan: &RowPlan<'_>, column: &str) -> Result<Cur
         Raw::Integer(value) => Ok(CursorValue::Integer(*value)),
         Raw::Real(value) => Ok(CursorValue::real(*value)),
         Raw::Text(text) => Ok(CursorValue::Text((*text).to_owned())),
-        Raw::Null | Raw::Blob(_) => Err(Error::definite(
+        Raw::Null | Raw::BrokenText(_) | Raw::Blob(_) => Err(Error::definite(
             "cursor_value",
-            format!("table {}: column {column} holds {}, which cannot say where a poll continues", plan.table, value.describe()),
+            format!(
+                "table {}: column {column} holds {}, which cannot say where a poll continues",
+                plan.table,
+                value.describe()
+            ),
         )),
     }
 }

@@ -51,13 +51,17 @@ struct TableRow {
 /// # Errors
 /// What SQLite says.
 pub async fn discover(connection: &mut SqliteConnection, config: &SqliteConfig) -> Result<Discovery> {
-    read(connection, config).await.map_err(|error| classify(error, &config.path))
+    read(connection, config)
+        .await
+        .map_err(|error| classify(error, &config.path))
 }
 
 async fn read(connection: &mut SqliteConnection, config: &SqliteConfig) -> sqlx::Result<Discovery> {
     // One read transaction: all answers are of one version of the schema.
     let mut transaction = connection.begin().await?;
-    let schema_version = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut *transaction).await?;
+    let schema_version = sqlx::query_scalar("PRAGMA schema_version")
+        .fetch_one(&mut *transaction)
+        .await?;
     let mut tables = Vec::new();
     for table in all_tables(&mut transaction).await? {
         if config.captures(&table.name) {
@@ -65,15 +69,14 @@ async fn read(connection: &mut SqliteConnection, config: &SqliteConfig) -> sqlx:
         }
     }
     transaction.rollback().await?;
-    Ok(Discovery {
-        schema_version,
-        tables,
-    })
+    Ok(Discovery { schema_version, tables })
 }
 
 /// Names of all tables, for sentences about patterns that match none.
 pub(crate) async fn table_names(connection: &mut SqliteConnection, config: &SqliteConfig) -> Result<Vec<String>> {
-    let tables = all_tables(connection).await.map_err(|error| classify(error, &config.path))?;
+    let tables = all_tables(connection)
+        .await
+        .map_err(|error| classify(error, &config.path))?;
     Ok(tables.into_iter().map(|table| table.name).collect())
 }
 
@@ -92,13 +95,18 @@ async fn describe(
     config: &SqliteConfig,
 ) -> sqlx::Result<DiscoveredTable> {
     // `hidden` is 1 for columns of virtual tables that are arguments; 2 and 3 are generated columns, which have values.
-    let statement = "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid";
-    let rows: Vec<ColumnRow> = sqlx::query_as(statement).bind(&table.name).fetch_all(&mut *connection).await?;
+    let statement =
+        "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid";
+    let rows: Vec<ColumnRow> = sqlx::query_as(statement)
+        .bind(&table.name)
+        .fetch_all(&mut *connection)
+        .await?;
     let indexes = indexes(connection, &table.name).await?;
     let key = key_columns(&rows);
     let alias = rowid_alias(table, &rows, &key, &indexes);
     let columns = rows.iter().map(|row| {
-        let never_null = row.not_null || alias == Some(row.name.as_str()) || (table.without_rowid && row.key_ordinal > 0);
+        let never_null =
+            row.not_null || alias == Some(row.name.as_str()) || (table.without_rowid && row.key_ordinal > 0);
         column(&table.name, row, never_null, config)
     });
     let schema = TableSchema {
@@ -112,7 +120,11 @@ async fn describe(
         key: key.clone(),
         documentation: None,
     };
-    let key_names: Vec<_> = key.iter().filter_map(|index| rows.get(*index)).map(|row| row.name.clone()).collect();
+    let key_names: Vec<_> = key
+        .iter()
+        .filter_map(|index| rows.get(*index))
+        .map(|row| row.name.clone())
+        .collect();
     Ok(DiscoveredTable {
         schema: Arc::new(schema),
         generated_id: alias.map(|name| (name.to_owned(), generation(&table.sql))),
@@ -156,12 +168,18 @@ fn rowid_alias<'a>(table: &TableRow, rows: &'a [ColumnRow], key: &[usize], index
 
 async fn indexes(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<Vec<Index>> {
     let statement = "SELECT name, \"unique\", origin, partial FROM pragma_index_list(?)";
-    let listed: Vec<(String, bool, String, bool)> = sqlx::query_as(statement).bind(table).fetch_all(&mut *connection).await?;
+    let listed: Vec<(String, bool, String, bool)> = sqlx::query_as(statement)
+        .bind(table)
+        .fetch_all(&mut *connection)
+        .await?;
     let mut indexes = Vec::with_capacity(listed.len());
     for (name, unique, origin, partial) in listed {
         // A column without a name is an expression: what comes after it is of no use to us.
         let statement = "SELECT coalesce(name, '') FROM pragma_index_info(?) ORDER BY seqno";
-        let names: Vec<String> = sqlx::query_scalar(statement).bind(&name).fetch_all(&mut *connection).await?;
+        let names: Vec<String> = sqlx::query_scalar(statement)
+            .bind(&name)
+            .fetch_all(&mut *connection)
+            .await?;
         indexes.push(Index {
             unique,
             of_primary_key: origin == "pk",
@@ -174,10 +192,13 @@ async fn indexes(connection: &mut SqliteConnection, table: &str) -> sqlx::Result
 
 fn unique_columns(key: &[String], indexes: &[Index]) -> Vec<String> {
     let of_key = if let [only] = key { Some(only.clone()) } else { None };
-    let single = indexes.iter().filter(|index| index.unique && !index.partial).filter_map(|index| match &*index.columns {
-        [only] if !only.is_empty() => Some(only.clone()),
-        _ => None,
-    });
+    let single = indexes
+        .iter()
+        .filter(|index| index.unique && !index.partial)
+        .filter_map(|index| match &*index.columns {
+            [only] if !only.is_empty() => Some(only.clone()),
+            _ => None,
+        });
     of_key.into_iter().chain(single).collect()
 }
 
@@ -193,11 +214,18 @@ fn orders(indexes: &[Index], alias: Option<&str>, key: &[String], without_rowid:
         let missing = suffix.iter().filter(|name| !index.columns.contains(name));
         index.columns.iter().chain(missing).cloned().collect()
     });
-    std::iter::once(suffix.clone()).chain(of_indexes).filter(|order: &Vec<String>| !order.is_empty()).collect()
+    std::iter::once(suffix.clone())
+        .chain(of_indexes)
+        .filter(|order: &Vec<String>| !order.is_empty())
+        .collect()
 }
 
 fn generation(create_table: &str) -> IdGeneration {
-    if has_autoincrement(create_table) { IdGeneration::NeverReused } else { IdGeneration::AboveExisting }
+    if has_autoincrement(create_table) {
+        IdGeneration::NeverReused
+    } else {
+        IdGeneration::AboveExisting
+    }
 }
 
 /// Looks for the word AUTOINCREMENT outside of strings, quoted names and comments.
@@ -265,13 +293,19 @@ mod tests {
             ("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, a)", true),
             ("CREATE TABLE t (id integer primary key autoincrement)", true),
             ("CREATE TABLE t (id INTEGER PRIMARY KEY/**/AUTOINCREMENT)", true),
-            ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT DEFAULT 'AUTOINCREMENT')", false),
+            (
+                "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT DEFAULT 'AUTOINCREMENT')",
+                false,
+            ),
             ("CREATE TABLE t (id INTEGER PRIMARY KEY -- AUTOINCREMENT\n)", false),
             ("CREATE TABLE t (id INTEGER PRIMARY KEY /* AUTOINCREMENT */)", false),
             ("CREATE TABLE t (id INTEGER PRIMARY KEY, \"autoincrement\" TEXT)", false),
             ("CREATE TABLE t (id INTEGER PRIMARY KEY, [autoincrement] TEXT)", false),
             ("CREATE TABLE t (id INTEGER PRIMARY KEY, my_autoincrement TEXT)", false),
-            ("CREATE TABLE t (a DEFAULT 'it''s', id INTEGER PRIMARY KEY AUTOINCREMENT)", true),
+            (
+                "CREATE TABLE t (a DEFAULT 'it''s', id INTEGER PRIMARY KEY AUTOINCREMENT)",
+                true,
+            ),
         ];
         for (sql, expected) in cases {
             assert_eq!(has_autoincrement(sql), expected, "{sql}");

@@ -30,12 +30,14 @@ pub(crate) fn classify(error: sqlx::Error, path: &Path) -> Error {
     };
     let file = path.display();
     let classified = match result {
-        code::BUSY | code::LOCKED | code::PROTOCOL => {
-            Error::transient("source_locked", format!("database {file} is locked by another process; it is tried again"))
-        }
-        code::IOERR | code::NOMEM | code::FULL | code::INTERRUPT | code::SCHEMA => {
-            Error::transient("source_unreadable", format!("database {file} cannot be read at the moment"))
-        }
+        code::BUSY | code::LOCKED | code::PROTOCOL => Error::transient(
+            "source_locked",
+            format!("database {file} is locked by another process; it is tried again"),
+        ),
+        code::IOERR | code::NOMEM | code::FULL | code::INTERRUPT | code::SCHEMA => Error::transient(
+            "source_unreadable",
+            format!("database {file} cannot be read at the moment"),
+        ),
         code::CANTOPEN => Error::transient(
             "source_unreadable",
             format!(
@@ -45,7 +47,9 @@ pub(crate) fn classify(error: sqlx::Error, path: &Path) -> Error {
         ),
         code::PERM | code::READONLY | code::AUTH => Error::definite(
             "source_permission",
-            format!("database {file} may not be read by this user; in WAL mode its -shm file must be writable: chmod or chown it"),
+            format!(
+                "database {file} may not be read by this user; in WAL mode its -shm file must be writable: chmod or chown it"
+            ),
         ),
         code::NOTADB => Error::definite(
             "not_a_database",
@@ -53,7 +57,9 @@ pub(crate) fn classify(error: sqlx::Error, path: &Path) -> Error {
         ),
         code::CORRUPT => Error::definite(
             "source_corrupt",
-            format!("database {file} is damaged; run PRAGMA integrity_check, and restore it or recover it with .recover"),
+            format!(
+                "database {file} is damaged; run PRAGMA integrity_check, and restore it or recover it with .recover"
+            ),
         ),
         _ => Error::definite("source_query", format!("database {file} refused a query")),
     };

@@ -69,7 +69,11 @@ pub(crate) async fn establish(config: &SqliteConfig, mark: &FileMark, context: &
         return Ok(known.identity.into());
     }
     if config.accept_file.as_ref() == Some(&mark.0) {
-        tracing::warn!(connector = context.connector, file = mark.0, "continuing with another file, as configured");
+        tracing::warn!(
+            connector = context.connector,
+            file = mark.0,
+            "continuing with another file, as configured"
+        );
         return remember(context, known.identity, mark).await;
     }
     Err(changed(&config.path, mark))

@@ -13,7 +13,7 @@ pub(super) fn decode(stored: Raw<'_>, scale: Option<u32>) -> Option<Cow<'_, str>
         Raw::Real(value) if value.is_infinite() => return Some(infinity(value).into()),
         Raw::Real(value) => shortest(value).into(),
         Raw::Text(text) => plain(text)?.into(),
-        Raw::Null | Raw::Blob(_) => return None,
+        Raw::Null | Raw::BrokenText(_) | Raw::Blob(_) => return None,
     };
     match scale {
         Some(scale) => at_scale(digits, usize::try_from(scale).ok()?),
@@ -83,7 +83,11 @@ mod tests {
             (Raw::Real(1e22), None, Some("10000000000000000000000")),
             (Raw::Real(1e-7), None, Some("0.0000001")),
             (Raw::Real(f64::INFINITY), Some(2), Some("Infinity")),
-            (Raw::Text("123456789012345678901234567890.10"), Some(2), Some("123456789012345678901234567890.10")),
+            (
+                Raw::Text("123456789012345678901234567890.10"),
+                Some(2),
+                Some("123456789012345678901234567890.10"),
+            ),
             (Raw::Text("+1.500"), Some(1), Some("1.5")),
             (Raw::Text("1.5"), Some(0), None),
             (Raw::Text("2.000"), Some(0), Some("2")),

@@ -31,8 +31,12 @@ pub fn configured(column_type: ColumnType) -> LogicalType {
         },
         ColumnType::Boolean => LogicalType::Boolean,
         ColumnType::Date => LogicalType::Date,
-        ColumnType::Time => LogicalType::Time { precision: MICROSECONDS },
-        ColumnType::Timestamp => LogicalType::Timestamp { precision: MICROSECONDS },
+        ColumnType::Time => LogicalType::Time {
+            precision: MICROSECONDS,
+        },
+        ColumnType::Timestamp => LogicalType::Timestamp {
+            precision: MICROSECONDS,
+        },
         ColumnType::Bytes => LogicalType::Bytes,
     }
 }
@@ -49,8 +53,12 @@ fn named(name: &str, arguments: &[u32]) -> Option<LogicalType> {
     Some(match name {
         "BOOLEAN" | "BOOL" => LogicalType::Boolean,
         "DATE" => LogicalType::Date,
-        "TIME" => LogicalType::Time { precision: MICROSECONDS },
-        "DATETIME" | "TIMESTAMP" => LogicalType::Timestamp { precision: MICROSECONDS },
+        "TIME" => LogicalType::Time {
+            precision: MICROSECONDS,
+        },
+        "DATETIME" | "TIMESTAMP" => LogicalType::Timestamp {
+            precision: MICROSECONDS,
+        },
         "DECIMAL" | "NUMERIC" | "NUMBER" | "DEC" => LogicalType::Decimal {
             precision: arguments.first().copied(),
             // SQL's own rule: DECIMAL(10) has no fraction.

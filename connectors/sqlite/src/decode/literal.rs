@@ -39,7 +39,9 @@ fn number(text: &str) -> Option<Raw<'static>> {
     if let Ok(integer) = text.parse() {
         return Some(Raw::Integer(integer));
     }
-    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let numeric = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let real: f64 = text.parse().ok().filter(|_| numeric)?;
     Some(Raw::Real(real))
 }
@@ -83,7 +85,11 @@ mod tests {
             ("nan", &LogicalType::Float64, None),
         ];
         for (literal, logical_type, expected) in cases {
-            assert_eq!(default_value(literal, logical_type, TimestampUnit::Seconds), expected, "{literal}");
+            assert_eq!(
+                default_value(literal, logical_type, TimestampUnit::Seconds),
+                expected,
+                "{literal}"
+            );
         }
     }
 }

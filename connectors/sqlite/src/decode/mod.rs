@@ -16,7 +16,7 @@
 //! | `Time` | no | no | ISO time | no |
 //! | `Timestamp` | in the unit | in the unit, or Julian day | ISO date and time | no |
 //!
-//! NULL is NULL everywhere. What does not fit is an error of kind `Poison` (`value_misfit`) that names table, row and
+//! NULL is NULL everywhere. TEXT that is not valid UTF-8, which SQLite does not prevent, counts as BLOB. What does not fit is an error of kind `Poison` (`value_misfit`) that names table, row and
 //! column: nothing is converted with a loss and nothing is left out. The way on is to correct the row, or to say under
 //! `columns` what the column really holds; `text` holds everything.
 
@@ -50,6 +50,8 @@ pub enum Raw<'a> {
     Real(f64),
     /// Characters.
     Text(&'a str),
+    /// Bytes that were stored as characters and are not valid UTF-8.
+    BrokenText(&'a [u8]),
     /// Bytes.
     Blob(&'a [u8]),
 }
@@ -108,6 +110,7 @@ impl Raw<'_> {
                 let more = if start.len() < text.len() { "…" } else { "" };
                 format!("TEXT '{start}{more}'")
             }
+            Self::BrokenText(bytes) => format!("TEXT of {} bytes that are not valid UTF-8", bytes.len()),
             Self::Blob(bytes) => format!("a BLOB of {} bytes", bytes.len()),
         }
     }
@@ -142,8 +145,8 @@ impl Decoded<'_> {
 }
 
 /// The stored value of one column of a row.
-pub(crate) fn raw<'r>(row: &'r SqliteRow, column: usize, plan: &RowPlan<'_>) -> Result<Raw<'r>> {
-    let value = row.try_get_raw(column).map_err(|error| unreadable(plan, column, error.into()))?;
+pub(crate) fn raw(row: &SqliteRow, column: usize) -> Result<Raw<'_>> {
+    let value = row.try_get_raw(column).map_err(|error| undecodable(error.into()))?;
     if value.is_null() {
         return Ok(Raw::Null);
     }
@@ -152,21 +155,19 @@ pub(crate) fn raw<'r>(row: &'r SqliteRow, column: usize, plan: &RowPlan<'_>) -> 
     let read = match class.name() {
         "INTEGER" => <i64 as Decode<Sqlite>>::decode(value).map(Raw::Integer),
         "REAL" => <f64 as Decode<Sqlite>>::decode(value).map(Raw::Real),
-        "TEXT" => <&str as Decode<Sqlite>>::decode(value).map(Raw::Text),
+        "TEXT" => <&[u8] as Decode<Sqlite>>::decode(value).map(text),
         _ => <&[u8] as Decode<Sqlite>>::decode(value).map(Raw::Blob),
     };
-    read.map_err(|error| unreadable(plan, column, error))
+    read.map_err(undecodable)
 }
 
-/// The only thing that a stored value of a known class can be wrong in: TEXT that is not UTF-8.
-fn unreadable(plan: &RowPlan<'_>, column: usize, error: sqlx::error::BoxDynError) -> Error {
-    let name = plan.columns.get(column).map_or("", |(name, _, _)| name);
-    let sentence = format!(
-        "table {}: column {name} of one row holds TEXT that is not valid UTF-8; find it with SELECT rowid FROM {0} WHERE {name} \
-         <> CAST(CAST({name} AS BLOB) AS TEXT), and store it as BLOB or correct it",
-        plan.table
-    );
-    Error::poison("text_not_utf8", sentence).with_source(error)
+fn text(bytes: &[u8]) -> Raw<'_> {
+    std::str::from_utf8(bytes).map_or(Raw::BrokenText(bytes), Raw::Text)
+}
+
+/// Only where the driver and this connector disagree about a row's columns.
+fn undecodable(error: sqlx::error::BoxDynError) -> Error {
+    Error::definite("row_undecodable", "a row does not have the columns that were asked for").with_source(error)
 }
 
 /// Decodes a whole row into the batch.
@@ -176,7 +177,7 @@ fn unreadable(plan: &RowPlan<'_>, column: usize, error: sqlx::error::BoxDynError
 pub(crate) fn push_row(row: &SqliteRow, plan: &RowPlan<'_>, id: &CursorValue, batch: &mut ChangeBatch) -> Result<Row> {
     batch.begin_row().map_err(batch_full)?;
     for (index, (name, logical_type, declared)) in plan.columns.iter().enumerate() {
-        let stored = raw(row, index, plan)?;
+        let stored = raw(row, index)?;
         let Some(decoded) = decode(stored, logical_type, plan.unit) else {
             return Err(misfit(plan, id, (name, declared), &stored));
         };
@@ -186,7 +187,11 @@ pub(crate) fn push_row(row: &SqliteRow, plan: &RowPlan<'_>, id: &CursorValue, ba
 }
 
 fn misfit(plan: &RowPlan<'_>, id: &CursorValue, (column, declared): (&str, &str), stored: &Raw<'_>) -> Error {
-    let declared = if declared.is_empty() { "without a type" } else { declared };
+    let declared = if declared.is_empty() {
+        "without a type"
+    } else {
+        declared
+    };
     Error::poison(
         "value_misfit",
         format!(
@@ -214,7 +219,7 @@ pub fn decode<'a>(stored: Raw<'a>, logical_type: &LogicalType, unit: TimestampUn
         },
         LogicalType::Text(_) => Some(Decoded::Text(any_text(stored))),
         LogicalType::Bytes => match stored {
-            Raw::Blob(bytes) => Some(Decoded::Bytes(bytes)),
+            Raw::Blob(bytes) | Raw::BrokenText(bytes) => Some(Decoded::Bytes(bytes)),
             Raw::Text(text) => Some(Decoded::Bytes(text.as_bytes())),
             _ => None,
         },
@@ -237,13 +242,19 @@ fn integer(stored: Raw<'_>) -> Option<i64> {
 }
 
 /// A double that is a whole number beyond doubt.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked: every whole number in it is exact")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked: every whole number in it is exact"
+)]
 #[expect(clippy::cast_precision_loss, reason = "the bound is a power of two")]
 fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= EXACT_WHOLE as f64).then_some(value as i64)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "the range is checked: every whole number in it is exact")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the range is checked: every whole number in it is exact"
+)]
 fn real(stored: Raw<'_>) -> Option<f64> {
     match stored {
         Raw::Real(value) => Some(value),
@@ -269,7 +280,7 @@ fn any_text(stored: Raw<'_>) -> Cow<'_, str> {
         Raw::Integer(value) => value.to_string().into(),
         Raw::Real(value) => decimal::shortest(value).into(),
         Raw::Text(text) => text.into(),
-        Raw::Blob(bytes) => {
+        Raw::Blob(bytes) | Raw::BrokenText(bytes) => {
             let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
             format!("X'{digits}'").into()
         }

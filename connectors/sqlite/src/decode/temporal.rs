@@ -40,7 +40,9 @@ pub fn timestamp_us(stored: &Raw<'_>, unit: TimestampUnit) -> Option<i64> {
 
 /// Microseconds since 1970; `None` too where that would cut something off.
 pub(super) fn exact_timestamp_us(stored: &Raw<'_>, unit: TimestampUnit) -> Option<i64> {
-    timestamp(stored, unit).filter(|reading| reading.exact).map(|reading| reading.microseconds)
+    timestamp(stored, unit)
+        .filter(|reading| reading.exact)
+        .map(|reading| reading.microseconds)
 }
 
 /// Days since 1970; `None` where there is a time of day besides.
@@ -68,7 +70,7 @@ fn timestamp(stored: &Raw<'_>, unit: TimestampUnit) -> Option<Reading> {
         Raw::Real(value) if JULIAN_DAYS.contains(value) => julian(*value)?,
         Raw::Real(value) => fractional(*value, unit)?,
         Raw::Text(text) => Scanner { rest: text.as_bytes() }.date_and_time()?,
-        Raw::Null | Raw::Blob(_) => return None,
+        Raw::Null | Raw::BrokenText(_) | Raw::Blob(_) => return None,
     };
     (FIRST_US..=LAST_US).contains(&reading.microseconds).then_some(reading)
 }
@@ -87,10 +89,13 @@ fn fractional(value: f64, unit: TimestampUnit) -> Option<Reading> {
     #[expect(clippy::cast_precision_loss, reason = "at most a million")]
     let microseconds = (value * unit.microseconds() as f64).round();
     // Beyond 2^53 microseconds (year 2255) a double has whole ones only at times, and then it is exact all the same.
-    (microseconds.abs() <= 9e17).then(|| format!("{microseconds:.0}").parse().ok()).flatten().map(|microseconds| Reading {
-        microseconds,
-        exact: true,
-    })
+    (microseconds.abs() <= 9e17)
+        .then(|| format!("{microseconds:.0}").parse().ok())
+        .flatten()
+        .map(|microseconds| Reading {
+            microseconds,
+            exact: true,
+        })
 }
 
 // === impl TimestampUnit ===
@@ -161,7 +166,9 @@ impl Scanner<'_> {
         let (digits, rest) = self.rest.split_at_checked(length).filter(|_| length > 0)?;
         self.rest = rest;
         let padded = digits.iter().copied().chain(std::iter::repeat(b'0'));
-        let microseconds = padded.take(6).fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+        let microseconds = padded
+            .take(6)
+            .fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
         Some(Reading {
             microseconds,
             exact: digits.iter().skip(6).all(|digit| *digit == b'0'),
@@ -182,7 +189,9 @@ impl Scanner<'_> {
         let hours = self.digits(2).filter(|hours| *hours <= 14)?;
         self.one_of(b":")?;
         let minutes = self.digits(2).filter(|minutes| *minutes < 60)?;
-        self.rest.is_empty().then_some(sign * (hours * 60 + minutes) * MINUTE_US)
+        self.rest
+            .is_empty()
+            .then_some(sign * (hours * 60 + minutes) * MINUTE_US)
     }
 
     fn one_of(&mut self, bytes: &[u8]) -> Option<u8> {
@@ -198,7 +207,11 @@ impl Scanner<'_> {
             return None;
         }
         self.rest = rest;
-        Some(digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
+        Some(
+            digits
+                .iter()
+                .fold(0, |value, digit| value * 10 + i64::from(digit - b'0')),
+        )
     }
 }
 
@@ -249,12 +262,21 @@ mod tests {
     #[test]
     fn numbers_count_in_the_unit_and_are_not_believed_beyond_the_year_9999() {
         let us = |raw, unit| exact_timestamp_us(&raw, unit);
-        assert_eq!(us(Raw::Integer(1_769_853_600), TimestampUnit::Seconds), Some(1_769_853_600 * SECOND_US));
+        assert_eq!(
+            us(Raw::Integer(1_769_853_600), TimestampUnit::Seconds),
+            Some(1_769_853_600 * SECOND_US)
+        );
         assert_eq!(us(Raw::Integer(1_769_853_600_123), TimestampUnit::Seconds), None);
-        assert_eq!(us(Raw::Integer(1_769_853_600_123), TimestampUnit::Milliseconds), Some(1_769_853_600_123_000));
+        assert_eq!(
+            us(Raw::Integer(1_769_853_600_123), TimestampUnit::Milliseconds),
+            Some(1_769_853_600_123_000)
+        );
         assert_eq!(us(Raw::Integer(i64::MAX), TimestampUnit::Microseconds), None);
         assert_eq!(us(Raw::Integer(i64::MIN), TimestampUnit::Seconds), None);
-        assert_eq!(us(Raw::Real(1_769_853_600.25), TimestampUnit::Seconds), Some(1_769_853_600_250_000));
+        assert_eq!(
+            us(Raw::Real(1_769_853_600.25), TimestampUnit::Seconds),
+            Some(1_769_853_600_250_000)
+        );
         assert_eq!(us(Raw::Real(2_440_587.5), TimestampUnit::Seconds), Some(0));
         assert_eq!(us(Raw::Real(2_440_588.5), TimestampUnit::Seconds), Some(DAY_US));
         assert_eq!(us(Raw::Real(f64::INFINITY), TimestampUnit::Seconds), None);
@@ -274,7 +296,12 @@ mod tests {
 
     #[test]
     fn times_of_day() {
-        let cases = [("10:00", Some(36_000 * SECOND_US)), ("23:59:59.5", Some(DAY_US - 500_000)), ("24:00", None), ("1:00", None)];
+        let cases = [
+            ("10:00", Some(36_000 * SECOND_US)),
+            ("23:59:59.5", Some(DAY_US - 500_000)),
+            ("24:00", None),
+            ("1:00", None),
+        ];
         for (written, expected) in cases {
             assert_eq!(time_us(&Raw::Text(written)), expected, "{written}");
         }
@@ -288,7 +315,7 @@ mod tests {
             prop_assert_eq!(text(&written), Some(microseconds));
             // Every truncation is either no time at all or an earlier one; none is a panic.
             for end in 0..written.len() {
-                let cut = text(&written[..end]);
+                let cut = written.get(..end).and_then(text);
                 prop_assert!(cut.is_none_or(|cut| cut <= microseconds));
             }
         }

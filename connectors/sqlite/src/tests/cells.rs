@@ -6,10 +6,29 @@ use tailrace_sql::QueryMode;
 use super::*;
 use crate::ColumnType;
 
-const DECLARED: [&str; 10] =
-    ["INTEGER", "REAL", "DECIMAL(10,2)", "BOOLEAN", "TEXT", "STRING", "BLOB", "DATE", "DATETIME", ""];
-const LITERALS: [&str; 9] =
-    ["NULL", "1", "1.5", "'abc'", "'7'", "X'AB01'", "''", "'2026-01-31'", "'2026-01-31 10:00:00'"];
+const DECLARED: [&str; 10] = [
+    "INTEGER",
+    "REAL",
+    "DECIMAL(10,2)",
+    "BOOLEAN",
+    "TEXT",
+    "STRING",
+    "BLOB",
+    "DATE",
+    "DATETIME",
+    "",
+];
+const LITERALS: [&str; 9] = [
+    "NULL",
+    "1",
+    "1.5",
+    "'abc'",
+    "'7'",
+    "X'AB01'",
+    "''",
+    "'2026-01-31'",
+    "'2026-01-31 10:00:00'",
+];
 
 #[tokio::test]
 async fn every_literal_in_every_declaration_is_itself_or_refused_by_name() {
@@ -27,12 +46,22 @@ async fn every_literal_in_every_declaration_is_itself_or_refused_by_name() {
                     "refused".to_owned()
                 }
             };
-            outcomes.push_str(&format!("{:<14} {literal:<22} {outcome}\n", if declared.is_empty() { "(none)" } else { declared }));
+            outcomes.push_str(&format!(
+                "{:<14} {literal:<22} {outcome}\n",
+                if declared.is_empty() { "(none)" } else { declared }
+            ));
         }
     }
     let expected = include_str!("storage_classes.txt");
-    let differing: Vec<_> = outcomes.lines().zip(expected.lines()).filter(|(is, should)| is != should).collect();
-    assert!(differing.is_empty() && outcomes.len() == expected.len(), "{differing:#?} in\n{outcomes}");
+    let differing: Vec<_> = outcomes
+        .lines()
+        .zip(expected.lines())
+        .filter(|(is, should)| is != should)
+        .collect();
+    assert!(
+        differing.is_empty() && outcomes.len() == expected.len(),
+        "{differing:#?} in\n{outcomes}"
+    );
 }
 
 #[tokio::test]
@@ -51,8 +80,12 @@ async fn a_configured_type_holds_what_the_declared_one_refuses() {
 
 #[tokio::test]
 async fn databases_in_utf_16_and_odd_names_are_read() {
-    let mut shop = Shop::new("PRAGMA encoding = 'UTF-16le'; CREATE TABLE \"or\"\"der s\" (\"i d\" INTEGER PRIMARY KEY, \"na.me\" TEXT)").await;
-    shop.execute("INSERT INTO \"or\"\"der s\" VALUES (1, 'žluťoučký 🐎'), (2, '')").await;
+    let mut shop = Shop::new(
+        "PRAGMA encoding = 'UTF-16le'; CREATE TABLE \"or\"\"der s\" (\"i d\" INTEGER PRIMARY KEY, \"na.me\" TEXT)",
+    )
+    .await;
+    shop.execute("INSERT INTO \"or\"\"der s\" VALUES (1, 'žluťoučký 🐎'), (2, '')")
+        .await;
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     let (events, _) = read(&mut *source, 2).await;
     assert_eq!(texts(&events, "na.me"), ["žluťoučký 🐎", ""]);
@@ -64,8 +97,34 @@ async fn text_that_is_not_utf_8_is_refused_by_name() {
     shop.execute("INSERT INTO t VALUES (1, CAST(X'FFFE41' AS TEXT))").await;
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     let error = read_to_error(&mut *source).await;
-    assert_eq!((error.code(), error.kind()), ("text_not_utf8", Kind::Poison));
-    assert!(error.to_string().contains("table t: column v"), "{error}");
+    assert_eq!((error.code(), error.kind()), ("value_misfit", Kind::Poison));
+    assert!(
+        error
+            .to_string()
+            .contains("table t, row 1: column v, declared TEXT, holds TEXT of 3 bytes that are not valid"),
+        "{error}"
+    );
+    let mut config = shop.config(QueryMode::Incrementing);
+    config.columns.insert("t.v".to_owned(), ColumnType::Bytes);
+    let mut source = shop.open(config, None).await.unwrap();
+    assert_eq!(
+        read(&mut *source, 1).await.0[0].row["v"],
+        Datum::Bytes(vec![0xFF, 0xFE, 0x41])
+    );
+}
+
+#[tokio::test]
+async fn rows_before_a_bad_one_go_out_first() {
+    let mut shop = Shop::new("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)").await;
+    shop.execute("INSERT INTO t VALUES (1, 10), (2, 20), (3, 'bad'), (4, 40)")
+        .await;
+    let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
+    let (events, _) = read(&mut *source, 2).await;
+    assert_eq!(ints(&events, "v"), [10, 20]);
+    for _ in 0..2 {
+        let error = source.next_batch(BUDGET).await.unwrap_err();
+        assert!(error.to_string().contains("row 3"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -33,7 +33,10 @@ async fn a_table_that_was_empty_at_the_first_poll_creates() {
     assert!(heartbeat.is_heartbeat());
     drop(source);
     shop.execute("INSERT INTO orders (item) VALUES ('a')").await;
-    let mut source = shop.open(shop.config(QueryMode::Incrementing), Some(heartbeat.progress)).await.unwrap();
+    let mut source = shop
+        .open(shop.config(QueryMode::Incrementing), Some(heartbeat.progress))
+        .await
+        .unwrap();
     let (events, _) = read(&mut *source, 1).await;
     assert_eq!(events[0].operation, "c");
 }
@@ -54,7 +57,8 @@ async fn ten_thousand_rows_of_one_timestamp_survive_small_pages() {
 #[tokio::test]
 async fn with_timestamps_new_rows_create_and_old_ones_update() {
     let mut shop = Shop::new(TIMED).await;
-    shop.execute("INSERT INTO orders VALUES (1, 'a', '2026-01-01 00:00:00'), (2, 'b', '2026-01-02 00:00:00')").await;
+    shop.execute("INSERT INTO orders VALUES (1, 'a', '2026-01-01 00:00:00'), (2, 'b', '2026-01-02 00:00:00')")
+        .await;
     let mut config = shop.config(QueryMode::TimestampIncrementing);
     // What is there at the first poll ends this much before it, and the clock of the rows counts milliseconds.
     config.query.delay_ms = 50;
@@ -76,9 +80,14 @@ async fn with_timestamps_new_rows_create_and_old_ones_update() {
 #[tokio::test]
 async fn rows_younger_than_the_delay_wait() {
     let mut shop = Shop::new(TIMED).await;
-    shop.execute("INSERT INTO orders VALUES (1, 'old', '2026-01-01 00:00:00'), (2, 'future', '2999-01-01 00:00:00')").await;
-    let mut source = shop.open(shop.config(QueryMode::TimestampIncrementing), None).await.unwrap();
-    shop.execute("INSERT INTO orders VALUES (3, 'now', strftime('%Y-%m-%d %H:%M:%f'))").await;
+    shop.execute("INSERT INTO orders VALUES (1, 'old', '2026-01-01 00:00:00'), (2, 'future', '2999-01-01 00:00:00')")
+        .await;
+    let mut source = shop
+        .open(shop.config(QueryMode::TimestampIncrementing), None)
+        .await
+        .unwrap();
+    shop.execute("INSERT INTO orders VALUES (3, 'now', strftime('%Y-%m-%d %H:%M:%f'))")
+        .await;
     let events = read_until(&mut *source, "item", "now").await;
     assert_eq!(texts(&events, "item"), ["old", "now"]);
 }
@@ -86,8 +95,12 @@ async fn rows_younger_than_the_delay_wait() {
 #[tokio::test]
 async fn timestamps_of_two_formats_that_sort_wrongly_stop_the_source() {
     let mut shop = Shop::new(TIMED).await;
-    shop.execute("INSERT INTO orders VALUES (1, 'a', '2026-01-31 10:00:00'), (2, 'b', '2026-01-31T09:00:00')").await;
-    let mut source = shop.open(shop.config(QueryMode::TimestampIncrementing), None).await.unwrap();
+    shop.execute("INSERT INTO orders VALUES (1, 'a', '2026-01-31 10:00:00'), (2, 'b', '2026-01-31T09:00:00')")
+        .await;
+    let mut source = shop
+        .open(shop.config(QueryMode::TimestampIncrementing), None)
+        .await
+        .unwrap();
     assert_eq!(read_to_error(&mut *source).await.code(), "timestamp_order");
 }
 
@@ -107,7 +120,12 @@ async fn numbers_julian_days_and_text_ids_are_cursors_too() {
     let (a, b): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.table == "a");
     assert_eq!(texts(&a, "id"), ["z", "x", "y"]);
     assert_eq!(ints(&b, "id"), [1, 2]);
-    assert!(a[1..].iter().chain(&b).all(|event| event.updated_at_us == 1_769_853_600_000_000));
+    assert!(
+        a[1..]
+            .iter()
+            .chain(&b)
+            .all(|event| event.updated_at_us == 1_769_853_600_000_000)
+    );
     shop.execute("INSERT INTO a VALUES ('w', unixepoch())").await;
     let (more, _) = read(&mut *source, 1).await;
     assert_eq!(texts(&more, "id"), ["w"]);
@@ -115,7 +133,10 @@ async fn numbers_julian_days_and_text_ids_are_cursors_too() {
 
 #[tokio::test]
 async fn tables_take_turns() {
-    let mut shop = Shop::new(&format!("{ORDERS}; CREATE TABLE lines (id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT)")).await;
+    let mut shop = Shop::new(&format!(
+        "{ORDERS}; CREATE TABLE lines (id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT)"
+    ))
+    .await;
     shop.execute(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
          INSERT INTO orders (item) SELECT 'o' FROM n; INSERT INTO lines (item) SELECT 'l' FROM orders",
@@ -136,7 +157,8 @@ async fn tables_take_turns() {
 #[tokio::test]
 async fn a_batch_keeps_to_its_budget_of_bytes() {
     let mut shop = Shop::new(ORDERS).await;
-    shop.execute("INSERT INTO orders (item) VALUES (printf('%.*c', 5000, 'a')), (printf('%.*c', 5000, 'b')), ('c')").await;
+    shop.execute("INSERT INTO orders (item) VALUES (printf('%.*c', 5000, 'a')), (printf('%.*c', 5000, 'b')), ('c')")
+        .await;
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     let budget = Budget {
         changes: 100,
@@ -155,7 +177,15 @@ async fn ids_that_come_again_below_the_cursor_are_seen_under_another_position() 
     let (first, _) = read(&mut *source, 2).await;
     shop.execute("DELETE FROM orders WHERE id = 2").await;
     // The poll that sees the table end below its cursor says so in a heartbeat.
-    while !source.next_batch(BUDGET).await.unwrap().progress.position.as_str().contains("generation") {}
+    while !source
+        .next_batch(BUDGET)
+        .await
+        .unwrap()
+        .progress
+        .position
+        .as_str()
+        .contains("generation")
+    {}
     shop.execute("INSERT INTO orders (item) VALUES ('c')").await;
     let (second, _) = read(&mut *source, 1).await;
     assert_eq!(ints(&second, "id"), [2]);
@@ -171,7 +201,8 @@ async fn autoincrement_ids_that_go_back_stop_the_source() {
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     read(&mut *source, 2).await;
     // Deleting rows alone is nothing: SQLite remembers the number.
-    shop.execute("DELETE FROM orders; INSERT INTO orders (item) VALUES ('c')").await;
+    shop.execute("DELETE FROM orders; INSERT INTO orders (item) VALUES ('c')")
+        .await;
     let (events, _) = read(&mut *source, 1).await;
     assert_eq!(ints(&events, "id"), [3]);
     shop.execute("DELETE FROM orders; DELETE FROM sqlite_sequence").await;

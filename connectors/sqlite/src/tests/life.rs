@@ -21,9 +21,15 @@ async fn a_writer_beside_it_loses_nothing() {
                 "BEGIN IMMEDIATE; INSERT INTO orders (item) VALUES ('{transaction}a'); INSERT INTO orders (item) VALUES \
                  ('{transaction}b'); {end}"
             );
-            sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(statements))
+                .execute(&mut connection)
+                .await
+                .unwrap();
         }
-        sqlx::raw_sql("INSERT INTO orders (item) VALUES ('end')").execute(&mut connection).await.unwrap();
+        sqlx::raw_sql("INSERT INTO orders (item) VALUES ('end')")
+            .execute(&mut connection)
+            .await
+            .unwrap();
     });
     let mut config = shop.config(QueryMode::Incrementing);
     config.query.batch_rows = 3;
@@ -31,7 +37,9 @@ async fn a_writer_beside_it_loses_nothing() {
     let events = read_until(&mut *source, "item", "end").await;
     writer.await.unwrap();
     let committed = (0..200).filter(|transaction| transaction % 5 != 4);
-    let mut expected: Vec<_> = committed.flat_map(|transaction| [format!("{transaction}a"), format!("{transaction}b")]).collect();
+    let mut expected: Vec<_> = committed
+        .flat_map(|transaction| [format!("{transaction}a"), format!("{transaction}b")])
+        .collect();
     expected.push("end".to_owned());
     assert_eq!(texts(&events, "item"), expected);
 }
@@ -60,7 +68,8 @@ async fn columns_and_tables_that_come_while_running_are_captured() {
     .await;
     let (second, _) = read(&mut *source, 1).await;
     assert_eq!(second[0].row["price"], Datum::Text("2.50".into()));
-    shop.execute("ALTER TABLE orders RENAME COLUMN item TO thing; INSERT INTO orders (thing) VALUES ('c')").await;
+    shop.execute("ALTER TABLE orders RENAME COLUMN item TO thing; INSERT INTO orders (thing) VALUES ('c')")
+        .await;
     let (third, _) = read(&mut *source, 1).await;
     assert_eq!(texts(&third, "thing"), ["c"]);
     shop.execute(
@@ -70,18 +79,25 @@ async fn columns_and_tables_that_come_while_running_are_captured() {
     .await;
     let (fourth, progress) = read(&mut *source, 1).await;
     assert_eq!(fourth[0].table, "customers");
-    assert!(progress.position.as_str().contains(r#""orders":{"id":3"#), "{progress:?}");
+    assert!(
+        progress.position.as_str().contains(r#""orders":{"id":3"#),
+        "{progress:?}"
+    );
     let notices = shop.telemetry.snapshot().notices;
     assert!(notices["table_not_polled"].contains("odd"), "{notices:?}");
 }
 
 #[tokio::test]
 async fn a_table_that_is_dropped_is_said_and_the_others_go_on() {
-    let mut shop = Shop::new(&format!("{ORDERS}; CREATE TABLE lines (id INTEGER PRIMARY KEY, item TEXT)")).await;
+    let mut shop = Shop::new(&format!(
+        "{ORDERS}; CREATE TABLE lines (id INTEGER PRIMARY KEY, item TEXT)"
+    ))
+    .await;
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     shop.execute("INSERT INTO lines (item) VALUES ('a')").await;
     read(&mut *source, 1).await;
-    shop.execute("DROP TABLE lines; INSERT INTO orders (item) VALUES ('b')").await;
+    shop.execute("DROP TABLE lines; INSERT INTO orders (item) VALUES ('b')")
+        .await;
     let (events, progress) = read(&mut *source, 1).await;
     assert_eq!(texts(&events, "item"), ["b"]);
     assert!(progress.position.as_str().contains(r#""lines""#));
@@ -94,7 +110,8 @@ async fn the_same_version_of_a_table_is_the_same_pointer() {
     shop.execute("INSERT INTO orders (item) VALUES ('a')").await;
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     let first = source.next_batch(BUDGET).await.unwrap();
-    shop.execute("CREATE INDEX orders_item ON orders (item); INSERT INTO orders (item) VALUES ('b')").await;
+    shop.execute("CREATE INDEX orders_item ON orders (item); INSERT INTO orders (item) VALUES ('b')")
+        .await;
     let second = source.next_batch(BUDGET).await.unwrap();
     assert!(Arc::ptr_eq(&first.tables[0], &second.tables[0]));
 }
@@ -138,20 +155,28 @@ async fn another_file_in_its_place_is_refused_until_it_is_accepted() {
     assert_eq!(refused.code(), "source_changed");
     let mut accepting = config;
     accepting.accept_file = refused.to_string().split_whitespace().find_map(|word| {
-        word.starts_with("inode-").then(|| word.trim_end_matches(',').to_owned())
+        word.starts_with("inode-")
+            .then(|| word.trim_end_matches(',').to_owned())
     });
     let mut source = shop.open(accepting, Some(progress)).await.unwrap();
     let mut writer = connect(&shop.path()).await;
-    sqlx::raw_sql("INSERT INTO orders (item) VALUES ('b')").execute(&mut writer).await.unwrap();
+    sqlx::raw_sql("INSERT INTO orders (item) VALUES ('b')")
+        .execute(&mut writer)
+        .await
+        .unwrap();
     let (second, _) = read(&mut *source, 1).await;
     assert_eq!(texts(&second, "item"), ["b"]);
-    assert_eq!(first[0].id.split_once('/').unwrap().0, second[0].id.split_once('/').unwrap().0);
+    assert_eq!(
+        first[0].id.split_once('/').unwrap().0,
+        second[0].id.split_once('/').unwrap().0
+    );
 }
 
 #[tokio::test]
 async fn life_goes_from_snapshotting_to_streaming() {
     let mut shop = Shop::new(ORDERS).await;
-    shop.execute("INSERT INTO orders (item) VALUES ('a'), ('b'), ('c')").await;
+    shop.execute("INSERT INTO orders (item) VALUES ('a'), ('b'), ('c')")
+        .await;
     let mut config = shop.config(QueryMode::Incrementing);
     config.query.batch_rows = 2;
     let mut source = shop.open(config, None).await.unwrap();
@@ -169,7 +194,9 @@ async fn progress_of_another_mode_or_without_identity_is_refused() {
     shop.execute("INSERT INTO orders VALUES (1, 1700000000)").await;
     let mut source = shop.open(shop.config(QueryMode::Incrementing), None).await.unwrap();
     let (_, progress) = read(&mut *source, 1).await;
-    let other = shop.open(shop.config(QueryMode::TimestampIncrementing), Some(progress.clone())).await;
+    let other = shop
+        .open(shop.config(QueryMode::TimestampIncrementing), Some(progress.clone()))
+        .await;
     assert_eq!(other.err().unwrap().code(), "position_other_mode");
     shop.store = Arc::new(MemoryStore::default());
     let forgotten = shop.open(shop.config(QueryMode::Incrementing), Some(progress)).await;
@@ -183,11 +210,25 @@ async fn tables_are_described_with_keys_and_defaults() {
          DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (order_id, number)) WITHOUT ROWID",
     )
     .await;
-    let tables = SqliteConnector::new(shop.config(QueryMode::Incrementing)).unwrap().describe().await.unwrap();
+    let tables = SqliteConnector::new(shop.config(QueryMode::Incrementing))
+        .unwrap()
+        .describe()
+        .await
+        .unwrap();
     let table = &tables[0];
     assert_eq!(table.key, [1, 0]);
-    let columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.nullable)).collect();
-    let expected = [("number", false), ("order_id", false), ("note", true), ("twice", true), ("made", true)];
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.nullable))
+        .collect();
+    let expected = [
+        ("number", false),
+        ("order_id", false),
+        ("note", true),
+        ("twice", true),
+        ("made", true),
+    ];
     assert_eq!(columns, expected);
     assert_eq!(table.columns[2].default, Some(Datum::Text("none".into())));
     assert_eq!(table.columns[4].default, None);

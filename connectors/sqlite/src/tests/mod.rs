@@ -66,7 +66,10 @@ impl Shop {
     }
 
     pub(super) async fn execute(&mut self, statements: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut self.writer).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statements))
+            .execute(&mut self.writer)
+            .await
+            .unwrap();
     }
 
     /// Every table, by id, asked again after two milliseconds.
@@ -93,7 +96,10 @@ impl Shop {
 }
 
 pub(super) async fn connect(path: &std::path::Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
     options.disable_statement_logging().connect().await.unwrap()
 }
 
@@ -105,9 +111,16 @@ pub(super) fn events(batch: &ChangeBatch) -> Vec<Event> {
         Event {
             operation: view.operation().code(),
             table: schema.name.qualified(),
-            id: format!("{}/{}/{}", batch.identity, view.transaction().unwrap().position, view.change().ordinal),
+            id: format!(
+                "{}/{}/{}",
+                batch.identity,
+                view.transaction().unwrap().position,
+                view.change().ordinal
+            ),
             updated_at_us: view.updated_at_us(),
-            row: cells.map(|(column, value)| (column.name.clone(), value.to_datum().unwrap())).collect(),
+            row: cells
+                .map(|(column, value)| (column.name.clone(), value.to_datum().unwrap()))
+                .collect(),
         }
     };
     batch.views().map(event).collect()

@@ -42,9 +42,13 @@ async fn run(mode: QueryMode, steps: &[Step]) -> (Vec<Event>, Vec<(String, i64, 
         clock += 1;
         match step {
             Step::Insert(rows) => {
-                let rows = (0..*rows).map(|_| format!("(0, {clock})")).collect::<Vec<_>>().join(", ");
+                let rows = (0..*rows)
+                    .map(|_| format!("(0, {clock})"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 for table in ["orders", "lines"] {
-                    shop.execute(&format!("INSERT INTO {table} (version, changed) VALUES {rows}")).await;
+                    shop.execute(&format!("INSERT INTO {table} (version, changed) VALUES {rows}"))
+                        .await;
                 }
             }
             Step::Update(rest) => {
@@ -74,18 +78,27 @@ async fn run(mode: QueryMode, steps: &[Step]) -> (Vec<Event>, Vec<(String, i64, 
     source = shop.open(config, saved).await.unwrap();
     clock += 1;
     for table in ["orders", "lines"] {
-        shop.execute(&format!("INSERT INTO {table} (version, changed) VALUES (-1, {clock})")).await;
+        shop.execute(&format!("INSERT INTO {table} (version, changed) VALUES (-1, {clock})"))
+            .await;
     }
     let mut ends = 0;
     while ends < 2 {
         let more = events(&source.next_batch(BUDGET).await.unwrap());
-        ends += more.iter().filter(|event| event.row["version"] == Datum::Int(-1)).count();
+        ends += more
+            .iter()
+            .filter(|event| event.row["version"] == Datum::Int(-1))
+            .count();
         all.extend(more);
     }
     let mut rows: Vec<(String, i64, i64)> = Vec::new();
     for table in ["orders", "lines"] {
         let statement = format!("SELECT '{table}', id, version FROM {table}");
-        rows.extend(sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&mut shop.writer).await.unwrap());
+        rows.extend(
+            sqlx::query_as(AssertSqlSafe(statement))
+                .fetch_all(&mut shop.writer)
+                .await
+                .unwrap(),
+        );
     }
     rows.sort();
     (all, rows)
@@ -95,9 +108,15 @@ async fn run(mode: QueryMode, steps: &[Step]) -> (Vec<Event>, Vec<(String, i64, 
 fn latest(events: &[Event], version: impl Fn(&Event) -> i64) -> Vec<(String, i64, i64)> {
     let mut state = BTreeMap::new();
     for event in events {
-        state.insert((event.table.clone(), ints(std::slice::from_ref(event), "id")[0]), version(event));
+        state.insert(
+            (event.table.clone(), ints(std::slice::from_ref(event), "id")[0]),
+            version(event),
+        );
     }
-    state.into_iter().map(|((table, id), version)| (table, id, version)).collect()
+    state
+        .into_iter()
+        .map(|((table, id), version)| (table, id, version))
+        .collect()
 }
 
 fn version(event: &Event) -> i64 {
@@ -115,7 +134,11 @@ fn check_identity_and_order(events: &[Event]) {
         }
         let key = (event.updated_at_us, ints(std::slice::from_ref(event), "id")[0]);
         let before = newest.insert(&event.table, key);
-        assert!(before.is_none_or(|before| before < key), "{before:?} before {key:?} of {}", event.table);
+        assert!(
+            before.is_none_or(|before| before < key),
+            "{before:?} before {key:?} of {}",
+            event.table
+        );
     }
 }
 

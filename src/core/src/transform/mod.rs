@@ -98,7 +98,9 @@ fn keep_all(plans: &[Arc<TablePlan>], batch: &mut ChangeBatch) {
     };
     let mut changes = std::mem::take(&mut batch.changes);
     for change in &mut changes {
-        change.updated_at_us = column(change).and_then(|column| plan::updated_at_us(batch, change, column));
+        let own = column(change).and_then(|column| plan::updated_at_us(batch, change, column));
+        // Without a column of its own the change keeps what its source knows.
+        change.updated_at_us = own.or(change.updated_at_us);
     }
     batch.changes = changes;
 }
@@ -107,13 +109,13 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
     match plan {
         TablePlan::Drop => Ok(None),
         TablePlan::Keep { updated_at } => {
-            change.updated_at_us = updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            let own = updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            change.updated_at_us = own.or(change.updated_at_us);
             Ok(Some(change))
         }
         TablePlan::Rewrite(rewrite) => {
-            change.updated_at_us = rewrite
-                .updated_at
-                .and_then(|column| plan::updated_at_us(batch, &change, column));
+            let own = rewrite.updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            change.updated_at_us = own.or(change.updated_at_us);
             if !filter(rewrite, &mut change, batch) {
                 return Ok(None);
             }

@@ -197,3 +197,16 @@ fn tables_are_dropped_and_routed() {
     transform(route).apply(&mut routed).unwrap();
     assert_eq!(routed.changes[0].topic.as_deref(), Some("shop.customers"));
 }
+
+#[test]
+fn what_the_source_knows_of_the_row_s_age_stays_without_a_column() {
+    let of_rules = |rules| Transform::new(&TransformConfig { rules }, None).unwrap();
+    for mut transform in [of_rules(Vec::new()), of_rules(vec![active_only()])] {
+        let mut given = Given::new();
+        let row = given.row(7, "ada@example.org", Some("active"));
+        given.change(Operation::Create, None, Some(row));
+        given.batch.changes[0].updated_at_us = Some(42);
+        transform.apply(&mut given.batch).unwrap();
+        assert_eq!(given.batch.changes[0].updated_at_us, Some(42));
+    }
+}
