@@ -8,10 +8,8 @@ use serde::de::DeserializeOwned;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
-use tailrace_file::FileStreamConfig;
-use tailrace_kafka::KafkaStreamConfig;
-use tailrace_postgres::PostgresConfig;
-use tailrace_sqlite::SqliteConfig;
+use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
+use tailrace_sqlite::{SqliteConfig, SqliteConnector};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -34,6 +32,12 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
 
 /// A stream as configured; nothing is connected.
 pub(crate) trait StreamSpec: Debug + Send + Sync {
+    /// Everything that is wrong with the configuration in itself.
+    fn problems(&self) -> Vec<Finding>;
+
+    /// What only one stream may use, in words.
+    fn claims(&self) -> Vec<String>;
+
     /// The port implementation.
     fn connect(&self) -> Result<Arc<dyn EventStream>>;
 }
@@ -50,18 +54,20 @@ pub(crate) struct Type<T: ?Sized> {
 
 /// Every type of source.
 pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
-    vec![source::<PostgresConfig>("postgres"), source::<SqliteConfig>("sqlite")]
+    vec![source::<SqliteConfig>("sqlite")]
 }
 
 /// Every type of stream.
 pub(crate) fn streams() -> Vec<Type<dyn StreamSpec>> {
-    vec![stream::<FileStreamConfig>("file"), stream::<KafkaStreamConfig>("kafka")]
+    vec![stream::<KafkaStreamConfig>("kafka")]
 }
 
 fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn SourceSpec> {
     Type {
         name,
-        read: |value, path, problems| read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn SourceSpec>),
+        read: |value, path, problems| {
+            read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn SourceSpec>)
+        },
         schema: T::json_schema,
     }
 }
@@ -69,7 +75,51 @@ fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'stati
 fn stream<T: StreamSpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn StreamSpec> {
     Type {
         name,
-        read: |value, path, problems| read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn StreamSpec>),
+        read: |value, path, problems| {
+            read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn StreamSpec>)
+        },
         schema: T::json_schema,
     }
 }
+
+/// What a constructor refuses, as findings.
+fn refused<T>(made: &Result<T>) -> Vec<Finding> {
+    made.as_ref().err().map(Finding::from).into_iter().collect()
+}
+
+// === SQLite ===
+
+impl SourceSpec for SqliteConfig {
+    fn problems(&self, _connector: &str) -> Vec<Finding> {
+        refused(&SqliteConnector::new(self.clone()))
+    }
+
+    fn claims(&self, _connector: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.tables.clone()
+    }
+
+    fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
+        Ok(Arc::new(SqliteConnector::new(self.clone())?))
+    }
+}
+
+// === Kafka ===
+
+impl StreamSpec for KafkaStreamConfig {
+    fn problems(&self) -> Vec<Finding> {
+        refused(&KafkaStream::new(self.clone()))
+    }
+
+    fn claims(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn connect(&self) -> Result<Arc<dyn EventStream>> {
+        Ok(Arc::new(KafkaStream::new(self.clone())?))
+    }
+}
+

@@ -61,7 +61,11 @@ pub(crate) fn start(format: LogFormat, levels: &str) -> Result<(), String> {
 
 impl ForPeople {
     fn paint(&self, code: &'static str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn level(&self, level: Level) -> String {
@@ -97,7 +101,13 @@ where
 /// UTC, milliseconds: as in events and in the JSON form.
 fn time_of_day(now_us: i64) -> String {
     let ms = now_us.rem_euclid(86_400_000_000) / 1000;
-    format!("{:02}:{:02}:{:02}.{:03}Z", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
+    format!(
+        "{:02}:{:02}:{:02}.{:03}Z",
+        ms / 3_600_000,
+        ms / 60_000 % 60,
+        ms / 1000 % 60,
+        ms % 1000
+    )
 }
 
 // === impl Fields ===
@@ -161,11 +171,20 @@ mod tests {
 
     fn logged() -> (String, String) {
         let (people, machines) = (Kept::default(), Kept::default());
-        let text = tracing_subscriber::fmt().with_writer(people.clone()).event_format(ForPeople { colours: false }).finish();
-        let json = tracing_subscriber::fmt().with_writer(machines.clone()).json().flatten_event(true).finish();
+        let text = tracing_subscriber::fmt()
+            .with_writer(people.clone())
+            .event_format(ForPeople { colours: false })
+            .finish();
+        let json = tracing_subscriber::fmt()
+            .with_writer(machines.clone())
+            .json()
+            .flatten_event(true)
+            .finish();
         let evil = "x\n{\"level\":\"error\"}\x1b[2J";
         for dispatch in [tracing::Dispatch::new(text), tracing::Dispatch::new(json)] {
-            tracing::dispatcher::with_default(&dispatch, || tracing::warn!(connector = "orders", table = evil, "left out {evil}"));
+            tracing::dispatcher::with_default(&dispatch, || {
+                tracing::warn!(connector = "orders", table = evil, "left out {evil}")
+            });
         }
         let kept = |kept: &Kept| String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         (kept(&people), kept(&machines))
@@ -175,7 +194,10 @@ mod tests {
     fn a_hostile_name_stays_one_value_of_one_line() {
         let (people, machines) = logged();
         assert_eq!(people.lines().count(), 1);
-        assert!(people.contains("WARN  orders: left out x\\n{\"level\":\"error\"}\\u{1b}[2J  table=x\\n"), "{people}");
+        assert!(
+            people.contains("WARN  orders: left out x\\n{\"level\":\"error\"}\\u{1b}[2J  table=x\\n"),
+            "{people}"
+        );
         assert!(!people.contains('\x1b'));
         assert_eq!(machines.lines().count(), 1);
         let object: serde_json::Value = serde_json::from_str(&machines).unwrap();

@@ -1,3 +1,19 @@
-//! Tailrace.
+//! `tailrace`, the binary: command line, configuration, lives of connectors, the HTTP endpoint, the quickstart.
+//!
+//! Read in this order: `cli` (what can be asked), `config` (what a file means), `catalog` (what can be connected),
+//! `daemon` (everything put together), `supervisor` (what follows from an error), `quickstart`.
+
+mod admin;
+mod catalog;
+mod cli;
 mod config;
-fn main() {}
+mod daemon;
+mod logging;
+mod progress;
+mod quickstart;
+mod screen;
+mod supervisor;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

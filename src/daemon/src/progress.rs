@@ -102,7 +102,11 @@ impl Pace {
             return;
         };
         let now = float(rows.saturating_sub(before)) / seconds;
-        let weight = if self.known { (seconds / RATE_SECONDS).min(1.0) } else { 1.0 };
+        let weight = if self.known {
+            (seconds / RATE_SECONDS).min(1.0)
+        } else {
+            1.0
+        };
         self.rows_per_second += (now - self.rows_per_second) * weight;
         self.known = true;
     }
@@ -113,7 +117,10 @@ impl Pace {
 impl RowsDone {
     fn sum(connector: &str, tables: &[RowsDone]) -> Self {
         // A table without an estimate makes the sum a guess that is too low; then there is none.
-        let estimated: Option<u64> = tables.iter().map(|table| table.estimated.or_else(|| table.finished.then_some(table.done))).sum();
+        let estimated: Option<u64> = tables
+            .iter()
+            .map(|table| table.estimated.or_else(|| table.finished.then_some(table.done)))
+            .sum();
         Self {
             name: format!("{connector}: {} tables", tables.len()),
             done: tables.iter().map(|table| table.done).sum(),
@@ -125,23 +132,42 @@ impl RowsDone {
 
     /// Rows that should come in all; statistics may be behind what is already there.
     fn expected(&self) -> Option<u64> {
-        if self.finished { Some(self.done) } else { self.estimated.map(|estimated| estimated.max(self.done)) }
+        if self.finished {
+            Some(self.done)
+        } else {
+            self.estimated.map(|estimated| estimated.max(self.done))
+        }
     }
 
     fn line(&self) -> String {
         let name: String = self.name.chars().take(NAME_CHARACTERS).collect();
         let Some(expected) = self.expected() else {
-            return format!("{name:<NAME_CHARACTERS$} {} rows  {}/s", short(self.done), short_rate(self.rows_per_second));
+            return format!(
+                "{name:<NAME_CHARACTERS$} {} rows  {}/s",
+                short(self.done),
+                short_rate(self.rows_per_second)
+            );
         };
-        let filled = self.done.saturating_mul(BAR_CHARACTERS).checked_div(expected).unwrap_or(BAR_CHARACTERS).min(BAR_CHARACTERS);
+        let filled = self
+            .done
+            .saturating_mul(BAR_CHARACTERS)
+            .checked_div(expected)
+            .unwrap_or(BAR_CHARACTERS)
+            .min(BAR_CHARACTERS);
         let percent = self.done.saturating_mul(100).checked_div(expected).unwrap_or(100);
-        let bar: String = (0..BAR_CHARACTERS).map(|at| if at < filled { '#' } else { '.' }).collect();
+        let bar: String = (0..BAR_CHARACTERS)
+            .map(|at| if at < filled { '#' } else { '.' })
+            .collect();
         format!(
             "{name:<NAME_CHARACTERS$} [{bar}] {percent:>3}%  {} of {}  {}/s  {}",
             short(self.done),
             short(expected),
             short_rate(self.rows_per_second),
-            if self.finished { "done".to_owned() } else { format!("ETA {}", self.time_left()) },
+            if self.finished {
+                "done".to_owned()
+            } else {
+                format!("ETA {}", self.time_left())
+            },
         )
     }
 
@@ -149,7 +175,9 @@ impl RowsDone {
         let rest = self.expected().map(|expected| expected - self.done);
         match rest {
             Some(rest) if self.rows_per_second >= 0.1 => {
-                let seconds = Duration::try_from_secs_f64(float(rest) / self.rows_per_second).unwrap_or(Duration::MAX).as_secs();
+                let seconds = Duration::try_from_secs_f64(float(rest) / self.rows_per_second)
+                    .unwrap_or(Duration::MAX)
+                    .as_secs();
                 match seconds / 3600 {
                     0 => format!("{}:{:02}", seconds / 60, seconds % 60),
                     hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
@@ -173,7 +201,14 @@ fn log(connector: &str, tables: &[RowsDone]) {
     let sum = RowsDone::sum(connector, tables);
     let (rows_done, rows_estimated, eta) = (sum.done, sum.expected(), sum.time_left());
     let rows_per_second = sum.rows_per_second.round();
-    tracing::info!(connector, rows_done, rows_estimated, rows_per_second, eta, "snapshot goes on");
+    tracing::info!(
+        connector,
+        rows_done,
+        rows_estimated,
+        rows_per_second,
+        eta,
+        "snapshot goes on"
+    );
 }
 
 fn short(count: u64) -> String {
@@ -189,7 +224,10 @@ fn short_rate(count: f64) -> String {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "rates and times left are shown with three digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates and times left are shown with three digits"
+)]
 fn float(count: u64) -> f64 {
     count as f64
 }
@@ -211,13 +249,25 @@ mod tests {
     #[test]
     fn a_line_says_done_of_estimated_rate_and_time_left() {
         let line = table("public.orders", 1_200_000, Some(4_000_000), 85_100.0).line();
-        assert_eq!(line, "public.orders              [####............]  30%  1.2M of 4.0M  85.1K/s  ETA 0:32");
+        assert_eq!(
+            line,
+            "public.orders              [####............]  30%  1.2M of 4.0M  85.1K/s  ETA 0:32"
+        );
         let line = table("public.orders", 1200, None, 50.0).line();
         assert_eq!(line, "public.orders              1200 rows  50/s");
         let line = table("public.orders", 500, Some(100), 0.0).line();
-        assert_eq!(line, "public.orders              [################] 100%  500 of 500  0/s  ETA ?");
-        let finished = RowsDone { finished: true, ..table("public.empty", 0, Some(10), 0.0) };
-        assert_eq!(finished.line(), "public.empty               [################] 100%  0 of 0  0/s  done");
+        assert_eq!(
+            line,
+            "public.orders              [################] 100%  500 of 500  0/s  ETA ?"
+        );
+        let finished = RowsDone {
+            finished: true,
+            ..table("public.empty", 0, Some(10), 0.0)
+        };
+        assert_eq!(
+            finished.line(),
+            "public.empty               [################] 100%  0 of 0  0/s  done"
+        );
         assert_eq!(table("x", 0, Some(36_610_000), 10_000.0).time_left(), "1:01:01");
     }
 
@@ -225,7 +275,10 @@ mod tests {
     fn the_sum_has_an_estimate_only_where_every_table_has_one() {
         let tables = [table("a", 10, Some(20), 1.0), table("b", 5, None, 2.0)];
         assert_eq!(RowsDone::sum("c", &tables).estimated, None);
-        let done = RowsDone { finished: true, ..table("b", 5, None, 2.0) };
+        let done = RowsDone {
+            finished: true,
+            ..table("b", 5, None, 2.0)
+        };
         let sum = RowsDone::sum("c", &[table("a", 10, Some(20), 1.0), done]);
         assert_eq!((sum.done, sum.estimated), (15, Some(25)));
         assert_eq!(draw("c", &tables).len(), 3);

@@ -53,13 +53,20 @@ pub(crate) fn draw_foot(lines: Vec<String>) {
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if letter.is_control()
+            || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             escaped.extend(letter.escape_default());
         } else {
             escaped.push(letter);
         }
     }
     escaped
+}
+
+/// The same for text that has lines of its own.
+pub(crate) fn escape_lines(text: &str) -> String {
+    text.lines().map(escape).collect::<Vec<_>>().join("\n")
 }
 
 fn lock() -> MutexGuard<'static, Vec<String>> {
@@ -76,11 +83,18 @@ fn above_foot(text: &[u8]) {
 
 /// Moves to the first line of the foot and clears from there.
 fn erase(lines: usize) -> Vec<u8> {
-    if lines == 0 { Vec::new() } else { format!("\x1b[{lines}A\r\x1b[J").into_bytes() }
+    if lines == 0 {
+        Vec::new()
+    } else {
+        format!("\x1b[{lines}A\r\x1b[J").into_bytes()
+    }
 }
 
 fn foot_bytes(lines: &[String]) -> Vec<u8> {
-    lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect()
+    lines
+        .iter()
+        .flat_map(|line| [line.as_bytes(), b"\n"].concat())
+        .collect()
 }
 
 fn write_stderr(bytes: &[u8]) {

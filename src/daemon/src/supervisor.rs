@@ -61,7 +61,8 @@ pub(crate) enum Outcome {
 /// A connector that was started.
 struct Started {
     telemetry: Arc<Telemetry>,
-    task: JoinHandle<Outcome>,
+    /// `None` when its end was seen.
+    task: Option<JoinHandle<Outcome>>,
 }
 
 /// All connectors of the process.
@@ -69,6 +70,7 @@ pub(crate) struct Supervisor {
     desired: watch::Sender<Desired>,
     connectors: Vec<Started>,
     shutdown_timeout: Duration,
+    worst: Outcome,
 }
 
 // === impl Supervisor ===
@@ -80,9 +82,13 @@ impl Supervisor {
         let connectors = carriers.into_iter().map(|(telemetry, carrier)| {
             let life = live(carrier, Arc::clone(&telemetry), desired.subscribe());
             let task = spawn_named("connector", watched(Arc::clone(&telemetry), life));
-            Started { telemetry, task }
+            Started {
+                telemetry,
+                task: Some(task),
+            }
         });
         Self {
+            worst: Outcome::Ended,
             connectors: connectors.collect(),
             desired,
             shutdown_timeout,
@@ -94,29 +100,36 @@ impl Supervisor {
         self.desired.send_replace(Desired::Stopped);
     }
 
-    /// Waits until every connector has ended; a stop is cut off after its deadline. The worst outcome.
+    /// Waits until every connector has ended; a stop is cut off after its deadline. The worst outcome. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Outcome {
-        let mut stopping = self.desired.subscribe();
-        let mut worst = Outcome::Ended;
-        let deadline = async {
-            // The sender is ours: it cannot be gone.
-            let _: Result<_, watch::error::RecvError> = stopping.wait_for(|desired| *desired == Desired::Stopped).await.map(drop);
-            tokio::time::sleep(self.shutdown_timeout + GRACE).await;
-        };
+        let deadline = cut_off(self.desired.subscribe(), self.shutdown_timeout + GRACE);
         tokio::pin!(deadline);
         for started in &mut self.connectors {
+            let Some(task) = &mut started.task else {
+                continue;
+            };
             let outcome = tokio::select! {
-                ended = &mut started.task => ended.unwrap_or(Outcome::Panicked),
+                biased;
+                ended = &mut *task => ended.unwrap_or(Outcome::Panicked),
                 () = &mut deadline => {
+                    task.abort();
                     started.telemetry.enter(Life::Stopped, "did not end in time; what was not durable will be read again");
-                    started.task.abort();
+                    // The others had the same time.
+                    deadline.set(cut_off(self.desired.subscribe(), Duration::ZERO));
                     Outcome::DrainTimedOut
                 }
             };
-            worst = worst.max(outcome);
+            started.task = None;
+            self.worst = self.worst.max(outcome);
         }
-        worst
+        self.worst
     }
+}
+
+/// Resolves so long after a stop was asked for.
+async fn cut_off(mut desired: watch::Receiver<Desired>, after: Duration) {
+    drop(desired.wait_for(|desired| *desired == Desired::Stopped).await);
+    tokio::time::sleep(after).await;
 }
 
 /// A panic of a connector is a defect, and is seen: its state says so, and `/livez` fails.
@@ -174,7 +187,10 @@ fn stopped(telemetry: &Telemetry, ended: Ended) -> Outcome {
             Outcome::Ended
         }
         Ended::DrainTimedOut => {
-            telemetry.enter(Life::Stopped, "the deadline came before everything was durable; the rest will be read again");
+            telemetry.enter(
+                Life::Stopped,
+                "the deadline came before everything was durable; the rest will be read again",
+            );
             Outcome::DrainTimedOut
         }
     }

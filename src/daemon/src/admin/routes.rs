@@ -81,15 +81,22 @@ fn with_headers(mut answer: Response) -> Response {
 fn is_here(host: &HeaderValue, shown: &Shown) -> bool {
     let address = shown.address;
     let names = [address.to_string(), format!("localhost:{}", address.port())];
-    host.to_str().is_ok_and(|host| names.iter().any(|name| name.eq_ignore_ascii_case(host)))
+    host.to_str()
+        .is_ok_and(|host| names.iter().any(|name| name.eq_ignore_ascii_case(host)))
 }
 
 async fn livez(State(shown): State<Shown>) -> Response {
     let mut reasons = Vec::new();
     if shown.heartbeat.is_stalled() {
-        reasons.push(Reason { connector: None, state: "runtime_stalled".to_owned() });
+        reasons.push(Reason {
+            connector: None,
+            state: "runtime_stalled".to_owned(),
+        });
     }
-    let panicked = shown.connectors.iter().filter(|connector| connector.life() == Life::Halted(PANICKED.to_owned()));
+    let panicked = shown
+        .connectors
+        .iter()
+        .filter(|connector| connector.life() == Life::Halted(PANICKED.to_owned()));
     reasons.extend(panicked.map(|connector| Reason {
         connector: Some(connector.connector.clone()),
         state: format!("halted:{PANICKED}"),
@@ -98,12 +105,18 @@ async fn livez(State(shown): State<Shown>) -> Response {
 }
 
 async fn readyz(State(shown): State<Shown>) -> Response {
-    let waiting = shown.connectors.iter().map(|connector| (connector, connector.life())).filter(|(_, life)| !life.is_ready());
+    let waiting = shown
+        .connectors
+        .iter()
+        .map(|connector| (connector, connector.life()))
+        .filter(|(_, life)| !life.is_ready());
     let reasons = waiting.map(|(connector, life)| Reason {
         connector: Some(connector.connector.clone()),
         state: match &life {
             Life::Halted(code) | Life::Degraded(code) => format!("{}:{code}", life.name()),
-            Life::Starting | Life::Snapshotting | Life::Streaming | Life::Paused | Life::Stopped => life.name().to_owned(),
+            Life::Starting | Life::Snapshotting | Life::Streaming | Life::Paused | Life::Stopped => {
+                life.name().to_owned()
+            }
         },
     });
     health(reasons.collect())
@@ -113,7 +126,14 @@ fn health(reasons: Vec<Reason>) -> Response {
     if reasons.is_empty() {
         (StatusCode::OK, Json(Health { status: "ok", reasons })).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unavailable", reasons })).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Health {
+                status: "unavailable",
+                reasons,
+            }),
+        )
+            .into_response()
     }
 }
 

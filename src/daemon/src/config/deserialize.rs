@@ -7,36 +7,18 @@
 //! serde stops at the first fault. [`read`] takes what was at fault out of a copy of the tree and reads again, so that a
 //! file with three misspelt keys is told about all three.
 
-use std::fmt;
-
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::tree::{Entry, Located, Mark, Node, Problem, Problems, Scalar};
-
-/// What serde complained about, and where.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    at: Option<Mark>,
-    /// Keys from the place upwards.
-    path: Vec<String>,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    UnknownKey { name: String, known: Vec<String> },
-    UnknownValue { name: String, known: Vec<String> },
-    Missing(&'static str),
-    Type { expected: String },
-    Range { expected: String },
-    Other(String),
-}
-
-/// Names that differ in more than a third of their letters are not the same name misspelt.
-const NEAREST_MINIMUM: f64 = 0.65;
+use super::fault::{Fault, in_words, owned, quoted_list};
+use super::tree::{Entry, Located, Node, Problems, Scalar};
 
 /// Reads a value. `handled` are keys of this mapping that the caller reads itself. Problems go to `problems`.
-pub(crate) fn read<T: DeserializeOwned>(value: &Located, path: &str, handled: &[&str], problems: &mut Problems) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(
+    value: &Located,
+    path: &str,
+    handled: &[&str],
+    problems: &mut Problems,
+) -> Option<T> {
     let mut tree = value.clone();
     if let Node::Mapping(entries) = &mut tree.node {
         entries.retain(|entry| !handled.contains(&entry.key.as_str()));
@@ -53,15 +35,11 @@ pub(crate) fn read<T: DeserializeOwned>(value: &Located, path: &str, handled: &[
             Err(fault) => fault,
         };
         // Without the key that was at fault, something else may be missing that is not missing in the file.
-        if matches!(fault.what, What::Missing(key) if removed.iter().any(|name| name == key)) {
+        if fault.missing_key().is_some_and(|key| removed.iter().any(|name| name == key)) {
             break;
         }
         fault.offer(handled, value);
-        let taken = match (fault.at, &fault.what) {
-            (Some(at), What::UnknownKey { .. }) => tree.remove_key_at(at),
-            (Some(at), _) => tree.remove_value_at(at),
-            (None, _) => None,
-        };
+        let taken = fault.take_out(&mut tree);
         // A key whose name is misspelt is not missing as well.
         removed.extend(fault.nearest().map(str::to_owned));
         problems.push(fault.into_problem(path, value.at));
@@ -73,198 +51,8 @@ pub(crate) fn read<T: DeserializeOwned>(value: &Located, path: &str, handled: &[
     result
 }
 
-/// "did you mean …", or the names that there are.
-pub(crate) fn suggestion(name: &str, known: &[String]) -> String {
-    match nearest_name(name, known) {
-        Some(candidate) => format!("did you mean `{candidate}`?"),
-        None if known.is_empty() => "there is none".to_owned(),
-        None => format!("known are {}", quoted_list(known)),
-    }
-}
-
-fn nearest_name<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let likenesses = known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    let (likeness, candidate) = likenesses.max_by(|(left, _), (right, _)| left.total_cmp(right))?;
-    (likeness >= NEAREST_MINIMUM).then_some(candidate)
-}
-
-fn quoted_list(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
-}
-
-// === impl Fault ===
-
-impl Fault {
-    fn of(what: What) -> Self {
-        Self {
-            at: None,
-            path: Vec::new(),
-            what,
-        }
-    }
-
-    fn other(sentence: impl Into<String>) -> Self {
-        Self::of(What::Other(sentence.into()))
-    }
-
-    fn located(mut self, at: Mark) -> Self {
-        self.at.get_or_insert(at);
-        self
-    }
-
-    /// Says where it was and, for a type, what was found there; hides what a variable held.
-    fn located_at(mut self, value: &Located) -> Self {
-        if self.at.is_some() {
-            return self;
-        }
-        self.at = Some(value.at);
-        if let What::Type { expected } = &self.what {
-            self.what = What::Other(format!("expects {expected}, found {}{}", value.describe(), hint(expected, value)));
-        } else if let What::Range { expected } = &self.what {
-            self.what = What::Other(format!("expects {expected}, found {}", value.describe()));
-        }
-        if let Node::Scalar(Scalar { text, written: Some(written), .. }) = &value.node {
-            self.hide(text, written);
-        }
-        self
-    }
-
-    fn hide(&mut self, secret: &str, written: &str) {
-        let text = match &mut self.what {
-            What::Other(text) | What::UnknownValue { name: text, .. } => text,
-            What::UnknownKey { .. } | What::Missing(_) | What::Type { .. } | What::Range { .. } => return,
-        };
-        if !secret.is_empty() {
-            *text = text.replace(secret, written);
-        }
-    }
-
-    fn under(mut self, key: impl Into<String>) -> Self {
-        self.path.push(key.into());
-        self
-    }
-
-    /// Keys that the caller reads itself are valid names, too.
-    fn offer(&mut self, handled: &[&str], root: &Located) {
-        if let What::UnknownKey { known, .. } = &mut self.what {
-            let at_root = root.mapping().is_some_and(|entries| entries.iter().any(|entry| Some(entry.key_at) == self.at));
-            if at_root {
-                known.extend(handled.iter().map(|key| (*key).to_owned()));
-            }
-        }
-    }
-
-    fn nearest(&self) -> Option<&str> {
-        match &self.what {
-            What::UnknownKey { name, known } => nearest_name(name, known),
-            _ => None,
-        }
-    }
-
-    fn into_problem(self, above: &str, fallback: Mark) -> Problem {
-        let mut path: Vec<&str> = if above.is_empty() { Vec::new() } else { vec![above] };
-        path.extend(self.path.iter().rev().map(String::as_str));
-        let at = self.at.unwrap_or(fallback);
-        Problem::at(at, path.join("."), self.to_string())
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
-            What::UnknownKey { name, known } => write!(formatter, "unknown key `{name}`; {}", suggestion(name, known)),
-            What::UnknownValue { name, known } => write!(formatter, "unknown value `{name}`; {}", suggestion(name, known)),
-            What::Missing(key) => write!(formatter, "the key `{key}` is missing"),
-            What::Type { expected } | What::Range { expected } => write!(formatter, "expects {expected}"),
-            What::Other(sentence) => formatter.write_str(sentence),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::other(message.to_string())
-    }
-
-    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::of(What::Type {
-            expected: in_words(&expected.to_string()),
-        })
-    }
-
-    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::of(What::Range {
-            expected: in_words(&expected.to_string()),
-        })
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::of(What::UnknownValue {
-            name: variant.to_owned(),
-            known: owned(expected),
-        })
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::of(What::UnknownKey {
-            name: field.to_owned(),
-            known: owned(expected),
-        })
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::of(What::Missing(field))
-    }
-}
-
-fn owned(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// serde's names of types, in the reader's words.
-fn in_words(expected: &str) -> String {
-    let words = match expected {
-        "a string" | "a borrowed string" | "string" | "str" | "path string" => "text",
-        "a boolean" | "bool" => "`true` or `false`",
-        "a sequence" => "a list",
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number from 0",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => "a whole number from 1",
-        "f32" | "f64" => "a number",
-        "a map" => "a mapping",
-        other if other.starts_with("struct ") => "a mapping",
-        other if other.starts_with("enum ") || other.starts_with("variant of enum ") => "one of its names",
-        other => other,
-    };
-    words.to_owned()
-}
-
-fn hint(expected: &str, value: &Located) -> String {
-    let Node::Scalar(scalar) = &value.node else {
-        return String::new();
-    };
-    let text = scalar.text.as_str();
-    let number = expected.contains("number");
-    let hint = match text {
-        "yes" | "on" | "Yes" | "On" | "YES" | "ON" | "y" | "True" | "TRUE" if expected.contains("`true`") => "; write `true`",
-        "no" | "off" | "No" | "Off" | "NO" | "OFF" | "n" | "False" | "FALSE" if expected.contains("`true`") => "; write `false`",
-        _ if scalar.quoted && (number && parse_integer(text).is_some()) => "; remove the quotes",
-        _ if number && text.starts_with('0') && text.len() > 1 => "; write it in decimal, without leading zeros",
-        _ if number && text.contains('_') => "; write it without `_`",
-        _ if number && text.starts_with(|letter: char| letter.is_ascii_digit()) => "; the unit is in the key's name",
-        _ => "",
-    };
-    hint.to_owned()
-}
-
 /// Decimal, an optional sign, no leading zeros: nothing that two readers read differently.
-fn parse_integer(text: &str) -> Option<i128> {
+pub(super) fn parse_integer(text: &str) -> Option<i128> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !plain || (digits.len() > 1 && digits.starts_with('0')) {
@@ -315,8 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     fn mismatch(self, expected: &str) -> Fault {
-        let expected = expected.to_owned();
-        Fault::of(What::Type { expected }).located_at(self.value)
+        Fault::expected(expected).located_at(self.value)
     }
 
     /// The text of a value that may be a number: not where it is quoted, unless a variable had to be quoted.
@@ -400,7 +187,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let number = parse_float(self.unquoted("a number")?).ok_or_else(|| self.mismatch("a number"))?;
-        visitor.visit_f64(number).map_err(|fault: Fault| fault.located_at(self.value))
+        visitor
+            .visit_f64(number)
+            .map_err(|fault: Fault| fault.located_at(self.value))
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -409,7 +198,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let scalar = self.scalar("text")?;
-        visitor.visit_str(&scalar.text).map_err(|fault: Fault| fault.located_at(self.value))
+        visitor
+            .visit_str(&scalar.text)
+            .map_err(|fault: Fault| fault.located_at(self.value))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -427,9 +218,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.value.node {
             Node::Scalar(scalar) if scalar.is_null() => visitor.visit_none(),
-            Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => {
-                visitor.visit_some(self).map_err(|fault: Fault| fault.located_at(self.value))
-            }
+            Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => visitor
+                .visit_some(self)
+                .map_err(|fault: Fault| fault.located_at(self.value)),
         }
     }
 
@@ -442,22 +233,33 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_newtype_struct(self).map_err(|fault: Fault| fault.located_at(self.value))
+        visitor
+            .visit_newtype_struct(self)
+            .map_err(|fault: Fault| fault.located_at(self.value))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let Node::Sequence(elements) = &self.value.node else {
             return Err(self.mismatch("a list"));
         };
-        let elements = Elements { rest: elements.iter().enumerate() };
-        visitor.visit_seq(elements).map_err(|fault| fault.located_at(self.value))
+        let elements = Elements {
+            rest: elements.iter().enumerate(),
+        };
+        visitor
+            .visit_seq(elements)
+            .map_err(|fault| fault.located_at(self.value))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_seq(visitor)
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, _: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.deserialize_seq(visitor)
     }
 
@@ -468,21 +270,42 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Node::Scalar(scalar) if scalar.is_null() => [].iter(),
             Node::Scalar(_) | Node::Sequence(_) => return Err(self.mismatch("a mapping")),
         };
-        let entries = Entries { rest: entries, next: None };
+        let entries = Entries {
+            rest: entries,
+            next: None,
+        };
         visitor.visit_map(entries).map_err(|fault| fault.located_at(self.value))
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, names: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         let value = self.value;
         let expected = format!("one of {}", quoted_list(&owned(names)));
         let variant = match &value.node {
-            Node::Scalar(scalar) if !scalar.is_null() => Variant { name: value, key: None, content: None },
+            Node::Scalar(scalar) if !scalar.is_null() => Variant {
+                name: value,
+                key: None,
+                content: None,
+            },
             Node::Mapping(entries) => match entries.as_slice() {
-                [entry] => Variant { name: value, key: Some(&entry.key), content: Some(&entry.value) },
+                [entry] => Variant {
+                    name: value,
+                    key: Some(&entry.key),
+                    content: Some(&entry.value),
+                },
                 _ => return Err(self.mismatch(&expected)),
             },
             Node::Scalar(_) | Node::Sequence(_) => return Err(self.mismatch(&expected)),
@@ -509,7 +332,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Some(entry) = self.next else {
             return Ok(None);
         };
-        seed.deserialize(Key(&entry.key)).map(Some).map_err(|fault| fault.located(entry.key_at))
+        seed.deserialize(Key(&entry.key))
+            .map(Some)
+            .map_err(|fault| fault.located(entry.key_at))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
@@ -517,7 +342,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(Fault::other("a value was asked for before its key"));
         };
         let value = Reader { value: &entry.value };
-        seed.deserialize(value).map_err(|fault| fault.located_at(&entry.value).under(&entry.key))
+        seed.deserialize(value)
+            .map_err(|fault| fault.located_at(&entry.value).under(&entry.key))
     }
 }
 
@@ -529,7 +355,8 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
             return Ok(None);
         };
         let read = seed.deserialize(Reader { value });
-        read.map(Some).map_err(|fault| fault.located_at(value).under(index.to_string()))
+        read.map(Some)
+            .map_err(|fault| fault.located_at(value).under(index.to_string()))
     }
 }
 

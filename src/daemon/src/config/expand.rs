@@ -21,7 +21,8 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// The environment of this process and the files that it may read: for a configuration on disk.
     pub(crate) fn of_process() -> Self {
-        let variables = std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.into_string().ok()));
+        let variables =
+            std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.into_string().ok()));
         Self {
             environment: variables.collect(),
             files: true,
@@ -31,7 +32,9 @@ impl Surroundings {
     /// Only these variables, and files.
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
         Self {
             environment: variables.collect(),
             files: true,
@@ -64,7 +67,9 @@ impl Surroundings {
         }
         let bytes = fs::read(place).map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| failed("the file is not UTF-8".to_owned()))?;
-        let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        let line = text
+            .strip_suffix('\n')
+            .map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
         Ok(line.to_owned())
     }
 }
@@ -138,11 +143,17 @@ fn value_of(inside: &str, surroundings: &Surroundings) -> Result<String, String>
         None => (inside, None),
     };
     if default.is_some_and(|default| default.contains("${")) {
-        return Err(format!("the default of `{name}` holds another variable; a default is plain text"));
+        return Err(format!(
+            "the default of `{name}` holds another variable; a default is plain text"
+        ));
     }
-    let legal = |(index, letter): (usize, char)| letter == '_' || letter.is_ascii_alphabetic() || (index > 0 && letter.is_ascii_digit());
+    let legal = |(index, letter): (usize, char)| {
+        letter == '_' || letter.is_ascii_alphabetic() || (index > 0 && letter.is_ascii_digit())
+    };
     if name.is_empty() || !name.chars().enumerate().all(legal) {
-        return Err(format!("`${{{inside}}}` names no environment variable; write `$${{` for the characters themselves"));
+        return Err(format!(
+            "`${{{inside}}}` names no environment variable; write `$${{` for the characters themselves"
+        ));
     }
     let found = surroundings.variable(name)?;
     match (found, default) {
@@ -188,11 +199,23 @@ mod tests {
     #[test]
     fn what_cannot_be_replaced_is_refused() {
         let table = [
-            ("${MISSING}", "the environment variable `MISSING` is not set; set it, or write `${MISSING:-default}`"),
+            (
+                "${MISSING}",
+                "the environment variable `MISSING` is not set; set it, or write `${MISSING:-default}`",
+            ),
             ("${HOST", "a `${` has no `}`; write `$${` for the characters themselves"),
-            ("${A:-${HOST}}", "the default of `A` holds another variable; a default is plain text"),
-            ("${1}", "`${1}` names no environment variable; write `$${` for the characters themselves"),
-            ("${}", "`${}` names no environment variable; write `$${` for the characters themselves"),
+            (
+                "${A:-${HOST}}",
+                "the default of `A` holds another variable; a default is plain text",
+            ),
+            (
+                "${1}",
+                "`${1}` names no environment variable; write `$${` for the characters themselves",
+            ),
+            (
+                "${}",
+                "`${}` names no environment variable; write `$${` for the characters themselves",
+            ),
             ("${file:secret}", "`${file:secret}`: write the whole path, from `/`"),
             ("${file:/}", "`${file:/}`: this is not a regular file"),
         ];

@@ -10,6 +10,7 @@
 
 pub(crate) mod deserialize;
 pub(crate) mod expand;
+pub(crate) mod fault;
 pub(crate) mod plan;
 pub(crate) mod reference;
 pub(crate) mod schema;
@@ -53,7 +54,10 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err("this is not a file; name the YAML file itself".to_owned());
     }
     if described.len() > MAXIMUM_FILE_BYTES {
-        return Err(format!("the file has {} bytes; a configuration has at most {MAXIMUM_FILE_BYTES}", described.len()));
+        return Err(format!(
+            "the file has {} bytes; a configuration has at most {MAXIMUM_FILE_BYTES}",
+            described.len()
+        ));
     }
     std::fs::read(path).map_err(|error| unreadable(&error))
 }

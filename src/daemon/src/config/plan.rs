@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailrace_codec::{FormatConfig, TopicTemplate};
+use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::transform::{Transform, TransformConfig};
 
-use super::deserialize::suggestion;
-use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, Spec, TOPIC_TEMPLATE, place};
+use super::fault::suggestion;
+use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{SourceSpec, StreamSpec};
 
@@ -54,7 +54,7 @@ pub(crate) struct ConnectorPlan {
     pub(crate) transforms: TransformConfig,
 }
 
-/// Collects what connectors may not share.
+/// What connectors and streams may not share, and whose it is.
 #[derive(Default)]
 struct Taken {
     claims: BTreeMap<String, (String, Mark)>,
@@ -64,7 +64,9 @@ struct Taken {
 pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
     let mut problems = Problems::new(file);
     let Some(spec) = spec else {
-        problems.push(Problem::whole_file("the file holds no configuration; `tailrace --help` shows one"));
+        problems.push(Problem::whole_file(
+            "the file holds no configuration; `tailrace --help` shows one",
+        ));
         return Err(problems);
     };
     let admin_listen = listen_address(&spec, &mut problems);
@@ -72,7 +74,7 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         problems.push(Problem::at(spec.at.state, "state.url", error.report()));
     });
     let mut taken = Taken::default();
-    let streams: BTreeMap<String, Arc<dyn StreamSpec>> = spec.streams.into_iter().map(|(name, stream)| (name, Arc::from(stream))).collect();
+    let streams = plan_streams(spec.streams, &mut taken, &mut problems);
     let connectors: Vec<_> = spec
         .connectors
         .into_iter()
@@ -97,7 +99,8 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
 fn listen_address(spec: &Spec, problems: &mut Problems) -> Option<SocketAddr> {
     let written = &spec.root.admin.listen;
     let Ok(address) = written.parse::<SocketAddr>() else {
-        let sentence = format!("expects an address and a port, such as `127.0.0.1:8083` or `[::1]:8083`, found `{written}`");
+        let sentence =
+            format!("expects an address and a port, such as `127.0.0.1:8083` or `[::1]:8083`, found `{written}`");
         problems.push(Problem::at(spec.at.listen, "admin.listen", sentence));
         return None;
     };
@@ -112,6 +115,26 @@ fn listen_address(spec: &Spec, problems: &mut Problems) -> Option<SocketAddr> {
     Some(address)
 }
 
+fn plan_streams(
+    written: BTreeMap<String, (Mark, Box<dyn StreamSpec>)>,
+    taken: &mut Taken,
+    problems: &mut Problems,
+) -> BTreeMap<String, Arc<dyn StreamSpec>> {
+    let mut streams = BTreeMap::new();
+    for (name, (at, stream)) in written {
+        for finding in stream.problems() {
+            problems.push(Problem::at(at, format!("{STREAMS}.{name}"), in_one_sentence(&finding)));
+        }
+        for claim in stream.claims() {
+            if let Some(sentence) = taken.claim(claim, &format!("stream `{name}`"), at) {
+                problems.push(Problem::at(at, format!("{STREAMS}.{name}"), sentence));
+            }
+        }
+        streams.insert(name, Arc::from(stream));
+    }
+    streams
+}
+
 fn plan_connector(
     spec: ConnectorSpec,
     streams: &BTreeMap<String, Arc<dyn StreamSpec>>,
@@ -119,23 +142,37 @@ fn plan_connector(
     problems: &mut Problems,
 ) -> Option<ConnectorPlan> {
     let before = problems.len();
-    let ConnectorSpec { name, config, source, value } = spec;
+    let ConnectorSpec {
+        name,
+        config,
+        source,
+        value,
+    } = spec;
     let mut refuse = |keys: &[&str], sentence: String| {
-        let path = format!("{CONNECTORS}.{name}.{}", keys.join("."));
+        let path = [&[CONNECTORS, &name], keys].concat().join(".");
         problems.push(Problem::at(place(&value, keys), path, sentence));
     };
     if !streams.contains_key(&config.stream) {
         let known: Vec<String> = streams.keys().cloned().collect();
-        refuse(&["stream"], format!("there is no stream `{}`; {}", config.stream, suggestion(&config.stream, &known)));
+        refuse(
+            &["stream"],
+            format!(
+                "there is no stream `{}`; {}",
+                config.stream,
+                suggestion(&config.stream, &known)
+            ),
+        );
     }
     let prefix = config.prefix.unwrap_or_else(|| name.clone());
-    let written_topic = config.topic.unwrap_or_else(|| TOPIC_TEMPLATE.to_owned());
+    let written_topic = config.topic.unwrap_or_else(|| DEFAULT_TOPIC_TEMPLATE.to_owned());
     let topic = TopicTemplate::parse(&written_topic).map_err(|error| refuse(&["topic"], error.report()));
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
-    let transforms = TransformConfig { rules: config.transforms };
+    let transforms = TransformConfig {
+        rules: config.transforms,
+    };
     if let Err(error) = Transform::new(&transforms, updated_at_column.clone()) {
         refuse(&["transforms"], error.report());
     }
@@ -147,10 +184,8 @@ fn plan_connector(
     let mut claims = source.claims(&name);
     claims.push(topic_claim(&config.stream, &written_topic, &prefix, &*source));
     for claim in claims {
-        if let Some((other, at)) = taken.claims.get(&claim) {
-            refuse(&[], format!("{claim} is already used by connector `{other}` in line {}; give each its own", at.line));
-        } else {
-            taken.claims.insert(claim, (name.clone(), value.at));
+        if let Some(sentence) = taken.claim(claim, &format!("connector `{name}`"), value.at) {
+            refuse(&[], sentence);
         }
     }
     let topic = topic.ok()?;
@@ -181,13 +216,35 @@ fn in_one_sentence(finding: &Finding) -> String {
     }
 }
 
+// === impl Taken ===
+
+impl Taken {
+    /// Takes it, or says who has it.
+    fn claim(&mut self, claim: String, owner: &str, at: Mark) -> Option<String> {
+        if let Some((other, at)) = self.claims.get(&claim) {
+            return Some(format!(
+                "{claim} is already used by {other} in line {}; give each its own",
+                at.line
+            ));
+        }
+        self.claims.insert(claim, (owner.to_owned(), at));
+        None
+    }
+}
+
 // === impl Plan ===
 
 impl Plan {
     /// The stream of a connector.
     pub(crate) fn stream_of(&self, connector: &ConnectorPlan) -> Result<&Arc<dyn StreamSpec>, Error> {
         self.streams.get(&connector.stream).ok_or_else(|| {
-            Error::definite("stream_unknown", format!("connector `{}` names a stream that there is not", connector.name))
+            Error::definite(
+                "stream_unknown",
+                format!("connector `{}` names a stream that there is not", connector.name),
+            )
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

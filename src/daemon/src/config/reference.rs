@@ -30,15 +30,29 @@ pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
     let root = properties(&schema);
     section(&mut page, "The file", &schema, &[]);
-    let stream = root.get(STREAMS).and_then(|streams| streams.get("additionalProperties"));
+    let stream = root
+        .get(STREAMS)
+        .and_then(|streams| streams.get("additionalProperties"));
     for alternative in alternatives(stream) {
-        section(&mut page, &format!("Stream of type `{}`", title(alternative)), alternative, &[TYPE]);
+        section(
+            &mut page,
+            &format!("Stream of type `{}`", title(alternative)),
+            alternative,
+            &[TYPE],
+        );
     }
-    let connector = root.get(CONNECTORS).and_then(|connectors| connectors.get("additionalProperties"));
+    let connector = root
+        .get(CONNECTORS)
+        .and_then(|connectors| connectors.get("additionalProperties"));
     if let Some(connector) = connector {
         section(&mut page, "A connector", connector, &[SOURCE]);
         for alternative in alternatives(properties(connector).get(SOURCE)) {
-            section(&mut page, &format!("Source of type `{}`", title(alternative)), alternative, &[TYPE]);
+            section(
+                &mut page,
+                &format!("Source of type `{}`", title(alternative)),
+                alternative,
+                &[TYPE],
+            );
         }
     }
     page
@@ -48,9 +62,18 @@ fn section(page: &mut String, title: &str, schema: &Value, left_out: &[&str]) {
     let mut rows = Vec::new();
     collect(schema, "", &mut rows);
     let description = text(schema, "description");
-    let _: Result<(), _> = write!(page, "## {title}\n\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", in_one_line(&description));
+    let _: Result<(), _> = write!(
+        page,
+        "## {title}\n\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+        in_one_line(&description)
+    );
     for row in rows.iter().filter(|row| !left_out.contains(&row.key.as_str())) {
-        let Row { key, kind, default, meaning } = row;
+        let Row {
+            key,
+            kind,
+            default,
+            meaning,
+        } = row;
         let _: Result<(), _> = writeln!(page, "| `{key}` | {kind} | {default} | {meaning} |");
     }
     page.push('\n');
@@ -81,7 +104,9 @@ fn collect(schema: &Value, above: &str, rows: &mut Vec<Row>) {
         } else if let Some(items) = inner.get("items").filter(|items| items.get("properties").is_some()) {
             collect(items, &format!("{key}[]."), rows);
         } else if key != STREAMS && key != CONNECTORS {
-            let values = inner.get("additionalProperties").filter(|values| values.get("properties").is_some());
+            let values = inner
+                .get("additionalProperties")
+                .filter(|values| values.get("properties").is_some());
             if let Some(values) = values {
                 collect(values, &format!("{key}.*."), rows);
             }
@@ -117,7 +142,11 @@ fn text(schema: &Value, key: &str) -> String {
 fn kind(schema: &Value) -> String {
     let names: Vec<&str> = match schema.get("type") {
         Some(Value::String(name)) => vec![name.as_str()],
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .collect(),
         _ => Vec::new(),
     };
     if !values(schema).is_empty() {
@@ -149,7 +178,9 @@ fn default(property: &Value, required: bool) -> String {
 /// The names that an enumeration has, each with what it means.
 fn values(schema: &Value) -> Vec<(String, String)> {
     let plain = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-    let plain = plain.filter_map(Value::as_str).map(|name| (name.to_owned(), String::new()));
+    let plain = plain
+        .filter_map(Value::as_str)
+        .map(|name| (name.to_owned(), String::new()));
     let described = alternatives(Some(schema)).iter().filter_map(|one| {
         let name = one.get("const").and_then(Value::as_str)?;
         Some((name.to_owned(), text(one, "description")))
@@ -159,7 +190,11 @@ fn values(schema: &Value) -> Vec<(String, String)> {
 
 fn meaning(property: &Value, inner: &Value) -> String {
     let own = text(property, "description");
-    let mut meaning = in_one_line(if own.is_empty() { &text(inner, "description") } else { &own });
+    let mut meaning = in_one_line(&if own.is_empty() {
+        text(inner, "description")
+    } else {
+        own
+    });
     for (name, explained) in values(inner) {
         let _: Result<(), _> = if explained.is_empty() {
             write!(meaning, "<br>`{name}`")
@@ -171,7 +206,10 @@ fn meaning(property: &Value, inner: &Value) -> String {
 }
 
 fn in_one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -182,12 +220,19 @@ mod tests {
     fn the_page_that_is_checked_in_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/config.md");
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == page(), "docs/reference/config.md is not current: cargo run -- schema --markdown > docs/reference/config.md");
+        assert!(
+            kept == page(),
+            "docs/reference/config.md is not current: cargo run -- schema --markdown > docs/reference/config.md"
+        );
     }
 
     #[test]
     fn every_key_has_a_meaning() {
-        let silent: Vec<_> = page().lines().filter(|line| line.starts_with("| `") && line.ends_with("|  |")).map(str::to_owned).collect();
+        let silent: Vec<_> = page()
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.ends_with("|  |"))
+            .map(str::to_owned)
+            .collect();
         assert_eq!(silent, Vec::<String>::new());
     }
 }

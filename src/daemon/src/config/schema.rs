@@ -10,15 +10,37 @@ use crate::catalog;
 /// The schema of the whole file.
 pub(crate) fn schema() -> Value {
     // Everything in its place: connectors have types of the same name (`TlsConfig`), and people read this, too.
-    let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
-    let streams = catalog::streams().iter().map(|known| typed(known.name, (known.schema)(&mut generator))).collect();
-    let sources = catalog::sources().iter().map(|known| typed(known.name, (known.schema)(&mut generator))).collect();
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
+    let streams = catalog::streams()
+        .iter()
+        .map(|known| typed(known.name, (known.schema)(&mut generator)))
+        .collect();
+    let sources = catalog::sources()
+        .iter()
+        .map(|known| typed(known.name, (known.schema)(&mut generator)))
+        .collect();
     let mut connector = object::<ConnectorConfig>(&mut generator);
     put(&mut connector, SOURCE, one_of("Where changes come from.", sources));
     let mut root = object::<RootConfig>(&mut generator);
-    put(&mut root, STREAMS, named("Where events go, by names of your choice.", one_of("A stream.", streams)));
-    put(&mut root, CONNECTORS, named("What is carried, by names of your choice.", Value::Object(connector)));
-    root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    put(
+        &mut root,
+        STREAMS,
+        named(
+            "Where events go, by names of your choice.",
+            one_of("A stream.", streams),
+        ),
+    );
+    put(
+        &mut root,
+        CONNECTORS,
+        named("What is carried, by names of your choice.", Value::Object(connector)),
+    );
+    root.insert(
+        "$schema".to_owned(),
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
     root.insert("title".to_owned(), json!("Tailrace configuration"));
     Value::Object(root)
 }
@@ -79,6 +101,9 @@ mod tests {
     fn the_schema_that_is_checked_in_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/schema.json");
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == text(), "config/schema.json is not current: cargo run -- schema > config/schema.json");
+        assert!(
+            kept == text(),
+            "config/schema.json is not current: cargo run -- schema > config/schema.json"
+        );
     }
 }

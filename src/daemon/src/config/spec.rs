@@ -7,7 +7,8 @@ use serde::Deserialize;
 use tailrace_codec::FormatConfig;
 use tailrace_core::transform::Rule;
 
-use super::deserialize::{read, suggestion};
+use super::deserialize::read;
+use super::fault::suggestion;
 use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
 use crate::catalog::{self, SourceSpec, StreamSpec};
 
@@ -17,8 +18,6 @@ pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8083";
 const STATE_URL: &str = "sqlite://data/state.db";
 /// Below the 30 s that Kubernetes and systemd's usual units give before SIGKILL.
 const SHUTDOWN_TIMEOUT_MS: u64 = 20_000;
-/// Every table has a topic of its own, and its name says where the rows come from.
-pub(crate) const TOPIC_TEMPLATE: &str = "{prefix}.{schema}.{table}";
 /// The only version there is.
 const VERSION: u32 = 1;
 /// Names become metric labels, slot names and parts of topics; all of those have room for this many characters.
@@ -108,7 +107,7 @@ pub(crate) struct UpdatedAtConfig {
 pub(crate) struct Spec {
     pub(crate) root: RootConfig,
     pub(crate) at: SpecPlaces,
-    pub(crate) streams: BTreeMap<String, Box<dyn StreamSpec>>,
+    pub(crate) streams: BTreeMap<String, (Mark, Box<dyn StreamSpec>)>,
     pub(crate) connectors: Vec<ConnectorSpec>,
 }
 
@@ -162,17 +161,24 @@ impl Spec {
         let root: Option<RootConfig> = read(tree, "", &[STREAMS, CONNECTORS], problems);
         if root.as_ref().is_some_and(|root| root.version != VERSION) {
             let at = tree.get("version").map_or(tree.at, |version| version.at);
-            problems.push(Problem::at(at, "version", format!("this release reads version {VERSION}")));
+            problems.push(Problem::at(
+                at,
+                "version",
+                format!("this release reads version {VERSION}"),
+            ));
         }
         tree.mapping()?;
         let mut streams = BTreeMap::new();
         for entry in named(tree, STREAMS, problems) {
             if let Some(stream) = read_stream(entry, problems) {
-                streams.insert(entry.key.clone(), stream);
+                streams.insert(entry.key.clone(), (entry.value.at, stream));
             }
         }
         let connectors = named(tree, CONNECTORS, problems);
-        let connectors = connectors.iter().filter_map(|entry| ConnectorSpec::read(entry, problems)).collect();
+        let connectors = connectors
+            .iter()
+            .filter_map(|entry| ConnectorSpec::read(entry, problems))
+            .collect();
         Some(Self {
             root: root?,
             at: SpecPlaces {
@@ -212,7 +218,13 @@ fn named<'a>(tree: &'a Located, key: &str, problems: &mut Problems) -> &'a [Entr
             return entries;
         }
         Some((value, Some(_))) => (value.at, format!("there is nothing in it; write {example}")),
-        Some((value, None)) => (value.at, format!("expects a mapping of names, found {}; write {example}", value.describe())),
+        Some((value, None)) => (
+            value.at,
+            format!(
+                "expects a mapping of names, found {}; write {example}",
+                value.describe()
+            ),
+        ),
         None => (tree.at, format!("the key `{key}` is missing; write {example}")),
     };
     let path = if tree.get(key).is_some() { key } else { "" };
@@ -224,7 +236,9 @@ fn check_name(entry: &Entry, above: &str, problems: &mut Problems) {
     let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     let name = &entry.key;
     if name.is_empty() || name.chars().count() > MAXIMUM_NAME_CHARACTERS || !name.chars().all(legal) {
-        let sentence = format!("a name has 1 to {MAXIMUM_NAME_CHARACTERS} of the characters a-z A-Z 0-9 - _, and `{name}` does not fit");
+        let sentence = format!(
+            "a name has 1 to {MAXIMUM_NAME_CHARACTERS} of the characters a-z A-Z 0-9 - _, and `{name}` does not fit"
+        );
         problems.push(Problem::at(entry.key_at, above, sentence));
     }
 }
@@ -241,24 +255,47 @@ fn read_stream(entry: &Entry, problems: &mut Problems) -> Option<Box<dyn StreamS
 /// The `type` of a stream or a source, one of `names`.
 fn type_of(value: &Located, path: &str, names: &[String], problems: &mut Problems) -> Option<String> {
     let mut refuse = |at: Mark, path: String, sentence: String| problems.push(Problem::at(at, path, sentence));
-    let types = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let types = names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     if value.mapping().is_none() {
-        refuse(value.at, path.to_owned(), format!("expects a mapping with a `type` (one of {types}), found {}", value.describe()));
+        refuse(
+            value.at,
+            path.to_owned(),
+            format!(
+                "expects a mapping with a `type` (one of {types}), found {}",
+                value.describe()
+            ),
+        );
         return None;
     }
     let Some(written) = value.get(TYPE) else {
-        refuse(value.at, path.to_owned(), format!("the key `type` is missing; it is one of {types}"));
+        refuse(
+            value.at,
+            path.to_owned(),
+            format!("the key `type` is missing; it is one of {types}"),
+        );
         return None;
     };
     match &written.node {
         Node::Scalar(scalar) if names.contains(&scalar.text) => Some(scalar.text.clone()),
         Node::Scalar(scalar) if !scalar.is_null() => {
             let shown = scalar.written.as_ref().unwrap_or(&scalar.text);
-            refuse(written.at, format!("{path}.type"), format!("there is no type `{shown}`; {}", suggestion(shown, names)));
+            refuse(
+                written.at,
+                format!("{path}.type"),
+                format!("there is no type `{shown}`; {}", suggestion(shown, names)),
+            );
             None
         }
         Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => {
-            refuse(written.at, format!("{path}.type"), format!("expects one of {types}, found {}", written.describe()));
+            refuse(
+                written.at,
+                format!("{path}.type"),
+                format!("expects one of {types}, found {}", written.describe()),
+            );
             None
         }
     }

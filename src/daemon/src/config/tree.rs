@@ -84,7 +84,9 @@ impl Located {
             Node::Mapping(_) => "a mapping".to_owned(),
             Node::Sequence(_) => "a list".to_owned(),
             Node::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
-            Node::Scalar(Scalar { written: Some(written), .. }) => format!("the value of `{written}`"),
+            Node::Scalar(Scalar {
+                written: Some(written), ..
+            }) => format!("the value of `{written}`"),
             Node::Scalar(scalar) if scalar.quoted => format!("the text \"{}\"", scalar.text),
             Node::Scalar(scalar) => format!("`{}`", scalar.text),
         }
@@ -108,13 +110,17 @@ impl Located {
                     elements.remove(index);
                     return Some(index.to_string());
                 }
-                elements.iter_mut().find_map(|element| element.remove(entry_is, element_is))
+                elements
+                    .iter_mut()
+                    .find_map(|element| element.remove(entry_is, element_is))
             }
             Node::Mapping(entries) => {
                 if let Some(index) = entries.iter().position(entry_is) {
                     return Some(entries.remove(index).key);
                 }
-                entries.iter_mut().find_map(|entry| entry.value.remove(entry_is, element_is))
+                entries
+                    .iter_mut()
+                    .find_map(|entry| entry.value.remove(entry_is, element_is))
             }
         }
     }

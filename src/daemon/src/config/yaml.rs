@@ -42,7 +42,11 @@ fn decode(bytes: &[u8]) -> Result<&str, Problem> {
         return Err(Problem::at(start, "", "the file is UTF-16; save it as UTF-8"));
     }
     if bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
-        return Err(Problem::at(start, "", "the file begins with a byte order mark; save it as UTF-8 without one"));
+        return Err(Problem::at(
+            start,
+            "",
+            "the file begins with a byte order mark; save it as UTF-8 without one",
+        ));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -87,7 +91,10 @@ impl<'input> Builder<'_, 'input> {
             match self.next()? {
                 (Event::StreamEnd, _) => return Ok(()),
                 (Event::DocumentStart(_), span) => {
-                    return Err(self.refuse(mark(&span.start), "a second document begins here; a file holds one configuration"));
+                    return Err(self.refuse(
+                        mark(&span.start),
+                        "a second document begins here; a file holds one configuration",
+                    ));
                 }
                 _ => {}
             }
@@ -109,12 +116,18 @@ impl<'input> Builder<'_, 'input> {
         let tab = |line: usize| {
             let text = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
             let indent = text.chars().take_while(|letter| letter.is_whitespace());
-            indent.enumerate().find(|(_, letter)| *letter == '\t').map(|(column, _)| column + 1)
+            indent
+                .enumerate()
+                .find(|(_, letter)| *letter == '\t')
+                .map(|(column, _)| column + 1)
         };
         // The scanner notices a tab where the next token begins, which may be on the line after.
         for line in [at.line, at.line.saturating_sub(1)] {
             if let Some(column) = tab(line) {
-                return self.refuse(Mark { line, column }, "a tab indents this line; YAML is indented with spaces only");
+                return self.refuse(
+                    Mark { line, column },
+                    "a tab indents this line; YAML is indented with spaces only",
+                );
             }
         }
         self.refuse(at, format!("this is not YAML: {}", error.info()))
@@ -178,7 +191,10 @@ impl<'input> Builder<'_, 'input> {
             let key_at = mark(&span.start);
             let key = self.key(event, key_at)?;
             if let Some(first) = entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_at) {
-                let sentence = format!("the key `{key}` is here a second time; the first is in line {}", first.line);
+                let sentence = format!(
+                    "the key `{key}` is here a second time; the first is in line {}",
+                    first.line
+                );
                 // Reading goes on, so that the other problems are told too.
                 let _: Refused = self.refuse(key_at, sentence);
             }
@@ -201,7 +217,8 @@ impl<'input> Builder<'_, 'input> {
     }
 }
 
-const ALIAS: &str = "anchors (`&name`) and aliases (`*name`) are not read; write the value out, or in quotes if it is text";
+const ALIAS: &str =
+    "anchors (`&name`) and aliases (`*name`) are not read; write the value out, or in quotes if it is text";
 
 #[cfg(test)]
 mod tests {
@@ -219,7 +236,9 @@ mod tests {
         let tree = parse(b"a: 1\nlist:\n  - x\n  - {k: \"v\"}\n", &mut problems).unwrap();
         let entries = tree.mapping().unwrap();
         assert_eq!(entries[1].key_at, Mark { line: 2, column: 1 });
-        let Node::Sequence(elements) = &entries[1].value.node else { panic!("a list") };
+        let Node::Sequence(elements) = &entries[1].value.node else {
+            panic!("a list")
+        };
         assert_eq!(elements[0].at, Mark { line: 3, column: 5 });
         assert_eq!(elements[1].get("k").unwrap().at, Mark { line: 4, column: 9 });
         assert_eq!(elements[1].get("k").unwrap().describe(), "the text \"v\"");
@@ -230,16 +249,31 @@ mod tests {
     fn what_is_not_plain_yaml_is_refused_with_its_place() {
         let table: &[(&[u8], &str)] = &[
             (b"", "x.yaml:1:1: the file is empty"),
-            (b"\xef\xbb\xbfa: 1", "x.yaml:1:1: the file begins with a byte order mark; save it as UTF-8 without one"),
+            (
+                b"\xef\xbb\xbfa: 1",
+                "x.yaml:1:1: the file begins with a byte order mark; save it as UTF-8 without one",
+            ),
             (b"\xff\xfea\0", "x.yaml:1:1: the file is UTF-16; save it as UTF-8"),
-            (b"a: 1\nb: gr\xfc\xdfe\n", "x.yaml:2:6: this byte is not UTF-8; save the file as UTF-8"),
-            (b"a:\n\tb: 1\n", "x.yaml:2:1: a tab indents this line; YAML is indented with spaces only"),
-            (b"a: 1\nb: 2\na: 3\n", "x.yaml:3:1: the key `a` is here a second time; the first is in line 1"),
+            (
+                b"a: 1\nb: gr\xfc\xdfe\n",
+                "x.yaml:2:6: this byte is not UTF-8; save the file as UTF-8",
+            ),
+            (
+                b"a:\n\tb: 1\n",
+                "x.yaml:2:1: a tab indents this line; YAML is indented with spaces only",
+            ),
+            (
+                b"a: 1\nb: 2\na: 3\n",
+                "x.yaml:3:1: the key `a` is here a second time; the first is in line 1",
+            ),
             (
                 b"a: &x [1]\nb: *x\n",
                 "x.yaml:1:4: a: anchors (`&name`) and aliases (`*name`) are not read; write the value out, or in quotes if it is text",
             ),
-            (b"a: 1\n---\nb: 2\n", "x.yaml:2:1: a second document begins here; a file holds one configuration"),
+            (
+                b"a: 1\n---\nb: 2\n",
+                "x.yaml:2:1: a second document begins here; a file holds one configuration",
+            ),
             (b"? [a]\n: 1\n", "x.yaml:1:3: a key is a plain word"),
         ];
         for (bytes, expected) in table {

@@ -31,8 +31,9 @@ pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> Encod
         connector: plan.name.clone(),
         prefix: plan.prefix.clone(),
         source_kind: source_kind.to_owned(),
-        topic: plan.topic.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         format: plan.format.clone(),
+        template: plan.topic.clone(),
     }
 }
 

@@ -52,7 +52,11 @@ fn transient() -> Error {
 
 #[tokio::test(start_paused = true)]
 async fn transient_errors_are_tried_again_until_it_works() {
-    let (mut supervisor, telemetry) = start([Step::Fail(transient()), Step::Fail(transient()), Step::End(Ended::Drained)]);
+    let (mut supervisor, telemetry) = start([
+        Step::Fail(transient()),
+        Step::Fail(transient()),
+        Step::End(Ended::Drained),
+    ]);
     assert_eq!(supervisor.ended().await, Outcome::Ended);
     assert_eq!(telemetry.snapshot().retries, 2);
     assert_eq!(telemetry.life(), Life::Stopped);
@@ -60,8 +64,12 @@ async fn transient_errors_are_tried_again_until_it_works() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_grows_without_progress_and_not_with_it() {
-    let without = (0..10).map(|_| Step::Fail(transient())).chain([Step::End(Ended::Drained)]);
-    let with = (0..10).map(|_| Step::FailAfterProgress(transient())).chain([Step::End(Ended::Drained)]);
+    let without = (0..10)
+        .map(|_| Step::Fail(transient()))
+        .chain([Step::End(Ended::Drained)]);
+    let with = (0..10)
+        .map(|_| Step::FailAfterProgress(transient()))
+        .chain([Step::End(Ended::Drained)]);
     let begin = tokio::time::Instant::now();
     start(without).0.ended().await;
     let slow = begin.elapsed();
@@ -74,7 +82,10 @@ async fn the_wait_grows_without_progress_and_not_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn errors_that_need_a_person_halt_with_their_code() {
-    for error in [Error::definite("slot_missing", "the slot is gone"), Error::poison("value_unencodable", "row 7")] {
+    for error in [
+        Error::definite("slot_missing", "the slot is gone"),
+        Error::poison("value_unencodable", "row 7"),
+    ] {
         let code = error.code();
         let (mut supervisor, telemetry) = start([Step::Fail(error)]);
         assert_eq!(supervisor.ended().await, Outcome::Halted);

@@ -84,7 +84,10 @@ fn a_runtime_that_stands_still_is_not_alive() {
     let endpoint = endpoint(vec![connector(Life::Streaming)], Heartbeat::stopped_long_ago());
     let (code, body) = endpoint.get("/livez");
     assert_eq!(code, 503);
-    assert_eq!(body, r#"{"status":"unavailable","reasons":[{"state":"runtime_stalled"}]}"#);
+    assert_eq!(
+        body,
+        r#"{"status":"unavailable","reasons":[{"state":"runtime_stalled"}]}"#
+    );
 }
 
 #[test]
@@ -100,8 +103,14 @@ fn status_and_metrics_tell_what_is_known() {
     assert_eq!(status["connectors"][0]["reason"], "because");
     let (code, body) = endpoint.get("/metrics");
     assert_eq!(code, 200);
-    assert!(body.contains("tailrace_state{connector=\"orders\",state=\"halted\"} 1.0\n"), "{body}");
-    assert_eq!(endpoint.get("/readyz").1, r#"{"status":"unavailable","reasons":[{"connector":"orders","state":"halted:slot_missing"}]}"#);
+    assert!(
+        body.contains("tailrace_state{connector=\"orders\",state=\"halted\"} 1.0\n"),
+        "{body}"
+    );
+    assert_eq!(
+        endpoint.get("/readyz").1,
+        r#"{"status":"unavailable","reasons":[{"connector":"orders","state":"halted:slot_missing"}]}"#
+    );
 }
 
 #[test]
@@ -115,10 +124,18 @@ fn what_no_operator_sends_is_refused() {
     assert_eq!(get(format!("Host: 127.0.0.1.nip.io:{port}\r\n")), 421);
     assert_eq!(get(String::new()), 421);
     assert_eq!(get(format!("Host: localhost:{port}\r\nHost: evil\r\n")), 400);
-    assert_eq!(get(format!("Host: localhost:{port}\r\nOrigin: http://evil.example\r\n")), 403);
+    assert_eq!(
+        get(format!("Host: localhost:{port}\r\nOrigin: http://evil.example\r\n")),
+        403
+    );
     assert_eq!(endpoint.get("/nothing").0, 404);
     assert_eq!(endpoint.get("/../etc/passwd").0, 404);
-    assert_eq!(endpoint.status(&format!("POST /status HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 0\r\n\r\n")), 405);
+    assert_eq!(
+        endpoint.status(&format!(
+            "POST /status HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 0\r\n\r\n"
+        )),
+        405
+    );
     let many: String = (0..100).map(|at| format!("X-{at}: y\r\n")).collect();
     assert_eq!(get(format!("Host: localhost:{port}\r\n{many}")), 431);
     let long = "y".repeat(64 * 1024);
@@ -129,7 +146,9 @@ fn what_no_operator_sends_is_refused() {
 #[test]
 fn a_slow_header_is_cut_off_and_others_are_answered_meanwhile() {
     let endpoint = endpoint(vec![], Heartbeat::new());
-    let mut slow: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(endpoint.address).unwrap()).collect();
+    let mut slow: Vec<_> = (0..20)
+        .map(|_| std::net::TcpStream::connect(endpoint.address).unwrap())
+        .collect();
     for socket in &mut slow {
         socket.write_all(b"GET /livez HTTP/1.1\r\nHost: ").unwrap();
     }
@@ -140,7 +159,10 @@ fn a_slow_header_is_cut_off_and_others_are_answered_meanwhile() {
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut rest = Vec::new();
         let ended = socket.read_to_end(&mut rest);
-        assert!(ended.is_ok() || begin.elapsed() < Duration::from_secs(15), "the connection is still open");
+        assert!(
+            ended.is_ok() || begin.elapsed() < Duration::from_secs(15),
+            "the connection is still open"
+        );
     }
     assert!(begin.elapsed() < HEADER_TIMEOUT + Duration::from_secs(5));
 }

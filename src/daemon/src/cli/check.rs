@@ -1,0 +1,201 @@
+//! `tailrace check`: every problem of source and stream at once, each with what fixes it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tailrace_core::check::{Finding, Severity};
+use tailrace_core::ports::TopicSpec;
+use tailrace_core::transform::Transform;
+
+use super::{Exit, Failure};
+use crate::config::plan::{ConnectorPlan, Plan};
+use crate::screen;
+
+/// What was found for one connector.
+#[derive(Debug, Serialize)]
+struct Report {
+    connector: String,
+    stream: String,
+    findings: Vec<Finding>,
+}
+
+/// Topics that were seen so far, by stream and name, and whose they are.
+type Topics = BTreeMap<(String, String), String>;
+
+/// Checks every connector and prints what was found.
+pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
+    let mut topics = Topics::new();
+    let mut reports = Vec::new();
+    for connector in &plan.connectors {
+        let mut findings = check(&plan, connector, &mut topics).await?;
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        reports.push(Report {
+            connector: connector.name.clone(),
+            stream: connector.stream.clone(),
+            findings,
+        });
+    }
+    let blocked = count(&reports, Severity::Blocks) > 0;
+    screen::print(&if json { as_json(&reports) } else { as_text(&reports) })?;
+    Ok(if blocked { Exit::Blocked } else { Exit::Ended })
+}
+
+async fn check(plan: &Plan, connector: &ConnectorPlan, topics: &mut Topics) -> Result<Vec<Finding>, Failure> {
+    let source = connector.source.connect(&connector.name)?;
+    let stream = plan.stream_of(connector)?.connect()?;
+    let mut findings = source.check(&connector.name).await;
+    let mut specs = Vec::new();
+    // Where the source cannot be reached, that was said already.
+    if findings.iter().all(|finding| finding.severity != Severity::Blocks) {
+        match source.describe().await {
+            Ok(tables) => {
+                let names = tables.iter().map(|table| &table.name);
+                findings.extend(connector.topic.check(&connector.prefix, names));
+                specs = topics_of(connector, &tables, topics, &mut findings);
+            }
+            Err(error) => findings.push(Finding::from(&error)),
+        }
+    }
+    findings.extend(stream.check(&specs).await);
+    Ok(findings)
+}
+
+/// The topics of the tables that pass the transforms; routes choose theirs row by row.
+fn topics_of(
+    connector: &ConnectorPlan,
+    tables: &[tailrace_core::schema::SharedSchema],
+    topics: &mut Topics,
+    findings: &mut Vec<Finding>,
+) -> Vec<TopicSpec> {
+    let mut transform = match Transform::new(&connector.transforms, connector.updated_at_column.clone()) {
+        Ok(transform) => transform,
+        Err(error) => {
+            findings.push(Finding::from(&error));
+            return Vec::new();
+        }
+    };
+    let mut specs = Vec::new();
+    for table in tables {
+        let described = transform.describe(table).and_then(|schema| {
+            let topic = schema
+                .as_ref()
+                .map(|schema| connector.topic.topic_of(&connector.prefix, schema))
+                .transpose()?;
+            Ok(schema.zip(topic))
+        });
+        let (schema, topic) = match described {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) => {
+                findings.push(Finding::from(&error));
+                continue;
+            }
+        };
+        let taken = topics.insert((connector.stream.clone(), topic.clone()), connector.name.clone());
+        if let Some(other) = taken.filter(|other| *other != connector.name) {
+            let problem = format!(
+                "table {} and connector `{other}` both write to the topic `{topic}`",
+                table.name.qualified()
+            );
+            findings.push(Finding::blocks(
+                "topic_collision",
+                problem,
+                "give one of the connectors another `prefix` or `topic`",
+            ));
+        }
+        specs.push(TopicSpec {
+            name: Arc::from(topic),
+            keyed: !schema.key.is_empty(),
+        });
+    }
+    specs
+}
+
+fn count(reports: &[Report], severity: Severity) -> usize {
+    let findings = reports.iter().flat_map(|report| &report.findings);
+    findings.filter(|finding| finding.severity == severity).count()
+}
+
+fn as_json(reports: &[Report]) -> String {
+    // Nothing in a report can fail to be JSON: they are texts.
+    serde_json::to_string_pretty(reports)
+        .map(|text| text + "\n")
+        .unwrap_or_default()
+}
+
+fn as_text(reports: &[Report]) -> String {
+    let mut text = String::new();
+    let mut line = |content: String| {
+        text.push_str(&content);
+        text.push('\n');
+    };
+    for report in reports {
+        line(format!("{} → {}", report.connector, report.stream));
+        if report.findings.is_empty() {
+            line("  ready: nothing to say".to_owned());
+        }
+        for finding in &report.findings {
+            let severity = match finding.severity {
+                Severity::Blocks => "BLOCKS ",
+                Severity::Warning => "warning",
+                Severity::Note => "note   ",
+            };
+            line(format!(
+                "  {severity}  {}  [{}]",
+                screen::escape(&finding.problem),
+                finding.code
+            ));
+            for remedy in finding.remedy.lines() {
+                line(format!("           {}", screen::escape(remedy)));
+            }
+        }
+    }
+    let _: Result<(), _> = writeln!(
+        text,
+        "{} blocking, {} warnings, {} notes",
+        count(reports, Severity::Blocks),
+        count(reports, Severity::Warning),
+        count(reports, Severity::Note)
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_read_with_their_remedies() {
+        let reports = [
+            Report {
+                connector: "orders".to_owned(),
+                stream: "events".to_owned(),
+                findings: vec![
+                    Finding::blocks(
+                        "wal_level",
+                        "wal_level is replica on db:5432",
+                        "ALTER SYSTEM SET wal_level = logical;\n-- then restart",
+                    ),
+                    Finding::note("cascades", "deletes by cascade are seen"),
+                ],
+            },
+            Report {
+                connector: "shop".to_owned(),
+                stream: "events".to_owned(),
+                findings: vec![],
+            },
+        ];
+        let expected = "orders → events\n  \
+            BLOCKS   wal_level is replica on db:5432  [wal_level]\n           \
+            ALTER SYSTEM SET wal_level = logical;\n           \
+            -- then restart\n  \
+            note     deletes by cascade are seen  [cascades]\n\
+            shop → events\n  ready: nothing to say\n\
+            1 blocking, 0 warnings, 1 notes\n";
+        assert_eq!(as_text(&reports), expected);
+        let json: serde_json::Value = serde_json::from_str(&as_json(&reports)).unwrap();
+        assert_eq!(json[0]["findings"][0]["severity"], "blocks");
+    }
+}

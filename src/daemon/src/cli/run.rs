@@ -1,0 +1,18 @@
+//! `tailrace run`: everything that the configuration says, until a signal.
+
+use super::{Exit, Failure};
+use crate::config::plan::Plan;
+use crate::daemon::{Daemon, PortTaken};
+
+/// Runs until it is stopped, or until there is nothing more to do.
+pub(crate) async fn run(plan: Plan) -> Result<Exit, Failure> {
+    let daemon = Daemon::start(&plan, PortTaken::Refuse).await?;
+    tracing::info!(
+        file = plan.file,
+        connectors = plan.connectors.len(),
+        "running; curl http://{}/status",
+        daemon.admin_address
+    );
+    let outcome = daemon.run_until_stopped().await?;
+    Ok(outcome.into())
+}
