@@ -134,7 +134,9 @@ fn text(kind: &TextKind) -> ConnectSchema {
         TextKind::Ltree => "io.debezium.data.Ltree",
         TextKind::TsVector => "io.debezium.data.Tsvector",
         TextKind::Enum(symbols) => {
-            let allowed = symbols.join(",");
+            // Connect's parameter is one string: what separates the symbols is escaped within them.
+            let escape = |symbol: &String| symbol.replace('\\', "\\\\").replace(',', "\\,");
+            let allowed = symbols.iter().map(escape).collect::<Vec<_>>().join(",");
             return ConnectSchema::named(Kind::Text, "io.debezium.data.Enum").parameter("allowed", allowed);
         }
         TextKind::Plain | TextKind::Range | TextKind::Network | TextKind::Opaque => {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tailrace_core::batch::{ChangeBatch, ChangeView, Operation, RowView};
+use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, RowView};
 use tailrace_core::event::{EncodedBatch, EncodedRecord};
 use tailrace_core::ports::Encoder;
 use tailrace_core::schema::{SharedSchema, TableName};
@@ -29,8 +29,11 @@ use crate::topic::{TopicTemplate, collision};
 
 /// Headers of an ordinary record: what the list is sized for.
 const HEADERS_PER_RECORD: usize = 6;
-/// About what an event takes beside its values: names of columns, envelope, event id. Only sizes the first allocation.
+/// About what an event takes beside its values: names of columns, envelope, event id. Only sizes the first allocation;
+/// later ones go by the batch before.
 const OVERHEAD_PER_RECORD_BYTES: usize = 256;
+/// Room above the batch before, so that ordinary differences do not cost a second allocation.
+const OVERHEAD_MARGIN_BYTES: usize = 32;
 
 /// What an encoder is made from.
 #[derive(Debug, Clone)]
@@ -56,6 +59,7 @@ pub struct EventEncoder {
     plans: HashMap<TableName, Arc<TablePlan>>,
     topics: HashMap<Arc<str>, TableName>,
     source: SourceOfTransaction,
+    overhead_per_record_bytes: usize,
     clock: fn() -> i64,
 }
 
@@ -103,6 +107,7 @@ impl EventEncoder {
             plans: HashMap::new(),
             topics: HashMap::new(),
             source: SourceOfTransaction::default(),
+            overhead_per_record_bytes: OVERHEAD_PER_RECORD_BYTES,
             clock: now_us,
         })
     }
@@ -151,10 +156,19 @@ impl Encoder for EventEncoder {
             .collect::<Result<Vec<_>>>()?;
         let now_us = (self.clock)();
         let mut encoding = Encoding::begin(&self.context, &mut self.source, batch, (plans, now_us));
+        encoding
+            .output
+            .buffer
+            .reserve(batch.size_bytes() + batch.changes.len() * self.overhead_per_record_bytes);
         for change in batch.views() {
             encoding.change(change)?;
         }
-        Ok(encoding.output)
+        let output = encoding.output;
+        let overhead_bytes = output.buffer.len().saturating_sub(batch.size_bytes());
+        if let Some(overhead_bytes) = overhead_bytes.checked_div(batch.changes.len()) {
+            self.overhead_per_record_bytes = overhead_bytes + OVERHEAD_MARGIN_BYTES;
+        }
+        Ok(output)
     }
 }
 
@@ -241,7 +255,7 @@ impl<'a> Encoding<'a> {
         if plan.key.is_empty() {
             return Ok(Keys::default());
         }
-        let (before, after) = (change.before(), change.after());
+        let (before, after) = (row_with_old_key(plan, change), change.after());
         let buffer = &mut self.output.buffer;
         let mut write = |row: Option<RowView<'a>>, other| -> Result<Option<Range<usize>>, RowError> {
             let Some(row) = row else { return Ok(None) };
@@ -470,6 +484,16 @@ impl<'a> Encoding<'a> {
             "value_not_encodable",
             format!("{place} {} (event {event}); {}", cell.problem, cell.remedy),
         )
+    }
+}
+
+/// The row before, where it tells the old key.
+fn row_with_old_key<'a>(plan: &TablePlan, change: ChangeView<'a>) -> Option<RowView<'a>> {
+    let row = change.before()?;
+    match change.change().before_image {
+        BeforeImage::Full => Some(row),
+        BeforeImage::Key => Some(row).filter(|row| plan.has_key(*row)),
+        BeforeImage::None => None,
     }
 }
 

@@ -109,7 +109,7 @@ impl TablePlan {
         let mut unchanged = 0;
         for (column, value) in self.columns.iter().zip(row.iter()) {
             out.extend_from_slice(&column.label);
-            unchanged += usize::from(value == Value::Unchanged);
+            unchanged += usize::from(matches!(value, Value::Unchanged));
             column.write(out, value)?;
         }
         close_object(out, start);
@@ -160,6 +160,14 @@ impl TablePlan {
         close_object(out, start);
         out.extend_from_slice(self.key_frame.close);
         Ok(())
+    }
+
+    /// True where a row that was logged for its key alone has one: the log's idea of the key may be another than ours, and
+    /// then our key's cells are null and mean nothing.
+    pub(crate) fn has_key(&self, row: RowView<'_>) -> bool {
+        self.key
+            .iter()
+            .all(|column| !matches!(row.get(column.index), Value::Null))
     }
 
     /// Writes the names of the columns that did not change, as a JSON array.

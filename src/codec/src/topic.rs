@@ -281,7 +281,7 @@ mod tests {
                     let number = u32::from_str_radix(code, 16).ok()?;
                     (!code.starts_with('+')).then_some((char::from_u32(number)?, after))
                 });
-            let (decoded, after) = code.unwrap_or((character, &rest[character.len_utf8()..]));
+            let (decoded, after) = code.unwrap_or((character, rest.split_at(character.len_utf8()).1));
             name.push(decoded);
             rest = after;
         }

@@ -16,7 +16,7 @@
 //! | `Date` | `Int`: days since 1970-01-01; `i32::MAX` / `i32::MIN` are ±infinity |
 //! | `Time` | `Int`: microseconds of day, 24:00:00 is 86 400 000 000 |
 //! | `TimeTz` | `TimeTz` |
-//! | `Timestamp`, `TimestampTz` | `Int`: microseconds since 1970-01-01T00:00:00 (UTC for `TimestampTz`); `i64::MAX` / `i64::MIN` are ±infinity |
+//! | `Timestamp`, `TimestampTz` | `Int`: microseconds since 1970-01-01T00:00:00 (UTC for `TimestampTz`); `i64::MAX` / `i64::MIN` are ±infinity; `Text` in the form `294276-12-31T23:59:59.999999` (UTC for `TimestampTz`) after 294247-01-10, which 64 bits cannot hold |
 //! | `Interval` | `Interval` |
 //! | `Array` | `List`, nested for several dimensions; `Text` in the database's own form where bounds do not start at 1 |
 //! | `Map` | `List` of key, value, key, value … (`Text`, value may be `Null`) |

@@ -3,7 +3,9 @@
 //! - A delete is a tombstone of the key: a record without value. A table without key has no tombstones: its delete is a
 //!   record whose value is the row that is gone and whose header `op` is `d`.
 //! - An update of the key is a tombstone of the old key, then the row under the new one.
-//! - A large value that did not change is left out, never null; the header `unchanged` names such columns.
+//! - A large value that did not change is left out, never null; the header `unchanged` names such columns. A reader that
+//!   takes a missing field for null (Kafka Connect's converters do) must look at that header, or the table needs
+//!   `REPLICA IDENTITY FULL`, with which the log repeats such values.
 //! - A truncate is an object without fields, with the header `op` = `t`; its key is an object without fields where the
 //!   table has a key, because a compacted topic refuses records without key.
 //! - A logical message is an object of `prefix` and `content`.

@@ -62,6 +62,17 @@ impl Civil {
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         Self { year, month, day }
     }
+
+    /// How many days it is after 1970-01-01.
+    pub(crate) fn to_days(self) -> i64 {
+        let year = self.year - i64::from(self.month <= 2);
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let month_from_march = (self.month + 9) % 12;
+        let day_of_year = (153 * month_from_march + 2) / 5 + self.day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        era * DAYS_PER_ERA + day_of_era - EPOCH_SHIFT_DAYS
+    }
 }
 
 // === impl Clock ===
@@ -124,6 +135,11 @@ pub(crate) fn write_clock(out: &mut Vec<u8>, microseconds: i64, fraction: Fracti
 /// Writes `2016-11-04T13:51:30.123`.
 pub(crate) fn write_date_time(out: &mut Vec<u8>, microseconds: i64, fraction: Fraction) {
     let (days, of_day) = split(microseconds);
+    write_days_and_clock(out, days, of_day, fraction);
+}
+
+/// Writes the same from days since 1970 and microseconds of day.
+pub(crate) fn write_days_and_clock(out: &mut Vec<u8>, days: i64, of_day: i64, fraction: Fraction) {
     write_date(out, days);
     out.push(b'T');
     write_clock(out, of_day, fraction);
@@ -282,6 +298,7 @@ mod tests {
         #[test]
         fn each_day_follows_the_one_before(days in -2_440_588_i64..2_145_042_905) {
             let (today, tomorrow) = (Civil::from_days(days), Civil::from_days(days + 1));
+            prop_assert_eq!(today.to_days(), days);
             let next_day = tomorrow.day == today.day + 1 && tomorrow.month == today.month && tomorrow.year == today.year;
             let next_month = tomorrow.day == 1 && tomorrow.month == today.month + 1 && tomorrow.year == today.year;
             let next_year = (tomorrow.day, tomorrow.month) == (1, 1) && (today.day, today.month) == (31, 12) && tomorrow.year == today.year + 1;

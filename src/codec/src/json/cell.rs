@@ -7,7 +7,7 @@ use tailrace_core::value::{LogicalType, ShapeKind, TextKind, Value};
 use super::decimal::{Rounding, write_decimal_double, write_decimal_fixed, write_decimal_text, write_decimal_variable};
 use super::number::{FloatStyle, write_float32, write_float64, write_int};
 use super::text::{write_text, write_text_nested};
-use super::{CellError, CellResult, bytes, geometry, interval, temporal, vector};
+use super::{CellError, CellResult, bytes, geometry, interval, late, temporal, vector};
 use crate::format::{
     BinaryFormat, DecimalFormat, Envelope, Format, HstoreFormat, IntervalFormat, OpaqueFormat, TimeFormat,
 };
@@ -139,6 +139,12 @@ impl CellFormat {
             (_, Value::List(list)) => return self.write_list(out, list),
             (Self::Geometry, Value::Bytes(ewkb)) => return geometry::write_ewkb(out, ewkb, false),
             (Self::Geography, Value::Bytes(ewkb)) => return geometry::write_ewkb(out, ewkb, true),
+            (Self::Timestamp(format, precision), Value::Text(text)) => {
+                return late::write_timestamp(out, text, *format, *precision);
+            }
+            (Self::TimestampTz(format, precision), Value::Text(text)) => {
+                return late::write_timestamp_tz(out, text, *format, *precision);
+            }
             // A list that has no place for what the database says (bounds that do not start at 1) is its text.
             (Self::Array(_), Value::Text(text)) => write_text(out, text),
             _ => return Err(CellError::mismatch()),

@@ -6,6 +6,7 @@ pub(crate) mod cell;
 pub(crate) mod decimal;
 pub(crate) mod geometry;
 pub(crate) mod interval;
+pub(crate) mod late;
 pub(crate) mod number;
 pub(crate) mod placeholder;
 pub(crate) mod structured;

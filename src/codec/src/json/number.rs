@@ -141,10 +141,7 @@ mod tests {
     fn singles_keep_their_own_digits() {
         assert_eq!(single(3.3), "3.3");
         assert_eq!(single(3.0), "3.0");
-        assert_eq!(
-            single(1_234_567_890.5),
-            "1.234568E9".replace("1.234568E9", &single(1.234_567_9e9))
-        );
+        assert_eq!(single(1_234_567_890.5), "1.234568E9");
         assert_eq!(single(1e10), "1.0E10");
     }
 

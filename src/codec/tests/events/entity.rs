@@ -275,3 +275,23 @@ fn a_key_that_is_not_in_the_log_is_taken_from_the_row_before_or_refused() {
     let error = encoder(FORMAT).encode(&batch.changes).unwrap_err();
     assert!(error.to_string().contains("part of the key"));
 }
+
+#[test]
+fn a_row_before_without_our_key_is_no_old_key() {
+    // The log carries the columns of another index than the key: ours are null there and mean nothing.
+    let mut batch = Batch::new(&customers());
+    batch.change(
+        Operation::Update,
+        Some(&[null(), text("a"), null()]),
+        Some(&[int(1), text("b"), null()]),
+    );
+    let events = batch.encode(FORMAT);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].header("op"), Some("u"));
+    batch.change(Operation::Delete, Some(&[null(), text("a"), null()]), None);
+    let error = encoder(FORMAT).encode(&batch.changes).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a change of table public.customers has no row to take its key from (event pg-7:0/16E9018:1); set a replica identity on the table that covers its key"
+    );
+}

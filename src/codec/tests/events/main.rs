@@ -1,7 +1,11 @@
 //! Whole events, from changes as a source hands them over to the bytes of key, value and headers.
 
+#![cfg(test)]
+
 mod debezium;
 mod entity;
+mod inline_schemas;
 mod property;
 mod support;
 mod vectors;
+mod vectors_temporal;

@@ -229,5 +229,5 @@ pub(crate) fn published(logical_type: LogicalType, datum: Datum, format: &str) -
     let value = batch.encode(format).remove(0).value.unwrap();
     let start = value.find("{\"v\":").unwrap() + 5;
     let end = value.find("},\"source\":").unwrap_or(value.len() - 1);
-    value[start..end].to_owned()
+    value.get(start..end).unwrap().to_owned()
 }
