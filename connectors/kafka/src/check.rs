@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use rdkafka::admin::{ConfigResource, ResourceSpecifier};
-use tailrace_core::check::{Finding, Severity};
+use rdkafka::error::RDKafkaErrorCode;
+use tailrace_core::check::Finding;
 use tailrace_core::ports::TopicSpec;
 
 use crate::error::Failure;
 use crate::properties::is_loopback;
-use crate::topics::{Admin, Listed, Shared, number, options};
+use crate::topics::{Admin, Broker, Listed, Shared, number, options};
 
 /// Kafka's own default of `max.message.bytes`. Topics below it were made small on purpose.
 const KAFKA_MAX_MESSAGE_BYTES: usize = 1_048_588;
@@ -39,6 +40,11 @@ pub(crate) async fn check(shared: &Arc<Shared>, topics: &[TopicSpec]) -> Vec<Fin
             return findings;
         }
     };
+    let closed = closed_listeners(shared, &brokers).await;
+    if !closed.is_empty() {
+        findings.extend(closed);
+        return findings; // Everything else would wait for these brokers.
+    }
     for topic in topics {
         match admin.look_up(&shared.cluster, &topic.name).await {
             Ok(Some(listed)) => findings.extend(existing(shared, &admin, topic, &listed, brokers.len()).await),
@@ -52,12 +58,28 @@ pub(crate) async fn check(shared: &Arc<Shared>, topics: &[TopicSpec]) -> Vec<Fin
     findings
 }
 
-async fn reach(shared: &Arc<Shared>) -> Result<(Admin, Vec<i32>), Finding> {
-    let admin = shared.admin().await.map_err(|error| Finding::from(&error))?;
-    match admin.overview(&shared.cluster).await {
-        Ok(overview) => Ok((admin, overview.brokers)),
-        Err(failure) => Err(blocking(&shared.explained(failure).await)),
-    }
+async fn reach(shared: &Arc<Shared>) -> Result<(Admin, Vec<Broker>), Finding> {
+    let admin = shared.admin().await.map_err(|failure| blocking(&failure))?;
+    let brokers = match admin.overview(&shared.cluster).await {
+        Ok(overview) => overview.brokers,
+        Err(failure) => return Err(blocking(&shared.explained(failure).await)),
+    };
+    Ok((admin, brokers))
+}
+
+/// Clients connect to what brokers advertise, not to the bootstrap server: the most common of all mistakes.
+async fn closed_listeners(shared: &Shared, brokers: &[Broker]) -> Vec<Finding> {
+    let asked = brokers.to_vec();
+    let closed = tokio::task::spawn_blocking(move || asked.iter().filter_map(|broker| broker.closed().err()).collect());
+    let closed: Vec<String> = closed.await.unwrap_or_default();
+    let finding = |said: String| {
+        blocking(
+            &shared
+                .cluster
+                .failure(RDKafkaErrorCode::BrokerTransportFailure, None, &said),
+        )
+    };
+    closed.into_iter().map(finding).collect()
 }
 
 /// The sentence of a failure holds its remedy already.
@@ -155,40 +177,11 @@ fn settings(config: &ConfigResource, listed: &Listed) -> TopicSettings {
 
 fn judge(shared: &Shared, topic: &TopicSpec, settings: &TopicSettings, brokers: usize) -> Vec<Finding> {
     let name = &topic.name;
-    let mut findings = durability(shared, &format!("topic {name}"), settings, brokers, |config| {
-        alter(shared, name, config)
-    });
-    let compacts = settings.cleanup_policy.contains("compact");
-    if compacts && !topic.keyed {
+    let what = format!("topic {name}");
+    let mut findings = durability(shared, &what, settings, brokers, |config| alter(shared, name, config));
+    findings.extend(timestamps(&what, settings, |config| alter(shared, name, config)));
+    if settings.cleanup_policy.contains("compact") && !topic.keyed {
         findings.push(compacted_without_keys(shared, name));
-    }
-    if settings.cleanup_policy.contains("delete") && settings.retention_ms >= 0 && !settings.log_append_time {
-        findings.push(Finding::warning(
-            "retention_by_updated_at",
-            format!(
-                "topic {name} removes records whose timestamp is older than {} h (retention.ms); records carry the row's \
-                 updated_at, so rows of a snapshot that were last updated before are removed as soon as they are written",
-                settings.retention_ms / 3_600_000
-            ),
-            alter(shared, name, "retention.ms=-1"),
-        ));
-    }
-    if settings.timestamp_before_max_ms < i64::MAX && !settings.log_append_time {
-        findings.push(Finding::warning(
-            "invalid_timestamp",
-            format!(
-                "topic {name} refuses records whose timestamp is older than {} ms; records carry the row's updated_at",
-                settings.timestamp_before_max_ms
-            ),
-            alter(shared, name, &format!("message.timestamp.before.max.ms={}", i64::MAX)),
-        ));
-    }
-    if settings.log_append_time {
-        findings.push(Finding::warning(
-            "timestamp_replaced",
-            format!("topic {name} replaces the records' timestamp, the row's updated_at, by the time of writing"),
-            alter(shared, name, "message.timestamp.type=CreateTime"),
-        ));
     }
     if settings.max_message_bytes < KAFKA_MAX_MESSAGE_BYTES {
         findings.push(Finding::note(
@@ -253,6 +246,40 @@ fn durability(
     findings
 }
 
+/// Whether the topic takes and keeps records whose timestamp is the row's `updated_at`.
+fn timestamps(what: &str, settings: &TopicSettings, alter: impl Fn(&str) -> String) -> Vec<Finding> {
+    if settings.log_append_time {
+        return vec![Finding::warning(
+            "timestamp_replaced",
+            format!("{what} replaces the records' timestamp, the row's updated_at, by the time of writing"),
+            alter("message.timestamp.type=CreateTime"),
+        )];
+    }
+    let mut findings = Vec::new();
+    if settings.cleanup_policy.contains("delete") && settings.retention_ms >= 0 {
+        findings.push(Finding::warning(
+            "retention_by_updated_at",
+            format!(
+                "{what} removes records whose timestamp is older than {} h (retention.ms); records carry the row's \
+                 updated_at, so rows of a snapshot that were last updated before are removed as soon as they are written",
+                settings.retention_ms / 3_600_000
+            ),
+            alter("retention.ms=-1"),
+        ));
+    }
+    if settings.timestamp_before_max_ms < i64::MAX {
+        findings.push(Finding::warning(
+            "invalid_timestamp",
+            format!(
+                "{what} refuses records whose timestamp is older than {} ms; records carry the row's updated_at",
+                settings.timestamp_before_max_ms
+            ),
+            alter(&format!("message.timestamp.before.max.ms={}", i64::MAX)),
+        ));
+    }
+    findings
+}
+
 fn compacted_without_keys(shared: &Shared, topic: &str) -> Finding {
     Finding::blocks(
         "compacted_without_keys",
@@ -269,45 +296,67 @@ fn alter(shared: &Shared, topic: &str, config: &str) -> String {
 }
 
 /// How topics that are created here would fare, by the brokers' defaults.
-async fn defaults(shared: &Shared, admin: &Admin, brokers: &[i32]) -> Vec<Finding> {
+async fn defaults(shared: &Shared, admin: &Admin, brokers: &[Broker]) -> Vec<Finding> {
     let Some(first) = brokers.first() else {
         return Vec::new();
     };
-    let Ok(Some(config)) = admin.describe(&shared.cluster, ResourceSpecifier::Broker(*first)).await else {
+    let Ok(Some(config)) = admin
+        .describe(&shared.cluster, ResourceSpecifier::Broker(first.id))
+        .await
+    else {
         return Vec::new(); // Only an administrator may ask; each topic is judged once it exists.
     };
+    judge_defaults(shared, &new_topic_settings(shared, &config), brokers.len())
+}
+
+/// What a topic that is created here will have: as configured, else as the brokers are.
+fn new_topic_settings(shared: &Shared, broker: &ConfigResource) -> TopicSettings {
     let topics = &shared.config.topics;
-    let set = |name: &str| topics.config.get(name).map(|value| value.as_str().to_owned());
-    let brokers_default = |name: &str| config.get(name).and_then(|entry| entry.value.clone());
-    let effective = |name: &str| set(name).or_else(|| brokers_default(name));
-    let replicas = match topics.replication_factor {
-        Some(factor) => usize::from(factor),
-        None => number(&config, "default.replication.factor").unwrap_or(1),
+    // A broker's name for a topic's default is its own.
+    let effective = |topic_name: &str, broker_name: &str| {
+        let set = topics.config.get(topic_name).map(|value| value.as_str().to_owned());
+        set.or_else(|| broker.get(broker_name).and_then(|entry| entry.value.clone()))
+            .unwrap_or_default()
     };
-    let settings = TopicSettings {
+    let before_max = effective("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms");
+    let retention = topics
+        .config
+        .get("retention.ms")
+        .and_then(|value| value.as_str().parse().ok());
+    TopicSettings {
         partitions: usize::from(topics.partitions),
-        replicas,
-        min_insync_replicas: effective("min.insync.replicas")
-            .and_then(|text| text.parse().ok())
+        replicas: match topics.replication_factor {
+            Some(factor) => usize::from(factor),
+            None => number(broker, "default.replication.factor").unwrap_or(1),
+        },
+        min_insync_replicas: effective("min.insync.replicas", "min.insync.replicas")
+            .parse()
             .unwrap_or(1),
-        unclean_leader_election: effective("unclean.leader.election.enable").as_deref() == Some("true"),
+        unclean_leader_election: effective("unclean.leader.election.enable", "unclean.leader.election.enable")
+            == "true",
         cleanup_policy: topics.cleanup_policy.as_kafka().to_owned(),
-        retention_ms: -1,
-        log_append_time: false,
-        timestamp_before_max_ms: i64::MAX,
+        retention_ms: retention.unwrap_or(-1),
+        log_append_time: effective("message.timestamp.type", "log.message.timestamp.type") == "LogAppendTime",
+        timestamp_before_max_ms: before_max.parse().unwrap_or(i64::MAX),
         max_message_bytes: KAFKA_MAX_MESSAGE_BYTES,
-    };
-    let in_config = |config: &str| format!("topics: {{ config: {{ {} }} }}", config.replace('=', ": "));
-    let mut findings = durability(shared, "each topic created here", &settings, brokers.len(), in_config);
-    for finding in findings.iter_mut().filter(|finding| finding.code == "one_replica") {
-        finding.remedy = format!("topics: {{ replication_factor: {} }}", brokers.len().min(3));
     }
-    debug_assert!(findings.iter().all(|finding| finding.severity < Severity::Blocks));
+}
+
+fn judge_defaults(shared: &Shared, settings: &TopicSettings, brokers: usize) -> Vec<Finding> {
+    let what = "each topic created here";
+    let in_config = |config: &str| format!("topics: {{ config: {{ {} }} }}", config.replace('=', ": "));
+    let mut findings = durability(shared, what, settings, brokers, in_config);
+    findings.extend(timestamps(what, settings, in_config));
+    for finding in findings.iter_mut().filter(|finding| finding.code == "one_replica") {
+        finding.remedy = format!("topics: {{ replication_factor: {} }}", brokers.min(3));
+    }
     findings
 }
 
 #[cfg(test)]
 mod tests {
+    use tailrace_core::check::Severity;
+
     use super::*;
 
     fn shared(text: &str) -> Shared {
@@ -420,6 +469,25 @@ mod tests {
             assert!(findings[0].remedy.contains(remedy), "{}", findings[0].remedy);
             assert!(findings[0].problem.contains("orders"), "{}", findings[0].problem);
         }
+    }
+
+    #[test]
+    fn new_topics_are_judged_before_they_exist_and_cured_in_the_config() {
+        let settings = TopicSettings {
+            replicas: 1,
+            retention_ms: 604_800_000,
+            ..sound()
+        };
+        let findings = judge_defaults(&local(), &settings, 5);
+        assert_eq!(
+            codes(&findings),
+            [
+                ("one_replica", Severity::Warning),
+                ("retention_by_updated_at", Severity::Warning)
+            ]
+        );
+        assert_eq!(findings[0].remedy, "topics: { replication_factor: 3 }");
+        assert_eq!(findings[1].remedy, "topics: { config: { retention.ms: -1 } }");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What every librdkafka client of ours shares: its log lines, and the newest thing that it complained about.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -8,10 +10,20 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::Level;
 
-use crate::error::code_of;
+use crate::error::{Class, Cluster, Failure, code_of};
 
 /// Where librdkafka's log lines go; `RUST_LOG=librdkafka=debug` together with the property `debug` shows its inside.
 const LOG_TARGET: &str = "librdkafka";
+
+/// A cluster that answers at all does so within this time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When every broker has failed once, so much longer is waited: a name may have a second address that works, and
+/// librdkafka tries one after the other.
+const SECOND_ADDRESS: Duration = Duration::from_secs(2);
+
+/// How long librdkafka is asked at a time.
+pub(crate) const CONNECT_POLL: Duration = Duration::from_millis(50);
 
 /// Gathers what one librdkafka client says about its brokers.
 ///
@@ -21,6 +33,7 @@ const LOG_TARGET: &str = "librdkafka";
 pub(crate) struct Complaints {
     secrets: Vec<String>,
     newest: Mutex<Option<Complaint>>,
+    all_down: AtomicBool,
 }
 
 /// One complaint about a broker.
@@ -30,6 +43,33 @@ pub(crate) struct Complaint {
     pub code: RDKafkaErrorCode,
     /// In librdkafka's words, which name host and port.
     pub text: String,
+}
+
+/// Waits until some broker has told the cluster's id, which comes with the first answer of all. `ask` serves the
+/// client's events and asks for [`CONNECT_POLL`]; `stop` gives up early.
+pub(crate) fn await_cluster(
+    cluster: &Cluster,
+    complaints: &Complaints,
+    mut ask: impl FnMut() -> bool,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let since = Instant::now();
+    while !ask() {
+        let newest = complaints.newest();
+        let refused = newest
+            .as_ref()
+            .is_some_and(|complaint| Class::of(complaint.code) == Class::Authentication);
+        let patience = if complaints.all_down() {
+            SECOND_ADDRESS
+        } else {
+            CONNECT_TIMEOUT
+        };
+        if refused || since.elapsed() >= patience || stop.load(Ordering::Acquire) {
+            let code = newest.map_or(RDKafkaErrorCode::OperationTimedOut, |complaint| complaint.code);
+            return Err(cluster.failure(code, None, &complaints.text()));
+        }
+    }
+    Ok(())
 }
 
 /// How much librdkafka shall say, which is decided when a client is made.
@@ -49,6 +89,7 @@ impl Complaints {
         Self {
             secrets,
             newest: Mutex::new(None),
+            all_down: AtomicBool::new(false),
         }
     }
 
@@ -62,8 +103,13 @@ impl Complaints {
         self.newest().map(|complaint| complaint.text).unwrap_or_default()
     }
 
+    fn all_down(&self) -> bool {
+        self.all_down.load(Ordering::Relaxed)
+    }
+
     /// Everything works again.
     pub(crate) fn forget(&self) {
+        self.all_down.store(false, Ordering::Relaxed);
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -75,8 +121,10 @@ impl Complaints {
 
     fn remember(&self, code: RDKafkaErrorCode, text: String) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let all_down = code == RDKafkaErrorCode::AllBrokersDown;
+        self.all_down.fetch_or(all_down, Ordering::Relaxed);
         // "1/1 brokers are down" says less than the error of that broker, which came just before.
-        let says_less = code == RDKafkaErrorCode::AllBrokersDown && newest.is_some();
+        let says_less = all_down && newest.is_some();
         if !says_less {
             *newest = Some(Complaint { code, text });
         }

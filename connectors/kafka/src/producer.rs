@@ -36,15 +36,12 @@ use tailrace_core::ports::{Producer, Receipt};
 use tailrace_core::{Error, Result};
 use tokio::sync::oneshot;
 
-use crate::client::Complaints;
+use crate::client::{CONNECT_POLL, Complaints, await_cluster};
 use crate::error::{Class, Failure, code_of};
 use crate::ledger::{Answer, Ledger, LostRecord};
 use crate::properties;
 use crate::topics::Shared;
 use crate::watch::{OffsetWatch, PartitionWatch};
-
-/// A cluster that answers at all does so within this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// While records are in flight: the longest that an acknowledgement waits for the thread. It waits on its channel and
 /// not in librdkafka, because rdkafka's `poll` spins through the last millisecond of its timeout.
@@ -174,7 +171,11 @@ impl KafkaProducer {
         let body = move || {
             let _running = running; // Dropped last: whoever waits for the end sees it.
             let client = open(&shared, &native).and_then(|client| {
-                await_cluster(&shared, &client, &stop)?;
+                let ask = || {
+                    client.poll(Duration::ZERO);
+                    client.client().fetch_cluster_id(CONNECT_POLL).is_some()
+                };
+                await_cluster(&shared.cluster, &client.context().complaints, ask, &stop)?;
                 Ok(client)
             });
             match client {
@@ -260,24 +261,6 @@ fn open(shared: &Arc<Shared>, native: &ClientConfig) -> Result<BaseProducer<Deli
     native
         .create_with_context(context)
         .map_err(|error| shared.cluster.failure_of(&error, None, ""))
-}
-
-/// Waits until some broker has told us the cluster's id, which comes with the first answer of all.
-fn await_cluster(shared: &Shared, client: &BaseProducer<DeliveryContext>, stop: &AtomicBool) -> Result<(), Failure> {
-    let since = Instant::now();
-    loop {
-        if client.client().fetch_cluster_id(Duration::from_millis(100)).is_some() {
-            return Ok(());
-        }
-        client.poll(Duration::ZERO);
-        let newest = client.context().complaints.newest();
-        let class = newest.as_ref().map(|complaint| Class::of(complaint.code));
-        let late = since.elapsed() >= CONNECT_TIMEOUT;
-        if late || stop.load(Ordering::Acquire) || class == Some(Class::Authentication) {
-            let code = newest.map_or(RDKafkaErrorCode::OperationTimedOut, |complaint| complaint.code);
-            return Err(shared.cluster.failure(code, None, &client.context().complaints.text()));
-        }
-    }
 }
 
 // === impl DeliveryContext ===
@@ -1070,18 +1053,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let shared = shared(&address.to_string());
-        let native = properties::producer_config(&shared.config, 100_000).unwrap();
-        let client = open(&shared, &native).unwrap();
-        let stop = AtomicBool::new(false);
-        let failure = loop {
-            client.poll(Duration::from_millis(10));
-            if client.context().complaints.newest().is_some() {
-                stop.store(true, Ordering::Release);
-                break await_cluster(&shared, &client, &stop).unwrap_err();
-            }
-        };
-        assert_eq!((failure.kind, failure.code), (Kind::Transient, "kafka_unreachable"));
-        assert!(failure.message.contains("Connection refused"), "{}", failure.message);
-        assert!(failure.message.contains(&address.to_string()), "{}", failure.message);
+        let error = KafkaProducer::connect(&shared).await.err().unwrap();
+        assert_eq!((error.kind(), error.code()), (Kind::Transient, "kafka_unreachable"));
+        assert!(error.to_string().contains("Connection refused"), "{error}");
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 }

@@ -1,16 +1,19 @@
 //! Topics: asked about once, created where they may be, and remembered.
 
 use std::collections::HashMap;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataBroker};
+use tailrace_core::Result;
 use tailrace_core::ports::TopicSpec;
-use tailrace_core::{Error, Result};
 
-use crate::client::{Complaint, Complaints};
+use crate::client::{CONNECT_POLL, Complaints, await_cluster};
 use crate::config::{CleanupPolicy, KafkaStreamConfig};
 use crate::error::{Class, Cluster, Failure, code_of};
 use crate::properties;
@@ -18,8 +21,8 @@ use crate::properties;
 /// An answer that takes longer than this is no answer.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long is asked for the reason when a cluster does not answer: a refused connection is known at once.
-const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(2);
+/// A listener that does not open within this time is as good as closed.
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A topic that was just created reaches all brokers within this time, or something is wrong with them.
 const CREATION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,10 +68,19 @@ pub(crate) struct Admin {
 /// What metadata says about the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Overview {
-    /// Brokers by id.
-    pub brokers: Vec<i32>,
+    /// Brokers.
+    pub brokers: Vec<Broker>,
     /// Topics.
     pub topics: Vec<Listed>,
+}
+
+/// A broker as it advertises itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broker {
+    /// Its number.
+    pub id: i32,
+    /// Host and port.
+    pub address: String,
 }
 
 /// What metadata says about one topic.
@@ -159,13 +171,21 @@ impl Shared {
     }
 
     /// An admin client, shared while a burst of questions lasts.
-    pub(crate) async fn admin(self: &Arc<Self>) -> Result<Admin> {
+    pub(crate) async fn admin(self: &Arc<Self>) -> Result<Admin, Failure> {
         let mut slot = self.admin.lock().await;
         if let Some(open) = slot.as_mut() {
             open.used = Instant::now();
             return Ok(open.client.clone());
         }
-        let client = Admin::open(self)?;
+        let shared = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || {
+            // An admin client waits out its timeout where a connection is refused; this knows at once, and why.
+            shared.probe()?;
+            Admin::open(&shared)
+        });
+        let client = opened
+            .await
+            .unwrap_or_else(|_| Err(Failure::transient("kafka_error", "connecting was abandoned")))?;
         *slot = Some(OpenAdmin {
             client: client.clone(),
             used: Instant::now(),
@@ -328,34 +348,85 @@ impl Shared {
             return failure;
         }
         let shared = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || shared.diagnose()).await;
-        match found.ok().flatten() {
-            Some(complaint) => self.cluster.failure(complaint.code, None, &complaint.text),
-            None => failure,
-        }
+        let reason = tokio::task::spawn_blocking(move || match shared.probe() {
+            Ok(client) => shared.closed_listener(&client),
+            Err(reason) => Some(reason),
+        });
+        reason.await.ok().flatten().unwrap_or(failure)
     }
 
-    /// Connects once more and listens to what is said about each broker. Blocks.
-    fn diagnose(&self) -> Option<Complaint> {
-        let config = properties::admin_config(&self.config).ok()?;
-        let client: BaseConsumer<Complaints> = config.create_with_context(self.complaints()).ok()?;
-        let since = Instant::now();
-        while since.elapsed() < DIAGNOSIS_TIMEOUT && client.context().newest().is_none() {
-            drop(client.poll(Duration::from_millis(50)));
-        }
-        // What follows the first complaint is usually its explanation.
-        drop(client.poll(Duration::from_millis(50)));
-        client.context().newest()
+    /// Connects, and fails with what is said about each broker where none answers. Blocks.
+    fn probe(&self) -> Result<BaseConsumer<Complaints>, Failure> {
+        let config = properties::admin_config(&self.config);
+        let config = config.map_err(|error| Failure::definite("invalid_config", error.to_string()))?;
+        let client: KafkaResult<BaseConsumer<Complaints>> = config.create_with_context(self.complaints());
+        let client = client.map_err(|error| self.cluster.failure_of(&error, None, ""))?;
+        let ask = || {
+            drop(client.poll(Duration::ZERO));
+            client.client().fetch_cluster_id(CONNECT_POLL).is_some()
+        };
+        await_cluster(&self.cluster, client.context(), ask, &AtomicBool::new(false))?;
+        Ok(client)
     }
+
+    /// The bootstrap server answers, but what it advertises may not open from here. Blocks.
+    fn closed_listener(&self, client: &BaseConsumer<Complaints>) -> Option<Failure> {
+        let metadata = client.fetch_metadata(None, REQUEST_TIMEOUT).ok()?;
+        let closed = brokers(&metadata).iter().find_map(|broker| broker.closed().err())?;
+        Some(
+            self.cluster
+                .failure(RDKafkaErrorCode::BrokerTransportFailure, None, &closed),
+        )
+    }
+}
+
+// === impl Broker ===
+
+impl Broker {
+    /// Opens a connection and closes it again. Fails with the sentence that names the advertised address. Blocks.
+    pub(crate) fn closed(&self) -> Result<(), String> {
+        let Self { id, address } = self;
+        let opened = address.to_socket_addrs().and_then(|addresses| {
+            let mut last = std::io::Error::other("the name has no address");
+            for address in addresses {
+                match TcpStream::connect_timeout(&address, LISTENER_TIMEOUT) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        });
+        opened.map_err(|error| format!("broker {id} advertises {address}, which does not open from here: {error}"))
+    }
+}
+
+fn brokers(metadata: &Metadata) -> Vec<Broker> {
+    let address = |broker: &MetadataBroker| {
+        let host = broker.host();
+        if host.contains(':') {
+            format!("[{host}]:{}", broker.port())
+        } else {
+            format!("{host}:{}", broker.port())
+        }
+    };
+    metadata
+        .brokers()
+        .iter()
+        .map(|broker| Broker {
+            id: broker.id(),
+            address: address(broker),
+        })
+        .collect()
 }
 
 // === impl Admin ===
 
 impl Admin {
-    fn open(shared: &Shared) -> Result<Self> {
-        let config = properties::admin_config(&shared.config)?;
+    fn open(shared: &Shared) -> Result<Self, Failure> {
+        let config = properties::admin_config(&shared.config);
+        let config = config.map_err(|error| Failure::definite("invalid_config", error.to_string()))?;
         let client = config.create_with_context(shared.complaints());
-        let client = client.map_err(|error| Error::from(shared.cluster.failure_of(&error, None, "")))?;
+        let client = client.map_err(|error| shared.cluster.failure_of(&error, None, ""))?;
         Ok(Self {
             client: Arc::new(client),
         })
@@ -379,7 +450,7 @@ impl Admin {
             let metadata = client.inner().fetch_metadata(topic.as_deref(), REQUEST_TIMEOUT);
             let metadata = metadata.map_err(|error| cluster.failure_of(&error, topic.as_deref(), ""))?;
             let mut found = Overview {
-                brokers: metadata.brokers().iter().map(|broker| broker.id()).collect(),
+                brokers: brokers(&metadata),
                 topics: Vec::new(),
             };
             for listed in metadata.topics() {
