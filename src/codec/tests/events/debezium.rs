@@ -135,9 +135,9 @@ fn unchanged_large_values_are_placeholders_and_named() {
     );
     let event = batch.encode(FORMAT).remove(0);
     let after = &event.value_json()["after"];
-    assert_eq!(after["body"], "__debezium_unavailable_value");
+    assert_eq!(after["body"], "__debezium_unavailable_value", "PV219");
     assert_eq!(after["raw"], "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==");
-    assert_eq!(after["codes"][2], 100);
+    assert_eq!(after["codes"][2], 100, "PV221");
     assert_eq!(event.header("unchanged"), Some(r#"["body","raw","codes"]"#));
     let custom = batch
         .encode(r#"{"envelope":"debezium","unavailable_value":"gone"}"#)

@@ -76,6 +76,7 @@ fn integers_floats_and_booleans() {
         DEBEZIUM,
         &[
             ("PV3", number(1_234_567_890_123), "1234567890123"),
+            ("PV15", number(123), "123"),
             ("PV17", number(4_000_000_000), "4000000000"),
         ],
     );
@@ -151,7 +152,9 @@ fn decimals_as_strings_and_doubles() {
             ("PV30", string("10"), "\"10\""),
             ("PV31", string("10.1111"), "\"10.1111\""),
             ("PV32", string("22.2200"), "\"22.2200\""),
+            ("PV33", string("22"), "\"22\""),
             ("PV35", string("1.00"), "\"1.00\""),
+            ("PV37", string("22.0000"), "\"22.0000\""),
             ("PV39", string("NaN"), "\"NAN\""),
             ("PV40", string("Infinity"), "\"POSITIVE_INFINITY\""),
             ("PV41", string("-Infinity"), "\"NEGATIVE_INFINITY\""),
@@ -241,7 +244,16 @@ fn text_of_every_kind_is_verbatim() {
                 format,
                 &[
                     ("PV49", string("žš"), "\"žš\""),
+                    ("PV50", string("bb"), "\"bb\""),
                     ("PV51", string("cdef"), "\"cdef\""),
+                    ("PV52", string("abc"), "\"abc\""),
+                    ("PV53", string("some text"), "\"some text\""),
+                    ("PV54", string("Hello World"), "\"Hello World\""),
+                    ("PV72", string("192.168.0.0/24"), "\"192.168.0.0/24\""),
+                    ("PV73", string("08:00:2b:01:02:03"), "\"08:00:2b:01:02:03\""),
+                    ("PV165", string("[2019-03-31,infinity)"), "\"[2019-03-31,infinity)\""),
+                    ("PV167", string("[1000,6000)"), "\"[1000,6000)\""),
+                    ("PV195", string("Top.Science"), "\"Top.Science\""),
                     ("PV69", string("'direct':6 'insert':8"), "\"'direct':6 'insert':8\""),
                     ("PV70", string("192.168.2.0/12"), "\"192.168.2.0/12\""),
                     ("PV158", string(r#"{"bar": "baz"}"#), r#""{\"bar\": \"baz\"}""#),
@@ -277,6 +289,13 @@ fn bytes_in_each_mode() {
         &array(LogicalType::Bytes),
         DEBEZIUM,
         &[("PV58", list(), r#"["AAEC","AwQF"]"#)],
+    );
+    let zeros = || Datum::Bytes(vec![0, 1, 2]);
+    let others = || Datum::Bytes(vec![3, 4, 5]);
+    check(
+        &LogicalType::Bytes,
+        DEBEZIUM,
+        &[("PV55", zeros(), "\"AAEC\""), ("PV56", others(), "\"AwQF\"")],
     );
     let hex = with(r#""binary":"hex""#);
     check(&LogicalType::Bytes, &hex, &[("PV59", bytes(), "\"010203\"")]);
@@ -339,6 +358,7 @@ fn bits() {
     check(&of(Some(2)), DEBEZIUM, &[("PV84", string("11"), "\"Aw==\"")]);
     check(&of(Some(7)), DEBEZIUM, &[("PV85", string("1000000"), "\"QA==\"")]);
     check(&of(None), DEBEZIUM, &[("PV90", string("101"), "\"BQ==\"")]);
+    check(&of(Some(3)), DEBEZIUM, &[("PV92", string("101"), "\"BQ==\"")]);
     check(&of(Some(3)), "{}", &[("entity", string("101"), "\"101\"")]);
 }
 
@@ -580,4 +600,16 @@ fn figures() {
             r#"{"x":10.0,"y":4.0,"wkb":"AQEAAAAAAAAAAAAkQAAAAAAAABBA","srid":null}"#,
         )],
     );
+}
+
+#[test]
+fn a_polygon_of_postgis() {
+    let wkb = concat!(
+        "01030000000100000005000000B81E85EB51D0644052B81E85EB5147C0713D0AD7A350664052B81E85EB5147C0713D0AD7A3506640",
+        "9A999999993941C0B81E85EB51D064409A999999993941C0B81E85EB51D0644052B81E85EB5147C0"
+    );
+    let json = published(LogicalType::Geometry, Datum::Bytes(unhex(wkb)), DEBEZIUM);
+    let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(read["srid"], serde_json::Value::Null, "PV205");
+    assert_eq!(read["wkb"].as_str().unwrap().len(), 124);
 }

@@ -174,6 +174,15 @@ fn fixed_units() {
         &micro,
         &[("PV139", number(1_562_639_337_000_000), "1562639337000000")],
     );
+    for (precision, microseconds) in [(1, 100_000), (2, 120_000), (6, 123_456)] {
+        let at = 1_562_639_337_000_000 + microseconds;
+        let expected = at.to_string();
+        check(
+            &LogicalType::Timestamp { precision },
+            &micro,
+            &[("PV140 PV141 PV145", number(at), expected.as_str())],
+        );
+    }
     check(
         &LogicalType::Timestamp { precision: 5 },
         &micro,
