@@ -1,15 +1,16 @@
 //! SQLite's answers to the polling source.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection, Sqlite};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection};
 use tailrace_core::telemetry::now_us;
 use tailrace_core::{Error, Result};
 use tailrace_sql::{
-    Admission, Cursor, CursorValue, Dialect, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest,
-    PageWriter, PolledTable, QueryMode, RowKey,
+    Admission, CursorValue, Dialect, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest, PageWriter,
+    PolledTable, QueryMode, RowKey,
 };
 
 use crate::config::SqliteConfig;
@@ -17,6 +18,7 @@ use crate::decode::{self, Raw, RowPlan, raw};
 use crate::discover::{self, quote};
 use crate::error::classify;
 use crate::identity::{self, FileMark};
+use crate::statement;
 
 /// One connection to the file.
 pub(crate) struct SqliteDialect {
@@ -68,24 +70,8 @@ impl Dialect for SqliteDialect {
         let version = asked.map_err(|error| classify(error, path))?;
         let fetched = if version == request.schema_version {
             let plan = RowPlan::new(request.table, &self.config);
-            let statement = page_statement(request.table, request.after);
-            let query = bind_after(sqlx::query(AssertSqlSafe(statement)), request.table, request.after);
-            let mut rows = query.bind(i64::from(request.limit)).fetch(&mut *transaction);
-            let mut returned = 0;
-            while let Some(row) = rows.try_next().await.map_err(|error| classify(error, path))? {
-                returned += 1;
-                match take(&row, request.table, &plan, page) {
-                    Ok(Admission::Take) => {}
-                    Ok(Admission::Stop) => break,
-                    // What comes before a bad row goes out; the next page begins with it and says what is wrong.
-                    Err(_) if page.has_rows() => {
-                        page.stop();
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            Fetched::Rows(returned)
+            let returned = read_page(&mut transaction, request, &plan, page).await;
+            Fetched::Rows(returned.map_err(|error| error.into_core(path))?)
         } else {
             Fetched::SchemaChanged
         };
@@ -156,42 +142,53 @@ pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
     GapReport { safety, reason }
 }
 
-/// `SELECT … WHERE id > ? ORDER BY id LIMIT ?`, or the same over (timestamp, id).
-fn page_statement(table: &PolledTable, after: &Cursor) -> String {
-    let columns: Vec<_> = table
-        .table
-        .schema
-        .columns
-        .iter()
-        .map(|column| quote(&column.name))
-        .collect();
-    let cursor: Vec<_> = table.cursor_columns().iter().map(|column| quote(column)).collect();
-    let mut conditions: Vec<_> = cursor.iter().map(|column| format!("{column} IS NOT NULL")).collect();
-    if after.id.is_some() {
-        let marks = vec!["?"; cursor.len()].join(", ");
-        conditions.push(format!("({}) > ({marks})", cursor.join(", ")));
+/// Runs a page's statements until the page has its rows. Gives the number of rows that SQLite returned.
+async fn read_page(
+    connection: &mut SqliteConnection,
+    request: PageRequest<'_>,
+    plan: &RowPlan<'_>,
+    page: &mut PageWriter<'_>,
+) -> Result<u32, ReadError> {
+    let mut returned = 0;
+    for part in statement::parts(request.table, request.after) {
+        let left = request.limit.saturating_sub(returned);
+        let mut rows = part.query(left).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            returned += 1;
+            match take(&row, request.table, plan, page) {
+                Ok(Admission::Take) => {}
+                Ok(Admission::Stop) => return Ok(returned),
+                // What comes before a bad row goes out; the next page begins with it and says what is wrong.
+                Err(_) if page.has_rows() => {
+                    page.stop();
+                    return Ok(returned);
+                }
+                Err(error) => return Err(ReadError::Row(error)),
+            }
+        }
+        if returned >= request.limit {
+            break;
+        }
     }
-    format!(
-        "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT ?",
-        columns.join(", "),
-        quote(&table.name()),
-        conditions.join(" AND "),
-        cursor.join(", ")
-    )
+    Ok(returned)
 }
 
-type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
+/// Why a page could not be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Row(Error),
+}
 
-fn bind_after<'a>(mut query: Statement<'a>, table: &PolledTable, after: &Cursor) -> Statement<'a> {
-    let timestamp = table.timestamp_column.and(after.timestamp.as_ref());
-    for value in timestamp.into_iter().chain(after.id.as_ref()) {
-        query = match value {
-            CursorValue::Integer(value) => query.bind(*value),
-            CursorValue::Text(text) => query.bind(text.clone()),
-            CursorValue::Real { real } => query.bind(real.parse::<f64>().unwrap_or(f64::MIN)),
-        };
+impl ReadError {
+    fn into_core(self, path: &Path) -> Error {
+        match self {
+            Self::Database(error) => classify(error, path),
+            Self::Row(error) => error,
+        }
     }
-    query
 }
 
 /// One row: its key first, and its cells only where the page wants it.

@@ -12,6 +12,7 @@ mod dialect;
 pub mod discover;
 mod error;
 mod identity;
+mod statement;
 
 use async_trait::async_trait;
 use tailrace_core::Result;

@@ -208,3 +208,48 @@ async fn autoincrement_ids_that_go_back_stop_the_source() {
     shop.execute("DELETE FROM orders; DELETE FROM sqlite_sequence").await;
     assert_eq!(read_to_error(&mut *source).await.code(), "source_went_back");
 }
+
+#[tokio::test]
+async fn pages_are_read_off_the_index_without_sorting() {
+    let mut shop = Shop::new(&format!(
+        "{TIMED}; CREATE TABLE plain (id INTEGER PRIMARY KEY AUTOINCREMENT)"
+    ))
+    .await;
+    let config = shop.config(QueryMode::TimestampIncrementing);
+    let discovery = crate::discover::discover(&mut shop.writer, &config).await.unwrap();
+    let mut after = tailrace_sql::Cursor::default();
+    let mut plans = Vec::new();
+    for (table, mode) in discovery
+        .tables
+        .into_iter()
+        .zip([QueryMode::TimestampIncrementing, QueryMode::Incrementing])
+    {
+        let mut query = config.query.clone();
+        query.mode = mode;
+        let plan = tailrace_sql::PolledTable::resolve(table, &query).unwrap();
+        let timed = mode == QueryMode::TimestampIncrementing;
+        for id in [None, Some(tailrace_sql::CursorValue::Integer(5))] {
+            after.timestamp = id.clone().filter(|_| timed);
+            after.id = id;
+            for part in crate::statement::parts(&plan, &after) {
+                let explain = format!("EXPLAIN QUERY PLAN {}", part.text());
+                let rows = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(explain));
+                plans.extend(
+                    rows.fetch_all(&mut shop.writer)
+                        .await
+                        .unwrap()
+                        .into_iter()
+                        .map(|row| row.3),
+                );
+            }
+        }
+    }
+    let expected = [
+        "SCAN orders USING INDEX orders_changed",
+        "SEARCH orders USING INDEX orders_changed (changed=? AND id>?)",
+        "SEARCH orders USING INDEX orders_changed (changed>?)",
+        "SCAN plain",
+        "SEARCH plain USING INTEGER PRIMARY KEY (rowid>?)",
+    ];
+    assert_eq!(plans, expected);
+}
