@@ -10,9 +10,13 @@ mod decode;
 mod discover;
 mod endpoint;
 mod error;
+pub mod fuzzing;
 mod position;
 mod quote;
 mod tls;
-mod types;
+mod type_catalog;
+mod type_name;
+
+use type_catalog as types;
 
 pub use config::{PostgresConfig, SnapshotConfig, SnapshotMode, SnapshotOrder, TlsConfig, TlsMode};

@@ -1,0 +1,78 @@
+//! The SQL name of a built-in type with its modifier, as `format_type` prints it.
+
+use crate::type_catalog::decimal_modifier;
+
+/// What varchar and bpchar add to their modifier.
+const MODIFIER_HEADER: i32 = 4;
+
+/// `interval`: all fields, and no precision.
+const INTERVAL_ALL_FIELDS: i32 = 0x7fff;
+const INTERVAL_NO_PRECISION: i32 = 0xffff;
+
+/// Fields that an interval is restricted to, by the bits of the modifier's upper half.
+const INTERVAL_FIELDS: [(i32, &str); 13] = [
+    (0x0004, " year"),
+    (0x0002, " month"),
+    (0x0008, " day"),
+    (0x0400, " hour"),
+    (0x0800, " minute"),
+    (0x1000, " second"),
+    (0x0006, " year to month"),
+    (0x0408, " day to hour"),
+    (0x0c08, " day to minute"),
+    (0x1c08, " day to second"),
+    (0x0c00, " hour to minute"),
+    (0x1c00, " hour to second"),
+    (0x1800, " minute to second"),
+];
+
+/// Name of the built-in type `name` with the modifier `typmod` (-1: none).
+pub(crate) fn type_name(name: &str, typmod: i32) -> String {
+    let length = |header: i32| typmod.checked_sub(header).filter(|length| *length >= 0);
+    let precision = length(0).map(|precision| format!("({precision})")).unwrap_or_default();
+    match name {
+        "bool" => "boolean".to_owned(),
+        "char" => "\"char\"".to_owned(),
+        "int2" => "smallint".to_owned(),
+        "int4" => "integer".to_owned(),
+        "int8" => "bigint".to_owned(),
+        "float4" => "real".to_owned(),
+        "float8" => "double precision".to_owned(),
+        "bpchar" => length(MODIFIER_HEADER).map_or("bpchar".to_owned(), |length| format!("character({length})")),
+        "varchar" => {
+            let length = length(MODIFIER_HEADER).map(|length| format!("({length})"));
+            format!("character varying{}", length.unwrap_or_default())
+        }
+        "numeric" => match decimal_modifier(typmod) {
+            Some((precision, scale)) => format!("numeric({precision},{scale})"),
+            None => "numeric".to_owned(),
+        },
+        "bit" => length(0).map_or("\"bit\"".to_owned(), |length| format!("bit({length})")),
+        "varbit" => format!("bit varying{precision}"),
+        "time" => format!("time{precision} without time zone"),
+        "timetz" => format!("time{precision} with time zone"),
+        "timestamp" => format!("timestamp{precision} without time zone"),
+        "timestamptz" => format!("timestamp{precision} with time zone"),
+        "interval" => interval_name(typmod),
+        other => quoted_identifier(other),
+    }
+}
+
+fn interval_name(typmod: i32) -> String {
+    if typmod < 0 {
+        return "interval".to_owned();
+    }
+    let (fields, precision) = (typmod >> 16 & INTERVAL_ALL_FIELDS, typmod & INTERVAL_NO_PRECISION);
+    let fields = INTERVAL_FIELDS.iter().find(|(bits, _)| *bits == fields).map_or("", |(_, name)| name);
+    if precision == INTERVAL_NO_PRECISION { format!("interval{fields}") } else { format!("interval{fields}({precision})") }
+}
+
+/// The identifier, in double quotes where it would not be read back without them. Key words are not looked up.
+pub(crate) fn quoted_identifier(name: &str) -> String {
+    let starts_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if starts_plain && name.bytes().all(plain) {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
