@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
+use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
 use tailrace_sqlite::{SqliteConfig, SqliteConnector};
 
@@ -59,7 +60,7 @@ pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
 
 /// Every type of stream.
 pub(crate) fn streams() -> Vec<Type<dyn StreamSpec>> {
-    vec![stream::<KafkaStreamConfig>("kafka")]
+    vec![stream::<FileStreamConfig>("file"), stream::<KafkaStreamConfig>("kafka")]
 }
 
 fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn SourceSpec> {
@@ -123,3 +124,18 @@ impl StreamSpec for KafkaStreamConfig {
     }
 }
 
+// === files ===
+
+impl StreamSpec for FileStreamConfig {
+    fn problems(&self) -> Vec<Finding> {
+        refused(&FileStream::new(self.clone()))
+    }
+
+    fn claims(&self) -> Vec<String> {
+        vec![format!("the folder `{}`", self.path.display())]
+    }
+
+    fn connect(&self) -> Result<Arc<dyn EventStream>> {
+        Ok(Arc::new(FileStream::new(self.clone())?))
+    }
+}

@@ -100,7 +100,7 @@ fn foot_bytes(lines: &[String]) -> Vec<u8> {
 fn write_stderr(bytes: &[u8]) {
     let mut stderr = io::stderr().lock();
     // There is nowhere left to complain that the place for complaints is closed.
-    let _: io::Result<()> = stderr.write_all(bytes).and_then(|()| stderr.flush());
+    drop(stderr.write_all(bytes).and_then(|()| stderr.flush()));
 }
 
 // === impl LogWriter, LogLine ===

@@ -1,7 +1,6 @@
 //! `tailrace check`: every problem of source and stream at once, each with what fixes it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -152,9 +151,8 @@ fn as_text(reports: &[Report]) -> String {
             }
         }
     }
-    let _: Result<(), _> = writeln!(
-        text,
-        "{} blocking, {} warnings, {} notes",
+    text += &format!(
+        "{} blocking, {} warnings, {} notes\n",
         count(reports, Severity::Blocks),
         count(reports, Severity::Warning),
         count(reports, Severity::Note)

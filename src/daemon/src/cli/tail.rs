@@ -1,6 +1,5 @@
 //! `tailrace tail`: events of a topic as they come.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,8 @@ use crate::screen;
 /// How long one question to the stream waits; a signal is obeyed at once in between.
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const POLL_RECORDS: usize = 500;
+/// A cluster needs a moment to hand out the first records; this much silence is the end.
+const END_WAIT: Duration = Duration::from_secs(3);
 
 /// What to show.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,9 @@ pub(crate) struct TailArguments {
     /// Ends after so many events; without it, more are waited for until Ctrl-C.
     #[arg(long)]
     limit: Option<u64>,
+    /// Ends when nothing more comes for some seconds.
+    #[arg(long)]
+    no_wait: bool,
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
@@ -72,14 +76,18 @@ pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Fa
     };
     let mut consumer = stream.consumer(spec).await?;
     let mut signals = Signals::listen()?;
+    let wait = if arguments.no_wait { END_WAIT } else { POLL_WAIT };
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(POLL_RECORDS).min(POLL_RECORDS);
         let records = tokio::select! {
             biased;
             () = signals.next() => return Ok(Exit::Ended),
-            records = consumer.poll(wanted, POLL_WAIT) => records?,
+            records = consumer.poll(wanted, wait) => records?,
         };
+        if records.is_empty() && arguments.no_wait {
+            break;
+        }
         for record in records.iter().take(wanted) {
             screen::print(&if arguments.json {
                 as_json(record)
@@ -126,7 +134,7 @@ fn as_text(record: &StreamRecord) -> String {
         screen::escape(updated_at)
     );
     let mut line = |name: &str, value: &str| {
-        let _: Result<(), _> = writeln!(text, "  {name:<8} {}", screen::escape(value));
+        text += &format!("  {name:<8} {}\n", screen::escape(value));
     };
     line("key", &record.key.as_ref().map_or_else(|| "none".to_owned(), readable));
     line(
@@ -151,10 +159,9 @@ fn as_text(record: &StreamRecord) -> String {
 fn readable(bytes: &Bytes) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().fold("0x".to_owned(), |mut hex, byte| {
-            let _: Result<(), _> = write!(hex, "{byte:02x}");
-            hex
-        }),
+        Err(_) => bytes
+            .iter()
+            .fold("0x".to_owned(), |hex, byte| hex + &format!("{byte:02x}")),
     }
 }
 

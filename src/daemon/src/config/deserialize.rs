@@ -35,7 +35,10 @@ pub(crate) fn read<T: DeserializeOwned>(
             Err(fault) => fault,
         };
         // Without the key that was at fault, something else may be missing that is not missing in the file.
-        if fault.missing_key().is_some_and(|key| removed.iter().any(|name| name == key)) {
+        if fault
+            .missing_key()
+            .is_some_and(|key| removed.iter().any(|name| name == key))
+        {
             break;
         }
         fault.offer(handled, value);

@@ -265,4 +265,3 @@ fn hint(expected: &str, value: &Located) -> String {
     };
     hint.to_owned()
 }
-

@@ -1,7 +1,5 @@
 //! The reference page of the configuration, from the same schema that editors use.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value};
 
 use super::schema::schema;
@@ -62,8 +60,7 @@ fn section(page: &mut String, title: &str, schema: &Value, left_out: &[&str]) {
     let mut rows = Vec::new();
     collect(schema, "", &mut rows);
     let description = text(schema, "description");
-    let _: Result<(), _> = write!(
-        page,
+    *page += &format!(
         "## {title}\n\n{}\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
         in_one_line(&description)
     );
@@ -74,7 +71,7 @@ fn section(page: &mut String, title: &str, schema: &Value, left_out: &[&str]) {
             default,
             meaning,
         } = row;
-        let _: Result<(), _> = writeln!(page, "| `{key}` | {kind} | {default} | {meaning} |");
+        *page += &format!("| `{key}` | {kind} | {default} | {meaning} |\n");
     }
     page.push('\n');
 }
@@ -196,11 +193,10 @@ fn meaning(property: &Value, inner: &Value) -> String {
         own
     });
     for (name, explained) in values(inner) {
-        let _: Result<(), _> = if explained.is_empty() {
-            write!(meaning, "<br>`{name}`")
-        } else {
-            write!(meaning, "<br>`{name}`: {}", in_one_line(&explained))
-        };
+        meaning += &format!("<br>`{name}`");
+        if !explained.is_empty() {
+            meaning += &format!(": {}", in_one_line(&explained));
+        }
     }
     meaning
 }

@@ -1,7 +1,9 @@
 //! Events on the screen: topic, key, updated_at, lag, and the value in short.
 
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use tailrace_core::event::{StreamRecord, header};
 
@@ -91,10 +93,10 @@ fn in_short(record: &StreamRecord) -> String {
     let Some(value) = record.value.as_deref() else {
         return "deleted".to_owned();
     };
-    let Ok(Value::Object(fields)) = serde_json::from_slice(value) else {
+    let Ok(Fields(fields)) = serde_json::from_slice(value) else {
         return cut(&String::from_utf8_lossy(value), VALUE_CHARACTERS);
     };
-    let known_from_elsewhere = |name: &str| matches!(name, "id" | "updated_at");
+    let known_from_elsewhere = |name: &str| name == "id" || name.ends_with("_at");
     let fields = fields
         .iter()
         .filter(|(name, _)| !known_from_elsewhere(name))
@@ -103,6 +105,33 @@ fn in_short(record: &StreamRecord) -> String {
             other => format!("{name}={other}"),
         });
     cut(&fields.collect::<Vec<_>>().join(" "), VALUE_CHARACTERS)
+}
+
+/// The fields of a JSON object in their own order.
+struct Fields(Vec<(String, Value)>);
+
+struct FieldsVisitor;
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
+    }
 }
 
 fn cut(text: &str, characters: usize) -> String {
@@ -145,11 +174,11 @@ mod tests {
         let now_us = 1_700_000_000_345_000;
         let paid = record(
             "u",
-            Some(r#"{"id":7,"status":"paid","total_cents":1200,"updated_at":"x"}"#),
+            Some(r#"{"id":7,"status":"paid","customer_id":3,"updated_at":"x"}"#),
         );
         assert_eq!(
             show.lines(&[paid], now_us),
-            "shop.orders      {\"id\":7}     updated_at 2023-11-14T22:13:20.000000Z lag 345 ms  status=paid total_cents=1200\n"
+            "shop.orders      {\"id\":7}     updated_at 2023-11-14T22:13:20.000000Z lag 345 ms  status=paid customer_id=3\n"
         );
         let was_there = show.lines(&[record("r", Some("{}"))], now_us);
         assert!(was_there.contains(" was there "), "{was_there}");

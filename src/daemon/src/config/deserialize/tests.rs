@@ -75,93 +75,94 @@ fn everything_is_read_as_it_was_meant() {
     );
 }
 
+const COMPLAINTS: &[(&str, &str)] = &[
+    (
+        "url: x\nmode: nevr\n",
+        "x.yaml:2:7: mode: unknown value `nevr`; did you mean `never`?",
+    ),
+    (
+        "url: x\nmode: 7\n",
+        "x.yaml:2:7: mode: unknown value `7`; known are `initial`, `never`",
+    ),
+    (
+        "url: x\nmode: [a]\n",
+        "x.yaml:2:7: mode: expects one of `initial`, `never`, found a list",
+    ),
+    (
+        "url: x\ntabels: []\n",
+        "x.yaml:2:1: unknown key `tabels`; did you mean `tables`?",
+    ),
+    (
+        "url: x\ntls: {ca: /x}\n",
+        "x.yaml:2:7: tls: unknown key `ca`; did you mean `ca_file`?",
+    ),
+    ("url: x\ntls: {}\n", "x.yaml:2:6: tls: the key `ca_file` is missing"),
+    ("port: 1\n", "x.yaml:1:1: the key `url` is missing"),
+    (
+        "url: x\nport: 70000\n",
+        "x.yaml:2:7: port: expects a whole number from 0 to 65535, found `70000`",
+    ),
+    (
+        "url: x\nport: -1\n",
+        "x.yaml:2:7: port: expects a whole number from 0 to 65535, found `-1`",
+    ),
+    (
+        "url: x\nport: \"80\"\n",
+        "x.yaml:2:7: port: expects a whole number from 0 to 65535, found the text \"80\"; remove the quotes",
+    ),
+    (
+        "url: x\nport: 0660\n",
+        "x.yaml:2:7: port: expects a whole number from 0 to 65535, found `0660`; write it in decimal, without leading zeros",
+    ),
+    (
+        "url: x\ninterval_ms: 5s\n",
+        "x.yaml:2:14: interval_ms: expects a whole number from 0, found `5s`; the unit is in the key's name",
+    ),
+    (
+        "url: x\ninterval_ms: 1_000\n",
+        "x.yaml:2:14: interval_ms: expects a whole number from 0, found `1_000`; write it without `_`",
+    ),
+    (
+        "url: x\nenabled: yes\n",
+        "x.yaml:2:10: enabled: expects `true` or `false`, found `yes`; write `true`",
+    ),
+    (
+        "url: x\nenabled: off\n",
+        "x.yaml:2:10: enabled: expects `true` or `false`, found `off`; write `false`",
+    ),
+    (
+        "url: x\nenabled: \"true\"\n",
+        "x.yaml:2:10: enabled: expects `true` or `false`, found the text \"true\"",
+    ),
+    (
+        "url: x\nratio: fast\n",
+        "x.yaml:2:8: ratio: expects a number, found `fast`",
+    ),
+    ("url:\n", "x.yaml:1:4: url: expects text, found nothing"),
+    ("url: [a]\n", "x.yaml:1:6: url: expects text, found a list"),
+    (
+        "url: x\ntables: public.orders\n",
+        "x.yaml:2:9: tables: expects a list, found `public.orders`",
+    ),
+    (
+        "url: x\ntables: [a, {b: c}]\n",
+        "x.yaml:2:13: tables.1: expects text, found a mapping",
+    ),
+    (
+        "url: x\nport: ${SECRET}\n",
+        "x.yaml:2:7: port: expects a whole number from 0 to 65535, found the value of `${SECRET}`",
+    ),
+    (
+        "url: x\nmode: ${SECRET}\n",
+        "x.yaml:2:7: mode: unknown value `${SECRET}`; known are `initial`, `never`",
+    ),
+    ("- a\n", "x.yaml:1:1: expects a mapping, found a list"),
+];
+
 #[test]
 fn complaints_have_a_place_and_a_remedy() {
-    let table = [
-        (
-            "url: x\nmode: nevr\n",
-            "x.yaml:2:7: mode: unknown value `nevr`; did you mean `never`?",
-        ),
-        (
-            "url: x\nmode: 7\n",
-            "x.yaml:2:7: mode: unknown value `7`; known are `initial`, `never`",
-        ),
-        (
-            "url: x\nmode: [a]\n",
-            "x.yaml:2:7: mode: expects one of `initial`, `never`, found a list",
-        ),
-        (
-            "url: x\ntabels: []\n",
-            "x.yaml:2:1: unknown key `tabels`; did you mean `tables`?",
-        ),
-        (
-            "url: x\ntls: {ca: /x}\n",
-            "x.yaml:2:7: tls: unknown key `ca`; did you mean `ca_file`?",
-        ),
-        ("url: x\ntls: {}\n", "x.yaml:2:6: tls: the key `ca_file` is missing"),
-        ("port: 1\n", "x.yaml:1:1: the key `url` is missing"),
-        (
-            "url: x\nport: 70000\n",
-            "x.yaml:2:7: port: expects a whole number from 0 to 65535, found `70000`",
-        ),
-        (
-            "url: x\nport: -1\n",
-            "x.yaml:2:7: port: expects a whole number from 0 to 65535, found `-1`",
-        ),
-        (
-            "url: x\nport: \"80\"\n",
-            "x.yaml:2:7: port: expects a whole number from 0 to 65535, found the text \"80\"; remove the quotes",
-        ),
-        (
-            "url: x\nport: 0660\n",
-            "x.yaml:2:7: port: expects a whole number from 0 to 65535, found `0660`; write it in decimal, without leading zeros",
-        ),
-        (
-            "url: x\ninterval_ms: 5s\n",
-            "x.yaml:2:14: interval_ms: expects a whole number from 0, found `5s`; the unit is in the key's name",
-        ),
-        (
-            "url: x\ninterval_ms: 1_000\n",
-            "x.yaml:2:14: interval_ms: expects a whole number from 0, found `1_000`; write it without `_`",
-        ),
-        (
-            "url: x\nenabled: yes\n",
-            "x.yaml:2:10: enabled: expects `true` or `false`, found `yes`; write `true`",
-        ),
-        (
-            "url: x\nenabled: off\n",
-            "x.yaml:2:10: enabled: expects `true` or `false`, found `off`; write `false`",
-        ),
-        (
-            "url: x\nenabled: \"true\"\n",
-            "x.yaml:2:10: enabled: expects `true` or `false`, found the text \"true\"",
-        ),
-        (
-            "url: x\nratio: fast\n",
-            "x.yaml:2:8: ratio: expects a number, found `fast`",
-        ),
-        ("url:\n", "x.yaml:1:4: url: expects text, found nothing"),
-        ("url: [a]\n", "x.yaml:1:6: url: expects text, found a list"),
-        (
-            "url: x\ntables: public.orders\n",
-            "x.yaml:2:9: tables: expects a list, found `public.orders`",
-        ),
-        (
-            "url: x\ntables: [a, {b: c}]\n",
-            "x.yaml:2:13: tables.1: expects text, found a mapping",
-        ),
-        (
-            "url: x\nport: ${SECRET}\n",
-            "x.yaml:2:7: port: expects a whole number from 0 to 65535, found the value of `${SECRET}`",
-        ),
-        (
-            "url: x\nmode: ${SECRET}\n",
-            "x.yaml:2:7: mode: unknown value `${SECRET}`; known are `initial`, `never`",
-        ),
-        ("- a\n", "x.yaml:1:1: expects a mapping, found a list"),
-    ];
-    for (text, expected) in table {
-        assert_eq!(read_text(text), Err(expected.to_owned()), "{text}");
+    for (text, expected) in COMPLAINTS {
+        assert_eq!(read_text(text), Err((*expected).to_owned()), "{text}");
     }
 }
 

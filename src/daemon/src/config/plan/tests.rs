@@ -76,6 +76,14 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             format!("{HEAD}{}", one.replace("orders:", "my orders:")),
             "x.yaml:5:3: connectors: a name has 1 to 50 of the characters a-z A-Z 0-9 - _, and `my orders` does not fit",
         ),
+    ];
+    assert_refused(&table);
+}
+
+#[test]
+fn what_cannot_be_meant_of_the_whole_file_is_refused_with_its_place() {
+    let one = source("orders", "a", "");
+    let table = [
         (
             format!("{HEAD}{one}").replace("version: 1", "version: 2"),
             "x.yaml:1:10: version: this release reads version 1",
@@ -107,11 +115,17 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             "x.yaml:6:64: connectors.orders.source: the key `tables` is here a second time; the first is in line 6",
         ),
     ];
+    assert_refused(&table);
+}
+
+fn assert_refused(table: &[(String, &str)]) {
     for (text, expected) in table {
-        let found = refused(&text);
+        let found = refused(text);
         assert!(
             found.starts_with(expected),
-            "{text}\nexpected: {expected}\n   found: {found}"
+            "{text}
+expected: {expected}
+   found: {found}"
         );
     }
 }
