@@ -260,9 +260,9 @@ fn timestamps(what: &str, settings: &TopicSettings, alter: impl Fn(&str) -> Stri
         findings.push(Finding::warning(
             "retention_by_updated_at",
             format!(
-                "{what} removes records whose timestamp is older than {} h (retention.ms); records carry the row's \
+                "{what} removes records whose timestamp is older than {} ms (retention.ms); records carry the row's \
                  updated_at, so rows of a snapshot that were last updated before are removed as soon as they are written",
-                settings.retention_ms / 3_600_000
+                settings.retention_ms
             ),
             alter("retention.ms=-1"),
         ));

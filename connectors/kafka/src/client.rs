@@ -15,6 +15,9 @@ use crate::error::{Class, Cluster, Failure, code_of};
 /// Where librdkafka's log lines go; `RUST_LOG=librdkafka=debug` together with the property `debug` shows its inside.
 const LOG_TARGET: &str = "librdkafka";
 
+/// librdkafka's name for log lines about a connection that failed or was closed.
+const FAILED_CONNECTION: &str = "FAIL";
+
 /// A cluster that answers at all does so within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,6 +75,15 @@ pub(crate) fn await_cluster(
     Ok(())
 }
 
+/// A line without the thread's name before it and the connection's state behind it.
+fn essence(line: &str) -> &str {
+    let line = line
+        .strip_prefix("[thrd:")
+        .and_then(|rest| rest.split_once("]: "))
+        .map_or(line, |(_, rest)| rest);
+    line.rsplit_once(" (after ").map_or(line, |(before, _)| before)
+}
+
 /// How much librdkafka shall say, which is decided when a client is made.
 pub(crate) fn native_log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: LOG_TARGET, Level::DEBUG) {
@@ -124,7 +136,10 @@ impl Complaints {
         let all_down = code == RDKafkaErrorCode::AllBrokersDown;
         self.all_down.fetch_or(all_down, Ordering::Relaxed);
         // "1/1 brokers are down" says less than the error of that broker, which came just before.
-        let says_less = all_down && newest.is_some();
+        // And a closed connection says less than what a broker answered before it closed it.
+        let vague = code == RDKafkaErrorCode::BrokerTransportFailure;
+        let said = newest.as_ref().map(|complaint| Class::of(complaint.code));
+        let says_less = all_down && said.is_some() || vague && said.is_some_and(|class| class != Class::Unreachable);
         if !says_less {
             *newest = Some(Complaint { code, text });
         }
@@ -134,6 +149,10 @@ impl Complaints {
 impl ClientContext for Complaints {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         let line = self.scrub(line);
+        if facility == FAILED_CONNECTION {
+            // A broker that closes the connection without a word is logged, but not reported as an error.
+            self.remember(RDKafkaErrorCode::BrokerTransportFailure, essence(&line).to_owned());
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: LOG_TARGET, facility, "{line}");
@@ -150,7 +169,7 @@ impl ClientContext for Complaints {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let text = self.scrub(reason);
+        let text = self.scrub(essence(reason));
         tracing::debug!(target: LOG_TARGET, "{error}: {text}");
         self.remember(code_of(&error).unwrap_or(RDKafkaErrorCode::Fail), text);
     }
@@ -181,6 +200,26 @@ mod tests {
         assert_eq!(complaints.newest().unwrap().code, RDKafkaErrorCode::Resolve);
         complaints.forget();
         assert_eq!(complaints.newest(), None);
+    }
+
+    #[test]
+    fn a_connection_closed_without_a_word_is_remembered_from_the_log() {
+        let complaints = Complaints::new(vec![]);
+        let line = "[thrd:b1:9092/bootstrap]: b1:9092/bootstrap: Disconnected: connection closed by peer (after 0ms in state UP)";
+        complaints.log(RDKafkaLogLevel::Info, "FAIL", line);
+        assert_eq!(
+            complaints.text(),
+            "b1:9092/bootstrap: Disconnected: connection closed by peer"
+        );
+        say(
+            &complaints,
+            RDKafkaErrorCode::Authentication,
+            "b1:9092/1: SASL authentication error (after 3ms in state AUTH_REQ)",
+        );
+        complaints.log(RDKafkaLogLevel::Info, "FAIL", line);
+        assert_eq!(complaints.text(), "b1:9092/1: SASL authentication error");
+        complaints.log(RDKafkaLogLevel::Info, "GETPID", "something else");
+        assert_eq!(complaints.newest().unwrap().code, RDKafkaErrorCode::Authentication);
     }
 
     #[test]

@@ -311,6 +311,9 @@ impl Cluster {
     /// Classifies one error. `topic` where one is concerned, `detail` what librdkafka said beyond the code.
     pub(crate) fn failure(&self, code: Code, topic: Option<&str>, detail: &str) -> Failure {
         let class = Class::of(code);
+        if code == Code::ClusterAuthorizationFailed {
+            return Failure::transient(class.code(), self.idempotence_sentence(detail));
+        }
         let said = if detail.is_empty() {
             format!("{code}")
         } else {
@@ -339,13 +342,27 @@ impl Cluster {
         }
     }
 
+    /// Brokers since 2.8 let everybody write idempotently who may write to any topic; older ones want it granted.
+    fn idempotence_sentence(&self, said: &str) -> String {
+        let servers = &self.servers;
+        format!(
+            "Kafka at {servers} does not let {} write ({said}); grant it Write on its topics, and for brokers before 2.8 \
+             also: kafka-acls.sh --bootstrap-server {servers} --add --allow-principal {} --operation IdempotentWrite --cluster",
+            self.principal(),
+            self.user
+                .as_deref()
+                .map_or("User:NAME".to_owned(), |user| format!("User:{user}")),
+        )
+    }
+
     fn sentence(&self, class: Class, topic: Option<&str>, said: &str) -> String {
         let servers = &self.servers;
         let topic = topic.unwrap_or("(unnamed)");
         match class {
             Class::Unreachable => format!(
                 "Kafka at {servers} cannot be reached ({said}); check that the brokers run, that bootstrap_servers is right, \
-                 and that the host and port they advertise (advertised.listeners) resolve and open from here"
+                 that the host and port they advertise (advertised.listeners) resolve and open from here, and that tls and \
+                 sasl are what that listener expects"
             ),
             Class::Authentication => format!(
                 "Kafka at {servers} does not accept the credentials of {} ({said}); check sasl.mechanism, user, password \
@@ -528,6 +545,19 @@ mod tests {
             failure.message
         );
         assert!(failure.message.contains("--topic orders"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_cluster_that_forbids_idempotence_is_told_with_its_command() {
+        let failure = cluster().failure(Code::ClusterAuthorizationFailed, None, "Cluster authorization failed");
+        assert_eq!((failure.kind, failure.code), (Kind::Transient, "kafka_unauthorized"));
+        assert!(
+            failure
+                .message
+                .contains("--allow-principal User:cdc --operation IdempotentWrite"),
+            "{}",
+            failure.message
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ use tailrace_core::ports::{Producer, Receipt};
 use tailrace_core::{Error, Result};
 use tokio::sync::oneshot;
 
-use crate::client::{CONNECT_POLL, Complaints, await_cluster};
+use crate::client::{CONNECT_POLL, Complaint, Complaints, await_cluster};
 use crate::error::{Class, Failure, code_of};
 use crate::ledger::{Answer, Ledger, LostRecord};
 use crate::properties;
@@ -416,6 +416,9 @@ impl Worker {
             return None;
         }
         let complaint = self.client.context().complaints.newest();
+        if let Some((fatal, text)) = complaint.as_ref().and_then(|complaint| self.fatal(complaint)) {
+            return Some(self.shared.cluster.failure(fatal, None, &text));
+        }
         let class = complaint.as_ref().map(|complaint| Class::of(complaint.code));
         let said = complaint
             .as_ref()
@@ -429,6 +432,15 @@ impl Worker {
             return Some(self.shared.cluster.failure(code, None, &detail));
         }
         None
+    }
+
+    /// librdkafka has given up as a whole: what is queued will never be sent.
+    fn fatal(&self, complaint: &Complaint) -> Option<(RDKafkaErrorCode, String)> {
+        if complaint.code == RDKafkaErrorCode::Fatal {
+            self.client.client().fatal_error()
+        } else {
+            None
+        }
     }
 
     fn fail(&mut self, failure: Failure) {
