@@ -2,6 +2,12 @@
 //!
 //! `tests/services/install` puts the servers' programs into a cache folder; [`servers`] starts them from there on free
 //! loopback ports with their data under a temporary folder, and takes both away again, even when the test process is
-//! killed.
+//! killed. [`daemon`] runs the real binary, [`database`] gives each test a database of its own, [`workload`] changes it and
+//! keeps the truth, [`oracle`] compares the published [`events`] with it.
 
+pub mod daemon;
+pub mod database;
+pub mod events;
+pub mod oracle;
 pub mod servers;
+pub mod workload;

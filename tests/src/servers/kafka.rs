@@ -8,6 +8,7 @@
 //!
 //! The storage is a copy of one that `tests/services/install` formatted, with a cluster id of its own.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +16,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -294,6 +295,23 @@ impl Kafka {
             .await
             .map_err(ServerError::doing("deleting a topic"))?;
         outcome_of(results)
+    }
+
+    /// The configuration of a topic, defaults included.
+    ///
+    /// # Errors
+    /// The broker's, for example that there is no such topic.
+    pub async fn topic_settings(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let wanted = [ResourceSpecifier::Topic(topic)];
+        let admin = self.admin()?;
+        let described = admin.describe_configs(&wanted, &admin_options()).await;
+        let described = described.map_err(ServerError::doing("asking for a topic's configuration"))?;
+        let mut settings = BTreeMap::new();
+        for resource in described {
+            let resource = resource.map_err(ServerError::doing("asking for a topic's configuration"))?;
+            settings.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
+        }
+        Ok(settings)
     }
 
     /// The names of all topics, Kafka's own left out.

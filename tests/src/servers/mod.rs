@@ -19,19 +19,19 @@ use std::path::{Path, PathBuf};
 mod kafka;
 mod ports;
 mod postgres;
-mod process;
+pub(crate) mod process;
 
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
-pub use process::poll_until;
+pub use process::{eventually, poll_until};
 
 /// Why a server could not be started, stopped or asked: one sentence, with the end of the server's log where there is one.
 #[derive(Clone)]
 pub struct ServerError(String);
 
 /// The result of whatever is asked of a server; tests unwrap it.
-pub type Result<T> = std::result::Result<T, ServerError>;
+pub type Result<T, E = ServerError> = std::result::Result<T, E>;
 
 // === impl ServerError ===
 

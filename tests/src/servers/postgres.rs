@@ -311,11 +311,16 @@ impl Postgres {
     /// # Errors
     /// The server's error, with the statements.
     pub async fn execute(&self, statements: &str) -> Result<()> {
-        self.connect()
-            .await?
-            .batch_execute(statements)
-            .await
-            .map_err(statement_failed(statements))
+        self.execute_in("postgres", statements).await
+    }
+
+    /// As [`Postgres::execute`], in another database.
+    ///
+    /// # Errors
+    /// As [`Postgres::execute`].
+    pub async fn execute_in(&self, database: &str, statements: &str) -> Result<()> {
+        let client = self.connect_as("postgres", database).await?;
+        client.batch_execute(statements).await.map_err(statement_failed(statements))
     }
 
     /// The rows of a query, as text; NULL is `None`.
@@ -323,12 +328,16 @@ impl Postgres {
     /// # Errors
     /// The server's error, with the query.
     pub async fn query(&self, query: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let messages = self
-            .connect()
-            .await?
-            .simple_query(query)
-            .await
-            .map_err(statement_failed(query))?;
+        self.query_in("postgres", query).await
+    }
+
+    /// As [`Postgres::query`], in another database.
+    ///
+    /// # Errors
+    /// As [`Postgres::query`].
+    pub async fn query_in(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let client = self.connect_as("postgres", database).await?;
+        let messages = client.simple_query(query).await.map_err(statement_failed(query))?;
         Ok(messages.iter().filter_map(row_as_text).collect())
     }
 

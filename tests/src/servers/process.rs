@@ -95,6 +95,29 @@ pub fn poll_until<T>(
     }
 }
 
+/// As [`poll_until`], where looking is asynchronous.
+///
+/// # Errors
+/// As [`poll_until`].
+pub async fn eventually<T, F: Future<Output = Result<Option<T>>>>(
+    what: &str,
+    timeout: Duration,
+    mut look: impl FnMut() -> F,
+) -> Result<T> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            return Err(ServerError::new(format!(
+                "{what} did not happen within {timeout:?}"
+            )));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
 /// Sends a signal, named as `kill -s` names it. Processes that are gone are no error.
 pub(crate) fn send_signal(signal: &str, process_ids: &[u32]) -> Result<()> {
     // Only the shell's own `kill` is on every machine.

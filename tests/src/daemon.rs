@@ -1,0 +1,403 @@
+//! The real `tailrace` binary as a process of its own: started on a configuration in a private folder, asked over HTTP,
+//! killed, stopped, started again on the same state.
+//!
+//! Everything that a test waits for is read from the outside, as an operator would: `/status`, `/readyz`, `/metrics`,
+//! the exit code, the log.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::servers::process::{ServerCommand, ServerFolder, ServerProcess};
+use crate::servers::{Port, Result, ServerError, poll_until};
+
+/// A state is reached in a fraction of a second; two cores that also run a JVM and several databases take their time.
+const STATE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Above the daemon's own deadline for draining.
+const STOP_DEADLINE: Duration = Duration::from_secs(40);
+
+/// Answers come from memory.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The configuration's name in the daemon's folder.
+const CONFIG_FILE: &str = "tailrace.yaml";
+
+/// One daemon: its folder with configuration, state and log, and its process while it runs.
+pub struct Daemon {
+    port: Port,
+    environment: Vec<(String, String)>,
+    state_file: PathBuf,
+    file_limit_kilobytes: Option<u32>,
+    process: Mutex<Option<ServerProcess>>,
+    folder: ServerFolder,
+}
+
+/// An answer of the HTTP endpoint.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, 503 …
+    pub status: u16,
+    /// The body as text.
+    pub body: String,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Where cargo puts the binary: beside the folder of the test executables.
+///
+/// # Errors
+/// When it was not built.
+pub fn binary() -> Result<PathBuf> {
+    let test = std::env::current_exe().map_err(ServerError::doing("asking for the test's own path"))?;
+    let folder = test.ancestors().nth(2).unwrap_or(Path::new("."));
+    let binary = folder.join("tailrace");
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    Err(ServerError::new(format!("{} is missing; run `cargo build` first, as tests/run does", binary.display())))
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// A folder with a configuration made of these sections (`streams:` and `connectors:`), and with `version`, `admin`
+    /// and `state` before them. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn new(sections: &str) -> Result<Daemon> {
+        let folder = ServerFolder::create("daemon", None)?;
+        let state_file = folder.path().join("state/state.db");
+        Daemon::in_folder(folder, state_file, sections)
+    }
+
+    /// As [`Daemon::new`], with the state of another one.
+    ///
+    /// # Errors
+    /// As [`Daemon::new`].
+    pub fn beside(other: &Daemon, sections: &str) -> Result<Daemon> {
+        Daemon::in_folder(ServerFolder::create("daemon", None)?, other.state_file.clone(), sections)
+    }
+
+    fn in_folder(folder: ServerFolder, state_file: PathBuf, sections: &str) -> Result<Daemon> {
+        let daemon = Daemon {
+            port: Port::claim()?,
+            environment: Vec::new(),
+            state_file,
+            file_limit_kilobytes: None,
+            process: Mutex::new(None),
+            folder,
+        };
+        daemon.configure(sections)?;
+        Ok(daemon)
+    }
+
+    /// From the next start on no file may become larger than this: writing beyond fails, as on a full disk.
+    pub fn limit_files(&mut self, kilobytes: Option<u32>) {
+        self.file_limit_kilobytes = kilobytes;
+    }
+
+    /// Adds an environment variable for the next start.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Writes the configuration anew; it holds from the next start.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn configure(&self, sections: &str) -> Result<()> {
+        let text = format!(
+            "version: 1\nadmin: {{ listen: 127.0.0.1:{} }}\nstate: {{ url: \"sqlite://{}\" }}\n{sections}\n",
+            self.port.number(),
+            self.state_file.display()
+        );
+        self.folder.write(CONFIG_FILE, text.as_bytes())
+    }
+
+    /// The daemon's folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.path().join(CONFIG_FILE)
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state_file(&self) -> &Path {
+        &self.state_file
+    }
+
+    /// Everything that the daemon has logged, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    /// Starts `tailrace run` and waits until its endpoint answers.
+    ///
+    /// # Errors
+    /// When it ends instead; the error carries the end of its log.
+    pub fn start(&self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// As [`Daemon::start`], with further arguments.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with(&self, arguments: &[&str]) -> Result<()> {
+        let mut process = self.process();
+        let mut running = self.spawn(arguments)?;
+        let ready = running.wait_ready(STATE_DEADLINE, || self.get("/livez").is_ok());
+        if ready.is_err() {
+            // Its end is all that is wanted; the error to tell is the one at hand.
+            drop(running.kill());
+        }
+        ready?;
+        *process = Some(running);
+        Ok(())
+    }
+
+    /// Starts `tailrace run` where it is expected to end by itself, and waits for that.
+    ///
+    /// # Errors
+    /// When it is still there after the deadline.
+    pub fn run_to_end(&self, arguments: &[&str]) -> Result<ExitStatus> {
+        let mut running = self.spawn(arguments)?;
+        let ended = running.wait_exit(STOP_DEADLINE);
+        if ended.is_err() {
+            // As above.
+            drop(running.kill());
+        }
+        ended
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Result<ServerProcess> {
+        let mut all = vec![binary()?.into(), "run".into(), self.config_file().into()];
+        all.extend(arguments.iter().map(Into::into));
+        let mut script = "exec \"$0\" \"$@\"".to_owned();
+        if let Some(kilobytes) = self.file_limit_kilobytes {
+            // Ignored, the signal becomes an error of the write; a block is 512 bytes (POSIX).
+            script = format!("trap '' XFSZ; ulimit -f {}; {script}", kilobytes * 2);
+        }
+        all.splice(0..0, ["-c".into(), script.into()]);
+        let environment = self.environment.iter().map(|(name, value)| (name.clone(), value.into()));
+        self.folder.spawn(
+            "tailrace",
+            ServerCommand { program: "sh".into(), arguments: all, environment: environment.collect() },
+        )
+    }
+
+    /// Runs a command of the binary on the configuration to its end: `check`, `validate`, `describe`, `tail`.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Printed> {
+        let config = self.config_file();
+        let config = config.to_string_lossy();
+        let mut all = vec![command, &*config];
+        all.extend(arguments);
+        run_binary(&all, self.path(), &self.environment)
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told. No effect when it does not run.
+    ///
+    /// # Errors
+    /// When the process is still there after the deadline.
+    pub fn kill9(&self) -> Result<()> {
+        let mut process = self.process();
+        if let Some(running) = process.as_mut() {
+            running.kill()?;
+            *process = None;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and its end.
+    ///
+    /// # Errors
+    /// When it does not run, or is still there after the deadline.
+    pub fn terminate(&self) -> Result<ExitStatus> {
+        let mut process = self.process();
+        let running = process.as_mut().ok_or_else(|| ServerError::new("the daemon does not run"))?;
+        running.signal("TERM")?;
+        let status = running.wait_exit(STOP_DEADLINE)?;
+        *process = None;
+        Ok(status)
+    }
+
+    /// SIGSTOP: as if the machine stood still.
+    ///
+    /// # Errors
+    /// When no signal can be sent.
+    pub fn pause(&self) -> Result<()> {
+        self.process().as_ref().map_or(Ok(()), |running| running.signal("STOP"))
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When no signal can be sent.
+    pub fn resume(&self) -> Result<()> {
+        self.process().as_ref().map_or(Ok(()), |running| running.signal("CONT"))
+    }
+
+    /// The most memory that the running process ever held, bytes (`VmHWM` of `/proc/PID/status`, proc(5)).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn peak_memory_bytes(&self) -> Result<u64> {
+        let process_id = self.process().as_ref().map(ServerProcess::process_id);
+        let process_id = process_id.ok_or_else(|| ServerError::new("the daemon does not run"))?;
+        let status = fs::read_to_string(format!("/proc/{process_id}/status"));
+        let status = status.map_err(ServerError::doing("reading the daemon's memory"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| ServerError::new("there is no VmHWM"))
+    }
+
+    /// GET of the endpoint.
+    ///
+    /// # Errors
+    /// When nobody answers, or not in HTTP.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        get(self.port.number(), path)
+    }
+
+    /// What `/status` says of a connector.
+    ///
+    /// # Errors
+    /// When nobody answers or the connector is not there.
+    pub fn connector(&self, name: &str) -> Result<Value> {
+        let answer = self.get("/status")?;
+        let status: Value = serde_json::from_str(&answer.body).map_err(ServerError::doing("reading /status"))?;
+        let connectors = status.get("connectors").and_then(Value::as_array);
+        let mut connectors = connectors.into_iter().flatten();
+        let found = connectors.find(|connector| connector.get("connector").and_then(Value::as_str) == Some(name));
+        found.cloned().ok_or_else(|| ServerError::new(format!("/status does not know {name}: {}", answer.body)))
+    }
+
+    /// A connector's state: `streaming`, or with its code, `halted:slot_missing`.
+    ///
+    /// # Errors
+    /// As [`Daemon::connector`].
+    pub fn state(&self, name: &str) -> Result<String> {
+        let connector = self.connector(name)?;
+        let text = |key: &str| connector.get(key).and_then(Value::as_str).unwrap_or_default();
+        Ok(match text("code") {
+            "" => text("state").to_owned(),
+            code => format!("{}:{code}", text("state")),
+        })
+    }
+
+    /// Waits for a state, as [`Daemon::state`] writes it. Without a colon any code will do.
+    ///
+    /// # Errors
+    /// When it is not reached; the error says which one is, why, and what was logged.
+    pub fn wait_for_state(&self, name: &str, wanted: &str) -> Result<()> {
+        let outcome = poll_until(&format!("the state {wanted} of {name}"), STATE_DEADLINE, || {
+            let state = self.state(name)?;
+            let reached = state == wanted || state.split(':').next() == Some(wanted);
+            Ok(reached.then_some(()))
+        });
+        outcome.map_err(|error| self.with_status(name, &error))
+    }
+
+    /// Waits until something else that `/status` says of a connector is so.
+    ///
+    /// # Errors
+    /// As [`Daemon::wait_for_state`].
+    pub fn wait_for(&self, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let outcome = poll_until(what, STATE_DEADLINE, || {
+            let connector = self.connector(name)?;
+            Ok(is_so(&connector).then_some(connector))
+        });
+        outcome.map_err(|error| self.with_status(name, &error))
+    }
+
+    /// An error, and what the daemon says of itself.
+    #[must_use]
+    pub fn with_status(&self, name: &str, error: &ServerError) -> ServerError {
+        let status = self.connector(name).map_or_else(|error| error.to_string(), |status| format!("{status:#}"));
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n  ");
+        ServerError::new(format!("{error}; it says: {status}; the end of its log:\n  {tail}"))
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<ServerProcess>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A failure is left to the folder's watchdog.
+        drop(self.kill9());
+    }
+}
+
+impl Printed {
+    /// Both outputs.
+    #[must_use]
+    pub fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs the binary to its end.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn run_binary(arguments: &[&str], folder: &Path, environment: &[(String, String)]) -> Result<Printed> {
+    let variables = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let output = Command::new(binary()?)
+        .args(arguments)
+        .current_dir(folder)
+        .envs(variables)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(ServerError::doing("running tailrace"))?;
+    let Output { status, stdout, stderr } = output;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Printed { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// GET in HTTP/1.1, one request per connection: a client that hides nothing.
+fn get(port: u16, path: &str) -> Result<Answer> {
+    let failed = |attempt| ServerError::doing::<std::io::Error>(attempt);
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).map_err(failed("connecting to the daemon"))?;
+    connection.set_read_timeout(Some(HTTP_TIMEOUT)).map_err(failed("asking the daemon"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).map_err(failed("asking the daemon"))?;
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes).map_err(failed("reading the daemon's answer"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let parsed = text.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Answer { status, body: body.to_owned() })
+    });
+    parsed.ok_or_else(|| ServerError::new(format!("the daemon did not answer in HTTP: {text:?}")))
+}

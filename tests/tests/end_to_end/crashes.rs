@@ -1,0 +1,200 @@
+//! Somebody dies while a workload runs. Afterwards the oracle compares every topic with the truth.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tailrace_tests::database::Database;
+use tailrace_tests::servers::{Kafka, KafkaOptions, PostgresOptions, PostgresVersion};
+use tailrace_tests::workload::Workload;
+
+use crate::capture::{Capture, KafkaHandle, Wanted};
+
+/// Rows that are duplicated or lost show as different bytes: this envelope has no time of processing in it.
+const WANTED: Wanted<'static> = Wanted {
+    tables: "[public.*]",
+    format: "envelope: entity",
+    source: "",
+    connector: "",
+    url: None,
+    partitions: 3,
+};
+
+/// Another one at each run; a failure names it, and `TAILRACE_SEED` repeats it.
+fn seed() -> u64 {
+    let given = std::env::var("TAILRACE_SEED").ok().and_then(|text| text.parse().ok());
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    given.unwrap_or_else(|| clock.as_secs() * 1000 + u64::from(clock.subsec_millis()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_in_the_stream() {
+    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    workload.wait_for_commits(100).await.unwrap();
+    let capture = Capture::start(database, &WANTED);
+    for _ in 0..5 {
+        workload.wait_for_commits(200).await.unwrap();
+        capture.daemon.kill9().unwrap();
+        workload.wait_for_commits(50).await.unwrap();
+        capture.start_again();
+    }
+    workload.wait_for_commits(100).await.unwrap();
+    let history = workload.stop().await.unwrap();
+    let findings = capture.compare(seed, &history).await;
+    assert!(findings.reads > 0 && findings.records > 1000, "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_in_the_snapshot() {
+    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    // The name comes first, so that the workload's tables are read late, or half, when the kill comes.
+    let many = "create table a_archive as select n as id, repeat(md5(n::text), 10) as text from generate_series(1, 150000) n;
+        alter table a_archive add primary key (id)";
+    database.execute(many).await.unwrap();
+    workload.wait_for_commits(50).await.unwrap();
+    let capture = Capture::prepare(database, &WANTED);
+    let name = capture.database.name().to_owned();
+    let mut interrupted = 0;
+    for kills in 1..=3_u64 {
+        capture.daemon.start().unwrap();
+        // Records are durable, and by far not all.
+        let status = capture.daemon.wait_for(&name, "rows of the snapshot", |status| {
+            status["records"].as_u64().unwrap_or_default() > kills * 2000 || status["state"] == "streaming"
+        });
+        interrupted += u32::from(status.unwrap()["state"] == "snapshotting");
+        capture.daemon.kill9().unwrap();
+        workload.wait_for_commits(100).await.unwrap();
+    }
+    assert!(interrupted > 0, "no kill came within the snapshot");
+    capture.start_again();
+    workload.wait_for_commits(100).await.unwrap();
+    let history = workload.stop().await.unwrap();
+    capture.compare(seed, &history).await;
+    let mut keys: Vec<String> = capture.events("a_archive").iter().map(|event| event.key_json().to_string()).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 150_000, "every row of the archive, seed {seed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_and_started_nothing_comes_twice() {
+    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    let capture = Capture::start(database, &WANTED);
+    for _ in 0..4 {
+        workload.wait_for_commits(150).await.unwrap();
+        assert_eq!(capture.daemon.terminate().unwrap().code(), Some(0), "{}", capture.daemon.log());
+        capture.start_again();
+    }
+    let history = workload.stop().await.unwrap();
+    let findings = capture.compare(seed, &history).await;
+    assert_eq!(findings.duplicates, 0, "seed {seed}: {findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_dies_and_comes_back() {
+    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    let kafka = KafkaHandle::Own(Box::new(Kafka::start(KafkaOptions::default()).unwrap()));
+    let capture = Capture::prepare_into(database, kafka, &WANTED);
+    capture.start_again();
+    for _ in 0..2 {
+        workload.wait_for_commits(200).await.unwrap();
+        capture.kafka.kill9().unwrap();
+        workload.wait_for_commits(200).await.unwrap();
+        let answer = capture.daemon.get("/livez").unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        capture.kafka.restart().unwrap();
+    }
+    workload.wait_for_commits(100).await.unwrap();
+    let history = workload.stop().await.unwrap();
+    capture.compare(seed, &history).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    database.execute("create table t (id int primary key); insert into t values (1)").await.unwrap();
+    let kafka = Kafka::start(KafkaOptions::default()).unwrap();
+    kafka.stop().unwrap();
+    let capture = Capture::prepare_into(database, KafkaHandle::Own(Box::new(kafka)), &WANTED);
+    capture.daemon.start().unwrap();
+    let name = capture.database.name().to_owned();
+    capture.daemon.wait_for(&name, "a word about the broker", |status| {
+        status["state"] == "degraded" || !status["notices"].as_object().unwrap().is_empty()
+    }).unwrap();
+    assert_eq!(capture.daemon.get("/livez").unwrap().status, 200);
+    capture.kafka.restart().unwrap();
+    capture.wait_for("streaming");
+    assert_eq!(capture.after("insert into t values (2)", "t").await, [r#"r {"id":1} {"id":1}"#, r#"c {"id":2} {"id":2}"#]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_restarted_and_killed() {
+    let options = PostgresOptions::version(PostgresVersion::V16).setting("wal_sender_timeout = 5s");
+    let database = Database::own(options).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    let capture = Capture::start(database, &WANTED);
+    for round in 0..4 {
+        workload.wait_for_commits(200).await.unwrap();
+        if round % 2 == 0 {
+            capture.database.server().restart().unwrap();
+        } else {
+            capture.database.server().kill9().unwrap();
+            capture.database.server().restart().unwrap();
+        }
+    }
+    workload.wait_for_commits(200).await.unwrap();
+    let history = workload.stop().await.unwrap();
+    capture.compare(seed, &history).await;
+    assert_eq!(capture.daemon.state(capture.database.name()).unwrap(), "streaming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_stood_still_goes_on() {
+    let options = PostgresOptions::version(PostgresVersion::V17).setting("wal_sender_timeout = 1s");
+    let database = Database::own(options).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    let capture = Capture::start(database, &WANTED);
+    workload.wait_for_commits(100).await.unwrap();
+    capture.daemon.pause().unwrap();
+    let slot = capture.database.slot();
+    // The server gives the connection up.
+    let gone = format!("not (select active from pg_replication_slots where slot_name = '{slot}')");
+    capture.database.wait_until(&gone).await.unwrap();
+    workload.wait_for_commits(100).await.unwrap();
+    capture.daemon.resume().unwrap();
+    workload.wait_for_commits(100).await.unwrap();
+    let history = workload.stop().await.unwrap();
+    capture.compare(seed, &history).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_does_not_cost_the_session() {
+    let options = PostgresOptions::version(PostgresVersion::V17).setting("wal_sender_timeout = 2s");
+    let database = Database::own(options).await.unwrap();
+    let workload = Workload::start(&database, seed()).await.unwrap();
+    let seed = workload.seed();
+    let kafka = KafkaHandle::Own(Box::new(Kafka::start(KafkaOptions::default()).unwrap()));
+    let capture = Capture::prepare_into(database, kafka, &WANTED);
+    capture.start_again();
+    workload.wait_for_commits(100).await.unwrap();
+    let walsender = "select pid::text from pg_stat_replication";
+    let before = capture.database.query_value(walsender).await.unwrap();
+    capture.kafka.pause().unwrap();
+    // Longer than the server would wait for a sign of life.
+    let since = "now() - (select min(reply_time) from pg_stat_replication)";
+    capture.database.execute("create table clock as select now() as started").await.unwrap();
+    capture.database.wait_until("now() - (select started from clock) > interval '5 s'").await.unwrap();
+    capture.database.wait_until(&format!("{since} < interval '2 s'")).await.unwrap();
+    assert_eq!(capture.database.query_value(walsender).await.unwrap(), before, "the same connection all the time");
+    capture.kafka.resume().unwrap();
+    let history = workload.stop().await.unwrap();
+    capture.compare(seed, &history).await;
+}

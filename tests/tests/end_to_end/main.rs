@@ -1,0 +1,31 @@
+//! End to end: the real binary between real servers, looked at from outside.
+//!
+//! | module | what it asks |
+//! |---|---|
+//! | `versions` | does every PostgreSQL version work at all? |
+//! | `shapes` | what becomes of each kind of change? A manual of semantics, SQL in and events out |
+//! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
+//! | `consumers` | what does a plain Kafka consumer see? |
+//! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |
+//! | `slots` | what if somebody else touches slot, publication, state? |
+//! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
+//! | `standing_by` | what if nothing happens, or two daemons want the same? |
+//! | `lifecycle` | snapshot modes, tables that come later, endings |
+//! | `preflight` | does `check` say what is wrong, and how to mend it? |
+//! | `configuration` | are bad files refused with their place, and good examples taken? |
+//! | `file_stream` | the same into the embedded stream |
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
+mod capture;
+mod configuration;
+mod consumers;
+mod crashes;
+mod file_stream;
+mod large_transactions;
+mod lifecycle;
+mod preflight;
+mod shapes;
+mod slots;
+mod standing_by;
+mod vectors;
+mod versions;

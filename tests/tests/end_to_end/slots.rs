@@ -1,0 +1,178 @@
+//! Somebody else touches what the connector hangs on. It stops, says why, and what to do; it never goes on over a gap.
+
+use std::fs;
+
+use tailrace_tests::servers::PostgresVersion;
+
+use crate::capture::{Capture, Wanted, database_with};
+
+async fn stopped() -> Capture {
+    let database = database_with(PostgresVersion::V17, "create table t (id int primary key); insert into t values (1)").await;
+    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
+    capture.after("insert into t values (2)", "t").await;
+    capture.daemon.terminate().unwrap();
+    capture
+}
+
+/// The connector is halted with this code, the process is up and says so everywhere, and nothing was published.
+fn is_halted(capture: &Capture, code: &str, remedy: &str) {
+    let name = capture.database.name();
+    capture.wait_for(&format!("halted:{code}"));
+    assert_eq!(capture.daemon.get("/livez").unwrap().status, 200);
+    let ready = capture.daemon.get("/readyz").unwrap();
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains(code), "{}", ready.body);
+    let status = capture.daemon.connector(name).unwrap();
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.contains(remedy), "{reason}");
+    let metrics = capture.daemon.get("/metrics").unwrap().body;
+    let wanted = format!("code=\"{code}\"");
+    assert!(metrics.lines().any(|line| line.contains(name) && line.contains(&wanted)), "{metrics}");
+    let logged = capture.daemon.log();
+    assert!(logged.lines().any(|line| line.contains("ERROR") && line.contains(code)), "{logged}");
+    assert_eq!(capture.events("t").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_dropped() {
+    let capture = stopped().await;
+    let drop_slot = format!("select pg_drop_replication_slot('{}')", capture.database.slot());
+    capture.database.execute(&format!("{drop_slot}; insert into t values (3)")).await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "slot_missing", "is gone");
+    let slots = format!("select count(*) from pg_replication_slots where slot_name = '{}'", capture.database.slot());
+    assert_eq!(capture.database.query_value(&slots).await.unwrap(), "0", "no slot is made on the quiet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_dropped_and_made_again() {
+    let capture = stopped().await;
+    let slot = capture.database.slot();
+    let statements = format!("select pg_drop_replication_slot('{slot}'); insert into t values (3)");
+    capture.database.execute(&statements).await.unwrap();
+    let create = format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+    capture.database.query(&create).await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "slot_moved", "somebody else moved or recreated it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_advanced() {
+    let capture = stopped().await;
+    let slot = capture.database.slot();
+    capture.database.execute("insert into t values (3)").await.unwrap();
+    let advance = format!("select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())");
+    capture.database.query(&advance).await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "slot_moved", "somebody else moved or recreated it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_the_server_gave_up() {
+    let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17)
+        .setting("max_slot_wal_keep_size = 1MB")
+        .setting("max_wal_size = 32MB")
+        .setting("min_wal_size = 32MB");
+    let database = tailrace_tests::database::Database::own(options).await.unwrap();
+    database.execute("create table t (id int primary key); insert into t values (1)").await.unwrap();
+    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
+    capture.after("insert into t values (2)", "t").await;
+    capture.daemon.terminate().unwrap();
+    for _ in 0..4 {
+        capture.database.query("select pg_logical_emit_message(false, 'filler', 'x'), pg_switch_wal()").await.unwrap();
+    }
+    capture.database.execute("checkpoint").await.unwrap();
+    let lost = format!("(select wal_status = 'lost' from pg_replication_slots where slot_name = '{}')", capture.database.slot());
+    capture.database.wait_until(&lost).await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "slot_lost", "max_slot_wal_keep_size");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_that_was_dropped() {
+    let capture = stopped().await;
+    let drop_publication = format!("drop publication {}", capture.database.slot());
+    capture.database.execute(&format!("{drop_publication}; insert into t values (3)")).await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "publication_missing", "publication");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_that_was_dropped_and_made_again_with_changes_in_between() {
+    let capture = stopped().await;
+    let publication = capture.database.slot();
+    let statements = format!("drop publication {publication}; insert into t values (3)");
+    capture.database.execute(&statements).await.unwrap();
+    capture.database.execute(&format!("create publication {publication} for table t")).await.unwrap();
+    capture.daemon.start().unwrap();
+    let name = capture.database.name();
+    capture.wait_for("halted");
+    let state = capture.daemon.state(name).unwrap();
+    assert!(state.starts_with("halted:publication_"), "{state}");
+    assert_eq!(capture.events("t").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_database_under_the_same_address() {
+    let capture = stopped().await;
+    let other = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
+    let url = capture.database.server().url_as("postgres", other.name());
+    let wanted = Wanted { url: Some(url), ..Wanted::default() };
+    let sections = crate::capture::sections(&capture.database, &capture.kafka.bootstrap(), &wanted);
+    capture.daemon.configure(&sections).unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "source_identity_changed", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_was_deleted_is_not_a_first_start() {
+    let capture = stopped().await;
+    fs::remove_dir_all(capture.daemon.state_file().parent().unwrap()).unwrap();
+    capture.database.execute("insert into t values (3)").await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "state_missing", "restore it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_was_damaged_is_refused() {
+    let capture = stopped().await;
+    let file = capture.daemon.state_file();
+    let mut bytes = fs::read(&file).unwrap();
+    // Where the rows are; the pages before hold the schema.
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0x5a);
+    fs::write(&file, &bytes).unwrap();
+    let ended = capture.daemon.run_to_end(&[]).unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(capture.daemon.log().contains("state_corrupt"), "{}", capture.daemon.log());
+    fs::write(&file, b"").unwrap();
+    assert_eq!(capture.daemon.run_to_end(&[]).unwrap().code(), Some(1), "{}", capture.daemon.log());
+    fs::write(&file, b"PNG or something").unwrap();
+    assert_eq!(capture.daemon.run_to_end(&[]).unwrap().code(), Some(1), "{}", capture.daemon.log());
+    assert_eq!(capture.events("t").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_confirms_nothing_and_loses_nothing() {
+    let mut capture = stopped().await;
+    // Enough for the file as it is, and for some more checkpoints.
+    capture.daemon.limit_files(Some(128));
+    capture.start_again();
+    let name = capture.database.name().to_owned();
+    let mut id = 3;
+    while capture.daemon.state(&name).unwrap() == "streaming" {
+        assert!(id < 2000, "the state never needed more room");
+        capture.database.execute(&format!("insert into t values ({id})")).await.unwrap();
+        id += 1;
+    }
+    capture.wait_for("degraded:state_unwritable");
+    capture.database.execute(&format!("insert into t values ({id})")).await.unwrap();
+    capture.daemon.kill9().unwrap();
+    capture.daemon.limit_files(None);
+    capture.start_again();
+    capture.settle().await;
+    let mut keys: Vec<i64> = capture.events("t").iter().map(|event| event.key_json()["id"].as_i64().unwrap()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys, (1..=id).collect::<Vec<i64>>());
+}
