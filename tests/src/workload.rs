@@ -385,3 +385,41 @@ impl Transaction {
 fn is_shutdown(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_none_or(|database| database.code().code().starts_with("57"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::PostgresVersion;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_truth_ends_with_the_rows_of_the_tables() {
+        let database = Database::shared(PostgresVersion::V17).await.unwrap();
+        let workload = Workload::start(&database, 1).await.unwrap();
+        workload.wait_for_commits(400).await.unwrap();
+        let history = workload.stop().await.unwrap();
+        for (table, columns) in TABLES {
+            let key = columns.join(",");
+            let rows = database.query(&format!("select version from {table} order by {key}")).await.unwrap();
+            let mut rows: Vec<u64> = rows.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect();
+            let last = history.steps.iter().filter(|((known, _), _)| *known == table).map(|(_, steps)| steps.last());
+            let mut versions: Vec<u64> = last
+                .filter_map(|step| match step {
+                    Some(Step::Put(version)) => Some(*version),
+                    Some(Step::Delete) | None => None,
+                })
+                .collect();
+            rows.sort_unstable();
+            versions.sort_unstable();
+            assert_eq!(versions, rows, "{table}");
+        }
+        let deletes = history.steps.values().flatten().filter(|step| **step == Step::Delete).count();
+        assert!(deletes > 20, "{deletes}");
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_numbers_again() {
+        let rolls = |seed| { let mut dice = Dice::new(seed); (0..5).map(move |_| dice.roll()) }.collect::<Vec<_>>();
+        assert_eq!(rolls(7), rolls(7));
+        assert_ne!(rolls(7), rolls(8));
+    }
+}

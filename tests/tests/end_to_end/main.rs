@@ -14,7 +14,12 @@
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `file_stream` | the same into the embedded stream |
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
 
 mod capture;
 mod configuration;

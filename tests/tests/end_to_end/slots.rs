@@ -137,17 +137,17 @@ async fn a_state_that_was_deleted_is_not_a_first_start() {
 async fn a_state_that_was_damaged_is_refused() {
     let capture = stopped().await;
     let file = capture.daemon.state_file();
-    let mut bytes = fs::read(&file).unwrap();
+    let mut bytes = fs::read(file).unwrap();
     // Where the rows are; the pages before hold the schema.
     let middle = bytes.len() / 2;
     bytes[middle..].fill(0x5a);
-    fs::write(&file, &bytes).unwrap();
+    fs::write(file, &bytes).unwrap();
     let ended = capture.daemon.run_to_end(&[]).unwrap();
     assert_eq!(ended.code(), Some(1));
     assert!(capture.daemon.log().contains("state_corrupt"), "{}", capture.daemon.log());
-    fs::write(&file, b"").unwrap();
+    fs::write(file, b"").unwrap();
     assert_eq!(capture.daemon.run_to_end(&[]).unwrap().code(), Some(1), "{}", capture.daemon.log());
-    fs::write(&file, b"PNG or something").unwrap();
+    fs::write(file, b"PNG or something").unwrap();
     assert_eq!(capture.daemon.run_to_end(&[]).unwrap().code(), Some(1), "{}", capture.daemon.log());
     assert_eq!(capture.events("t").len(), 2);
 }
