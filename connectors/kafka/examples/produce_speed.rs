@@ -134,7 +134,7 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
         let first = batch.headers.len();
         batch.headers.extend(all);
         let headers = first..batch.headers.len();
-        let timestamp_ms = 1_767_225_600_000 + number as i64;
+        let timestamp_ms = i64::try_from(number).map_or(0, |number| 1_767_225_600_000 + number);
         batch.records.push(EncodedRecord {
             topic,
             key: Some(key),

@@ -410,9 +410,7 @@ impl Worker {
         };
         if self.watchdog.alive(in_flight, acknowledged) {
             self.client.context().complaints.forget();
-            if in_flight > 0 {
-                self.partitions.look(&self.shared, self.client.client());
-            }
+            self.partitions.look(&self.shared, self.client.client(), acknowledged);
             return None;
         }
         let complaint = self.client.context().complaints.newest();

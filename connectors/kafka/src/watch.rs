@@ -26,6 +26,7 @@ pub(crate) struct PartitionWatch {
     turn: Vec<Arc<str>>,
     next: usize,
     looked: Instant,
+    acknowledged: u64,
 }
 
 /// The newest offset of each partition, sampled.
@@ -44,6 +45,7 @@ impl PartitionWatch {
             turn: Vec::new(),
             next: 0,
             looked: Instant::now(),
+            acknowledged: 0,
         }
     }
 
@@ -56,11 +58,12 @@ impl PartitionWatch {
         }
     }
 
-    /// Looks at the next topic, if it is time.
-    pub(crate) fn look(&mut self, shared: &Shared, client: &Client<DeliveryContext>) {
-        if self.looked.elapsed() < LOOK_EVERY || self.turn.is_empty() {
+    /// Looks at the next topic, if it is time and records were acknowledged since the last look.
+    pub(crate) fn look(&mut self, shared: &Shared, client: &Client<DeliveryContext>, acknowledged: u64) {
+        if acknowledged == self.acknowledged || self.looked.elapsed() < LOOK_EVERY || self.turn.is_empty() {
             return;
         }
+        self.acknowledged = acknowledged;
         self.looked = Instant::now();
         self.next = (self.next + 1) % self.turn.len();
         let Some(topic) = self.turn.get(self.next) else {
