@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 pub(crate) mod publication;
 mod select;
 pub(crate) mod server;
+mod type_query;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,11 +14,17 @@ use tailrace_core::{Error, Result};
 use tokio_postgres::Client;
 
 use crate::config::PostgresConfig;
+use crate::connect::{self, Purpose};
+use crate::decode::default::default_value;
 use crate::discover::catalog::{Attribute, Details, Generated, KeyIndex, Relation, ReplicaIdentity};
 use crate::discover::publication::{Publication, PublishedTable};
 use crate::discover::select::{Selected, Selection};
 use crate::discover::server::{GENERATED_COLUMNS_MAJOR, ServerFacts};
 use crate::error::query_error;
+use crate::type_catalog::{ColumnType, TypeCatalog};
+
+pub(crate) use type_query::load_types;
+use type_query::types_of;
 
 /// What is on the server and what is captured of it, all as of one moment.
 pub(crate) struct Discovery {
@@ -165,6 +172,15 @@ pub(crate) async fn discover(client: &Client, config: &PostgresConfig, connector
             discovery.server.database
         ),
     ))
+}
+
+/// The captured tables as they are now.
+pub(crate) async fn describe(config: &PostgresConfig) -> Result<Vec<SharedSchema>> {
+    // Nothing is created, so the names on the server, which the connector's name stands for, do not matter.
+    let connector = "describe";
+    let session = connect::connect(config, connector, Purpose::Catalog).await?;
+    let discovery = discover(&session, config, connector).await?;
+    Ok(discovery.tables.into_iter().map(|table| table.schema).collect())
 }
 
 /// As [`discover`], but what the patterns miss is left to the caller.
@@ -392,7 +408,7 @@ fn schema_column(attribute: &Attribute, column: &CapturedColumn) -> Column {
         logical_type: column.kind.logical_type.clone(),
         nullable: attribute.nullable,
         source_type: column.kind.source_type.clone(),
-        default: None,
+        default: attribute.default.as_deref().and_then(|expression| default_value(expression, &column.kind)),
         documentation: attribute.comment.clone(),
     }
 }

@@ -14,7 +14,7 @@ use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 use crate::decode::cell::ArrayDecoder;
 pub(crate) use crate::decode::cell::CellDecoder;
 pub(crate) use crate::decode::default::default_value;
-use crate::type_name::{quoted_identifier, type_name};
+use crate::type_name::{geometry_modifier, quoted_identifier, type_name};
 
 /// One type of the database.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,10 +88,8 @@ const MODIFIER_HEADER: i32 = 4;
 /// Fraction digits of times without a modifier.
 const TIME_PRECISION_DEFAULT: u8 = 6;
 
-mod oid {
-    pub(super) const BOX: u32 = 603;
-    pub(super) const FIRST_NORMAL: u32 = 16384;
-}
+/// OIDs below are given by PostgreSQL itself.
+const FIRST_NORMAL_OID: u32 = 16384;
 
 // === impl TypeCatalog ===
 
@@ -127,7 +125,7 @@ impl TypeCatalog {
     /// Adds or replaces a type. Built-in types stay as they are: their meaning is fixed here.
     pub(crate) fn insert(&mut self, info: TypeInfo) {
         let known = self.contains(info.oid);
-        if !(known && info.oid < oid::FIRST_NORMAL) {
+        if !(known && info.oid < FIRST_NORMAL_OID) {
             self.types.insert(info.oid, info);
         }
     }
@@ -170,8 +168,8 @@ impl TypeCatalog {
         }
     }
 
-    fn resolve_array(&self, element_oid: u32, typmod: i32, depth: usize) -> ColumnType {
-        let element = self.resolve(element_oid, typmod, depth);
+    fn resolve_array(&self, element: u32, typmod: i32, depth: usize) -> ColumnType {
+        let element = self.resolve(element, typmod, depth);
         let binary_supported = element.binary_supported && element.decoder.is_printable();
         ColumnType {
             logical_type: LogicalType::Array(Box::new(element.logical_type)),
@@ -179,8 +177,8 @@ impl TypeCatalog {
             copy_as_text: element.copy_as_text || !binary_supported,
             binary_supported,
             decoder: CellDecoder::Array(Box::new(ArrayDecoder {
+                delimiter: delimiter(&element.decoder),
                 element: element.decoder,
-                delimiter: if element_oid == oid::BOX { b';' } else { b',' },
             })),
         }
     }
@@ -213,6 +211,15 @@ impl ColumnType {
     }
 }
 
+/// What stands between elements of an array: the comma is a part of boxes, and PostGIS chose the colon.
+fn delimiter(element: &CellDecoder) -> u8 {
+    match element {
+        CellDecoder::Shape(ShapeKind::Box) => b';',
+        CellDecoder::Geometry => b':',
+        _ => b',',
+    }
+}
+
 /// OID, OID of its array, name.
 const BUILTIN: &[(u32, u32, &str)] = &[
     (16, 1000, "bool"),
@@ -235,7 +242,7 @@ const BUILTIN: &[(u32, u32, &str)] = &[
     (600, 1017, "point"),
     (601, 1018, "lseg"),
     (602, 1019, "path"),
-    (oid::BOX, 1020, "box"),
+    (603, 1020, "box"),
     (604, 1027, "polygon"),
     (628, 629, "line"),
     (650, 651, "cidr"),
@@ -295,7 +302,7 @@ const BUILTIN: &[(u32, u32, &str)] = &[
 
 /// A column of a base type: built in by its OID, of an extension by its name.
 fn base_column(info: &TypeInfo, typmod: i32) -> ColumnType {
-    let builtin = info.schema == "pg_catalog" && info.oid < oid::FIRST_NORMAL;
+    let builtin = info.schema == "pg_catalog" && info.oid < FIRST_NORMAL_OID;
     let known = if builtin { builtin_meaning(&info.name, typmod) } else { extension_meaning(&info.name) };
     let source_type = if builtin { type_name(&info.name, typmod) } else { extension_type_name(info, typmod) };
     let Some((logical_type, decoder)) = known else {
@@ -401,11 +408,13 @@ fn precision(typmod: i32) -> u8 {
     u8::try_from(typmod).ok().filter(|precision| *precision <= 6).unwrap_or(TIME_PRECISION_DEFAULT)
 }
 
-/// pgvector's modifier is the count of dimensions; other extensions' modifiers are not known here.
+/// pgvector's modifier is the count of dimensions, PostGIS's the kind of figure and its reference system; other
+/// extensions' modifiers are not known here.
 fn extension_type_name(info: &TypeInfo, typmod: i32) -> String {
     let name = info.qualified_name();
     match info.name.as_str() {
         "vector" | "halfvec" | "sparsevec" if typmod > 0 => format!("{name}({typmod})"),
+        "geometry" | "geography" => format!("{name}{}", geometry_modifier(typmod)),
         _ => name,
     }
 }

@@ -26,6 +26,26 @@ const INTERVAL_FIELDS: [(i32, &str); 13] = [
     (0x1800, " minute to second"),
 ];
 
+/// Kinds of figures by PostGIS's numbers.
+const GEOMETRY_KINDS: [&str; 16] = [
+    "Geometry",
+    "Point",
+    "LineString",
+    "Polygon",
+    "MultiPoint",
+    "MultiLineString",
+    "MultiPolygon",
+    "GeometryCollection",
+    "CircularString",
+    "CompoundCurve",
+    "CurvePolygon",
+    "MultiCurve",
+    "MultiSurface",
+    "PolyhedralSurface",
+    "Triangle",
+    "Tin",
+];
+
 /// Name of the built-in type `name` with the modifier `typmod` (-1: none).
 pub(crate) fn type_name(name: &str, typmod: i32) -> String {
     let length = |header: i32| typmod.checked_sub(header).filter(|length| *length >= 0);
@@ -65,6 +85,19 @@ fn interval_name(typmod: i32) -> String {
     let (fields, precision) = (typmod >> 16 & INTERVAL_ALL_FIELDS, typmod & INTERVAL_NO_PRECISION);
     let fields = INTERVAL_FIELDS.iter().find(|(bits, _)| *bits == fields).map_or("", |(_, name)| name);
     if precision == INTERVAL_NO_PRECISION { format!("interval{fields}") } else { format!("interval{fields}({precision})") }
+}
+
+/// PostGIS: `(PointZ,4326)`. Reference system in bits 8 to 28, kind of figure in bits 2 to 7, Z in bit 1, M in bit 0.
+pub(crate) fn geometry_modifier(typmod: i32) -> String {
+    let system = (typmod & 0x0fff_ff00) - (typmod & 0x1000_0000) >> 8;
+    let kind = usize::try_from(typmod >> 2 & 0x3f).ok().and_then(|kind| GEOMETRY_KINDS.get(kind));
+    if typmod < 0 || (system == 0 && typmod & 0xff == 0) {
+        return String::new();
+    }
+    let z = if typmod & 2 == 0 { "" } else { "Z" };
+    let m = if typmod & 1 == 0 { "" } else { "M" };
+    let system = if system > 0 { format!(",{system}") } else { String::new() };
+    format!("({}{z}{m}{system})", kind.unwrap_or(&"Geometry"))
 }
 
 /// The identifier, in double quotes where it would not be read back without them. Key words are not looked up.

@@ -132,12 +132,12 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
         SELECT a.relid FROM unnest($1::oid[]) AS wanted (oid), LATERAL pg_catalog.pg_partition_ancestors(wanted.oid) AS a (relid)))
 ORDER BY n.nspname, c.relname";
 
-/// Dropped columns are gone for the log too.
+/// Dropped columns are gone for the log too. The expression of a generated column is no default.
 const ATTRIBUTES: &str = "
 SELECT a.attrelid, a.attnum, a.attname::text, a.atttypid, a.atttypmod, NOT a.attnotnull, a.attgenerated::text,
        pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.col_description(a.attrelid, a.attnum)
 FROM pg_catalog.pg_attribute a
-LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
 WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum";
 

@@ -18,7 +18,8 @@ use crate::connect::Session;
 use crate::decode::{self, ReplicaIdentity};
 use crate::discover::{self, CapturedTable};
 use crate::position::Lsn;
-use crate::types::{CellDecoder, ColumnType, TypeCatalog};
+use crate::decode::cell::CellDecoder;
+use crate::type_catalog::{ColumnType, TypeCatalog};
 
 /// A table definition, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
