@@ -50,9 +50,9 @@ fn mistakes_are_told_with_file_line_column_and_the_nearest_name() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let sections = RIGHT.replace("stream: events", "stream: evens\n    formt: {}").replace("tables: [", "tabels: [");
-    let text = validate(&sections).all();
-    for word in ["evens", "formt", "tabels"] {
+    let sections = RIGHT.replace("stream: events", "stream: events\n    formt: {}").replace("tables: [", "tabels: [");
+    let text = validate(&sections.replace("data/events", "data/events, fsnyc: never")).all();
+    for word in ["fsnyc", "formt", "tabels"] {
         assert!(text.contains(word), "{text}");
     }
 }

@@ -31,9 +31,6 @@ const LONGER_FILES: [(&str, usize); 0] = [];
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 6] = ["utils", "common", "helpers", "misc", "types", "manager"];
-/// Modules that bear one of them all the same, and why.
-const NAMED_WITH_REASON: [(&str, &str); 1] =
-    [("connectors/postgres/src/types.rs", "it holds PostgreSQL's types, as its catalogue pg_type does")];
 
 /// The one place where tests wait: it looks at the real condition between two short sleeps.
 const MAY_SLEEP: &str = "tests/src/servers/process.rs";
@@ -134,15 +131,9 @@ fn modules_are_named_after_their_subject() {
         let path = Path::new(&source.path);
         let parts = path.components().filter_map(|part| part.as_os_str().to_str());
         let mut parts = parts.map(|part| part.trim_end_matches(".rs"));
-        let reasoned = NAMED_WITH_REASON.iter().any(|(known, _)| *known == source.path);
-        match parts.find(|part| EMPTY_NAMES.contains(part)) {
-            Some(name) if !reasoned => vec![finding(source, 1, format!("`{name}` says nothing about what is inside"))],
-            Some(_) | None => Vec::new(),
-        }
+        let empty = parts.find(|part| EMPTY_NAMES.contains(part));
+        empty.map(|name| finding(source, 1, format!("`{name}` says nothing about what is inside"))).into_iter().collect()
     });
-    for (path, reason) in NAMED_WITH_REASON {
-        assert!(root().join(path).is_file(), "{path} is gone, and with it the exception: {reason}");
-    }
 }
 
 #[test]
