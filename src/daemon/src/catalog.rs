@@ -10,19 +10,29 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
+use tailrace_postgres::{PostgresConfig, PostgresConnector};
 use tailrace_sqlite::{SqliteConfig, SqliteConnector};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
 use crate::config::tree::{Located, Problems};
 
+/// Something that only one connector or one stream may use.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// What it is; equal where it is the same. May hold a secret.
+    pub(crate) key: String,
+    /// What it is, in words: "the replication slot `x`".
+    pub(crate) words: String,
+}
+
 /// A source as configured; nothing is connected.
 pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// Everything that is wrong with the configuration in itself.
     fn problems(&self, connector: &str) -> Vec<Finding>;
 
-    /// What only one connector may use, in words: "the replication slot `x`".
-    fn claims(&self, connector: &str) -> Vec<String>;
+    /// What only one connector may use.
+    fn claims(&self, connector: &str) -> Vec<Claim>;
 
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
@@ -36,8 +46,8 @@ pub(crate) trait StreamSpec: Debug + Send + Sync {
     /// Everything that is wrong with the configuration in itself.
     fn problems(&self) -> Vec<Finding>;
 
-    /// What only one stream may use, in words.
-    fn claims(&self) -> Vec<String>;
+    /// What only one stream may use.
+    fn claims(&self) -> Vec<Claim>;
 
     /// The port implementation.
     fn connect(&self) -> Result<Arc<dyn EventStream>>;
@@ -55,7 +65,7 @@ pub(crate) struct Type<T: ?Sized> {
 
 /// Every type of source.
 pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
-    vec![source::<SqliteConfig>("sqlite")]
+    vec![source::<PostgresConfig>("postgres"), source::<SqliteConfig>("sqlite")]
 }
 
 /// Every type of stream.
@@ -83,9 +93,44 @@ fn stream<T: StreamSpec + DeserializeOwned + JsonSchema + 'static>(name: &'stati
     }
 }
 
+// === impl Claim ===
+
+impl Claim {
+    /// What its words say.
+    pub(crate) fn named(words: String) -> Self {
+        Self { key: words.clone(), words }
+    }
+}
+
 /// What a constructor refuses, as findings.
 fn refused<T>(made: &Result<T>) -> Vec<Finding> {
     made.as_ref().err().map(Finding::from).into_iter().collect()
+}
+
+// === PostgreSQL ===
+
+impl SourceSpec for PostgresConfig {
+    fn problems(&self, connector: &str) -> Vec<Finding> {
+        Self::problems(self, connector)
+    }
+
+    fn claims(&self, connector: &str) -> Vec<Claim> {
+        // A slot's name has no hyphen: the connectors `a-b` and `a_b` would meet in one.
+        let derived = || format!("tailrace_{}", connector.replace('-', "_"));
+        let slot = self.slot.clone().unwrap_or_else(derived);
+        vec![Claim {
+            key: format!("slot {slot} {}", self.url.expose()),
+            words: format!("the replication slot `{slot}`"),
+        }]
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.tables.clone()
+    }
+
+    fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
+        Ok(Arc::new(PostgresConnector::new(self.clone())))
+    }
 }
 
 // === SQLite ===
@@ -95,7 +140,7 @@ impl SourceSpec for SqliteConfig {
         refused(&SqliteConnector::new(self.clone()))
     }
 
-    fn claims(&self, _connector: &str) -> Vec<String> {
+    fn claims(&self, _connector: &str) -> Vec<Claim> {
         Vec::new()
     }
 
@@ -115,7 +160,7 @@ impl StreamSpec for KafkaStreamConfig {
         refused(&KafkaStream::new(self.clone()))
     }
 
-    fn claims(&self) -> Vec<String> {
+    fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 
@@ -131,8 +176,8 @@ impl StreamSpec for FileStreamConfig {
         refused(&FileStream::new(self.clone()))
     }
 
-    fn claims(&self) -> Vec<String> {
-        vec![format!("the folder `{}`", self.path.display())]
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::named(format!("the folder `{}`", self.path.display()))]
     }
 
     fn connect(&self) -> Result<Arc<dyn EventStream>> {

@@ -1,6 +1,8 @@
 //! The program as a whole, from outside: exit codes, words, signals, the quickstart and its resumption.
 
-use std::collections::BTreeSet;
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -196,6 +198,40 @@ fn the_quickstart_shows_events_ends_cleanly_and_resumes() {
         orders.len(),
         "an ended run left nothing to be read again"
     );
+}
+
+#[test]
+fn a_killed_run_loses_nothing_and_repeats_only_what_can_be_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    for _ in 0..3 {
+        let mut run = Running::start(&["--data", &data]);
+        read_until(&mut run.stdout, |line| {
+            line.contains("shop.order_lines ") && line.contains(" lag ")
+        });
+        run.signal("KILL");
+        run.child.wait().unwrap();
+    }
+    let mut last = Running::start(&["--data", &data]);
+    read_until(&mut last.stdout, |line| {
+        line.contains("shop.order_lines ") && line.contains(" lag ")
+    });
+    last.signal("TERM");
+    assert_eq!(last.end().0, 0);
+    let file = Path::new(&data).join("tailrace.yaml").display().to_string();
+    for topic in ["shop.order_lines", "shop.orders"] {
+        let mut versions: BTreeMap<String, Value> = BTreeMap::new();
+        let mut ids = BTreeSet::new();
+        for event in events_of(&file, topic) {
+            ids.insert(event["value"]["id"].as_i64().unwrap());
+            let event_id = event["headers"]["event_id"].as_str().unwrap().to_owned();
+            let value = event["value"].clone();
+            if let Some(before) = versions.insert(event_id, value.clone()) {
+                assert_eq!(before, value, "two different events have one id");
+            }
+        }
+        assert_eq!(ids, (1..=*ids.last().unwrap()).collect(), "a row of {topic} is missing");
+    }
 }
 
 /// Every event that a topic holds.

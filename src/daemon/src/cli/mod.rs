@@ -1,6 +1,7 @@
 //! What can be asked on the command line, and what is answered there.
 
 mod check;
+mod commands;
 mod describe;
 mod exit;
 mod run;
@@ -25,16 +26,16 @@ const RUN_LOG_LEVEL: &str = "info";
 const LONG_ABOUT: &str = "\
 Carries the changes of a database as events into Apache Kafka, or into files.
 
-Without a command, the quickstart: a small shop in SQLite with an order desk that keeps writing, captured into the
+Without a command, the quickstart: a small shop in SQLite with an order desk that keeps writing, captured into the \
 embedded file stream, events shown as they arrive. Nothing else need be installed.";
 
 const AFTER_HELP: &str = "\
 EXAMPLES
-  tailrace                                       the quickstart; Ctrl-C ends it, a second run resumes
-  tailrace validate orders.yaml                  is the file right?
-  tailrace check orders.yaml                     are source and stream ready? every problem, with what fixes it
-  tailrace describe orders.yaml                  which tables, keys, topics and event schemas?
-  tailrace run orders.yaml                       capture
+  tailrace                        the quickstart; Ctrl-C ends it, a second run resumes
+  tailrace validate orders.yaml   is the file right?
+  tailrace check orders.yaml      are source and stream ready? every problem, and its remedy
+  tailrace describe orders.yaml   which tables, keys, topics and event schemas?
+  tailrace run orders.yaml        capture
   tailrace tail orders.yaml orders.public.orders --limit 5
 
 A CONFIGURATION
@@ -78,11 +79,24 @@ struct Cli {
     data: PathBuf,
 
     /// Form of the logs on standard error.
-    #[arg(long, global = true, value_enum, default_value_t, env = "TAILRACE_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "TAILRACE_LOG_FORMAT",
+        hide_env_values = true
+    )]
     log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug, trace, or a list such as `info,tailrace_postgres=debug`.
-    #[arg(long, global = true, value_name = "LEVEL", env = "TAILRACE_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "TAILRACE_LOG",
+        hide_env_values = true
+    )]
     log_level: Option<String>,
 }
 
@@ -126,6 +140,9 @@ enum Command {
         /// The reference page in Markdown instead.
         #[arg(long, hide = true)]
         markdown: bool,
+        /// The page of the command line in Markdown instead.
+        #[arg(long, hide = true)]
+        commands: bool,
     },
     /// Prints completions: `tailrace completions bash > /etc/bash_completion.d/tailrace`.
     Completions {
@@ -175,12 +192,13 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Check { file, json }) => block_on(check::run(load(&file)?, json)),
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
-        Some(Command::Schema { markdown }) => {
-            screen::print(&if markdown {
-                config::reference::page()
-            } else {
-                config::schema::text()
-            })?;
+        Some(Command::Schema { markdown, commands }) => {
+            let page = match (markdown, commands) {
+                (true, _) => config::reference::page(),
+                (_, true) => commands::page(),
+                _ => config::schema::text(),
+            };
+            screen::print(&page)?;
             Ok(Exit::Ended)
         }
         Some(Command::Completions { shell }) => {

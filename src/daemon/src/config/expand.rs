@@ -13,7 +13,6 @@ const MAXIMUM_SECRET_BYTES: u64 = 64 * 1024;
 /// Where values of variables come from.
 pub(crate) struct Surroundings {
     environment: BTreeMap<String, Option<String>>,
-    files: bool,
 }
 
 // === impl Surroundings ===
@@ -25,7 +24,6 @@ impl Surroundings {
             std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.into_string().ok()));
         Self {
             environment: variables.collect(),
-            files: true,
         }
     }
 
@@ -37,7 +35,6 @@ impl Surroundings {
             .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
         Self {
             environment: variables.collect(),
-            files: true,
         }
     }
 
@@ -49,10 +46,7 @@ impl Surroundings {
         }
     }
 
-    fn file(&self, path: &str) -> Result<String, String> {
-        if !self.files {
-            return Err("`${file:…}` is only read in a configuration file on disk".to_owned());
-        }
+    fn file(path: &str) -> Result<String, String> {
         let place = Path::new(path);
         if !place.is_absolute() {
             return Err(format!("`${{file:{path}}}`: write the whole path, from `/`"));
@@ -136,7 +130,7 @@ fn expand_text(text: &str, surroundings: &Surroundings) -> Result<(String, bool)
 
 fn value_of(inside: &str, surroundings: &Surroundings) -> Result<String, String> {
     if let Some(path) = inside.strip_prefix("file:") {
-        return surroundings.file(path);
+        return Surroundings::file(path);
     }
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),

@@ -14,7 +14,7 @@ use tailrace_core::transform::{Transform, TransformConfig};
 use super::fault::suggestion;
 use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
-use crate::catalog::{SourceSpec, StreamSpec};
+use crate::catalog::{Claim, SourceSpec, StreamSpec};
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -202,10 +202,12 @@ fn plan_connector(
 }
 
 /// Two connectors with one template write the tables of one name into one topic.
-fn topic_claim(stream: &str, template: &str, prefix: &str, source: &dyn SourceSpec) -> String {
+fn topic_claim(stream: &str, template: &str, prefix: &str, source: &dyn SourceSpec) -> Claim {
     let topic = template.replace("{prefix}", prefix);
     let tables = source.tables().join(", ");
-    format!("the topic `{topic}` of stream `{stream}` for the tables {tables}")
+    Claim::named(format!(
+        "the topic `{topic}` of stream `{stream}` for the tables {tables}"
+    ))
 }
 
 fn in_one_sentence(finding: &Finding) -> String {
@@ -220,14 +222,14 @@ fn in_one_sentence(finding: &Finding) -> String {
 
 impl Taken {
     /// Takes it, or says who has it.
-    fn claim(&mut self, claim: String, owner: &str, at: Mark) -> Option<String> {
-        if let Some((other, at)) = self.claims.get(&claim) {
+    fn claim(&mut self, claim: Claim, owner: &str, at: Mark) -> Option<String> {
+        if let Some((other, at)) = self.claims.get(&claim.key) {
             return Some(format!(
-                "{claim} is already used by {other} in line {}; give each its own",
-                at.line
+                "{} is already used by {other} in line {}; give each its own",
+                claim.words, at.line
             ));
         }
-        self.claims.insert(claim, (owner.to_owned(), at));
+        self.claims.insert(claim.key, (owner.to_owned(), at));
         None
     }
 }

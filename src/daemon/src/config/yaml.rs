@@ -130,7 +130,22 @@ impl<'input> Builder<'_, 'input> {
                 );
             }
         }
+        if let Some(column) = self.bare_variable(at.line) {
+            let line = at.line;
+            return self.refuse(
+                Mark { line, column },
+                "between `{ }` or `[ ]` a variable stands in quotes: \"${NAME}\"",
+            );
+        }
         self.refuse(at, format!("this is not YAML: {}", error.info()))
+    }
+
+    /// The column of a `${` that is not in quotes, in a line that YAML did not understand.
+    fn bare_variable(&self, line: usize) -> Option<usize> {
+        let text = self.text.lines().nth(line.saturating_sub(1))?;
+        let (before, _) = text.split_once("${")?;
+        let quotes = before.chars().filter(|letter| matches!(letter, '"' | '\'')).count();
+        quotes.is_multiple_of(2).then(|| before.chars().count() + 1)
     }
 
     fn refuse(&mut self, at: Mark, sentence: impl Into<String>) -> Refused {
@@ -273,6 +288,10 @@ mod tests {
             (
                 b"a: 1\n---\nb: 2\n",
                 "x.yaml:2:1: a second document begins here; a file holds one configuration",
+            ),
+            (
+                b"a: {b: ${HOME}/x}\n",
+                "x.yaml:1:8: between `{ }` or `[ ]` a variable stands in quotes: \"${NAME}\"",
             ),
             (b"? [a]\n: 1\n", "x.yaml:1:3: a key is a plain word"),
         ];

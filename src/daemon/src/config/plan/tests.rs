@@ -103,7 +103,7 @@ fn what_cannot_be_meant_of_the_whole_file_is_refused_with_its_place() {
         (
             "version: 1\nstreams: {}\nconnectors:\n".to_owned(),
             "x.yaml:2:10: streams: there is nothing in it; write `events: {type: file, path: data/events}`\n\
-             x.yaml:3:12: connectors: expects a mapping of names, found nothing; write a name, and under it `source` and `stream`",
+             x.yaml:3:11: connectors: expects a mapping of names, found nothing; write a name, and under it `source` and `stream`",
         ),
         (
             "version: 1\n".to_owned(),
