@@ -226,7 +226,6 @@ const TABLE: &[(Class, &[Code])] = &[
             Code::InvalidRequest,
             Code::InvalidArgument,
             Code::InvalidGroupId,
-            Code::InvalidSessionTimeout,
         ],
     ),
     (

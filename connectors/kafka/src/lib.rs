@@ -12,6 +12,7 @@ mod producer;
 mod properties;
 mod topics;
 mod watch;
+mod watchdog;
 
 use std::sync::Arc;
 

@@ -16,14 +16,14 @@
 //! already, and only a replay from the checkpoint restores the order.
 //!
 //! librdkafka itself never gives up on an outage, so that a broker's restart costs neither duplicates nor a new
-//! session at the source. But an outage that lasts, or that a retry cannot cure, must become visible: that is
+//! connection to the source. But an outage that lasts, or that a retry cannot cure, must become visible: that is
 //! [`Watchdog`]'s part.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rdkafka::config::RDKafkaLogLevel;
@@ -42,16 +42,7 @@ use crate::ledger::{Answer, Ledger, LostRecord};
 use crate::properties;
 use crate::topics::Shared;
 use crate::watch::{OffsetWatch, PartitionWatch};
-
-/// While records are in flight: the longest that an acknowledgement waits for the thread. It waits on its channel and
-/// not in librdkafka, because rdkafka's `poll` spins through the last millisecond of its timeout.
-const BUSY_WAIT: Duration = Duration::from_millis(1);
-
-/// While records are in flight and nothing is acknowledged any more, waking a thousand times a second is waste.
-const STALLED_WAIT: Duration = Duration::from_millis(20);
-
-/// Nothing acknowledged for so long: the waits get longer.
-const STALLED_AFTER: Duration = Duration::from_secs(1);
+use crate::watchdog::{BUSY_WAIT, LIMITS, Limits, Watchdog};
 
 /// With nothing in flight the thread wakes only for librdkafka's log lines.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
@@ -99,29 +90,6 @@ struct Worker {
     partitions: PartitionWatch,
 }
 
-/// Notices that nothing is acknowledged any more.
-#[derive(Debug)]
-struct Watchdog {
-    limits: Limits,
-    acknowledged: u64,
-    since: Instant,
-    warned: bool,
-}
-
-/// How long records may be in flight without any acknowledgement.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// Until it is logged.
-    warn: Duration,
-    /// Until credentials that are not accepted become an error: retrying without end locks accounts.
-    authentication: Duration,
-    /// Until brokers that do not answer become an error: longer than a broker takes to restart.
-    unreachable: Duration,
-    /// Until silence without any complaint becomes an error, as with too few replicas: long, because a slow link is
-    /// silent too.
-    silence: Duration,
-}
-
 /// What the thread does next.
 enum Next {
     Deliver(Delivery),
@@ -141,13 +109,6 @@ struct Oversize {
     bytes: usize,
     limit: usize,
 }
-
-const LIMITS: Limits = Limits {
-    warn: Duration::from_secs(10),
-    authentication: Duration::from_secs(10),
-    unreachable: Duration::from_secs(60),
-    silence: Duration::from_secs(300),
-};
 
 // === impl KafkaProducer ===
 
@@ -425,7 +386,7 @@ impl Worker {
             let code = complaint
                 .as_ref()
                 .map_or(RDKafkaErrorCode::RequestTimedOut, |complaint| complaint.code);
-            let silence = self.watchdog.since.elapsed().as_secs();
+            let silence = self.watchdog.silence().as_secs();
             let detail = format!("no acknowledgement for {silence} s: {said}");
             return Some(self.shared.cluster.failure(code, None, &detail));
         }
@@ -599,64 +560,10 @@ fn message<'a>(batch: &'a EncodedBatch, record: &EncodedRecord, sequence: usize)
     message
 }
 
-// === impl Watchdog ===
-
-impl Watchdog {
-    fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            acknowledged: 0,
-            since: Instant::now(),
-            warned: false,
-        }
-    }
-
-    /// The first batch after a pause.
-    fn start(&mut self) {
-        self.since = Instant::now();
-        self.warned = false;
-    }
-
-    /// Whether something was acknowledged since the last look, or nothing is waited for.
-    fn alive(&mut self, in_flight: usize, acknowledged: u64) -> bool {
-        let alive = in_flight == 0 || acknowledged != self.acknowledged;
-        if alive {
-            if self.warned {
-                tracing::info!("Kafka acknowledges again after {:?}", self.since.elapsed());
-            }
-            self.acknowledged = acknowledged;
-            self.start();
-        }
-        alive
-    }
-
-    /// How long to wait for the next event.
-    fn patience(&self) -> Duration {
-        if self.since.elapsed() < STALLED_AFTER {
-            BUSY_WAIT
-        } else {
-            STALLED_WAIT
-        }
-    }
-
-    fn has_waited_too_long(&mut self, complaint: Option<Class>, said: &str) -> bool {
-        let silence = self.since.elapsed();
-        if silence >= self.limits.warn && !self.warned {
-            self.warned = true;
-            tracing::warn!("Kafka has not acknowledged anything for {silence:?}: {said}");
-        }
-        let limit = match complaint {
-            Some(Class::Authentication | Class::Unauthorized) => self.limits.authentication,
-            Some(Class::Unreachable) => self.limits.unreachable,
-            Some(_) | None => self.limits.silence,
-        };
-        silence >= limit
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::time::Instant;
 
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
     use rdkafka::message::Headers as _;
