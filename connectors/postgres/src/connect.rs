@@ -113,11 +113,6 @@ impl Deref for Session {
 }
 
 impl Session {
-    /// The client, for transactions.
-    pub(crate) fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
     /// Breaks the connection off. Just dropping the session says goodbye to the server instead, but first reads the answer that is
     /// under way to its end, which for a copy of a table may take hours.
     pub(crate) fn abandon(&self) {

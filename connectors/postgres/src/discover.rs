@@ -49,8 +49,6 @@ pub(crate) struct Discovery {
 /// One captured table.
 #[derive(Debug, Clone)]
 pub(crate) struct CapturedTable {
-    /// Object id.
-    pub(crate) oid: u32,
     /// Name, columns and key.
     pub(crate) schema: SharedSchema,
     /// What else is known of the columns, in the order of `schema.columns`.
@@ -74,8 +72,6 @@ pub(crate) struct CapturedTable {
 /// What the schema does not say of a column.
 #[derive(Debug, Clone)]
 pub(crate) struct CapturedColumn {
-    /// Number in the catalogue.
-    pub(crate) number: i16,
     /// Type.
     pub(crate) type_oid: u32,
     /// Type modifier, -1 for none.
@@ -325,7 +321,6 @@ impl<'a> Assembly<'a> {
             documentation: relation.comment.clone(),
         };
         Some(CapturedTable {
-            oid: relation.oid,
             schema: Arc::new(schema),
             columns,
             identity: relation.identity,
@@ -353,7 +348,6 @@ impl<'a> Assembly<'a> {
 
     fn column(&self, attribute: &Attribute) -> CapturedColumn {
         CapturedColumn {
-            number: attribute.number,
             type_oid: attribute.type_oid,
             type_modifier: attribute.type_modifier,
             kind: self.types.column(attribute.type_oid, attribute.type_modifier),
