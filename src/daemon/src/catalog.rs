@@ -98,7 +98,10 @@ fn stream<T: StreamSpec + DeserializeOwned + JsonSchema + 'static>(name: &'stati
 impl Claim {
     /// What its words say.
     pub(crate) fn named(words: String) -> Self {
-        Self { key: words.clone(), words }
+        Self {
+            key: words.clone(),
+            words,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod commands;
 mod describe;
 mod exit;
+mod forget;
 mod run;
 mod tail;
 
@@ -109,6 +110,9 @@ enum Command {
     Run {
         /// The configuration.
         file: PathBuf,
+        /// Accept a state file that was copied or restored: once, when no other daemon uses it and its positions are right.
+        #[arg(long)]
+        adopt_state: bool,
     },
     /// Checks a configuration in itself, and tells everything that is wrong with it. Connects to nothing.
     Validate {
@@ -135,6 +139,18 @@ enum Command {
     },
     /// Shows events of a topic as they come: key, value, headers.
     Tail(tail::TailArguments),
+    /// Takes what the state knows of a connector away, so that its next start is its first.
+    ///
+    /// Without --yes it only says what would be given up.
+    Forget {
+        /// The configuration.
+        file: PathBuf,
+        /// The connector.
+        connector: String,
+        /// Do it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Prints the JSON Schema of the configuration, for editors.
     Schema {
         /// The reference page in Markdown instead.
@@ -183,7 +199,8 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     logging::start(cli.log_format, level).map_err(Failure::Usage)?;
     match cli.command {
         None => block_on(quickstart::run(cli.data)),
-        Some(Command::Run { file }) => block_on(run::run(load(&file)?)),
+        Some(Command::Run { file, adopt_state }) => block_on(run::run(load(&file)?, adopt_state)),
+        Some(Command::Forget { file, connector, yes }) => block_on(forget::run(load(&file)?, &connector, yes)),
         Some(Command::Validate { file }) => {
             let plan = load(&file)?;
             screen::print(&format!("{} is right: {}\n", file.display(), in_short(&plan)))?;

@@ -3,9 +3,13 @@
 use super::{Exit, Failure};
 use crate::config::plan::Plan;
 use crate::daemon::{Daemon, PortTaken};
+use tailrace_state::StateStore;
 
 /// Runs until it is stopped, or until there is nothing more to do.
-pub(crate) async fn run(plan: Plan) -> Result<Exit, Failure> {
+pub(crate) async fn run(plan: Plan, adopt_state: bool) -> Result<Exit, Failure> {
+    if adopt_state {
+        StateStore::adopt(&plan.state_path).await?.close().await?;
+    }
     let daemon = Daemon::start(&plan, PortTaken::Refuse).await?;
     tracing::info!(
         file = plan.file,
