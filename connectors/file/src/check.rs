@@ -1,6 +1,5 @@
 //! Preflight of a file stream: every problem at once, creating nothing.
 
-use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
@@ -9,8 +8,9 @@ use tailrace_core::ports::TopicSpec;
 
 use crate::config::FileStreamConfig;
 use crate::error;
+use crate::lock::{Holder, Lock};
 use crate::topic;
-use crate::writer::{LOCK, THIS_PROCESS, holder};
+use crate::writer::LOCK;
 
 /// With less than so many segments' worth of free space, the first busy day fills the disk.
 const FREE_SEGMENTS_MIN: u64 = 4;
@@ -76,22 +76,13 @@ fn low_on_space(config: &FileStreamConfig, folder: &Path) -> Option<Finding> {
     ))
 }
 
-/// Another process writes. Opens the lock only where it is there, and does not keep it.
+/// Another process writes.
 fn locked(root: &Path) -> Option<Finding> {
-    let mut lock = OpenOptions::new().read(true).open(root.join(LOCK)).ok()?;
-    match lock.try_lock_shared() {
-        Err(fs::TryLockError::WouldBlock) => {
-            let holder = holder(&mut lock);
-            if holder == THIS_PROCESS {
-                return None;
-            }
-            let problem = format!("{} is being written by {holder}", root.display());
-            Some(Finding::blocks(
-                error::LOCKED,
-                problem,
-                "stop that Tailrace, or give this stream another `path`",
-            ))
-        }
-        _ => None,
-    }
+    let holder = Lock::holder(&root.join(LOCK)).filter(|holder| *holder != Holder::Us)?;
+    let problem = format!("{} is being written by {holder}", root.display());
+    Some(Finding::blocks(
+        error::LOCKED,
+        problem,
+        "stop that Tailrace, or give this stream another `path`",
+    ))
 }

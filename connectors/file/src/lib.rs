@@ -28,6 +28,7 @@ mod check;
 mod config;
 mod consumer;
 mod error;
+mod lock;
 mod log;
 mod offsets;
 mod reader;

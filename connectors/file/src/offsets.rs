@@ -1,7 +1,7 @@
 //! Offsets that consumer groups have stored: one small JSON file per group, replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tailrace_core::{Error, Result};
 
 use crate::error::{self, unopenable, unreadable};
+use crate::lock::{Lock, Refused};
 use crate::topic::{CONSUMERS, encode, sync_folder};
 
 /// The next offset to read, by topic.
@@ -29,7 +30,7 @@ struct Stored {
 pub(crate) struct Group {
     name: String,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 // === impl Group ===
@@ -41,28 +42,17 @@ impl Group {
         fs::create_dir_all(&folder).map_err(|error| unopenable(&folder, error))?;
         let file_name = encode(name)?;
         let lock_path = folder.join(format!("{file_name}.lock"));
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path);
-        let mut lock = opened.map_err(|error| unopenable(&lock_path, error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
+        let lock = Lock::take(&lock_path).map_err(|refused| match refused {
+            Refused::Failed(error) => unopenable(&lock_path, error),
+            Refused::Held(holder) => {
                 let message = format!(
-                    "consumer group {name} of {} is in use by {}: a topic here has one partition, so that one consumer \
-                     reads it all; stop the other, or choose another group",
-                    root.display(),
-                    crate::writer::holder(&mut lock)
+                    "consumer group {name} of {} is in use by {holder}: a topic here has one partition, so that one \
+                     consumer reads it all; stop the other, or choose another group",
+                    root.display()
                 );
-                return Err(Error::definite(error::GROUP_IN_USE, message));
+                Error::definite(error::GROUP_IN_USE, message)
             }
-            Err(fs::TryLockError::Error(error)) => return Err(unopenable(&lock_path, error)),
-        }
-        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        written.map_err(|error| unopenable(&lock_path, error))?;
+        })?;
         Ok(Self {
             name: name.to_owned(),
             path: folder.join(format!("{file_name}.json")),

@@ -6,8 +6,7 @@
 //! from then on, so that nothing overtakes what failed.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,14 +21,13 @@ use tokio::sync::oneshot;
 
 use crate::config::{FileStreamConfig, FsyncPolicy};
 use crate::error::{self, Failure, unopenable};
+use crate::lock::{Lock, Refused};
 use crate::log::Log;
 use crate::record::{RECORD_BYTES_MAX, body_bytes};
 use crate::{offsets, retention, topic};
 
 /// File whose lock says that somebody writes.
 pub(crate) const LOCK: &str = "writer.lock";
-/// How [`holder`] calls ourselves.
-pub(crate) const THIS_PROCESS: &str = "this process";
 /// A group is closed when it has so many bytes: enough to hide the cost of a sync, little enough that the first batch
 /// of the group does not wait long for the last.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
@@ -59,7 +57,7 @@ struct Writer {
     sync_failure: Option<Failure>,
     last_sync: Instant,
     last_retention: Option<Instant>,
-    _lock: File,
+    _lock: Lock,
 }
 
 // === impl Job ===
@@ -348,38 +346,15 @@ fn refusal(job: &Job) -> Option<Error> {
     Some(Error::poison(error::TOO_LARGE, message))
 }
 
-fn take_lock(root: &Path) -> Result<File> {
-    let path = root.join(LOCK);
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
-    let mut file = opened.map_err(|error| unopenable(root, error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
+fn take_lock(root: &Path) -> Result<Lock> {
+    Lock::take(&root.join(LOCK)).map_err(|refused| match refused {
+        Refused::Failed(error) => unopenable(root, error),
+        Refused::Held(holder) => {
             let message = format!(
-                "{} is being written by {}; stop that Tailrace, or give this stream another `path`",
-                root.display(),
-                holder(&mut file)
+                "{} is being written by {holder}; stop that Tailrace, or give this stream another `path`",
+                root.display()
             );
-            return Err(Error::definite(error::LOCKED, message));
+            Error::definite(error::LOCKED, message)
         }
-        Err(fs::TryLockError::Error(error)) => return Err(unopenable(root, error)),
-    }
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(|error| unopenable(root, error))?;
-    Ok(file)
-}
-
-/// Who has a lock, by the pid in its file.
-pub(crate) fn holder(lock: &mut File) -> String {
-    let mut pid = String::new();
-    match lock.read_to_string(&mut pid) {
-        Ok(_) if pid.trim() == std::process::id().to_string() => THIS_PROCESS.to_owned(),
-        Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
-        _ => "another process".to_owned(),
-    }
+    })
 }

@@ -572,9 +572,12 @@ async fn a_killed_process_loses_nothing_that_was_durable() {
             ])
             .env(CHILD, root.path());
         let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Held until the end: a closed pipe would end the child before it is killed.
+        let mut lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
         let told = lines
-            .map_while(Result::ok)
+            .by_ref()
             .filter_map(|line| line.strip_prefix("durable ")?.parse::<u64>().ok());
         let durable = told.take(usize::try_from(round * 3).unwrap()).last().unwrap();
         // While it is written by another process, nothing but whole records is seen.
@@ -586,6 +589,7 @@ async fn a_killed_process_loses_nothing_that_was_durable() {
         );
         child.kill().unwrap();
         child.wait().unwrap();
+        drop(lines);
         for topic in ["orders", "customers"] {
             let records = read_all(&reading, topic).await.unwrap();
             let own = numbers(&records);

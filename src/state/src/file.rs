@@ -31,7 +31,7 @@ pub(crate) struct Home {
 /// Held as long as the state is open; the operating system lets it go when the process dies.
 #[derive(Debug)]
 pub(crate) struct StateLock {
-    _file: File,
+    file: File,
 }
 
 /// The path that a `state.url` means: `sqlite://relative/path`, `sqlite:///absolute/path`, or just a path.
@@ -176,7 +176,15 @@ impl StateLock {
         }
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(|error| from_file(state, error))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is just being started has a copy of the descriptor until it runs
+        // its own program, and with it the lock.
+        self.file.unlock().ok();
     }
 }
 
