@@ -237,8 +237,10 @@ impl Socket {
             // Nothing is read meanwhile, and so nothing is heard: silence counts again once there is room.
             self.last_heard = Instant::now();
             self.keep_alive(false)?;
-            let room = tokio::time::timeout(READ_TIMEOUT, self.frames.reserve());
-            let _checked_by_the_next_try = self.runtime.block_on(async { room.await.map(drop) });
+            let room = self.frames.reserve();
+            let _checked_by_the_next_try = self
+                .runtime
+                .block_on(async { tokio::time::timeout(READ_TIMEOUT, room).await.map(drop) });
         }
     }
 
