@@ -217,7 +217,10 @@ impl<'input> Builder<'_, 'input> {
             let (event, span) = self.next()?;
             let value = self.value(event, &span)?;
             self.path.pop();
-            entries.push(Entry { key, key_at, value });
+            // The first stays; its successor was told of.
+            if entries.iter().all(|entry| entry.key != key) {
+                entries.push(Entry { key, key_at, value });
+            }
         }
     }
 

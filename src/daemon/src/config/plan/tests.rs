@@ -112,7 +112,7 @@ fn what_cannot_be_meant_of_the_whole_file_is_refused_with_its_place() {
         ),
         (
             format!("{HEAD}{}", one.replace("[public.*]", "[public.*], tables: [x]")),
-            "x.yaml:6:64: connectors.orders.source: the key `tables` is here a second time; the first is in line 6",
+            "x.yaml:6:65: connectors.orders.source: the key `tables` is here a second time; the first is in line 6",
         ),
     ];
     assert_refused(&table);
