@@ -13,7 +13,6 @@ use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
 use crate::decode::cell::ArrayDecoder;
 pub(crate) use crate::decode::cell::CellDecoder;
-pub(crate) use crate::decode::default::default_value;
 use crate::type_name::{geometry_modifier, quoted_identifier, type_name};
 
 /// One type of the database.
@@ -96,12 +95,18 @@ const FIRST_NORMAL_OID: u32 = 16384;
 impl TypeCatalog {
     /// The types of every PostgreSQL database.
     pub(crate) fn builtin() -> Self {
-        let mut catalog = Self {
-            types: HashMap::new(),
-        };
+        let mut catalog = Self { types: HashMap::new() };
         let mut add = |oid: u32, name: String, shape: TypeShape| {
             let schema = "pg_catalog".to_owned();
-            catalog.types.insert(oid, TypeInfo { oid, name, schema, shape });
+            catalog.types.insert(
+                oid,
+                TypeInfo {
+                    oid,
+                    name,
+                    schema,
+                    shape,
+                },
+            );
         };
         for (oid, array, name) in BUILTIN {
             let shape = match *name {
@@ -303,8 +308,16 @@ const BUILTIN: &[(u32, u32, &str)] = &[
 /// A column of a base type: built in by its OID, of an extension by its name.
 fn base_column(info: &TypeInfo, typmod: i32) -> ColumnType {
     let builtin = info.schema == "pg_catalog" && info.oid < FIRST_NORMAL_OID;
-    let known = if builtin { builtin_meaning(&info.name, typmod) } else { extension_meaning(&info.name) };
-    let source_type = if builtin { type_name(&info.name, typmod) } else { extension_type_name(info, typmod) };
+    let known = if builtin {
+        builtin_meaning(&info.name, typmod)
+    } else {
+        extension_meaning(&info.name)
+    };
+    let source_type = if builtin {
+        type_name(&info.name, typmod)
+    } else {
+        extension_type_name(info, typmod)
+    };
     let Some((logical_type, decoder)) = known else {
         return ColumnType::text_only(TextKind::Opaque, source_type);
     };
@@ -342,12 +355,37 @@ fn builtin_meaning(name: &str, typmod: i32) -> Option<(LogicalType, CellDecoder)
         "inet" | "cidr" => (text(TextKind::Network), CellDecoder::NetworkAddress),
         "macaddr" | "macaddr8" => (text(TextKind::Network), CellDecoder::HardwareAddress),
         "bytea" => (LogicalType::Bytes, CellDecoder::Bytea),
-        "bit" | "varbit" => (LogicalType::Bits { length: u32::try_from(typmod).ok() }, CellDecoder::Bits),
+        "bit" | "varbit" => (
+            LogicalType::Bits {
+                length: u32::try_from(typmod).ok(),
+            },
+            CellDecoder::Bits,
+        ),
         "date" => (LogicalType::Date, CellDecoder::Date),
-        "time" => (LogicalType::Time { precision: precision(typmod) }, CellDecoder::Time),
-        "timetz" => (LogicalType::TimeTz { precision: precision(typmod) }, CellDecoder::TimeTz),
-        "timestamp" => (LogicalType::Timestamp { precision: precision(typmod) }, CellDecoder::Timestamp),
-        "timestamptz" => (LogicalType::TimestampTz { precision: precision(typmod) }, CellDecoder::TimestampTz),
+        "time" => (
+            LogicalType::Time {
+                precision: precision(typmod),
+            },
+            CellDecoder::Time,
+        ),
+        "timetz" => (
+            LogicalType::TimeTz {
+                precision: precision(typmod),
+            },
+            CellDecoder::TimeTz,
+        ),
+        "timestamp" => (
+            LogicalType::Timestamp {
+                precision: precision(typmod),
+            },
+            CellDecoder::Timestamp,
+        ),
+        "timestamptz" => (
+            LogicalType::TimestampTz {
+                precision: precision(typmod),
+            },
+            CellDecoder::TimestampTz,
+        ),
         "interval" => (LogicalType::Interval, CellDecoder::Interval),
         "point" => (LogicalType::Point, CellDecoder::Point),
         "line" => (LogicalType::Line, CellDecoder::Line),
@@ -405,7 +443,10 @@ pub(crate) fn decimal_modifier(typmod: i32) -> Option<(u32, i32)> {
 }
 
 fn precision(typmod: i32) -> u8 {
-    u8::try_from(typmod).ok().filter(|precision| *precision <= 6).unwrap_or(TIME_PRECISION_DEFAULT)
+    u8::try_from(typmod)
+        .ok()
+        .filter(|precision| *precision <= 6)
+        .unwrap_or(TIME_PRECISION_DEFAULT)
 }
 
 /// pgvector's modifier is the count of dimensions, PostGIS's the kind of figure and its reference system; other
@@ -416,5 +457,159 @@ fn extension_type_name(info: &TypeInfo, typmod: i32) -> String {
         "vector" | "halfvec" | "sparsevec" if typmod > 0 => format!("{name}({typmod})"),
         "geometry" | "geography" => format!("{name}{}", geometry_modifier(typmod)),
         _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOOD: u32 = 16400;
+    const POSITIVE: u32 = 16401;
+    const NARROWED: u32 = 16402;
+    const NUMERIC_8_3: i32 = (8 << 16) + 3 + 4;
+
+    fn catalog() -> TypeCatalog {
+        let mut catalog = TypeCatalog::builtin();
+        let mut add = |oid, schema: &str, name: &str, shape| {
+            catalog.insert(TypeInfo {
+                oid,
+                name: name.to_owned(),
+                schema: schema.to_owned(),
+                shape,
+            });
+        };
+        let domain = |base, typmod| TypeShape::Domain { base, typmod };
+        add(
+            MOOD,
+            "other",
+            "Mood",
+            TypeShape::Enum(Arc::from(["sad".to_owned(), "ok".to_owned()])),
+        );
+        add(POSITIVE, "public", "positive", domain(1700, NUMERIC_8_3));
+        add(NARROWED, "public", "narrowed", domain(POSITIVE, -1));
+        add(16403, "public", "numbers", domain(1007, -1));
+        add(16404, "public", "_positive", TypeShape::Array { element: POSITIVE });
+        add(16405, "extensions", "hstore", TypeShape::Base);
+        add(16406, "public", "pair", TypeShape::Composite);
+        add(16407, "public", "loop", domain(16407, -1));
+        add(16408, "public", "_boxes", TypeShape::Array { element: 16409 });
+        add(16409, "public", "boxes", domain(603, -1));
+        add(16410, "public", "int4", TypeShape::Base);
+        add(23, "public", "int4", TypeShape::Composite);
+        catalog
+    }
+
+    fn decimal(precision: u32, scale: u32) -> LogicalType {
+        LogicalType::Decimal {
+            precision: Some(precision),
+            scale: Some(scale),
+        }
+    }
+
+    #[test]
+    fn modifiers_become_lengths_and_precisions() {
+        let catalog = TypeCatalog::builtin();
+        let logical = |oid, typmod| catalog.column(oid, typmod).logical_type;
+        assert_eq!(logical(1700, (10 << 16) + 2 + 4), decimal(10, 2));
+        assert_eq!(logical(1700, (3 << 16) + 0x7fe + 4), decimal(5, 0));
+        assert_eq!(logical(1700, (3 << 16) + 5 + 4), decimal(3, 5));
+        let unlimited = LogicalType::Decimal {
+            precision: None,
+            scale: None,
+        };
+        assert_eq!(logical(1700, -1), unlimited);
+        assert_eq!(logical(1560, 1), LogicalType::Bits { length: Some(1) });
+        assert_eq!(logical(1562, -1), LogicalType::Bits { length: None });
+        assert_eq!(logical(1114, 3), LogicalType::Timestamp { precision: 3 });
+        assert_eq!(logical(1083, -1), LogicalType::Time { precision: 6 });
+        assert_eq!(
+            logical(1231, (10 << 16) + 2 + 4),
+            LogicalType::Array(Box::new(decimal(10, 2)))
+        );
+    }
+
+    #[test]
+    fn domains_are_their_base_with_their_own_modifier() {
+        let narrowed = catalog().column(NARROWED, -1);
+        assert_eq!(narrowed.logical_type, decimal(8, 3));
+        assert_eq!(
+            (narrowed.source_type.as_str(), narrowed.decoder),
+            ("narrowed", CellDecoder::Numeric)
+        );
+        let numbers = catalog().column(16403, -1);
+        assert_eq!(numbers.logical_type, LogicalType::Array(Box::new(LogicalType::Int32)));
+        let several = catalog().column(16404, -1);
+        assert_eq!(
+            (several.logical_type, several.source_type.as_str()),
+            (LogicalType::Array(Box::new(decimal(8, 3))), "positive[]")
+        );
+        // Delimited like the arrays of their base.
+        let CellDecoder::Array(boxes) = catalog().column(16408, -1).decoder else {
+            panic!()
+        };
+        assert_eq!(boxes.delimiter, b';');
+    }
+
+    #[test]
+    fn other_types() {
+        let mood = catalog().column(MOOD, -1);
+        assert_eq!(mood.source_type, "other.\"Mood\"");
+        assert!(matches!(mood.logical_type, LogicalType::Text(TextKind::Enum(symbols)) if symbols.len() == 2));
+        assert_eq!(catalog().column(16405, -1).logical_type, LogicalType::Map);
+        assert_eq!(
+            catalog().column(16406, -1).logical_type,
+            LogicalType::Text(TextKind::Opaque)
+        );
+        assert_eq!(
+            catalog().column(3904, -1).logical_type,
+            LogicalType::Text(TextKind::Range)
+        );
+    }
+
+    #[test]
+    fn an_unknown_type_is_text() {
+        let unknown = catalog().column(99_999, 5);
+        assert_eq!(unknown.logical_type, LogicalType::Text(TextKind::Opaque));
+        assert!(unknown.copy_as_text && !unknown.binary_supported);
+        assert_eq!(unknown.source_type, "unknown (oid 99999)");
+        // A circle of domains ends, and a user's own "int4" is not the server's.
+        assert_eq!(
+            catalog().column(16407, -1).logical_type,
+            LogicalType::Text(TextKind::Opaque)
+        );
+        assert_eq!(
+            catalog().column(16410, -1).logical_type,
+            LogicalType::Text(TextKind::Opaque)
+        );
+    }
+
+    #[test]
+    fn built_in_types_cannot_be_replaced() {
+        let catalog = catalog();
+        assert_eq!(catalog.column(23, -1).logical_type, LogicalType::Int32);
+        assert_eq!(catalog.get(23).unwrap().schema, "pg_catalog");
+        assert!(catalog.contains(MOOD) && !catalog.contains(99_999));
+    }
+
+    #[test]
+    fn what_is_not_safe_in_binary_form_is_cast() {
+        let catalog = TypeCatalog::builtin();
+        let forms = |oid| {
+            let column = catalog.column(oid, -1);
+            (column.copy_as_text, column.binary_supported)
+        };
+        assert_eq!(forms(23), (false, true));
+        assert_eq!(forms(1007), (false, true));
+        assert_eq!(forms(790), (true, false), "money depends on the locale");
+        assert_eq!(forms(791), (true, false));
+        assert_eq!(forms(3614), (true, false), "tsvector is known as text only");
+        assert_eq!(forms(600), (false, true));
+        assert_eq!(
+            forms(1017),
+            (true, false),
+            "an array of points that does not begin at 1 cannot be printed"
+        );
+        assert_eq!(forms(869), (false, true), "inet::text is not what the log prints");
     }
 }

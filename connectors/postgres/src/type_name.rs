@@ -83,20 +83,33 @@ fn interval_name(typmod: i32) -> String {
         return "interval".to_owned();
     }
     let (fields, precision) = (typmod >> 16 & INTERVAL_ALL_FIELDS, typmod & INTERVAL_NO_PRECISION);
-    let fields = INTERVAL_FIELDS.iter().find(|(bits, _)| *bits == fields).map_or("", |(_, name)| name);
-    if precision == INTERVAL_NO_PRECISION { format!("interval{fields}") } else { format!("interval{fields}({precision})") }
+    let fields = INTERVAL_FIELDS
+        .iter()
+        .find(|(bits, _)| *bits == fields)
+        .map_or("", |(_, name)| name);
+    if precision == INTERVAL_NO_PRECISION {
+        format!("interval{fields}")
+    } else {
+        format!("interval{fields}({precision})")
+    }
 }
 
 /// PostGIS: `(PointZ,4326)`. Reference system in bits 8 to 28, kind of figure in bits 2 to 7, Z in bit 1, M in bit 0.
 pub(crate) fn geometry_modifier(typmod: i32) -> String {
-    let system = (typmod & 0x0fff_ff00) - (typmod & 0x1000_0000) >> 8;
-    let kind = usize::try_from(typmod >> 2 & 0x3f).ok().and_then(|kind| GEOMETRY_KINDS.get(kind));
+    let system = ((typmod & 0x0fff_ff00) - (typmod & 0x1000_0000)) >> 8;
+    let kind = usize::try_from(typmod >> 2 & 0x3f)
+        .ok()
+        .and_then(|kind| GEOMETRY_KINDS.get(kind));
     if typmod < 0 || (system == 0 && typmod & 0xff == 0) {
         return String::new();
     }
     let z = if typmod & 2 == 0 { "" } else { "Z" };
     let m = if typmod & 1 == 0 { "" } else { "M" };
-    let system = if system > 0 { format!(",{system}") } else { String::new() };
+    let system = if system > 0 {
+        format!(",{system}")
+    } else {
+        String::new()
+    };
     format!("({}{z}{m}{system})", kind.unwrap_or(&"Geometry"))
 }
 
@@ -108,4 +121,60 @@ pub(crate) fn quoted_identifier(name: &str) -> String {
         return name.to_owned();
     }
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_format_type_prints_them() {
+        for (name, typmod, expected) in [
+            ("int4", -1, "integer"),
+            ("float8", -1, "double precision"),
+            ("char", -1, "\"char\""),
+            ("bpchar", 14, "character(10)"),
+            ("bpchar", -1, "bpchar"),
+            ("varchar", 6, "character varying(2)"),
+            ("varchar", -1, "character varying"),
+            ("numeric", -1, "numeric"),
+            ("numeric", (10 << 16) + 2 + 4, "numeric(10,2)"),
+            ("numeric", (3 << 16) + 0x7fe + 4, "numeric(3,-2)"),
+            ("bit", 3, "bit(3)"),
+            ("varbit", -1, "bit varying"),
+            ("time", 3, "time(3) without time zone"),
+            ("timestamptz", -1, "timestamp with time zone"),
+            ("interval", -1, "interval"),
+            ("interval", (0x7fff << 16) + 3, "interval(3)"),
+            ("interval", (0x1c08 << 16) + 2, "interval day to second(2)"),
+            ("interval", (0x0004 << 16) + 0xffff, "interval year"),
+            ("jsonb", -1, "jsonb"),
+        ] {
+            assert_eq!(type_name(name, typmod), expected);
+        }
+    }
+
+    #[test]
+    fn modifiers_of_geometries() {
+        assert_eq!(geometry_modifier(-1), "");
+        assert_eq!(geometry_modifier((4326 << 8) + (1 << 2)), "(Point,4326)");
+        assert_eq!(geometry_modifier((3 << 2) + 1), "(PolygonM)");
+        assert_eq!(geometry_modifier((4326 << 8) + 3), "(GeometryZM,4326)");
+        assert_eq!(geometry_modifier(63 << 2), "(Geometry)");
+    }
+
+    #[test]
+    fn identifiers() {
+        for (name, expected) in [
+            ("mood", "mood"),
+            ("Mood", "\"Mood\""),
+            ("a b", "\"a b\""),
+            ("q\"x", "\"q\"\"x\""),
+            ("1st", "\"1st\""),
+            ("_x1", "_x1"),
+            ("é", "\"é\""),
+        ] {
+            assert_eq!(quoted_identifier(name), expected);
+        }
+    }
 }

@@ -50,7 +50,9 @@ mod tests {
     #[test]
     fn a_time_at_the_end_of_time_does_not_overflow() {
         let frame = b"B\0\0\0\x01\0\0\0\x10\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\x02\xdf";
-        let Message::Begin(begin) = parse_strictly(frame, false) else { panic!() };
+        let Message::Begin(begin) = parse_strictly(frame, false) else {
+            panic!()
+        };
         assert_eq!(begin.committed_at_us, i64::MAX);
     }
 }

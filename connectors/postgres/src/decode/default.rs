@@ -14,6 +14,9 @@ use crate::type_catalog::ColumnType;
 
 const NIL_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
+/// Fraction digits of money as it is read here.
+const MONEY_SCALE: usize = 2;
+
 /// Functions of the standard that are written without parentheses.
 const FUNCTIONS_WITHOUT_PARENTHESES: [&str; 9] = [
     "CURRENT_DATE",
@@ -50,23 +53,26 @@ pub(crate) fn default_value(expression: &str, column: &ColumnType) -> Option<Dat
 }
 
 fn constant(text: &str, column: &ColumnType) -> Option<Datum> {
-    let scaled = match &column.logical_type {
-        LogicalType::Decimal { scale: Some(scale), .. } => Some(rescale(text, usize::try_from(*scale).ok()?)),
-        _ => None,
-    };
+    let text = as_stored(text, column)?;
     let mut batch = ChangeBatch::new(Arc::from(""), Progress::at(Position::new("")));
     batch.begin_row().ok()?;
-    let text = scaled.as_deref().unwrap_or(text);
-    column.decoder.push_text(with_seconds(text, &column.logical_type).as_bytes(), &mut batch).ok()?;
+    column.decoder.push_text(text.as_bytes(), &mut batch).ok()?;
     let row = batch.end_row().ok()?;
     batch.row(row).get(0).to_datum()
 }
 
-/// The constant of a typed literal is printed canonically, but one that is cast on evaluation is kept as it was written:
-/// `('12:34')::time`. Only the missing seconds are made up for.
-fn with_seconds(text: &str, logical_type: &LogicalType) -> String {
-    let short = matches!(logical_type, LogicalType::Time { .. }) && text.len() == 5;
-    if short { format!("{text}:00") } else { text.to_owned() }
+/// The text form of the value that the server would store: the expression shows the constant before it is brought to the
+/// column's scale or length.
+fn as_stored(text: &str, column: &ColumnType) -> Option<String> {
+    Some(match &column.logical_type {
+        LogicalType::Decimal { scale: Some(scale), .. } => rescale(text, usize::try_from(*scale).ok()?),
+        LogicalType::Money => rescale(text, MONEY_SCALE),
+        LogicalType::Bits { length: Some(length) } if !column.source_type.contains("varying") => {
+            let length = usize::try_from(*length).ok()?;
+            text.chars().chain(std::iter::repeat('0')).take(length).collect()
+        }
+        _ => text.to_owned(),
+    })
 }
 
 /// The zero value of a type, where it has one.
@@ -125,16 +131,30 @@ impl Expression {
         if text.eq_ignore_ascii_case("NULL") {
             return Self::Null;
         }
-        if is_call(text) || is_function_without_parentheses(text) { Self::Computed } else { Self::Other }
+        if begins_with_call(text) || is_function_without_parentheses(text) {
+            Self::Computed
+        } else {
+            Self::Other
+        }
     }
 }
 
-/// `text` without `::type` at its end, as often as it is there. Quotes and parentheses hide what is in them.
+/// `text` without `::type` at its end, as often as it is there. Only the name of a type may follow: in
+/// `'a'::text || 'b'::text` nothing is a cast of all of it.
 fn without_casts(text: &str) -> &str {
-    match top_level(text).find(|(at, byte)| *byte == b':' && *at > 0) {
-        Some((at, _)) => text.get(..at).unwrap_or(text),
-        None => text,
+    let cast = top_level(text).find(|(at, byte)| *byte == b':' && *at > 0);
+    match cast.and_then(|(at, _)| text.split_at_checked(at)) {
+        Some((value, casts)) if top_level(casts).all(|(_, byte)| is_in_type_name(byte)) => value,
+        _ => text,
     }
+}
+
+/// Names of types are printed in small letters or in quotes, key words and operators are not.
+fn is_in_type_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase()
+        || byte.is_ascii_digit()
+        || byte >= 0x80
+        || matches!(byte, b':' | b' ' | b'_' | b'.' | b'"' | b'(' | b')' | b'[' | b']')
 }
 
 /// Bytes of `text` that are neither in quotes nor in parentheses, with their offsets. The parentheses that open and close
@@ -180,18 +200,174 @@ fn is_number(text: &str) -> bool {
     digits.starts_with(|first: char| first.is_ascii_digit()) && text.parse::<f64>().is_ok()
 }
 
-/// `name(…)`, perhaps with a schema and quotes.
-fn is_call(text: &str) -> bool {
-    let Some(open) = text.find('(') else {
+/// `name(…)` and whatever is done with its result; perhaps with a schema and quotes.
+fn begins_with_call(text: &str) -> bool {
+    let Some((name, _)) = text.split_once('(') else {
         return false;
     };
-    let name = text.get(..open).unwrap_or_default();
-    let named = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'"' | b'$') || byte >= 0x80);
-    let whole = text.get(open..).is_some_and(|arguments| enclosed(arguments).is_some());
-    named && whole && !name.is_empty()
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'_' | b'.' | b'"' | b'$');
+    !name.is_empty() && name.bytes().all(in_name)
 }
 
+/// `CURRENT_TIMESTAMP`, `CURRENT_TIMESTAMP(3)`
 fn is_function_without_parentheses(text: &str) -> bool {
     let name = text.split('(').next().unwrap_or(text);
     FUNCTIONS_WITHOUT_PARENTHESES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::type_catalog::{TypeCatalog, TypeInfo, TypeShape};
+
+    /// Default of a column of a built-in type.
+    fn default_of(name: &str, typmod: i32, expression: &str) -> Option<Datum> {
+        let catalog = TypeCatalog::builtin();
+        let oid = catalog
+            .oids()
+            .into_iter()
+            .find(|oid| catalog.get(*oid).is_some_and(|info| info.name == name));
+        default_value(expression, &catalog.column(oid.unwrap(), typmod))
+    }
+
+    fn text(text: &str) -> Option<Datum> {
+        Some(Datum::Text(text.to_owned()))
+    }
+
+    fn interval(microseconds: i64) -> Option<Datum> {
+        Some(Datum::Interval(Interval {
+            months: 0,
+            days: 0,
+            microseconds,
+        }))
+    }
+
+    const NUMERIC_12_0: i32 = (12 << 16) + 4;
+    const NUMERIC_10_5: i32 = (10 << 16) + 5 + 4;
+
+    #[test]
+    fn constants() {
+        // PV223 to PV255 of the vectors, as PostgreSQL 15 prints the expressions.
+        assert_eq!(default_of("numeric", NUMERIC_12_0, "0.0"), text("0"));
+        assert_eq!(
+            default_of("int8", -1, "'9223372036854775807'::bigint"),
+            Some(Datum::Int(i64::MAX))
+        );
+        assert_eq!(default_of("bit", 2, "'11'::\"bit\""), text("11"));
+        assert_eq!(default_of("bit", 2, "B'11'::\"bit\""), text("11"));
+        assert_eq!(default_of("varbit", 5, "'110'::\"bit\""), text("110"));
+        assert_eq!(default_of("bpchar", 14, "'abcd'::bpchar"), text("abcd"));
+        assert_eq!(
+            default_of("interval", -1, "'01:00:00'::interval"),
+            interval(3_600_000_000)
+        );
+        assert_eq!(default_of("jsonb", -1, "'{}'::jsonb"), text("{}"));
+        assert_eq!(default_of("json", -1, "'{}'::json"), text("{}"));
+        assert_eq!(default_of("numeric", NUMERIC_10_5, "12345.67891"), text("12345.67891"));
+        assert_eq!(default_of("numeric", -1, "0"), text("0"));
+        assert_eq!(
+            default_of("float4", -1, "1234567890.5"),
+            Some(Datum::Float32(1_234_567_890.5))
+        );
+        assert_eq!(default_of("text", -1, "'text(parens)'::text"), text("text(parens)"));
+        assert_eq!(
+            default_of("time", -1, "'12:34:00'::time without time zone"),
+            Some(Datum::Int(45_240_000_000))
+        );
+        let timestamp = "'2021-03-20 13:44:28'::timestamp without time zone";
+        assert_eq!(
+            default_of("timestamp", -1, timestamp),
+            Some(Datum::Int(1_616_247_868_000_000))
+        );
+        let uuid = "76019d1a-ad2e-4b22-96e9-1a6d6543c818";
+        assert_eq!(default_of("uuid", -1, &format!("'{uuid}'::uuid")), text(uuid));
+        assert_eq!(default_of("xml", -1, "'<foo>bar</foo>'::xml"), text("<foo>bar</foo>"));
+    }
+
+    #[test]
+    fn computed_defaults_stand_for_zero() {
+        assert_eq!(
+            default_of("int4", -1, "nextval('d_b_seq'::regclass)"),
+            Some(Datum::Int(0))
+        );
+        assert_eq!(default_of("int4", -1, "abs('-1'::integer)"), Some(Datum::Int(0)));
+        assert_eq!(default_of("int4", -1, "ABS(-1)"), Some(Datum::Int(0)));
+        assert_eq!(default_of("date", -1, "(now())::date"), Some(Datum::Int(0)));
+        assert_eq!(default_of("time", -1, "now()"), Some(Datum::Int(0)));
+        assert_eq!(default_of("timestamp", -1, "now()"), Some(Datum::Int(0)));
+        assert_eq!(
+            default_of("timestamptz", -1, "CURRENT_TIMESTAMP(3)"),
+            Some(Datum::Int(0))
+        );
+        assert_eq!(
+            default_of("timestamptz", -1, "(now() + '1 day'::interval)"),
+            Some(Datum::Int(0))
+        );
+        assert_eq!(default_of("interval", -1, "make_interval(hours => 1)"), interval(0));
+        assert_eq!(default_of("text", -1, "concat('foo', 'bar', 'baz')"), text(""));
+        assert_eq!(
+            default_of("text", -1, "(md5('a'::text))::character varying(3)"),
+            text("")
+        );
+        assert_eq!(default_of("uuid", -1, "uuid_generate_v4()"), text(NIL_UUID));
+        assert_eq!(default_of("uuid", -1, "extensions.\"Gen\"()"), text(NIL_UUID));
+        assert_eq!(default_of("numeric", NUMERIC_10_5, "random()"), text("0.00000"));
+        assert_eq!(default_of("bool", -1, "f()"), Some(Datum::Boolean(false)));
+    }
+
+    #[test]
+    fn constants_as_they_are_stored() {
+        assert_eq!(default_of("int2", -1, "'-1'::integer"), Some(Datum::Int(-1)));
+        assert_eq!(default_of("int2", -1, "(0)::smallint"), Some(Datum::Int(0)));
+        assert_eq!(
+            default_of("text", -1, "'it''s a :: \"b\" ('::text"),
+            text("it's a :: \"b\" (")
+        );
+        assert_eq!(default_of("text", -1, "('x'::character varying(3))::text"), text("x"));
+        assert_eq!(default_of("text", -1, "''::text"), text(""));
+        assert_eq!(default_of("bool", -1, "true"), Some(Datum::Boolean(true)));
+        assert_eq!(default_of("numeric", NUMERIC_10_5, "'-1.5'::numeric"), text("-1.50000"));
+        assert_eq!(default_of("bit", 8, "'1'::\"bit\""), text("10000000"));
+        assert_eq!(default_of("money", -1, "1.5"), text("1.50"));
+        assert_eq!(
+            default_of("float8", -1, "'-Infinity'::double precision"),
+            Some(Datum::Float64(f64::NEG_INFINITY))
+        );
+        assert_eq!(
+            default_of("_int4", -1, "'{1,2}'::integer[]"),
+            Some(Datum::List(vec![Datum::Int(1), Datum::Int(2)]))
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_has_no_default() {
+        for expression in [
+            "",
+            "NULL::character varying",
+            "(1 + 1)",
+            "('a'::text || 'b'::text)",
+            "ARRAY[1, 2]",
+            "(NOT false)",
+            "('now'::text IS NULL)",
+            "'never closed",
+            "((((",
+            "))'('::",
+        ] {
+            assert_eq!(default_of("text", -1, expression), None, "{expression}");
+        }
+        // A constant that the type cannot be, and a symbol that nobody knows.
+        assert_eq!(
+            default_of("timestamp", -1, "('now'::text)::timestamp without time zone"),
+            None
+        );
+        let mut catalog = TypeCatalog::builtin();
+        catalog.insert(TypeInfo {
+            oid: 16400,
+            name: "mood".to_owned(),
+            schema: "public".to_owned(),
+            shape: TypeShape::Enum(Arc::from(["sad".to_owned()])),
+        });
+        assert_eq!(default_value("pick()", &catalog.column(16400, -1)), None);
+        assert_eq!(default_value("'sad'::mood", &catalog.column(16400, -1)), text("sad"));
+    }
 }

@@ -46,16 +46,23 @@ mod tests {
 
     #[test]
     fn by_key() {
-        let Message::Delete(delete) = parse_strictly(b"D\0\0\x40\x01K\0\x02t\0\0\0\x017n", false) else { panic!() };
+        let Message::Delete(delete) = parse_strictly(b"D\0\0\x40\x01K\0\x02t\0\0\0\x017n", false) else {
+            panic!()
+        };
         assert_eq!((delete.transaction_id, delete.relation), (None, 16385));
         assert!(matches!(delete.old, OldTuple::Key(_)));
-        assert_eq!(delete.old.tuple().fields().collect::<Vec<_>>(), [Field::Text(b"7"), Field::Null]);
+        assert_eq!(
+            delete.old.tuple().fields().collect::<Vec<_>>(),
+            [Field::Text(b"7"), Field::Null]
+        );
     }
 
     #[test]
     fn by_whole_row_in_a_stream_chunk() {
         let frame = b"D\0\0\0\x06\0\0\x40\x01O\0\x01t\0\0\0\0";
-        let Message::Delete(delete) = parse_strictly(frame, true) else { panic!() };
+        let Message::Delete(delete) = parse_strictly(frame, true) else {
+            panic!()
+        };
         assert_eq!(delete.transaction_id, Some(6));
         assert!(matches!(delete.old, OldTuple::Full(_)));
     }

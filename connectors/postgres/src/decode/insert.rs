@@ -41,7 +41,6 @@ impl<'a> Insert<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::decode::testing::parse_strictly;
     use crate::decode::{Field, Message, parse};
 
@@ -51,16 +50,26 @@ mod tests {
         // The length says one byte: the second digit is read as the next column and refused.
         assert!(parse(frame, false).is_err());
         let frame = b"I\0\0\x40\x01N\0\x02t\0\0\0\x0242n";
-        let Message::Insert(insert) = parse_strictly(frame, false) else { panic!() };
+        let Message::Insert(insert) = parse_strictly(frame, false) else {
+            panic!()
+        };
         assert_eq!((insert.transaction_id, insert.relation), (None, 16385));
-        assert_eq!(insert.new.fields().collect::<Vec<_>>(), [Field::Text(b"42"), Field::Null]);
+        assert_eq!(
+            insert.new.fields().collect::<Vec<_>>(),
+            [Field::Text(b"42"), Field::Null]
+        );
     }
 
     #[test]
     fn in_a_stream_chunk_it_carries_its_transaction() {
         let frame = b"I\0\0\x02\xe1\0\0\x40\x01N\0\0";
-        let Message::Insert(insert) = parse_strictly(frame, true) else { panic!() };
-        assert_eq!((insert.transaction_id, insert.relation, insert.new.len()), (Some(737), 16385, 0));
+        let Message::Insert(insert) = parse_strictly(frame, true) else {
+            panic!()
+        };
+        assert_eq!(
+            (insert.transaction_id, insert.relation, insert.new.len()),
+            (Some(737), 16385, 0)
+        );
     }
 
     #[test]

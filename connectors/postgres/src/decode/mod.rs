@@ -181,7 +181,11 @@ pub(crate) mod testing {
     pub(crate) fn parse_strictly(frame: &[u8], streaming: bool) -> Message<'_> {
         for end in 0..frame.len() {
             let cut = &frame[..end];
-            assert!(parse(cut, streaming).is_err(), "accepted {end} of {} bytes", frame.len());
+            assert!(
+                parse(cut, streaming).is_err(),
+                "accepted {end} of {} bytes",
+                frame.len()
+            );
         }
         let longer = [frame, b"\0"].concat();
         assert!(parse(&longer, streaming).is_err(), "accepted one byte more");
@@ -196,8 +200,14 @@ mod tests {
     #[test]
     fn an_unknown_tag_is_named() {
         assert_eq!(parse(b"Q123", false), Err(DecodeError::UnknownTag { tag: b'Q' }));
-        assert_eq!(parse(b"Q123", false).unwrap_err().to_string(), "unknown pgoutput message 'Q'");
-        assert_eq!(parse(b"\xff", true).unwrap_err().to_string(), r"unknown pgoutput message '\xff'");
+        assert_eq!(
+            parse(b"Q123", false).unwrap_err().to_string(),
+            "unknown pgoutput message 'Q'"
+        );
+        assert_eq!(
+            parse(b"\xff", true).unwrap_err().to_string(),
+            r"unknown pgoutput message '\xff'"
+        );
     }
 
     #[test]

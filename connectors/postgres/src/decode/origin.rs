@@ -39,6 +39,9 @@ mod tests {
             commit_lsn: 0x2a,
             name: "other",
         };
-        assert_eq!(parse_strictly(b"O\0\0\0\0\0\0\0\x2aother\0", false), Message::Origin(expected));
+        assert_eq!(
+            parse_strictly(b"O\0\0\0\0\0\0\0\x2aother\0", false),
+            Message::Origin(expected)
+        );
     }
 }

@@ -17,10 +17,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads `body` as the fields of the message that errors call `message`.
     pub(crate) fn new(message: &'static str, body: &'a [u8]) -> Self {
-        Self {
-            message,
-            rest: body,
-        }
+        Self { message, rest: body }
     }
 
     /// What is left.
@@ -90,7 +87,8 @@ impl<'a> Reader<'a> {
 
     /// A moment, turned from microseconds since 2000 into microseconds since 1970, UTC.
     pub(crate) fn moment_us(&mut self) -> Result<i64, DecodeError> {
-        self.i64().map(|since_2000| since_2000.saturating_add(POSTGRES_EPOCH_US))
+        self.i64()
+            .map(|since_2000| since_2000.saturating_add(POSTGRES_EPOCH_US))
     }
 
     /// The number of the (sub)transaction, which messages carry only inside a stream chunk.
@@ -106,9 +104,7 @@ impl<'a> Reader<'a> {
         };
         let name = self.take(end)?;
         self.u8()?;
-        std::str::from_utf8(name).map_err(|_| DecodeError::InvalidUtf8 {
-            message: self.message,
-        })
+        std::str::from_utf8(name).map_err(|_| DecodeError::InvalidUtf8 { message: self.message })
     }
 
     /// The message ends here.

@@ -157,13 +157,24 @@ mod tests {
     #[test]
     fn an_empty_schema_is_the_catalog() {
         let frame = b"R\0\0\0\x01\0t\0f\0\0";
-        let Message::Relation(relation) = parse_strictly(frame, false) else { panic!() };
-        assert_eq!((relation.schema, relation.replica_identity), ("pg_catalog", ReplicaIdentity::Full));
+        let Message::Relation(relation) = parse_strictly(frame, false) else {
+            panic!()
+        };
+        assert_eq!(
+            (relation.schema, relation.replica_identity),
+            ("pg_catalog", ReplicaIdentity::Full)
+        );
     }
 
     #[test]
     fn an_unknown_identity_and_a_broken_name_are_refused() {
-        assert!(matches!(parse(b"R\0\0\0\x01\0t\0x\0\0", false), Err(DecodeError::Invalid { value: 120, .. })));
-        assert!(matches!(parse(b"R\0\0\0\x01\0\xff\0d\0\0", false), Err(DecodeError::InvalidUtf8 { .. })));
+        assert!(matches!(
+            parse(b"R\0\0\0\x01\0t\0x\0\0", false),
+            Err(DecodeError::Invalid { value: 120, .. })
+        ));
+        assert!(matches!(
+            parse(b"R\0\0\0\x01\0\xff\0d\0\0", false),
+            Err(DecodeError::InvalidUtf8 { .. })
+        ));
     }
 }

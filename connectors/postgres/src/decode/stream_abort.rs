@@ -35,11 +35,6 @@ impl StreamAbort {
         }
         reader.finish().map(|()| abort)
     }
-
-    /// All of the transaction is gone, and not only a part of it.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.transaction_id == self.subtransaction_id
-    }
 }
 
 #[cfg(test)]
@@ -59,12 +54,10 @@ mod tests {
             aborted_at_us: None,
         };
         assert_eq!(parse(SHORT, false), Ok(Message::StreamAbort(expected)));
-        assert!(!expected.is_whole());
         expected.subtransaction_id = 737;
         expected.abort_lsn = Some(42);
         expected.aborted_at_us = Some(946_684_800_000_005);
         assert_eq!(parse(LONG, false), Ok(Message::StreamAbort(expected)));
-        assert!(expected.is_whole());
     }
 
     #[test]

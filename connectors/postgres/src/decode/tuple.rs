@@ -59,11 +59,6 @@ impl<'a> Tuple<'a> {
         usize::from(self.columns)
     }
 
-    /// Bytes that it takes on the wire.
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Its fields, in order; allocates nothing and cannot fail.
     pub(crate) fn fields(&self) -> Fields<'a> {
         Fields {
@@ -133,15 +128,23 @@ mod tests {
         let mut reader = Reader::new("test", bytes);
         let tuple = Tuple::parse(&mut reader).unwrap();
         assert_eq!(reader.rest(), b"rest");
-        assert_eq!((tuple.len(), tuple.size_bytes()), (4, 14));
+        assert_eq!(tuple.len(), 4);
         assert_eq!(tuple.fields().len(), 4);
         let fields: Vec<_> = tuple.fields().collect();
-        assert_eq!(fields, [Field::Null, Field::Unchanged, Field::Text(b"hi"), Field::Binary(b"")]);
+        assert_eq!(
+            fields,
+            [Field::Null, Field::Unchanged, Field::Text(b"hi"), Field::Binary(b"")]
+        );
     }
 
     #[test]
     fn a_length_that_lies_is_refused() {
-        for bytes in [b"\0\x01t\x7f\xff\xff\xffx".as_slice(), b"\0\x01t\xff\xff\xff\xffx", b"\0\x01x", b"\xff\xffnnn"] {
+        for bytes in [
+            b"\0\x01t\x7f\xff\xff\xffx".as_slice(),
+            b"\0\x01t\xff\xff\xff\xffx",
+            b"\0\x01x",
+            b"\xff\xffnnn",
+        ] {
             assert!(Tuple::parse(&mut Reader::new("test", bytes)).is_err());
         }
     }

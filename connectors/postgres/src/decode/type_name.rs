@@ -51,8 +51,14 @@ mod tests {
             schema: "public",
             name: "mood",
         };
-        assert_eq!(parse_strictly(b"Y\0\0\x40\x10public\0mood\0", false), Message::Type(expected));
+        assert_eq!(
+            parse_strictly(b"Y\0\0\x40\x10public\0mood\0", false),
+            Message::Type(expected)
+        );
         expected.transaction_id = Some(9);
-        assert_eq!(parse_strictly(b"Y\0\0\0\x09\0\0\x40\x10public\0mood\0", true), Message::Type(expected));
+        assert_eq!(
+            parse_strictly(b"Y\0\0\0\x09\0\0\x40\x10public\0mood\0", true),
+            Message::Type(expected)
+        );
     }
 }

@@ -55,15 +55,22 @@ mod tests {
     #[test]
     fn without_an_old_row() {
         let frame = b"U\0\0\x40\x01N\0\x02t\0\0\0\x017u";
-        let Message::Update(update) = parse_strictly(frame, false) else { panic!() };
+        let Message::Update(update) = parse_strictly(frame, false) else {
+            panic!()
+        };
         assert_eq!(update.old, None);
-        assert_eq!(update.new.fields().collect::<Vec<_>>(), [Field::Text(b"7"), Field::Unchanged]);
+        assert_eq!(
+            update.new.fields().collect::<Vec<_>>(),
+            [Field::Text(b"7"), Field::Unchanged]
+        );
     }
 
     #[test]
     fn with_the_old_key() {
         let frame = b"U\0\0\0\x05\0\0\x40\x01K\0\x02t\0\0\0\x017nN\0\x02t\0\0\0\x018n";
-        let Message::Update(update) = parse_strictly(frame, true) else { panic!() };
+        let Message::Update(update) = parse_strictly(frame, true) else {
+            panic!()
+        };
         assert_eq!(update.transaction_id, Some(5));
         let Some(OldTuple::Key(key)) = update.old else { panic!() };
         assert_eq!(key.fields().collect::<Vec<_>>(), [Field::Text(b"7"), Field::Null]);
@@ -73,8 +80,12 @@ mod tests {
     #[test]
     fn with_the_whole_old_row() {
         let frame = b"U\0\0\x40\x01O\0\x01b\0\0\0\x04\0\0\0\x07N\0\x01b\0\0\0\x04\0\0\0\x08";
-        let Message::Update(update) = parse_strictly(frame, false) else { panic!() };
-        let Some(OldTuple::Full(old)) = update.old else { panic!() };
+        let Message::Update(update) = parse_strictly(frame, false) else {
+            panic!()
+        };
+        let Some(OldTuple::Full(old)) = update.old else {
+            panic!()
+        };
         assert_eq!(old.fields().collect::<Vec<_>>(), [Field::Binary(&[0, 0, 0, 7])]);
     }
 

@@ -51,8 +51,7 @@ impl ArrayDecoder {
             scratch: Vec::new(),
             leaf_depth: None,
         };
-        reading.list(1, batch)?;
-        reading.scan.finish()
+        reading.list(1, batch)
     }
 
     pub(super) fn push_binary(&self, bytes: &[u8], batch: &mut ChangeBatch) -> Result<()> {
@@ -63,13 +62,14 @@ impl ArrayDecoder {
             self.print_with_bounds(&dimensions, reader, &mut text)?;
             return Ok(batch.push_text(&text)?);
         }
-        if dimensions.is_empty() {
-            batch.begin_list();
-            batch.end_list()?;
-        } else {
-            self.push_level(&dimensions, &mut reader, batch)?;
+        batch.begin_list();
+        if let Some((outer, inner)) = dimensions.split_first() {
+            for _ in 0..outer.length {
+                self.push_level(inner, &mut reader, batch)?;
+            }
         }
-        reader.finish().map_err(|_| MALFORMED)
+        reader.finish().map_err(|_| MALFORMED)?;
+        Ok(batch.end_list()?)
     }
 
     fn push_level(&self, dimensions: &[Dimension], reader: &mut Reader<'_>, batch: &mut ChangeBatch) -> Result<()> {
@@ -156,7 +156,10 @@ impl ArrayDecoder {
 
     fn needs_quotes(&self, printed: &str) -> bool {
         let special = |byte: u8| {
-            matches!(byte, b'"' | b'\\' | b'{' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) || byte == self.delimiter
+            matches!(
+                byte,
+                b'"' | b'\\' | b'{' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
+            ) || byte == self.delimiter
         };
         printed.is_empty() || printed.eq_ignore_ascii_case("NULL") || printed.bytes().any(special)
     }
@@ -168,11 +171,16 @@ fn read_dimensions(reader: &mut Reader<'_>) -> Result<Vec<Dimension>> {
     let count = reader.u32().map_err(malformed)?;
     let _has_nulls = reader.u32().map_err(malformed)?;
     let _element_type = reader.u32().map_err(malformed)?;
-    let count = usize::try_from(count).ok().filter(|count| *count <= DIMENSIONS_MAX).ok_or(MALFORMED)?;
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= DIMENSIONS_MAX)
+        .ok_or(MALFORMED)?;
     let mut dimensions = Vec::with_capacity(count);
     let mut elements = 1_usize;
     for _ in 0..count {
-        let length = usize::try_from(reader.i32().map_err(malformed)?).ok().filter(|length| *length > 0);
+        let length = usize::try_from(reader.i32().map_err(malformed)?)
+            .ok()
+            .filter(|length| *length > 0);
         let length = length.ok_or(MALFORMED)?;
         let lower_bound = reader.i32().map_err(malformed)?;
         elements = elements.checked_mul(length).ok_or(MALFORMED)?;
@@ -210,7 +218,7 @@ impl TextReading<'_> {
         }
         batch.begin_list();
         if depth == 1 && self.scan.accept(b'}') {
-            return Ok(batch.end_list()?);
+            return self.end_list(depth, batch);
         }
         loop {
             match self.scan.peek() {
@@ -219,12 +227,20 @@ impl TextReading<'_> {
             }
             let next = self.scan.next()?;
             if next == b'}' {
-                return Ok(batch.end_list()?);
+                return self.end_list(depth, batch);
             }
             if next != self.decoder.delimiter {
                 return Err(MALFORMED);
             }
         }
+    }
+
+    /// The list is complete; nothing may follow the outermost one, which is only pushed then.
+    fn end_list(&self, depth: usize, batch: &mut ChangeBatch) -> Result<()> {
+        if depth == 1 {
+            self.scan.finish()?;
+        }
+        Ok(batch.end_list()?)
     }
 
     fn element(&mut self, depth: usize, batch: &mut ChangeBatch) -> Result<()> {

@@ -17,7 +17,10 @@ const fn hex_values() -> [u8; 256] {
     let capitals = b"0123456789ABCDEF";
     let mut value = 0_u8;
     while value < 16 {
-        #[expect(clippy::indexing_slicing, reason = "const evaluation: an index out of bounds would not compile")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "const evaluation: an index out of bounds would not compile"
+        )]
         {
             values[digits[value as usize] as usize] = value;
             values[capitals[value as usize] as usize] = value;
@@ -37,17 +40,13 @@ pub(super) fn push_hex(digits: &[u8], batch: &mut ChangeBatch, what: &'static st
     let (pairs, []) = digits.as_chunks::<2>() else {
         return Err(ValueError::Malformed(what));
     };
-    let mut seen = 0;
-    batch.push_bytes_with(|buffer| {
-        buffer.reserve(pairs.len());
-        buffer.extend(pairs.iter().map(|[high, low]| {
-            let (high, low) = (hex_value(*high), hex_value(*low));
-            seen |= high | low;
-            high << 4 | low & 0x0f
-        }));
-    })?;
-    // A digit that is none sets high bits; what was pushed is taken back by whoever drops the row.
-    if seen > 0x0f { Err(ValueError::Malformed(what)) } else { Ok(()) }
+    // Checked first: what was pushed could not be taken back.
+    if digits.iter().any(|digit| hex_value(*digit) == NOT_HEX) {
+        return Err(ValueError::Malformed(what));
+    }
+    Ok(batch.push_bytes_with(|buffer| {
+        buffer.extend(pairs.iter().map(|[high, low]| hex_value(*high) << 4 | hex_value(*low)));
+    })?)
 }
 
 /// `\x0001ff`, or the older escape form: `\\` and `\ooo`.
@@ -68,7 +67,13 @@ fn unescape_bytea(mut rest: &[u8]) -> Option<Vec<u8>> {
                 bytes.push(b'\\');
                 rest
             }
-            [b'\\', high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', rest @ ..] => {
+            [
+                b'\\',
+                high @ b'0'..=b'3',
+                middle @ b'0'..=b'7',
+                low @ b'0'..=b'7',
+                rest @ ..,
+            ] => {
                 bytes.push((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'));
                 rest
             }
@@ -93,7 +98,11 @@ pub(super) fn uuid_from_text(bytes: &[u8]) -> Result<&str> {
         b'0'..=b'9' | b'a'..=b'f' => !UUID_HYPHENS.contains(&at),
         _ => false,
     });
-    let text = if well_formed { std::str::from_utf8(bytes).ok() } else { None };
+    let text = if well_formed {
+        std::str::from_utf8(bytes).ok()
+    } else {
+        None
+    };
     text.ok_or(ValueError::Malformed("uuid"))
 }
 
@@ -122,7 +131,11 @@ pub(super) fn push_hex_digits(byte: u8, text: &mut String) {
 #[inline]
 pub(super) fn bits_from_text(bytes: &[u8]) -> Result<&str> {
     let well_formed = bytes.iter().all(|byte| matches!(byte, b'0' | b'1'));
-    let text = if well_formed { std::str::from_utf8(bytes).ok() } else { None };
+    let text = if well_formed {
+        std::str::from_utf8(bytes).ok()
+    } else {
+        None
+    };
     text.ok_or(ValueError::Malformed("bit string"))
 }
 
@@ -138,11 +151,17 @@ pub(super) fn packed_bits(bytes: &[u8]) -> Result<(usize, &[u8])> {
     let count = reader.i32().ok().and_then(|count| usize::try_from(count).ok());
     let count = count.ok_or(malformed)?;
     let packed = reader.rest();
-    if packed.len() == count.div_ceil(8) { Ok((count, packed)) } else { Err(malformed) }
+    if packed.len() == count.div_ceil(8) {
+        Ok((count, packed))
+    } else {
+        Err(malformed)
+    }
 }
 
 pub(super) fn print_bits(count: usize, packed: &[u8], text: &mut String) {
-    let bits = packed.iter().flat_map(|byte| (0..8).map(move |bit| byte << bit & 0x80 != 0));
+    let bits = packed
+        .iter()
+        .flat_map(|byte| (0..8).map(move |bit| byte << bit & 0x80 != 0));
     text.extend(bits.take(count).map(|bit| if bit { '1' } else { '0' }));
 }
 

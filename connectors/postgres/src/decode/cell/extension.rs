@@ -71,7 +71,11 @@ pub(super) fn push_half_vector_text(bytes: &[u8], batch: &mut ChangeBatch) -> Re
     })
 }
 
-fn push_elements(mut scan: Scan<'_>, batch: &mut ChangeBatch, push: impl Fn(&[u8], &mut ChangeBatch) -> Result<()>) -> Result<()> {
+fn push_elements(
+    mut scan: Scan<'_>,
+    batch: &mut ChangeBatch,
+    push: impl Fn(&[u8], &mut ChangeBatch) -> Result<()>,
+) -> Result<()> {
     scan.expect(b"[")?;
     batch.begin_list();
     loop {
@@ -124,13 +128,17 @@ pub(super) fn push_vector_binary(bytes: &[u8], batch: &mut ChangeBatch) -> Resul
 pub(super) fn push_half_vector_binary(bytes: &[u8], batch: &mut ChangeBatch) -> Result<()> {
     let elements = vector_elements::<2>(bytes, "halfvec")?;
     batch.begin_list();
-    elements.iter().for_each(|element| batch.push_float32(float32_from_half(u16::from_be_bytes(*element))));
+    elements
+        .iter()
+        .for_each(|element| batch.push_float32(float32_from_half(u16::from_be_bytes(*element))));
     Ok(batch.end_list()?)
 }
 
 fn vector_elements<'a, const N: usize>(bytes: &'a [u8], what: &'static str) -> Result<&'a [[u8; N]]> {
     let mut reader = Reader::new(what, bytes);
-    let header = reader.u16().and_then(|dimensions| reader.u16().map(|_unused| dimensions));
+    let header = reader
+        .u16()
+        .and_then(|dimensions| reader.u16().map(|_unused| dimensions));
     match (header, reader.rest().as_chunks::<N>()) {
         (Ok(dimensions), (elements, [])) if elements.len() == usize::from(dimensions) => Ok(elements),
         _ => Err(ValueError::Malformed(what)),
@@ -215,7 +223,16 @@ mod unit_tests {
 
     #[test]
     fn widening_keeps_the_digits() {
-        for value in [0.1_f32, 1.0, -3.25, 16_777_216.0, 1e20, 1e-20, f32::MAX, f32::MIN_POSITIVE] {
+        for value in [
+            0.1_f32,
+            1.0,
+            -3.25,
+            16_777_216.0,
+            1e20,
+            1e-20,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+        ] {
             assert_eq!(widen(value), Ok(value.to_string().parse().unwrap()), "{value}");
         }
         assert_eq!(widen(0.1), Ok(0.1));

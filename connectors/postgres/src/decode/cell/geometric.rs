@@ -74,7 +74,11 @@ pub(super) fn push_shape_text(kind: ShapeKind, bytes: &[u8], batch: &mut ChangeB
 }
 
 /// As many floats as the type has, and nothing else.
-pub(super) fn push_floats_binary<const N: usize>(bytes: &[u8], what: &'static str, batch: &mut ChangeBatch) -> Result<()> {
+pub(super) fn push_floats_binary<const N: usize>(
+    bytes: &[u8],
+    what: &'static str,
+    batch: &mut ChangeBatch,
+) -> Result<()> {
     let mut reader = Reader::new(what, bytes);
     let mut floats = [0.0; N];
     for float in &mut floats {

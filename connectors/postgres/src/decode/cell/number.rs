@@ -92,7 +92,9 @@ pub(super) fn float32_from_text(bytes: &[u8]) -> Result<f32> {
         _ => {}
     }
     let value = digits_of_float(bytes).and_then(|text| text.parse::<f32>().ok());
-    value.filter(|value| value.is_finite()).ok_or(ValueError::Malformed("real"))
+    value
+        .filter(|value| value.is_finite())
+        .ok_or(ValueError::Malformed("real"))
 }
 
 #[inline]
@@ -104,7 +106,9 @@ pub(super) fn float64_from_text(bytes: &[u8]) -> Result<f64> {
         _ => {}
     }
     let value = digits_of_float(bytes).and_then(|text| text.parse::<f64>().ok());
-    value.filter(|value| value.is_finite()).ok_or(ValueError::Malformed("double precision"))
+    value
+        .filter(|value| value.is_finite())
+        .ok_or(ValueError::Malformed("double precision"))
 }
 
 /// The number as text, where it begins like one: Rust itself would also take `inf`, `nan` and `+1`.
@@ -176,7 +180,16 @@ mod unit_tests {
         assert_eq!(integer(b"-0"), Some(0));
         assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
         assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
-        for bad in ["", "-", "+1", "1 ", "1e3", "9223372036854775808", "-9223372036854775809", "½"] {
+        for bad in [
+            "",
+            "-",
+            "+1",
+            "1 ",
+            "1e3",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "½",
+        ] {
             assert_eq!(integer(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(int16_from_text(b"-32768"), Ok(-32768));
@@ -214,7 +227,18 @@ mod unit_tests {
             assert_eq!(money_cents(text.as_bytes()), Some(cents), "{text}");
         }
         // Euro, yen, a dinar's three digits, swapped separators: read wrongly, they would be off by a factor.
-        for bad in ["", "$", "$1", "1.234,56 €", "¥1,234", "$1.234", "$1,23.00", "$.50", "1,2345.00", "$92,233,720,368,547,758.08"] {
+        for bad in [
+            "",
+            "$",
+            "$1",
+            "1.234,56 €",
+            "¥1,234",
+            "$1.234",
+            "$1,23.00",
+            "$.50",
+            "1,2345.00",
+            "$92,233,720,368,547,758.08",
+        ] {
             assert_eq!(money_cents(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -25,7 +25,11 @@ const BASE: u16 = 10_000;
 #[inline]
 pub(super) fn from_text(bytes: &[u8]) -> Result<&str> {
     let well_formed = is_plain_decimal(bytes) || matches!(bytes, b"NaN" | b"Infinity" | b"-Infinity");
-    let text = if well_formed { std::str::from_utf8(bytes).ok() } else { None };
+    let text = if well_formed {
+        std::str::from_utf8(bytes).ok()
+    } else {
+        None
+    };
     text.ok_or(ValueError::Malformed("numeric"))
 }
 
@@ -76,7 +80,11 @@ pub(crate) fn rescale(number: &str, scale: usize) -> String {
     let zero = all.iter().all(|digit| *digit == b'0');
     let sign = if zero { "" } else { sign };
     let (whole, fraction) = (String::from_utf8_lossy(whole), String::from_utf8_lossy(fraction));
-    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    if scale == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    }
 }
 
 fn increment(digits: &mut Vec<u8>) {
@@ -119,11 +127,19 @@ impl<'a> Binary<'a> {
         let in_base = number.digits().all(|digit| digit < BASE);
         // Of infinities the server sends a scale that means nothing.
         let scaled = scale <= SCALE_MAX || !matches!(sign, POSITIVE | NEGATIVE);
-        if known_sign && whole && in_base && scaled { Ok(number) } else { Err(ValueError::Malformed("numeric")) }
+        if known_sign && whole && in_base && scaled {
+            Ok(number)
+        } else {
+            Err(ValueError::Malformed("numeric"))
+        }
     }
 
     fn digits(&self) -> impl Iterator<Item = u16> {
-        self.digits.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair))
+        self.digits
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| u16::from_be_bytes(*pair))
     }
 
     fn print(&self, text: &mut String) {
@@ -147,8 +163,15 @@ impl<'a> Binary<'a> {
         for _ in 0..=weight {
             let shown = decimal(digits.next().unwrap_or(0));
             // Zeros ahead of the first digit are not printed.
-            let leading = if printed { 0 } else { shown.iter().take_while(|digit| **digit == b'0').count() };
-            shown.iter().skip(leading).for_each(|digit| text.push(char::from(*digit)));
+            let leading = if printed {
+                0
+            } else {
+                shown.iter().take_while(|digit| **digit == b'0').count()
+            };
+            shown
+                .iter()
+                .skip(leading)
+                .for_each(|digit| text.push(char::from(*digit)));
             printed = printed || leading < DIGIT_WIDTH;
         }
         if !printed {
@@ -167,7 +190,10 @@ impl<'a> Binary<'a> {
         while left > 0 {
             let digit = if absent > 0 { 0 } else { digits.next().unwrap_or(0) };
             absent = absent.saturating_sub(1);
-            decimal(digit).iter().take(left).for_each(|digit| text.push(char::from(*digit)));
+            decimal(digit)
+                .iter()
+                .take(left)
+                .for_each(|digit| text.push(char::from(*digit)));
             left = left.saturating_sub(DIGIT_WIDTH);
         }
     }
@@ -192,12 +218,18 @@ pub(super) mod unit_tests {
             "-Infinity" => return special(NEGATIVE_INFINITY),
             _ => {}
         }
-        let (sign, digits) = text.strip_prefix('-').map_or((POSITIVE, text), |digits| (NEGATIVE, digits));
+        let (sign, digits) = text
+            .strip_prefix('-')
+            .map_or((POSITIVE, text), |digits| (NEGATIVE, digits));
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let padded_whole = format!("{}{whole}", "0".repeat((4 - whole.len() % 4) % 4));
         let padded_fraction = format!("{fraction}{}", "0".repeat((4 - fraction.len() % 4) % 4));
         let all = format!("{padded_whole}{padded_fraction}");
-        let mut groups: Vec<u16> = all.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).unwrap().parse().unwrap()).collect();
+        let mut groups: Vec<u16> = all
+            .as_bytes()
+            .chunks(4)
+            .map(|group| std::str::from_utf8(group).unwrap().parse().unwrap())
+            .collect();
         let mut weight = i16::try_from(padded_whole.len() / 4).unwrap() - 1;
         while groups.first() == Some(&0) {
             groups.remove(0);
@@ -206,7 +238,11 @@ pub(super) mod unit_tests {
         while groups.last() == Some(&0) {
             groups.pop();
         }
-        let (weight, sign) = if groups.is_empty() { (0, POSITIVE) } else { (weight, sign) };
+        let (weight, sign) = if groups.is_empty() {
+            (0, POSITIVE)
+        } else {
+            (weight, sign)
+        };
         let mut bytes = Vec::new();
         bytes.extend(u16::try_from(groups.len()).unwrap().to_be_bytes());
         bytes.extend(weight.to_be_bytes());
@@ -227,7 +263,10 @@ pub(super) mod unit_tests {
         let bytes = [0, 4, 0, 1, 0, 0, 0, 5, 0, 1, 9, 0x29, 26, 0x85, 3, 0xE8];
         assert_eq!(printed(&bytes).unwrap(), "12345.67891");
         // -0.00000001: one digit 1, weight -2, scale 8.
-        assert_eq!(printed(&[0, 1, 0xff, 0xfe, 0x40, 0, 0, 8, 0, 1]).unwrap(), "-0.00000001");
+        assert_eq!(
+            printed(&[0, 1, 0xff, 0xfe, 0x40, 0, 0, 8, 0, 1]).unwrap(),
+            "-0.00000001"
+        );
         // 0.00 and 1e8.
         assert_eq!(printed(&[0, 0, 0, 0, 0, 0, 0, 2]).unwrap(), "0.00");
         assert_eq!(printed(&[0, 1, 0, 2, 0, 0, 0, 0, 0, 1]).unwrap(), "100000000");
@@ -236,7 +275,25 @@ pub(super) mod unit_tests {
 
     #[test]
     fn there_and_back() {
-        for text in ["0", "0.0", "1", "-1", "10", "9999", "10000", "0.0001", "0.00001", "1.10", "99999.99999", "-123456789012345678901234567890.000000001", "NaN", "Infinity", "-Infinity", "10000.0001", "0.00010000"] {
+        for text in [
+            "0",
+            "0.0",
+            "1",
+            "-1",
+            "10",
+            "9999",
+            "10000",
+            "0.0001",
+            "0.00001",
+            "1.10",
+            "99999.99999",
+            "-123456789012345678901234567890.000000001",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "10000.0001",
+            "0.00010000",
+        ] {
             assert_eq!(printed(&binary(text)).unwrap(), text);
             assert_eq!(from_text(text.as_bytes()).unwrap(), text);
         }
@@ -250,8 +307,13 @@ pub(super) mod unit_tests {
         }
         assert!(printed(&[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10]).is_err(), "digit 10000");
         assert!(printed(&[0, 0, 0, 0, 0x80, 0, 0, 0]).is_err(), "unknown sign");
-        assert!(printed(&[0, 0, 0, 0, 0, 0, 0x40, 0]).is_err(), "scale beyond the server's own");
-        for bad in ["", "-", ".", "1.", ".5", "1..2", "1.2.3", "1e5", "+1", "nan", "inf", "1,0"] {
+        assert!(
+            printed(&[0, 0, 0, 0, 0, 0, 0x40, 0]).is_err(),
+            "scale beyond the server's own"
+        );
+        for bad in [
+            "", "-", ".", "1.", ".5", "1..2", "1.2.3", "1e5", "+1", "nan", "inf", "1,0",
+        ] {
             assert!(from_text(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -6,7 +6,10 @@
 use std::fmt::Write;
 
 use super::bytes::{packed_bits, print_bits, print_internal_char, print_uuid, push_hex_digits};
-use super::temporal::{MICROSECONDS_PER_DAY, civil_from_days, date_from_binary, time_from_binary, time_tz_from_binary, timestamp_from_binary};
+use super::temporal::{
+    MICROSECONDS_PER_DAY, civil_from_days, date_from_binary, time_from_binary, time_tz_from_binary,
+    timestamp_from_binary,
+};
 use super::{CellDecoder, Result, ValueError, characters, fixed, interval, network, number, numeric, written};
 
 /// Exponents from which on a float is printed with one: digits that are always exact.
@@ -119,7 +122,9 @@ fn print_digits(scientific: &str, exponent_from: i32, text: &mut String) -> Resu
         let sign = if exponent < 0 { '-' } else { '+' };
         return written(write!(text, "{mantissa}e{sign}{:02}", exponent.unsigned_abs()));
     }
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let (sign, mantissa) = mantissa
+        .strip_prefix('-')
+        .map_or(("", mantissa), |mantissa| ("-", mantissa));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     text.push_str(sign);
     match usize::try_from(exponent) {
@@ -204,7 +209,11 @@ fn print_interval(bytes: &[u8], text: &mut String) -> Result<()> {
     let mut parts: Vec<String> = Vec::new();
     // A positive part behind a negative one says so.
     let mut negative_before = false;
-    for (count, unit) in [(value.months / 12, "year"), (value.months % 12, "mon"), (value.days, "day")] {
+    for (count, unit) in [
+        (value.months / 12, "year"),
+        (value.months % 12, "mon"),
+        (value.days, "day"),
+    ] {
         if count != 0 {
             let plus = if negative_before && count > 0 { "+" } else { "" };
             let plural = if count == 1 { "" } else { "s" };
@@ -219,7 +228,12 @@ fn print_interval(bytes: &[u8], text: &mut String) -> Result<()> {
             _ => "",
         };
         let (seconds, fraction) = (time.unsigned_abs() / 1_000_000, time.unsigned_abs() % 1_000_000);
-        let mut clock = format!("{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let mut clock = format!(
+            "{sign}{:02}:{:02}:{:02}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        );
         if fraction > 0 {
             clock.push_str(format!(".{fraction:06}").trim_end_matches('0'));
         }

@@ -57,7 +57,11 @@ impl<'a> Scan<'a> {
     /// Takes bytes up to one that `stops`, which stays; at least one.
     #[inline]
     pub(super) fn until(&mut self, stops: impl Fn(u8) -> bool) -> Result<&'a [u8]> {
-        let end = self.rest.iter().position(|byte| stops(*byte)).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| stops(*byte))
+            .unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
         if taken.is_empty() {
             return Err(self.malformed());
@@ -94,7 +98,11 @@ impl<'a> Scan<'a> {
 
     /// Nothing may be left.
     pub(super) fn finish(self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(self.malformed())
+        }
     }
 
     #[cold]

@@ -62,7 +62,9 @@ fn timestamp(bytes: &[u8], zone: impl Fn(&[u8]) -> Option<(i32, &[u8])>, what: &
         return Err(ValueError::Malformed(what));
     };
     let within_day = time - i64::from(offset) * MICROSECONDS_PER_SECOND;
-    let value = days.checked_mul(MICROSECONDS_PER_DAY).and_then(|midnight| midnight.checked_add(within_day));
+    let value = days
+        .checked_mul(MICROSECONDS_PER_DAY)
+        .and_then(|midnight| midnight.checked_add(within_day));
     finite_microseconds(value)
 }
 
@@ -168,9 +170,15 @@ fn take_offset(bytes: &[u8]) -> Option<(i32, &[u8])> {
     };
     let mut seconds = two_digits(*h1, *h2)? * 3600;
     let (minutes, rest) = take_sexagesimal(rest)?;
-    let (last, rest) = if minutes.is_some() { take_sexagesimal(rest)? } else { (None, rest) };
+    let (last, rest) = if minutes.is_some() {
+        take_sexagesimal(rest)?
+    } else {
+        (None, rest)
+    };
     seconds += minutes.unwrap_or(0) * 60 + last.unwrap_or(0);
-    let seconds = i32::try_from(seconds).ok().filter(|seconds| *seconds <= OFFSET_MAX_SECONDS)?;
+    let seconds = i32::try_from(seconds)
+        .ok()
+        .filter(|seconds| *seconds <= OFFSET_MAX_SECONDS)?;
     Some((if *sign == b'-' { -seconds } else { seconds }, rest))
 }
 
@@ -187,7 +195,11 @@ fn take_sexagesimal(bytes: &[u8]) -> Option<(Option<u32>, &[u8])> {
 #[inline]
 fn two_digits(high: u8, low: u8) -> Option<u32> {
     let (high, low) = (high.wrapping_sub(b'0'), low.wrapping_sub(b'0'));
-    if high > 9 || low > 9 { None } else { Some(u32::from(high) * 10 + u32::from(low)) }
+    if high > 9 || low > 9 {
+        None
+    } else {
+        Some(u32::from(high) * 10 + u32::from(low))
+    }
 }
 
 // === impl CalendarDate ===
@@ -201,7 +213,9 @@ impl CalendarDate {
             b" BC" => 1 - self.year,
             _ => return None,
         };
-        let valid = self.year > 0 && (1..=12).contains(&self.month) && (1..=days_in_month(year, self.month)).contains(&self.day);
+        let valid = self.year > 0
+            && (1..=12).contains(&self.month)
+            && (1..=days_in_month(year, self.month)).contains(&self.day);
         valid.then(|| days_from_civil(year, self.month, self.day))
     }
 }
@@ -237,7 +251,11 @@ pub(super) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_cycle + cycle * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -277,17 +295,25 @@ pub(super) fn time_tz_from_binary(bytes: &[u8]) -> Result<TimeTz> {
 
 fn time_of_day(microseconds: i64) -> Result<i64> {
     let valid = (0..=MICROSECONDS_PER_DAY).contains(&microseconds);
-    if valid { Ok(microseconds) } else { Err(ValueError::OutOfRange("a day's time")) }
+    if valid {
+        Ok(microseconds)
+    } else {
+        Err(ValueError::OutOfRange("a day's time"))
+    }
 }
 
 #[inline]
 fn finite_days(days: Option<i32>) -> Result<i64> {
     let finite = days.filter(|days| !matches!(*days, i32::MAX | i32::MIN));
-    finite.map(i64::from).ok_or(ValueError::OutOfRange("days since 1970 in 32 bits"))
+    finite
+        .map(i64::from)
+        .ok_or(ValueError::OutOfRange("days since 1970 in 32 bits"))
 }
 
 #[inline]
 fn finite_microseconds(microseconds: Option<i64>) -> Result<i64> {
     let finite = microseconds.filter(|value| !matches!(*value, i64::MAX | i64::MIN));
-    finite.ok_or(ValueError::OutOfRange("microseconds since 1970 in 64 bits (294247-01-10 04:00:54)"))
+    finite.ok_or(ValueError::OutOfRange(
+        "microseconds since 1970 in 64 bits (294247-01-10 04:00:54)",
+    ))
 }
