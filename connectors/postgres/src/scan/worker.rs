@@ -17,6 +17,7 @@ use crate::discover::{CapturedTable, Heap};
 use crate::error::query_error;
 use crate::scan::ranges::{Claim, WorkList};
 use crate::scan::{Part, ScanPlan, statement};
+use crate::type_catalog::ColumnType;
 
 /// A table that was dropped or altered under us: a fresh look at the catalogue sees it as it is.
 const CHANGED_TABLE: [&str; 3] = ["42P01", "42703", "3F000"];
@@ -218,7 +219,12 @@ impl<'a> Gathering<'a> {
         for (index, column) in table.columns.iter().enumerate() {
             match fields.next() {
                 Some(Some(value)) => {
-                    let pushed = column.kind.decoder.push_binary(value, &mut self.batch);
+                    let ColumnType { decoder, copy_as_text, .. } = &column.kind;
+                    let pushed = if *copy_as_text {
+                        decoder.push_text(value, &mut self.batch)
+                    } else {
+                        decoder.push_binary(value, &mut self.batch)
+                    };
                     pushed.map_err(|error| self.poison(index, &place, &error))?;
                 }
                 Some(None) => self.batch.push_null(),
