@@ -402,7 +402,10 @@ fn schema_column(attribute: &Attribute, column: &CapturedColumn) -> Column {
         logical_type: column.kind.logical_type.clone(),
         nullable: attribute.nullable,
         source_type: column.kind.source_type.clone(),
-        default: attribute.default.as_deref().and_then(|expression| default_value(expression, &column.kind)),
+        default: attribute
+            .default
+            .as_deref()
+            .and_then(|expression| default_value(expression, &column.kind)),
         documentation: attribute.comment.clone(),
     }
 }

@@ -95,21 +95,22 @@ mod tests {
         assert!(existing(&slot(), "shop").is_empty());
     }
 
+    fn codes(change: impl FnOnce(&mut Slot)) -> Vec<&'static str> {
+        let mut slot = slot();
+        change(&mut slot);
+        existing(&slot, "shop").iter().map(|finding| finding.code).collect()
+    }
+
     #[test]
     fn foreign_lost_and_busy_slots() {
-        let cases: [(fn(&mut Slot), &str); 5] = [
-            (|slot| slot.plugin = Some("wal2json".to_owned()), "slot_foreign"),
-            (|slot| slot.plugin = None, "slot_foreign"),
-            (|slot| slot.database = Some("other".to_owned()), "slot_foreign"),
-            (|slot| slot.wal_status = Some("lost".to_owned()), "slot_lost"),
-            (|slot| slot.active_pid = Some(7), "slot_active"),
-        ];
-        for (change, code) in cases {
-            let mut slot = slot();
-            change(&mut slot);
-            let findings = existing(&slot, "shop");
-            assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [code]);
-        }
+        assert_eq!(
+            codes(|slot| slot.plugin = Some("wal2json".to_owned())),
+            ["slot_foreign"]
+        );
+        assert_eq!(codes(|slot| slot.plugin = None), ["slot_foreign"]);
+        assert_eq!(codes(|slot| slot.database = Some("other".to_owned())), ["slot_foreign"]);
+        assert_eq!(codes(|slot| slot.wal_status = Some("lost".to_owned())), ["slot_lost"]);
+        assert_eq!(codes(|slot| slot.active_pid = Some(7)), ["slot_active"]);
     }
 
     #[test]

@@ -219,7 +219,9 @@ impl<'a> Gathering<'a> {
         for (index, column) in table.columns.iter().enumerate() {
             match fields.next() {
                 Some(Some(value)) => {
-                    let ColumnType { decoder, copy_as_text, .. } = &column.kind;
+                    let ColumnType {
+                        decoder, copy_as_text, ..
+                    } = &column.kind;
                     let pushed = if *copy_as_text {
                         decoder.push_text(value, &mut self.batch)
                     } else {
