@@ -157,7 +157,7 @@ pub struct RowView<'a> {
 }
 
 /// The elements of a list value.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct ListView<'a> {
     batch: &'a ChangeBatch,
     cells: &'a [Cell],
@@ -540,6 +540,12 @@ impl<'a> ListView<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let batch = self.batch;
         self.cells.iter().map(move |cell| batch.value(*cell))
+    }
+}
+
+impl std::fmt::Debug for ListView<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.iter()).finish()
     }
 }
 

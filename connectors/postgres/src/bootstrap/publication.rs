@@ -4,8 +4,6 @@ use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 
 use super::Opening;
-use crate::discover::CapturedTable;
-use crate::discover::catalog::ReplicaIdentity;
 use crate::discover::publication::{Publication, create_statement};
 use crate::error::query_error;
 use crate::memory::Memory;
@@ -24,7 +22,8 @@ impl Opening {
                 let publish = &self.discovery.publish;
                 let via_root = self.config.publication_via_partition_root;
                 let statement = create_statement(name, publish, via_root, &self.discovery.server);
-                self.execute(&statement, &format!("create the publication \"{name}\"")).await
+                self.execute(&statement, &format!("create the publication \"{name}\""))
+                    .await
             }
             None => Err(Error::definite(
                 "publication_missing",
@@ -36,9 +35,14 @@ impl Opening {
 
     /// A table without a replica identity whose updates are published makes the *application's* UPDATE fail (SQLSTATE 55000).
     fn refuse_harmful_publication(&self) -> Result<()> {
-        let harmed = |table: &&CapturedTable| table.identity_columns.is_empty() && table.identity != ReplicaIdentity::Full;
-        let tables: Vec<_> = self.discovery.tables.iter().filter(harmed).map(|table| table.schema.name.qualified()).collect();
-        if tables.is_empty() || self.discovery.publication.is_some() {
+        let published = |schema: &str, table: &str| {
+            let publication = self.discovery.publication.as_ref();
+            publication.is_some_and(|publication| publication.all_tables || publication.table(schema, table).is_some())
+        };
+        let heaps = self.discovery.heaps_without_identity();
+        let harmed = heaps.iter().filter(|heap| !published(&heap.schema, &heap.name));
+        let tables: Vec<_> = harmed.map(|heap| qualified(&heap.schema, &heap.name)).collect();
+        if tables.is_empty() {
             return Ok(());
         }
         Err(Error::definite(
@@ -57,7 +61,10 @@ impl Opening {
             return Ok(());
         }
         let name = &self.names.publication;
-        let tables: Vec<String> = missing.iter().map(|table| qualified(&table.schema, &table.table)).collect();
+        let tables: Vec<String> = missing
+            .iter()
+            .map(|table| qualified(&table.schema, &table.table))
+            .collect();
         let add = format!("ALTER PUBLICATION {} ADD TABLE {}", identifier(name), tables.join(", "));
         if !self.config.create_publication {
             let message = format!("the publication \"{name}\" lacks tables that are to be captured: {add}");
@@ -69,7 +76,9 @@ impl Opening {
             "BEGIN; SET LOCAL lock_timeout = '{ADD_LOCK_TIMEOUT}'; LOCK TABLE {} IN SHARE MODE; {add}; COMMIT",
             tables.join(", ")
         );
-        let added = self.execute(&statements, &format!("add tables to the publication \"{name}\"")).await;
+        let added = self
+            .execute(&statements, &format!("add tables to the publication \"{name}\""))
+            .await;
         if added.is_err() {
             self.execute("ROLLBACK", "end a failed transaction").await?;
         }
@@ -81,7 +90,9 @@ impl Opening {
             return Vec::new();
         }
         let captured = self.discovery.tables.iter().map(|table| table.schema.name.clone());
-        captured.filter(|name| publication.table(&name.schema, &name.table).is_none()).collect()
+        captured
+            .filter(|name| publication.table(&name.schema, &name.table).is_none())
+            .collect()
     }
 
     /// A table that was captured and is no longer published loses its changes silently: the server just does not send them.
@@ -96,7 +107,12 @@ impl Opening {
                 ),
             ));
         };
-        let lost: Vec<_> = self.missing_tables(publication).into_iter().map(|name| name.qualified()).filter(|name| memory.tables.contains(name)).collect();
+        let lost: Vec<_> = self
+            .missing_tables(publication)
+            .into_iter()
+            .map(|name| name.qualified())
+            .filter(|name| memory.tables.contains(name))
+            .collect();
         if lost.is_empty() {
             return Ok(());
         }
@@ -111,6 +127,9 @@ impl Opening {
     }
 
     async fn execute(&self, statements: &str, doing: &str) -> Result<()> {
-        self.catalog.batch_execute(statements).await.map_err(|error| query_error(&error, doing))
+        self.catalog
+            .batch_execute(statements)
+            .await
+            .map_err(|error| query_error(&error, doing))
     }
 }

@@ -17,6 +17,7 @@ use crate::config::PostgresConfig;
 use crate::connect::Session;
 use crate::decode::{self, ReplicaIdentity};
 use crate::discover::{self, CapturedTable};
+use crate::error::query_error;
 use crate::position::Lsn;
 use crate::decode::cell::CellDecoder;
 use crate::type_catalog::{ColumnType, TypeCatalog};
@@ -53,6 +54,8 @@ pub(crate) struct RelationPlan {
 struct Described {
     table: Option<CapturedTable>,
     types: TypeCatalog,
+    /// The configuration asks for it.
+    captured: bool,
 }
 
 /// Every table of a connection.
@@ -142,7 +145,22 @@ async fn describe(
     let oids: Vec<u32> = definition.columns.iter().map(|column| column.type_oid).collect();
     let mut types = TypeCatalog::builtin();
     discover::load_types(&catalog, &mut types, &oids).await?;
-    Ok(Described { table, types })
+    let captured = table.is_some() || is_captured_of_old(&config, &catalog, &definition).await?;
+    Ok(Described { table, types, captured })
+}
+
+/// The log may speak of a table that was renamed or dropped since, whose changes until then are wanted all the same: by the
+/// name that it had, or, where it is gone, because our publication only ever lists what is captured.
+async fn is_captured_of_old(config: &PostgresConfig, catalog: &Session, definition: &Definition) -> Result<bool> {
+    let patterns = config.patterns()?;
+    let (schema, table) = (&definition.schema, &definition.table);
+    if patterns.excludes(schema, table) || patterns.includes(schema, table) {
+        return Ok(!patterns.excludes(schema, table));
+    }
+    let query = "SELECT 1 FROM pg_catalog.pg_class WHERE oid = $1";
+    let found = catalog.query_opt(query, &[&definition.oid]).await;
+    let gone = found.map_err(|error| query_error(&error, "look a table up"))?.is_none();
+    Ok(gone && config.create_publication)
 }
 
 fn plan(definition: &Definition, described: Described, database: &str) -> RelationPlan {
@@ -162,7 +180,7 @@ fn plan(definition: &Definition, described: Described, database: &str) -> Relati
         qualified_name: schema.name.qualified(),
         schema,
         decoders: types.into_iter().map(|column| column.decoder).collect(),
-        captured: described.table.is_some(),
+        captured: described.captured,
     }
 }
 
