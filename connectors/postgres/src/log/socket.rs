@@ -130,7 +130,11 @@ impl SocketHandle {
         };
         let builder = std::thread::Builder::new().name("postgres-log".to_owned());
         let thread = builder.spawn(move || socket.run()).map_err(|error| {
-            Error::transient("thread_refused", "the thread for the replication socket cannot be started").with_source(error)
+            Error::transient(
+                "thread_refused",
+                "the thread for the replication socket cannot be started",
+            )
+            .with_source(error)
         })?;
         Ok(Self {
             frames,
@@ -143,7 +147,12 @@ impl SocketHandle {
     /// The next frames; waits. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Frames> {
         let frames = self.frames.recv().await;
-        frames.unwrap_or_else(|| Err(Error::transient("source_connection_lost", "the thread of the replication socket ended")))
+        frames.unwrap_or_else(|| {
+            Err(Error::transient(
+                "source_connection_lost",
+                "the thread of the replication socket ended",
+            ))
+        })
     }
 
     /// The next frames, if some are there already.
@@ -249,15 +258,22 @@ impl Socket {
         let parsed = Message::parse(&mut self.received).map_err(|error| self.broken(&error))?;
         match parsed {
             None | Some(Message::NoticeResponse(_) | Message::ParameterStatus(_)) => Ok(()),
-            Some(Message::ErrorResponse(body)) => Err(session::refusal(&body, "stream the log")),
-            Some(_) => Err(Error::transient("source_unavailable", format!("{} ended the replication stream", self.server))),
+            Some(Message::ErrorResponse(body)) => Err(explained(session::refusal(&body, "stream the log"))),
+            Some(_) => Err(Error::transient(
+                "source_unavailable",
+                format!("{} ended the replication stream", self.server),
+            )),
         }
     }
 
     fn keep_alive(&mut self, reply_requested: bool) -> Result<()> {
         let silent_for = self.last_heard.elapsed();
         if silent_for > self.status_interval * SILENT_INTERVALS {
-            let message = format!("{} has not said anything for {} s; the connection is taken for dead", self.server, silent_for.as_secs());
+            let message = format!(
+                "{} has not said anything for {} s; the connection is taken for dead",
+                self.server,
+                silent_for.as_secs()
+            );
             return Err(Error::transient("source_silent", message));
         }
         let due = self.last_status.elapsed() >= self.status_interval;
@@ -333,7 +349,11 @@ fn cut(received: &[u8]) -> Result<Cut> {
 
 /// Primary keepalive: 'k', end of WAL, clock, reply requested. XLogData: 'w', start, end of WAL, clock (manual 55.4).
 fn look_at(body: &[u8], cut: &mut Cut) {
-    let number = |at: usize| body.get(at..).and_then(|bytes| bytes.first_chunk()).map(|bytes| u64::from_be_bytes(*bytes));
+    let number = |at: usize| {
+        body.get(at..)
+            .and_then(|bytes| bytes.first_chunk())
+            .map(|bytes| u64::from_be_bytes(*bytes))
+    };
     match body.first() {
         Some(b'k') => {
             cut.newest = cut.newest.max(number(1).unwrap_or_default());
@@ -342,6 +362,19 @@ fn look_at(body: &[u8], cut: &mut Cut) {
         Some(b'w') => cut.newest = cut.newest.max(number(1).unwrap_or_default()),
         _ => {}
     }
+}
+
+/// The one object that the server looks up by name while it streams is the publication, as of the change that it decodes.
+fn explained(refused: Error) -> Error {
+    if refused.code() != "object_missing" {
+        return refused;
+    }
+    let message = format!(
+        "{}; a publication that is younger than a change does not hold for it: drop the slot, `tailrace forget` the connector \
+         and start again with a snapshot",
+        refused.report()
+    );
+    Error::definite("publication_history", message)
 }
 
 #[cfg(test)]
@@ -368,7 +401,10 @@ mod tests {
             assert!(!cut.reply_requested);
         }
         let whole = cut(&both).unwrap();
-        assert_eq!((whole.length, whole.newest, whole.reply_requested), (both.len(), 20, true));
+        assert_eq!(
+            (whole.length, whole.newest, whole.reply_requested),
+            (both.len(), 20, true)
+        );
     }
 
     #[test]
