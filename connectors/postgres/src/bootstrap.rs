@@ -11,7 +11,9 @@
 //!
 //! The slot holds the log from its consistent point on. Rows are read under the snapshot that was exported there. If the
 //! process ends before all tables are read, the snapshot is gone, but the log is not: the remaining tables are read under
-//! the snapshot of a second, temporary slot, and their changes up to that are left out of the log ([`Memory::read_at`]).
+//! the snapshot of a second, temporary slot. Tables that were finished leave out what their rows contain already
+//! ([`Memory::read_at`]); of the others every change since the first consistent point is carried, because rows of theirs may
+//! have been carried before the interruption and be gone since.
 
 mod publication;
 mod slot_creation;
@@ -22,8 +24,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tailrace_core::ports::{Budget, Chunk, ChunkReader, Source, SourceContext};
-use tailrace_core::position::Progress;
-use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition};
+use tailrace_core::position::{Position, Progress};
+use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result};
 
@@ -50,6 +52,8 @@ struct Opening {
 /// A slot that was just created, and the snapshot that was exported with it.
 struct NewSlot {
     consistent_point: Lsn,
+    /// Changes up to here are left out of the log for tables that are read under this slot's snapshot.
+    contained_until: Position,
     snapshot_name: String,
     /// The snapshot lives as long as this session does nothing else.
     session: Session,
@@ -144,15 +148,22 @@ impl Opening {
     }
 
     fn table_names(&self) -> BTreeSet<String> {
-        self.discovery.tables.iter().map(|table| table.schema.name.qualified()).collect()
+        self.discovery
+            .tables
+            .iter()
+            .map(|table| table.schema.name.qualified())
+            .collect()
     }
 
-    /// Publication, slot, rows, log.
+    /// Publication, slot, rows, log. Rows alone need nothing on the server that would outlive them and hold its log.
     async fn first_start(self) -> Result<Box<dyn Source>> {
-        self.ensure_publication().await?;
+        let rows_alone = self.config.snapshot.mode == SnapshotMode::Only;
+        if !rows_alone {
+            self.ensure_publication().await?;
+        }
         let mut memory = self.memory();
         memory.remember(&*self.context.store).await?;
-        let slot = self.create_slot(false).await?;
+        let slot = self.create_slot(rows_alone).await?;
         let began_at = slot.consistent_point.to_position();
         memory.slot_began_at = Some(began_at.clone());
         memory.remember(&*self.context.store).await?;
@@ -161,7 +172,8 @@ impl Opening {
             return self.stream(memory, &Progress::at(began_at)).await;
         }
         let tables = self.discovery.tables.clone();
-        self.scan(memory, SnapshotPosition::starting_at(began_at), slot, tables).await
+        self.scan(memory, SnapshotPosition::starting_at(began_at), slot, tables)
+            .await
     }
 
     /// Where the state says.
@@ -171,6 +183,10 @@ impl Opening {
             self.drop_announced_slot().await?;
             return self.first_start().await;
         };
+        let rows_alone = self.config.snapshot.mode == SnapshotMode::Only && !matches!(resume, Resume::Log(_));
+        if rows_alone {
+            return self.rows_alone(memory, began_at, resume).await;
+        }
         let saved = match &resume {
             Resume::Bootstrap => &began_at,
             Resume::Snapshot(snapshot) => &snapshot.log_start,
@@ -192,19 +208,42 @@ impl Opening {
         }
     }
 
+    /// Rows that are not followed by the log hang on no slot and no publication: what is left is read under a temporary slot.
+    async fn rows_alone(self, memory: Memory, began_at: Position, resume: Resume) -> Result<Box<dyn Source>> {
+        match resume {
+            Resume::Bootstrap => self.scan_again(memory, SnapshotPosition::starting_at(began_at)).await,
+            Resume::Snapshot(snapshot) if !snapshot.complete => self.scan_again(memory, snapshot).await,
+            Resume::Snapshot(_) | Resume::Log(_) => Err(snapshot_finished()),
+        }
+    }
+
     async fn drop_announced_slot(&self) -> Result<()> {
         let name = &self.names.slot;
         if Slot::read(&self.catalog, name).await?.is_none() {
             return Ok(());
         }
-        tracing::info!(slot = name, "a slot that was announced and never used is dropped and made again");
-        let dropped = self.catalog.execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[name]).await;
-        dropped.map(drop).map_err(|error| query_error(&error, &format!("drop the unused replication slot \"{name}\"")))
+        tracing::info!(
+            slot = name,
+            "a slot that was announced and never used is dropped and made again"
+        );
+        let dropped = self
+            .catalog
+            .execute("SELECT pg_catalog.pg_drop_replication_slot($1)", &[name])
+            .await;
+        dropped
+            .map(drop)
+            .map_err(|error| query_error(&error, &format!("drop the unused replication slot \"{name}\"")))
     }
 
     /// Tables that are new in the configuration are published, read, and then the log goes on where it was.
     async fn log_or_new_tables(self, mut memory: Memory, progress: Progress) -> Result<Box<dyn Source>> {
-        let new: Vec<CapturedTable> = self.discovery.tables.iter().filter(|table| !memory.tables.contains(&table.schema.name.qualified())).cloned().collect();
+        let new: Vec<CapturedTable> = self
+            .discovery
+            .tables
+            .iter()
+            .filter(|table| !memory.tables.contains(&table.schema.name.qualified()))
+            .cloned()
+            .collect();
         if new.is_empty() {
             return self.stream(memory, &progress).await;
         }
@@ -224,17 +263,31 @@ impl Opening {
 
     /// A snapshot that was interrupted: the tables that are left, under a newer consistent point.
     async fn scan_again(self, memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
-        let left = self.discovery.tables.iter().filter(|table| !so_far.read_at.contains_key(&table.schema.name.qualified()));
+        let left = self
+            .discovery
+            .tables
+            .iter()
+            .filter(|table| !so_far.read_at.contains_key(&table.schema.name.qualified()));
         let left: Vec<CapturedTable> = left.cloned().collect();
-        let slot = self.create_slot(true).await?;
+        let mut slot = self.create_slot(true).await?;
+        // Not the newer consistent point: rows that were carried before the interruption and deleted after it are not read
+        // again, and only the log knows of their end. So the log is carried from where it was, although the rows contain
+        // a part of it already: they go back in time once, and come out right.
+        slot.contained_until = so_far.log_start.clone();
         self.scan(memory, so_far, slot, left).await
     }
 
-    async fn scan(self, memory: Memory, so_far: SnapshotPosition, slot: NewSlot, tables: Vec<CapturedTable>) -> Result<Box<dyn Source>> {
+    async fn scan(
+        self,
+        memory: Memory,
+        so_far: SnapshotPosition,
+        slot: NewSlot,
+        tables: Vec<CapturedTable>,
+    ) -> Result<Box<dyn Source>> {
         let text = format!("reading {} tables as of {}", tables.len(), slot.consistent_point);
         self.context.telemetry.enter(Life::Snapshotting, text);
         let identity = self.identity();
-        let read_under = slot.consistent_point.to_position();
+        let read_under = slot.contained_until.clone();
         let plan = ScanPlan {
             config: Arc::clone(&self.config),
             connector: self.context.connector.clone(),
@@ -253,15 +306,18 @@ impl Opening {
         let only = self.config.snapshot.mode == SnapshotMode::Only;
         let log = PostgresLog::new(self.log_settings(memory));
         let handover = Handover::scanning(identity, scanner, read_under, so_far, log);
-        Ok(Box::new(if only { handover.stopping_after_snapshot() } else { handover }))
+        Ok(Box::new(if only {
+            handover.stopping_after_snapshot()
+        } else {
+            handover
+        }))
     }
 
     async fn after_snapshot(self, memory: Memory, snapshot: SnapshotPosition) -> Result<Box<dyn Source>> {
-        if self.config.snapshot.mode == SnapshotMode::Only {
-            return Err(tailrace_core::snapshot::snapshot_finished());
-        }
         let log = PostgresLog::new(self.log_settings(memory));
-        Ok(Box::new(Handover::<HeldScanner, _>::after_snapshot(self.identity(), snapshot, log).await?))
+        Ok(Box::new(
+            Handover::<HeldScanner, _>::after_snapshot(self.identity(), snapshot, log).await?,
+        ))
     }
 
     async fn stream(self, memory: Memory, progress: &Progress) -> Result<Box<dyn Source>> {
@@ -274,7 +330,11 @@ impl Opening {
 
     /// The cluster and the database: a slot can be recreated, the same transaction keeps its name.
     fn identity(&self) -> Arc<str> {
-        format!("{}.{}", self.discovery.server.system_identifier, self.discovery.server.database_oid).into()
+        format!(
+            "{}.{}",
+            self.discovery.server.system_identifier, self.discovery.server.database_oid
+        )
+        .into()
     }
 
     fn log_settings(&self, memory: Memory) -> LogSettings {

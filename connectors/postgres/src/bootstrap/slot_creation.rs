@@ -8,6 +8,7 @@ use crate::connect::application_name;
 use crate::endpoint::Endpoint;
 use crate::error::query_error;
 use crate::log::session::{Canceller, Session, TextRow};
+use crate::position::Lsn;
 
 /// How often the transactions that hold the creation up are looked for.
 const BLOCKERS_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
@@ -55,7 +56,10 @@ impl Opening {
                 Ok(created) => break created.map_err(ended_early)?,
                 Err(_) => {
                     let blockers = self.blockers().await?;
-                    let text = format!("the replication slot waits for older transactions to end: {}", blockers.join(", "));
+                    let text = format!(
+                        "the replication slot waits for older transactions to end: {}",
+                        blockers.join(", ")
+                    );
                     telemetry.set_notice("waiting_for_old_transactions", Some(text));
                 }
             }
@@ -88,15 +92,25 @@ impl Opening {
 
 /// Answer to CREATE_REPLICATION_SLOT: name, consistent point, snapshot, plugin (manual 55.4).
 fn new_slot(session: Session, rows: Vec<TextRow>) -> Result<NewSlot> {
-    let mut fields = rows.into_iter().next().unwrap_or_default().into_iter().skip(1).flatten();
-    let consistent_point = fields.next().and_then(|text| text.parse().ok());
+    let mut fields = rows
+        .into_iter()
+        .next()
+        .unwrap_or_default()
+        .into_iter()
+        .skip(1)
+        .flatten();
+    let consistent_point: Option<Lsn> = fields.next().and_then(|text| text.parse().ok());
     match (consistent_point, fields.next()) {
         (Some(consistent_point), Some(snapshot_name)) => Ok(NewSlot {
             consistent_point,
+            contained_until: consistent_point.to_position(),
             snapshot_name,
             session,
         }),
-        _ => Err(Error::definite("source_protocol", "the server created the slot without a consistent point or a snapshot")),
+        _ => Err(Error::definite(
+            "source_protocol",
+            "the server created the slot without a consistent point or a snapshot",
+        )),
     }
 }
 

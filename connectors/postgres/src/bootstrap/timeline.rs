@@ -17,7 +17,11 @@ impl Opening {
         };
         let history = self.timeline_history(now).await?;
         verify_history(&history, memory.timeline, now, saved)?;
-        tracing::warn!(from = memory.timeline, to = now, "the server was promoted; everything that was carried is in its history");
+        tracing::warn!(
+            from = memory.timeline,
+            to = now,
+            "the server was promoted; everything that was carried is in its history"
+        );
         memory.timeline = now;
         memory.remember(&*self.context.store).await
     }
@@ -27,12 +31,20 @@ impl Opening {
         let application = application_name(&self.context.connector, "timeline");
         let asking = tokio::task::spawn_blocking(move || {
             let mut session = Session::connect(&endpoint, &application)?;
-            session.query(&format!("TIMELINE_HISTORY {timeline}"), "read the server's timeline history")
+            session.query(
+                &format!("TIMELINE_HISTORY {timeline}"),
+                "read the server's timeline history",
+            )
         });
         let rows = asking.await.map_err(|error| {
             Error::transient("task_failed", "talking to the server ended early").with_source(error)
         })??;
-        Ok(rows.into_iter().next().and_then(|row| row.into_iter().nth(1)).flatten().unwrap_or_default())
+        Ok(rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().nth(1))
+            .flatten()
+            .unwrap_or_default())
     }
 }
 
@@ -70,11 +82,18 @@ mod tests {
     #[test]
     fn what_was_carried_must_be_on_the_new_history() {
         let history = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000000\tno recovery target specified\n";
-        let code = |before, saved| verify_history(history, before, 3, Lsn(saved)).err().map(|error| error.code());
+        let code = |before, saved| {
+            verify_history(history, before, 3, Lsn(saved))
+                .err()
+                .map(|error| error.code())
+        };
         assert_eq!(code(1, 0x300_0000), None);
         assert_eq!(code(2, 0x4ff_ffff), None);
         assert_eq!(code(1, 0x300_0001), Some("diverged"));
         assert_eq!(code(7, 1), Some("source_rewound"));
-        assert_eq!(verify_history("", 1, 2, Lsn(1)).err().map(|error| error.code()), Some("source_rewound"));
+        assert_eq!(
+            verify_history("", 1, 2, Lsn(1)).err().map(|error| error.code()),
+            Some("source_rewound")
+        );
     }
 }
