@@ -320,6 +320,10 @@ impl Daemon {
         let outcome = poll_until(&format!("the state {wanted} of {name}"), STATE_DEADLINE, || {
             let state = self.state(name)?;
             let reached = state == wanted || state.split(':').next() == Some(wanted);
+            if !reached && state.starts_with("halted") {
+                // Nothing but a person gets it out of there.
+                return Err(ServerError::new(format!("{name} is {state} and will not be {wanted}")));
+            }
             Ok(reached.then_some(()))
         });
         outcome.map_err(|error| self.with_status(name, &error))

@@ -321,7 +321,9 @@ impl Writer {
             let free = (0..KEYS_PER_WRITER).map(|number| self.number * KEYS_PER_WRITER + number);
             let mut free = free.map(|id| (id, ("accounts", format!("{{\"id\":{id}}}"))));
             if let Some((to, new_key)) = free.find(|(_, key)| !transaction.rows.contains_key(key)) {
-                transaction.push(&format!("update accounts set id = {to}, version = {version} where id = {id};"));
+                // The log does not repeat a large value under a new key either: only a changed one can be carried there.
+                let set = format!("id = {to}, version = {version}, payload = payload || '.'");
+                transaction.push(&format!("update accounts set {set} where id = {id};"));
                 transaction.delete(key);
                 transaction.put(new_key, version);
             }

@@ -3,7 +3,7 @@
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::database::Database;
 use tailrace_tests::events::Event;
-use tailrace_tests::oracle::{self, Findings};
+use tailrace_tests::oracle::{self, Findings, Snapshot};
 use tailrace_tests::servers::{Kafka, PostgresVersion, shared_kafka};
 use tailrace_tests::workload::History;
 
@@ -157,10 +157,15 @@ impl Capture {
         self.events(table).iter().map(Event::brief).collect()
     }
 
-    /// Compares all topics of a workload with the truth.
+    /// Compares all topics of a workload with the truth, where the snapshot went through.
     pub(crate) async fn compare(&self, seed: u64, history: &History) -> Findings {
+        self.compare_with(seed, history, Snapshot::Whole).await
+    }
+
+    /// Compares all topics of a workload with the truth.
+    pub(crate) async fn compare_with(&self, seed: u64, history: &History, snapshot: Snapshot) -> Findings {
         self.settle().await;
-        let outcome = oracle::compare(&self.database, seed, history, |table| Ok(self.events(table))).await;
+        let outcome = oracle::compare(&self.database, seed, (history, snapshot), |table| Ok(self.events(table))).await;
         outcome.map_err(|error| self.daemon.with_status(self.database.name(), &error)).unwrap()
     }
 }

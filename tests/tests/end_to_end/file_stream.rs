@@ -12,7 +12,7 @@ use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::database::Database;
 use tailrace_tests::events::Event;
-use tailrace_tests::oracle;
+use tailrace_tests::oracle::{self, Snapshot};
 use tailrace_tests::servers::{PostgresVersion, Result, ServerError};
 use tailrace_tests::workload::{TABLES, Workload};
 
@@ -104,7 +104,7 @@ async fn a_workload_survives_kills_and_torn_tails() {
         let topic = format!("{}.public.{table}", database.name());
         events.insert(table, read(&daemon, &topic).await);
     }
-    let findings = oracle::compare(&database, seed, &history, |table| Ok(events[table].clone())).await.unwrap();
+    let findings = oracle::compare(&database, seed, (&history, Snapshot::Whole), |table| Ok(events[table].clone())).await.unwrap();
     assert!(findings.records > 300, "{findings:?}");
 }
 

@@ -122,6 +122,19 @@ async fn large_values_that_did_not_change_are_marked_and_never_null() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plain_row_leaves_unchanged_large_values_out_and_a_header_names_them() {
+    let table = "create table t (id int primary key, v int, big text); alter table t alter big set storage external";
+    let database = database_with(PostgresVersion::V17, table).await;
+    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
+    capture.after("insert into t values (1, 0, repeat('x', 9000)); update t set v = 1; update t set big = null", "t").await;
+    let events = capture.events("t");
+    assert_eq!(events[1].after(), json!({"id": 1, "v": 1}));
+    assert_eq!(events[1].header("unchanged"), r#"["big"]"#);
+    assert_eq!(events[2].after(), json!({"id": 1, "v": 1, "big": null}));
+    assert_eq!(events[2].header("unchanged"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_replica_identity_full_large_values_come_from_the_row_before() {
     let table = "create table t (id int primary key, v int, big text); alter table t alter big set storage external;
         alter table t replica identity full";

@@ -42,8 +42,9 @@ async fn a_slot_that_somebody_reads_is_waited_for() {
     capture.daemon.terminate().unwrap();
     // Somebody else streams from the slot, as a daemon on another machine would.
     let slot = capture.database.slot();
-    let holder = capture.database.hold_slot(&slot).unwrap();
     let active = format!("(select active from pg_replication_slots where slot_name = '{slot}')");
+    capture.database.wait_until(&format!("not {active}")).await.unwrap();
+    let holder = capture.database.hold_slot(&slot).unwrap();
     capture.database.wait_until(&active).await.unwrap();
     capture.daemon.start().unwrap();
     capture.wait_for("degraded");

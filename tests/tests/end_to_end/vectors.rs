@@ -58,7 +58,7 @@ async fn hold(version: PostgresVersion, extensions: &[&str], source: &str, is_wa
         let literals = vectors.iter().map(|vector| format!(", {}", vector.literal)).collect::<String>();
         database.execute(&format!("insert into v values (1{literals})")).await.unwrap();
         let format = if options.starts_with("envelope") { options.to_owned() } else { with_envelope(options) };
-        let capture = Capture::start(database, &Wanted { format: &format, source, ..Wanted::default() });
+        let capture = Capture::start(database, &Wanted { tables: "[public.v]", format: &format, source, ..Wanted::default() });
         capture.after(&format!("insert into v values (2{literals})"), "v").await;
         let events = capture.events("v");
         assert_eq!(events.len(), 2, "{options}");
