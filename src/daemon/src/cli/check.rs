@@ -152,7 +152,7 @@ fn as_text(reports: &[Report]) -> String {
         }
     }
     text += &format!(
-        "{} blocking, {} warnings, {} notes\n",
+        "blocking: {}, warnings: {}, notes: {}\n",
         count(reports, Severity::Blocks),
         count(reports, Severity::Warning),
         count(reports, Severity::Note)
@@ -191,7 +191,7 @@ mod tests {
             -- then restart\n  \
             note     deletes by cascade are seen  [cascades]\n\
             shop → events\n  ready: nothing to say\n\
-            1 blocking, 0 warnings, 1 notes\n";
+            blocking: 1, warnings: 0, notes: 1\n";
         assert_eq!(as_text(&reports), expected);
         let json: serde_json::Value = serde_json::from_str(&as_json(&reports)).unwrap();
         assert_eq!(json[0]["findings"][0]["severity"], "blocks");

@@ -100,6 +100,8 @@ fn introduction(folder: &Path, file: &Path, daemon: &Daemon, wanted_port: u16, r
         None => "first run: the rows that are there come first, then what the order desk does".to_owned(),
     };
     let (file, folder) = (file.display(), folder.display());
+    // As it was called: after `cargo run` the program is in no search path.
+    let program = std::env::args().next().unwrap_or_else(|| "tailrace".to_owned());
     format!(
         "\
 Tailrace quickstart: a shop in SQLite, its changes as events.
@@ -111,8 +113,8 @@ Tailrace quickstart: a shop in SQLite, its changes as events.
 
 Try in another terminal:
   curl http://{address}/status{port}
-  tailrace tail {file} shop.orders --from latest
-  tailrace describe {file}
+  {program} tail {file} shop.orders --from latest
+  {program} describe {file}
 
 Ctrl-C ends it; the same command resumes. Events as they arrive:
 
