@@ -168,10 +168,7 @@ impl<'a> Binary<'a> {
             } else {
                 shown.iter().take_while(|digit| **digit == b'0').count()
             };
-            shown
-                .iter()
-                .skip(leading)
-                .for_each(|digit| text.push(char::from(*digit)));
+            push_digits(shown.get(leading..), text);
             printed = printed || leading < DIGIT_WIDTH;
         }
         if !printed {
@@ -190,13 +187,15 @@ impl<'a> Binary<'a> {
         while left > 0 {
             let digit = if absent > 0 { 0 } else { digits.next().unwrap_or(0) };
             absent = absent.saturating_sub(1);
-            decimal(digit)
-                .iter()
-                .take(left)
-                .for_each(|digit| text.push(char::from(*digit)));
+            push_digits(decimal(digit).get(..left.min(DIGIT_WIDTH)), text);
             left = left.saturating_sub(DIGIT_WIDTH);
         }
     }
+}
+
+fn push_digits(digits: Option<&[u8]>, text: &mut String) {
+    let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    text.push_str(digits.unwrap_or_default());
 }
 
 /// Four decimal digits.

@@ -562,7 +562,7 @@ fn binary_figures() {
 }
 
 #[test]
-fn types_of_extensions() {
+fn maps() {
     let texts = |values: &[Option<&str>]| {
         list(
             values
@@ -594,6 +594,10 @@ fn types_of_extensions() {
             "accepted {end} bytes"
         );
     }
+}
+
+#[test]
+fn vectors() {
     assert_eq!(
         from_text(&CellDecoder::Vector, "[1,0.1,-1e-20]"),
         floats([1.0, 0.1, -1e-20])
