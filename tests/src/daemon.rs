@@ -70,7 +70,10 @@ pub fn binary() -> Result<PathBuf> {
     if binary.is_file() {
         return Ok(binary);
     }
-    Err(ServerError::new(format!("{} is missing; run `cargo build` first, as tests/run does", binary.display())))
+    Err(ServerError::new(format!(
+        "{} is missing; run `cargo build` first, as tests/run does",
+        binary.display()
+    )))
 }
 
 // === impl Daemon ===
@@ -92,7 +95,11 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::new`].
     pub fn beside(other: &Daemon, sections: &str) -> Result<Daemon> {
-        Daemon::in_folder(ServerFolder::create("daemon", None)?, other.state_file.clone(), sections)
+        Daemon::in_folder(
+            ServerFolder::create("daemon", None)?,
+            other.state_file.clone(),
+            sections,
+        )
     }
 
     fn in_folder(folder: ServerFolder, state_file: PathBuf, sections: &str) -> Result<Daemon> {
@@ -203,10 +210,17 @@ impl Daemon {
             script = format!("trap '' XFSZ; ulimit -f {}; {script}", kilobytes * 2);
         }
         all.splice(0..0, ["-c".into(), script.into()]);
-        let environment = self.environment.iter().map(|(name, value)| (name.clone(), value.into()));
+        let environment = self
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.into()));
         self.folder.spawn(
             "tailrace",
-            ServerCommand { program: "sh".into(), arguments: all, environment: environment.collect() },
+            ServerCommand {
+                program: "sh".into(),
+                arguments: all,
+                environment: environment.collect(),
+            },
         )
     }
 
@@ -241,7 +255,9 @@ impl Daemon {
     /// When it does not run, or is still there after the deadline.
     pub fn terminate(&self) -> Result<ExitStatus> {
         let mut process = self.process();
-        let running = process.as_mut().ok_or_else(|| ServerError::new("the daemon does not run"))?;
+        let running = process
+            .as_mut()
+            .ok_or_else(|| ServerError::new("the daemon does not run"))?;
         running.signal("TERM")?;
         let status = running.wait_exit(STOP_DEADLINE)?;
         *process = None;
@@ -275,7 +291,9 @@ impl Daemon {
         let status = status.map_err(ServerError::doing("reading the daemon's memory"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| ServerError::new("there is no VmHWM"))
+        kilobytes
+            .map(|kilobytes| kilobytes * 1024)
+            .ok_or_else(|| ServerError::new("there is no VmHWM"))
     }
 
     /// GET of the endpoint.
@@ -296,7 +314,9 @@ impl Daemon {
         let connectors = status.get("connectors").and_then(Value::as_array);
         let mut connectors = connectors.into_iter().flatten();
         let found = connectors.find(|connector| connector.get("connector").and_then(Value::as_str) == Some(name));
-        found.cloned().ok_or_else(|| ServerError::new(format!("/status does not know {name}: {}", answer.body)))
+        found
+            .cloned()
+            .ok_or_else(|| ServerError::new(format!("/status does not know {name}: {}", answer.body)))
     }
 
     /// A connector's state: `streaming`, or with its code, `halted:slot_missing`.
@@ -344,10 +364,15 @@ impl Daemon {
     /// An error, and what the daemon says of itself.
     #[must_use]
     pub fn with_status(&self, name: &str, error: &ServerError) -> ServerError {
-        let status = self.connector(name).map_or_else(|error| error.to_string(), |status| format!("{status:#}"));
+        let status = self
+            .connector(name)
+            .map_or_else(|error| error.to_string(), |status| format!("{status:#}"));
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n  ");
+        let tail = lines
+            .get(lines.len().saturating_sub(30)..)
+            .unwrap_or_default()
+            .join("\n  ");
         ServerError::new(format!("{error}; it says: {status}; the end of its log:\n  {tail}"))
     }
 
@@ -386,22 +411,35 @@ pub fn run_binary(arguments: &[&str], folder: &Path, environment: &[(String, Str
         .map_err(ServerError::doing("running tailrace"))?;
     let Output { status, stdout, stderr } = output;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Printed { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+    Ok(Printed {
+        code: status.code(),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    })
 }
 
 /// GET in HTTP/1.1, one request per connection: a client that hides nothing.
 fn get(port: u16, path: &str) -> Result<Answer> {
     let failed = |attempt| ServerError::doing::<std::io::Error>(attempt);
     let mut connection = TcpStream::connect(("127.0.0.1", port)).map_err(failed("connecting to the daemon"))?;
-    connection.set_read_timeout(Some(HTTP_TIMEOUT)).map_err(failed("asking the daemon"))?;
+    connection
+        .set_read_timeout(Some(HTTP_TIMEOUT))
+        .map_err(failed("asking the daemon"))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes()).map_err(failed("asking the daemon"))?;
+    connection
+        .write_all(request.as_bytes())
+        .map_err(failed("asking the daemon"))?;
     let mut bytes = Vec::new();
-    connection.read_to_end(&mut bytes).map_err(failed("reading the daemon's answer"))?;
+    connection
+        .read_to_end(&mut bytes)
+        .map_err(failed("reading the daemon's answer"))?;
     let text = String::from_utf8_lossy(&bytes);
     let parsed = text.split_once("\r\n\r\n").and_then(|(head, body)| {
         let status = head.split_whitespace().nth(1)?.parse().ok()?;
-        Some(Answer { status, body: body.to_owned() })
+        Some(Answer {
+            status,
+            body: body.to_owned(),
+        })
     });
     parsed.ok_or_else(|| ServerError::new(format!("the daemon did not answer in HTTP: {text:?}")))
 }

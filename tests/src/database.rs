@@ -130,7 +130,9 @@ impl Database {
         let options = format!("proto_version '1', publication_names '{slot}'");
         let command = format!("START_REPLICATION SLOT {slot} LOGICAL 0/0 ({options})\0");
         connection.write_all(b"Q").map_err(failed())?;
-        connection.write_all(&with_length(command.as_bytes())).map_err(failed())?;
+        connection
+            .write_all(&with_length(command.as_bytes()))
+            .map_err(failed())?;
         Ok(connection)
     }
 
@@ -140,7 +142,10 @@ impl Database {
     /// The server's error, or that it did not hold in time.
     pub async fn wait_until(&self, condition: &str) -> Result<()> {
         let query = format!("select ({condition})::text");
-        eventually(condition, DEADLINE, || async { Ok((self.query_value(&query).await? == "true").then_some(())) }).await
+        eventually(condition, DEADLINE, || async {
+            Ok((self.query_value(&query).await? == "true").then_some(()))
+        })
+        .await
     }
 
     /// Waits until everything that is committed by now is durable in the stream and confirmed to the server.

@@ -111,7 +111,14 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{} {} {}", self.partition, self.offset, self.event_id(), self.brief())
+        write!(
+            formatter,
+            "{}/{} {} {}",
+            self.partition,
+            self.offset,
+            self.event_id(),
+            self.brief()
+        )
     }
 }
 
@@ -119,5 +126,6 @@ fn as_json(bytes: Option<&[u8]>) -> Value {
     let Some(bytes) = bytes else {
         return Value::Null;
     };
-    serde_json::from_slice(bytes).unwrap_or_else(|_| Value::String(format!("not JSON: {}", String::from_utf8_lossy(bytes))))
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| Value::String(format!("not JSON: {}", String::from_utf8_lossy(bytes))))
 }

@@ -80,7 +80,9 @@ fn without_duplicates(events: &[Event]) -> Result<Vec<&Event>> {
         };
         let same = first.key == event.key && first.value == event.value && first.headers == event.headers;
         if !same || first.partition != event.partition {
-            return Err(ServerError::new(format!("two events with one event_id differ:\n{first}\n{event}")));
+            return Err(ServerError::new(format!(
+                "two events with one event_id differ:\n{first}\n{event}"
+            )));
         }
     }
     Ok(unique)
@@ -95,13 +97,22 @@ fn compare_steps(table: &'static str, history: &History, snapshot: Snapshot, eve
         let (_, name): &Key = key;
         let events = by_key.remove(name).unwrap_or_default();
         compare_key(steps, snapshot, &events).map_err(|reason| {
-            let events: Vec<String> = events.iter().map(ToString::to_string).map(|text| text.chars().take(200).collect()).collect();
-            ServerError::new(format!("key {name}: {reason}\nthe truth: {steps:?}\nthe events:\n{}", events.join("\n")))
+            let events: Vec<String> = events
+                .iter()
+                .map(ToString::to_string)
+                .map(|text| text.chars().take(200).collect())
+                .collect();
+            ServerError::new(format!(
+                "key {name}: {reason}\nthe truth: {steps:?}\nthe events:\n{}",
+                events.join("\n")
+            ))
         })?;
     }
     match by_key.keys().next() {
         None => Ok(()),
-        Some(key) => Err(ServerError::new(format!("a phantom: nothing was ever committed under the key {key}"))),
+        Some(key) => Err(ServerError::new(format!(
+            "a phantom: nothing was ever committed under the key {key}"
+        ))),
     }
 }
 
@@ -117,7 +128,10 @@ fn compare_key(steps: &[Step], snapshot: Snapshot, events: &[&Event]) -> Result<
     let mut newest_read = None;
     for read in reads {
         let read = step_of(read)?;
-        let index = steps.iter().position(|step| *step == read).ok_or("a row was read that was never committed")?;
+        let index = steps
+            .iter()
+            .position(|step| *step == read)
+            .ok_or("a row was read that was never committed")?;
         newest_read = newest_read.max(Some(index));
     }
     if snapshot == Snapshot::Interrupted && newest_read.is_none() && logged.contains(&Step::Delete) {
@@ -139,7 +153,9 @@ fn step_of(event: &Event) -> Result<Step, String> {
         return Ok(Step::Delete);
     }
     let version = after.get("version").and_then(Value::as_u64);
-    version.map(Step::Put).ok_or_else(|| format!("an event without a version: {event}"))
+    version
+        .map(Step::Put)
+        .ok_or_else(|| format!("an event without a version: {event}"))
 }
 
 /// What a consumer is left with that keeps the newest of each key.
@@ -155,19 +171,26 @@ fn fold(events: &[Event]) -> Rows {
         // Large values that an update left alone are not in the record; a header names them.
         let unchanged: Vec<String> = serde_json::from_str(event.header("unchanged")).unwrap_or_default();
         let kept = before.into_iter().filter(|(name, _)| unchanged.contains(name));
-        let merged = after.into_iter().map(|(name, value)| (name, as_text(value))).chain(kept);
+        let merged = after
+            .into_iter()
+            .map(|(name, value)| (name, as_text(value)))
+            .chain(kept);
         rows.insert(key, merged.collect());
     }
     rows
 }
 
 async fn rows_of(database: &Database, table: &str, key_columns: &[&str]) -> Result<Rows> {
-    let found = database.query(&format!("select to_jsonb(t)::text from {table} t")).await?;
+    let found = database
+        .query(&format!("select to_jsonb(t)::text from {table} t"))
+        .await?;
     let mut rows = Rows::new();
     for text in found.into_iter().flatten().flatten() {
         let row: Map<String, Value> = serde_json::from_str(&text).map_err(ServerError::doing("reading a row"))?;
-        let key: Map<String, Value> =
-            key_columns.iter().filter_map(|name| Some(((*name).to_owned(), row.get(*name)?.clone()))).collect();
+        let key: Map<String, Value> = key_columns
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), row.get(*name)?.clone())))
+            .collect();
         let row = row.into_iter().map(|(name, value)| (name, as_text(value)));
         rows.insert(Value::Object(key).to_string(), row.collect());
     }
@@ -181,15 +204,21 @@ fn compare_rows(folded: &Rows, rows: &Rows) -> Result<()> {
         };
         let short = |value: Option<&Value>| format!("{value:?}").chars().take(60).collect::<String>();
         let differ = row.iter().filter(|(name, value)| found.get(*name) != Some(value));
-        let differ = differ.map(|(name, value)| format!("{name} is {}, not {}", short(found.get(name)), short(Some(value))));
+        let differ =
+            differ.map(|(name, value)| format!("{name} is {}, not {}", short(found.get(name)), short(Some(value))));
         let differ: Vec<String> = differ.collect();
         if !differ.is_empty() {
-            return Err(ServerError::new(format!("after all events, in the row {key}: {}", differ.join(", "))));
+            return Err(ServerError::new(format!(
+                "after all events, in the row {key}: {}",
+                differ.join(", ")
+            )));
         }
     }
     match folded.keys().find(|key| !rows.contains_key(*key)) {
         None => Ok(()),
-        Some(key) => Err(ServerError::new(format!("{key} was deleted, and is still there after all events"))),
+        Some(key) => Err(ServerError::new(format!(
+            "{key} was deleted, and is still there after all events"
+        ))),
     }
 }
 
@@ -228,13 +257,26 @@ mod tests {
         let events: Vec<&Event> = events.iter().collect();
         assert!(compare_key(&steps, Snapshot::Interrupted, &events).is_ok());
         assert!(compare_key(&steps, Snapshot::Whole, &events).is_err());
-        assert!(compare_key(&steps[..2], Snapshot::Interrupted, &events[..1]).is_err(), "a row that is there was read");
+        assert!(
+            compare_key(&steps[..2], Snapshot::Interrupted, &events[..1]).is_err(),
+            "a row that is there was read"
+        );
     }
 
     #[test]
     fn a_snapshot_and_what_follows_it_is_right() {
         let steps = [Step::Put(1), Step::Put(2), Step::Put(3), Step::Delete];
-        assert!(judge(&steps, &[event("a", "r", Some(2)), event("b", "u", Some(3)), event("c", "d", None)]).is_ok());
+        assert!(
+            judge(
+                &steps,
+                &[
+                    event("a", "r", Some(2)),
+                    event("b", "u", Some(3)),
+                    event("c", "d", None)
+                ]
+            )
+            .is_ok()
+        );
         assert!(judge(&steps, &[]).is_ok(), "deleted before the snapshot");
         assert!(judge(&[Step::Put(1)], &[event("a", "r", Some(1)), event("b", "r", Some(1))]).is_ok());
     }
@@ -242,13 +284,34 @@ mod tests {
     #[test]
     fn every_kind_of_loss_is_found() {
         let steps = [Step::Put(1), Step::Put(2), Step::Put(3), Step::Delete];
-        let gap = [event("a", "r", Some(1)), event("b", "u", Some(3)), event("c", "d", None)];
+        let gap = [
+            event("a", "r", Some(1)),
+            event("b", "u", Some(3)),
+            event("c", "d", None),
+        ];
         assert!(judge(&steps, &gap).unwrap_err().contains("missing between"));
-        assert!(judge(&steps, &[event("a", "r", Some(3))]).unwrap_err().contains("delete is missing"));
+        assert!(
+            judge(&steps, &[event("a", "r", Some(3))])
+                .unwrap_err()
+                .contains("delete is missing")
+        );
         assert!(judge(&steps, &[event("b", "u", Some(3)), event("c", "d", None)]).is_err());
-        assert!(judge(&[Step::Put(1), Step::Put(2)], &[event("a", "u", Some(2)), event("b", "c", Some(1))]).is_err());
-        assert!(judge(&[Step::Put(1)], &[event("a", "r", Some(9))]).unwrap_err().contains("never committed"));
-        assert!(judge(&[Step::Put(1), Step::Put(2)], &[event("a", "r", Some(1))]).is_err(), "the last update");
+        assert!(
+            judge(
+                &[Step::Put(1), Step::Put(2)],
+                &[event("a", "u", Some(2)), event("b", "c", Some(1))]
+            )
+            .is_err()
+        );
+        assert!(
+            judge(&[Step::Put(1)], &[event("a", "r", Some(9))])
+                .unwrap_err()
+                .contains("never committed")
+        );
+        assert!(
+            judge(&[Step::Put(1), Step::Put(2)], &[event("a", "r", Some(1))]).is_err(),
+            "the last update"
+        );
     }
 
     #[test]
@@ -260,7 +323,10 @@ mod tests {
 
     #[test]
     fn folding_keeps_large_values_that_were_left_alone() {
-        let first = Event { value: Some(b"{\"id\":1,\"big\":\"x\"}".to_vec()), ..event("a", "c", None) };
+        let first = Event {
+            value: Some(b"{\"id\":1,\"big\":\"x\"}".to_vec()),
+            ..event("a", "c", None)
+        };
         let mut second = event("b", "u", Some(2));
         second.headers.insert("unchanged".to_owned(), "[\"big\"]".to_owned());
         let rows = fold(&[first.clone(), second]);

@@ -34,8 +34,11 @@ const KEYS_PER_WRITER: u64 = 40;
 const LARGE_CHARACTERS: u64 = 9_000;
 
 /// The tables that it writes, and the columns of their keys.
-pub const TABLES: [(&str, &[&str]); 3] =
-    [("accounts", &["id"]), ("order_lines", &["shop", "number"]), ("ledger", &["writer", "txn"])];
+pub const TABLES: [(&str, &[&str]); 3] = [
+    ("accounts", &["id"]),
+    ("order_lines", &["shop", "number"]),
+    ("ledger", &["writer", "txn"]),
+];
 
 const TABLES_SQL: &str = "
 create table accounts (id bigint primary key, version bigint not null, note text, payload text);
@@ -151,7 +154,11 @@ impl Workload {
             };
             spawn_named("workload", writer.write())
         });
-        Ok(Workload { seed, writers: writers.collect(), shared })
+        Ok(Workload {
+            seed,
+            writers: writers.collect(),
+            shared,
+        })
     }
 
     /// What it was started with, for messages.
@@ -166,13 +173,20 @@ impl Workload {
     /// When they do not come: a writer failed, or the server hangs.
     pub async fn wait_for_commits(&self, more: u64) -> Result<()> {
         let wanted = self.shared.committed.load(Ordering::Relaxed) + more;
-        eventually(&format!("{more} more commits (seed {})", self.seed), PROGRESS_DEADLINE, || async {
-            let ended = self.writers.iter().any(JoinHandle::is_finished);
-            if ended {
-                return Err(ServerError::new(format!("a writer of the workload ended early (seed {})", self.seed)));
-            }
-            Ok((self.shared.committed.load(Ordering::Relaxed) >= wanted).then_some(()))
-        })
+        eventually(
+            &format!("{more} more commits (seed {})", self.seed),
+            PROGRESS_DEADLINE,
+            || async {
+                let ended = self.writers.iter().any(JoinHandle::is_finished);
+                if ended {
+                    return Err(ServerError::new(format!(
+                        "a writer of the workload ended early (seed {})",
+                        self.seed
+                    )));
+                }
+                Ok((self.shared.committed.load(Ordering::Relaxed) >= wanted).then_some(()))
+            },
+        )
         .await
     }
 
@@ -231,9 +245,17 @@ impl Writer {
 
     /// Whether the transaction whose commit was not answered is there.
     async fn is_in_ledger(&self, client: &Client) -> Result<bool> {
-        let query = format!("select 1 from ledger where writer = {} and txn = {}", self.number, self.txn);
-        let messages = client.simple_query(&query).await.map_err(ServerError::doing("asking the ledger"))?;
-        Ok(messages.iter().any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_))))
+        let query = format!(
+            "select 1 from ledger where writer = {} and txn = {}",
+            self.number, self.txn
+        );
+        let messages = client
+            .simple_query(&query)
+            .await
+            .map_err(ServerError::doing("asking the ledger"))?;
+        Ok(messages
+            .iter()
+            .any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_))))
     }
 
     /// It is committed.
@@ -250,8 +272,16 @@ impl Writer {
     /// The next transaction; `None` where it was one to be rolled back, which is of no further interest but must run.
     fn make_up(&mut self) -> Option<Transaction> {
         self.txn += 1;
-        let mut transaction = Transaction { sql: "begin;".to_owned(), rows: self.rows.clone(), ..Transaction::default() };
-        let changes = if self.dice.chance(3) { 200 } else { 1 + self.dice.below(8) };
+        let mut transaction = Transaction {
+            sql: "begin;".to_owned(),
+            rows: self.rows.clone(),
+            ..Transaction::default()
+        };
+        let changes = if self.dice.chance(3) {
+            200
+        } else {
+            1 + self.dice.below(8)
+        };
         for _ in 0..changes {
             if self.dice.chance(8) {
                 self.change_and_regret(&mut transaction);
@@ -271,7 +301,11 @@ impl Writer {
 
     /// A transaction of one change.
     fn committed_transaction(&mut self) -> Transaction {
-        let mut transaction = Transaction { sql: "begin;".to_owned(), rows: self.rows.clone(), ..Transaction::default() };
+        let mut transaction = Transaction {
+            sql: "begin;".to_owned(),
+            rows: self.rows.clone(),
+            ..Transaction::default()
+        };
         self.change(&mut transaction);
         self.finish(&mut transaction);
         transaction
@@ -280,7 +314,9 @@ impl Writer {
     fn finish(&mut self, transaction: &mut Transaction) {
         let (writer, txn) = (self.number, self.txn);
         let version = self.next_version();
-        transaction.push(&format!("insert into ledger values ({writer}, {txn}, {version}); commit;"));
+        transaction.push(&format!(
+            "insert into ledger values ({writer}, {txn}, {version}); commit;"
+        ));
         let key = ("ledger", format!("{{\"txn\":{txn},\"writer\":{writer}}}"));
         transaction.steps.push((key, Step::Put(version)));
     }
@@ -310,9 +346,15 @@ impl Writer {
         let version = self.next_version();
         let key = ("accounts", format!("{{\"id\":{id}}}"));
         if !transaction.rows.contains_key(&key) {
-            let payload = if self.dice.chance(30) { format!("'{}'", self.large_text()) } else { "null".to_owned() };
+            let payload = if self.dice.chance(30) {
+                format!("'{}'", self.large_text())
+            } else {
+                "null".to_owned()
+            };
             let note = self.dice.below(1000);
-            transaction.push(&format!("insert into accounts values ({id}, {version}, 'n{note}', {payload});"));
+            transaction.push(&format!(
+                "insert into accounts values ({id}, {version}, 'n{note}', {payload});"
+            ));
             transaction.put(key, version);
         } else if self.dice.chance(20) {
             transaction.push(&format!("delete from accounts where id = {id};"));
@@ -328,8 +370,14 @@ impl Writer {
                 transaction.put(new_key, version);
             }
         } else {
-            let payload = if self.dice.chance(10) { format!(", payload = '{}'", self.large_text()) } else { String::new() };
-            transaction.push(&format!("update accounts set version = {version}{payload} where id = {id};"));
+            let payload = if self.dice.chance(10) {
+                format!(", payload = '{}'", self.large_text())
+            } else {
+                String::new()
+            };
+            transaction.push(&format!(
+                "update accounts set version = {version}{payload} where id = {id};"
+            ));
             transaction.put(key, version);
         }
     }
@@ -339,15 +387,21 @@ impl Writer {
         let shop = number % 3;
         let key = ("order_lines", format!("{{\"number\":{number},\"shop\":{shop}}}"));
         if !transaction.rows.contains_key(&key) {
-            transaction.push(&format!("insert into order_lines values ({shop}, {number}, {version}, 'open');"));
+            transaction.push(&format!(
+                "insert into order_lines values ({shop}, {number}, {version}, 'open');"
+            ));
             transaction.put(key, version);
         } else if self.dice.chance(25) {
-            transaction.push(&format!("delete from order_lines where shop = {shop} and number = {number};"));
+            transaction.push(&format!(
+                "delete from order_lines where shop = {shop} and number = {number};"
+            ));
             transaction.delete(key);
         } else {
             let state = self.dice.below(100);
             let set = format!("version = {version}, state = 's{state}'");
-            transaction.push(&format!("update order_lines set {set} where shop = {shop} and number = {number};"));
+            transaction.push(&format!(
+                "update order_lines set {set} where shop = {shop} and number = {number};"
+            ));
             transaction.put(key, version);
         }
     }
@@ -385,7 +439,9 @@ impl Transaction {
 
 /// The server said goodbye (class 57), or was shutting down or starting.
 fn is_shutdown(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_none_or(|database| database.code().code().starts_with("57"))
+    error
+        .as_db_error()
+        .is_none_or(|database| database.code().code().starts_with("57"))
 }
 
 #[cfg(test)]
@@ -401,9 +457,19 @@ mod tests {
         let history = workload.stop().await.unwrap();
         for (table, columns) in TABLES {
             let key = columns.join(",");
-            let rows = database.query(&format!("select version from {table} order by {key}")).await.unwrap();
-            let mut rows: Vec<u64> = rows.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect();
-            let last = history.steps.iter().filter(|((known, _), _)| *known == table).map(|(_, steps)| steps.last());
+            let rows = database
+                .query(&format!("select version from {table} order by {key}"))
+                .await
+                .unwrap();
+            let mut rows: Vec<u64> = rows
+                .iter()
+                .map(|row| row[0].as_deref().unwrap().parse().unwrap())
+                .collect();
+            let last = history
+                .steps
+                .iter()
+                .filter(|((known, _), _)| *known == table)
+                .map(|(_, steps)| steps.last());
             let mut versions: Vec<u64> = last
                 .filter_map(|step| match step {
                     Some(Step::Put(version)) => Some(*version),
@@ -414,13 +480,24 @@ mod tests {
             versions.sort_unstable();
             assert_eq!(versions, rows, "{table}");
         }
-        let deletes = history.steps.values().flatten().filter(|step| **step == Step::Delete).count();
+        let deletes = history
+            .steps
+            .values()
+            .flatten()
+            .filter(|step| **step == Step::Delete)
+            .count();
         assert!(deletes > 20, "{deletes}");
     }
 
     #[test]
     fn a_seed_gives_the_same_numbers_again() {
-        let rolls = |seed| { let mut dice = Dice::new(seed); (0..5).map(move |_| dice.roll()) }.collect::<Vec<_>>();
+        let rolls = |seed| {
+            {
+                let mut dice = Dice::new(seed);
+                (0..5).map(move |_| dice.roll())
+            }
+            .collect::<Vec<_>>()
+        };
         assert_eq!(rolls(7), rolls(7));
         assert_ne!(rolls(7), rolls(8));
     }

@@ -55,8 +55,6 @@ pub(crate) struct CapturedTable {
     pub(crate) columns: Vec<CapturedColumn>,
     /// Which columns the log carries of a row before its change.
     pub(crate) identity: ReplicaIdentity,
-    /// These columns as indexes into `schema.columns`; empty where there are none.
-    pub(crate) identity_columns: Vec<usize>,
     /// The tables that hold its rows: itself, or its partitions.
     pub(crate) heaps: Vec<Heap>,
     /// Rows by the server's statistics.
@@ -324,7 +322,6 @@ impl<'a> Assembly<'a> {
             schema: Arc::new(schema),
             columns,
             identity: relation.identity,
-            identity_columns: self.identity_columns(relation, &published),
             rows_estimated: heaps.iter().map(|heap| heap.rows_estimated).sum(),
             heaps,
             row_filter: entry.and_then(|entry| entry.row_filter.clone()),
@@ -360,15 +357,6 @@ impl<'a> Assembly<'a> {
         self.index_columns(relation, published, |key| {
             if by_identity { key.identity } else { key.primary }
         })
-    }
-
-    fn identity_columns(&self, relation: &Relation, published: &[&Attribute]) -> Vec<usize> {
-        match relation.identity {
-            ReplicaIdentity::Full => (0..published.len()).collect(),
-            ReplicaIdentity::Nothing => Vec::new(),
-            ReplicaIdentity::Default => self.index_columns(relation, published, |key| key.primary),
-            ReplicaIdentity::Index => self.index_columns(relation, published, |key| key.identity),
-        }
     }
 
     /// The columns of an index in its order; none where one of them is not published, because half a key is no key.
@@ -552,10 +540,7 @@ mod tests {
         let table = orders(|_| {});
         assert_eq!(table.schema.name.qualified(), "public.orders");
         assert_eq!(columns(&table), ["id", "note"]);
-        assert_eq!(
-            (&table.schema.key[..], &table.identity_columns[..]),
-            (&[0][..], &[0][..])
-        );
+        assert_eq!(&table.schema.key[..], &[0][..]);
         assert_eq!(table.rows_estimated, Some(10));
         assert!(!table.schema.columns[0].nullable && table.schema.columns[1].nullable);
     }
@@ -574,21 +559,15 @@ mod tests {
             discovery.details.keys.push(index);
         });
         assert_eq!(columns(&table), ["id", "note", "line"]);
-        assert_eq!(
-            (&table.schema.key[..], &table.identity_columns[..]),
-            (&[2, 1][..], &[2, 1][..])
-        );
+        assert_eq!(&table.schema.key[..], &[2, 1][..]);
     }
 
     #[test]
     fn the_whole_row_identifies_but_only_the_primary_key_is_the_key() {
         let table = orders(|discovery| discovery.relations[0].identity = ReplicaIdentity::Full);
-        assert_eq!(
-            (&table.schema.key[..], &table.identity_columns[..]),
-            (&[0][..], &[0, 1][..])
-        );
+        assert_eq!(&table.schema.key[..], &[0][..]);
         let table = orders(|discovery| discovery.relations[0].identity = ReplicaIdentity::Nothing);
-        assert_eq!((&table.schema.key[..], table.identity_columns.len()), (&[0][..], 0));
+        assert_eq!(&table.schema.key[..], &[0][..]);
     }
 
     #[test]

@@ -115,8 +115,16 @@ impl PostgresLog {
         let interval = Duration::from_millis(settings.config.status_interval_ms);
         let socket = SocketHandle::start(session, saved, interval, endpoint.server())?;
         let config = Arc::clone(&settings.config);
-        let relations = Relations::new(Arc::clone(&config), &settings.connector, &settings.server.database, Arc::clone(&catalog));
-        let spools = Spools::new(usize::try_from(config.spill_bytes).unwrap_or(usize::MAX), &settings.spill_path());
+        let relations = Relations::new(
+            Arc::clone(&config),
+            &settings.connector,
+            &settings.server.database,
+            Arc::clone(&catalog),
+        );
+        let spools = Spools::new(
+            usize::try_from(config.spill_bytes).unwrap_or(usize::MAX),
+            &settings.spill_path(),
+        );
         self.reading = Some(Reading {
             socket,
             frames: Bytes::new(),
@@ -124,7 +132,10 @@ impl PostgresLog {
             describe: false,
             watch: settings.watch(catalog),
         });
-        let text = format!("streaming the log from {saved} through slot \"{}\"", settings.names.slot);
+        let text = format!(
+            "streaming the log from {saved} through slot \"{}\"",
+            settings.names.slot
+        );
         settings.telemetry.enter(Life::Streaming, text);
         Ok(())
     }
@@ -196,11 +207,17 @@ impl Reading {
     /// One CopyData frame: the socket thread hands over whole ones only.
     fn accept_frame(&mut self) -> Result<Next> {
         let frames = std::mem::take(&mut self.frames);
-        let length = frames.get(1..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let length = frames
+            .get(1..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let length = usize::try_from(length).unwrap_or_default().saturating_add(1);
         let body = frames.get(5..length).unwrap_or_default();
         let frame = replication::parse(body).map_err(|error| {
-            Error::transient("source_protocol", format!("a frame of the replication stream cannot be decoded: {error}"))
+            Error::transient(
+                "source_protocol",
+                format!("a frame of the replication stream cannot be decoded: {error}"),
+            )
         })?;
         let next = match frame {
             ReplicationFrame::Keepalive(keepalive) => {
@@ -240,7 +257,10 @@ impl LogSettings {
         started.map_err(|error: Error| match error.code() {
             "object_in_use" => Error::transient(
                 "waiting_for_slot",
-                format!("another process streams from slot \"{slot}\"; this one takes over when it ends ({})", error.report()),
+                format!(
+                    "another process streams from slot \"{slot}\"; this one takes over when it ends ({})",
+                    error.report()
+                ),
             ),
             _ => error,
         })
@@ -249,7 +269,15 @@ impl LogSettings {
     /// START_REPLICATION (manual 55.4); names are checked to hold nothing that would need quoting inside the quotes.
     fn start_command(&self, from: Lsn) -> String {
         let mut options = vec![
-            ("proto_version", if self.server.major() >= STREAMING_MAJOR { "2" } else { "1" }.to_owned()),
+            (
+                "proto_version",
+                if self.server.major() >= STREAMING_MAJOR {
+                    "2"
+                } else {
+                    "1"
+                }
+                .to_owned(),
+            ),
             ("publication_names", format!("\"{}\"", self.names.publication)),
         ];
         if self.server.major() >= STREAMING_MAJOR {
@@ -261,8 +289,15 @@ impl LogSettings {
                 options.push(("messages", "true".to_owned()));
             }
         }
-        let options: Vec<_> = options.iter().map(|(name, value)| format!("{name} '{value}'")).collect();
-        format!("START_REPLICATION SLOT \"{}\" LOGICAL {from} ({})", self.names.slot, options.join(", "))
+        let options: Vec<_> = options
+            .iter()
+            .map(|(name, value)| format!("{name} '{value}'"))
+            .collect();
+        format!(
+            "START_REPLICATION SLOT \"{}\" LOGICAL {from} ({})",
+            self.names.slot,
+            options.join(", ")
+        )
     }
 
     fn spill_path(&self) -> PathBuf {

@@ -47,7 +47,11 @@ impl Memory {
     /// Durable on return.
     pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
         let json = serde_json::to_value(self).map_err(|error| {
-            Error::definite("state_unwritable", "what is known of the source cannot be written as JSON").with_source(error)
+            Error::definite(
+                "state_unwritable",
+                "what is known of the source cannot be written as JSON",
+            )
+            .with_source(error)
         })?;
         store.remember(&json).await
     }
@@ -63,7 +67,11 @@ impl Memory {
         };
         let database = |memory: &Self| format!("\"{}\" (oid {})", memory.database, memory.database_oid);
         if self.system_identifier != now.system_identifier {
-            return changed("the PostgreSQL cluster", &self.system_identifier, &now.system_identifier);
+            return changed(
+                "the PostgreSQL cluster",
+                &self.system_identifier,
+                &now.system_identifier,
+            );
         }
         if self.database_oid != now.database_oid {
             return changed("database", &database(self), &database(now));

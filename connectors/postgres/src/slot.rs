@@ -106,7 +106,10 @@ impl Slot {
         use std::sync::atomic::Ordering;
         let retained_bytes = unsigned(self.retained_bytes);
         let safe_bytes = self.safe_wal_bytes.map(|bytes| unsigned(Some(bytes)));
-        telemetry.numbers.lag_bytes.store(self.unconfirmed_bytes.unwrap_or(-1).max(-1), Ordering::Relaxed);
+        telemetry
+            .numbers
+            .lag_bytes
+            .store(self.unconfirmed_bytes.unwrap_or(-1).max(-1), Ordering::Relaxed);
         let limit = safe_bytes.map_or_else(
             || "without a limit (max_slot_wal_keep_size)".to_owned(),
             |bytes| format!("and gives the slot up after {} more", megabytes(bytes)),
@@ -114,14 +117,20 @@ impl Slot {
         telemetry.set_retention(LogRetention {
             retained_bytes,
             safe_bytes,
-            summary: format!("the server keeps {} of WAL for slot \"{}\" {limit}", megabytes(retained_bytes), self.name),
+            summary: format!(
+                "the server keeps {} of WAL for slot \"{}\" {limit}",
+                megabytes(retained_bytes),
+                self.name
+            ),
         });
         telemetry.set_notice("retained_wal", self.alarm(retained_bytes, safe_bytes, warn_above_bytes));
     }
 
     fn alarm(&self, retained_bytes: u64, safe_bytes: Option<u64>, warn_above_bytes: u64) -> Option<String> {
         if let Some(safe_bytes) = safe_bytes {
-            let whole = i64::try_from(retained_bytes.saturating_add(safe_bytes)).unwrap_or(i64::MAX).max(1);
+            let whole = i64::try_from(retained_bytes.saturating_add(safe_bytes))
+                .unwrap_or(i64::MAX)
+                .max(1);
             let used_percent = i64::try_from(retained_bytes).unwrap_or(i64::MAX).saturating_mul(100) / whole;
             let passed = ALARM_PERCENT.iter().find(|percent| used_percent >= **percent)?;
             return Some(format!(

@@ -157,25 +157,13 @@ impl Kafka {
     pub fn start(options: KafkaOptions) -> Result<Kafka> {
         let template = installed("kafka/template")?;
         let folder = ServerFolder::create("kafka", None)?;
-        let (client_port, internal_port, controller_port) =
-            (Port::claim()?, Port::claim()?, Port::claim()?);
+        let (client_port, internal_port, controller_port) = (Port::claim()?, Port::claim()?, Port::claim()?);
         folder.copy_in(&template, "data")?;
         let metadata_file = folder.path().join("data/meta.properties");
-        let metadata = fs::read_to_string(&metadata_file)
-            .map_err(ServerError::doing("reading meta.properties"))?;
-        folder.write(
-            "data/meta.properties",
-            with_own_cluster_id(&metadata).as_bytes(),
-        )?;
-        let properties = options.properties(
-            client_port.number(),
-            internal_port.number(),
-            controller_port.number(),
-        );
-        let properties = format!(
-            "{properties}log.dirs={}\n",
-            folder.path().join("data").display()
-        );
+        let metadata = fs::read_to_string(&metadata_file).map_err(ServerError::doing("reading meta.properties"))?;
+        folder.write("data/meta.properties", with_own_cluster_id(&metadata).as_bytes())?;
+        let properties = options.properties(client_port.number(), internal_port.number(), controller_port.number());
+        let properties = format!("{properties}log.dirs={}\n", folder.path().join("data").display());
         folder.write("server.properties", properties.as_bytes())?;
         let kafka = Kafka {
             client_port,
@@ -247,9 +235,7 @@ impl Kafka {
     /// # Errors
     /// When no signal can be sent.
     pub fn pause(&self) -> Result<()> {
-        self.server()
-            .as_ref()
-            .map_or(Ok(()), |running| running.signal("STOP"))
+        self.server().as_ref().map_or(Ok(()), |running| running.signal("STOP"))
     }
 
     /// SIGCONT: goes on after `pause`.
@@ -257,21 +243,14 @@ impl Kafka {
     /// # Errors
     /// When no signal can be sent.
     pub fn resume(&self) -> Result<()> {
-        self.server()
-            .as_ref()
-            .map_or(Ok(()), |running| running.signal("CONT"))
+        self.server().as_ref().map_or(Ok(()), |running| running.signal("CONT"))
     }
 
     /// Creates a topic with one replica.
     ///
     /// # Errors
     /// The broker's, for example that the topic is already there.
-    pub async fn create_topic(
-        &self,
-        topic: &str,
-        partitions: i32,
-        settings: &[(&str, &str)],
-    ) -> Result<()> {
+    pub async fn create_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         for (key, value) in settings {
             wanted = wanted.set(key, value);
@@ -309,7 +288,12 @@ impl Kafka {
         let mut settings = BTreeMap::new();
         for resource in described {
             let resource = resource.map_err(ServerError::doing("asking for a topic's configuration"))?;
-            settings.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
+            settings.extend(
+                resource
+                    .entries
+                    .into_iter()
+                    .filter_map(|entry| Some((entry.name, entry.value?))),
+            );
         }
         Ok(settings)
     }
@@ -323,10 +307,7 @@ impl Kafka {
             .consumer("")?
             .fetch_metadata(None, ADMIN_TIMEOUT)
             .map_err(ServerError::doing("asking for topics"))?;
-        let names = metadata
-            .topics()
-            .iter()
-            .map(|topic| topic.name().to_owned());
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
         let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
         names.sort();
         Ok(names)
@@ -350,24 +331,20 @@ impl Kafka {
             .assign(&assignment)
             .map_err(ServerError::doing("preparing to read"))?;
         let mut records = Vec::new();
-        poll_until(
-            &format!("reading {topic} to its end"),
-            READ_DEADLINE,
-            || {
-                read_what_is_there(&consumer, &mut records)?;
-                // Positions and not records tell the end: compaction and transaction markers leave gaps.
-                let positions = consumer
-                    .position()
-                    .map_err(ServerError::doing("asking for positions"))?;
-                unread.retain(|(partition, end)| {
+        poll_until(&format!("reading {topic} to its end"), READ_DEADLINE, || {
+            read_what_is_there(&consumer, &mut records)?;
+            // Positions and not records tell the end: compaction and transaction markers leave gaps.
+            let positions = consumer
+                .position()
+                .map_err(ServerError::doing("asking for positions"))?;
+            unread.retain(|(partition, end)| {
                 !matches!(
                     positions.find_partition(topic, *partition).map(|position| position.offset()),
                     Some(Offset::Offset(offset)) if offset >= *end
                 )
             });
-                Ok(unread.is_empty().then_some(()))
-            },
-        )?;
+            Ok(unread.is_empty().then_some(()))
+        })?;
         records.sort_by_key(|record: &Record| (record.partition, record.offset));
         Ok(records)
     }
@@ -419,15 +396,11 @@ impl Kafka {
 
     fn consumer(&self, isolation_level: &str) -> Result<BaseConsumer> {
         let mut config = self.client_config();
-        config
-            .set("group.id", "harness")
-            .set("enable.auto.commit", "false");
+        config.set("group.id", "harness").set("enable.auto.commit", "false");
         if !isolation_level.is_empty() {
             config.set("isolation.level", isolation_level);
         }
-        config
-            .create()
-            .map_err(ServerError::doing("making a consumer"))
+        config.create().map_err(ServerError::doing("making a consumer"))
     }
 
     fn client_config(&self) -> ClientConfig {
@@ -471,9 +444,7 @@ fn admin_options() -> AdminOptions {
         .request_timeout(Some(ADMIN_TIMEOUT))
 }
 
-fn outcome_of(
-    results: Vec<std::result::Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>,
-) -> Result<()> {
+fn outcome_of(results: Vec<std::result::Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>) -> Result<()> {
     for result in results {
         result.map_err(|(topic, code)| ServerError::new(format!("topic {topic}: {code}")))?;
     }
@@ -500,11 +471,7 @@ fn ends_of_partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<(i32, 
             ends.push((partition, end));
         }
     }
-    if metadata
-        .topics()
-        .iter()
-        .all(|topic| topic.partitions().is_empty())
-    {
+    if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
         return Err(ServerError::new(format!("there is no topic {topic}")));
     }
     Ok(ends)
@@ -536,11 +503,7 @@ fn headers_of<H: Headers>(headers: &H) -> Vec<(String, Option<Vec<u8>>)> {
 /// base64 without padding: 22 characters, the last of which holds two bits.
 fn with_own_cluster_id(metadata: &str) -> String {
     let random = RandomState::new();
-    let id = format!(
-        "{:016x}{:05x}A",
-        random.hash_one(1),
-        random.hash_one(2) & 0xf_ffff
-    );
+    let id = format!("{:016x}{:05x}A", random.hash_one(1), random.hash_one(2) & 0xf_ffff);
     let lines = metadata.lines().map(|line| match line.split_once('=') {
         Some(("cluster.id", _)) => format!("cluster.id={id}\n"),
         _ => format!("{line}\n"),
@@ -570,9 +533,7 @@ mod tests {
                 )
                 .map_err(|(error, _)| ServerError::new(error.to_string()))?;
         }
-        producer
-            .flush(ADMIN_TIMEOUT)
-            .map_err(ServerError::doing("flushing"))
+        producer.flush(ADMIN_TIMEOUT).map_err(ServerError::doing("flushing"))
     }
 
     #[tokio::test]
@@ -611,10 +572,7 @@ mod tests {
         produce(&kafka.bootstrap(), "smoke", 0..3).unwrap();
         let records = kafka.records("smoke").unwrap();
         assert_eq!(
-            records
-                .iter()
-                .map(|record| record.offset)
-                .collect::<Vec<_>>(),
+            records.iter().map(|record| record.offset).collect::<Vec<_>>(),
             [0, 1, 2]
         );
         assert_eq!(records[2].key.as_deref(), Some(b"key 2".as_slice()));
@@ -639,16 +597,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_with_passwords_refuses_strangers() {
-        let login =
-            "org.apache.kafka.common.security.plain.PlainLoginModule required user_app=\"secret\";";
+        let login = "org.apache.kafka.common.security.plain.PlainLoginModule required user_app=\"secret\";";
         let options = KafkaOptions {
             client_protocol: "SASL_PLAINTEXT".to_owned(),
             settings: Vec::new(),
         }
         .setting("listener.name.client.sasl.enabled.mechanisms=PLAIN")
-        .setting(&format!(
-            "listener.name.client.plain.sasl.jaas.config={login}"
-        ));
+        .setting(&format!("listener.name.client.plain.sasl.jaas.config={login}"));
         let kafka = Kafka::start(options).unwrap();
         let ask = |password: &str| {
             let mut config = ClientConfig::new();
@@ -674,10 +629,7 @@ mod tests {
         let template = "node.id=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\n";
         let (one, other) = (with_own_cluster_id(template), with_own_cluster_id(template));
         assert_ne!(one, other);
-        let id = one
-            .lines()
-            .find_map(|line| line.strip_prefix("cluster.id="))
-            .unwrap();
+        let id = one.lines().find_map(|line| line.strip_prefix("cluster.id=")).unwrap();
         assert_eq!(id.len(), 22);
         assert!(one.starts_with("node.id=1\n"));
     }

@@ -42,9 +42,7 @@ impl ServerError {
     }
 
     /// An error that says what was attempted and why it failed; for `map_err`.
-    pub(crate) fn doing<E: fmt::Display>(
-        attempt: impl fmt::Display,
-    ) -> impl FnOnce(E) -> ServerError {
+    pub(crate) fn doing<E: fmt::Display>(attempt: impl fmt::Display) -> impl FnOnce(E) -> ServerError {
         move |cause| ServerError(format!("{attempt}: {cause}"))
     }
 }
@@ -79,9 +77,10 @@ pub fn cache_folder() -> Result<PathBuf> {
     }
     let parent = match non_empty_variable("XDG_CACHE_HOME") {
         Some(folder) => PathBuf::from(folder),
-        None => Path::new(&non_empty_variable("HOME").ok_or_else(|| {
-            ServerError::new("neither TAILRACE_CACHE nor HOME is set; set one of them")
-        })?)
+        None => Path::new(
+            &non_empty_variable("HOME")
+                .ok_or_else(|| ServerError::new("neither TAILRACE_CACHE nor HOME is set; set one of them"))?,
+        )
         .join(".cache"),
     };
     Ok(parent.join("tailrace-tests"))

@@ -62,10 +62,7 @@ fn try_claim(folder: &Path, number: u16) -> Option<Port> {
         .ok()?;
     claim.try_lock().ok()?;
     TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-    Some(Port {
-        number,
-        _claim: claim,
-    })
+    Some(Port { number, _claim: claim })
 }
 
 fn claims_folder() -> Result<PathBuf> {
@@ -92,14 +89,9 @@ mod tests {
     #[test]
     fn ports_claimed_at_once_differ_and_can_be_listened_on() {
         let threads: Vec<_> = (0..8)
-            .map(|_| {
-                std::thread::spawn(|| (0..8).map(|_| Port::claim().unwrap()).collect::<Vec<_>>())
-            })
+            .map(|_| std::thread::spawn(|| (0..8).map(|_| Port::claim().unwrap()).collect::<Vec<_>>()))
             .collect();
-        let ports: Vec<Port> = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect();
+        let ports: Vec<Port> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         let numbers: BTreeSet<u16> = ports.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), 64);
         for port in &ports {

@@ -239,10 +239,9 @@ impl Postgres {
     /// When the file cannot be written.
     pub fn append_setting(&self, line: &str) -> Result<()> {
         let name = "data/postgresql.conf";
-        let before = fs::read_to_string(self.folder.path().join(name))
-            .map_err(ServerError::doing("reading postgresql.conf"))?;
-        self.folder
-            .write(name, format!("{before}{line}\n").as_bytes())
+        let before =
+            fs::read_to_string(self.folder.path().join(name)).map_err(ServerError::doing("reading postgresql.conf"))?;
+        self.folder.write(name, format!("{before}{line}\n").as_bytes())
     }
 
     /// Disconnects everybody, writes a checkpoint and stops (`pg_ctl stop -m fast`). No effect on a stopped server.
@@ -320,7 +319,10 @@ impl Postgres {
     /// As [`Postgres::execute`].
     pub async fn execute_in(&self, database: &str, statements: &str) -> Result<()> {
         let client = self.connect_as("postgres", database).await?;
-        client.batch_execute(statements).await.map_err(statement_failed(statements))
+        client
+            .batch_execute(statements)
+            .await
+            .map_err(statement_failed(statements))
     }
 
     /// The rows of a query, as text; NULL is `None`.
@@ -347,11 +349,7 @@ impl Postgres {
     /// The server's error, or that there is no row or the value is NULL.
     pub async fn query_value(&self, query: &str) -> Result<String> {
         let rows = self.query(query).await?;
-        let value = rows
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next())
-            .flatten();
+        let value = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
         value.ok_or_else(|| ServerError::new(format!("no value came back from {query}")))
     }
 
@@ -383,14 +381,10 @@ impl Postgres {
         let Some(segment) = shared_memory_id(&self.data_dir().join("postmaster.pid")) else {
             return Ok(());
         };
-        poll_until(
-            "the end of the server's child processes",
-            STOP_DEADLINE,
-            || {
-                let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-                Ok((attached_processes(&segments, &segment) == 0).then_some(()))
-            },
-        )
+        poll_until("the end of the server's child processes", STOP_DEADLINE, || {
+            let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+            Ok((attached_processes(&segments, &segment) == 0).then_some(()))
+        })
     }
 
     fn server(&self) -> MutexGuard<'_, Option<ServerProcess>> {
@@ -407,12 +401,7 @@ impl Drop for Postgres {
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} in {}",
-            self.version,
-            self.folder.path().display()
-        )
+        write!(formatter, "{} in {}", self.version, self.folder.path().display())
     }
 }
 
@@ -426,12 +415,7 @@ fn says_ready(status_file: &Path, process_id: u32) -> bool {
 
 fn shared_memory_id(status_file: &Path) -> Option<String> {
     let contents = fs::read_to_string(status_file).ok()?;
-    contents
-        .lines()
-        .nth(6)?
-        .split_whitespace()
-        .nth(1)
-        .map(str::to_owned)
+    contents.lines().nth(6)?.split_whitespace().nth(1).map(str::to_owned)
 }
 
 /// `/proc/sysvipc/shm`: key, shmid, perms, size, cpid, lpid, nattch, …, see proc(5).
@@ -474,18 +458,9 @@ mod tests {
 
     async fn starts_and_survives_kill9(version: PostgresVersion) {
         let postgres = Postgres::start(PostgresOptions::version(version)).unwrap();
-        let reported = postgres
-            .query_value("show server_version_num")
-            .await
-            .unwrap();
-        assert_eq!(
-            reported.parse::<u32>().unwrap() / 10_000,
-            u32::from(version.major())
-        );
-        assert_eq!(
-            postgres.query_value("show wal_level").await.unwrap(),
-            "logical"
-        );
+        let reported = postgres.query_value("show server_version_num").await.unwrap();
+        assert_eq!(reported.parse::<u32>().unwrap() / 10_000, u32::from(version.major()));
+        assert_eq!(postgres.query_value("show wal_level").await.unwrap(), "logical");
         postgres
             .execute("create table kept (id int primary key); insert into kept values (1)")
             .await
@@ -496,13 +471,7 @@ mod tests {
         assert!(client.simple_query("select 1").await.is_err());
         assert!(postgres.connect().await.is_err());
         postgres.restart().unwrap();
-        assert_eq!(
-            postgres
-                .query_value("select count(*) from kept")
-                .await
-                .unwrap(),
-            "1"
-        );
+        assert_eq!(postgres.query_value("select count(*) from kept").await.unwrap(), "1");
         assert!(postgres.log().contains("not properly shut down"));
     }
 
@@ -538,47 +507,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_fast_stop_and_a_restart_keep_port_and_take_settings_over() {
-        let postgres =
-            Postgres::start(PostgresOptions::default().setting("wal_sender_timeout = 5s")).unwrap();
+        let postgres = Postgres::start(PostgresOptions::default().setting("wal_sender_timeout = 5s")).unwrap();
         let port = postgres.port();
-        assert_eq!(
-            postgres
-                .query_value("show wal_sender_timeout")
-                .await
-                .unwrap(),
-            "5s"
-        );
+        assert_eq!(postgres.query_value("show wal_sender_timeout").await.unwrap(), "5s");
         postgres.append_setting("wal_sender_timeout = 7s").unwrap();
         postgres.stop_fast().unwrap();
         postgres.stop_fast().unwrap();
         assert!(postgres.connect().await.is_err());
         postgres.restart().unwrap();
         assert_eq!(postgres.port(), port);
-        assert_eq!(
-            postgres
-                .query_value("show wal_sender_timeout")
-                .await
-                .unwrap(),
-            "7s"
-        );
+        assert_eq!(postgres.query_value("show wal_sender_timeout").await.unwrap(), "7s");
         assert!(!postgres.log().contains("not properly shut down"));
     }
 
     #[tokio::test]
     async fn extensions_that_the_type_tests_need_are_there() {
         for (version, extensions) in [
-            (
-                PostgresVersion::V15,
-                ["hstore", "ltree", "citext", "postgis"],
-            ),
-            (
-                PostgresVersion::V16,
-                ["hstore", "ltree", "citext", "vector"],
-            ),
-            (
-                PostgresVersion::V18,
-                ["hstore", "ltree", "citext", "vector"],
-            ),
+            (PostgresVersion::V15, ["hstore", "ltree", "citext", "postgis"]),
+            (PostgresVersion::V16, ["hstore", "ltree", "citext", "vector"]),
+            (PostgresVersion::V18, ["hstore", "ltree", "citext", "vector"]),
         ] {
             let postgres = Postgres::start(PostgresOptions::version(version)).unwrap();
             for extension in extensions {

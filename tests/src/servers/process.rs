@@ -76,20 +76,14 @@ pub(crate) struct ServerCommand {
 ///
 /// # Errors
 /// When looking fails, or when `timeout` has passed; the error then says that `what` did not happen.
-pub fn poll_until<T>(
-    what: &str,
-    timeout: Duration,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn poll_until<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            return Err(ServerError::new(format!(
-                "{what} did not happen within {timeout:?}"
-            )));
+            return Err(ServerError::new(format!("{what} did not happen within {timeout:?}")));
         }
         std::thread::sleep(POLL_INTERVAL);
     }
@@ -110,9 +104,7 @@ pub async fn eventually<T, F: Future<Output = Result<Option<T>>>>(
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            return Err(ServerError::new(format!(
-                "{what} did not happen within {timeout:?}"
-            )));
+            return Err(ServerError::new(format!("{what} did not happen within {timeout:?}")));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
@@ -159,13 +151,14 @@ impl Account {
         if !running_as_root()? {
             return Ok(None);
         }
-        let accounts =
-            fs::read_to_string("/etc/passwd").map_err(ServerError::doing("reading /etc/passwd"))?;
+        let accounts = fs::read_to_string("/etc/passwd").map_err(ServerError::doing("reading /etc/passwd"))?;
         accounts
             .lines()
             .find_map(Account::parse_postgres)
             .map(Some)
-            .ok_or_else(|| ServerError::new("there is no account 'postgres' to run PostgreSQL as; run tests/services/install"))
+            .ok_or_else(|| {
+                ServerError::new("there is no account 'postgres' to run PostgreSQL as; run tests/services/install")
+            })
     }
 
     fn parse_postgres(line: &str) -> Option<Account> {
@@ -220,8 +213,7 @@ impl ServerFolder {
         let path = self.path.join(relative);
         let attempt = || format!("writing {}", path.display());
         fs::write(&path, contents).map_err(ServerError::doing(attempt()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-            .map_err(ServerError::doing(attempt()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(ServerError::doing(attempt()))?;
         self.give_to_account(&path)
     }
 
@@ -247,9 +239,10 @@ impl ServerFolder {
         let Some(account) = self.account else {
             return Ok(());
         };
-        chown(path, Some(account.user_id), Some(account.group_id)).map_err(ServerError::doing(
-            format!("giving {} to the server's account", path.display()),
-        ))
+        chown(path, Some(account.user_id), Some(account.group_id)).map_err(ServerError::doing(format!(
+            "giving {} to the server's account",
+            path.display()
+        )))
     }
 
     /// Starts a server in this folder, in a process group of its own, its output appended to `FOLDER/log`.
@@ -309,11 +302,7 @@ impl ServerProcess {
     }
 
     /// Looks until the server is ready, and no longer than it lives.
-    pub(crate) fn wait_ready(
-        &mut self,
-        timeout: Duration,
-        mut is_ready: impl FnMut() -> bool,
-    ) -> Result<()> {
+    pub(crate) fn wait_ready(&mut self, timeout: Duration, mut is_ready: impl FnMut() -> bool) -> Result<()> {
         let outcome = poll_until(&format!("the start of {}", self.name), timeout, || {
             if is_ready() {
                 return Ok(Some(()));
@@ -331,9 +320,7 @@ impl ServerProcess {
 
     /// Waits for the end of a server that was told to stop.
     pub(crate) fn wait_exit(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        let outcome = poll_until(&format!("the end of {}", self.name), timeout, || {
-            self.exited()
-        });
+        let outcome = poll_until(&format!("the end of {}", self.name), timeout, || self.exited());
         outcome.map_err(|error| self.with_log_tail(&error))
     }
 
@@ -410,9 +397,7 @@ mod tests {
     fn a_process_that_does_not_belong_to_the_folder_is_left_alone() {
         let folder = ServerFolder::create("watchdog", None).unwrap();
         let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
-        folder
-            .write("pids", format!("{}\n", stranger.id()).as_bytes())
-            .unwrap();
+        folder.write("pids", format!("{}\n", stranger.id()).as_bytes()).unwrap();
         drop(folder);
         assert!(stranger.try_wait().unwrap().is_none());
         stranger.kill().unwrap();
@@ -433,14 +418,8 @@ mod tests {
                 },
             )
             .unwrap();
-        let error = server
-            .wait_ready(KILL_DEADLINE, || false)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("failing server ended while it started"),
-            "{error}"
-        );
+        let error = server.wait_ready(KILL_DEADLINE, || false).unwrap_err().to_string();
+        assert!(error.contains("failing server ended while it started"), "{error}");
         assert!(error.contains("no such option"), "{error}");
     }
 }

@@ -102,7 +102,11 @@ impl Capture {
     /// As [`Capture::prepare`], into this broker.
     pub(crate) fn prepare_into(database: Database, kafka: KafkaHandle, wanted: &Wanted<'_>) -> Capture {
         let daemon = Daemon::new(&sections(&database, &kafka.bootstrap(), wanted)).unwrap();
-        Capture { database, daemon, kafka }
+        Capture {
+            database,
+            daemon,
+            kafka,
+        }
     }
 
     /// Started, and past the snapshot.
@@ -114,7 +118,10 @@ impl Capture {
 
     /// The shop of these statements on the usual version, captured with Debezium's envelope.
     pub(crate) async fn of(statements: &str) -> Capture {
-        Capture::start(database_with(PostgresVersion::V17, statements).await, &Wanted::default())
+        Capture::start(
+            database_with(PostgresVersion::V17, statements).await,
+            &Wanted::default(),
+        )
     }
 
     pub(crate) fn start_again(&self) {
@@ -134,7 +141,9 @@ impl Capture {
     /// Waits until everything is carried.
     pub(crate) async fn settle(&self) {
         let outcome = self.database.wait_until_carried().await;
-        outcome.map_err(|error| self.daemon.with_status(self.database.name(), &error)).unwrap();
+        outcome
+            .map_err(|error| self.daemon.with_status(self.database.name(), &error))
+            .unwrap();
     }
 
     /// All events of a table so far.
@@ -147,7 +156,12 @@ impl Capture {
         if !self.kafka.topics().unwrap().iter().any(|known| known == topic) {
             return Vec::new();
         }
-        self.kafka.records(topic).unwrap().into_iter().map(Event::from).collect()
+        self.kafka
+            .records(topic)
+            .unwrap()
+            .into_iter()
+            .map(Event::from)
+            .collect()
     }
 
     /// Runs statements, waits until they are carried, and gives the table's events, each as a line.
@@ -165,7 +179,15 @@ impl Capture {
     /// Compares all topics of a workload with the truth.
     pub(crate) async fn compare_with(&self, seed: u64, history: &History, snapshot: Snapshot) -> Findings {
         self.settle().await;
-        let outcome = oracle::compare(&self.database, seed, (history, snapshot), |table| Ok(self.events(table))).await;
-        outcome.map_err(|error| self.daemon.with_status(self.database.name(), &error)).unwrap()
+        let outcome = oracle::compare(
+            &self.database,
+            seed,
+            (history, snapshot),
+            |table| Ok(self.events(table)),
+        )
+        .await;
+        outcome
+            .map_err(|error| self.daemon.with_status(self.database.name(), &error))
+            .unwrap()
     }
 }

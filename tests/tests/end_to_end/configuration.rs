@@ -30,27 +30,60 @@ fn a_right_file_is_right() {
 #[test]
 fn mistakes_are_told_with_file_line_column_and_the_nearest_name() {
     let cases = [
-        (RIGHT.replace("stream: events", "straem: events"), "tailrace.yaml:8:5", "stream"),
+        (
+            RIGHT.replace("stream: events", "straem: events"),
+            "tailrace.yaml:8:5",
+            "stream",
+        ),
         (RIGHT.replace("tables: [", "tabels: ["), "tailrace.yaml:9:", "tables"),
-        (RIGHT.replace("stream: events", "stream: evens"), "tailrace.yaml:8:13", "events"),
-        (RIGHT.replace("type: postgres", "type: postgress"), "tailrace.yaml:9:", "postgres"),
-        (RIGHT.replace("stream: events", "stream: events\n    stream: events"), "tailrace.yaml:9:5", "stream"),
-        (RIGHT.replace("tables: [public.orders]", "tables: 7"), "tailrace.yaml:9:", "tables"),
-        (RIGHT.replace("app@", "${NO_SUCH_VARIABLE}@"), "tailrace.yaml:9:", "NO_SUCH_VARIABLE"),
-        (RIGHT.replace("data/events }", "data/events, fsync: 7 }"), "tailrace.yaml:5:", "fsync"),
+        (
+            RIGHT.replace("stream: events", "stream: evens"),
+            "tailrace.yaml:8:13",
+            "events",
+        ),
+        (
+            RIGHT.replace("type: postgres", "type: postgress"),
+            "tailrace.yaml:9:",
+            "postgres",
+        ),
+        (
+            RIGHT.replace("stream: events", "stream: events\n    stream: events"),
+            "tailrace.yaml:9:5",
+            "stream",
+        ),
+        (
+            RIGHT.replace("tables: [public.orders]", "tables: 7"),
+            "tailrace.yaml:9:",
+            "tables",
+        ),
+        (
+            RIGHT.replace("app@", "${NO_SUCH_VARIABLE}@"),
+            "tailrace.yaml:9:",
+            "NO_SUCH_VARIABLE",
+        ),
+        (
+            RIGHT.replace("data/events }", "data/events, fsync: 7 }"),
+            "tailrace.yaml:5:",
+            "fsync",
+        ),
         (format!("{RIGHT}\n\tx: 1"), "tailrace.yaml:10:", ""),
     ];
     for (sections, place, word) in cases {
         let printed = validate(&sections);
         let text = printed.all();
         assert_eq!(printed.code, Some(2), "{sections}\n{text}");
-        assert!(text.contains(place) && text.contains(word), "{place} and {word} in\n{text}");
+        assert!(
+            text.contains(place) && text.contains(word),
+            "{place} and {word} in\n{text}"
+        );
     }
 }
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let sections = RIGHT.replace("stream: events", "stream: events\n    formt: {}").replace("tables: [", "tabels: [");
+    let sections = RIGHT
+        .replace("stream: events", "stream: events\n    formt: {}")
+        .replace("tables: [", "tabels: [");
     let text = validate(&sections.replace("data/events", "data/events, fsnyc: never")).all();
     for word in ["fsnyc", "formt", "tabels"] {
         assert!(text.contains(word), "{text}");
@@ -70,7 +103,10 @@ fn two_connectors_on_one_slot_are_refused() {
 
 #[test]
 fn every_example_is_right() {
-    let environment = [("ORDERS_DATABASE_URL".to_owned(), "postgres://tailrace:secret@localhost:5432/orders".to_owned())];
+    let environment = [(
+        "ORDERS_DATABASE_URL".to_owned(),
+        "postgres://tailrace:secret@localhost:5432/orders".to_owned(),
+    )];
     let mut examples = 0;
     for entry in fs::read_dir(root().join("config")).unwrap() {
         let path = entry.unwrap().path();
@@ -87,10 +123,17 @@ fn every_example_is_right() {
 #[test]
 fn the_example_in_the_readme_is_right() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let environment = [("ORDERS_DATABASE_URL".to_owned(), "postgres://tailrace:secret@localhost:5432/orders".to_owned())];
+    let environment = [(
+        "ORDERS_DATABASE_URL".to_owned(),
+        "postgres://tailrace:secret@localhost:5432/orders".to_owned(),
+    )];
     let folder = Daemon::new("").unwrap();
     let file = folder.path().join("readme.yaml");
-    let blocks: Vec<&str> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<&str> = readme
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
     assert!(!blocks.is_empty());
     for block in blocks {
         fs::write(&file, block).unwrap();
@@ -104,17 +147,27 @@ fn generated_files_are_as_they_would_be_generated() {
     let schema = run_binary(&["schema"], root(), &[]).unwrap();
     assert_eq!(schema.code, Some(0), "{}", schema.all());
     let stored = fs::read_to_string(root().join("config/schema.json")).unwrap();
-    assert!(schema.stdout == stored, "config/schema.json drifted; run: cargo run -- schema > config/schema.json");
+    assert!(
+        schema.stdout == stored,
+        "config/schema.json drifted; run: cargo run -- schema > config/schema.json"
+    );
     let reference = run_binary(&["schema", "--markdown"], root(), &[]).unwrap();
     let stored = fs::read_to_string(root().join("docs/reference/config.md")).unwrap();
-    assert!(reference.stdout == stored, "docs/reference/config.md drifted; run: cargo run -- schema --markdown > docs/reference/config.md");
+    assert!(
+        reference.stdout == stored,
+        "docs/reference/config.md drifted; run: cargo run -- schema --markdown > docs/reference/config.md"
+    );
 }
 
 #[test]
 fn help_teaches_and_completions_are_there() {
     let help = run_binary(&["--help"], root(), &[]).unwrap();
     assert_eq!(help.code, Some(0));
-    assert!(help.stdout.contains("EXAMPLES") && help.stdout.contains("EXIT CODES"), "{}", help.stdout);
+    assert!(
+        help.stdout.contains("EXAMPLES") && help.stdout.contains("EXIT CODES"),
+        "{}",
+        help.stdout
+    );
     for shell in ["bash", "zsh", "fish"] {
         let script = run_binary(&["completions", shell], root(), &[]).unwrap();
         assert!(script.code == Some(0) && script.stdout.contains("tailrace"), "{shell}");

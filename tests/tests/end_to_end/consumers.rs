@@ -33,16 +33,28 @@ fn java_partition(key: &[u8], partitions: u32) -> u32 {
 #[test]
 fn the_partitioner_here_is_javas() {
     // From Kafka's own UtilsTest: murmur2("21") = -973932308, murmur2("foobar") = -790332482, murmur2("a-little-bit-long-string") = -985981536.
-    for (key, hash) in [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)] {
+    for (key, hash) in [
+        ("21", -973_932_308_i32),
+        ("foobar", -790_332_482),
+        ("a-little-bit-long-string", -985_981_536),
+    ] {
         let positive = hash.cast_unsigned() & 0x7fff_ffff;
-        assert_eq!(java_partition(key.as_bytes(), 0x7fff_ffff), positive % 0x7fff_ffff, "{key}");
+        assert_eq!(
+            java_partition(key.as_bytes(), 0x7fff_ffff),
+            positive % 0x7fff_ffff,
+            "{key}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_choose_partitions_as_java_clients_do() {
     let database = database_with(PostgresVersion::V17, "create table t (id int primary key, v text)").await;
-    let wanted = Wanted { partitions: PARTITIONS, format: "envelope: entity", ..Wanted::default() };
+    let wanted = Wanted {
+        partitions: PARTITIONS,
+        format: "envelope: entity",
+        ..Wanted::default()
+    };
     let capture = Capture::start(database, &wanted);
     let statements = "insert into t select n, 'v' from generate_series(1, 200) n; update t set v = 'w'; delete from t";
     capture.database.execute(statements).await.unwrap();
@@ -52,7 +64,11 @@ async fn keys_choose_partitions_as_java_clients_do() {
     let mut used = BTreeMap::new();
     for record in &records {
         let key = record.key.as_deref().unwrap();
-        assert_eq!(u32::try_from(record.partition).unwrap(), java_partition(key, PARTITIONS), "{key:?}");
+        assert_eq!(
+            u32::try_from(record.partition).unwrap(),
+            java_partition(key, PARTITIONS),
+            "{key:?}"
+        );
         *used.entry(record.partition).or_insert(0) += 1;
     }
     assert_eq!(used.len(), 5, "{used:?}");
@@ -61,10 +77,24 @@ async fn keys_choose_partitions_as_java_clients_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_has_documented_headers_in_order_and_the_time_of_the_change() {
     let database = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
-    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
-    let before = capture.database.query_value("select (extract(epoch from clock_timestamp()) * 1000)::bigint").await.unwrap();
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
+    let before = capture
+        .database
+        .query_value("select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+        .await
+        .unwrap();
     capture.after("insert into t values (1)", "t").await;
-    let after = capture.database.query_value("select (extract(epoch from clock_timestamp()) * 1000)::bigint + 1").await.unwrap();
+    let after = capture
+        .database
+        .query_value("select (extract(epoch from clock_timestamp()) * 1000)::bigint + 1")
+        .await
+        .unwrap();
     let records = capture.kafka.records(&capture.topic("t")).unwrap();
     let record = &records[0];
     let names: Vec<&str> = record.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -75,10 +105,19 @@ async fn a_record_has_documented_headers_in_order_and_the_time_of_the_change() {
     };
     let (low, high): (i64, i64) = (before.parse().unwrap(), after.parse().unwrap());
     let stamp = record.timestamp_ms.unwrap();
-    assert!((low..=high).contains(&stamp), "{low} <= {stamp} <= {high}: the time of the commit");
-    let query = format!("select (extract(epoch from '{}'::timestamptz) * 1000)::bigint", header("updated_at"));
+    assert!(
+        (low..=high).contains(&stamp),
+        "{low} <= {stamp} <= {high}: the time of the commit"
+    );
+    let query = format!(
+        "select (extract(epoch from '{}'::timestamptz) * 1000)::bigint",
+        header("updated_at")
+    );
     let updated_at: i64 = capture.database.query_value(&query).await.unwrap().parse().unwrap();
-    assert!((updated_at - stamp).abs() <= 1, "header {updated_at} and timestamp {stamp}");
+    assert!(
+        (updated_at - stamp).abs() <= 1,
+        "header {updated_at} and timestamp {stamp}"
+    );
     assert_eq!(header("op"), "c");
     assert_eq!(header("source"), capture.database.name());
     assert_eq!(record.key.as_deref(), Some(&b"{\"id\":1}"[..]));
@@ -87,12 +126,30 @@ async fn a_record_has_documented_headers_in_order_and_the_time_of_the_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_made_as_configured_and_keep_old_rows() {
-    let database = database_with(PostgresVersion::V17, "create table t (id int primary key, modified timestamptz)").await;
-    database.execute("insert into t values (1, '2001-01-01')").await.unwrap();
-    let wanted = Wanted { partitions: 3, connector: "updated_at: { column: modified }", ..Wanted::default() };
+    let database = database_with(
+        PostgresVersion::V17,
+        "create table t (id int primary key, modified timestamptz)",
+    )
+    .await;
+    database
+        .execute("insert into t values (1, '2001-01-01')")
+        .await
+        .unwrap();
+    let wanted = Wanted {
+        partitions: 3,
+        connector: "updated_at: { column: modified }",
+        ..Wanted::default()
+    };
     let capture = Capture::start(database, &wanted);
     capture.settle().await;
     let topic = capture.topic("t");
-    assert_eq!(capture.kafka.topic_settings(&topic).await.unwrap()["retention.ms"], "-1");
-    assert_eq!(capture.kafka.records(&topic).unwrap().len(), 1, "a row of 2001 is not beyond retention");
+    assert_eq!(
+        capture.kafka.topic_settings(&topic).await.unwrap()["retention.ms"],
+        "-1"
+    );
+    assert_eq!(
+        capture.kafka.records(&topic).unwrap().len(),
+        1,
+        "a row of 2001 is not beyond retention"
+    );
 }

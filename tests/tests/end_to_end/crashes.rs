@@ -85,12 +85,19 @@ async fn killed_again_and_again_in_the_snapshot() {
     let mut left = BTreeSet::new();
     for event in capture.events("a_archive") {
         let id = event.key_json()["id"].as_u64().unwrap();
-        if event.value.is_some() { left.insert(id) } else { left.remove(&id) };
+        if event.value.is_some() {
+            left.insert(id)
+        } else {
+            left.remove(&id)
+        };
     }
     let wanted: BTreeSet<u64> = (1..=ARCHIVE_ROWS).filter(|id| !(1..=3).contains(&(id % 100))).collect();
     let lost: Vec<&u64> = wanted.difference(&left).take(5).collect();
     let phantoms: Vec<&u64> = left.difference(&wanted).take(5).collect();
-    assert!(lost.is_empty() && phantoms.is_empty(), "lost {lost:?}, deleted and still there {phantoms:?}, seed {seed}");
+    assert!(
+        lost.is_empty() && phantoms.is_empty(),
+        "lost {lost:?}, deleted and still there {phantoms:?}, seed {seed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +108,12 @@ async fn stopped_and_started_nothing_comes_twice() {
     let capture = Capture::start(database, &WANTED);
     for _ in 0..4 {
         workload.wait_for_commits(150).await.unwrap();
-        assert_eq!(capture.daemon.terminate().unwrap().code(), Some(0), "{}", capture.daemon.log());
+        assert_eq!(
+            capture.daemon.terminate().unwrap().code(),
+            Some(0),
+            "{}",
+            capture.daemon.log()
+        );
         capture.start_again();
     }
     let history = workload.stop().await.unwrap();
@@ -133,19 +145,28 @@ async fn the_broker_dies_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_yet_is_waited_for() {
     let database = Database::shared(PostgresVersion::V17).await.unwrap();
-    database.execute("create table t (id int primary key); insert into t values (1)").await.unwrap();
+    database
+        .execute("create table t (id int primary key); insert into t values (1)")
+        .await
+        .unwrap();
     let kafka = Kafka::start(KafkaOptions::default()).unwrap();
     kafka.stop().unwrap();
     let capture = Capture::prepare_into(database, KafkaHandle::Own(Box::new(kafka)), &WANTED);
     capture.daemon.start().unwrap();
     let name = capture.database.name().to_owned();
-    capture.daemon.wait_for(&name, "a word about the broker", |status| {
-        status["state"] == "degraded" || !status["notices"].as_object().unwrap().is_empty()
-    }).unwrap();
+    capture
+        .daemon
+        .wait_for(&name, "a word about the broker", |status| {
+            status["state"] == "degraded" || !status["notices"].as_object().unwrap().is_empty()
+        })
+        .unwrap();
     assert_eq!(capture.daemon.get("/livez").unwrap().status, 200);
     capture.kafka.restart().unwrap();
     capture.wait_for("streaming");
-    assert_eq!(capture.after("insert into t values (2)", "t").await, [r#"r {"id":1} {"id":1}"#, r#"c {"id":2} {"id":2}"#]);
+    assert_eq!(
+        capture.after("insert into t values (2)", "t").await,
+        [r#"r {"id":1} {"id":1}"#, r#"c {"id":2} {"id":2}"#]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,10 +226,26 @@ async fn a_broker_that_hangs_does_not_cost_the_session() {
     capture.kafka.pause().unwrap();
     // Longer than the server would wait for a sign of life.
     let since = "now() - (select min(reply_time) from pg_stat_replication)";
-    capture.database.execute("create table clock as select now() as started").await.unwrap();
-    capture.database.wait_until("now() - (select started from clock) > interval '5 s'").await.unwrap();
-    capture.database.wait_until(&format!("{since} < interval '2 s'")).await.unwrap();
-    assert_eq!(capture.database.query_value(walsender).await.unwrap(), before, "the same connection all the time");
+    capture
+        .database
+        .execute("create table clock as select now() as started")
+        .await
+        .unwrap();
+    capture
+        .database
+        .wait_until("now() - (select started from clock) > interval '5 s'")
+        .await
+        .unwrap();
+    capture
+        .database
+        .wait_until(&format!("{since} < interval '2 s'"))
+        .await
+        .unwrap();
+    assert_eq!(
+        capture.database.query_value(walsender).await.unwrap(),
+        before,
+        "the same connection all the time"
+    );
     capture.kafka.resume().unwrap();
     let history = workload.stop().await.unwrap();
     capture.compare(seed, &history).await;

@@ -18,8 +18,14 @@ use tailrace_tests::workload::{TABLES, Workload};
 
 use crate::capture::{Wanted, connector, database_with};
 
-const WANTED: Wanted<'static> =
-    Wanted { tables: "[public.*]", format: "envelope: entity", source: "", connector: "", url: None, partitions: 1 };
+const WANTED: Wanted<'static> = Wanted {
+    tables: "[public.*]",
+    format: "envelope: entity",
+    source: "",
+    connector: "",
+    url: None,
+    partitions: 1,
+};
 
 /// A record that is not there by then was not there when we asked.
 const READ_WAIT: Duration = Duration::from_millis(300);
@@ -28,7 +34,9 @@ fn daemon(database: &Database) -> Daemon {
     let daemon = Daemon::new("").unwrap();
     let path = daemon.path().join("events");
     let streams = format!("streams:\n  events: {{ type: file, path: \"{}\" }}\n", path.display());
-    daemon.configure(&format!("{streams}connectors:\n{}", connector(database, &WANTED))).unwrap();
+    daemon
+        .configure(&format!("{streams}connectors:\n{}", connector(database, &WANTED)))
+        .unwrap();
     daemon
 }
 
@@ -43,9 +51,15 @@ fn tail(daemon: &Daemon, topic: &str, limit: usize) -> Result<Vec<Event>> {
 
 fn event(line: &str) -> Result<Event> {
     let line: Value = serde_json::from_str(line).map_err(|error| ServerError::new(format!("{error}: {line}")))?;
-    let bytes = |name: &str| Some(&line[name]).filter(|value| !value.is_null()).map(|value| value.to_string().into_bytes());
+    let bytes = |name: &str| {
+        Some(&line[name])
+            .filter(|value| !value.is_null())
+            .map(|value| value.to_string().into_bytes())
+    };
     let headers = line["headers"].as_object().cloned().unwrap_or_default();
-    let headers = headers.into_iter().map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()));
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()));
     Ok(Event {
         partition: i32::try_from(line["partition"].as_i64().unwrap_or_default()).unwrap_or_default(),
         offset: line["offset"].as_i64().unwrap_or_default(),
@@ -60,14 +74,22 @@ fn files_under(folder: &std::path::Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_under(&path)) } else { files.push(path) }
+        if path.is_dir() {
+            files.extend(files_under(&path))
+        } else {
+            files.push(path)
+        }
     }
     files
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_and_changes_are_in_the_files() {
-    let database = database_with(PostgresVersion::V17, "create table t (id int primary key, v text); insert into t values (1, 'a')").await;
+    let database = database_with(
+        PostgresVersion::V17,
+        "create table t (id int primary key, v text); insert into t values (1, 'a')",
+    )
+    .await;
     let daemon = daemon(&database);
     daemon.start().unwrap();
     daemon.wait_for_state(database.name(), "streaming").unwrap();
@@ -76,7 +98,14 @@ async fn rows_and_changes_are_in_the_files() {
     let topic = format!("{}.public.t", database.name());
     // While the daemon writes.
     let events: Vec<String> = tail(&daemon, &topic, 3).unwrap().iter().map(Event::brief).collect();
-    assert_eq!(events, [r#"r {"id":1} {"id":1,"v":"a"}"#, r#"u {"id":1} {"id":1,"v":"b"}"#, r#"- {"id":1}"#]);
+    assert_eq!(
+        events,
+        [
+            r#"r {"id":1} {"id":1,"v":"a"}"#,
+            r#"u {"id":1} {"id":1,"v":"b"}"#,
+            r#"- {"id":1}"#
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,19 +121,32 @@ async fn a_workload_survives_kills_and_torn_tails() {
         daemon.kill9().unwrap();
         // As if the power had failed within a write: garbage at the end of the newest segment of each topic.
         for segment in newest_segments(&daemon) {
-            OpenOptions::new().append(true).open(segment).unwrap().write_all(&[0, 0, 0, 200, 1, 2, 3]).unwrap();
+            OpenOptions::new()
+                .append(true)
+                .open(segment)
+                .unwrap()
+                .write_all(&[0, 0, 0, 200, 1, 2, 3])
+                .unwrap();
         }
         daemon.start().unwrap();
         daemon.wait_for_state(database.name(), "streaming").unwrap();
     }
     let history = workload.stop().await.unwrap();
-    database.wait_until_carried().await.map_err(|error| daemon.with_status(database.name(), &error)).unwrap();
+    database
+        .wait_until_carried()
+        .await
+        .map_err(|error| daemon.with_status(database.name(), &error))
+        .unwrap();
     let mut events = BTreeMap::new();
     for (table, _) in TABLES {
         let topic = format!("{}.public.{table}", database.name());
         events.insert(table, read(&daemon, &topic).await);
     }
-    let findings = oracle::compare(&database, seed, (&history, Snapshot::Whole), |table| Ok(events[table].clone())).await.unwrap();
+    let findings = oracle::compare(&database, seed, (&history, Snapshot::Whole), |table| {
+        Ok(events[table].clone())
+    })
+    .await
+    .unwrap();
     assert!(findings.records > 300, "{findings:?}");
 }
 
@@ -127,7 +169,11 @@ fn newest_segments(daemon: &Daemon) -> Vec<PathBuf> {
 /// Everything that is there, as a program reads it that is linked with the stream.
 async fn read(daemon: &Daemon, topic: &str) -> Vec<Event> {
     let stream = FileStream::new(FileStreamConfig::at(daemon.path().join("events"))).unwrap();
-    let spec = ConsumerSpec { topics: vec![topic.to_owned()], group: None, start: StartOffset::Earliest };
+    let spec = ConsumerSpec {
+        topics: vec![topic.to_owned()],
+        group: None,
+        start: StartOffset::Earliest,
+    };
     let mut consumer = stream.consumer(spec).await.unwrap();
     let mut events = Vec::new();
     loop {
@@ -135,13 +181,19 @@ async fn read(daemon: &Daemon, topic: &str) -> Vec<Event> {
         if records.is_empty() {
             return events;
         }
-        events.extend(records.into_iter().map(|record| Event {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.map(|key| key.to_vec()),
-            value: record.value.map(|value| value.to_vec()),
-            headers: record.headers.into_iter().map(|(name, value)| (name, String::from_utf8(value.to_vec()).unwrap())).collect(),
+        events.extend(records.into_iter().map(|record| {
+            Event {
+                partition: record.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                key: record.key.map(|key| key.to_vec()),
+                value: record.value.map(|value| value.to_vec()),
+                headers: record
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name, String::from_utf8(value.to_vec()).unwrap()))
+                    .collect(),
+            }
         }));
     }
 }

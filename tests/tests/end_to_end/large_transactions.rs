@@ -16,9 +16,20 @@ async fn capture(source: &str) -> Capture {
     // The server spills, or streams, from the first kilobytes on.
     let options = PostgresOptions::version(PostgresVersion::V17).setting("logical_decoding_work_mem = 64kB");
     let database = Database::own(options).await.unwrap();
-    database.execute("create table t (id int primary key, text text)").await.unwrap();
+    database
+        .execute("create table t (id int primary key, text text)")
+        .await
+        .unwrap();
     let source = format!("spill_bytes: 1000000\n{source}");
-    Capture::start(database, &Wanted { format: "envelope: entity", source: &source, partitions: 2, ..Wanted::default() })
+    Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            source: &source,
+            partitions: 2,
+            ..Wanted::default()
+        },
+    )
 }
 
 fn insert(from: usize, to: usize) -> String {
@@ -38,7 +49,10 @@ async fn carries_large_transactions(source: &str) {
     capture.settle().await;
     let streamed = "select coalesce(sum(stream_txns), 0) > 0 from pg_stat_replication_slots";
     capture.database.wait_until(&format!("({streamed})")).await.unwrap();
-    let aborted = format!("begin; {} rollback; insert into t values (0, 'after')", insert(rest, rest + 60_000));
+    let aborted = format!(
+        "begin; {} rollback; insert into t values (0, 'after')",
+        insert(rest, rest + 60_000)
+    );
     capture.database.execute(&aborted).await.unwrap();
     capture.settle().await;
     let peak = capture.daemon.peak_memory_bytes().unwrap();
@@ -83,18 +97,33 @@ async fn killed_in_the_middle_of_one_it_is_carried_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_that_run_at_the_same_time_come_in_the_order_of_their_commits() {
     let capture = capture("").await;
-    let (first, second) = (capture.database.connect().await.unwrap(), capture.database.connect().await.unwrap());
-    first.batch_execute(&format!("begin; {}", insert(1, 20_000))).await.unwrap();
-    second.batch_execute(&format!("begin; {}", insert(20_001, 40_000))).await.unwrap();
+    let (first, second) = (
+        capture.database.connect().await.unwrap(),
+        capture.database.connect().await.unwrap(),
+    );
+    first
+        .batch_execute(&format!("begin; {}", insert(1, 20_000)))
+        .await
+        .unwrap();
+    second
+        .batch_execute(&format!("begin; {}", insert(20_001, 40_000)))
+        .await
+        .unwrap();
     first.batch_execute(&insert(40_001, 50_000)).await.unwrap();
-    second.batch_execute(&format!("{} commit", insert(50_001, 60_000))).await.unwrap();
+    second
+        .batch_execute(&format!("{} commit", insert(50_001, 60_000)))
+        .await
+        .unwrap();
     first.batch_execute("commit").await.unwrap();
     capture.settle().await;
     let events = capture.events("t");
     assert_eq!(events.len(), 60_000);
     for partition in 0..2 {
-        let mut transactions: Vec<&str> =
-            events.iter().filter(|event| event.partition == partition).map(|event| event.header("txn")).collect();
+        let mut transactions: Vec<&str> = events
+            .iter()
+            .filter(|event| event.partition == partition)
+            .map(|event| event.header("txn"))
+            .collect();
         transactions.dedup();
         assert_eq!(transactions.len(), 2, "partition {partition}: {transactions:?}");
     }

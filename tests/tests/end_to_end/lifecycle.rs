@@ -9,19 +9,41 @@ const TWO_ROWS: &str = "create table t (id int primary key); insert into t value
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_snapshot_only_changes_come() {
     let database = database_with(PostgresVersion::V17, TWO_ROWS).await;
-    let capture = Capture::start(database, &Wanted { source: "snapshot: { mode: never }", ..Wanted::default() });
-    assert_eq!(capture.after("insert into t values (3)", "t").await, [r#"c {"id":3} null -> {"id":3}"#]);
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            source: "snapshot: { mode: never }",
+            ..Wanted::default()
+        },
+    );
+    assert_eq!(
+        capture.after("insert into t values (3)", "t").await,
+        [r#"c {"id":3} null -> {"id":3}"#]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_alone_ends_by_itself() {
     let database = database_with(PostgresVersion::V17, TWO_ROWS).await;
-    let capture = Capture::prepare(database, &Wanted { source: "snapshot: { mode: only }", ..Wanted::default() });
+    let capture = Capture::prepare(
+        database,
+        &Wanted {
+            source: "snapshot: { mode: only }",
+            ..Wanted::default()
+        },
+    );
     let ended = capture.daemon.run_to_end(&[]).unwrap();
     assert_eq!(ended.code(), Some(0), "{}", capture.daemon.log());
     assert_eq!(capture.events("t").len(), 2);
-    let slots = format!("select count(*) from pg_replication_slots where database = '{}'", capture.database.name());
-    assert_eq!(capture.database.query_value(&slots).await.unwrap(), "0", "nothing is left that would hold the log");
+    let slots = format!(
+        "select count(*) from pg_replication_slots where database = '{}'",
+        capture.database.name()
+    );
+    assert_eq!(
+        capture.database.query_value(&slots).await.unwrap(),
+        "0",
+        "nothing is left that would hold the log"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +51,11 @@ async fn a_snapshot_in_the_order_of_updates() {
     let rows = "create table t (id int primary key, modified timestamptz);
         insert into t select n, timestamptz '2026-01-01' + ((n * 7919) % 1000) * interval '1 s' from generate_series(1, 1000) n";
     let database = database_with(PostgresVersion::V17, rows).await;
-    let wanted = Wanted { source: "snapshot: { order: updated_at }", connector: "updated_at: { column: modified }", ..Wanted::default() };
+    let wanted = Wanted {
+        source: "snapshot: { order: updated_at }",
+        connector: "updated_at: { column: modified }",
+        ..Wanted::default()
+    };
     let capture = Capture::start(database, &wanted);
     capture.settle().await;
     let stamps: Vec<i64> = capture.events("t").iter().map(|event| event.timestamp_ms).collect();
@@ -39,22 +65,53 @@ async fn a_snapshot_in_the_order_of_updates() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_added_to_the_configuration_is_read_and_followed() {
-    let database = database_with(PostgresVersion::V17, &format!("{TWO_ROWS}; create table later (id int primary key); insert into later values (1)")).await;
-    let capture = Capture::start(database, &Wanted { tables: "[public.t]", ..Wanted::default() });
-    capture.after("insert into t values (3); insert into later values (2)", "t").await;
+    let database = database_with(
+        PostgresVersion::V17,
+        &format!("{TWO_ROWS}; create table later (id int primary key); insert into later values (1)"),
+    )
+    .await;
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            tables: "[public.t]",
+            ..Wanted::default()
+        },
+    );
+    capture
+        .after("insert into t values (3); insert into later values (2)", "t")
+        .await;
     capture.daemon.terminate().unwrap();
-    capture.database.execute("insert into t values (4); insert into later values (3)").await.unwrap();
-    let wanted = Wanted { tables: "[public.t, public.later]", ..Wanted::default() };
-    capture.daemon.configure(&sections(&capture.database, &capture.kafka.bootstrap(), &wanted)).unwrap();
+    capture
+        .database
+        .execute("insert into t values (4); insert into later values (3)")
+        .await
+        .unwrap();
+    let wanted = Wanted {
+        tables: "[public.t, public.later]",
+        ..Wanted::default()
+    };
+    capture
+        .daemon
+        .configure(&sections(&capture.database, &capture.kafka.bootstrap(), &wanted))
+        .unwrap();
     capture.start_again();
-    let mut later = capture.after("insert into later values (4); insert into t values (5)", "later").await;
+    let mut later = capture
+        .after("insert into later values (4); insert into t values (5)", "later")
+        .await;
     let last = later.pop().unwrap();
     assert_eq!(last, r#"c {"id":4} null -> {"id":4}"#);
     later.sort();
-    assert_eq!(later, [1, 2, 3].map(|id| format!("r {{\"id\":{id}}} null -> {{\"id\":{id}}}")));
+    assert_eq!(
+        later,
+        [1, 2, 3].map(|id| format!("r {{\"id\":{id}}} null -> {{\"id\":{id}}}"))
+    );
     let before: Vec<String> = capture.after("", "t").await;
     let expected = ["r", "r", "c", "c", "c"];
-    assert_eq!(before.iter().map(|event| &event[..1]).collect::<Vec<_>>(), expected, "{before:?}");
+    assert_eq!(
+        before.iter().map(|event| &event[..1]).collect::<Vec<_>>(),
+        expected,
+        "{before:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +120,10 @@ async fn the_endpoint_tells_the_truth() {
     capture.after("insert into t values (3)", "t").await;
     let name = capture.database.name().to_owned();
     assert_eq!(capture.daemon.get("/readyz").unwrap().status, 200);
-    let status = capture.daemon.wait_for(&name, "the numbers", |status| status["records"] == 3).unwrap();
+    let status = capture
+        .daemon
+        .wait_for(&name, "the numbers", |status| status["records"] == 3)
+        .unwrap();
     assert_eq!(status["state"], "streaming");
     assert_eq!(status["tables"]["public.t"]["rows_done"], 2, "{status:#}");
     assert_eq!(status["tables"]["public.t"]["finished"], true);
@@ -73,18 +133,28 @@ async fn the_endpoint_tells_the_truth() {
     assert!(metrics.body.contains(&series), "{}", metrics.body);
     assert!(metrics.body.trim_end().ends_with("# EOF"));
     assert_eq!(capture.daemon.get("/nothing").unwrap().status, 404);
-    let retention = capture.daemon.wait_for(&name, "what the log costs", |status| status["retention"].is_object()).unwrap();
+    let retention = capture
+        .daemon
+        .wait_for(&name, "what the log costs", |status| status["retention"].is_object())
+        .unwrap();
     assert!(retention["retention"]["summary"].as_str().unwrap().contains("WAL"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_ever_printed() {
-    let statements = "create role teller login replication superuser password 'Canary-4711'; create table t (id int primary key)";
+    let statements =
+        "create role teller login replication superuser password 'Canary-4711'; create table t (id int primary key)";
     let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17);
     let database = tailrace_tests::database::Database::own(options).await.unwrap();
     database.execute(statements).await.unwrap();
     let url = database.server().url_as("teller:Canary-4711", database.name());
-    let mut capture = Capture::prepare(database, &Wanted { url: Some(url), ..Wanted::default() });
+    let mut capture = Capture::prepare(
+        database,
+        &Wanted {
+            url: Some(url),
+            ..Wanted::default()
+        },
+    );
     capture.daemon.set_variable("TAILRACE_LOG", "trace,hyper=info");
     capture.start_again();
     capture.after("insert into t values (1)", "t").await;
@@ -104,16 +174,33 @@ async fn a_stop_with_a_stuck_broker_ends_at_its_deadline_and_moves_nothing() {
     let database = database_with(PostgresVersion::V17, TWO_ROWS).await;
     let kafka = crate::capture::KafkaHandle::Own(Box::new(Kafka::start(KafkaOptions::default()).unwrap()));
     let capture = Capture::prepare_into(database, kafka, &Wanted::default());
-    capture.daemon.configure(&format!("shutdown_timeout_ms: 1500\n{}", sections(&capture.database, &capture.kafka.bootstrap(), &Wanted::default()))).unwrap();
+    capture
+        .daemon
+        .configure(&format!(
+            "shutdown_timeout_ms: 1500\n{}",
+            sections(&capture.database, &capture.kafka.bootstrap(), &Wanted::default())
+        ))
+        .unwrap();
     capture.start_again();
     capture.settle().await;
     capture.kafka.pause().unwrap();
     let name = capture.database.name().to_owned();
     capture.database.execute("insert into t values (3)").await.unwrap();
-    capture.daemon.wait_for(&name, "the change on its way", |status| status["changes"] == 3).unwrap();
-    assert_eq!(capture.daemon.terminate().unwrap().code(), Some(5), "{}", capture.daemon.log());
+    capture
+        .daemon
+        .wait_for(&name, "the change on its way", |status| status["changes"] == 3)
+        .unwrap();
+    assert_eq!(
+        capture.daemon.terminate().unwrap().code(),
+        Some(5),
+        "{}",
+        capture.daemon.log()
+    );
     capture.kafka.resume().unwrap();
     capture.start_again();
     let events = capture.after("insert into t values (4)", "t").await;
-    assert!(events.contains(&r#"c {"id":3} null -> {"id":3}"#.to_owned()), "{events:?}");
+    assert!(
+        events.contains(&r#"c {"id":3} null -> {"id":3}"#.to_owned()),
+        "{events:?}"
+    );
 }

@@ -24,11 +24,19 @@ async fn a_server_that_is_ready() {
     let printed = capture.daemon.command("check", &[]).unwrap();
     assert_eq!(printed.code, Some(0), "{}", printed.all());
     let untouched = "select (select count(*) from pg_publication) + (select count(*) from pg_replication_slots where database = current_database())";
-    assert_eq!(capture.database.query_value(untouched).await.unwrap(), "0", "check changes nothing");
+    assert_eq!(
+        capture.database.query_value(untouched).await.unwrap(),
+        "0",
+        "check changes nothing"
+    );
     assert!(!capture.kafka.topics().unwrap().contains(&capture.topic("t")));
     let described = capture.daemon.command("describe", &[]).unwrap();
     assert_eq!(described.code, Some(0));
-    assert!(described.stdout.contains("public.t") && described.stdout.contains(&capture.topic("t")), "{}", described.stdout);
+    assert!(
+        described.stdout.contains("public.t") && described.stdout.contains(&capture.topic("t")),
+        "{}",
+        described.stdout
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +56,13 @@ async fn a_role_that_may_nothing() {
     let role = format!("reader_{}", database.name());
     database.execute(&format!("create role {role} login")).await.unwrap();
     let url = database.server().url_as(&role, database.name());
-    let capture = Capture::prepare(database, &Wanted { url: Some(url), ..Wanted::default() });
+    let capture = Capture::prepare(
+        database,
+        &Wanted {
+            url: Some(url),
+            ..Wanted::default()
+        },
+    );
     blocked(&capture, &["REPLICATION", "GRANT SELECT", &role]);
     capture.daemon.start().unwrap();
     capture.wait_for("halted:insufficient_privilege");
@@ -60,7 +74,13 @@ async fn what_check_prints_is_all_that_is_missing() {
     let role = format!("reader_{}", database.name());
     database.execute(&format!("create role {role} login")).await.unwrap();
     let url = database.server().url_as(&role, database.name());
-    let capture = Capture::prepare(database, &Wanted { url: Some(url), ..Wanted::default() });
+    let capture = Capture::prepare(
+        database,
+        &Wanted {
+            url: Some(url),
+            ..Wanted::default()
+        },
+    );
     let mut rounds = 0;
     // Runs the statements as they are printed, until it is content.
     loop {
@@ -93,12 +113,24 @@ async fn a_password_that_is_wrong_and_then_right() {
         ..PostgresOptions::version(PostgresVersion::V17)
     };
     let database = Database::own(options).await.unwrap();
-    database.execute(&format!("{TABLE}; create role teller login superuser replication password 'right'")).await.unwrap();
+    database
+        .execute(&format!(
+            "{TABLE}; create role teller login superuser replication password 'right'"
+        ))
+        .await
+        .unwrap();
     let file = database.server().socket_dir().join("password");
     std::fs::write(&file, "wrong\n").unwrap();
     let url = database.server().url_as("teller", database.name());
     let source = format!("password_file: {}", file.display());
-    let capture = Capture::prepare(database, &Wanted { url: Some(url), source: &source, ..Wanted::default() });
+    let capture = Capture::prepare(
+        database,
+        &Wanted {
+            url: Some(url),
+            source: &source,
+            ..Wanted::default()
+        },
+    );
     blocked(&capture, &["password", "teller"]);
     capture.daemon.start().unwrap();
     capture.wait_for("degraded:source_authentication");
@@ -129,7 +161,14 @@ async fn a_broker_that_is_not_there() {
     let kafka = tailrace_tests::servers::Port::claim().unwrap();
     let capture = Capture::prepare(database, &Wanted::default());
     let bootstrap = format!("127.0.0.1:{}", kafka.number());
-    capture.daemon.configure(&crate::capture::sections(&capture.database, &bootstrap, &Wanted::default())).unwrap();
+    capture
+        .daemon
+        .configure(&crate::capture::sections(
+            &capture.database,
+            &bootstrap,
+            &Wanted::default(),
+        ))
+        .unwrap();
     blocked(&capture, &[&bootstrap]);
 }
 
@@ -142,15 +181,29 @@ async fn tables_whose_updates_would_fail_are_not_published() {
     capture.daemon.start().unwrap();
     capture.wait_for("halted:table_without_identity");
     // The application is not hurt.
-    capture.database.execute("insert into keyless values (1); update keyless set v = 2; update nothing set id = 1").await.unwrap();
+    capture
+        .database
+        .execute("insert into keyless values (1); update keyless set v = 2; update nothing set id = 1")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patterns_that_match_nothing_and_topics_that_meet() {
     let database = database_with(PostgresVersion::V17, "create schema a; create table a.t (id int primary key); create schema b; create table b.t (id int primary key)").await;
-    let capture = Capture::prepare(database.clone(), &Wanted { tables: "[public.nosuch]", ..Wanted::default() });
+    let capture = Capture::prepare(
+        database.clone(),
+        &Wanted {
+            tables: "[public.nosuch]",
+            ..Wanted::default()
+        },
+    );
     blocked(&capture, &["public.nosuch"]);
-    let wanted = Wanted { tables: "[a.t, b.t]", connector: "topic: \"all.{table}\"", ..Wanted::default() };
+    let wanted = Wanted {
+        tables: "[a.t, b.t]",
+        connector: "topic: \"all.{table}\"",
+        ..Wanted::default()
+    };
     let capture = Capture::prepare(database, &wanted);
     blocked(&capture, &["all.t", "a.t", "b.t"]);
 }

@@ -10,7 +10,8 @@ use crate::capture::{Capture, Wanted, database_with};
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_there_come_first_and_changes_after_them() {
     let capture = Capture::of("create table t (id int primary key, v text); insert into t values (1, 'old')").await;
-    let statements = "insert into t values (2, 'new'); update t set v = 'newer' where id = 1; delete from t where id = 2";
+    let statements =
+        "insert into t values (2, 'new'); update t set v = 'newer' where id = 1; delete from t where id = 2";
     let expected = [
         r#"r {"id":1} null -> {"id":1,"v":"old"}"#,
         r#"c {"id":2} null -> {"id":2,"v":"new"}"#,
@@ -26,7 +27,9 @@ async fn the_source_block_says_where_a_change_comes_from() {
     let capture = Capture::of("create table t (id int primary key); insert into t values (1)").await;
     capture.after("insert into t values (2)", "t").await;
     let events = capture.events("t");
-    let [read, created] = events.as_slice() else { unreachable!("two events: {events:?}") };
+    let [read, created] = events.as_slice() else {
+        unreachable!("two events: {events:?}")
+    };
     let source = read.value_json()["source"].clone();
     assert_eq!(source["connector"], "postgresql");
     assert_eq!(source["name"], capture.database.name());
@@ -89,7 +92,9 @@ async fn a_table_without_a_key_has_events_without_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_key_is_a_delete_and_a_create_that_know_of_each_other() {
     let capture = Capture::of("create table t (id int primary key, v text)").await;
-    let events = capture.after("insert into t values (1, 'a'); update t set id = 2", "t").await;
+    let events = capture
+        .after("insert into t values (1, 'a'); update t set id = 2", "t")
+        .await;
     let expected = [
         r#"c {"id":1} null -> {"id":1,"v":"a"}"#,
         r#"d {"id":1} {"id":1,"v":null} -> null"#,
@@ -125,8 +130,19 @@ async fn large_values_that_did_not_change_are_marked_and_never_null() {
 async fn a_plain_row_leaves_unchanged_large_values_out_and_a_header_names_them() {
     let table = "create table t (id int primary key, v int, big text); alter table t alter big set storage external";
     let database = database_with(PostgresVersion::V17, table).await;
-    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
-    capture.after("insert into t values (1, 0, repeat('x', 9000)); update t set v = 1; update t set big = null", "t").await;
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
+    capture
+        .after(
+            "insert into t values (1, 0, repeat('x', 9000)); update t set v = 1; update t set big = null",
+            "t",
+        )
+        .await;
     let events = capture.events("t");
     assert_eq!(events[1].after(), json!({"id": 1, "v": 1}));
     assert_eq!(events[1].header("unchanged"), r#"["big"]"#);
@@ -139,7 +155,12 @@ async fn with_replica_identity_full_large_values_come_from_the_row_before() {
     let table = "create table t (id int primary key, v int, big text); alter table t alter big set storage external;
         alter table t replica identity full";
     let capture = Capture::of(table).await;
-    capture.after("insert into t values (1, 0, repeat('x', 9000)); update t set v = 1", "t").await;
+    capture
+        .after(
+            "insert into t values (1, 0, repeat('x', 9000)); update t set v = 1",
+            "t",
+        )
+        .await;
     let events = capture.events("t");
     assert_eq!(events[1].after()["big"].as_str().unwrap().len(), 9000);
     assert_eq!(events[1].before()["big"].as_str().unwrap().len(), 9000);
@@ -157,7 +178,10 @@ async fn a_truncate_is_one_event_per_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logical_messages_are_events_of_their_own() {
     let database = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
-    let wanted = Wanted { source: "message_prefixes: [\"out*\"]", ..Wanted::default() };
+    let wanted = Wanted {
+        source: "message_prefixes: [\"out*\"]",
+        ..Wanted::default()
+    };
     let capture = Capture::start(database, &wanted);
     let statements = "select pg_logical_emit_message(true, 'outbox', 'hello');
         select pg_logical_emit_message(false, 'outbox', 'at once'); select pg_logical_emit_message(true, 'other', 'no')";
@@ -166,7 +190,10 @@ async fn logical_messages_are_events_of_their_own() {
     let mut contents: Vec<String> = events
         .iter()
         .map(|event| {
-            assert_eq!((event.operation(), event.key_json()), ("m", json!({"prefix": "outbox"})));
+            assert_eq!(
+                (event.operation(), event.key_json()),
+                ("m", json!({"prefix": "outbox"}))
+            );
             event.value_json()["message"]["content"].as_str().unwrap().to_owned()
         })
         .collect();
@@ -187,7 +214,10 @@ async fn partitions_are_published_under_their_own_names() {
         r#"- {"id":1,"region":"north"}"#,
     ];
     assert_eq!(capture.after(move_row, "t_north").await, north);
-    assert_eq!(capture.after("", "t_south").await, [r#"c {"id":1,"region":"south"} null -> {"id":1,"region":"south","v":1}"#]);
+    assert_eq!(
+        capture.after("", "t_south").await,
+        [r#"c {"id":1,"region":"south"} null -> {"id":1,"region":"south","v":1}"#]
+    );
     assert_eq!(capture.after("", "t").await, [""; 0]);
 }
 
@@ -195,7 +225,11 @@ async fn partitions_are_published_under_their_own_names() {
 async fn partitions_can_be_published_as_the_partitioned_table() {
     let database = database_with(PostgresVersion::V17, PARTITIONED).await;
     database.execute("insert into t values (1, 'north', 1)").await.unwrap();
-    let wanted = Wanted { source: "publication_via_partition_root: true", tables: "[public.t]", ..Wanted::default() };
+    let wanted = Wanted {
+        source: "publication_via_partition_root: true",
+        tables: "[public.t]",
+        ..Wanted::default()
+    };
     let capture = Capture::start(database, &wanted);
     let expected = [
         r#"r {"id":1,"region":"north"} null -> {"id":1,"region":"north","v":1}"#,
@@ -212,7 +246,8 @@ async fn partitions_can_be_published_as_the_partitioned_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_are_those_of_the_moment_of_the_change() {
     let capture = Capture::of("create table t (id int primary key, v text)").await;
-    let statements = "begin; insert into t values (1, 'a'); alter table t add column w int; insert into t values (2, 'b', 7);
+    let statements =
+        "begin; insert into t values (1, 'a'); alter table t add column w int; insert into t values (2, 'b', 7);
         alter table t rename column v to text; update t set w = 8 where id = 2; alter table t drop column text; commit;
         alter table t alter w type text using 'w' || w; insert into t values (3, 'c')";
     let expected = [
@@ -236,16 +271,27 @@ async fn a_changed_replica_identity_holds_from_the_next_change_on() {
     assert_eq!(capture.after(statements, "t").await, expected);
 }
 
-const GENERATED: &str = "create table t (id int primary key, price int, double int generated always as (price * 2) stored)";
+const GENERATED: &str =
+    "create table t (id int primary key, price int, double int generated always as (price * 2) stored)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_columns_are_the_same_in_snapshot_and_log() {
     let database = database_with(PostgresVersion::V17, GENERATED).await;
-    database.execute("insert into t (id, price) values (1, 10)").await.unwrap();
+    database
+        .execute("insert into t (id, price) values (1, 10)")
+        .await
+        .unwrap();
     let capture = Capture::start(database, &Wanted::default());
-    let expected = [r#"r {"id":1} null -> {"id":1,"price":10}"#, r#"c {"id":2} null -> {"id":2,"price":20}"#];
+    let expected = [
+        r#"r {"id":1} null -> {"id":1,"price":10}"#,
+        r#"c {"id":2} null -> {"id":2,"price":20}"#,
+    ];
     let statement = "insert into t (id, price) values (2, 20)";
-    assert_eq!(capture.after(statement, "t").await, expected, "before version 18 the log has no generated columns");
+    assert_eq!(
+        capture.after(statement, "t").await,
+        expected,
+        "before version 18 the log has no generated columns"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,26 +299,47 @@ async fn what_is_rolled_back_never_happened() {
     let capture = Capture::of("create table t (id int primary key)").await;
     let statements = "begin; insert into t values (1); rollback; begin; insert into t values (2); savepoint s;
         insert into t values (3); rollback to s; insert into t values (4); commit";
-    assert_eq!(capture.after(statements, "t").await, [r#"c {"id":2} null -> {"id":2}"#, r#"c {"id":4} null -> {"id":4}"#]);
+    assert_eq!(
+        capture.after(statements, "t").await,
+        [r#"c {"id":2} null -> {"id":2}"#, r#"c {"id":4} null -> {"id":4}"#]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_transaction_comes_when_it_is_committed() {
     let capture = Capture::of("create table t (id int primary key)").await;
     let client = capture.database.connect().await.unwrap();
-    client.batch_execute("begin; insert into t values (1); prepare transaction 'first'").await.unwrap();
+    client
+        .batch_execute("begin; insert into t values (1); prepare transaction 'first'")
+        .await
+        .unwrap();
     client.batch_execute("insert into t values (2)").await.unwrap();
     client.batch_execute("commit prepared 'first'").await.unwrap();
-    assert_eq!(capture.after("", "t").await, [r#"c {"id":2} null -> {"id":2}"#, r#"c {"id":1} null -> {"id":1}"#]);
+    assert_eq!(
+        capture.after("", "t").await,
+        [r#"c {"id":2} null -> {"id":2}"#, r#"c {"id":1} null -> {"id":1}"#]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_is_stamped_with_its_own_updated_at_where_one_is_named() {
-    let database = database_with(PostgresVersion::V17, "create table t (id int primary key, modified timestamptz)").await;
-    database.execute("insert into t values (1, '2020-02-03 04:05:06.789+00')").await.unwrap();
-    let wanted = Wanted { connector: "updated_at: { column: modified }", ..Wanted::default() };
+    let database = database_with(
+        PostgresVersion::V17,
+        "create table t (id int primary key, modified timestamptz)",
+    )
+    .await;
+    database
+        .execute("insert into t values (1, '2020-02-03 04:05:06.789+00')")
+        .await
+        .unwrap();
+    let wanted = Wanted {
+        connector: "updated_at: { column: modified }",
+        ..Wanted::default()
+    };
     let capture = Capture::start(database, &wanted);
-    capture.after("insert into t values (2, '2021-02-03 04:05:06+00')", "t").await;
+    capture
+        .after("insert into t values (2, '2021-02-03 04:05:06+00')", "t")
+        .await;
     let events = capture.events("t");
     assert_eq!(events[0].timestamp_ms, 1_580_702_706_789);
     assert_eq!(events[0].header("updated_at"), "2020-02-03T04:05:06.789000Z");
@@ -295,11 +362,30 @@ async fn names_are_taken_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_and_rows_are_left_out_renamed_and_masked_at_the_border() {
-    let database = database_with(PostgresVersion::V17, "create table t (id int primary key, mail text, secret text, country text)").await;
-    database.execute("insert into t values (1, 'a@b.c', 's', 'de'), (2, 'x@y.z', 's', 'fr')").await.unwrap();
+    let database = database_with(
+        PostgresVersion::V17,
+        "create table t (id int primary key, mail text, secret text, country text)",
+    )
+    .await;
+    database
+        .execute("insert into t values (1, 'a@b.c', 's', 'de'), (2, 'x@y.z', 's', 'fr')")
+        .await
+        .unwrap();
     let connector = "transforms:\n  - { tables: [public.t], exclude_columns: [secret], rename: { mail: email }, mask: { mail: { truncate_characters: 2 } }, where: [{ column: country, in: [de] }] }";
-    let capture = Capture::start(database, &Wanted { connector, format: "envelope: entity", ..Wanted::default() });
-    let events = capture.after("insert into t values (3, 'long@mail', 's', 'de'), (4, 'n@n', 's', 'it')", "t").await;
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            connector,
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
+    let events = capture
+        .after(
+            "insert into t values (3, 'long@mail', 's', 'de'), (4, 'n@n', 's', 'it')",
+            "t",
+        )
+        .await;
     let expected = [
         r#"r {"id":1} {"country":"de","email":"a@","id":1}"#,
         r#"c {"id":3} {"country":"de","email":"lo","id":3}"#,

@@ -7,8 +7,18 @@ use tailrace_tests::servers::PostgresVersion;
 use crate::capture::{Capture, Wanted, database_with};
 
 async fn stopped() -> Capture {
-    let database = database_with(PostgresVersion::V17, "create table t (id int primary key); insert into t values (1)").await;
-    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
+    let database = database_with(
+        PostgresVersion::V17,
+        "create table t (id int primary key); insert into t values (1)",
+    )
+    .await;
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
     capture.after("insert into t values (2)", "t").await;
     capture.daemon.terminate().unwrap();
     capture
@@ -27,9 +37,17 @@ fn is_halted(capture: &Capture, code: &str, remedy: &str) {
     assert!(reason.contains(remedy), "{reason}");
     let metrics = capture.daemon.get("/metrics").unwrap().body;
     let wanted = format!("code=\"{code}\"");
-    assert!(metrics.lines().any(|line| line.contains(name) && line.contains(&wanted)), "{metrics}");
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.contains(name) && line.contains(&wanted)),
+        "{metrics}"
+    );
     let logged = capture.daemon.log();
-    assert!(logged.lines().any(|line| line.contains("ERROR") && line.contains(code)), "{logged}");
+    assert!(
+        logged.lines().any(|line| line.contains("ERROR") && line.contains(code)),
+        "{logged}"
+    );
     assert_eq!(capture.events("t").len(), 2);
 }
 
@@ -37,11 +55,22 @@ fn is_halted(capture: &Capture, code: &str, remedy: &str) {
 async fn a_slot_that_was_dropped() {
     let capture = stopped().await;
     let drop_slot = format!("select pg_drop_replication_slot('{}')", capture.database.slot());
-    capture.database.execute(&format!("{drop_slot}; insert into t values (3)")).await.unwrap();
+    capture
+        .database
+        .execute(&format!("{drop_slot}; insert into t values (3)"))
+        .await
+        .unwrap();
     capture.daemon.start().unwrap();
     is_halted(&capture, "slot_missing", "is gone");
-    let slots = format!("select count(*) from pg_replication_slots where slot_name = '{}'", capture.database.slot());
-    assert_eq!(capture.database.query_value(&slots).await.unwrap(), "0", "no slot is made on the quiet");
+    let slots = format!(
+        "select count(*) from pg_replication_slots where slot_name = '{}'",
+        capture.database.slot()
+    );
+    assert_eq!(
+        capture.database.query_value(&slots).await.unwrap(),
+        "0",
+        "no slot is made on the quiet"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,15 +103,31 @@ async fn a_slot_that_the_server_gave_up() {
         .setting("max_wal_size = 32MB")
         .setting("min_wal_size = 32MB");
     let database = tailrace_tests::database::Database::own(options).await.unwrap();
-    database.execute("create table t (id int primary key); insert into t values (1)").await.unwrap();
-    let capture = Capture::start(database, &Wanted { format: "envelope: entity", ..Wanted::default() });
+    database
+        .execute("create table t (id int primary key); insert into t values (1)")
+        .await
+        .unwrap();
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
     capture.after("insert into t values (2)", "t").await;
     capture.daemon.terminate().unwrap();
     for _ in 0..4 {
-        capture.database.query("select pg_logical_emit_message(false, 'filler', 'x'), pg_switch_wal()").await.unwrap();
+        capture
+            .database
+            .query("select pg_logical_emit_message(false, 'filler', 'x'), pg_switch_wal()")
+            .await
+            .unwrap();
     }
     capture.database.execute("checkpoint").await.unwrap();
-    let lost = format!("(select wal_status = 'lost' from pg_replication_slots where slot_name = '{}')", capture.database.slot());
+    let lost = format!(
+        "(select wal_status = 'lost' from pg_replication_slots where slot_name = '{}')",
+        capture.database.slot()
+    );
     capture.database.wait_until(&lost).await.unwrap();
     capture.daemon.start().unwrap();
     is_halted(&capture, "slot_lost", "max_slot_wal_keep_size");
@@ -92,7 +137,11 @@ async fn a_slot_that_the_server_gave_up() {
 async fn a_publication_that_was_dropped() {
     let capture = stopped().await;
     let drop_publication = format!("drop publication {}", capture.database.slot());
-    capture.database.execute(&format!("{drop_publication}; insert into t values (3)")).await.unwrap();
+    capture
+        .database
+        .execute(&format!("{drop_publication}; insert into t values (3)"))
+        .await
+        .unwrap();
     capture.daemon.start().unwrap();
     is_halted(&capture, "publication_history", "is gone");
 }
@@ -103,7 +152,11 @@ async fn a_publication_that_was_dropped_and_made_again_with_changes_in_between()
     let publication = capture.database.slot();
     let statements = format!("drop publication {publication}; insert into t values (3)");
     capture.database.execute(&statements).await.unwrap();
-    capture.database.execute(&format!("create publication {publication} for table t")).await.unwrap();
+    capture
+        .database
+        .execute(&format!("create publication {publication} for table t"))
+        .await
+        .unwrap();
     capture.daemon.start().unwrap();
     is_halted(&capture, "publication_history", "younger");
 }
@@ -113,7 +166,10 @@ async fn another_database_under_the_same_address() {
     let capture = stopped().await;
     let other = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
     let url = capture.database.server().url_as("postgres", other.name());
-    let wanted = Wanted { url: Some(url), ..Wanted::default() };
+    let wanted = Wanted {
+        url: Some(url),
+        ..Wanted::default()
+    };
     let sections = crate::capture::sections(&capture.database, &capture.kafka.bootstrap(), &wanted);
     capture.daemon.configure(&sections).unwrap();
     capture.daemon.start().unwrap();
@@ -140,11 +196,25 @@ async fn a_state_that_was_damaged_is_refused() {
     fs::write(file, &bytes).unwrap();
     let ended = capture.daemon.run_to_end(&[]).unwrap();
     assert_eq!(ended.code(), Some(1));
-    assert!(capture.daemon.log().contains("state_corrupt"), "{}", capture.daemon.log());
+    assert!(
+        capture.daemon.log().contains("state_corrupt"),
+        "{}",
+        capture.daemon.log()
+    );
     fs::write(file, b"").unwrap();
-    assert_eq!(capture.daemon.run_to_end(&[]).unwrap().code(), Some(1), "{}", capture.daemon.log());
+    assert_eq!(
+        capture.daemon.run_to_end(&[]).unwrap().code(),
+        Some(1),
+        "{}",
+        capture.daemon.log()
+    );
     fs::write(file, b"PNG or something").unwrap();
-    assert_eq!(capture.daemon.run_to_end(&[]).unwrap().code(), Some(1), "{}", capture.daemon.log());
+    assert_eq!(
+        capture.daemon.run_to_end(&[]).unwrap().code(),
+        Some(1),
+        "{}",
+        capture.daemon.log()
+    );
     assert_eq!(capture.events("t").len(), 2);
 }
 
@@ -158,16 +228,28 @@ async fn a_disk_that_is_full_confirms_nothing_and_loses_nothing() {
     let mut id = 3;
     while capture.daemon.state(&name).unwrap() == "streaming" {
         assert!(id < 2000, "the state never needed more room");
-        capture.database.execute(&format!("insert into t values ({id})")).await.unwrap();
+        capture
+            .database
+            .execute(&format!("insert into t values ({id})"))
+            .await
+            .unwrap();
         id += 1;
     }
     capture.wait_for("degraded:state_unwritable");
-    capture.database.execute(&format!("insert into t values ({id})")).await.unwrap();
+    capture
+        .database
+        .execute(&format!("insert into t values ({id})"))
+        .await
+        .unwrap();
     capture.daemon.kill9().unwrap();
     capture.daemon.limit_files(None);
     capture.start_again();
     capture.settle().await;
-    let mut keys: Vec<i64> = capture.events("t").iter().map(|event| event.key_json()["id"].as_i64().unwrap()).collect();
+    let mut keys: Vec<i64> = capture
+        .events("t")
+        .iter()
+        .map(|event| event.key_json()["id"].as_i64().unwrap())
+        .collect();
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys, (1..=id).collect::<Vec<i64>>());

@@ -7,15 +7,28 @@ use crate::capture::{Capture, Wanted, database_with, sections};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_database_does_not_pin_the_log() {
-    let database = database_with(PostgresVersion::V17, "create table t (id int primary key); create table busy (id int)").await;
-    let capture = Capture::start(database, &Wanted { tables: "[public.t]", ..Wanted::default() });
+    let database = database_with(
+        PostgresVersion::V17,
+        "create table t (id int primary key); create table busy (id int)",
+    )
+    .await;
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            tables: "[public.t]",
+            ..Wanted::default()
+        },
+    );
     let slot = capture.database.slot();
     let restart = format!("select restart_lsn::text from pg_replication_slots where slot_name = '{slot}'");
     let before = capture.database.query_value(&restart).await.unwrap();
     // In the same database and in another one of the same server.
     let neighbour = database_with(PostgresVersion::V17, "create table busy (id int)").await;
     for database in [&capture.database, &neighbour] {
-        database.execute("insert into busy select generate_series(1, 10000)").await.unwrap();
+        database
+            .execute("insert into busy select generate_series(1, 10000)")
+            .await
+            .unwrap();
         capture.settle().await;
     }
     capture.database.execute("checkpoint").await.unwrap();
@@ -61,13 +74,21 @@ async fn a_slot_that_somebody_reads_is_waited_for() {
 async fn an_old_transaction_that_holds_the_slot_up_is_named() {
     let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17);
     let database = tailrace_tests::database::Database::own(options).await.unwrap();
-    database.execute("create table t (id int primary key); insert into t values (1)").await.unwrap();
+    database
+        .execute("create table t (id int primary key); insert into t values (1)")
+        .await
+        .unwrap();
     let old = database.connect().await.unwrap();
     old.batch_execute("begin; insert into t values (2)").await.unwrap();
     let capture = Capture::prepare(database, &Wanted::default());
     capture.daemon.start().unwrap();
     let name = capture.database.name().to_owned();
-    capture.daemon.wait_for(&name, "the notice", |status| status["notices"]["waiting_for_old_transactions"].is_string()).unwrap();
+    capture
+        .daemon
+        .wait_for(&name, "the notice", |status| {
+            status["notices"]["waiting_for_old_transactions"].is_string()
+        })
+        .unwrap();
     old.batch_execute("commit").await.unwrap();
     capture.wait_for("streaming");
     let ids: Vec<String> = capture.after("", "t").await;

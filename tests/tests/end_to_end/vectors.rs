@@ -36,7 +36,14 @@ fn vectors(is_wanted: impl Fn(&Vector) -> bool) -> BTreeMap<&'static str, Vec<Ve
         let [id, data_type, literal, options, expected, _note] = fields[..] else {
             unreachable!("six fields: {line}");
         };
-        let vector = Vector { id, column: id.to_lowercase(), data_type, literal, options, expected };
+        let vector = Vector {
+            id,
+            column: id.to_lowercase(),
+            data_type,
+            literal,
+            options,
+            expected,
+        };
         if is_wanted(&vector) {
             by_options.entry(options).or_default().push(vector);
         }
@@ -50,15 +57,42 @@ async fn hold(version: PostgresVersion, extensions: &[&str], source: &str, is_wa
     for (options, vectors) in vectors(is_wanted) {
         let database = Database::shared(version).await.unwrap();
         for extension in extensions {
-            database.execute(&format!("create extension \"{extension}\"")).await.unwrap();
+            database
+                .execute(&format!("create extension \"{extension}\""))
+                .await
+                .unwrap();
         }
-        let columns = vectors.iter().map(|vector| format!(", {} {}", vector.column, vector.data_type));
-        let table = format!("{TYPES} create table v (id int primary key{})", columns.collect::<String>());
+        let columns = vectors
+            .iter()
+            .map(|vector| format!(", {} {}", vector.column, vector.data_type));
+        let table = format!(
+            "{TYPES} create table v (id int primary key{})",
+            columns.collect::<String>()
+        );
         database.execute(&table).await.unwrap();
-        let literals = vectors.iter().map(|vector| format!(", {}", vector.literal)).collect::<String>();
-        database.execute(&format!("insert into v values (1{literals})")).await.unwrap();
-        let format = if options.starts_with("envelope") { options.to_owned() } else { with_envelope(options) };
-        let capture = Capture::start(database, &Wanted { tables: "[public.v]", format: &format, source, ..Wanted::default() });
+        let literals = vectors
+            .iter()
+            .map(|vector| format!(", {}", vector.literal))
+            .collect::<String>();
+        database
+            .execute(&format!("insert into v values (1{literals})"))
+            .await
+            .unwrap();
+        let format = if options.starts_with("envelope") {
+            options.to_owned()
+        } else {
+            with_envelope(options)
+        };
+        let capture = Capture::start(
+            database,
+            &Wanted {
+                tables: "[public.v]",
+                format: &format,
+                source,
+                ..Wanted::default()
+            },
+        );
+        println!("CHECK {}", capture.daemon.command("check", &[]).unwrap().all());
         capture.after(&format!("insert into v values (2{literals})"), "v").await;
         let events = capture.events("v");
         assert_eq!(events.len(), 2, "{options}");
@@ -66,8 +100,19 @@ async fn hold(version: PostgresVersion, extensions: &[&str], source: &str, is_wa
             for vector in &vectors {
                 let (found, holds) = compare(event, vector);
                 if !holds {
-                    let Vector { id, data_type, literal, options, expected, .. } = vector;
-                    writeln!(wrong, "{id} {data_type} {literal} ({options}) by {way}: {found}, expected {expected}").unwrap();
+                    let Vector {
+                        id,
+                        data_type,
+                        literal,
+                        options,
+                        expected,
+                        ..
+                    } = vector;
+                    writeln!(
+                        wrong,
+                        "{id} {data_type} {literal} ({options}) by {way}: {found}, expected {expected}"
+                    )
+                    .unwrap();
                 }
             }
         }
@@ -88,7 +133,11 @@ fn compare(event: &Event, vector: &Vector) -> (String, bool) {
 }
 
 fn with_envelope(options: &str) -> String {
-    if options.is_empty() { "envelope: debezium".to_owned() } else { format!("envelope: debezium, {options}") }
+    if options.is_empty() {
+        "envelope: debezium".to_owned()
+    } else {
+        format!("envelope: debezium, {options}")
+    }
 }
 
 /// A field of the row, in the very bytes that were published.
@@ -107,7 +156,10 @@ fn default_of(event: &Event, column: &str) -> Value {
     let schema = event.value_json()["schema"].clone();
     let named = |fields: &Value, name: &str| {
         let fields = fields.as_array().cloned().unwrap_or_default();
-        fields.into_iter().find(|field| field["field"] == name).unwrap_or_default()
+        fields
+            .into_iter()
+            .find(|field| field["field"] == name)
+            .unwrap_or_default()
     };
     let row = named(&schema["fields"], "after");
     let field = named(&row["fields"], column);
@@ -115,7 +167,9 @@ fn default_of(event: &Event, column: &str) -> Value {
 }
 
 fn is_pgvector(vector: &Vector) -> bool {
-    ["VECTOR", "HALFVEC", "SPARSEVEC"].iter().any(|name| vector.data_type.starts_with(name))
+    ["VECTOR", "HALFVEC", "SPARSEVEC"]
+        .iter()
+        .any(|name| vector.data_type.starts_with(name))
 }
 
 /// What another PostgreSQL than Debian's has no extension for.
@@ -133,7 +187,10 @@ async fn every_type_holds_as_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_holds_in_binary() {
-    hold(PostgresVersion::V15, &EXTENSIONS, "binary: true", |vector| !is_pgvector(vector)).await;
+    hold(PostgresVersion::V15, &EXTENSIONS, "binary: true", |vector| {
+        !is_pgvector(vector)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,18 @@ use crate::capture::{Capture, Wanted, database_with};
 async fn works(version: PostgresVersion, source: &str) {
     let table = "create table orders (id int primary key, state text not null, total numeric(10,2), at timestamptz)";
     let database = database_with(version, table).await;
-    database.execute("insert into orders values (1, 'new', 9.90, '2026-03-01 09:30:00+01')").await.unwrap();
-    let capture = Capture::start(database, &Wanted { format: "envelope: entity", source, ..Wanted::default() });
+    database
+        .execute("insert into orders values (1, 'new', 9.90, '2026-03-01 09:30:00+01')")
+        .await
+        .unwrap();
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            source,
+            ..Wanted::default()
+        },
+    );
     let statements = [
         "insert into orders values (2, 'new', null, null)",
         "update orders set state = 'paid' where id = 1",
@@ -20,9 +30,15 @@ async fn works(version: PostgresVersion, source: &str) {
     }
     capture.settle().await;
     assert!(capture.daemon.terminate().unwrap().success());
-    capture.database.execute("insert into orders values (3, 'late', 1, null)").await.unwrap();
+    capture
+        .database
+        .execute("insert into orders values (3, 'late', 1, null)")
+        .await
+        .unwrap();
     capture.start_again();
-    let events = capture.after("insert into orders values (4, 'later', 2, null)", "orders").await;
+    let events = capture
+        .after("insert into orders values (4, 'later', 2, null)", "orders")
+        .await;
     let first = r#"{"at":"2026-03-01T08:30:00.000000Z","id":1,"state":"#;
     let expected = [
         format!(r#"r {{"id":1}} {first}"new","total":"9.90"}}"#),

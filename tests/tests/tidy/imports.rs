@@ -23,7 +23,11 @@ pub(crate) fn violations(path: &str, manifest: &str) -> Vec<(String, usize, Stri
         return Vec::new();
     }
     let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == folder) else {
-        return vec![(path.to_owned(), 1, "a crate that the tidy test does not know: say what it may import".to_owned())];
+        return vec![(
+            path.to_owned(),
+            1,
+            "a crate that the tidy test does not know: say what it may import".to_owned(),
+        )];
     };
     let mut violations = Vec::new();
     for (index, line) in manifest.lines().enumerate() {
@@ -33,7 +37,11 @@ pub(crate) fn violations(path: &str, manifest: &str) -> Vec<(String, usize, Stri
         let imported: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
         // A crate may name itself, for its own features in tests.
         if !allowed.contains(&imported.as_str()) && !folder.ends_with(&format!("/{imported}")) {
-            violations.push((path.to_owned(), index + 1, format!("{folder} must not import {imported}")));
+            violations.push((
+                path.to_owned(),
+                index + 1,
+                format!("{folder} must not import {imported}"),
+            ));
         }
     }
     violations

@@ -51,7 +51,11 @@ struct Finding {
 }
 
 fn finding(source: &Source, line: usize, rule: impl Into<String>) -> Finding {
-    Finding { path: source.path.clone(), line, rule: rule.into() }
+    Finding {
+        path: source.path.clone(),
+        line,
+        rule: rule.into(),
+    }
 }
 
 fn root() -> PathBuf {
@@ -65,8 +69,16 @@ fn listed_files() -> Vec<String> {
         .current_dir(root())
         .output()
         .expect("git must be installed: the tidy test asks it for the files of the tree");
-    assert!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));
-    let mut files: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert!(
+        output.status.success(),
+        "git ls-files failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut files: Vec<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     // A file that was deleted and is not yet committed as such is listed, and not there.
     files.retain(|path| root().join(path).is_file());
     assert!(!files.is_empty());
@@ -98,9 +110,15 @@ fn refuse_in_sources(rule: impl Fn(&Source) -> Vec<Finding>) {
 #[test]
 fn functions_are_short() {
     refuse_in_sources(|source| {
-        let long = source.functions().into_iter().filter(|function| function.lines > FUNCTION_LINES);
+        let long = source
+            .functions()
+            .into_iter()
+            .filter(|function| function.lines > FUNCTION_LINES);
         long.map(|function| {
-            let rule = format!("fn {} has {} lines; {FUNCTION_LINES} are allowed", function.name, function.lines);
+            let rule = format!(
+                "fn {} has {} lines; {FUNCTION_LINES} are allowed",
+                function.name, function.lines
+            );
             finding(source, function.line, rule)
         })
         .collect()
@@ -116,10 +134,18 @@ fn files_are_short() {
         let too_long = !source.is_test_file() && lines > allowed;
         let mut findings = Vec::new();
         if too_long {
-            findings.push(finding(source, 1, format!("{lines} lines without tests; {allowed} are allowed")));
+            findings.push(finding(
+                source,
+                1,
+                format!("{lines} lines without tests; {allowed} are allowed"),
+            ));
         }
         if listed.is_some() && lines < allowed {
-            findings.push(finding(source, 1, format!("now {lines} lines: lower its number in LONGER_FILES")));
+            findings.push(finding(
+                source,
+                1,
+                format!("now {lines} lines: lower its number in LONGER_FILES"),
+            ));
         }
         findings
     });
@@ -132,15 +158,22 @@ fn modules_are_named_after_their_subject() {
         let parts = path.components().filter_map(|part| part.as_os_str().to_str());
         let mut parts = parts.map(|part| part.trim_end_matches(".rs"));
         let empty = parts.find(|part| EMPTY_NAMES.contains(part));
-        empty.map(|name| finding(source, 1, format!("`{name}` says nothing about what is inside"))).into_iter().collect()
+        empty
+            .map(|name| finding(source, 1, format!("`{name}` says nothing about what is inside")))
+            .into_iter()
+            .collect()
     });
 }
 
 #[test]
 fn errors_are_not_thrown_away() {
     refuse_in_sources(|source| {
-        let swallowed = source.places_of_code("while let Some(Ok(").chain(source.places_of_code("filter_map(Result::ok)"));
-        swallowed.map(|line| finding(source, line, "an error ends or thins this loop and nobody is told")).collect()
+        let swallowed = source
+            .places_of_code("while let Some(Ok(")
+            .chain(source.places_of_code("filter_map(Result::ok)"));
+        swallowed
+            .map(|line| finding(source, line, "an error ends or thins this loop and nobody is told"))
+            .collect()
     });
 }
 
@@ -150,9 +183,19 @@ fn tests_wait_for_conditions_and_not_for_time() {
         if source.path == MAY_SLEEP {
             return Vec::new();
         }
-        let sleeping = source.places_of_code("sleep(").filter(|line| source.is_test_line(*line));
+        let sleeping = source
+            .places_of_code("sleep(")
+            .filter(|line| source.is_test_line(*line));
         let called = sleeping.filter(|line| !source.text_of(*line).contains("fn "));
-        called.map(|line| finding(source, line, "a test sleeps: poll the condition with poll_until, or pause the clock")).collect()
+        called
+            .map(|line| {
+                finding(
+                    source,
+                    line,
+                    "a test sleeps: poll the condition with poll_until, or pause the clock",
+                )
+            })
+            .collect()
     });
 }
 
@@ -160,14 +203,19 @@ fn tests_wait_for_conditions_and_not_for_time() {
 fn every_test_is_run() {
     refuse_in_sources(|source| {
         let ignored = source.places_of_code("#[ignore");
-        ignored.map(|line| finding(source, line, "an ignored test proves nothing: mend it or remove it")).collect()
+        ignored
+            .map(|line| finding(source, line, "an ignored test proves nothing: mend it or remove it"))
+            .collect()
     });
 }
 
 #[test]
 fn nothing_is_left_for_later() {
     let marks = ["FIXME", "TODO", "XXX", "todo!(", "unimplemented!("];
-    refuse(&in_every_text(&marks, "is left over: do it, or write it down where work is planned"));
+    refuse(&in_every_text(
+        &marks,
+        "is left over: do it, or write it down where work is planned",
+    ));
 }
 
 #[test]
@@ -185,7 +233,11 @@ fn in_every_text(words: &[&str], rule: &str) -> Vec<Finding> {
         }
         for (index, line) in read(&path).lines().enumerate() {
             let found = words.iter().filter(|word| line.contains(**word));
-            findings.extend(found.map(|word| Finding { path: path.clone(), line: index + 1, rule: format!("{word} {rule}") }));
+            findings.extend(found.map(|word| Finding {
+                path: path.clone(),
+                line: index + 1,
+                rule: format!("{word} {rule}"),
+            }));
         }
     }
     findings
@@ -198,7 +250,9 @@ fn public_items_of_contracts_are_documented() {
             return Vec::new();
         }
         let bare = source.undocumented_items();
-        bare.into_iter().map(|line| finding(source, line, "a public item of core or codec has no doc line")).collect()
+        bare.into_iter()
+            .map(|line| finding(source, line, "a public item of core or codec has no doc line"))
+            .collect()
     });
 }
 
@@ -211,11 +265,24 @@ fn metric_names_are_written_in_one_place() {
         let written = |line: &str| {
             let literals = line.split('"').skip(1).step_by(2);
             let mut names = literals.filter_map(|literal| literal.strip_prefix("tailrace_"));
-            names.any(|name| ["_total", "_bytes", "_seconds", "_ratio"].iter().any(|unit| name.contains(unit)))
+            names.any(|name| {
+                ["_total", "_bytes", "_seconds", "_ratio"]
+                    .iter()
+                    .any(|unit| name.contains(unit))
+            })
         };
         let lines = (1..=source.lines()).filter(|line| !source.is_test_line(*line));
-        let lines = lines.filter(|line| written(source.text_of(*line)) || source.code_of(*line).contains("prometheus_client"));
-        lines.map(|line| finding(source, line, format!("metric names are written in {METRIC_NAMES} alone"))).collect()
+        let lines =
+            lines.filter(|line| written(source.text_of(*line)) || source.code_of(*line).contains("prometheus_client"));
+        lines
+            .map(|line| {
+                finding(
+                    source,
+                    line,
+                    format!("metric names are written in {METRIC_NAMES} alone"),
+                )
+            })
+            .collect()
     });
 }
 
@@ -226,8 +293,14 @@ fn crates_import_in_one_direction() {
         .filter(|path| path.ends_with("/Cargo.toml") && !path.starts_with("fuzz/"))
         .map(|path| (path.clone(), read(&path)))
         .collect();
-    assert!(manifests.len() >= 9, "the crates of the workspace are looked at: {}", manifests.len());
-    let findings = manifests.iter().flat_map(|(path, text)| imports::violations(path, text));
+    assert!(
+        manifests.len() >= 9,
+        "the crates of the workspace are looked at: {}",
+        manifests.len()
+    );
+    let findings = manifests
+        .iter()
+        .flat_map(|(path, text)| imports::violations(path, text));
     let findings = findings.map(|(path, line, rule)| Finding { path, line, rule });
     refuse(&findings.collect::<Vec<_>>());
 }
@@ -236,7 +309,10 @@ fn crates_import_in_one_direction() {
 fn released_migrations_are_as_they_were() {
     let known = read(MIGRATION_SUMS);
     let mut findings = Vec::new();
-    let migrations: Vec<String> = listed_files().into_iter().filter(|path| path.ends_with(".sql") && path.starts_with("migrations/")).collect();
+    let migrations: Vec<String> = listed_files()
+        .into_iter()
+        .filter(|path| path.ends_with(".sql") && path.starts_with("migrations/"))
+        .collect();
     for path in &migrations {
         let mut sum = String::new();
         for byte in Sha256::digest(read(path).as_bytes()) {
@@ -245,13 +321,26 @@ fn released_migrations_are_as_they_were() {
         let line = format!("{sum}  {path}");
         let rule = match known.lines().find(|known| known.ends_with(path.as_str())) {
             Some(known) if known == line => continue,
-            Some(_) => format!("an edited migration: databases out there have the old one; add a new file (or, before its release, put `{line}` into {MIGRATION_SUMS})"),
+            Some(_) => format!(
+                "an edited migration: databases out there have the old one; add a new file (or, before its release, put `{line}` into {MIGRATION_SUMS})"
+            ),
             None => format!("a new migration: add the line `{line}` to {MIGRATION_SUMS}"),
         };
-        findings.push(Finding { path: path.clone(), line: 1, rule });
+        findings.push(Finding {
+            path: path.clone(),
+            line: 1,
+            rule,
+        });
     }
-    for known in known.lines().filter(|known| !migrations.iter().any(|path| known.ends_with(path.as_str()))) {
-        findings.push(Finding { path: MIGRATION_SUMS.to_owned(), line: 1, rule: format!("the migration of `{known}` is gone") });
+    for known in known
+        .lines()
+        .filter(|known| !migrations.iter().any(|path| known.ends_with(path.as_str())))
+    {
+        findings.push(Finding {
+            path: MIGRATION_SUMS.to_owned(),
+            line: 1,
+            rule: format!("the migration of `{known}` is gone"),
+        });
     }
     refuse(&findings);
 }

@@ -61,7 +61,11 @@ impl Source {
 
     /// Lines with these words, outside of comments and literals.
     pub(crate) fn places_of_code(&self, words: &str) -> impl Iterator<Item = usize> {
-        self.code.iter().enumerate().filter(move |(_, line)| line.contains(words)).map(|(index, _)| index + 1)
+        self.code
+            .iter()
+            .enumerate()
+            .filter(move |(_, line)| line.contains(words))
+            .map(|(index, _)| index + 1)
     }
 
     pub(crate) fn functions(&self) -> Vec<Function> {
@@ -76,24 +80,52 @@ impl Source {
             if self.is_excused(index) {
                 continue;
             }
-            let lines = self.code[index..=end].iter().filter(|line| !line.trim().is_empty()).count();
-            functions.push(Function { name, line: index + 1, lines });
+            let lines = self.code[index..=end]
+                .iter()
+                .filter(|line| !line.trim().is_empty())
+                .count();
+            functions.push(Function {
+                name,
+                line: index + 1,
+                lines,
+            });
         }
         functions
     }
 
     /// Whether clippy was told, with a reason, that this function is long.
     fn is_excused(&self, index: usize) -> bool {
-        let above = self.code[..index].iter().rev().take_while(|line| !line.trim().is_empty() && !line.contains('}'));
+        let above = self.code[..index]
+            .iter()
+            .rev()
+            .take_while(|line| !line.trim().is_empty() && !line.contains('}'));
         above.into_iter().any(|line| line.contains("clippy::too_many_lines"))
     }
 
     /// Lines of public items, fields and variants aside, whose doc line is missing.
     pub(crate) fn undocumented_items(&self) -> Vec<usize> {
-        let items = ["fn ", "async fn ", "const fn ", "struct ", "enum ", "trait ", "const ", "static ", "type ", "union "];
-        let is_item = |line: &str| line.trim_start().strip_prefix("pub ").is_some_and(|rest| items.iter().any(|item| rest.starts_with(item)));
+        let items = [
+            "fn ",
+            "async fn ",
+            "const fn ",
+            "struct ",
+            "enum ",
+            "trait ",
+            "const ",
+            "static ",
+            "type ",
+            "union ",
+        ];
+        let is_item = |line: &str| {
+            line.trim_start()
+                .strip_prefix("pub ")
+                .is_some_and(|rest| items.iter().any(|item| rest.starts_with(item)))
+        };
         let public = (0..self.code.len()).filter(|index| is_item(&self.code[*index]) && !self.test[*index]);
-        public.filter(|index| !self.has_doc_above(*index)).map(|index| index + 1).collect()
+        public
+            .filter(|index| !self.has_doc_above(*index))
+            .map(|index| index + 1)
+            .collect()
     }
 
     fn has_doc_above(&self, index: usize) -> bool {
@@ -145,7 +177,10 @@ fn function_name(line: &str) -> Option<String> {
     if !before.split_whitespace().all(is_qualifier) {
         return None;
     }
-    let name: String = after.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
+    let name: String = after
+        .chars()
+        .take_while(|character| character.is_alphanumeric() || *character == '_')
+        .collect();
     (!name.is_empty()).then_some(name)
 }
 
@@ -161,7 +196,12 @@ fn blank_out(text: &str) -> String {
             // A line that holds nothing but a literal is code, one that holds nothing but a comment is not.
             let mark = if taken.starts_with('/') { ' ' } else { '"' };
             code.push(mark);
-            code.extend(taken.chars().skip(1).map(|character| if character == '\n' { '\n' } else { ' ' }));
+            code.extend(
+                taken
+                    .chars()
+                    .skip(1)
+                    .map(|character| if character == '\n' { '\n' } else { ' ' }),
+            );
         } else {
             code.push_str(taken);
         }
@@ -179,13 +219,20 @@ fn literal_or_comment(rest: &str, before: Option<char>) -> Option<usize> {
         return Some(rest.find("*/").map_or(rest.len(), |end| end + 2));
     }
     let in_word = before.is_some_and(|character| character.is_alphanumeric() || character == '_');
-    let raw = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r')).filter(|_| !in_word);
+    let raw = rest
+        .strip_prefix("br")
+        .or_else(|| rest.strip_prefix('r'))
+        .filter(|_| !in_word);
     if let Some(raw) = raw {
         let hashes = raw.len() - raw.trim_start_matches('#').len();
         if raw[hashes..].starts_with('"') {
             let end = format!("\"{}", "#".repeat(hashes));
             let start = rest.len() - raw.len() + hashes + 1;
-            return Some(rest[start..].find(&end).map_or(rest.len(), |found| start + found + end.len()));
+            return Some(
+                rest[start..]
+                    .find(&end)
+                    .map_or(rest.len(), |found| start + found + end.len()),
+            );
         }
     }
     if rest.starts_with('"') {
@@ -219,14 +266,20 @@ fn braces_in_literals_and_comments_do_not_count() {
     let source = Source::new("src/a.rs", text);
     let functions = source.functions();
     assert_eq!(functions.len(), 1);
-    assert_eq!((functions[0].name.as_str(), functions[0].line, functions[0].lines), ("a", 1, 5));
+    assert_eq!(
+        (functions[0].name.as_str(), functions[0].line, functions[0].lines),
+        ("a", 1, 5)
+    );
 }
 
 #[test]
 fn the_tests_of_a_file_are_told_from_its_code() {
     let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\nfn c() {}\n";
     let source = Source::new("src/a.rs", text);
-    assert_eq!((1..=6).filter(|line| source.is_test_line(*line)).collect::<Vec<_>>(), [2, 3, 4, 5]);
+    assert_eq!(
+        (1..=6).filter(|line| source.is_test_line(*line)).collect::<Vec<_>>(),
+        [2, 3, 4, 5]
+    );
     assert_eq!(source.lines_without_tests(), 2);
 }
 

@@ -96,7 +96,13 @@ struct RowMessage<'a> {
 
 impl Assembler {
     /// Nothing is read yet.
-    pub(crate) fn new(identity: Arc<str>, config: Arc<PostgresConfig>, relations: Relations, spools: Spools, start: Start) -> Self {
+    pub(crate) fn new(
+        identity: Arc<str>,
+        config: Arc<PostgresConfig>,
+        relations: Relations,
+        spools: Spools,
+        start: Start,
+    ) -> Self {
         let batch = ChangeBatch::new(Arc::clone(&identity), Progress::at(start.position.to_position()));
         Self {
             identity,
@@ -192,7 +198,11 @@ impl Assembler {
             Message::StreamStop => self.chunk = None,
             Message::StreamAbort(abort) => self.spools.abort(abort.transaction_id, abort.subtransaction_id),
             Message::StreamCommit(commit) => {
-                self.begin(commit.transaction_id, Lsn(commit.commit.commit_lsn), commit.commit.committed_at_us);
+                self.begin(
+                    commit.transaction_id,
+                    Lsn(commit.commit.commit_lsn),
+                    commit.commit.committed_at_us,
+                );
                 if let Some(open) = &mut self.open {
                     open.end = Some(Lsn(commit.commit.end_lsn));
                 }
@@ -231,7 +241,12 @@ impl Assembler {
                 let known = self.relations.define(relation);
                 return Ok(if known { Next::Continue } else { Next::Describe });
             }
-            Message::Insert(_) | Message::Update(_) | Message::Delete(_) | Message::Truncate(_) | Message::Logical(_) if aborted => {}
+            Message::Insert(_)
+            | Message::Update(_)
+            | Message::Delete(_)
+            | Message::Truncate(_)
+            | Message::Logical(_)
+                if aborted => {}
             Message::Insert(insert) => self.row(
                 &RowMessage {
                     relation: insert.relation,
@@ -309,7 +324,10 @@ impl Assembler {
 
     fn row(&mut self, message: &RowMessage<'_>, lsn: Lsn) -> Result<()> {
         let plan = self.relations.get(message.relation).ok_or_else(|| {
-            let text = format!("a row at {lsn} is of table {} that the log did not define", message.relation);
+            let text = format!(
+                "a row at {lsn} is of table {} that the log did not define",
+                message.relation
+            );
             Error::definite("source_protocol", text)
         })?;
         let Some(ordinal) = self.next_ordinal() else {
@@ -320,11 +338,20 @@ impl Assembler {
         }
         let (before, before_image) = match &message.old {
             None => (None, BeforeImage::None),
-            Some(OldTuple::Key(tuple)) => (Some(push_row(&mut self.batch, &plan, *tuple, None, lsn)?), BeforeImage::Key),
-            Some(OldTuple::Full(tuple)) => (Some(push_row(&mut self.batch, &plan, *tuple, None, lsn)?), BeforeImage::Full),
+            Some(OldTuple::Key(tuple)) => (
+                Some(push_row(&mut self.batch, &plan, *tuple, None, lsn)?),
+                BeforeImage::Key,
+            ),
+            Some(OldTuple::Full(tuple)) => (
+                Some(push_row(&mut self.batch, &plan, *tuple, None, lsn)?),
+                BeforeImage::Full,
+            ),
         };
         let full_before = before.filter(|_| before_image == BeforeImage::Full);
-        let after = message.new.map(|tuple| push_row(&mut self.batch, &plan, tuple, full_before, lsn)).transpose()?;
+        let after = message
+            .new
+            .map(|tuple| push_row(&mut self.batch, &plan, tuple, full_before, lsn))
+            .transpose()?;
         let change = Change {
             operation: message.operation,
             table: self.batch.table_index(&plan.schema),
@@ -344,7 +371,9 @@ impl Assembler {
     /// The table's rows were read under a snapshot that contains this transaction.
     fn was_read_later(&self, plan: &RelationPlan) -> bool {
         let read_at = self.read_at.get(&plan.qualified_name);
-        read_at.zip(self.open.as_ref()).is_some_and(|(read_at, open)| open.commit < *read_at)
+        read_at
+            .zip(self.open.as_ref())
+            .is_some_and(|(read_at, open)| open.commit < *read_at)
     }
 
     fn transaction_index(&mut self) -> usize {
@@ -365,7 +394,11 @@ impl Assembler {
 
     /// A logical message: a row of the table of messages. A non-transactional one stands for itself and moves no position.
     fn logical_message(&mut self, message: &LogicalMessage<'_>, lsn: Lsn) -> Result<Next> {
-        let ordinal = if message.transactional { self.next_ordinal() } else { Some(0) };
+        let ordinal = if message.transactional {
+            self.next_ordinal()
+        } else {
+            Some(0)
+        };
         let contained = !message.transactional && Lsn(message.lsn) < self.position;
         let Some(ordinal) = ordinal.filter(|_| !contained && self.config.captures_message(message.prefix)) else {
             return Ok(Next::Continue);
@@ -426,7 +459,13 @@ fn subtransaction(message: &Message<'_>) -> Option<u32> {
 }
 
 /// Decodes one row. An unchanged large value is taken from the row before, where the log has the whole of that.
-fn push_row(batch: &mut ChangeBatch, plan: &RelationPlan, tuple: Tuple<'_>, before: Option<Row>, lsn: Lsn) -> Result<Row> {
+fn push_row(
+    batch: &mut ChangeBatch,
+    plan: &RelationPlan,
+    tuple: Tuple<'_>,
+    before: Option<Row>,
+    lsn: Lsn,
+) -> Result<Row> {
     let full = |error: BatchFull| Error::definite("batch_full", error.to_string());
     batch.begin_row().map_err(full)?;
     let mut decoders = plan.decoders.iter().enumerate();
@@ -458,7 +497,10 @@ fn push_row(batch: &mut ChangeBatch, plan: &RelationPlan, tuple: Tuple<'_>, befo
 }
 
 fn malformed(plan: &RelationPlan, lsn: Lsn) -> Error {
-    let message = format!("a row of {} at {lsn} has another number of columns than the log said", plan.qualified_name);
+    let message = format!(
+        "a row of {} at {lsn} has another number of columns than the log said",
+        plan.qualified_name
+    );
     Error::definite("source_protocol", message)
 }
 
@@ -474,12 +516,16 @@ fn undecodable(error: &dyn std::fmt::Display, lsn: Lsn, message: &[u8]) -> Error
 
 /// Reads a saved position back.
 pub(crate) fn saved_partial(progress: &Progress) -> Result<Option<(Lsn, u64)>> {
-    let read = |partial: &PartialTransaction| -> Result<(Lsn, u64)> { Ok((Lsn::from_position(&partial.transaction)?, partial.changes)) };
+    let read = |partial: &PartialTransaction| -> Result<(Lsn, u64)> {
+        Ok((Lsn::from_position(&partial.transaction)?, partial.changes))
+    };
     progress.partial.as_ref().map(read).transpose()
 }
 
 /// Saved positions by table.
 pub(crate) fn saved_positions(read_at: &BTreeMap<String, Position>) -> Result<BTreeMap<String, Lsn>> {
-    let read = |(table, position): (&String, &Position)| -> Result<(String, Lsn)> { Ok((table.clone(), Lsn::from_position(position)?)) };
+    let read = |(table, position): (&String, &Position)| -> Result<(String, Lsn)> {
+        Ok((table.clone(), Lsn::from_position(position)?))
+    };
     read_at.iter().map(read).collect()
 }

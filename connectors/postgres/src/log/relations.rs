@@ -15,11 +15,11 @@ use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
 use crate::connect::Session;
+use crate::decode::cell::CellDecoder;
 use crate::decode::{self, ReplicaIdentity};
 use crate::discover::{self, CapturedTable};
 use crate::error::query_error;
 use crate::position::Lsn;
-use crate::decode::cell::CellDecoder;
 use crate::type_catalog::{ColumnType, TypeCatalog};
 
 /// A table definition, owned.
@@ -100,7 +100,11 @@ impl Relations {
     /// A table is defined. False where [`Self::describe_wanted`] must come before the next message.
     pub(crate) fn define(&mut self, relation: &decode::Relation<'_>) -> bool {
         let definition = Definition::of(relation);
-        if self.plans.get(&definition.oid).is_some_and(|(known, _)| *known == definition) {
+        if self
+            .plans
+            .get(&definition.oid)
+            .is_some_and(|(known, _)| *known == definition)
+        {
             return true;
         }
         self.wanted = Some(definition);
@@ -128,7 +132,11 @@ impl Relations {
         })??;
         if let Some(definition) = self.wanted.take() {
             let plan = Arc::new(plan(&definition, described, &self.database));
-            tracing::debug!(table = plan.qualified_name, captured = plan.captured, "table defined by the log");
+            tracing::debug!(
+                table = plan.qualified_name,
+                captured = plan.captured,
+                "table defined by the log"
+            );
             self.plans.insert(definition.oid, (definition, plan));
         }
         Ok(())
@@ -170,7 +178,9 @@ fn plan(definition: &Definition, described: Described, database: &str) -> Relati
         table: definition.table.clone(),
     };
     let columns = definition.columns.iter();
-    let types: Vec<ColumnType> = columns.map(|column| described.types.column(column.type_oid, column.type_modifier)).collect();
+    let types: Vec<ColumnType> = columns
+        .map(|column| described.types.column(column.type_oid, column.type_modifier))
+        .collect();
     let agrees = |table: &&CapturedTable| definition.agrees_with(table) && table.schema.name == name;
     let schema = match described.table.as_ref().filter(agrees) {
         Some(table) => Arc::clone(&table.schema),
@@ -206,14 +216,17 @@ impl Definition {
     /// The catalogue's table has the same columns.
     fn agrees_with(&self, table: &CapturedTable) -> bool {
         let same = |(column, (named, typed)): (&DefinedColumn, (&Column, &discover::CapturedColumn))| {
-            column.name == named.name && column.type_oid == typed.type_oid && column.type_modifier == typed.type_modifier
+            column.name == named.name
+                && column.type_oid == typed.type_oid
+                && column.type_modifier == typed.type_modifier
         };
         let known = table.schema.columns.iter().zip(&table.columns);
         self.columns.len() == table.columns.len() && self.columns.iter().zip(known).all(same)
     }
 
     fn schema(&self, name: TableName, types: &[ColumnType], catalog: Option<&CapturedTable>) -> TableSchema {
-        let known = |name: &str| catalog.and_then(|table| table.schema.columns.iter().find(|column| column.name == name));
+        let known =
+            |name: &str| catalog.and_then(|table| table.schema.columns.iter().find(|column| column.name == name));
         let column = |(column, kind): (&DefinedColumn, &ColumnType)| {
             let same = known(&column.name).filter(|known| known.source_type == kind.source_type);
             Column {
@@ -237,12 +250,20 @@ impl Definition {
     /// The catalogue's key, where the log still has all of its columns; else the columns of the replica identity.
     fn key(&self, catalog: Option<&CapturedTable>) -> Vec<usize> {
         let place = |name: &str| self.columns.iter().position(|column| column.name == name);
-        let by_catalog = catalog.and_then(|table| table.schema.key_columns().map(|column| place(&column.name)).collect::<Option<Vec<_>>>());
+        let by_catalog = catalog.and_then(|table| {
+            table
+                .schema
+                .key_columns()
+                .map(|column| place(&column.name))
+                .collect::<Option<Vec<_>>>()
+        });
         match by_catalog {
             Some(key) if !key.is_empty() => key,
             // Every column is flagged, and that makes no key.
             _ if self.identity == ReplicaIdentity::Full => Vec::new(),
-            _ => (0..self.columns.len()).filter(|index| self.columns.get(*index).is_some_and(|column| column.in_identity)).collect(),
+            _ => (0..self.columns.len())
+                .filter(|index| self.columns.get(*index).is_some_and(|column| column.in_identity))
+                .collect(),
         }
     }
 }
@@ -252,7 +273,11 @@ impl Definition {
 impl RelationPlan {
     /// The error of a value that cannot be read.
     pub(crate) fn poison(&self, column: usize, lsn: Lsn, error: &dyn std::fmt::Display) -> Error {
-        let column = self.schema.columns.get(column).map_or("?", |column| column.name.as_str());
+        let column = self
+            .schema
+            .columns
+            .get(column)
+            .map_or("?", |column| column.name.as_str());
         let message = format!(
             "column \"{column}\" of {} in the row at {lsn} holds a value that cannot be carried: {error}; \
              correct the value, or leave the column out of the publication",

@@ -136,7 +136,11 @@ impl Session {
     }
 
     fn password(&self) -> Result<String> {
-        let password = self.endpoint.password.as_ref().map(|password| password.expose().to_owned());
+        let password = self
+            .endpoint
+            .password
+            .as_ref()
+            .map(|password| password.expose().to_owned());
         password.ok_or_else(|| {
             let message = format!(
                 "PostgreSQL at {} asks for a password for `{}` and none is configured; put it into the URL or `password_file`",
@@ -183,12 +187,16 @@ impl Session {
 
     /// Reads wait until something comes.
     pub(crate) fn wait_for_ever(&self) -> Result<()> {
-        self.transport.set_read_timeout(None).map_err(|error| self.broken(error))
+        self.transport
+            .set_read_timeout(None)
+            .map_err(|error| self.broken(error))
     }
 
     /// Reads wait at most so long.
     pub(crate) fn wait_at_most(&self, timeout: Duration) -> Result<()> {
-        self.transport.set_read_timeout(Some(timeout)).map_err(|error| self.broken(error))
+        self.transport
+            .set_read_timeout(Some(timeout))
+            .map_err(|error| self.broken(error))
     }
 
     /// What is needed to cancel a query from elsewhere.

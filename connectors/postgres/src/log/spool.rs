@@ -75,9 +75,8 @@ impl Spools {
 
     /// Adds a message of a transaction (`top`), sent for one of its subtransactions or itself.
     pub(crate) fn push(&mut self, top: u32, subtransaction: u32, lsn: Lsn, message: &[u8]) -> Result<()> {
-        let length = u32::try_from(message.len()).map_err(|_| {
-            Error::definite("source_protocol", "a message of the log is larger than 4 GiB")
-        })?;
+        let length = u32::try_from(message.len())
+            .map_err(|_| Error::definite("source_protocol", "a message of the log is larger than 4 GiB"))?;
         let tail = &mut self.open.entry(top).or_default().tail;
         tail.extend_from_slice(&subtransaction.to_le_bytes());
         tail.extend_from_slice(&lsn.0.to_le_bytes());
@@ -128,7 +127,10 @@ impl Spool {
             return Ok(());
         }
         let full = |error: std::io::Error| {
-            let message = format!("a large transaction cannot be held in {}; free some space or set `spill_path`", folder.display());
+            let message = format!(
+                "a large transaction cannot be held in {}; free some space or set `spill_path`",
+                folder.display()
+            );
             Error::transient("spill_unwritable", message).with_source(error)
         };
         let file = match &mut self.file {
@@ -160,14 +162,27 @@ impl Spool {
 fn unnamed_file(folder: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::create_dir_all(folder)?;
-    let path = folder.join(format!("tailrace-{}-{:x}.spill", std::process::id(), tailrace_core::telemetry::now_us()));
-    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let path = folder.join(format!(
+        "tailrace-{}-{:x}.spill",
+        std::process::id(),
+        tailrace_core::telemetry::now_us()
+    ));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }
 
 fn unreadable(error: std::io::Error) -> Error {
-    Error::transient("spill_unreadable", "a large transaction that was held on disk cannot be read back").with_source(error)
+    Error::transient(
+        "spill_unreadable",
+        "a large transaction that was held on disk cannot be read back",
+    )
+    .with_source(error)
 }
 
 // === impl Replay ===
@@ -229,7 +244,9 @@ mod tests {
         for memory_bytes_maximum in [0, 100, 1 << 20] {
             let folder = tempfile::tempdir().unwrap();
             let mut spools = Spools::new(memory_bytes_maximum, folder.path());
-            let expected: Vec<_> = (0..100_u64).map(|n| (n, n % 3 == 1, vec![7; usize::try_from(n).unwrap()])).collect();
+            let expected: Vec<_> = (0..100_u64)
+                .map(|n| (n, n % 3 == 1, vec![7; usize::try_from(n).unwrap()]))
+                .collect();
             for (lsn, aborted, message) in &expected {
                 let subtransaction = if *aborted { 11 } else { 10 };
                 spools.push(10, subtransaction, Lsn(*lsn), message).unwrap();

@@ -50,7 +50,9 @@ impl Transport {
     fn connect_to(endpoint: &Endpoint, host: &Host) -> Result<Self> {
         let unreachable = |error: io::Error| error::io_error(&error, &host.address(endpoint.port));
         match host {
-            Host::Unix(_) => UnixStream::connect(host.address(endpoint.port)).map(Self::Unix).map_err(unreachable),
+            Host::Unix(_) => UnixStream::connect(host.address(endpoint.port))
+                .map(Self::Unix)
+                .map_err(unreachable),
             Host::Tcp(name) => {
                 let stream = connect_tcp(name, endpoint.port).map_err(unreachable)?;
                 stream.set_nodelay(true).map_err(unreachable)?;
@@ -104,9 +106,8 @@ fn encrypt(mut stream: TcpStream, endpoint: &Endpoint, host: &str) -> Result<Tra
         return Err(error::tls_refused(&endpoint.server()));
     }
     let config = tls::client_config(endpoint.tls_mode, &endpoint.tls)?;
-    let connection = ClientConnection::new(config, tls::server_name(host)?).map_err(|error| {
-        Error::definite("source_tls", format!("TLS to {host} cannot be set up")).with_source(error)
-    })?;
+    let connection = ClientConnection::new(config, tls::server_name(host)?)
+        .map_err(|error| Error::definite("source_tls", format!("TLS to {host} cannot be set up")).with_source(error))?;
     let mut encrypted = StreamOwned::new(connection, stream);
     encrypted.conn.complete_io(&mut encrypted.sock).map_err(broken)?;
     Ok(Transport::Tls(Box::new(encrypted)))

@@ -114,7 +114,9 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
             Ok(Some(change))
         }
         TablePlan::Rewrite(rewrite) => {
-            let own = rewrite.updated_at.and_then(|column| plan::updated_at_us(batch, &change, column));
+            let own = rewrite
+                .updated_at
+                .and_then(|column| plan::updated_at_us(batch, &change, column));
             change.updated_at_us = own.or(change.updated_at_us);
             if !filter(rewrite, &mut change, batch) {
                 return Ok(None);
