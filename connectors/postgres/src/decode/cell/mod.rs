@@ -5,7 +5,7 @@
 //! `binary`). Both push the identical value for the same datum, because the rows of a snapshot and of the log must be
 //! identical: this is what the tests of this folder check first.
 //!
-//! The session must run with `DateStyle=ISO`, `IntervalStyle=postgres` (`iso_8601` is understood as well),
+//! The connection must be set to `TimeZone=UTC`, `DateStyle=ISO`, `IntervalStyle=postgres` (`iso_8601` is understood as well),
 //! `extra_float_digits=3`, `bytea_output=hex` (`escape` is understood as well) and `client_encoding=UTF8`.
 
 mod array;
