@@ -139,14 +139,7 @@ fn debezium(facts: Facts, tombstones: bool) -> Records {
         ..
     } = facts;
     let key = |side| if keyed { side } else { KeyOf::None };
-    let delete = record(
-        key(KeyOf::Before),
-        ValueOf::Envelope {
-            before: has_before,
-            after: false,
-        },
-        Operation::Delete,
-    );
+    let delete = record(key(KeyOf::Before), envelope(has_before, false), Operation::Delete);
     let tombstone = (keyed && tombstones).then_some(Record {
         suffix: TOMBSTONE_SUFFIX,
         ..record(KeyOf::Before, ValueOf::Tombstone, Operation::Delete)
@@ -156,14 +149,7 @@ fn debezium(facts: Facts, tombstones: bool) -> Records {
             let create = Record {
                 suffix: NEW_KEY_SUFFIX,
                 link: KeyLink::OldKey,
-                ..record(
-                    key(KeyOf::After),
-                    ValueOf::Envelope {
-                        before: false,
-                        after: true,
-                    },
-                    Operation::Create,
-                )
+                ..record(key(KeyOf::After), envelope(false, true), Operation::Create)
             };
             let delete = Record {
                 link: KeyLink::NewKey,
@@ -176,32 +162,17 @@ fn debezium(facts: Facts, tombstones: bool) -> Records {
         Operation::Delete => Records {
             slots: [Some(delete), tombstone, None],
         },
-        Operation::Truncate => Records::one(record(
-            KeyOf::None,
-            ValueOf::Envelope {
-                before: false,
-                after: false,
-            },
-            operation,
-        )),
+        Operation::Truncate => Records::one(record(KeyOf::None, envelope(false, false), operation)),
         Operation::Message => Records::one(record(KeyOf::After, ValueOf::Message, operation)),
-        Operation::Update => Records::one(record(
-            key(KeyOf::After),
-            ValueOf::Envelope {
-                before: has_before,
-                after: true,
-            },
-            operation,
-        )),
-        Operation::Read | Operation::Create => Records::one(record(
-            key(KeyOf::After),
-            ValueOf::Envelope {
-                before: false,
-                after: true,
-            },
-            operation,
-        )),
+        Operation::Update => Records::one(record(key(KeyOf::After), envelope(has_before, true), operation)),
+        Operation::Read | Operation::Create => {
+            Records::one(record(key(KeyOf::After), envelope(false, true), operation))
+        }
     }
+}
+
+fn envelope(before: bool, after: bool) -> ValueOf {
+    ValueOf::Envelope { before, after }
 }
 
 fn record(key: KeyOf, value: ValueOf, operation: Operation) -> Record {
