@@ -340,6 +340,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_record_is_read_or_refused_from_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(Some((_, length))) = parse_record(&bytes) {
+                prop_assert!(length <= bytes.len());
+            }
+        }
+
+        #[test]
         fn records_come_back_as_they_were(records in proptest::collection::vec(parts(), 1..5), first in 0..u64::MAX / 2) {
             let bytes = bytes_of(&records, first);
             let mut rest = &bytes[..];

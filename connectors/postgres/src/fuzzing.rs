@@ -183,17 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn pgoutput_survives_any_bytes() {
+    fn pgoutput_survives_arbitrary_bytes() {
         run(pgoutput, 1);
     }
 
     #[test]
-    fn copy_survives_any_bytes() {
+    fn copy_survives_arbitrary_bytes() {
         run(copy_binary, 2);
     }
 
     #[test]
-    fn cells_survive_any_bytes() {
+    fn cells_survive_arbitrary_bytes() {
         let mut random = Random(3);
         for _ in 0..ROUNDS {
             let mut input = random.input();
