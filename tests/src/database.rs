@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use crate::daemon::Daemon;
 use crate::servers::{Postgres, PostgresOptions, PostgresVersion, Result, ServerError, eventually};
 
 /// As [`crate::daemon`]'s: everything is quick, except on a machine that does everything at once.
@@ -148,17 +149,32 @@ impl Database {
         .await
     }
 
-    /// Waits until everything that is committed by now is durable in the stream and confirmed to the server.
+    /// Waits until everything that is committed by now is durable in the stream and confirmed to the server, or until
+    /// the daemon will never do that.
     ///
     /// # Errors
-    /// The server's error, or that it did not happen in time.
-    pub async fn wait_until_carried(&self) -> Result<()> {
+    /// The server's error, that the connector was halted, or that it did not happen in time.
+    pub async fn wait_until_carried(&self, daemon: &Daemon) -> Result<()> {
         let end = self.query_value("select pg_current_wal_lsn()").await?;
         let slot = self.slot();
-        let condition = format!(
-            "select confirmed_flush_lsn >= '{end}'::pg_lsn from pg_replication_slots where slot_name = '{slot}'"
+        let query = format!(
+            "select (confirmed_flush_lsn >= '{end}'::pg_lsn)::text from pg_replication_slots where slot_name = '{slot}'"
         );
-        self.wait_until(&format!("coalesce(({condition}), false)")).await
+        let outcome = eventually("everything carried", DEADLINE, || async {
+            let rows = self.query(&query).await?;
+            if rows.into_iter().flatten().flatten().any(|carried| carried == "true") {
+                return Ok(Some(()));
+            }
+            let state = daemon.state(&self.name)?;
+            if state.starts_with("halted") {
+                return Err(ServerError::new(format!(
+                    "{} is {state} and carries nothing",
+                    self.name
+                )));
+            }
+            Ok(None)
+        });
+        outcome.await.map_err(|error| daemon.with_status(&self.name, &error))
     }
 }
 

@@ -140,10 +140,7 @@ impl Capture {
 
     /// Waits until everything is carried.
     pub(crate) async fn settle(&self) {
-        let outcome = self.database.wait_until_carried().await;
-        outcome
-            .map_err(|error| self.daemon.with_status(self.database.name(), &error))
-            .unwrap();
+        self.database.wait_until_carried(&self.daemon).await.unwrap();
     }
 
     /// All events of a table so far.

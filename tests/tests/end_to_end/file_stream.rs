@@ -94,7 +94,7 @@ async fn rows_and_changes_are_in_the_files() {
     daemon.start().unwrap();
     daemon.wait_for_state(database.name(), "streaming").unwrap();
     database.execute("update t set v = 'b'; delete from t").await.unwrap();
-    database.wait_until_carried().await.unwrap();
+    database.wait_until_carried(&daemon).await.unwrap();
     let topic = format!("{}.public.t", database.name());
     // While the daemon writes.
     let events: Vec<String> = tail(&daemon, &topic, 3).unwrap().iter().map(Event::brief).collect();
@@ -132,11 +132,7 @@ async fn a_workload_survives_kills_and_torn_tails() {
         daemon.wait_for_state(database.name(), "streaming").unwrap();
     }
     let history = workload.stop().await.unwrap();
-    database
-        .wait_until_carried()
-        .await
-        .map_err(|error| daemon.with_status(database.name(), &error))
-        .unwrap();
+    database.wait_until_carried(&daemon).await.unwrap();
     let mut events = BTreeMap::new();
     for (table, _) in TABLES {
         let topic = format!("{}.public.{table}", database.name());

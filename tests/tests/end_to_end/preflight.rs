@@ -207,3 +207,16 @@ async fn patterns_that_match_nothing_and_topics_that_meet() {
     let capture = Capture::prepare(database, &wanted);
     blocked(&capture, &["all.t", "a.t", "b.t"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_that_have_no_binary_form_here() {
+    let database = database_with(PostgresVersion::V17, "create table t (id int primary key, price money)").await;
+    let capture = Capture::prepare(
+        database,
+        &Wanted {
+            source: "binary: true",
+            ..Wanted::default()
+        },
+    );
+    blocked(&capture, &["price", "binary: false"]);
+}

@@ -92,7 +92,6 @@ async fn hold(version: PostgresVersion, extensions: &[&str], source: &str, is_wa
                 ..Wanted::default()
             },
         );
-        println!("CHECK {}", capture.daemon.command("check", &[]).unwrap().all());
         capture.after(&format!("insert into v values (2{literals})"), "v").await;
         let events = capture.events("v");
         assert_eq!(events.len(), 2, "{options}");
@@ -178,6 +177,13 @@ fn needs_extension(vector: &Vector) -> bool {
     is_pgvector(vector) || names.iter().any(|name| vector.data_type.starts_with(name))
 }
 
+/// Types that are only read as text: `check` refuses them under `binary: true`.
+fn has_binary_form(vector: &Vector) -> bool {
+    let text_only = ["TSVECTOR", "TSQUERY", "MONEY", "ISBN", "PAIR", "PG_LSN", "GEOMETRY[]"];
+    let kind = vector.data_type.trim_end_matches("[]");
+    !kind.ends_with("RANGE") && !text_only.iter().any(|name| vector.data_type.starts_with(name))
+}
+
 const EXTENSIONS: [&str; 5] = ["citext", "hstore", "ltree", "isn", "postgis"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +194,7 @@ async fn every_type_holds_as_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_holds_in_binary() {
     hold(PostgresVersion::V15, &EXTENSIONS, "binary: true", |vector| {
-        !is_pgvector(vector)
+        !is_pgvector(vector) && has_binary_form(vector)
     })
     .await;
 }
