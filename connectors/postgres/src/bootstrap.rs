@@ -114,7 +114,28 @@ impl Opening {
             );
             return Err(Error::definite("wal_level", message));
         }
-        Ok(())
+        self.refuse_text_only_columns()
+    }
+
+    /// Before the first row, not at the first value.
+    fn refuse_text_only_columns(&self) -> Result<()> {
+        if !self.config.binary {
+            return Ok(());
+        }
+        let columns = |table: &CapturedTable| {
+            let name = table.schema.name.qualified();
+            let columns = table.text_only_columns();
+            (!columns.is_empty()).then(|| format!("{name} ({})", columns.join(", ")))
+        };
+        let tables: Vec<String> = self.discovery.tables.iter().filter_map(columns).collect();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "`binary: true` does not go with columns of types that are only read as text: {}; set `binary: false`",
+            tables.join(", ")
+        );
+        Err(Error::definite("binary_type", message))
     }
 
     async fn refuse_unknown_slot(self) -> Result<Self> {

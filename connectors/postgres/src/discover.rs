@@ -398,6 +398,17 @@ fn schema_column(attribute: &Attribute, column: &CapturedColumn) -> Column {
     }
 }
 
+// === impl CapturedTable ===
+
+impl CapturedTable {
+    /// Columns whose values cannot be read in the log's binary form.
+    pub(crate) fn text_only_columns(&self) -> Vec<&str> {
+        let columns = self.schema.columns.iter().zip(&self.columns);
+        let text_only = columns.filter(|(_, column)| !column.kind.binary_supported);
+        text_only.map(|(column, _)| column.name.as_str()).collect()
+    }
+}
+
 // === impl Heap ===
 
 impl Heap {

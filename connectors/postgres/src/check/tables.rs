@@ -187,14 +187,7 @@ fn columns(facts: &Facts<'_>, table: &CapturedTable) -> Vec<Finding> {
         let problem = format!("the generated columns {columns} of {name} are not in the log, and so not in events");
         findings.push(Finding::note("unseen_columns", problem));
     }
-    let text_only: Vec<&str> = table
-        .schema
-        .columns
-        .iter()
-        .zip(&table.columns)
-        .filter(|(_, column)| !column.kind.binary_supported)
-        .map(|(column, _)| column.name.as_str())
-        .collect();
+    let text_only = table.text_only_columns();
     if facts.config.binary && !text_only.is_empty() {
         let problem = format!(
             "the columns {} of {name} are of types that cannot be read in binary form",
