@@ -16,7 +16,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -296,6 +296,19 @@ impl Kafka {
             );
         }
         Ok(settings)
+    }
+
+    /// Sets one configuration of a topic; the others go back to their defaults.
+    ///
+    /// # Errors
+    /// The broker's, for example that there is no such topic.
+    pub async fn alter_topic(&self, topic: &str, key: &str, value: &str) -> Result<()> {
+        let wanted = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let altered = self.admin()?.alter_configs([&wanted], &admin_options()).await;
+        for outcome in altered.map_err(ServerError::doing("changing a topic's configuration"))? {
+            outcome.map_err(|(_, code)| ServerError::new(format!("changing a topic's configuration: {code}")))?;
+        }
+        Ok(())
     }
 
     /// The names of all topics, Kafka's own left out.

@@ -153,3 +153,50 @@ async fn topics_are_made_as_configured_and_keep_old_rows() {
         "a row of 2001 is not beyond retention"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_topic_refuses_halts_and_loses_nothing() {
+    let database = database_with(PostgresVersion::V17, "create table t (id int primary key, v text)").await;
+    let wanted = Wanted {
+        format: "envelope: entity",
+        ..Wanted::default()
+    };
+    let capture = Capture::prepare(database, &wanted);
+    let topic = capture.topic("t");
+    capture
+        .kafka
+        .create_topic(&topic, 1, &[("max.message.bytes", "10000")])
+        .await
+        .unwrap();
+    capture.start_again();
+    let random = "select string_agg(md5(n::text), '') from generate_series(1, 2000) n";
+    let statements =
+        format!("insert into t values (1, 'a'); insert into t values (2, ({random})); insert into t values (3, 'c')");
+    capture.database.execute(&statements).await.unwrap();
+    capture.wait_for("halted");
+    let status = capture.daemon.connector(capture.database.name()).unwrap();
+    let reason = status["reason"].as_str().unwrap();
+    assert!(
+        reason.contains(&topic) && reason.contains("max.message.bytes"),
+        "{status:#}"
+    );
+    capture.daemon.terminate().unwrap();
+    capture
+        .kafka
+        .alter_topic(&topic, "max.message.bytes", "1000000")
+        .await
+        .unwrap();
+    capture.start_again();
+    capture.settle().await;
+    let mut keys: Vec<String> = capture
+        .events("t")
+        .iter()
+        .map(|event| event.key_json().to_string())
+        .collect();
+    keys.dedup();
+    assert!(
+        keys.ends_with(&[r#"{"id":2}"#.to_owned(), r#"{"id":3}"#.to_owned()]),
+        "{keys:?}"
+    );
+    assert!(keys.contains(&r#"{"id":1}"#.to_owned()), "{keys:?}");
+}

@@ -2,7 +2,7 @@
 
 use tailrace_tests::servers::PostgresVersion;
 
-use crate::capture::{Capture, Wanted, database_with, sections};
+use crate::capture::{Capture, Wanted, connector, database_with, sections};
 
 const TWO_ROWS: &str = "create table t (id int primary key); insert into t values (1), (2)";
 
@@ -203,4 +203,62 @@ async fn a_stop_with_a_stuck_broker_ends_at_its_deadline_and_moves_nothing() {
         events.contains(&r#"c {"id":3} null -> {"id":3}"#.to_owned()),
         "{events:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_that_is_halted_leaves_the_others_alone() {
+    let good = database_with(PostgresVersion::V17, TWO_ROWS).await;
+    let bad = database_with(PostgresVersion::V17, TWO_ROWS).await;
+    let capture = Capture::prepare(good, &Wanted::default());
+    let missing = connector(
+        &bad,
+        &Wanted {
+            tables: "[public.nosuch]",
+            ..Wanted::default()
+        },
+    );
+    let both = format!(
+        "{}{missing}",
+        sections(&capture.database, &capture.kafka.bootstrap(), &Wanted::default())
+    );
+    capture.daemon.configure(&both).unwrap();
+    capture.daemon.start().unwrap();
+    capture.daemon.wait_for_state(bad.name(), "halted").unwrap();
+    capture.wait_for("streaming");
+    assert_eq!(capture.after("insert into t values (3)", "t").await.len(), 3);
+    let ready = capture.daemon.get("/readyz").unwrap();
+    assert!(ready.status == 503 && ready.body.contains(bad.name()), "{}", ready.body);
+    assert!(
+        !ready.body.contains(&format!("\"{}\"", capture.database.name())),
+        "{}",
+        ready.body
+    );
+    assert_eq!(capture.daemon.terminate().unwrap().code(), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_timeouts_of_the_database_do_not_end_a_snapshot() {
+    let rows = "create table t (id int primary key, v text); insert into t select n, repeat(md5(n::text), 10) from generate_series(1, 100000) n";
+    let database = database_with(PostgresVersion::V17, rows).await;
+    for setting in [
+        "statement_timeout",
+        "idle_in_transaction_session_timeout",
+        "lock_timeout",
+    ] {
+        database
+            .execute(&format!("alter database {} set {setting} = '20ms'", database.name()))
+            .await
+            .unwrap();
+    }
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
+    capture.settle().await;
+    assert_eq!(capture.events("t").len(), 100_000);
+    let status = capture.daemon.connector(capture.database.name()).unwrap();
+    assert_eq!(status["retries"], 0, "{status:#}");
 }

@@ -392,3 +392,48 @@ async fn columns_and_rows_are_left_out_renamed_and_masked_at_the_border() {
     ];
     assert_eq!(events, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_dropped_or_renamed_was_carried_before() {
+    let capture = Capture::of("create table t (id int primary key); create table gone (id int primary key)").await;
+    let statements =
+        "insert into gone values (1); drop table gone; insert into t values (1); alter table t rename to s;
+        insert into s values (2); alter table s rename to t; insert into t values (3)";
+    let events = capture.after(statements, "t").await;
+    assert_eq!(events[0], r#"c {"id":1} null -> {"id":1}"#);
+    assert_eq!(events.last().unwrap(), r#"c {"id":3} null -> {"id":3}"#);
+    assert_eq!(capture.after("", "gone").await, [r#"c {"id":1} null -> {"id":1}"#]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_without_columns_is_a_row() {
+    let capture =
+        Capture::of("create table t (); alter table t replica identity full; insert into t default values").await;
+    let expected = ["r null null -> {}", "c null null -> {}"];
+    assert_eq!(capture.after("insert into t default values", "t").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_of_another_encoding_arrives_as_unicode() {
+    let other = database_with(PostgresVersion::V17, "").await;
+    let name = format!("latin{}", other.name());
+    let create = format!("create database {name} encoding 'LATIN1' locale 'C' template template0");
+    other.execute(&create).await.unwrap();
+    let table = "create table t (id int primary key, v text); insert into t values (1, chr(233))";
+    other.server().execute_in(&name, table).await.unwrap();
+    let url = other.server().url_as("postgres", &name);
+    let capture = Capture::start(
+        other,
+        &Wanted {
+            url: Some(url),
+            ..Wanted::default()
+        },
+    );
+    let insert = "insert into t values (2, chr(223))";
+    capture.database.server().execute_in(&name, insert).await.unwrap();
+    let expected = [
+        r#"r {"id":1} null -> {"id":1,"v":"é"}"#,
+        r#"c {"id":2} null -> {"id":2,"v":"ß"}"#,
+    ];
+    assert_eq!(capture.after("", "t").await, expected);
+}

@@ -1,10 +1,14 @@
 //! Somebody else touches what the connector hangs on. It stops, says why, and what to do; it never goes on over a gap.
 
 use std::fs;
+use std::time::Duration;
 
-use tailrace_tests::servers::PostgresVersion;
+use tailrace_tests::servers::{PostgresVersion, eventually};
 
 use crate::capture::{Capture, Wanted, database_with};
+
+/// For what takes a few attempts.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn stopped() -> Capture {
     let database = database_with(
@@ -253,4 +257,22 @@ async fn a_disk_that_is_full_confirms_nothing_and_loses_nothing() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys, (1..=id).collect::<Vec<i64>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_dropped_under_the_running_connector() {
+    let capture = stopped().await;
+    capture.start_again();
+    let slot = capture.database.slot();
+    let terminate =
+        format!("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'");
+    let drop_slot = format!("select pg_drop_replication_slot('{slot}')");
+    // The connector comes back at once, and then the slot is in use again.
+    let dropped = eventually("the drop", DEADLINE, || async {
+        capture.database.query(&terminate).await?;
+        Ok(capture.database.query(&drop_slot).await.ok())
+    });
+    dropped.await.unwrap();
+    capture.database.execute("insert into t values (3)").await.unwrap();
+    is_halted(&capture, "slot_missing", "is gone");
 }
