@@ -1,8 +1,9 @@
 //! What somebody sees who knows Kafka and has never heard of Tailrace: a plain librdkafka consumer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tailrace_tests::servers::PostgresVersion;
+use tailrace_tests::servers::{PostgresVersion, poll_until};
 
 use crate::capture::{Capture, Wanted, database_with};
 
@@ -199,4 +200,23 @@ async fn a_record_that_the_topic_refuses_halts_and_loses_nothing() {
         "{keys:?}"
     );
     assert!(keys.contains(&r#"{"id":1}"#.to_owned()), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_is_missed() {
+    let database = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
+    let capture = Capture::start(database, &Wanted::default());
+    capture.after("insert into t values (1)", "t").await;
+    let topic = capture.topic("t");
+    capture.kafka.delete_topic(&topic).await.unwrap();
+    let gone = || Ok((!capture.kafka.topics()?.contains(&topic)).then_some(()));
+    poll_until("the end of the topic", Duration::from_secs(30), gone).unwrap();
+    let name = capture.database.name().to_owned();
+    capture.database.execute("insert into t values (2)").await.unwrap();
+    let said = capture.daemon.wait_for(&name, "a word about the topic", |status| {
+        let text = status.to_string();
+        text.contains(&topic) || status["records"].as_u64() >= Some(2)
+    });
+    let said = said.unwrap();
+    assert_ne!(said["state"], "streaming", "{said:#}");
 }

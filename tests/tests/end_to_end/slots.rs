@@ -276,3 +276,27 @@ async fn a_slot_that_is_dropped_under_the_running_connector() {
     capture.database.execute("insert into t values (3)").await.unwrap();
     is_halted(&capture, "slot_missing", "is gone");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_remedy_that_is_named_is_one() {
+    let capture = stopped().await;
+    let drop_slot = format!("select pg_drop_replication_slot('{}')", capture.database.slot());
+    let statements = format!("{drop_slot}; delete from t where id = 2; insert into t values (3)");
+    capture.database.execute(&statements).await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "slot_missing", "tailrace forget");
+    capture.daemon.terminate().unwrap();
+    let name = capture.database.name();
+    let warned = capture.daemon.command("forget", &[name]).unwrap();
+    assert_eq!(warned.code, Some(2), "{}", warned.all());
+    let printed = capture.daemon.command("forget", &[name, "--yes"]).unwrap();
+    assert_eq!(printed.code, Some(0), "{}", printed.all());
+    capture.start_again();
+    let events = capture.after("insert into t values (4)", "t").await;
+    let anew = [
+        r#"r {"id":1} {"id":1}"#,
+        r#"r {"id":3} {"id":3}"#,
+        r#"c {"id":4} {"id":4}"#,
+    ];
+    assert_eq!(events[2..], anew);
+}
