@@ -219,4 +219,6 @@ async fn types_that_have_no_binary_form_here() {
         },
     );
     blocked(&capture, &["price", "binary: false"]);
+    capture.daemon.start().unwrap();
+    capture.wait_for("halted:binary_type");
 }

@@ -179,7 +179,16 @@ fn needs_extension(vector: &Vector) -> bool {
 
 /// Types that are only read as text: `check` refuses them under `binary: true`.
 fn has_binary_form(vector: &Vector) -> bool {
-    let text_only = ["TSVECTOR", "TSQUERY", "MONEY", "ISBN", "PAIR", "PG_LSN", "GEOMETRY[]"];
+    let text_only = [
+        "TSVECTOR",
+        "TSQUERY",
+        "MONEY",
+        "ISBN",
+        "PAIR",
+        "PG_LSN",
+        "GEOMETRY[]",
+        "HSTORE[]",
+    ];
     let kind = vector.data_type.trim_end_matches("[]");
     !kind.ends_with("RANGE") && !text_only.iter().any(|name| vector.data_type.starts_with(name))
 }
