@@ -164,6 +164,7 @@ impl Opening {
             publication: self.names.publication.clone(),
             slot_began_at: None,
             tables: self.table_names(),
+            counts_messages: self.config.captures_messages(),
             read_at: BTreeMap::new(),
         }
     }
@@ -224,8 +225,20 @@ impl Opening {
             }
             Resume::Bootstrap => self.scan_again(memory, SnapshotPosition::starting_at(began_at)).await,
             Resume::Snapshot(snapshot) if !snapshot.complete => self.scan_again(memory, snapshot).await,
-            Resume::Snapshot(snapshot) => self.after_snapshot(memory, snapshot).await,
-            Resume::Log(progress) => self.log_or_new_tables(memory, progress).await,
+            Resume::Snapshot(snapshot) => {
+                // The log was not begun with these yet, so the memory may not have them.
+                memory.tables = snapshot.read_at.keys().cloned().collect();
+                memory.read_at = snapshot.read_at;
+                let progress = Progress::at(snapshot.log_start);
+                self.log_or_new_tables(memory, progress).await
+            }
+            Resume::Log(mut progress) => {
+                if memory.counts_messages != self.config.captures_messages() {
+                    // How many changes of a transaction are done was counted another way: it is read again from its start.
+                    progress.partial = None;
+                }
+                self.log_or_new_tables(memory, progress).await
+            }
         }
     }
 
@@ -265,25 +278,32 @@ impl Opening {
             .filter(|table| !memory.tables.contains(&table.schema.name.qualified()))
             .cloned()
             .collect();
+        // A table that was taken out is forgotten: when it is put back, what happened meanwhile was not carried.
+        let known = std::mem::replace(&mut memory.tables, self.table_names());
         if new.is_empty() {
             return self.stream(memory, &progress).await;
         }
-        if self.config.snapshot.mode != SnapshotMode::Never {
-            self.ensure_publication().await?;
-            let slot = self.create_slot(true).await?;
-            memory.tables = self.table_names();
-            let mut so_far = SnapshotPosition::starting_at(progress.position);
-            so_far.read_at.clone_from(&memory.read_at);
-            return self.scan(memory, so_far, slot, new).await;
-        }
         self.ensure_publication().await?;
-        memory.tables = self.table_names();
-        memory.remember(&*self.context.store).await?;
-        self.stream(memory, &progress).await
+        if self.config.snapshot.mode == SnapshotMode::Never {
+            return self.stream(memory, &progress).await;
+        }
+        let slot = self.create_slot(true).await?;
+        let mut so_far = SnapshotPosition::starting_at(progress.position.clone());
+        so_far.read_at.clone_from(&memory.read_at);
+        for table in known {
+            // Carried already, up to where the log goes on: an interruption must not read it again.
+            so_far.read_at.entry(table).or_insert_with(|| progress.position.clone());
+        }
+        self.scan(memory, so_far, slot, new).await
     }
 
     /// A snapshot that was interrupted: the tables that are left, under a newer consistent point.
-    async fn scan_again(self, memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
+    async fn scan_again(self, mut memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
+        if self.config.snapshot.mode != SnapshotMode::Only {
+            // The configuration may have more tables than when the snapshot was begun.
+            self.ensure_publication().await?;
+        }
+        memory.tables = self.table_names();
         let left = self
             .discovery
             .tables
@@ -332,13 +352,6 @@ impl Opening {
         } else {
             handover
         }))
-    }
-
-    async fn after_snapshot(self, memory: Memory, snapshot: SnapshotPosition) -> Result<Box<dyn Source>> {
-        let log = PostgresLog::new(self.log_settings(memory));
-        Ok(Box::new(
-            Handover::<HeldScanner, _>::after_snapshot(self.identity(), snapshot, log).await?,
-        ))
     }
 
     async fn stream(self, memory: Memory, progress: &Progress) -> Result<Box<dyn Source>> {

@@ -98,10 +98,9 @@ impl PostgresLog {
             partial: saved_partial(progress)?,
             read_at: saved_positions(read_at)?,
         };
-        if settings.memory.read_at != *read_at {
-            settings.memory.read_at.clone_from(read_at);
-            settings.memory.remember(&*settings.store).await?;
-        }
+        settings.memory.read_at.clone_from(read_at);
+        settings.memory.counts_messages = settings.config.captures_messages();
+        settings.memory.remember(&*settings.store).await?;
         let catalog = connect::connect(&settings.config, &settings.connector, connect::Purpose::Catalog).await?;
         let catalog = Arc::new(catalog);
         let slot = Slot::read(&catalog, &settings.names.slot).await?;

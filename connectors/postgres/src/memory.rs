@@ -25,6 +25,9 @@ pub(crate) struct Memory {
     pub(crate) slot_began_at: Option<Position>,
     /// Tables that were captured at the last start.
     pub(crate) tables: BTreeSet<String>,
+    /// Logical messages were sent, and so counted among the changes of a transaction.
+    #[serde(default)]
+    pub(crate) counts_messages: bool,
     /// Tables whose rows were read under a later snapshot than the slot's first.
     #[serde(default)]
     pub(crate) read_at: BTreeMap<String, Position>,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Scanning ──last chunk──▶ Barrier ──confirm: every row durable and checkpointed──▶ Streaming
-//!      ▲ resume, not complete   ▲ resume, complete                                     ▲ resume, a log position
+//!      ▲ resume, not complete                                                          ▲ resume, complete, or a log position
 //! ```
 //!
 //! Invariants:
@@ -10,8 +10,8 @@
 //!   point each was read. It only names a table as finished in a batch that comes with or after its last row.
 //! - The log is not begun, and so the server is told nothing, before the last row is durable *and* checkpointed:
 //!   `confirm` of the complete snapshot position is the only way from `Barrier` to `Streaming`.
-//! - A snapshot that is resumed reads unfinished tables under a newer consistent point; the log reader leaves out the
-//!   changes of those tables that their rows already contain (`read_at`).
+//! - `read_at` says from where on the changes of each table are carried: what comes before is contained in its rows. A
+//!   connector that resumes decides that for the tables that are left.
 //!
 //! Why not finer than a table: a table that is read partly under one snapshot and partly under a later one can miss a row that
 //! moved between the parts, and its large unchanged values are nowhere in the log.
@@ -132,12 +132,6 @@ impl<C: ChunkReader, L: LogReader> Handover<C, L> {
             identity,
             stop_after_snapshot: false,
         }
-    }
-
-    /// Every row is durable and checkpointed: the log begins at once.
-    pub async fn after_snapshot(identity: std::sync::Arc<str>, complete: SnapshotPosition, mut log: L) -> Result<Self> {
-        log.begin(&complete.log_start, &complete.read_at).await?;
-        Ok(Self::streaming(identity, log))
     }
 
     /// A log that was begun already.
