@@ -1,4 +1,4 @@
-//! Real servers for tests: PostgreSQL 13 to 18 and Apache Kafka.
+//! Real servers for tests: PostgreSQL 13 to 18, Apache Kafka, and Kafka Connect with Debezium.
 //!
 //! ```text
 //!   test process ──spawns──▶ server            (own process group, output to FOLDER/log)
@@ -16,11 +16,13 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod connect;
 mod kafka;
 mod ports;
 mod postgres;
 pub(crate) mod process;
 
+pub use connect::{Connect, ConnectOptions, debezium_postgres};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};

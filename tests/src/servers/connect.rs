@@ -1,0 +1,348 @@
+//! A private Kafka Connect worker (stand-alone) that runs Debezium's connector for PostgreSQL, as people run it: what
+//! Tailrace is compared with, record by record and second by second.
+//!
+//! Connectors are made over the worker's REST endpoint and are as far as `RUNNING` when [`Connect::create`] returns; that
+//! is before their snapshot is done. Their offsets live in the worker's folder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::process::{ServerCommand, ServerFolder, ServerProcess, poll_until};
+use super::{Port, Postgres, Result, ServerError, installed};
+
+/// A JVM that loads eighty jars, on two cores that are compiling at the same time; alone it takes four to eight seconds.
+const START_DEADLINE: Duration = Duration::from_secs(180);
+
+/// A connector makes its slot and publication before it runs.
+const CONNECTOR_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Connectors are given time to flush.
+const STOP_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Answering a request may mean starting a connector.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How a worker is to be started.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Arguments of `java`. Small and quick to start unless said otherwise; the scripts that Kafka ships give 2 GB of heap.
+    pub java_options: Vec<String>,
+    /// Properties of the worker, after and above the usual ones.
+    pub worker: BTreeMap<String, String>,
+}
+
+/// A running (or stopped) worker. Dropping it kills the worker and removes its folder.
+pub struct Connect {
+    port: Port,
+    java_options: Vec<String>,
+    /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
+    server: Mutex<Option<ServerProcess>>,
+    folder: ServerFolder,
+}
+
+/// What Debezium's connector for PostgreSQL needs to be told of a database: captured by `pgoutput` with a slot and a
+/// publication called `name`, published under topics that begin with `name`. To be added to, or changed.
+#[must_use]
+pub fn debezium_postgres(server: &Postgres, database: &str, name: &str) -> BTreeMap<String, String> {
+    let port = server.port().to_string();
+    let properties = [
+        ("connector.class", "io.debezium.connector.postgresql.PostgresConnector"),
+        ("tasks.max", "1"),
+        ("database.hostname", "127.0.0.1"),
+        ("database.port", &port),
+        ("database.user", "postgres"),
+        ("database.password", "postgres"),
+        ("database.dbname", database),
+        ("plugin.name", "pgoutput"),
+        ("slot.name", name),
+        ("publication.name", name),
+        ("publication.autocreate.mode", "filtered"),
+        ("topic.prefix", name),
+        // The tests' brokers make no topic unasked.
+        ("topic.creation.default.partitions", "1"),
+        ("topic.creation.default.replication.factor", "1"),
+    ];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    properties.into_iter().map(owned).collect()
+}
+
+// === impl ConnectOptions ===
+
+impl Default for ConnectOptions {
+    fn default() -> ConnectOptions {
+        let java_options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+        ConnectOptions {
+            java_options: java_options.map(str::to_owned).to_vec(),
+            worker: BTreeMap::new(),
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// One more property of the worker.
+    #[must_use]
+    pub fn property(mut self, key: &str, value: &str) -> ConnectOptions {
+        self.worker.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    fn properties(&self, bootstrap: &str, port: u16, offsets: &str) -> String {
+        let listener = format!("http://127.0.0.1:{port}");
+        let usual = [
+            ("bootstrap.servers", bootstrap),
+            ("listeners", &listener),
+            ("offset.storage.file.filename", offsets),
+            ("offset.flush.interval.ms", "1000"),
+            ("key.converter", "org.apache.kafka.connect.json.JsonConverter"),
+            ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),
+            // Scanning every class of every jar takes longer than everything else.
+            ("plugin.discovery", "service_load"),
+            ("connector.client.config.override.policy", "All"),
+        ];
+        let mut lines: BTreeMap<&str, &str> = usual.into_iter().collect();
+        lines.extend(self.worker.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        let lines = lines.iter().map(|(key, value)| format!("{key}={value}\n"));
+        lines.collect()
+    }
+}
+
+// === impl Connect ===
+
+impl Connect {
+    /// Starts a worker without connectors and waits until it answers.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start; the error carries the end of its log.
+    pub fn start(bootstrap: &str, options: &ConnectOptions) -> Result<Connect> {
+        let folder = ServerFolder::create("connect", None)?;
+        let port = Port::claim()?;
+        let offsets = folder.path().join("offsets").display().to_string();
+        let properties = options.properties(bootstrap, port.number(), &offsets);
+        folder.write("worker.properties", properties.as_bytes())?;
+        let connect = Connect {
+            port,
+            java_options: options.java_options.clone(),
+            server: Mutex::new(None),
+            folder,
+        };
+        connect.restart()?;
+        Ok(connect)
+    }
+
+    /// Starts the worker again, after `stop` or `kill9`; a running one is stopped first. It has forgotten its connectors
+    /// and remembers how far each of them was.
+    ///
+    /// # Errors
+    /// As [`Connect::start`].
+    pub fn restart(&self) -> Result<()> {
+        self.stop()?;
+        let mut running = self.folder.spawn("Kafka Connect", self.command()?)?;
+        let ready = running.wait_ready(START_DEADLINE, || {
+            self.request("GET", "/connectors", "")
+                .is_ok_and(|(status, _)| status == 200)
+        });
+        if ready.is_err() {
+            // Its end is all that is wanted; the error to tell is the one at hand.
+            drop(running.kill());
+        }
+        ready?;
+        *self.server() = Some(running);
+        Ok(())
+    }
+
+    /// Makes a connector of these properties, or changes the one of that name, and waits until it and its task run.
+    ///
+    /// # Errors
+    /// When the worker refuses, or the task fails; with its trace and the end of the worker's log.
+    pub fn create(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {
+        let body = json!(properties).to_string();
+        let (status, answer) = self.request("PUT", &format!("/connectors/{name}/config"), &body)?;
+        if status >= 300 {
+            return Err(ServerError::new(format!(
+                "connector {name} was refused with {status}: {answer}"
+            )));
+        }
+        let outcome = poll_until(&format!("connector {name} running"), CONNECTOR_DEADLINE, || {
+            self.is_running(name).map(|running| running.then_some(()))
+        });
+        outcome.map_err(|error| ServerError::new(format!("{error}; its log:\n{}", self.log())))
+    }
+
+    /// Whether a connector and all its tasks run.
+    ///
+    /// # Errors
+    /// When one of them has failed, with its trace, or when the worker does not answer.
+    pub fn is_running(&self, name: &str) -> Result<bool> {
+        let (status, answer) = self.request("GET", &format!("/connectors/{name}/status"), "")?;
+        if status != 200 {
+            return Ok(false);
+        }
+        let answer: Value =
+            serde_json::from_str(&answer).map_err(ServerError::doing("reading a connector's status"))?;
+        let tasks = answer
+            .get("tasks")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let parts: Vec<&Value> = answer.get("connector").into_iter().chain(&tasks).collect();
+        let state = |part: &Value| part.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(failed) = parts.iter().find(|part| state(part) == "FAILED") {
+            let trace = failed.get("trace").and_then(Value::as_str).unwrap_or_default();
+            return Err(ServerError::new(format!("connector {name} has failed: {trace}")));
+        }
+        Ok(!tasks.is_empty() && parts.iter().all(|part| state(part) == "RUNNING"))
+    }
+
+    /// Stops a connector and forgets it; its offsets stay.
+    ///
+    /// # Errors
+    /// When the worker refuses.
+    pub fn delete(&self, name: &str) -> Result<()> {
+        match self.request("DELETE", &format!("/connectors/{name}"), "")? {
+            (204, _) => Ok(()),
+            (status, answer) => Err(ServerError::new(format!(
+                "deleting connector {name}: {status} {answer}"
+            ))),
+        }
+    }
+
+    /// SIGTERM, and its end. No effect on a stopped worker.
+    ///
+    /// # Errors
+    /// When it is still there after the deadline.
+    pub fn stop(&self) -> Result<()> {
+        let mut server = self.server();
+        if let Some(running) = server.as_mut() {
+            running.signal("TERM")?;
+            running.wait_exit(STOP_DEADLINE)?;
+            *server = None;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL. No effect on a stopped worker.
+    ///
+    /// # Errors
+    /// When the process is still there after the deadline.
+    pub fn kill9(&self) -> Result<()> {
+        let mut server = self.server();
+        if let Some(running) = server.as_mut() {
+            running.kill()?;
+            *server = None;
+        }
+        Ok(())
+    }
+
+    /// The JVM's process id, for its memory and CPU time under `/proc`; none while it is stopped.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.server().as_ref().map(ServerProcess::process_id)
+    }
+
+    /// Everything that the worker has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn command(&self) -> Result<ServerCommand> {
+        let logging = installed("connect/log4j2.properties")?;
+        let jars = installed("connect/libs")?.join("*");
+        let mut arguments: Vec<_> = self.java_options.iter().map(Into::into).collect();
+        arguments.extend([
+            format!("-Dlog4j2.configurationFile={}", logging.display()).into(),
+            "-cp".into(),
+            jars.into(),
+            "org.apache.kafka.connect.cli.ConnectStandalone".into(),
+            self.folder.path().join("worker.properties").into(),
+        ]);
+        Ok(ServerCommand {
+            program: "java".into(),
+            arguments,
+            environment: Vec::new(),
+        })
+    }
+
+    /// One request in HTTP/1.0, so that the answer comes unchunked and ends with the connection.
+    fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of Kafka Connect"));
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port.number())).map_err(failed())?;
+        connection.set_read_timeout(Some(HTTP_TIMEOUT)).map_err(failed())?;
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n");
+        connection
+            .write_all(format!("{head}\r\n{body}").as_bytes())
+            .map_err(failed())?;
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).map_err(failed())?;
+        let answer = String::from_utf8_lossy(&answer);
+        let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+            let status = head.split_whitespace().nth(1)?.parse().ok()?;
+            Some((status, body.to_owned()))
+        });
+        parsed.ok_or_else(|| ServerError::new(format!("Kafka Connect did not answer in HTTP: {answer:?}")))
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<ServerProcess>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Connect {
+    fn drop(&mut self) {
+        // A failure is left to the folder's watchdog.
+        drop(self.kill9());
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Kafka Connect in {}", self.folder.path().display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::{PostgresOptions, poll_until, shared_kafka};
+
+    #[tokio::test]
+    async fn debezium_publishes_what_is_there_and_what_comes_and_goes_on_after_a_restart() {
+        let kafka = shared_kafka().unwrap();
+        let postgres = Postgres::start(PostgresOptions::default()).unwrap();
+        let table = "create table t (id int primary key); insert into t values (1)";
+        postgres.execute(table).await.unwrap();
+        let connect = Connect::start(&kafka.bootstrap(), &ConnectOptions::default()).unwrap();
+        let properties = debezium_postgres(&postgres, "postgres", "beside");
+        connect.create("beside", &properties).unwrap();
+        let published = |count: usize| {
+            poll_until("published by Debezium", CONNECTOR_DEADLINE, || {
+                connect.is_running("beside")?;
+                let records = kafka.records("beside.public.t").unwrap_or_default();
+                Ok((records.len() >= count).then_some(records))
+            })
+            .unwrap()
+        };
+        published(1);
+        postgres.execute("insert into t values (2)").await.unwrap();
+        published(2);
+        connect.stop().unwrap();
+        postgres.execute("insert into t values (3)").await.unwrap();
+        connect.restart().unwrap();
+        connect.create("beside", &properties).unwrap();
+        assert!(connect.process_id().is_some());
+        let records = published(3);
+        let text = String::from_utf8_lossy(records[2].value.as_deref().unwrap()).into_owned();
+        assert!(text.contains(r#""after":{"id":3}"#), "{text}");
+        connect.delete("beside").unwrap();
+        assert!(connect.create("wrong", &BTreeMap::new()).is_err());
+    }
+}
