@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use tailrace_core::event::{EncodedBatch, EncodedRecord};
+use tailrace_core::failpoint;
 
 use crate::error::{Failure, corrupt};
 use crate::record;
@@ -113,6 +114,10 @@ impl Log {
 
     /// Writes what was appended.
     pub(crate) fn write(&mut self) -> Result<(), Failure> {
+        failpoint!(torn SegmentWrite, {
+            let half = self.buffer.get(..self.buffer.len() / 2).unwrap_or_default();
+            drop(self.active.file.write_all_at(half, self.active.size));
+        });
         let written = self.active.file.write_all_at(&self.buffer, self.active.size);
         written.map_err(|error| self.unwritable(&error))?;
         self.active.size += u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
@@ -219,6 +224,7 @@ fn begin(folder: &Path, header: Header) -> Result<Active, Failure> {
             .create(true)
             .truncate(true)
             .open(&path)?;
+        failpoint!(SegmentRoll);
         file.write_all_at(&header.encode(), 0)?;
         file.sync_all()?;
         sync_folder(folder)?;

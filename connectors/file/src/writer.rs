@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tailrace_core::event::EncodedBatch;
 use tailrace_core::ports::Receipt;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 use tokio::sync::oneshot;
 
 use crate::config::{FileStreamConfig, FsyncPolicy};
@@ -197,6 +197,7 @@ impl Writer {
             }
         }
         self.each(touched, Log::write)?;
+        failpoint!(BeforeFsync);
         if self.config.fsync == FsyncPolicy::Always {
             self.each(touched, Log::sync)?;
         }

@@ -27,7 +27,7 @@ use tailrace_core::ports::{Budget, Chunk, ChunkReader, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
 use tailrace_core::telemetry::Life;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 
 use crate::config::{PostgresConfig, ServerNames, SnapshotMode};
 use crate::connect::{self, Purpose};
@@ -182,13 +182,17 @@ impl Opening {
         let rows_alone = self.config.snapshot.mode == SnapshotMode::Only;
         if !rows_alone {
             self.ensure_publication().await?;
+            failpoint!(try AfterPublication);
         }
         let mut memory = self.memory();
         memory.remember(&*self.context.store).await?;
+        failpoint!(try SlotAnnounced);
         let slot = self.create_slot(rows_alone).await?;
+        failpoint!(try AfterSlotCreate);
         let began_at = slot.consistent_point.to_position();
         memory.slot_began_at = Some(began_at.clone());
         memory.remember(&*self.context.store).await?;
+        failpoint!(try AfterSlotSaved);
         if self.config.snapshot.mode == SnapshotMode::Never {
             drop(slot);
             return self.stream(memory, &Progress::at(began_at)).await;
@@ -284,6 +288,7 @@ impl Opening {
             return self.stream(memory, &progress).await;
         }
         self.ensure_publication().await?;
+        failpoint!(try TableAdded);
         if self.config.snapshot.mode == SnapshotMode::Never {
             return self.stream(memory, &progress).await;
         }

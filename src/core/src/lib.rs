@@ -8,6 +8,7 @@ pub mod batch;
 pub mod check;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod pattern;
 pub mod pipeline;
 pub mod ports;

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::ChangeBatch;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::ports::{Budget, ChunkReader, LogReader, Source};
 use crate::position::{Position, Progress};
 
@@ -169,8 +170,13 @@ impl<C: ChunkReader, L: LogReader> Handover<C, L> {
                 position,
                 announced: false,
             };
+            failpoint!(try SnapshotComplete);
             return Ok(None);
         };
+        failpoint!(try SnapshotRows);
+        if !chunk.finished_tables.is_empty() {
+            failpoint!(try SnapshotTableFinished);
+        }
         for table in chunk.finished_tables {
             so_far.read_at.insert(table, read_under.clone());
         }
@@ -208,7 +214,9 @@ impl<C: ChunkReader, L: LogReader> Source for Handover<C, L> {
                 if self.stop_after_snapshot {
                     return Err(snapshot_finished());
                 }
+                failpoint!(try BetweenMarkerAndPromote);
                 self.log.begin(&complete.log_start, &complete.read_at).await?;
+                failpoint!(try AfterPromote);
                 self.phase = Phase::Streaming;
                 Ok(())
             }

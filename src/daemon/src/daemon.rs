@@ -10,7 +10,7 @@ use tailrace_core::pipeline::source::Limits;
 use tailrace_core::ports::EventStream;
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::{Telemetry, now_us};
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 use tailrace_state::StateStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -54,6 +54,9 @@ impl Daemon {
     /// Opens what must be there from the start (port, state) and starts every connector; those open their own sides
     /// themselves, and try again where that fails.
     pub(crate) async fn start(plan: &Plan, port_taken: PortTaken) -> Result<Self> {
+        #[cfg(debug_assertions)]
+        failpoint::arm_from_environment()?;
+        failpoint!(AfterConfig);
         let (listener, admin_address) = listen(plan.admin_listen, port_taken)?;
         let streams = connect_streams(plan)?;
         let state = StateStore::open(&plan.state_path).await?;

@@ -13,7 +13,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tailrace_core::ports::{CheckpointStore, SchemaHistory, SourceMemory};
 use tailrace_core::position::{Checkpoint, Position, Progress};
 use tailrace_core::schema::TableSchema;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 
 use crate::checksum::row;
 use crate::error::{self, corrupt, from_database};
@@ -207,6 +207,7 @@ impl CheckpointStore for Connector {
         let slot = 1 - head.newest_slot;
         let written = async {
             write_checkpoint(&mut transaction, &self.name, (slot, sequence, &progress)).await?;
+            failpoint!(InCheckpointWrite);
             let head = Head {
                 newest_slot: slot,
                 newest_sequence: sequence,

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Checkpoint;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::checksum::row;
@@ -259,6 +259,7 @@ async fn create(path: &Path) -> Result<()> {
     }
     file::create_private(&draft).map_err(|error| from_file(path, error))?;
     fill(&draft).await?;
+    failpoint!(StateDraft);
     let moved = file::sync_with_folder(&draft).and_then(|()| std::fs::rename(&draft, path));
     let moved = moved.and_then(|()| file::sync_with_folder(path));
     moved.map_err(|error| from_file(path, error))?;

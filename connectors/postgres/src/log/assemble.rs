@@ -22,7 +22,7 @@ use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operatio
 use tailrace_core::ports::Budget;
 use tailrace_core::position::{PartialTransaction, Position, Progress};
 use tailrace_core::telemetry::now_us;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 
 use super::relations::{RelationPlan, Relations};
 use super::spool::{Replay, Spools};
@@ -182,6 +182,7 @@ impl Assembler {
             // Out of band: it is published even if the transaction around it is rolled back.
             (Message::Logical(logical), _) if !logical.transactional => self.logical_message(logical, lsn),
             (_, Some(subtransaction)) => {
+                failpoint!(try InStreamedTransaction);
                 self.spools.push(top, subtransaction, lsn, message)?;
                 Ok(Next::Continue)
             }
@@ -206,6 +207,7 @@ impl Assembler {
                 if let Some(open) = &mut self.open {
                     open.end = Some(Lsn(commit.commit.end_lsn));
                 }
+                failpoint!(try StreamCommit);
                 self.replay = Some(self.spools.commit(commit.transaction_id)?);
             }
             other => return self.content(other, lsn, false),
@@ -336,6 +338,7 @@ impl Assembler {
         if !plan.captured || self.was_read_later(&plan) {
             return Ok(());
         }
+        failpoint!(try InTransaction);
         let (before, before_image) = match &message.old {
             None => (None, BeforeImage::None),
             Some(OldTuple::Key(tuple)) => (

@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend::CopyData;
 use tailrace_core::telemetry::now_us;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -304,6 +304,9 @@ impl Socket {
         framed.write(&mut message);
         let sent = self.transport.write_all(&message).and_then(|()| self.transport.flush());
         sent.map_err(|error| self.broken(&error))?;
+        if self.reported.is_some_and(|reported| reported < durable) {
+            failpoint!(StatusSent);
+        }
         self.reported = Some(durable);
         self.last_status = Instant::now();
         Ok(())

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 
 use crate::position::Lsn;
 
@@ -91,6 +91,7 @@ impl Spools {
 
     /// Moves what every transaction holds in memory to its file.
     fn spill(&mut self) -> Result<()> {
+        failpoint!(try SpoolSpill);
         for spool in self.open.values_mut() {
             spool.spill(&self.folder)?;
         }

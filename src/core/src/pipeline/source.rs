@@ -22,6 +22,7 @@ use super::frontier::{Frontier, Settled};
 use crate::batch::ChangeBatch;
 use crate::error::Result;
 use crate::event::EncodedBatch;
+use crate::failpoint;
 use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Source, TopicSpec};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::schema::SharedSchema;
@@ -131,7 +132,7 @@ impl SourcePipeline {
             tokio::select! {
                 biased;
                 // 1. What became durable moves the frontier: first, so that the window never stays full for nothing.
-                settled = running.frontier.next_settled() => running.settle(settled?),
+                settled = running.frontier.next_settled() => running.settle(settled?)?,
                 // 2. and 3. A stop or a pause is obeyed before more is read.
                 changed = desired.changed() => {
                     wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
@@ -178,11 +179,13 @@ impl Running {
         }
         let encoded = self.pipeline.encoder.encode(&batch)?;
         self.ensure_topics(&encoded).await?;
+        failpoint!(try TopicsReady);
         let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
         let weight_bytes = encoded.buffer.len();
         let durable = self.pipeline.producer.deliver(encoded);
         self.frontier
             .push(batch.progress, newest_commit_us, weight_bytes, durable);
+        failpoint!(try AfterEnqueue);
         self.publish_window();
         Ok(())
     }
@@ -194,6 +197,7 @@ impl Running {
                 continue;
             }
             self.pipeline.store.record(schema, &batch.progress.position).await?;
+            failpoint!(try SchemaSaved);
             self.known_schemas.push(Arc::clone(schema));
         }
         Ok(())
@@ -215,7 +219,7 @@ impl Running {
         Ok(())
     }
 
-    fn settle(&mut self, settled: Settled) {
+    fn settle(&mut self, settled: Settled) -> Result<()> {
         let numbers = &self.pipeline.telemetry.numbers;
         numbers
             .records
@@ -225,8 +229,12 @@ impl Running {
             numbers.durable_commit_us.store(committed_us, Ordering::Relaxed);
             numbers.durable_at_us.store(now_us(), Ordering::Relaxed);
         }
+        if settled.receipt.records > 0 {
+            failpoint!(try AfterDurable);
+        }
         self.unsaved = Some(settled.progress);
         self.publish_window();
+        Ok(())
     }
 
     fn publish_window(&self) {
@@ -248,7 +256,9 @@ impl Running {
             sequence: self.sequence + 1,
             progress,
         };
+        failpoint!(try BeforeCheckpoint);
         self.pipeline.store.save(&checkpoint).await?;
+        failpoint!(try AfterCheckpoint);
         self.sequence = checkpoint.sequence;
         self.unsaved = None;
         let position = checkpoint.progress.position;
@@ -260,6 +270,7 @@ impl Running {
         self.pipeline.telemetry.set_position(position.as_str());
         if self.confirmed.as_ref() != Some(&position) {
             self.pipeline.source.confirm(&position).await?;
+            failpoint!(try AfterConfirm);
             self.confirmed = Some(position);
         }
         Ok(())
@@ -270,7 +281,7 @@ impl Running {
         let deadline = Instant::now() + timeout;
         while !self.frontier.is_empty() {
             match tokio::time::timeout_at(deadline, self.frontier.next_settled()).await {
-                Ok(settled) => self.settle(settled?),
+                Ok(settled) => self.settle(settled?)?,
                 Err(_) => {
                     self.checkpoint().await?;
                     return Ok(Ended::DrainTimedOut);

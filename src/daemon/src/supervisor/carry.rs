@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tailrace_codec::{EncoderSettings, EventEncoder};
-use tailrace_core::Result;
 use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
 use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
 use tailrace_core::position::Checkpoint;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
+use tailrace_core::{Result, failpoint};
 use tailrace_state::StateStore;
 use tokio::sync::watch;
 
@@ -47,6 +47,7 @@ impl ConnectorRun {
         // Opening the state fences whoever had this connector before, so it comes before the source is read.
         let store = self.state.connector(&plan.name).await?;
         let saved = store.load().await?;
+        failpoint!(try BeforeSource);
         let producer = self.stream.producer().await?;
         let context = SourceContext {
             connector: plan.name.clone(),
