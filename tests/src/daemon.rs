@@ -59,11 +59,15 @@ pub struct Printed {
     pub stderr: String,
 }
 
-/// Where cargo puts the binary: beside the folder of the test executables.
+/// Where cargo puts the binary: beside the folder of the test executables. `TAILRACE_BINARY` names another one, such as
+/// the release that the benchmark measures.
 ///
 /// # Errors
 /// When it was not built.
 pub fn binary() -> Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("TAILRACE_BINARY").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(binary));
+    }
     let test = std::env::current_exe().map_err(ServerError::doing("asking for the test's own path"))?;
     let folder = test.ancestors().nth(2).unwrap_or(Path::new("."));
     let binary = folder.join("tailrace");
@@ -280,13 +284,21 @@ impl Daemon {
         self.process().as_ref().map_or(Ok(()), |running| running.signal("CONT"))
     }
 
+    /// The running process's id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn process_id(&self) -> Result<u32> {
+        let process_id = self.process().as_ref().map(ServerProcess::process_id);
+        process_id.ok_or_else(|| ServerError::new("the daemon does not run"))
+    }
+
     /// The most memory that the running process ever held, bytes (`VmHWM` of `/proc/PID/status`, proc(5)).
     ///
     /// # Errors
     /// When it does not run.
     pub fn peak_memory_bytes(&self) -> Result<u64> {
-        let process_id = self.process().as_ref().map(ServerProcess::process_id);
-        let process_id = process_id.ok_or_else(|| ServerError::new("the daemon does not run"))?;
+        let process_id = self.process_id()?;
         let status = fs::read_to_string(format!("/proc/{process_id}/status"));
         let status = status.map_err(ServerError::doing("reading the daemon's memory"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

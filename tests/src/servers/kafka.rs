@@ -9,6 +9,7 @@
 //! The storage is a copy of one that `tests/services/install` formatted, with a cluster id of its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -55,6 +56,8 @@ static SHARED: LazyLock<Result<Kafka>> = LazyLock::new(|| Kafka::start(KafkaOpti
 pub struct KafkaOptions {
     /// What clients have to speak: `PLAINTEXT` unless said otherwise, `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`.
     pub client_protocol: String,
+    /// Arguments of `java`, after the usual ones, which are for a broker that starts quickly and carries little.
+    pub java_options: Vec<String>,
     /// Lines of server.properties, after and above the usual ones. The client listener is called `client` in keys such as
     /// `listener.name.client.plain.sasl.jaas.config`.
     pub settings: Vec<String>,
@@ -68,6 +71,7 @@ pub struct Kafka {
     _controller_port: Port,
     /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
     server: Mutex<Option<ServerProcess>>,
+    java_options: Vec<String>,
     folder: ServerFolder,
 }
 
@@ -103,6 +107,7 @@ impl Default for KafkaOptions {
     fn default() -> KafkaOptions {
         KafkaOptions {
             client_protocol: "PLAINTEXT".to_owned(),
+            java_options: Vec::new(),
             settings: Vec::new(),
         }
     }
@@ -170,6 +175,7 @@ impl Kafka {
             internal_port,
             _controller_port: controller_port,
             server: Mutex::new(None),
+            java_options: options.java_options,
             folder,
         };
         kafka.launch(&mut kafka.server())?;
@@ -186,6 +192,12 @@ impl Kafka {
     #[must_use]
     pub fn internal_bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.internal_port.number())
+    }
+
+    /// The running broker's process id; `None` while it is stopped.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.server().as_ref().map(ServerProcess::process_id)
     }
 
     /// Everything that the broker has logged.
@@ -383,17 +395,20 @@ impl Kafka {
     fn command(&self) -> Result<ServerCommand> {
         let logging = installed("kafka/log4j2.properties")?;
         let jars = installed("kafka/libs")?.join("*");
-        let arguments = vec![
+        let mut arguments: Vec<OsString> = vec![
             "-Xmx512m".into(),
             // Quick to start and light: a test sends thousands of records and not millions.
             "-XX:+UseSerialGC".into(),
             "-XX:TieredStopAtLevel=1".into(),
+        ];
+        arguments.extend(self.java_options.iter().map(Into::into));
+        arguments.extend([
             format!("-Dlog4j2.configurationFile={}", logging.display()).into(),
             "-cp".into(),
             jars.into(),
             "kafka.Kafka".into(),
             self.folder.path().join("server.properties").into(),
-        ];
+        ]);
         Ok(ServerCommand {
             program: "java".into(),
             arguments,
