@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(40);
 /// Answers come from memory.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The variable that arms failpoints; see `tailrace_core::failpoint`.
+const FAILPOINTS: &str = "TAILRACE_FAILPOINTS";
+
 /// The configuration's name in the daemon's folder.
 const CONFIG_FILE: &str = "tailrace.yaml";
 
@@ -35,6 +39,8 @@ pub struct Daemon {
     environment: Vec<(String, String)>,
     state_file: PathBuf,
     file_limit_kilobytes: Option<u32>,
+    /// Length of the log at the last start.
+    log_before: AtomicUsize,
     process: Mutex<Option<ServerProcess>>,
     folder: ServerFolder,
 }
@@ -112,6 +118,7 @@ impl Daemon {
             environment: Vec::new(),
             state_file,
             file_limit_kilobytes: None,
+            log_before: AtomicUsize::new(0),
             process: Mutex::new(None),
             folder,
         };
@@ -160,6 +167,14 @@ impl Daemon {
         &self.state_file
     }
 
+    /// What the daemon has logged since its last start.
+    #[must_use]
+    pub fn newest_log(&self) -> String {
+        let log = self.log();
+        let before = self.log_before.load(Ordering::Relaxed);
+        log.get(before..).unwrap_or_default().to_owned()
+    }
+
     /// Everything that the daemon has logged, over all its starts.
     #[must_use]
     pub fn log(&self) -> String {
@@ -180,7 +195,7 @@ impl Daemon {
     /// As [`Daemon::start`].
     pub fn start_with(&self, arguments: &[&str]) -> Result<()> {
         let mut process = self.process();
-        let mut running = self.spawn(arguments)?;
+        let mut running = self.spawn(arguments, None)?;
         let ready = running.wait_ready(STATE_DEADLINE, || self.get("/livez").is_ok());
         if ready.is_err() {
             // Its end is all that is wanted; the error to tell is the one at hand.
@@ -196,7 +211,7 @@ impl Daemon {
     /// # Errors
     /// When it is still there after the deadline.
     pub fn run_to_end(&self, arguments: &[&str]) -> Result<ExitStatus> {
-        let mut running = self.spawn(arguments)?;
+        let mut running = self.spawn(arguments, None)?;
         let ended = running.wait_exit(STOP_DEADLINE);
         if ended.is_err() {
             // As above.
@@ -205,7 +220,33 @@ impl Daemon {
         ended
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Result<ServerProcess> {
+    /// Starts `tailrace run` with failpoints armed (`after_durable=kill@3`), and waits for nothing: it may be dead by now.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_armed(&self, failpoints: &str) -> Result<()> {
+        *self.process() = Some(self.spawn(&[], Some(failpoints))?);
+        Ok(())
+    }
+
+    /// How the process ended, where it has; it is then forgotten.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        let mut process = self.process();
+        let running = process
+            .as_mut()
+            .ok_or_else(|| ServerError::new("the daemon does not run"))?;
+        let ended = running.exited()?;
+        if ended.is_some() {
+            *process = None;
+        }
+        Ok(ended)
+    }
+
+    fn spawn(&self, arguments: &[&str], failpoints: Option<&str>) -> Result<ServerProcess> {
+        self.log_before.store(self.log().len(), Ordering::Relaxed);
         let mut all = vec![binary()?.into(), "run".into(), self.config_file().into()];
         all.extend(arguments.iter().map(Into::into));
         let mut script = "exec \"$0\" \"$@\"".to_owned();
@@ -214,10 +255,12 @@ impl Daemon {
             script = format!("trap '' XFSZ; ulimit -f {}; {script}", kilobytes * 2);
         }
         all.splice(0..0, ["-c".into(), script.into()]);
+        let armed = failpoints.map(|failpoints| (FAILPOINTS.to_owned(), failpoints.into()));
         let environment = self
             .environment
             .iter()
-            .map(|(name, value)| (name.clone(), value.into()));
+            .map(|(name, value)| (name.clone(), value.into()))
+            .chain(armed);
         self.folder.spawn(
             "tailrace",
             ServerCommand {

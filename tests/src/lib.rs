@@ -3,11 +3,17 @@
 //! `tests/services/install` puts the servers' programs into a cache folder; [`servers`] starts them from there on free
 //! loopback ports with their data under a temporary folder, and takes both away again, even when the test process is
 //! killed. [`daemon`] runs the real binary, [`database`] gives each test a database of its own, [`workload`] changes it and
-//! keeps the truth, [`oracle`] compares the published [`events`] with it.
+//! keeps the truth, [`oracle`] compares the [`published`] [`events`] with it. [`proxy`] is the network between them;
+//! a [`scenario`] puts all of it together.
 
 pub mod daemon;
 pub mod database;
+pub mod engine;
 pub mod events;
 pub mod oracle;
+pub mod proxy;
+pub mod published;
+pub mod scenario;
 pub mod servers;
+pub mod transcript;
 pub mod workload;

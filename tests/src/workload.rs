@@ -2,17 +2,24 @@
 //!
 //! Two writers with keys of their own, so that transactions interleave and the order of one key's changes is still
 //! known: inserts, updates, deletes, changes of keys, large values that most updates leave alone, transactions of one
-//! to many changes, some rolled back, some with savepoints rolled back. Every row that is written has a version that no
-//! other has.
+//! change to a hundred thousand, some rolled back, some with savepoints rolled back. Every row that is written has a version that
+//! no other has.
+//!
+//! A workload runs as fast as the server takes it, or is *paced*: then it commits only what a test releases, so that a test has as
+//! many transactions as it needs on a slow machine and on a fast one.
 //!
 //! A commit whose answer was lost is looked up afterwards: each transaction leaves a row in `ledger`.
 
+mod bulk;
+
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tailrace_core::task::spawn_named;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -33,9 +40,16 @@ const KEYS_PER_WRITER: u64 = 40;
 /// Longer than what PostgreSQL keeps in the row itself (2 kB), and not compressible by much.
 const LARGE_CHARACTERS: u64 = 9_000;
 
+/// Of a hundred transactions so many write many rows with one statement.
+const BULK_PERCENT: u64 = 2;
+
+/// The fewest rows of such a statement; the most are the load's.
+const BULK_ROWS: u64 = 50;
+
 /// The tables that it writes, and the columns of their keys.
-pub const TABLES: [(&str, &[&str]); 3] = [
+pub const TABLES: [(&str, &[&str]); 4] = [
     ("accounts", &["id"]),
+    ("bulk", &["writer", "number"]),
     ("order_lines", &["shop", "number"]),
     ("ledger", &["writer", "txn"]),
 ];
@@ -43,6 +57,7 @@ pub const TABLES: [(&str, &[&str]); 3] = [
 const TABLES_SQL: &str = "
 create table accounts (id bigint primary key, version bigint not null, note text, payload text);
 alter table accounts alter payload set storage external;
+create table bulk (writer int, number int, version bigint not null, text text, primary key (writer, number));
 create table order_lines (shop int, number int, version bigint not null, state text, primary key (shop, number));
 create table ledger (writer int, txn bigint, version bigint not null, primary key (writer, txn))";
 
@@ -65,9 +80,20 @@ pub struct History {
     pub steps: BTreeMap<Key, Vec<Step>>,
 }
 
+/// How much of it there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// The same number makes the same transactions up, as far as two writers at a time can do the same again.
+    pub seed: u64,
+    /// Only what is released is committed.
+    pub paced: bool,
+    /// Rows of the largest statement, at most.
+    pub largest_rows: u64,
+}
+
 /// A workload that runs until it is stopped.
 pub struct Workload {
-    seed: u64,
+    load: Load,
     shared: Arc<Shared>,
     writers: Vec<JoinHandle<Result<()>>>,
 }
@@ -78,6 +104,11 @@ pub struct Dice(u64);
 struct Shared {
     database: Database,
     stop: AtomicBool,
+    largest_rows: u64,
+    /// A permit for each transaction that may begin.
+    released: Semaphore,
+    /// Rows that the next transaction shall write; 0 where that is left to the dice.
+    wanted_rows: AtomicU64,
     committed: AtomicU64,
     version: AtomicU64,
     history: Mutex<History>,
@@ -90,6 +121,8 @@ struct Writer {
     shared: Arc<Shared>,
     /// Keys that exist, as of the last commit.
     rows: BTreeMap<Key, u64>,
+    /// Numbers of its rows in `bulk`, as of the last commit.
+    bulk: Range<u64>,
 }
 
 /// A transaction in the making.
@@ -98,6 +131,21 @@ struct Transaction {
     sql: String,
     steps: Vec<(Key, Step)>,
     rows: BTreeMap<Key, u64>,
+    bulk: Range<u64>,
+}
+
+// === impl Load ===
+
+impl Load {
+    /// As fast as the server takes it, and nothing that would fill a small disk.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Load {
+        Load {
+            seed,
+            paced: false,
+            largest_rows: 1000,
+        }
+    }
 }
 
 // === impl Dice ===
@@ -136,10 +184,22 @@ impl Workload {
     /// # Errors
     /// The server's.
     pub async fn start(database: &Database, seed: u64) -> Result<Workload> {
+        Workload::start_with(database, Load::of_seed(seed)).await
+    }
+
+    /// As [`Workload::start`], as much as is wanted.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn start_with(database: &Database, load: Load) -> Result<Workload> {
         database.execute(TABLES_SQL).await?;
+        let permits = if load.paced { 0 } else { Semaphore::MAX_PERMITS };
         let shared = Arc::new(Shared {
             database: database.clone(),
             stop: AtomicBool::new(false),
+            largest_rows: load.largest_rows,
+            released: Semaphore::new(permits),
+            wanted_rows: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             version: AtomicU64::new(1),
             history: Mutex::new(History::default()),
@@ -147,15 +207,16 @@ impl Workload {
         let writers = (0..WRITERS).map(|number| {
             let writer = Writer {
                 number,
-                dice: Dice::new(seed ^ (number << 32)),
+                dice: Dice::new(load.seed ^ (number << 32)),
                 txn: 0,
                 shared: Arc::clone(&shared),
                 rows: BTreeMap::new(),
+                bulk: 0..0,
             };
             spawn_named("workload", writer.write())
         });
         Ok(Workload {
-            seed,
+            load,
             writers: writers.collect(),
             shared,
         })
@@ -164,7 +225,40 @@ impl Workload {
     /// What it was started with, for messages.
     #[must_use]
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.load.seed
+    }
+
+    /// Lets so many more transactions of a paced workload begin.
+    pub fn release(&self, transactions: usize) {
+        if self.load.paced {
+            self.shared.released.add_permits(transactions);
+        }
+    }
+
+    /// Everything that was released has begun.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.shared.released.available_permits() == 0
+    }
+
+    /// So many more transactions, committed.
+    ///
+    /// # Errors
+    /// As [`Workload::wait_for_commits`].
+    pub async fn commit(&self, transactions: usize) -> Result<()> {
+        let more = u64::try_from(transactions).unwrap_or_default();
+        let wanted = self.shared.committed.load(Ordering::Relaxed) + more;
+        self.release(transactions);
+        self.wait_for(wanted).await
+    }
+
+    /// One more transaction, committed, with a statement that writes so many rows.
+    ///
+    /// # Errors
+    /// As [`Workload::wait_for_commits`].
+    pub async fn commit_rows(&self, rows: u64) -> Result<()> {
+        self.shared.wanted_rows.store(rows, Ordering::Relaxed);
+        self.commit(1).await
     }
 
     /// Waits for so many more commits.
@@ -172,16 +266,19 @@ impl Workload {
     /// # Errors
     /// When they do not come: a writer failed, or the server hangs.
     pub async fn wait_for_commits(&self, more: u64) -> Result<()> {
-        let wanted = self.shared.committed.load(Ordering::Relaxed) + more;
+        self.wait_for(self.shared.committed.load(Ordering::Relaxed) + more).await
+    }
+
+    async fn wait_for(&self, wanted: u64) -> Result<()> {
         eventually(
-            &format!("{more} more commits (seed {})", self.seed),
+            &format!("commit {wanted} (seed {})", self.seed()),
             PROGRESS_DEADLINE,
             || async {
                 let ended = self.writers.iter().any(JoinHandle::is_finished);
                 if ended {
                     return Err(ServerError::new(format!(
                         "a writer of the workload ended early (seed {})",
-                        self.seed
+                        self.seed()
                     )));
                 }
                 Ok((self.shared.committed.load(Ordering::Relaxed) >= wanted).then_some(()))
@@ -196,6 +293,7 @@ impl Workload {
     /// What a writer failed with.
     pub async fn stop(self) -> Result<History> {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.released.close();
         for writer in self.writers {
             writer.await.map_err(ServerError::doing("writing"))??;
         }
@@ -216,24 +314,29 @@ impl Shared {
 impl Writer {
     async fn write(mut self) -> Result<()> {
         let mut client = self.reconnect().await?;
-        while !self.shared.stop.load(Ordering::Relaxed) {
+        while self.may_begin().await {
             let transaction = self.make_up();
-            if let Some(transaction) = transaction {
-                match client.batch_execute(&transaction.sql).await {
-                    Ok(()) => self.note(transaction),
-                    Err(error) if error.is_closed() || is_shutdown(&error) => {
-                        client = self.reconnect().await?;
-                        if self.is_in_ledger(&client).await? {
-                            self.note(transaction);
-                        }
+            match client.batch_execute(&transaction.sql).await {
+                Ok(()) => self.note(transaction),
+                Err(error) if error.is_closed() || is_shutdown(&error) => {
+                    client = self.reconnect().await?;
+                    if self.is_in_ledger(&client).await? {
+                        self.note(transaction);
                     }
-                    Err(error) => {
-                        return Err(ServerError::new(format!("{error:?} in: {}", transaction.sql)));
-                    }
+                }
+                Err(error) => {
+                    return Err(ServerError::new(format!("{error:?} in: {}", transaction.sql)));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Waits for its turn; false at the end.
+    async fn may_begin(&self) -> bool {
+        let permit = self.shared.released.acquire().await;
+        let may = permit.map(tokio::sync::SemaphorePermit::forget).is_ok();
+        may && !self.shared.stop.load(Ordering::Relaxed)
     }
 
     async fn reconnect(&self) -> Result<Client> {
@@ -266,17 +369,20 @@ impl Writer {
         }
         drop(history);
         self.rows = transaction.rows;
+        self.bulk = transaction.bulk;
         self.shared.committed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The next transaction; `None` where it was one to be rolled back, which is of no further interest but must run.
-    fn make_up(&mut self) -> Option<Transaction> {
+    /// The next transaction.
+    fn make_up(&mut self) -> Transaction {
         self.txn += 1;
-        let mut transaction = Transaction {
-            sql: "begin;".to_owned(),
-            rows: self.rows.clone(),
-            ..Transaction::default()
-        };
+        let mut transaction = self.begin();
+        let wanted_rows = self.shared.wanted_rows.swap(0, Ordering::Relaxed);
+        if wanted_rows > 0 {
+            self.insert_bulk(&mut transaction, wanted_rows);
+        } else if self.dice.chance(BULK_PERCENT) {
+            self.change_bulk(&mut transaction);
+        }
         let changes = if self.dice.chance(3) {
             200
         } else {
@@ -288,27 +394,32 @@ impl Writer {
             }
             self.change(&mut transaction);
         }
-        if self.dice.chance(15) {
+        if wanted_rows == 0 && self.dice.chance(15) {
             // Nothing of it may ever be seen; the next transaction's statements begin with its end.
             let ledger = format!("{} rollback;", transaction.sql);
             let mut next = self.committed_transaction();
             next.sql = format!("{ledger}{}", next.sql);
-            return Some(next);
+            return next;
         }
         self.finish(&mut transaction);
-        Some(transaction)
+        transaction
     }
 
     /// A transaction of one change.
     fn committed_transaction(&mut self) -> Transaction {
-        let mut transaction = Transaction {
-            sql: "begin;".to_owned(),
-            rows: self.rows.clone(),
-            ..Transaction::default()
-        };
+        let mut transaction = self.begin();
         self.change(&mut transaction);
         self.finish(&mut transaction);
         transaction
+    }
+
+    fn begin(&self) -> Transaction {
+        Transaction {
+            sql: "begin;".to_owned(),
+            rows: self.rows.clone(),
+            bulk: self.bulk.clone(),
+            ..Transaction::default()
+        }
     }
 
     fn finish(&mut self, transaction: &mut Transaction) {
@@ -323,13 +434,17 @@ impl Writer {
 
     /// Changes under a savepoint that is rolled back: they are in the log and never happened.
     fn change_and_regret(&mut self, transaction: &mut Transaction) {
-        let (rows, steps) = (transaction.rows.clone(), transaction.steps.len());
+        let (rows, bulk, steps) = (transaction.rows.clone(), transaction.bulk.clone(), transaction.steps.len());
         transaction.push("savepoint regret;");
+        if self.dice.chance(BULK_PERCENT) {
+            self.change_bulk(transaction);
+        }
         for _ in 0..=self.dice.below(3) {
             self.change(transaction);
         }
         transaction.push("rollback to savepoint regret;");
         transaction.rows = rows;
+        transaction.bulk = bulk;
         transaction.steps.truncate(steps);
     }
 
@@ -407,7 +522,12 @@ impl Writer {
     }
 
     fn next_version(&self) -> u64 {
-        self.shared.version.fetch_add(1, Ordering::Relaxed)
+        self.next_versions(1)
+    }
+
+    /// The first of so many.
+    fn next_versions(&self, count: u64) -> u64 {
+        self.shared.version.fetch_add(count, Ordering::Relaxed)
     }
 
     fn large_text(&mut self) -> String {

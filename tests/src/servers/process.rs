@@ -332,7 +332,7 @@ impl ServerProcess {
         self.wait_exit(KILL_DEADLINE)
     }
 
-    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.child
             .try_wait()
             .map_err(ServerError::doing(format!("looking after {}", self.name)))

@@ -1,0 +1,380 @@
+//! A scenario: a database, its workload, a daemon that carries it into a stream, faults one after the other, and at the
+//! end the oracle's word.
+//!
+//! ```text
+//!   prepare ─▶ [ start · commit · dies_at(failpoint) · recovers_from(failpoint) · the test's own faults ]* ─▶ finish ─▶ oracle
+//! ```
+//!
+//! A scenario proves its own faults: a death counts only if it came by SIGKILL and the process named the failpoint, an error only
+//! if the process named it and streams again. So a failpoint that is never passed is a failure and not a quiet success.
+//!
+//! The workload is paced: while the daemon is awaited to pass a failpoint a few transactions are released at each look, and
+//! otherwise only what the test asks for, so that a scenario costs as much as it needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::daemon::Daemon;
+use crate::database::Database;
+use crate::events::Event;
+use crate::oracle::{self, Findings, Snapshot};
+use crate::published::Published;
+use crate::servers::{Kafka, PostgresVersion, Result, ServerError, eventually, shared_kafka};
+use crate::workload::{Load, TABLES, Workload};
+
+/// A failpoint is passed within this, on a machine that does everything at once.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Transactions that are released at each look for a death: enough that everything is passed soon, little beside what a test
+/// commits itself.
+const RELEASED_PER_LOOK: usize = 2;
+
+/// Progress is told to the server this often, so that a test does not wait for it.
+const STATUS_INTERVAL_MS: u64 = 100;
+
+/// SIGKILL, as `wait` reports it.
+const SIGKILL: i32 = 9;
+
+/// Where a scenario's changes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Apache Kafka.
+    Kafka,
+    /// The embedded stream.
+    File,
+}
+
+/// What differs from scenario to scenario.
+#[derive(Clone)]
+pub struct Options {
+    /// Where changes go.
+    pub lane: Lane,
+    /// The workload; it is paced.
+    pub load: Load,
+    /// Values come in binary form.
+    pub binary: bool,
+    /// Transactions from 64 kB on are sent while they run, and spill from 100 kB on.
+    pub streaming: bool,
+    /// Partitions of new topics in Kafka.
+    pub partitions: u32,
+    /// Table patterns.
+    pub tables: String,
+    /// Further lines of the source.
+    pub source: String,
+    /// Further lines of the stream.
+    pub stream: String,
+    /// The broker; the one that all tests share unless it is given.
+    pub kafka: Option<Arc<Kafka>>,
+    /// Where the daemon finds the broker, when not where we find it.
+    pub bootstrap: Option<String>,
+    /// Where the daemon finds the database, when not where we find it.
+    pub source_url: Option<String>,
+}
+
+/// Everything of a scenario that runs.
+pub struct Scenario {
+    /// The source.
+    pub database: Database,
+    /// What carries.
+    pub daemon: Daemon,
+    /// What changes the source.
+    pub workload: Workload,
+    options: Options,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Lane; 2] = [Lane::Kafka, Lane::File];
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Into this lane, with this seed; all the rest as the daemon has it by default.
+    #[must_use]
+    pub fn new(lane: Lane, seed: u64) -> Options {
+        Options {
+            lane,
+            load: Load {
+                paced: true,
+                ..Load::of_seed(seed)
+            },
+            binary: false,
+            streaming: false,
+            partitions: 3,
+            tables: "[public.*]".to_owned(),
+            source: String::new(),
+            stream: String::new(),
+            kafka: None,
+            bootstrap: None,
+            source_url: None,
+        }
+    }
+
+    fn published(&self, daemon: &Daemon) -> Result<Published<'_>> {
+        Ok(match (self.lane, &self.kafka) {
+            (Lane::Kafka, Some(kafka)) => Published::Kafka(kafka),
+            (Lane::Kafka, None) => Published::Kafka(shared_kafka()?),
+            (Lane::File, _) => Published::File(event_folder(daemon)),
+        })
+    }
+
+    /// The configuration of this daemon, of one connector, called like its database.
+    fn sections(&self, database: &Database, daemon: &Daemon) -> Result<String> {
+        let stream = match self.lane {
+            Lane::Kafka => {
+                let bootstrap = match (&self.bootstrap, &self.kafka) {
+                    (Some(bootstrap), _) => bootstrap.clone(),
+                    (None, Some(kafka)) => kafka.bootstrap(),
+                    (None, None) => shared_kafka()?.bootstrap(),
+                };
+                let partitions = self.partitions;
+                format!("type: kafka\nbootstrap_servers: [\"{bootstrap}\"]\ntopics: {{ partitions: {partitions} }}\n")
+            }
+            // The smallest segments that there are: most batches begin a new one.
+            Lane::File => format!(
+                "type: file\npath: \"{}\"\nsegment_bytes: 4096\n",
+                event_folder(daemon).display()
+            ),
+        };
+        let url = self.source_url.clone().unwrap_or_else(|| database.url());
+        let mut source = format!(
+            "type: postgres\nurl: \"{url}\"\ntables: {}\nbinary: {}\nstatus_interval_ms: {STATUS_INTERVAL_MS}\n",
+            self.tables, self.binary
+        );
+        if self.streaming {
+            source.push_str("spill_bytes: 100000\n");
+        }
+        Ok(format!(
+            "streams:\n  events:\n{}connectors:\n  {}:\n    stream: events\n    format: {{ envelope: entity }}\n    source:\n{}",
+            indented(&format!("{stream}{}", self.stream), 4),
+            database.name(),
+            indented(&format!("{source}{}", self.source), 6),
+        ))
+    }
+}
+
+fn event_folder(daemon: &Daemon) -> PathBuf {
+    daemon.path().join("events")
+}
+
+fn indented(lines: &str, spaces: usize) -> String {
+    lines.lines().map(|line| format!("{:spaces$}{line}\n", "")).collect()
+}
+
+// === impl Scenario ===
+
+impl Scenario {
+    /// On a database of the server that all tests share: tables, workload and configuration are there, nothing is started.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn new(options: Options) -> Result<Scenario> {
+        Scenario::on(Database::shared(PostgresVersion::V17).await?, options).await
+    }
+
+    /// As [`Scenario::new`], on this database.
+    ///
+    /// # Errors
+    /// As [`Scenario::new`].
+    pub async fn on(database: Database, options: Options) -> Result<Scenario> {
+        if options.streaming {
+            let name = database.name();
+            let setting = format!("alter database {name} set logical_decoding_work_mem = '64kB'");
+            database.execute(&setting).await?;
+        }
+        let workload = Workload::start_with(&database, options.load).await?;
+        let daemon = Daemon::new("")?;
+        let scenario = Scenario {
+            database,
+            daemon,
+            workload,
+            options,
+        };
+        scenario.configure()?;
+        Ok(scenario)
+    }
+
+    /// Changes the options from the daemon's next start on.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn change(&mut self, change: impl FnOnce(&mut Options)) -> Result<()> {
+        change(&mut self.options);
+        self.configure()
+    }
+
+    fn configure(&self) -> Result<()> {
+        let sections = self.options.sections(&self.database, &self.daemon)?;
+        self.daemon.configure(&sections)
+    }
+
+    /// Starts the daemon, unarmed, and waits until it streams.
+    ///
+    /// # Errors
+    /// When it does not; with its log, and the seed.
+    pub fn start(&self) -> Result<()> {
+        let started = self.daemon.start().and_then(|()| self.wait_for("streaming"));
+        started.map_err(|error| self.with_seed(&error))
+    }
+
+    /// Waits for a state of the connector.
+    ///
+    /// # Errors
+    /// When it is not reached.
+    pub fn wait_for(&self, state: &str) -> Result<()> {
+        self.daemon.wait_for_state(self.database.name(), state)
+    }
+
+    /// So many more transactions, committed.
+    ///
+    /// # Errors
+    /// When a writer failed.
+    pub async fn commit(&self, transactions: usize) -> Result<()> {
+        self.workload.commit(transactions).await
+    }
+
+    /// Starts the daemon with a failpoint armed to kill (`after_durable`, at its third passage `after_durable@3`, torn
+    /// `segment_write=torn`), lets the workload go on, and waits for the death; proves that it was that one.
+    ///
+    /// # Errors
+    /// When the daemon does not die, or dies of something else.
+    pub async fn dies_at(&self, failpoint: &str) -> Result<()> {
+        let (name, armed) = armed(failpoint, "kill");
+        self.daemon.start_armed(&armed)?;
+        self.dies(&name).await.map_err(|error| self.with_seed(&error))?;
+        eprintln!("{armed}: killed by signal {SIGKILL}, seed {}", self.workload.seed());
+        Ok(())
+    }
+
+    async fn dies(&self, name: &str) -> Result<()> {
+        use std::os::unix::process::ExitStatusExt;
+
+        let death = format!("the death at {name}");
+        let ended = eventually(&death, DEADLINE, || async {
+            let ended = self.daemon.ended()?;
+            if ended.is_none() && self.workload.is_idle() {
+                self.workload.release(RELEASED_PER_LOOK);
+            }
+            Ok(ended)
+        });
+        let ended = ended
+            .await
+            .map_err(|error| self.daemon.with_status(self.database.name(), &error))?;
+        let log = self.daemon.newest_log();
+        if ended.signal() == Some(SIGKILL) && log.contains(&format!("failpoint {name}: killed")) {
+            return Ok(());
+        }
+        Err(ServerError::new(format!(
+            "the daemon ended by {ended} and not at {name}; it logged:\n{log}"
+        )))
+    }
+
+    /// Starts the daemon with a failpoint armed to fail, lets the workload go on, and waits until the process, which lives
+    /// on, streams again.
+    ///
+    /// # Errors
+    /// When it does not; with its log, and the seed.
+    pub async fn recovers_from(&self, failpoint: &str) -> Result<()> {
+        let (name, armed) = armed(failpoint, "error");
+        self.daemon.start_armed(&armed)?;
+        let reached = format!("failpoint {name}: reached");
+        let recovery = format!("recovery from {name}");
+        let recovered = eventually(&recovery, DEADLINE, || async {
+            if let Some(ended) = self.daemon.ended()? {
+                return Err(ServerError::new(format!("the daemon ended by {ended}")));
+            }
+            if !self.daemon.newest_log().contains(&reached) {
+                if self.workload.is_idle() {
+                    self.workload.release(RELEASED_PER_LOOK);
+                }
+                return Ok(None);
+            }
+            let status = self.daemon.connector(self.database.name())?;
+            let recovered = status["state"] == "streaming" && status["retries"].as_u64().unwrap_or_default() > 0;
+            Ok(recovered.then_some(()))
+        });
+        recovered.await.map_err(|error| {
+            let error = self.daemon.with_status(self.database.name(), &error);
+            self.with_seed(&error)
+        })
+    }
+
+    /// Waits until everything that is committed is durable and confirmed.
+    ///
+    /// # Errors
+    /// When it does not happen.
+    pub async fn settle(&self) -> Result<()> {
+        let settled = self.database.wait_until_carried(&self.daemon).await;
+        settled.map_err(|error| self.with_seed(&error))
+    }
+
+    /// All events of a table so far, in the order of each partition.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn events(&self, table: &str) -> Result<Vec<Event>> {
+        let topic = format!("{}.public.{table}", self.database.name());
+        self.options.published(&self.daemon)?.events(&topic).await
+    }
+
+    /// The end: stops the workload, waits until everything is carried, and asks the oracle.
+    ///
+    /// # Errors
+    /// What the oracle found to be wrong, with the seed and the end of the daemon's log.
+    pub async fn finish(self, snapshot: Snapshot) -> Result<Findings> {
+        let seed = self.workload.seed();
+        let Scenario {
+            database,
+            daemon,
+            workload,
+            options,
+        } = self;
+        let history = workload.stop().await?;
+        database.wait_until_carried(&daemon).await?;
+        let published = options.published(&daemon)?;
+        let mut events = std::collections::BTreeMap::new();
+        for (table, _) in TABLES {
+            let topic = format!("{}.public.{table}", database.name());
+            events.insert(table, published.events(&topic).await?);
+        }
+        let findings = oracle::compare(&database, seed, (&history, snapshot), |table| {
+            Ok(events.get(table).cloned().unwrap_or_default())
+        });
+        let findings = findings.await;
+        findings.map_err(|error| daemon.with_status(database.name(), &error))
+    }
+
+    fn with_seed(&self, error: &ServerError) -> ServerError {
+        let (lane, seed) = (self.options.lane, self.workload.seed());
+        ServerError::new(format!("{lane:?}, seed {seed}: {error}"))
+    }
+}
+
+/// The name alone, and the whole entry for the environment.
+fn armed(failpoint: &str, action: &str) -> (String, String) {
+    let name = failpoint.split(['@', '=']).next().unwrap_or_default().to_owned();
+    let entry = match failpoint.split_once('@') {
+        _ if failpoint.contains('=') => failpoint.to_owned(),
+        Some((_, at)) => format!("{name}={action}@{at}"),
+        None => format!("{name}={action}"),
+    };
+    (name, entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failpoints_are_armed_by_a_short_name() {
+        let entry = |failpoint| armed(failpoint, "kill").1;
+        assert_eq!(entry("after_durable"), "after_durable=kill");
+        assert_eq!(entry("after_durable@3"), "after_durable=kill@3");
+        assert_eq!(entry("segment_write=torn@2"), "segment_write=torn@2");
+        assert_eq!(armed("segment_write=torn@2", "kill").0, "segment_write");
+    }
+}
