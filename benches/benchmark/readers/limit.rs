@@ -1,0 +1,123 @@
+//! `pg_recvlogical` into nothing: decoding, the walsender and a socket, without anything that makes use of it.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tailrace_tests::servers::{Result, ServerError, cache_folder};
+
+use super::{Backlog, Reader};
+use crate::failed;
+use crate::measurement::Measurement;
+use crate::processes::{Since, Watch, times, written_bytes};
+use crate::source::PUBLICATION;
+
+/// Short beside a drain, long beside a look.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// A drain takes less than this; what takes longer hangs.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// What was seen of the program while it ran.
+struct Seen {
+    first: Option<Instant>,
+    end: Instant,
+    bytes: u64,
+}
+
+/// Drains the backlog to its end. Events are the rows that are there: the program counts none.
+pub(super) async fn drain(reader: Reader, backlog: &Backlog<'_>, round: u32) -> Result<Measurement> {
+    backlog.source.rewind(reader.name()).await?;
+    let watch = Watch::start();
+    let began = Instant::now();
+    let mut child = command(reader, backlog)?
+        .spawn()
+        .map_err(failed("starting pg_recvlogical"))?;
+    watch.follow("pg_recvlogical", child.id(), Since::Birth);
+    let walsender = backlog.source.walsender(reader.name()).await?;
+    watch.follow("walsender", walsender, Since::Birth);
+    let seen = wait_for_end(&child)?;
+    let cost = watch.finish();
+    finish(&mut child)?;
+    Ok(Measurement {
+        workload: backlog.workload.to_owned(),
+        reader: reader.name().to_owned(),
+        round,
+        events: backlog.rows,
+        seconds: seen.end.duration_since(began).as_secs_f64(),
+        first_event_seconds: seen.first.map(|first| first.duration_since(began).as_secs_f64()),
+        first_events: 0,
+        record_bytes: Some(seen.bytes),
+        found: None,
+        cost,
+        figures: BTreeMap::new(),
+        notes: Vec::new(),
+    })
+}
+
+fn command(reader: Reader, backlog: &Backlog<'_>) -> Result<Command> {
+    let root = cache_folder()?.join("postgresql/15");
+    let server = &backlog.source.server;
+    let mut command = Command::new(root.join("bin/pg_recvlogical"));
+    command
+        .args([
+            "--start",
+            "--no-loop",
+            "-f",
+            "/dev/null",
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+        ])
+        .args(["-S", reader.name(), "--endpos", &backlog.end])
+        .arg("-h")
+        .arg(server.socket_dir())
+        .args(["-p", &server.port().to_string()])
+        .args(["-o", &format!("publication_names={PUBLICATION}")]);
+    match reader {
+        Reader::LimitStreaming => command.args(["-o", "proto_version=2", "-o", "streaming=on"]),
+        _ => command.args(["-o", "proto_version=1"]),
+    };
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// Until it has ended and before its status is asked for, so that what it has spent is still there to be read.
+fn wait_for_end(child: &Child) -> Result<Seen> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut seen = Seen {
+        first: None,
+        end: Instant::now(),
+        bytes: 0,
+    };
+    loop {
+        let bytes = written_bytes(child.id()).unwrap_or(0);
+        seen.end = Instant::now();
+        if bytes > 0 && seen.first.is_none() {
+            seen.first = Some(seen.end);
+        }
+        seen.bytes = seen.bytes.max(bytes);
+        if times(child.id()).is_none_or(|times| times.state == 'Z') {
+            return Ok(seen);
+        }
+        if seen.end >= deadline {
+            return Err(ServerError::new(format!(
+                "pg_recvlogical did not come to the end of the backlog within {DEADLINE:?}"
+            )));
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+fn finish(child: &mut Child) -> Result<()> {
+    let status = child.wait().map_err(failed("waiting for pg_recvlogical"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.as_mut() {
+        std::io::Read::read_to_string(stderr, &mut said).map_err(failed("reading what pg_recvlogical said"))?;
+    }
+    Err(ServerError::new(format!("pg_recvlogical ended with {status}: {said}")))
+}
