@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::daemon::Daemon;
+use crate::proxy::Proxy;
 use crate::servers::{Postgres, PostgresOptions, PostgresVersion, Result, ServerError, eventually};
 
 /// As [`crate::daemon`]'s: everything is quick, except on a machine that does everything at once.
@@ -80,6 +81,12 @@ impl Database {
     #[must_use]
     pub fn url(&self) -> String {
         self.server.url_as("postgres", &self.name)
+    }
+
+    /// The same, through a proxy before the server.
+    #[must_use]
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        format!("postgres://postgres@{}/{}", proxy.address(), self.name)
     }
 
     /// A client, its connection driven by a task of its own.

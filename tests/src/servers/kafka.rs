@@ -4,6 +4,7 @@
 //!   CLIENT      what `bootstrap` names; plaintext unless a test says otherwise (TLS, SASL)
 //!   INTERNAL    plaintext always: the broker itself, and the harness when it asks whether the broker is ready
 //!   CONTROLLER  the quorum of one
+//!   PROXY0 …    plaintext, each behind a proxy, which is what it advertises: whoever comes in through it stays behind it
 //! ```
 //!
 //! The storage is a copy of one that `tests/services/install` formatted, with a cluster id of its own.
@@ -25,6 +26,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::process::{ServerCommand, ServerFolder, ServerProcess, poll_until};
 use super::{Port, Result, ServerError, installed};
+use crate::proxy::{Protocol, Proxies, Proxy};
 
 /// A JVM on two cores that are compiling at the same time; alone it takes two to three seconds.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -49,13 +51,19 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_DEADLINE: Duration = Duration::from_secs(120);
 
 /// One broker for the whole test process: topics keep tests apart, and a JVM takes seconds.
-static SHARED: LazyLock<Result<Kafka>> = LazyLock::new(|| Kafka::start(KafkaOptions::default()));
+static SHARED: LazyLock<Result<Kafka>> =
+    LazyLock::new(|| Kafka::start(KafkaOptions::default().proxies(SHARED_PROXIES)));
+
+/// Two tests at a time may have faults in their network.
+const SHARED_PROXIES: usize = 2;
 
 /// How a broker is to be started.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
     /// What clients have to speak: `PLAINTEXT` unless said otherwise, `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`.
     pub client_protocol: String,
+    /// How many proxies there are before it.
+    pub proxies: usize,
     /// Arguments of `java`, after the usual ones, which are for a broker that starts quickly and carries little.
     pub java_options: Vec<String>,
     /// Lines of server.properties, after and above the usual ones. The client listener is called `client` in keys such as
@@ -68,11 +76,20 @@ pub struct Kafka {
     client_port: Port,
     internal_port: Port,
     /// Claimed for as long as the broker may be started again.
-    _controller_port: Port,
+    _further_ports: Vec<Port>,
+    proxies: Proxies,
     /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
     server: Mutex<Option<ServerProcess>>,
     java_options: Vec<String>,
     folder: ServerFolder,
+}
+
+/// What a broker listens on, and what stands before it.
+struct Ports {
+    client: Port,
+    internal: Port,
+    controller: Port,
+    proxied: Vec<(Port, Proxy)>,
 }
 
 /// A record as a consumer sees it.
@@ -107,6 +124,7 @@ impl Default for KafkaOptions {
     fn default() -> KafkaOptions {
         KafkaOptions {
             client_protocol: "PLAINTEXT".to_owned(),
+            proxies: 0,
             java_options: Vec::new(),
             settings: Vec::new(),
         }
@@ -121,15 +139,38 @@ impl KafkaOptions {
         self
     }
 
-    fn properties(&self, client: u16, internal: u16, controller: u16) -> String {
-        let listeners = format!("CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal}");
+    /// With so many proxies before it.
+    #[must_use]
+    pub fn proxies(mut self, proxies: usize) -> KafkaOptions {
+        self.proxies = proxies;
+        self
+    }
+
+    fn properties(&self, ports: &Ports) -> String {
+        let (client, internal, controller) = (
+            ports.client.number(),
+            ports.internal.number(),
+            ports.controller.number(),
+        );
+        let own = format!("CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal}");
+        let proxied = |of: fn(&(Port, Proxy)) -> u16| {
+            let ports = ports.proxied.iter().map(of).enumerate();
+            ports
+                .map(|(number, port)| format!(",PROXY{number}://127.0.0.1:{port}"))
+                .collect::<String>()
+        };
+        let listeners = format!("{own}{}", proxied(|(port, _)| port.number()));
+        let advertised = format!("{own}{}", proxied(|(_, proxy)| proxy.port()));
+        let protocols: String = (0..ports.proxied.len())
+            .map(|number| format!(",PROXY{number}:PLAINTEXT"))
+            .collect();
         format!(
             "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners={listeners},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners={listeners}
-listener.security.protocol.map=CLIENT:{},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+advertised.listeners={advertised}
+listener.security.protocol.map=CLIENT:{},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
 offsets.topic.replication.factor=1
@@ -152,6 +193,24 @@ broker.heartbeat.interval.ms={HEARTBEAT_INTERVAL_MS}
     }
 }
 
+// === impl Ports ===
+
+impl Ports {
+    fn claim(proxies: usize) -> Result<Ports> {
+        let proxied = (0..proxies).map(|_| {
+            let port = Port::claim()?;
+            let proxy = Proxy::before(port.number(), Protocol::Kafka)?;
+            Ok((port, proxy))
+        });
+        Ok(Ports {
+            client: Port::claim()?,
+            internal: Port::claim()?,
+            controller: Port::claim()?,
+            proxied: proxied.collect::<Result<_>>()?,
+        })
+    }
+}
+
 // === impl Kafka ===
 
 impl Kafka {
@@ -162,18 +221,21 @@ impl Kafka {
     pub fn start(options: KafkaOptions) -> Result<Kafka> {
         let template = installed("kafka/template")?;
         let folder = ServerFolder::create("kafka", None)?;
-        let (client_port, internal_port, controller_port) = (Port::claim()?, Port::claim()?, Port::claim()?);
+        let ports = Ports::claim(options.proxies)?;
         folder.copy_in(&template, "data")?;
         let metadata_file = folder.path().join("data/meta.properties");
         let metadata = fs::read_to_string(&metadata_file).map_err(ServerError::doing("reading meta.properties"))?;
         folder.write("data/meta.properties", with_own_cluster_id(&metadata).as_bytes())?;
-        let properties = options.properties(client_port.number(), internal_port.number(), controller_port.number());
+        let properties = options.properties(&ports);
         let properties = format!("{properties}log.dirs={}\n", folder.path().join("data").display());
         folder.write("server.properties", properties.as_bytes())?;
+        let (mut further_ports, proxies): (Vec<Port>, Vec<Proxy>) = ports.proxied.into_iter().unzip();
+        further_ports.push(ports.controller);
         let kafka = Kafka {
-            client_port,
-            internal_port,
-            _controller_port: controller_port,
+            client_port: ports.client,
+            internal_port: ports.internal,
+            _further_ports: further_ports,
+            proxies: Proxies::new(proxies),
             server: Mutex::new(None),
             java_options: options.java_options,
             folder,
@@ -186,6 +248,12 @@ impl Kafka {
     #[must_use]
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.client_port.number())
+    }
+
+    /// The proxies before it.
+    #[must_use]
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
     }
 
     /// The listener that is plaintext whatever `client_protocol` says, for administration by the test.
@@ -628,7 +696,7 @@ mod tests {
         let login = "org.apache.kafka.common.security.plain.PlainLoginModule required user_app=\"secret\";";
         let options = KafkaOptions {
             client_protocol: "SASL_PLAINTEXT".to_owned(),
-            settings: Vec::new(),
+            ..KafkaOptions::default()
         }
         .setting("listener.name.client.sasl.enabled.mechanisms=PLAIN")
         .setting(&format!("listener.name.client.plain.sasl.jaas.config={login}"));
