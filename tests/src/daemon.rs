@@ -229,6 +229,16 @@ impl Daemon {
         Ok(())
     }
 
+    /// Waits until the endpoint answers, whatever it says.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_for_answer(&self) -> Result<()> {
+        poll_until("an answer of the endpoint", STATE_DEADLINE, || {
+            Ok(self.get("/livez").ok().map(drop))
+        })
+    }
+
     /// How the process ended, where it has; it is then forgotten.
     ///
     /// # Errors

@@ -11,9 +11,12 @@
 //! The workload is paced: while the daemon is awaited to pass a failpoint a few transactions are released at each look, and
 //! otherwise only what the test asks for, so that a scenario costs as much as it needs.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use sqlx::{Connection, SqliteConnection};
 
 use crate::daemon::Daemon;
 use crate::database::Database;
@@ -293,7 +296,9 @@ impl Scenario {
                 }
                 return Ok(None);
             }
-            let status = self.daemon.connector(self.database.name())?;
+            let Ok(status) = self.daemon.connector(self.database.name()) else {
+                return Ok(None);
+            };
             let recovered = status["state"] == "streaming" && status["retries"].as_u64().unwrap_or_default() > 0;
             Ok(recovered.then_some(()))
         });
@@ -310,6 +315,29 @@ impl Scenario {
     pub async fn settle(&self) -> Result<()> {
         let settled = self.database.wait_until_carried(&self.daemon).await;
         settled.map_err(|error| self.with_seed(&error))
+    }
+
+    /// The newest checkpoint: its sequence and its progress, read from a copy of the state, so that nobody is disturbed.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn checkpoint(&self) -> Result<(u64, String)> {
+        let folder = tempfile::tempdir().map_err(ServerError::doing("making a temporary folder"))?;
+        let state = self.daemon.state_file();
+        let copy = folder.path().join("state.db");
+        for suffix in ["", "-wal"] {
+            let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+            fs::copy(with_suffix(state), with_suffix(&copy)).map_err(ServerError::doing("copying the state"))?;
+        }
+        let failed = || ServerError::doing::<sqlx::Error>("reading the state");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&copy);
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed())?;
+        let newest = "select sequence, progress from checkpoints order by sequence desc limit 1";
+        let (sequence, progress): (i64, String) = sqlx::query_as(newest)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed())?;
+        Ok((u64::try_from(sequence).unwrap_or_default(), progress))
     }
 
     /// All events of a table so far, in the order of each partition.

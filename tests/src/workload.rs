@@ -266,7 +266,8 @@ impl Workload {
     /// # Errors
     /// When they do not come: a writer failed, or the server hangs.
     pub async fn wait_for_commits(&self, more: u64) -> Result<()> {
-        self.wait_for(self.shared.committed.load(Ordering::Relaxed) + more).await
+        self.wait_for(self.shared.committed.load(Ordering::Relaxed) + more)
+            .await
     }
 
     async fn wait_for(&self, wanted: u64) -> Result<()> {
@@ -434,7 +435,11 @@ impl Writer {
 
     /// Changes under a savepoint that is rolled back: they are in the log and never happened.
     fn change_and_regret(&mut self, transaction: &mut Transaction) {
-        let (rows, bulk, steps) = (transaction.rows.clone(), transaction.bulk.clone(), transaction.steps.len());
+        let (rows, bulk, steps) = (
+            transaction.rows.clone(),
+            transaction.bulk.clone(),
+            transaction.steps.len(),
+        );
         transaction.push("savepoint regret;");
         if self.dice.chance(BULK_PERCENT) {
             self.change_bulk(transaction);

@@ -7,6 +7,9 @@
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
 //! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |
+//! | `debezium` | is it the same as what Debezium publishes beside it? |
+//! | `network` | what if the network between them fails? |
+//! | `failpoints` | what if the daemon dies at each single transition? |
 //! | `slots` | what if somebody else touches slot, publication, state? |
 //! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
@@ -25,12 +28,16 @@ mod capture;
 mod configuration;
 mod consumers;
 mod crashes;
+mod debezium;
+mod failpoints;
 mod file_stream;
 mod large_transactions;
 mod lifecycle;
+mod network;
 mod preflight;
 mod shapes;
 mod slots;
 mod standing_by;
+mod transcripts;
 mod vectors;
 mod versions;
