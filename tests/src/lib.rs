@@ -16,4 +16,5 @@ pub mod published;
 pub mod scenario;
 pub mod servers;
 pub mod transcript;
+pub mod walk;
 pub mod workload;

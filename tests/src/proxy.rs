@@ -39,6 +39,8 @@ pub use frames::{FrameKind, Protocol};
 pub use lent::{Lent, Proxies};
 
 use fault::Rule;
+pub(crate) use pump::pass_time;
+
 use pump::Connection;
 
 /// The proxy's thread does a socket call or two.
@@ -149,7 +151,7 @@ impl Proxy {
     /// # Errors
     /// When the proxy does not obey.
     pub fn heal(&self) -> Result<()> {
-        self.shared.rules().clear();
+        self.disarm();
         self.change(|weather| *weather = Weather::default());
         self.wait_listening(true)
     }
@@ -174,6 +176,11 @@ impl Proxy {
         let (rule, armed) = Rule::new(who, fault);
         self.shared.rules().push(rule);
         armed
+    }
+
+    /// What is armed will not happen.
+    pub fn disarm(&self) {
+        self.shared.rules().clear();
     }
 
     /// Connections that are there.

@@ -241,7 +241,8 @@ impl Scenario {
     }
 
     /// Starts the daemon with a failpoint armed to kill (`after_durable`, at its third passage `after_durable@3`, torn
-    /// `segment_write=torn`), lets the workload go on, and waits for the death; proves that it was that one.
+    /// `segment_write=torn`, the last of several `after_enqueue=slow,after_checkpoint=kill`), lets the workload go on, and
+    /// waits for the death; proves that it was that one.
     ///
     /// # Errors
     /// When the daemon does not die, or dies of something else.
@@ -354,26 +355,26 @@ impl Scenario {
     /// # Errors
     /// What the oracle found to be wrong, with the seed and the end of the daemon's log.
     pub async fn finish(self, snapshot: Snapshot) -> Result<Findings> {
-        let seed = self.workload.seed();
+        self.end(snapshot).await.0
+    }
+
+    /// As [`Scenario::finish`], with the daemon that is left, to look at.
+    pub async fn end(self, snapshot: Snapshot) -> (Result<Findings>, Daemon) {
         let Scenario {
             database,
             daemon,
             workload,
             options,
         } = self;
-        let history = workload.stop().await?;
-        database.wait_until_carried(&daemon).await?;
-        let published = options.published(&daemon)?;
-        let mut events = std::collections::BTreeMap::new();
-        for (table, _) in TABLES {
-            let topic = format!("{}.public.{table}", database.name());
-            events.insert(table, published.events(&topic).await?);
-        }
-        let findings = oracle::compare(&database, seed, (&history, snapshot), |table| {
-            Ok(events.get(table).cloned().unwrap_or_default())
-        });
-        let findings = findings.await;
-        findings.map_err(|error| daemon.with_status(database.name(), &error))
+        let findings = judge(&database, &daemon, workload, (&options, snapshot)).await;
+        let findings = findings.map_err(|error| daemon.with_status(database.name(), &error));
+        (findings, daemon)
+    }
+
+    /// The scenario's own broker, where it has one.
+    #[must_use]
+    pub fn kafka(&self) -> Option<&Kafka> {
+        self.options.kafka.as_deref()
     }
 
     fn with_seed(&self, error: &ServerError) -> ServerError {
@@ -382,9 +383,32 @@ impl Scenario {
     }
 }
 
+/// Stops the workload, waits until everything is carried, and asks the oracle.
+async fn judge(
+    database: &Database,
+    daemon: &Daemon,
+    workload: Workload,
+    (options, snapshot): (&Options, Snapshot),
+) -> Result<Findings> {
+    let seed = workload.seed();
+    let history = workload.stop().await?;
+    database.wait_until_carried(daemon).await?;
+    let published = options.published(daemon)?;
+    let mut events = std::collections::BTreeMap::new();
+    for (table, _) in TABLES {
+        let topic = format!("{}.public.{table}", database.name());
+        events.insert(table, published.events(&topic).await?);
+    }
+    let found = oracle::compare(database, seed, (&history, snapshot), |table| {
+        Ok(events.get(table).cloned().unwrap_or_default())
+    });
+    found.await
+}
+
 /// The name alone, and the whole entry for the environment.
 fn armed(failpoint: &str, action: &str) -> (String, String) {
-    let name = failpoint.split(['@', '=']).next().unwrap_or_default().to_owned();
+    let last = failpoint.split(',').next_back().unwrap_or_default();
+    let name = last.split(['@', '=']).next().unwrap_or_default().to_owned();
     let entry = match failpoint.split_once('@') {
         _ if failpoint.contains('=') => failpoint.to_owned(),
         Some((_, at)) => format!("{name}={action}@{at}"),
@@ -404,5 +428,6 @@ mod tests {
         assert_eq!(entry("after_durable@3"), "after_durable=kill@3");
         assert_eq!(entry("segment_write=torn@2"), "segment_write=torn@2");
         assert_eq!(armed("segment_write=torn@2", "kill").0, "segment_write");
+        assert_eq!(armed("after_enqueue=slow,status_sent=kill@2", "kill").0, "status_sent");
     }
 }

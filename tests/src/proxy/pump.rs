@@ -235,6 +235,11 @@ impl<'a> Pump<'a> {
     }
 }
 
+/// Lets weather last. Not for tests: they wait for what they expect.
+pub(crate) async fn pass_time(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
 fn tell(happened: Option<std::sync::Arc<watch::Sender<bool>>>) {
     if let Some(happened) = happened {
         happened.send_replace(true);

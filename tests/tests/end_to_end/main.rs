@@ -10,6 +10,7 @@
 //! | `debezium` | is it the same as what Debezium publishes beside it? |
 //! | `network` | what if the network between them fails? |
 //! | `failpoints` | what if the daemon dies at each single transition? |
+//! | `walk` | what if several of these things happen, at random? |
 //! | `slots` | what if somebody else touches slot, publication, state? |
 //! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
@@ -41,3 +42,4 @@ mod standing_by;
 mod transcripts;
 mod vectors;
 mod versions;
+mod walk;

@@ -222,6 +222,7 @@ async fn a_topic_that_may_not_be_created_is_named() {
     // What a person does then.
     assert!(daemon.terminate().unwrap().code().is_some());
     daemon.start().unwrap();
+    daemon.wait_for_state(database.name(), "streaming").unwrap();
     database.wait_until_carried(&daemon).await.unwrap();
     assert_eq!(kafka.records(&topic).unwrap().len(), 1);
 }

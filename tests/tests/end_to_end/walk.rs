@@ -1,0 +1,115 @@
+//! Random walks, a handful in the test run and as many as wanted in the long one; `tailrace_tests::walk` has the story.
+//!
+//! | variable | means |
+//! |---|---|
+//! | `TAILRACE_SOAK_SECONDS` | walk random seeds for so long; set by `tests/run soak` |
+//! | `TAILRACE_SOAK_SEED` | the first of them; the others count up from it |
+//! | `TAILRACE_SOAK_LANES` | how many walks at a time, each on servers of its own |
+//! | `TAILRACE_REPLAY_SEED` | walk this one again; set by `tests/run replay` |
+//! | `TAILRACE_REPLAY_TIMES` | so many times |
+//! | `TAILRACE_KEEP` | a folder for what is left of walks that failed |
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tailrace_tests::walk::{Outcome, Plan, Site, walk};
+
+use crate::crashes::seed;
+
+/// Seeds of the ordinary run, beside a random one: each found a bug once, or has a lane and faults that the others have not.
+const SEEDS: [u64; 4] = [1, 2, 3, 4];
+
+/// A walk is mostly waiting; three keep two cores busy.
+const LANES: u64 = 3;
+
+/// What is left of the failing seeds of a long run; more of them rarely tell more.
+const FAILURES_MOST: usize = 10;
+
+/// Which seeds, and until when.
+struct Seeds {
+    given: Vec<u64>,
+    /// Random ones count up from here until the time is over.
+    random: AtomicU64,
+    until: Option<Instant>,
+    given_taken: AtomicU64,
+}
+
+impl Seeds {
+    fn next(&self) -> Option<u64> {
+        let taken = usize::try_from(self.given_taken.fetch_add(1, Ordering::Relaxed)).unwrap();
+        if let Some(seed) = self.given.get(taken) {
+            return Some(*seed);
+        }
+        let until = self.until?;
+        (Instant::now() < until).then(|| self.random.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+    )
+}
+
+/// One lane: walks one seed after the other on its own servers, and begins with new ones after a failure.
+fn walk_lane(seeds: &Seeds, failures: &Mutex<Vec<String>>, done: &AtomicU64) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let keep =
+        std::env::var("TAILRACE_KEEP").map_or_else(|_| std::env::temp_dir().join("tailrace-walks"), PathBuf::from);
+    let mut site = Site::default();
+    while failures.lock().unwrap().len() < FAILURES_MOST
+        && let Some(seed) = seeds.next()
+    {
+        let outcome: Outcome = runtime.block_on(walk(&mut site, Plan::of(seed), &keep));
+        println!("{outcome}");
+        done.fetch_add(1, Ordering::Relaxed);
+        if outcome.findings.is_err() {
+            failures.lock().unwrap().push(outcome.to_string());
+            site = Site::default();
+        }
+    }
+}
+
+#[test]
+fn seeds_are_walked_and_nothing_is_lost() {
+    let (mut given, mut lanes, mut until) = (SEEDS.to_vec(), 1, None);
+    let first = number("TAILRACE_SOAK_SEED").unwrap_or_else(seed);
+    if let Some(replayed) = number("TAILRACE_REPLAY_SEED") {
+        let times = number("TAILRACE_REPLAY_TIMES").unwrap_or(1);
+        given = vec![replayed; usize::try_from(times).unwrap()];
+    } else if let Some(seconds) = number("TAILRACE_SOAK_SECONDS") {
+        given = Vec::new();
+        lanes = number("TAILRACE_SOAK_LANES").unwrap_or(LANES);
+        until = Some(Instant::now() + Duration::from_secs(seconds));
+    } else {
+        given.push(first);
+    }
+    let seeds = Seeds {
+        given,
+        random: AtomicU64::new(first),
+        until,
+        given_taken: AtomicU64::new(0),
+    };
+    let (failures, done) = (Mutex::default(), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| walk_lane(&seeds, &failures, &done));
+        }
+    });
+    let (failures, done): (Vec<String>, u64) = (failures.into_inner().unwrap(), done.into_inner());
+    println!("{done} seeds walked, {} failed", failures.len());
+    assert!(
+        failures.is_empty(),
+        "{} of {done} walks failed:\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
+}
