@@ -165,6 +165,7 @@ impl Opening {
             slot_began_at: None,
             tables: self.table_names(),
             counts_messages: self.config.captures_messages(),
+            being_added: BTreeSet::new(),
             read_at: BTreeMap::new(),
         }
     }
@@ -282,17 +283,24 @@ impl Opening {
             .filter(|table| !memory.tables.contains(&table.schema.name.qualified()))
             .cloned()
             .collect();
-        // A table that was taken out is forgotten: when it is put back, what happened meanwhile was not carried.
+        if !new.is_empty() {
+            self.ensure_publication().await?;
+            failpoint!(try TableAdded);
+        }
+        if new.is_empty() || self.config.snapshot.mode == SnapshotMode::Never {
+            // A table that was taken out is forgotten: when it is put back, what happened meanwhile was not carried.
+            memory.tables = self.table_names();
+            return self.stream(memory, &progress).await;
+        }
+        let mut slot = self.create_slot(true).await?;
+        let names: BTreeSet<String> = new.iter().map(|table| table.schema.name.qualified()).collect();
+        if !memory.being_added.is_disjoint(&names) {
+            // They were read before, and no checkpoint came of it: as when a snapshot is interrupted, see `scan_again`.
+            slot.contained_until = progress.position.clone();
+        }
+        memory.being_added = names;
+        memory.remember(&*self.context.store).await?;
         let known = std::mem::replace(&mut memory.tables, self.table_names());
-        if new.is_empty() {
-            return self.stream(memory, &progress).await;
-        }
-        self.ensure_publication().await?;
-        failpoint!(try TableAdded);
-        if self.config.snapshot.mode == SnapshotMode::Never {
-            return self.stream(memory, &progress).await;
-        }
-        let slot = self.create_slot(true).await?;
         let mut so_far = SnapshotPosition::starting_at(progress.position.clone());
         so_far.read_at.clone_from(&memory.read_at);
         for table in known {

@@ -98,6 +98,7 @@ impl PostgresLog {
             partial: saved_partial(progress)?,
             read_at: saved_positions(read_at)?,
         };
+        settings.memory.being_added.clear();
         settings.memory.read_at.clone_from(read_at);
         settings.memory.counts_messages = settings.config.captures_messages();
         settings.memory.remember(&*settings.store).await?;

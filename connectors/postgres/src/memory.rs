@@ -28,6 +28,10 @@ pub(crate) struct Memory {
     /// Logical messages were sent, and so counted among the changes of a transaction.
     #[serde(default)]
     pub(crate) counts_messages: bool,
+    /// Tables that were added and are being read for the first time; none in the log. Rows of theirs may have been carried
+    /// although no checkpoint says so.
+    #[serde(default)]
+    pub(crate) being_added: BTreeSet<String>,
     /// Tables whose rows were read under a later snapshot than the slot's first.
     #[serde(default)]
     pub(crate) read_at: BTreeMap<String, Position>,

@@ -5,7 +5,7 @@
 //! its checkpoint is not saved yet), has a name here and one line at its place:
 //!
 //! ```text
-//!   failpoint!(AfterDurable);                      may die or panic here
+//!   failpoint!(StatusSent);                        may die or panic here, or be slow
 //!   failpoint!(try AfterEnqueue);                  … or return a transient error
 //!   failpoint!(torn SegmentWrite, { half });       … or do half of it and die
 //! ```
@@ -107,6 +107,8 @@ failpoints! {
     InCheckpointWrite "in_checkpoint_write" Plain,
     /// The checkpoint is saved; the source was not told.
     AfterCheckpoint "after_checkpoint" Fallible,
+    /// The same, of a checkpoint within a transaction.
+    AfterPartialCheckpoint "after_partial_checkpoint" Fallible,
     /// The source was told; whether the server knows is open.
     AfterConfirm "after_confirm" Fallible,
     /// The server was sent a higher flushed position; whether it received it is open.
@@ -149,12 +151,16 @@ mod armed {
     use std::io::Write;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::Duration;
 
     use super::Failpoint;
     use crate::error::{Error, Result};
 
     /// The variable that arms.
     const VARIABLE: &str = "TAILRACE_FAILPOINTS";
+
+    /// Of one passage that is slow: a few of them take longer than anything that happens at intervals in the pipeline.
+    const SLOW: Duration = Duration::from_millis(50);
 
     /// What the code around a failpoint allows.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +180,8 @@ mod armed {
         Kill,
         /// A panic of the thread.
         Panic,
+        /// A short sleep at each passage, so that something else comes first on the fastest machine too.
+        Slow,
         /// A transient error.
         Error,
         /// Half of a write, then SIGKILL.
@@ -249,6 +257,10 @@ mod armed {
         match action {
             Action::Kill => die(point),
             Action::Panic => panic(point),
+            Action::Slow => {
+                std::thread::sleep(SLOW);
+                None
+            }
             Action::Error | Action::Torn => {
                 say(point, "reached");
                 Some(action)
@@ -277,8 +289,8 @@ mod armed {
     fn unknown(entry: &str) -> Error {
         let known = Failpoint::ALL.iter().map(|point| point.name()).collect::<Vec<_>>();
         let message = format!(
-            "{VARIABLE} has `{entry}`; write name=kill, name=panic, name=error or name=torn, perhaps with @n behind it. Not every place can \
-             fail or tear. The names: {}",
+            "{VARIABLE} has `{entry}`; write name=kill, name=panic, name=error, name=torn (perhaps with @n behind it) or name=slow. \
+             Not every place can fail or tear. The names: {}",
             known.join(" ")
         );
         Error::definite("failpoint_unknown", message)
@@ -289,7 +301,7 @@ mod armed {
     impl Place {
         fn allows(self, action: Action) -> bool {
             match action {
-                Action::Kill | Action::Panic => true,
+                Action::Kill | Action::Panic | Action::Slow => true,
                 Action::Error => self == Place::Fallible,
                 Action::Torn => self == Place::Torn,
             }
@@ -309,6 +321,7 @@ mod armed {
             let action = match action {
                 "kill" => Action::Kill,
                 "panic" => Action::Panic,
+                "slow" => Action::Slow,
                 "error" => Action::Error,
                 "torn" => Action::Torn,
                 _ => return None,
@@ -323,10 +336,10 @@ mod armed {
             })
         }
 
-        /// Counts a passage; the action where it is the one.
+        /// Counts a passage; the action where it is the one, or where each is.
         fn pass(&self, point: Failpoint) -> Option<Action> {
             let passed = self.point == point && self.passages.fetch_add(1, Ordering::Relaxed) + 1 == self.at;
-            passed.then_some(self.action)
+            (passed || self.point == point && self.action == Action::Slow).then_some(self.action)
         }
     }
 
@@ -354,6 +367,9 @@ mod armed {
             assert_eq!(armed[1].pass(Failpoint::AfterDurable), None);
             assert_eq!(armed[1].pass(Failpoint::AfterEnqueue), Some(Action::Error));
             assert_eq!(armed[1].pass(Failpoint::AfterEnqueue), None);
+            let slow = &parse("after_enqueue=slow").unwrap()[0];
+            let passages: Vec<_> = (0..3).map(|_| slow.pass(Failpoint::AfterEnqueue)).collect();
+            assert_eq!(passages, [Some(Action::Slow); 3]);
         }
 
         #[test]

@@ -18,6 +18,10 @@ mod streams;
 /// Transactions before the daemon is started for the first time.
 const ROWS_FIRST: usize = 60;
 
+/// The first checkpoint within a transaction of which several batches are in flight: they come slowly, so that a checkpoint
+/// comes before the last of them on the fastest machine too.
+const PART_SAVED: &str = "after_enqueue=slow,after_partial_checkpoint=kill";
+
 /// Something to read, and nothing started.
 async fn unstarted(lane: Lane) -> Scenario {
     let scenario = Scenario::new(Options::new(lane, seed())).await.unwrap();

@@ -264,6 +264,9 @@ impl Running {
         failpoint!(try BeforeCheckpoint);
         self.pipeline.store.save(&checkpoint).await?;
         failpoint!(try AfterCheckpoint);
+        if checkpoint.progress.partial.is_some() {
+            failpoint!(try AfterPartialCheckpoint);
+        }
         self.sequence = checkpoint.sequence;
         self.unsaved = None;
         let position = checkpoint.progress.position;
