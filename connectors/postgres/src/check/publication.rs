@@ -113,6 +113,15 @@ fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
         .map(|table| qualified(&table.schema, &table.table))
         .collect();
     let (name, tables) = (identifier(&facts.names.publication), tables.join(", "));
+    if facts.config.create_publication && lacking.iter().all(|table| owns(facts, table)) {
+        return Some(Finding::note(
+            "publication_incomplete",
+            format!(
+                "the publication {name} does not publish {tables} yet: new tables are added to it when the connector starts; \
+                 one that was captured before and was taken out of it stops the connector"
+            ),
+        ));
+    }
     Some(Finding::blocks(
         "publication_incomplete",
         format!("the publication {name} does not publish {tables}"),
@@ -219,6 +228,7 @@ fn restrictions(facts: &Facts<'_>, publication: &Publication) -> Vec<Finding> {
 mod tests {
     use super::super::testing::{codes, judged};
     use super::*;
+    use tailrace_core::check::Severity;
 
     const TABLES: &str = r#""tables": ["orders"]"#;
 
@@ -250,7 +260,19 @@ mod tests {
     #[test]
     fn a_publication_that_is_there() {
         assert_eq!(published(PLAIN, &[ORDERS]), []);
-        assert_eq!(codes(&published(PLAIN, &[])), ["publication_incomplete"]);
+        let incomplete = |json: &str, change: fn(&mut Facts<'_>)| {
+            judged(judge, json, |facts| {
+                facts.discovery.publication = Some(Publication::from_json(PLAIN, &[]));
+                change(facts);
+            })
+        };
+        let added_by_itself = incomplete(TABLES, |_| {});
+        assert_eq!(codes(&added_by_itself), ["publication_incomplete"]);
+        assert_eq!(added_by_itself[0].severity, Severity::Note);
+        let by_hand = incomplete(r#""tables": ["orders"], "create_publication": false"#, |_| {});
+        assert_eq!(by_hand[0].severity, Severity::Blocks);
+        let by_its_owner = incomplete(TABLES, |facts| facts.discovery.relations[0].owned = false);
+        assert_eq!(by_its_owner[0].severity, Severity::Blocks);
         let other = r#"{"schemaname": "public", "tablename": "other"}"#;
         assert_eq!(codes(&published(PLAIN, &[ORDERS, other])), ["publication_reach"]);
         let filtered = r#"{"schemaname": "public", "tablename": "orders", "rowfilter": "(id > 1)"}"#;

@@ -174,7 +174,10 @@ fn keyless(table: &CapturedTable) -> Option<Finding> {
                 "events of {} have no key: the order of changes to one row is not kept across partitions of a topic",
                 table.schema.name.qualified()
             ),
-            "name the columns in `key`, or add a primary key",
+            format!(
+                "ALTER TABLE {} ADD PRIMARY KEY (…);",
+                qualified(&table.schema.name.schema, &table.schema.name.table)
+            ),
         )
     })
 }

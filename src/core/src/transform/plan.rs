@@ -8,7 +8,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 
 use super::config::{Condition, Mask, Route, Rule};
-use crate::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Row, RowView};
+use crate::batch::{BatchFull, Change, ChangeBatch, Row, RowView};
 use crate::error::{Error, Result};
 use crate::pattern::TablePattern;
 use crate::schema::{Column, SharedSchema, TableSchema};
@@ -325,10 +325,10 @@ fn topic(schema: &TableSchema, rules: &[&RulePlan]) -> Option<Arc<str>> {
         .map(|(pattern, topic)| pattern.replace(&name, topic.as_str()).into())
 }
 
-/// The row's own updated-at, microseconds since 1970: from the row after, else from a full row before.
+/// The row's own updated-at, microseconds since 1970. A delete has none, even where the log has the whole row: what is in
+/// there is when the row was last updated before it went.
 pub(super) fn updated_at_us(batch: &ChangeBatch, change: &Change, column: usize) -> Option<i64> {
-    let full_before = change.before.filter(|_| change.before_image == BeforeImage::Full);
-    let row = change.after.or(full_before)?;
+    let row = change.after?;
     let table = batch.tables.get(change.table)?;
     let Value::Int(value) = batch.row(row).get(column) else {
         return None;
