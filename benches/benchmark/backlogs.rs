@@ -20,7 +20,7 @@ pub(crate) async fn run(
     let source = Source::with_employees().await?;
     let mut prepared = Vec::new();
     for reader in &options.readers {
-        prepared.push(reader.prepare(&source, kafka).await?);
+        prepared.push((*reader, reader.prepare(&source, kafka).await?));
     }
     source.insert_employees(1, options.rows, shape).await?;
     let backlog = Backlog {
@@ -32,8 +32,12 @@ pub(crate) async fn run(
     };
     source.settle().await?;
     for round in 1..=options.rounds {
-        for reader in &prepared {
-            let measurement = reader.drain(&backlog, round).await?;
+        for (reader, prepared) in &prepared {
+            // Of one transaction it has to see the end before it begins: once is enough to know how long that takes.
+            if shape == Shape::OneTransaction && reader.is_debezium() && round > 1 {
+                continue;
+            }
+            let measurement = prepared.drain(&backlog, round).await?;
             check(&measurement)?;
             report.add(measurement)?;
         }
@@ -43,7 +47,7 @@ pub(crate) async fn run(
 }
 
 /// Figures may be anything; events may not be missing.
-fn check(measurement: &Measurement) -> Result<()> {
+pub(crate) fn check(measurement: &Measurement) -> Result<()> {
     match measurement.found {
         Some(found) if found.missing > 0 => Err(ServerError::new(format!(
             "{} lost events in round {}: {found:?}",

@@ -7,17 +7,25 @@ use std::fmt;
 
 use tailrace_tests::servers::{Kafka, KafkaOptions, Result, ServerError};
 
+mod allocations;
 mod backlogs;
+mod large;
+mod latency;
+mod machine;
 mod measurement;
 mod options;
+mod outage;
 mod processes;
 mod readers;
 mod report;
 mod source;
 mod topic;
 
-use options::Options;
+use options::{Mode, Options};
 use report::Report;
+
+/// Until the broker's compiler has seen its main paths.
+const WARM_UP_RECORDS: u64 = 1_000_000;
 
 fn main() -> Result<()> {
     let options = Options::from_arguments(std::env::args().skip(1))?;
@@ -30,22 +38,38 @@ fn main() -> Result<()> {
 
 async fn run(options: &Options) -> Result<()> {
     let mut report = Report::begin(options)?;
-    let kafka = broker()?;
+    let kafka = broker(options.mode).await?;
     for workload in &options.workloads {
         report.note(&format!("workload {workload}"));
         let measurements = workload.run(options, &kafka, &mut report).await;
         measurements.map_err(|error| ServerError::new(format!("workload {workload}: {error}")))?;
     }
-    report.finish()
+    report.finish();
+    Ok(())
 }
 
-/// A broker with the heap and the compiler that Kafka's own scripts give it.
-fn broker() -> Result<Kafka> {
-    let java_options = ["-Xmx1g", "-Xms1g", "-XX:TieredStopAtLevel=4"];
-    Kafka::start(KafkaOptions {
+/// A broker as Kafka's own scripts start it, and warm: the first gigabyte costs a JVM several times what the next one does.
+async fn broker(mode: Mode) -> Result<Kafka> {
+    let java_options = [
+        "-Xmx1G",
+        "-Xms1G",
+        "-XX:-UseSerialGC",
+        "-XX:+UseG1GC",
+        "-XX:MaxGCPauseMillis=20",
+        "-XX:InitiatingHeapOccupancyPercent=35",
+        "-XX:TieredStopAtLevel=4",
+    ];
+    let kafka = Kafka::start(KafkaOptions {
         java_options: java_options.map(str::to_owned).to_vec(),
         ..KafkaOptions::default()
-    })
+    })?;
+    if mode == Mode::Full {
+        kafka.create_topic("warm-up", 1, &[]).await?;
+        topic::fill(&kafka.bootstrap(), "warm-up", WARM_UP_RECORDS)?;
+        topic::find(&kafka.bootstrap(), "warm-up", WARM_UP_RECORDS, WARM_UP_RECORDS)?;
+        kafka.delete_topic("warm-up").await?;
+    }
+    Ok(kafka)
 }
 
 /// An error that says what was attempted and why it failed; for `map_err`.

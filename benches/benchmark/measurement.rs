@@ -1,10 +1,12 @@
 //! What one reader did in one round, and what several rounds say together.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::processes::{Cost, as_float};
+use crate::topic::Arrivals;
 
 /// More CPU than this spent by others makes a measurement doubtful.
 pub(crate) const FOREIGN_SHARE_LIMIT: f64 = 0.10;
@@ -47,6 +49,43 @@ pub(crate) struct Found {
 // === impl Measurement ===
 
 impl Measurement {
+    /// Nothing arrived yet.
+    pub(crate) fn new(workload: &str, reader: &str, round: u32, cost: Cost) -> Measurement {
+        Measurement {
+            workload: workload.to_owned(),
+            reader: reader.to_owned(),
+            round,
+            events: 0,
+            seconds: 0.0,
+            first_event_seconds: None,
+            first_events: 0,
+            record_bytes: None,
+            found: None,
+            cost,
+            figures: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes over when records arrived, counted from `began`.
+    pub(crate) fn arrived(&mut self, began: Instant, arrivals: &Arrivals) {
+        self.events = arrivals.count;
+        self.seconds = arrivals.last.duration_since(began).as_secs_f64();
+        self.first_event_seconds = arrivals.first.map(|first| first.duration_since(began).as_secs_f64());
+        self.first_events = arrivals.first_count;
+    }
+
+    /// Takes over what was found in the stream.
+    pub(crate) fn holds(&mut self, found: Found) {
+        self.record_bytes = Some(found.bytes);
+        self.found = Some(found);
+    }
+
+    /// One more figure; its name ends in its unit.
+    pub(crate) fn figure(&mut self, name: &str, value: f64) {
+        self.figures.insert(name.to_owned(), value);
+    }
+
     /// Events per second from the reader's start to the last event.
     pub(crate) fn rate(&self) -> f64 {
         as_float(self.events) / self.seconds.max(f64::MIN_POSITIVE)
@@ -85,20 +124,25 @@ impl Measurement {
                 as_float(process.peak_bytes) / 1e6
             )
         });
+        let first = self.first_event_seconds.map(|seconds| {
+            let rate = self.sustained_rate();
+            format!(", first after {seconds:.3} s, from then on {rate:.0}/s")
+        });
+        let figures = self.figures.iter().map(|(name, value)| format!("; {name} {value:.3}"));
         format!(
-            "{} {} round {}: {} events in {:.2} s, {:.0}/s, first after {:.3} s, sustained {:.0}/s; CPU: {}; foreign {:.0} %, steal {:.0} %{}",
+            "{} {} round {}: {} events in {:.2} s, {:.0}/s{}; CPU: {}; foreign {:.0} %, steal {:.0} %{}{}",
             self.workload,
             self.reader,
             self.round,
             self.events,
             self.seconds,
             self.rate(),
-            self.first_event_seconds.unwrap_or(f64::NAN),
-            self.sustained_rate(),
+            first.unwrap_or_default(),
             processes.collect::<Vec<_>>().join("; "),
             self.cost.foreign_share * 100.0,
             self.cost.steal_share * 100.0,
-            if self.is_doubtful() { " (DOUBTFUL)" } else { "" }
+            if self.is_doubtful() { " (doubtful)" } else { "" },
+            figures.collect::<String>()
         )
     }
 
@@ -110,10 +154,8 @@ impl Measurement {
         let threads = threads
             .into_iter()
             .map(|(name, seconds)| format!("{name} {seconds:.2} s"));
-        Some(format!(
-            "  tailrace by thread: {}",
-            threads.collect::<Vec<_>>().join(", ")
-        ))
+        let threads: Vec<String> = threads.collect();
+        (!threads.is_empty()).then(|| format!("  tailrace by thread: {}", threads.join(", ")))
     }
 }
 

@@ -4,10 +4,10 @@ use std::fmt;
 
 use tailrace_tests::servers::{Kafka, Result, ServerError};
 
-use crate::backlogs;
 use crate::readers::Reader;
 use crate::report::Report;
 use crate::source::Shape;
+use crate::{allocations, backlogs, large, latency, outage};
 
 /// How large everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,14 @@ pub(crate) enum Workload {
     Bulk,
     /// W1 in transactions of 500 rows.
     Transactions,
+    /// W3: latency at a fixed rate.
+    Latency,
+    /// W5: idle, and killed.
+    Outage,
+    /// W6: one transaction, followed live.
+    Large,
+    /// Allocations per event.
+    Allocations,
 }
 
 /// What was asked for.
@@ -42,13 +50,24 @@ pub(crate) struct Options {
 // === impl Workload ===
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 2] = [Workload::Transactions, Workload::Bulk];
+    pub(crate) const ALL: [Workload; 6] = [
+        Workload::Transactions,
+        Workload::Bulk,
+        Workload::Latency,
+        Workload::Outage,
+        Workload::Large,
+        Workload::Allocations,
+    ];
 
     /// As it is called on the command line and in the raw figures.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Workload::Bulk => "W1-bulk",
             Workload::Transactions => "W1-500",
+            Workload::Latency => latency::NAME,
+            Workload::Outage => "W5",
+            Workload::Large => large::NAME,
+            Workload::Allocations => allocations::NAME,
         }
     }
 
@@ -56,6 +75,10 @@ impl Workload {
         match self {
             Workload::Bulk => backlogs::run(self, Shape::OneTransaction, options, kafka, report).await,
             Workload::Transactions => backlogs::run(self, Shape::Transactions(500), options, kafka, report).await,
+            Workload::Latency => latency::run(options, kafka, report).await,
+            Workload::Outage => outage::run(options, kafka, report).await,
+            Workload::Large => large::run(options, kafka, report).await,
+            Workload::Allocations => allocations::run(options, kafka, report).await,
         }
     }
 }
@@ -78,7 +101,7 @@ impl Options {
             workloads: Vec::new(),
             rounds: 0,
             rows: 0,
-            readers: Reader::ALL.to_vec(),
+            readers: Vec::new(),
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -104,6 +127,13 @@ impl Options {
         }
         if self.rows == 0 {
             self.rows = rows;
+        }
+        if self.readers.is_empty() {
+            // One of each kind; but a worker of Kafka Connect takes longer to start than everything else of a smoke run.
+            self.readers = match self.mode {
+                Mode::Smoke => vec![Reader::Limit, Reader::Kafka, Reader::File],
+                Mode::Full => Reader::ALL.to_vec(),
+            };
         }
         if self.workloads.is_empty() {
             self.workloads = Workload::ALL.to_vec();

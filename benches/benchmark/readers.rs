@@ -5,6 +5,7 @@ use tailrace_tests::servers::{Kafka, Result};
 use crate::measurement::Measurement;
 use crate::source::Source;
 
+pub(crate) mod debezium;
 pub(crate) mod limit;
 pub(crate) mod tailrace;
 
@@ -21,6 +22,10 @@ pub(crate) enum Reader {
     KafkaDebezium,
     /// Tailrace into its embedded stream.
     File,
+    /// Debezium on Kafka Connect into Kafka, as it is without configuration, but without schemas in its records.
+    Debezium,
+    /// The same with larger batches, lz4 and a short poll interval.
+    DebeziumTuned,
 }
 
 /// What readers drain, and where to.
@@ -38,17 +43,20 @@ pub(crate) struct Backlog<'a> {
 pub(crate) enum Prepared {
     Limit(Reader),
     Tailrace(tailrace::Prepared),
+    Debezium(Reader),
 }
 
 // === impl Reader ===
 
 impl Reader {
-    pub(crate) const ALL: [Reader; 5] = [
+    pub(crate) const ALL: [Reader; 7] = [
         Reader::Limit,
         Reader::LimitStreaming,
         Reader::Kafka,
         Reader::KafkaDebezium,
         Reader::File,
+        Reader::Debezium,
+        Reader::DebeziumTuned,
     ];
 
     /// As it is called on the command line and in the raw figures.
@@ -59,6 +67,8 @@ impl Reader {
             Reader::Kafka => "kafka",
             Reader::KafkaDebezium => "kafka_debezium",
             Reader::File => "file",
+            Reader::Debezium => "debezium",
+            Reader::DebeziumTuned => "debezium_tuned",
         }
     }
 
@@ -70,6 +80,8 @@ impl Reader {
             Reader::Kafka => "Tailrace → Kafka",
             Reader::KafkaDebezium => "Tailrace → Kafka, Debezium's envelope",
             Reader::File => "Tailrace → file",
+            Reader::Debezium => "Debezium → Kafka",
+            Reader::DebeziumTuned => "Debezium → Kafka, tuned",
         }
     }
 
@@ -81,14 +93,27 @@ impl Reader {
     pub(crate) async fn prepare(self, source: &Source, kafka: &Kafka) -> Result<Prepared> {
         match self {
             Reader::Limit | Reader::LimitStreaming => {
-                source.create_slot(self.name()).await?;
-                source.keep_place_of(self.name()).await?;
+                self.create_slot(source).await?;
                 Ok(Prepared::Limit(self))
+            }
+            Reader::Debezium | Reader::DebeziumTuned => {
+                self.create_slot(source).await?;
+                Ok(Prepared::Debezium(self))
             }
             Reader::Kafka | Reader::KafkaDebezium | Reader::File => {
                 Ok(Prepared::Tailrace(tailrace::Prepared::new(self, source, kafka).await?))
             }
         }
+    }
+
+    async fn create_slot(self, source: &Source) -> Result<()> {
+        source.create_slot(self.name()).await?;
+        source.keep_place_of(self.name()).await
+    }
+
+    /// Whether it is Debezium, which takes so long to start that some workloads ask it only once.
+    pub(crate) fn is_debezium(self) -> bool {
+        matches!(self, Reader::Debezium | Reader::DebeziumTuned)
     }
 }
 
@@ -99,6 +124,7 @@ impl Prepared {
     pub(crate) async fn drain(&self, backlog: &Backlog<'_>, round: u32) -> Result<Measurement> {
         match self {
             Prepared::Limit(reader) => limit::drain(*reader, backlog, round).await,
+            Prepared::Debezium(reader) => debezium::drain(*reader, backlog, round).await,
             Prepared::Tailrace(prepared) => prepared.drain(backlog, round).await,
         }
     }

@@ -32,6 +32,8 @@ const SLOT_DEADLINE: Duration = Duration::from_secs(60);
 /// A server with one table.
 pub(crate) struct Source {
     pub(crate) server: Arc<Postgres>,
+    /// The table's name, in the schema `public`.
+    pub(crate) table: &'static str,
 }
 
 /// How rows are cut into transactions.
@@ -48,11 +50,11 @@ pub(crate) enum Shape {
 impl Source {
     /// A server with the empty table `employees`.
     pub(crate) async fn with_employees() -> Result<Source> {
-        Source::start(EMPLOYEES).await
+        Source::start("employees", EMPLOYEES).await
     }
 
     /// A server on which these statements were run. Debian's 15, which comes with `pg_recvlogical`.
-    pub(crate) async fn start(statements: &str) -> Result<Source> {
+    pub(crate) async fn start(table: &'static str, statements: &str) -> Result<Source> {
         let options = PostgresOptions::version(PostgresVersion::V15)
             .setting("shared_buffers = 1GB")
             .setting("max_wal_size = 32GB")
@@ -62,7 +64,7 @@ impl Source {
             .setting("autovacuum = off");
         let server = Arc::new(Postgres::start(options)?);
         server.execute(statements).await?;
-        Ok(Source { server })
+        Ok(Source { server, table })
     }
 
     /// Where a reader on this machine connects: the Unix socket.
@@ -163,10 +165,5 @@ impl Source {
     /// The end of the log as it is now.
     pub(crate) async fn end_of_log(&self) -> Result<String> {
         self.server.query_value("select pg_current_wal_lsn()").await
-    }
-
-    /// What the server says it is.
-    pub(crate) async fn version(&self) -> Result<String> {
-        self.server.query_value("show server_version").await
     }
 }

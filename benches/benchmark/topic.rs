@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tailrace_tests::servers::{Result, ServerError};
 
@@ -17,6 +19,9 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(5);
 
 /// And afterwards, where it only is the error of a duration of seconds.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Nothing for so long means that nothing will come: decoding of one transaction of millions of rows takes some seconds.
+const IDLE: Duration = Duration::from_secs(120);
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -51,6 +56,43 @@ pub(crate) struct Seen {
     pub(crate) found: Found,
 }
 
+// === impl Arrivals ===
+
+impl Arrivals {
+    pub(crate) fn none() -> Arrivals {
+        Arrivals {
+            first: None,
+            first_count: 0,
+            last: Instant::now(),
+            count: 0,
+        }
+    }
+
+    /// So many are there now.
+    pub(crate) fn notice(&mut self, count: u64, now: Instant) {
+        if count <= self.count {
+            return;
+        }
+        if self.first.is_none() {
+            (self.first, self.first_count) = (Some(now), count);
+        }
+        (self.count, self.last) = (count, now);
+    }
+}
+
+// === impl Until ===
+
+impl Until {
+    /// All of so many records.
+    pub(crate) fn all(records: u64) -> Until {
+        Until {
+            records,
+            after_first: Duration::MAX,
+            idle: IDLE,
+        }
+    }
+}
+
 /// Watches a topic of one partition from a thread of its own, so that nothing that the caller does delays a look.
 pub(crate) fn watch(bootstrap: &str, topic: &str, until: Until) -> Result<mpsc::Receiver<Result<Arrivals>>> {
     let (sender, receiver) = mpsc::channel();
@@ -63,21 +105,11 @@ pub(crate) fn watch(bootstrap: &str, topic: &str, until: Until) -> Result<mpsc::
 }
 
 fn arrivals(consumer: &BaseConsumer, topic: &str, until: Until) -> Result<Arrivals> {
-    let mut seen = Arrivals {
-        first: None,
-        first_count: 0,
-        last: Instant::now(),
-        count: 0,
-    };
+    let mut seen = Arrivals::none();
     loop {
         let count = end_of(consumer, topic)?;
         let now = Instant::now();
-        if count > seen.count {
-            if seen.first.is_none() {
-                (seen.first, seen.first_count) = (Some(now), count);
-            }
-            (seen.count, seen.last) = (count, now);
-        }
+        seen.notice(count, now);
         let long_enough = seen
             .first
             .is_some_and(|first| now.duration_since(first) >= until.after_first);
@@ -95,7 +127,7 @@ fn arrivals(consumer: &BaseConsumer, topic: &str, until: Until) -> Result<Arriva
 }
 
 /// Records in a topic of one partition, from which nothing was deleted.
-fn end_of(consumer: &BaseConsumer, topic: &str) -> Result<u64> {
+pub(crate) fn end_of(consumer: &BaseConsumer, topic: &str) -> Result<u64> {
     let (_, end) = consumer
         .fetch_watermarks(topic, 0, REQUEST_TIMEOUT)
         .map_err(failed(format!("asking for the end of {topic}")))?;
@@ -133,13 +165,13 @@ pub(crate) fn find(bootstrap: &str, topic: &str, records: u64, expected: u64) ->
             .poll(READ_TIMEOUT)
             .ok_or_else(|| ServerError::new(format!("{topic} gave {} of {records} records", seen.found.records)))?;
         let message = message.map_err(failed(format!("reading {topic}")))?;
-        seen.add(number_in(message.key().unwrap_or_default()), record_bytes(&message));
+        seen.add_message(&message);
     }
     Ok(seen.finish())
 }
 
 /// Bytes of key, value and headers.
-pub(crate) fn record_bytes(message: &BorrowedMessage<'_>) -> usize {
+fn record_bytes(message: &BorrowedMessage<'_>) -> usize {
     let headers = message.headers().map_or(0, |headers| {
         let sizes = headers
             .iter()
@@ -147,6 +179,30 @@ pub(crate) fn record_bytes(message: &BorrowedMessage<'_>) -> usize {
         sizes.sum::<usize>()
     });
     message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len) + headers
+}
+
+/// Produces records of the usual size, with the keys 1 to `records`.
+pub(crate) fn fill(bootstrap: &str, topic: &str, records: u64) -> Result<()> {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("compression.type", "lz4")
+        .set("linger.ms", "5")
+        .create()
+        .map_err(failed("making a producer"))?;
+    for number in 1..=records {
+        let key = format!("{{\"id\":{number}}}");
+        let value = format!("{number:0250}");
+        let mut record = BaseRecord::to(topic).key(&key).payload(&value);
+        while let Err((error, back)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(failed("warming the broker up")(error));
+            }
+            record = back;
+            producer.poll(INTERVAL);
+        }
+    }
+    producer.flush(READ_TIMEOUT).map_err(failed("warming the broker up"))
 }
 
 /// The digits of `{"id":123}`.
@@ -170,6 +226,11 @@ impl Seen {
             expected,
             found: Found::default(),
         }
+    }
+
+    /// Notes a record of Kafka, as [`Seen::add`] does.
+    pub(crate) fn add_message(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        self.add(number_in(message.key().unwrap_or_default()), record_bytes(message))
     }
 
     /// Notes a record; tells whether its key is new.

@@ -1,6 +1,5 @@
 //! `pg_recvlogical` into nothing: decoding, the walsender and a socket, without anything that makes use of it.
 
-use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,20 +38,12 @@ pub(super) async fn drain(reader: Reader, backlog: &Backlog<'_>, round: u32) -> 
     let seen = wait_for_end(&child)?;
     let cost = watch.finish();
     finish(&mut child)?;
-    Ok(Measurement {
-        workload: backlog.workload.to_owned(),
-        reader: reader.name().to_owned(),
-        round,
-        events: backlog.rows,
-        seconds: seen.end.duration_since(began).as_secs_f64(),
-        first_event_seconds: seen.first.map(|first| first.duration_since(began).as_secs_f64()),
-        first_events: 0,
-        record_bytes: Some(seen.bytes),
-        found: None,
-        cost,
-        figures: BTreeMap::new(),
-        notes: Vec::new(),
-    })
+    let mut measurement = Measurement::new(backlog.workload, reader.name(), round, cost);
+    measurement.events = backlog.rows;
+    measurement.seconds = seen.end.duration_since(began).as_secs_f64();
+    measurement.first_event_seconds = seen.first.map(|first| first.duration_since(began).as_secs_f64());
+    measurement.record_bytes = Some(seen.bytes);
+    Ok(measurement)
 }
 
 fn command(reader: Reader, backlog: &Backlog<'_>) -> Result<Command> {

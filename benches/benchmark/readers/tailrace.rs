@@ -1,10 +1,10 @@
 //! Tailrace as a process of its own, on a configuration as short as a user's.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tailrace_core::ports::{ConsumerSpec, EventStream, StartOffset};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_tests::daemon::Daemon;
@@ -13,15 +13,12 @@ use tailrace_tests::servers::{Kafka, Result, ServerError};
 use super::{Backlog, Reader};
 use crate::failed;
 use crate::measurement::{Found, Measurement};
-use crate::processes::{Cost, Since, Watch};
+use crate::processes::{Since, Watch};
 use crate::source::{PUBLICATION, Source};
 use crate::topic::{Arrivals, Seen, Until, find, number_in, watch};
 
-/// Nothing for so long means that nothing will come: decoding of one transaction of millions of rows takes some seconds.
-const IDLE: Duration = Duration::from_secs(120);
-
 /// Between two looks at `/status`, where that is what tells how far the embedded stream is.
-const STATUS_INTERVAL: Duration = Duration::from_millis(10);
+const STATUS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Records that are asked for at once when the embedded stream is checked.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -35,10 +32,10 @@ pub(crate) struct Prepared {
     seed: Daemon,
 }
 
-/// One daemon on the state of the seed, and its slot rewound.
+/// One daemon and where it publishes.
 pub(crate) struct Run {
     pub(crate) daemon: Daemon,
-    topic: String,
+    pub(crate) topic: String,
     reader: Reader,
 }
 
@@ -47,102 +44,93 @@ pub(crate) struct Run {
 impl Prepared {
     /// Starts Tailrace on the empty table, so that it makes its slot, and stops it.
     pub(crate) async fn new(reader: Reader, source: &Source, kafka: &Kafka) -> Result<Prepared> {
-        let seed = Daemon::new("")?;
-        seed.configure(&sections(reader, source, kafka, "seed", seed.path()))?;
-        seed.start()?;
-        seed.wait_for_state(reader.name(), "streaming")?;
-        seed.terminate()?;
+        // Topics are deleted in the background: each server's seeds have names of their own.
+        let prefix = format!("seed-{}-{}", source.server.port(), reader.name());
+        let seed = Run::new(reader, source, kafka, &prefix).await?;
+        seed.start_streaming()?;
+        seed.daemon.terminate()?;
+        seed.clean_up(kafka).await?;
         source.keep_place_of(&slot_of(reader)).await?;
+        let Run { daemon: seed, .. } = seed;
         Ok(Prepared { reader, seed })
     }
 
     /// A daemon that will begin where the seed began, into a new topic.
-    pub(crate) async fn run(&self, source: &Source, kafka: &Kafka, topic_prefix: &str) -> Result<Run> {
+    pub(crate) async fn run(&self, source: &Source, kafka: &Kafka, prefix: &str) -> Result<Run> {
         source.rewind(&slot_of(self.reader)).await?;
-        let daemon = Daemon::new("")?;
-        daemon.configure(&sections(self.reader, source, kafka, topic_prefix, daemon.path()))?;
-        copy_files(&folder_of(self.seed.state_file()), &folder_of(daemon.state_file()))?;
-        let topic = format!("{topic_prefix}.public.employees");
-        if self.reader != Reader::File {
-            kafka.create_topic(&topic, 1, &[("retention.ms", "-1")]).await?;
-        }
-        let reader = self.reader;
-        Ok(Run { daemon, topic, reader })
+        let run = Run::new(self.reader, source, kafka, prefix).await?;
+        copy_files(&folder_of(self.seed.state_file()), &folder_of(run.daemon.state_file()))?;
+        Ok(run)
     }
 
     /// Drains the backlog once.
     pub(super) async fn drain(&self, backlog: &Backlog<'_>, round: u32) -> Result<Measurement> {
         let prefix = format!("{}-{}-{round}", backlog.workload, self.reader.name());
         let run = self.run(backlog.source, backlog.kafka, &prefix).await?;
-        let until = Until {
-            records: backlog.rows,
-            after_first: Duration::MAX,
-            idle: IDLE,
-        };
-        let arrivals = run.watch_topic(backlog.kafka, until)?;
+        let until = Until::all(backlog.rows);
+        let arrivals = run.watch_stream(backlog.kafka, until)?;
         let watch = Watch::start();
         let began = Instant::now();
-        run.daemon.start_with(&["--adopt-state"])?;
-        run.follow(&watch, backlog).await?;
+        run.start_on_copied_state()?;
+        run.follow(&watch, backlog.source, backlog.kafka).await?;
         let arrivals = run.wait(arrivals, until)?;
         let cost = watch.finish();
-        let status = run.daemon.connector(self.reader.name())?;
+        let mut measurement = Measurement::new(backlog.workload, self.reader.name(), round, cost);
+        measurement.arrived(began, &arrivals);
+        measurement.notes.extend(run.trouble()?);
         run.daemon.terminate()?;
-        let found = run.found(backlog, arrivals.count).await?;
-        let mut measurement = self.measurement(backlog, round, cost);
-        measurement.events = arrivals.count;
-        measurement.seconds = arrivals.last.duration_since(began).as_secs_f64();
-        measurement.first_event_seconds = arrivals.first.map(|first| first.duration_since(began).as_secs_f64());
-        measurement.first_events = arrivals.first_count;
-        measurement.record_bytes = Some(found.bytes);
-        measurement.found = Some(found);
-        if status.get("retries").and_then(serde_json::Value::as_u64) != Some(0) {
-            measurement.notes.push(format!("it had to try again: {status}"));
-        }
+        measurement.holds(run.found(backlog.kafka, arrivals.count, backlog.rows).await?);
         run.clean_up(backlog.kafka).await?;
         Ok(measurement)
-    }
-
-    fn measurement(&self, backlog: &Backlog<'_>, round: u32, cost: Cost) -> Measurement {
-        Measurement {
-            workload: backlog.workload.to_owned(),
-            reader: self.reader.name().to_owned(),
-            round,
-            events: 0,
-            seconds: 0.0,
-            first_event_seconds: None,
-            first_events: 0,
-            record_bytes: None,
-            found: None,
-            cost,
-            figures: BTreeMap::new(),
-            notes: Vec::new(),
-        }
     }
 }
 
 // === impl Run ===
 
 impl Run {
+    /// A daemon that has never run, and its empty topic.
+    pub(crate) async fn new(reader: Reader, source: &Source, kafka: &Kafka, prefix: &str) -> Result<Run> {
+        let daemon = Daemon::new("")?;
+        daemon.configure(&sections(reader, source, kafka, prefix, daemon.path()))?;
+        let topic = format!("{prefix}.public.{}", source.table);
+        if reader != Reader::File {
+            kafka.create_topic(&topic, 1, &[("retention.ms", "-1")]).await?;
+        }
+        Ok(Run { daemon, topic, reader })
+    }
+
+    /// Starts it and waits until it has caught up with an idle server.
+    pub(crate) fn start_streaming(&self) -> Result<()> {
+        self.daemon.start()?;
+        self.daemon.wait_for_state(self.reader.name(), "streaming")
+    }
+
+    /// The state was copied together with the place of its slot, which Tailrace cannot know.
+    pub(crate) fn start_on_copied_state(&self) -> Result<()> {
+        self.daemon.start_with(&["--adopt-state"])
+    }
+
     /// Looks at the topic from now on, where there is one.
-    fn watch_topic(&self, kafka: &Kafka, until: Until) -> Result<Option<Receiver<Result<Arrivals>>>> {
+    pub(crate) fn watch_stream(&self, kafka: &Kafka, until: Until) -> Result<Option<Receiver<Result<Arrivals>>>> {
         if self.reader == Reader::File {
             return Ok(None);
         }
         watch(&kafka.bootstrap(), &self.topic, until).map(Some)
     }
 
-    async fn follow(&self, watching: &Watch, backlog: &Backlog<'_>) -> Result<()> {
+    /// Counts in what the daemon and its servers spend from now on.
+    pub(crate) async fn follow(&self, watching: &Watch, source: &Source, kafka: &Kafka) -> Result<()> {
         watching.follow("tailrace", self.daemon.process_id()?, Since::Birth);
-        if let Some(broker) = backlog.kafka.process_id().filter(|_| self.reader != Reader::File) {
+        if let Some(broker) = kafka.process_id().filter(|_| self.reader != Reader::File) {
             watching.follow("broker", broker, Since::Now);
         }
-        let walsender = backlog.source.walsender(&slot_of(self.reader)).await?;
+        let walsender = source.walsender(&slot_of(self.reader)).await?;
         watching.follow("walsender", walsender, Since::Birth);
         Ok(())
     }
 
-    fn wait(&self, arrivals: Option<Receiver<Result<Arrivals>>>, until: Until) -> Result<Arrivals> {
+    /// Until everything has arrived.
+    pub(crate) fn wait(&self, arrivals: Option<Receiver<Result<Arrivals>>>, until: Until) -> Result<Arrivals> {
         let outcome = match arrivals {
             Some(arrivals) => arrivals.recv().map_err(failed("watching the topic")).flatten(),
             None => self.wait_for_file(until),
@@ -152,22 +140,12 @@ impl Run {
 
     /// The embedded stream tells how far it is through the daemon's own count of durable records, which is checked later.
     fn wait_for_file(&self, until: Until) -> Result<Arrivals> {
-        let mut seen = Arrivals {
-            first: None,
-            first_count: 0,
-            last: Instant::now(),
-            count: 0,
-        };
+        let mut seen = Arrivals::none();
         while seen.count < until.records {
-            let status = self.daemon.connector(self.reader.name())?;
-            let count = status.get("records").and_then(serde_json::Value::as_u64).unwrap_or(0);
             let now = Instant::now();
-            if count > seen.count {
-                if seen.first.is_none() {
-                    (seen.first, seen.first_count) = (Some(now), count);
-                }
-                (seen.count, seen.last) = (count, now);
-            } else if now.duration_since(seen.last) > until.idle {
+            seen.notice(self.number("records")?, now);
+            if now.duration_since(seen.last) > until.idle {
+                let count = seen.count;
                 return Err(ServerError::new(format!("the stream stays at {count} records")));
             }
             std::thread::sleep(STATUS_INTERVAL);
@@ -175,9 +153,21 @@ impl Run {
         Ok(seen)
     }
 
-    async fn found(&self, backlog: &Backlog<'_>, records: u64) -> Result<Found> {
+    fn number(&self, name: &str) -> Result<u64> {
+        let status = self.daemon.connector(self.reader.name())?;
+        Ok(status.get(name).and_then(Value::as_u64).unwrap_or(0))
+    }
+
+    /// What it had to overcome, which would explain a bad figure.
+    pub(crate) fn trouble(&self) -> Result<Option<String>> {
+        let retries = self.number("retries")?;
+        Ok((retries > 0).then(|| format!("it had to try again, {retries} times")))
+    }
+
+    /// Reads everything back: which of the keys 1 to `expected` are there.
+    pub(crate) async fn found(&self, kafka: &Kafka, records: u64, expected: u64) -> Result<Found> {
         if self.reader != Reader::File {
-            return find(&backlog.kafka.bootstrap(), &self.topic, records, backlog.rows);
+            return find(&kafka.bootstrap(), &self.topic, records, expected);
         }
         let stream = FileStream::new(FileStreamConfig::at(self.daemon.path().join("events")));
         let stream = stream.map_err(failed("opening the stream"))?;
@@ -186,8 +176,9 @@ impl Run {
             group: None,
             start: StartOffset::Earliest,
         };
-        let mut consumer = stream.consumer(wanted).await.map_err(failed("reading the stream"))?;
-        let mut seen = Seen::new(backlog.rows);
+        let consumer = stream.consumer(wanted).await;
+        let mut consumer = consumer.map_err(failed("reading the stream"))?;
+        let mut seen = Seen::new(expected);
         while seen.found.records < records {
             let read = consumer.poll(RECORDS_AT_ONCE, READ_WAIT).await;
             let read = read.map_err(failed("reading the stream"))?;
@@ -204,7 +195,8 @@ impl Run {
         Ok(seen.finish())
     }
 
-    async fn clean_up(&self, kafka: &Kafka) -> Result<()> {
+    /// Takes the topic away.
+    pub(crate) async fn clean_up(&self, kafka: &Kafka) -> Result<()> {
         if self.reader == Reader::File {
             return Ok(());
         }
@@ -213,7 +205,7 @@ impl Run {
 }
 
 /// The slot that Tailrace makes for a connector of that name.
-fn slot_of(reader: Reader) -> String {
+pub(crate) fn slot_of(reader: Reader) -> String {
     format!("tailrace_{}", reader.name())
 }
 
@@ -235,7 +227,7 @@ connectors:
     source:
       type: postgres
       url: \"{}\"
-      tables: [public.employees]
+      tables: [public.{}]
       publication: {PUBLICATION}
       create_publication: false
       snapshot: {{ mode: never }}
@@ -243,7 +235,8 @@ connectors:
     prefix: \"{prefix}\"
     format: {{ envelope: {envelope} }}",
         reader.name(),
-        source.url()
+        source.url(),
+        source.table
     )
 }
 
