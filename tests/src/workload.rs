@@ -104,6 +104,7 @@ pub struct Dice(u64);
 struct Shared {
     database: Database,
     stop: AtomicBool,
+    paced: bool,
     largest_rows: u64,
     /// A permit for each transaction that may begin.
     released: Semaphore,
@@ -197,6 +198,7 @@ impl Workload {
         let shared = Arc::new(Shared {
             database: database.clone(),
             stop: AtomicBool::new(false),
+            paced: load.paced,
             largest_rows: load.largest_rows,
             released: Semaphore::new(permits),
             wanted_rows: AtomicU64::new(0),
@@ -323,6 +325,9 @@ impl Writer {
                     client = self.reconnect().await?;
                     if self.is_in_ledger(&client).await? {
                         self.note(transaction);
+                    } else if self.shared.paced {
+                        // It was released and is lost: another one comes in its place.
+                        self.shared.released.add_permits(1);
                     }
                 }
                 Err(error) => {

@@ -148,13 +148,23 @@ const LATE: [(&str, u64); 18] = [
     ("status_sent", 6),
 ];
 
-/// PostgreSQL's sessions, by the ends of their application names.
-const SESSIONS: [Who; 6] = [
-    Who::Purpose("log"),
+/// PostgreSQL's sessions of a first start, by the ends of their application names.
+const SESSIONS_EARLY: [Who; 7] = [
     Who::Purpose("log"),
     Who::Purpose("catalog"),
     Who::Purpose("snapshot"),
+    Who::Purpose("snapshot"),
     Who::Purpose("setup"),
+    Who::Purpose("slot"),
+    Who::All,
+];
+
+/// Its sessions once it streams.
+const SESSIONS_LATE: [Who; 5] = [
+    Who::Purpose("log"),
+    Who::Purpose("log"),
+    Who::Purpose("log"),
+    Who::Purpose("catalog"),
     Who::All,
 ];
 
@@ -241,7 +251,7 @@ impl Fault {
             // A broker takes some seconds to come back.
             59..60 if kafka && !early => Fault::Broker(Restart::draw(dice)),
             60..80 if kafka => Fault::Stream(Network::draw_stream(dice)),
-            _ => Fault::Source(Network::draw_source(dice)),
+            _ => Fault::Source(Network::draw_source(dice, early)),
         }
     }
 
@@ -285,9 +295,9 @@ impl fmt::Display for Fault {
 // === impl Network ===
 
 impl Network {
-    fn draw_source(dice: &mut Dice) -> Network {
+    fn draw_source(dice: &mut Dice, early: bool) -> Network {
         let ending = choose(dice, &[Ending::Close, Ending::Reset]);
-        let who = choose(dice, &SESSIONS);
+        let who = choose(dice, if early { &SESSIONS_EARLY[..] } else { &SESSIONS_LATE });
         match dice.below(100) {
             0..40 => Network::CutAfter(who, direction(dice), bytes(dice), ending),
             40..55 => Network::Cut(who, ending),
