@@ -3,7 +3,8 @@
 //! Rules are compiled once per table version into a [`plan::TablePlan`]; a table that no rule touches costs nothing but
 //! the look-up of its updated-at column. Semantics that are easy to get wrong, and decided here:
 //!
-//! - A row that an update moves *out* of a row filter becomes a delete of its key: whoever holds it must not keep it.
+//! - A row that an update moves *out* of a row filter becomes a delete of its key: whoever holds it must not keep it. One that is
+//!   moved *in* becomes a create where the log has the row before; else it stays an update, because it may have been in.
 //! - A row filter that cannot be decided (the column is an unchanged large value) lets the row through: never lose.
 //! - A column of the key cannot be left out; it can be masked, the same way in key and value.
 //! - Ordinals are counted before any filter, so that `event_id` does not depend on the rules.
@@ -13,7 +14,7 @@ mod plan;
 
 use std::sync::Arc;
 
-use crate::batch::{BeforeImage, Change, ChangeBatch, Operation, Row};
+use crate::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row};
 use crate::error::{Error, Result};
 use crate::schema::SharedSchema;
 pub use config::{Mask, Rule, TransformConfig};
@@ -118,7 +119,7 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
                 .updated_at
                 .and_then(|column| plan::updated_at_us(batch, &change, column));
             change.updated_at_us = own.or(change.updated_at_us);
-            if !filter(rewrite, &mut change, batch) {
+            if !filter(rewrite, &mut change, batch)? {
                 return Ok(None);
             }
             change.before = rewrite_row(rewrite, change.before, batch)?;
@@ -130,10 +131,10 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
     }
 }
 
-/// Decides whether a change stays; turns an update that leaves the filter into a delete.
-fn filter(rewrite: &plan::Rewrite, change: &mut Change, batch: &ChangeBatch) -> bool {
+/// Decides whether a change stays; turns an update that leaves the filter into a delete, and one that enters it into a create.
+fn filter(rewrite: &plan::Rewrite, change: &mut Change, batch: &mut ChangeBatch) -> Result<bool> {
     if rewrite.conditions.is_empty() {
-        return true;
+        return Ok(true);
     }
     let keeps = |row: Row| {
         rewrite
@@ -141,38 +142,69 @@ fn filter(rewrite: &plan::Rewrite, change: &mut Change, batch: &ChangeBatch) -> 
             .iter()
             .all(|condition| condition.holds(batch.row(row)))
     };
-    match (change.operation, change.after, change.before) {
-        (Operation::Update, Some(after), before) => {
-            if keeps(after) {
-                return true;
+    let full_before = change.before.filter(|_| change.before_image == BeforeImage::Full);
+    let was_kept = full_before.map(keeps);
+    match (change.operation, change.after) {
+        (Operation::Update, Some(after)) => match (was_kept, keeps(after)) {
+            (Some(false), false) => Ok(false),
+            (Some(false), true) => {
+                enter(change);
+                Ok(true)
             }
-            if change.before_image == BeforeImage::Full && before.is_some_and(|before| !keeps(before)) {
-                return false;
+            (Some(true) | None, true) => Ok(true),
+            (Some(true) | None, false) => {
+                leave(change, after, batch)?;
+                Ok(true)
             }
-            leave(change, after);
-            true
-        }
-        (_, Some(after), _) => keeps(after),
-        (Operation::Delete, None, Some(before)) if change.before_image == BeforeImage::Full => keeps(before),
-        (_, None, _) => true,
+        },
+        (_, Some(after)) => Ok(keeps(after)),
+        (Operation::Delete, None) => Ok(was_kept.unwrap_or(true)),
+        (_, None) => Ok(true),
     }
 }
 
-/// The row left the filter: a delete of the key under which it was known.
-fn leave(change: &mut Change, after: Row) {
+/// The row entered the filter: nobody has seen it before, and nobody may see what it was before.
+fn enter(change: &mut Change) {
+    change.operation = Operation::Create;
+    change.before = None;
+    change.before_image = BeforeImage::None;
+}
+
+/// The row left the filter: a delete of the key under which it was known. What the row is now is nobody's business.
+fn leave(change: &mut Change, after: Row, batch: &mut ChangeBatch) -> Result<()> {
     change.operation = Operation::Delete;
     if change.before.is_none() {
-        change.before = Some(after);
+        change.before = Some(key_of(change.table, after, batch)?);
         change.before_image = BeforeImage::Key;
     }
     change.after = None;
+    Ok(())
+}
+
+/// A row of the key's columns alone.
+fn key_of(table: usize, row: Row, batch: &mut ChangeBatch) -> Result<Row> {
+    let schema = batch.tables.get(table).map(Arc::clone);
+    let schema = schema
+        .ok_or_else(|| Error::definite("batch_invalid", "a change names a table that its batch does not have"))?;
+    batch.begin_row().map_err(full)?;
+    for index in 0..schema.columns.len() {
+        if schema.key.contains(&index) {
+            batch.push_copy(row, index);
+        } else {
+            batch.push_null();
+        }
+    }
+    batch.end_row().map_err(full)
+}
+
+fn full(error: BatchFull) -> Error {
+    Error::definite("batch_full", error.to_string())
 }
 
 fn rewrite_row(rewrite: &plan::Rewrite, row: Option<Row>, batch: &mut ChangeBatch) -> Result<Option<Row>> {
     let Some(row) = row else {
         return Ok(None);
     };
-    let full = |error: crate::batch::BatchFull| Error::definite("batch_full", error.to_string());
     batch.begin_row().map_err(full)?;
     for column in &rewrite.columns {
         match &column.mask {

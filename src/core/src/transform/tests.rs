@@ -164,6 +164,35 @@ fn an_update_that_leaves_the_filter_deletes_the_key() {
     assert_eq!(operations, [Operation::Delete, Operation::Delete]);
     let keys: Vec<_> = given.batch.views().map(|view| view.before().unwrap().get(0)).collect();
     assert_eq!(keys, [Value::Int(7), Value::Int(7)]);
+    let emails: Vec<_> = given.batch.views().map(|view| view.before().unwrap().get(1)).collect();
+    assert_eq!(
+        emails,
+        [Value::Text("a"), Value::Null],
+        "of what lies outside nothing but the key is told"
+    );
+}
+
+#[test]
+fn an_update_that_enters_the_filter_creates_the_row() {
+    let mut given = Given::new();
+    let before = given.row(7, "a", Some("closed"));
+    let after = given.row(7, "a", Some("active"));
+    given.change(Operation::Update, Some(before), Some(after));
+    given.change(Operation::Update, None, Some(after));
+    assert_eq!(transform(active_only()).apply(&mut given.batch).unwrap(), 0);
+    let operations: Vec<_> = given.batch.changes.iter().map(|change| change.operation).collect();
+    assert_eq!(operations, [Operation::Create, Operation::Update]);
+    assert!(given.batch.views().all(|view| view.before().is_none()));
+}
+
+#[test]
+fn a_delete_has_the_time_of_its_commit_and_not_the_row_s() {
+    let mut given = Given::new();
+    let before = given.row(7, "a", Some("active"));
+    given.change(Operation::Delete, Some(before), None);
+    let mut by_column = Transform::new(&TransformConfig { rules: Vec::new() }, Some("modified_on".into())).unwrap();
+    by_column.apply(&mut given.batch).unwrap();
+    assert_eq!(given.batch.views().next().unwrap().updated_at_us(), 7);
 }
 
 #[test]
