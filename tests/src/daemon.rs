@@ -306,6 +306,14 @@ impl Daemon {
         Ok(())
     }
 
+    /// SIGTERM, and nothing is waited for.
+    ///
+    /// # Errors
+    /// When no signal can be sent.
+    pub fn ask_to_end(&self) -> Result<()> {
+        self.process().as_ref().map_or(Ok(()), |running| running.signal("TERM"))
+    }
+
     /// SIGTERM, and its end.
     ///
     /// # Errors

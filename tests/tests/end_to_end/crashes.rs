@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tailrace_tests::database::Database;
 use tailrace_tests::oracle::Snapshot;
+use tailrace_tests::scenario::{Lane, Options, Scenario};
 use tailrace_tests::servers::{Kafka, KafkaOptions, PostgresOptions, PostgresVersion};
 use tailrace_tests::workload::Workload;
 
@@ -162,6 +163,22 @@ async fn postgresql_is_restarted_and_killed() {
     let history = workload.stop().await.unwrap();
     capture.compare(seed, &history).await;
     assert_eq!(capture.daemon.state(capture.database.name()).unwrap(), "streaming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_killed_and_the_embedded_stream_goes_on() {
+    let options = PostgresOptions::version(PostgresVersion::V16).setting("wal_sender_timeout = 5s");
+    let database = Database::own(options).await.unwrap();
+    let scenario = Scenario::on(database, Options::new(Lane::File, seed())).await.unwrap();
+    scenario.commit(50).await.unwrap();
+    scenario.start().unwrap();
+    for _ in 0..2 {
+        scenario.workload.release(200);
+        scenario.database.server().kill9().unwrap();
+        scenario.database.server().restart().unwrap();
+        scenario.commit(50).await.unwrap();
+    }
+    scenario.finish(Snapshot::Whole).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

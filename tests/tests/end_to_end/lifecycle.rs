@@ -1,8 +1,13 @@
 //! Snapshot modes, tables that come later, endings, and what the endpoint says meanwhile.
 
-use tailrace_tests::servers::PostgresVersion;
+use std::time::Duration;
+
+use tailrace_tests::servers::{PostgresVersion, poll_until};
 
 use crate::capture::{Capture, Wanted, connector, database_with, sections};
+
+/// A signal is seen at once, on a machine that is not busy.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const TWO_ROWS: &str = "create table t (id int primary key); insert into t values (1), (2)";
 
@@ -169,7 +174,7 @@ async fn no_secret_is_ever_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_with_a_stuck_broker_ends_at_its_deadline_and_moves_nothing() {
+async fn a_stop_with_a_stuck_broker_ends_at_its_deadline_or_at_a_second_signal_and_moves_nothing() {
     use tailrace_tests::servers::{Kafka, KafkaOptions};
     let database = database_with(PostgresVersion::V17, TWO_ROWS).await;
     let kafka = crate::capture::KafkaHandle::Own(Box::new(Kafka::start(KafkaOptions::default()).unwrap()));
@@ -197,10 +202,36 @@ async fn a_stop_with_a_stuck_broker_ends_at_its_deadline_and_moves_nothing() {
         capture.daemon.log()
     );
     capture.kafka.resume().unwrap();
+    let patient = sections(&capture.database, &capture.kafka.bootstrap(), &Wanted::default());
+    capture.daemon.configure(&patient).unwrap();
     capture.start_again();
     let events = capture.after("insert into t values (4)", "t").await;
     assert!(
         events.contains(&r#"c {"id":3} null -> {"id":3}"#.to_owned()),
+        "{events:?}"
+    );
+    capture.kafka.pause().unwrap();
+    let before = capture.daemon.connector(&name).unwrap()["changes"].as_u64().unwrap();
+    capture.database.execute("insert into t values (5)").await.unwrap();
+    capture
+        .daemon
+        .wait_for(&name, "the change on its way", |status| status["changes"] == before + 1)
+        .unwrap();
+    capture.daemon.ask_to_end().unwrap();
+    poll_until("the first signal", DEADLINE, || {
+        Ok(capture
+            .daemon
+            .newest_log()
+            .contains("a second signal ends at once")
+            .then_some(()))
+    })
+    .unwrap();
+    assert_eq!(capture.daemon.terminate().unwrap().code(), Some(130));
+    capture.kafka.resume().unwrap();
+    capture.start_again();
+    let events = capture.after("", "t").await;
+    assert!(
+        events.contains(&r#"c {"id":5} null -> {"id":5}"#.to_owned()),
         "{events:?}"
     );
 }

@@ -137,6 +137,73 @@ async fn a_slot_that_the_server_gave_up() {
     is_halted(&capture, "slot_lost", "max_slot_wal_keep_size");
 }
 
+/// From PostgreSQL 18 on; it looks at each checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_the_server_gave_up_for_idleness() {
+    let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V18)
+        .setting("idle_replication_slot_timeout = 1s");
+    let database = tailrace_tests::database::Database::own(options).await.unwrap();
+    database
+        .execute("create table t (id int primary key); insert into t values (1)")
+        .await
+        .unwrap();
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
+    capture.after("insert into t values (2)", "t").await;
+    capture.daemon.terminate().unwrap();
+    let slot = capture.database.slot();
+    let reason =
+        format!("select coalesce(invalidation_reason, '') from pg_replication_slots where slot_name = '{slot}'");
+    let given_up = eventually("the end of the slot", DEADLINE, || async {
+        capture.database.execute("checkpoint").await?;
+        Ok((capture.database.query_value(&reason).await? == "idle_timeout").then_some(()))
+    });
+    given_up.await.unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "slot_lost", "");
+}
+
+/// A disk that lost files, or somebody who made room by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_files_were_removed() {
+    let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17);
+    let database = tailrace_tests::database::Database::own(options).await.unwrap();
+    database
+        .execute("create table t (id int primary key); insert into t values (1)")
+        .await
+        .unwrap();
+    let capture = Capture::start(
+        database,
+        &Wanted {
+            format: "envelope: entity",
+            ..Wanted::default()
+        },
+    );
+    capture.after("insert into t values (2)", "t").await;
+    capture.daemon.terminate().unwrap();
+    let database = &capture.database;
+    let needed = format!(
+        "select pg_walfile_name(restart_lsn) from pg_replication_slots where slot_name = '{}'",
+        database.slot()
+    );
+    let needed = database.query_value(&needed).await.unwrap();
+    for id in 3..6 {
+        database.execute(&format!("insert into t values ({id})")).await.unwrap();
+        database.query("select pg_switch_wal()").await.unwrap();
+    }
+    database.execute("checkpoint").await.unwrap();
+    database.server().stop_fast().unwrap();
+    fs::remove_file(database.server().data_dir().join("pg_wal").join(needed)).unwrap();
+    database.server().restart().unwrap();
+    capture.daemon.start().unwrap();
+    is_halted(&capture, "wal_removed", "removed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_was_dropped() {
     let capture = stopped().await;

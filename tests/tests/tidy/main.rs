@@ -10,6 +10,7 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,10 @@ const OWN_FOLDER: &str = "tests/tests/tidy/";
 const METRIC_NAMES: &str = "src/core/src/telemetry";
 /// Crates whose public items are a contract and have a doc line each.
 const DOCUMENTED: [&str; 2] = ["src/core/src/", "src/codec/src/"];
+/// Names tests.
+const FAILURE_MATRIX: &str = "docs/failure-matrix.md";
+/// Names places where a test has the process die.
+const FAILPOINTS: &str = "src/core/src/failpoint.rs";
 /// Sums of released migrations.
 const MIGRATION_SUMS: &str = "tests/tests/tidy/migrations.sha256";
 
@@ -347,5 +352,44 @@ fn released_migrations_are_as_they_were() {
             rule: format!("the migration of `{known}` is gone"),
         });
     }
+    refuse(&findings);
+}
+
+#[test]
+fn tests_that_the_failure_matrix_names_are_there() {
+    let text = read(FAILURE_MATRIX);
+    let failpoints = read(FAILPOINTS);
+    let tests: BTreeSet<String> = sources().iter().flat_map(Source::tests).collect();
+    let is_name = |word: &&str| {
+        let letters = word
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
+        letters && word.matches('_').count() >= 3
+    };
+    let mut findings = Vec::new();
+    let mut named = BTreeSet::new();
+    for (index, line) in text.lines().enumerate() {
+        for word in line.split('`').skip(1).step_by(2).filter(is_name) {
+            named.insert(word);
+            if !tests.contains(word) && !failpoints.contains(&format!("\"{word}\"")) {
+                findings.push(Finding {
+                    path: FAILURE_MATRIX.to_owned(),
+                    line: index + 1,
+                    rule: format!("`{word}` is neither a test nor a failpoint"),
+                });
+            }
+        }
+    }
+    for test in tests
+        .iter()
+        .filter(|test| test.starts_with("fm_") && !named.contains(test.as_str()))
+    {
+        findings.push(Finding {
+            path: FAILURE_MATRIX.to_owned(),
+            line: 1,
+            rule: format!("`{test}` shows a row, and is not named"),
+        });
+    }
+    assert!(named.len() > 50, "{}", named.len());
     refuse(&findings);
 }

@@ -43,6 +43,18 @@ impl Source {
         self.is_test_file() || self.test[line - 1]
     }
 
+    /// Names of the tests in it: functions right behind an attribute that makes them one.
+    pub(crate) fn tests(&self) -> Vec<String> {
+        let is_test = |function: &Function| {
+            let above = self.code.get(..function.line - 1).unwrap_or_default();
+            let attributes = above.iter().rev().map(|line| line.trim());
+            let mut attributes = attributes.take_while(|line| line.starts_with("#["));
+            attributes.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+        };
+        let tests = self.functions().into_iter().filter(is_test);
+        tests.map(|function| function.name).collect()
+    }
+
     pub(crate) fn lines(&self) -> usize {
         self.written.len()
     }
