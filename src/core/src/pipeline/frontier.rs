@@ -10,6 +10,10 @@ use crate::error::Result;
 use crate::ports::Receipt;
 use crate::position::Progress;
 
+/// What a batch takes in the window however little is in it. A heartbeat, and a batch that filters left empty, would
+/// otherwise weigh nothing: behind an answer that does not come, a source that goes on saying so would fill the memory.
+const OVERHEAD_PER_BATCH_BYTES: usize = 512;
+
 /// A batch that became durable, and every batch before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
@@ -40,6 +44,7 @@ impl Frontier {
         weight_bytes: usize,
         durable: BoxFuture<'static, Result<Receipt>>,
     ) {
+        let weight_bytes = weight_bytes + OVERHEAD_PER_BATCH_BYTES;
         self.in_flight_bytes += weight_bytes;
         self.window.push_back(Box::pin(async move {
             let receipt = durable.await?;
@@ -72,7 +77,7 @@ impl Frontier {
         self.window.len()
     }
 
-    /// Bytes in flight.
+    /// Bytes in flight, the batches' own included.
     pub fn bytes(&self) -> usize {
         self.in_flight_bytes
     }
@@ -96,7 +101,10 @@ mod tests {
         frontier.push(progress("1"), None, 10, Box::pin(async { Ok(first.await.unwrap()) }));
         frontier.push(progress("2"), None, 20, Box::pin(async { Ok(Receipt::default()) }));
         assert!(frontier.next_settled().now_or_never().is_none());
-        assert_eq!((frontier.batches(), frontier.bytes()), (2, 30));
+        assert_eq!(
+            (frontier.batches(), frontier.bytes()),
+            (2, 30 + 2 * OVERHEAD_PER_BATCH_BYTES)
+        );
         first_done.send(Receipt::default()).unwrap();
         assert_eq!(frontier.next_settled().await.unwrap().progress, progress("1"));
         assert_eq!(frontier.next_settled().await.unwrap().progress, progress("2"));

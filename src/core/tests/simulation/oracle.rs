@@ -1,0 +1,469 @@
+//! What was promised, checked whenever anything happens.
+//!
+//! ```text
+//!   deliver ≺ durable ≺ saved ≺ confirm
+//!             │         │       └─ the log forgets: never more than the checkpoint says
+//!             │         └─ every change and row that the progress covers was acknowledged, in this life or before an older checkpoint
+//!             └─ written records: known to the database, in order per key, the same bytes under the same id
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use tailrace_core::batch::Operation;
+use tailrace_core::position::{Checkpoint, Position, Progress};
+use tailrace_core::snapshot::Resume;
+
+use crate::connector::{IDENTITY, log_number};
+use crate::database::{Database, RowChange, Rows, TABLES, version_of};
+use crate::log::{Place, finished_tables, log_place, names};
+use crate::world::Profile;
+
+type Verdict = Result<(), String>;
+
+/// One event, as the encoder wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) table: usize,
+    pub(crate) key: u32,
+    pub(crate) version: u64,
+    pub(crate) operation: String,
+    pub(crate) schema: usize,
+}
+
+/// The newest reading of a table.
+#[derive(Debug, Clone)]
+struct Scan {
+    rows: Vec<String>,
+    /// It was not the first: its rows may contain what the log says again.
+    again: bool,
+}
+
+/// What is known of the pipeline that runs now.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    pub(crate) tables: BTreeSet<usize>,
+    /// Codes of the errors that ports gave.
+    pub(crate) raised: Vec<&'static str>,
+    /// Progress of the batch that the source handed out last.
+    pub(crate) handed_out: Option<Progress>,
+    pub(crate) batches: usize,
+    positions: HashSet<String>,
+    acknowledged: HashSet<String>,
+    /// What the checkpoint covers that the life began with, and what was found covered since.
+    covered: Place,
+}
+
+pub(crate) struct Oracle {
+    rows_first: bool,
+    leaves_out: Option<usize>,
+    in_flight_bytes: usize,
+    /// The source sends again what its progress has passed: consumers leave out ids that they have seen. Without
+    /// that, the last record of a key must be its newest, however often records come.
+    repeats: bool,
+    pub(crate) life: Life,
+    pub(crate) saved: Option<Checkpoint>,
+    pub(crate) confirmed: u64,
+    events: HashMap<String, Event>,
+    /// Table and key → newest version, in the order of first writings, and whether it came from the log.
+    newest: BTreeMap<(usize, u32), (u64, bool)>,
+    /// What a consumer makes of the topic.
+    consumed: BTreeMap<(usize, u32), u64>,
+    scans: [Option<Scan>; TABLES],
+    /// Tables whose every row a saved checkpoint covers.
+    captured: BTreeSet<usize>,
+    /// From where on every change of a table must be carried.
+    captured_from: BTreeMap<usize, u64>,
+    schemas: HashSet<(usize, usize)>,
+    topics: HashSet<usize>,
+}
+
+// === impl Event ===
+
+impl Event {
+    pub(crate) fn to_text(&self) -> String {
+        let Self {
+            id,
+            table,
+            key,
+            version,
+            operation,
+            schema,
+        } = self;
+        format!("{id} {table} {key} {version} {operation} {schema}")
+    }
+
+    pub(crate) fn from_text(text: &str) -> Self {
+        let mut words = text.split(' ');
+        let mut next = || words.next().unwrap();
+        Self {
+            id: next().to_owned(),
+            table: next().parse().unwrap(),
+            key: next().parse().unwrap(),
+            version: next().parse().unwrap(),
+            operation: next().to_owned(),
+            schema: next().parse().unwrap(),
+        }
+    }
+
+    fn of(position: u64, ordinal: usize, change: &RowChange) -> Self {
+        Self {
+            id: log_id(position, ordinal),
+            table: change.table,
+            key: change.key,
+            version: change.version,
+            operation: change.operation.code().to_owned(),
+            schema: version_of(&change.schema),
+        }
+    }
+
+    fn is_row(&self) -> bool {
+        self.operation == Operation::Read.code()
+    }
+}
+
+fn log_id(position: u64, ordinal: usize) -> String {
+    format!("{IDENTITY}:{position}:{ordinal}")
+}
+
+/// Promised, or else broken in these words.
+fn promise(kept: bool, broken: impl FnOnce() -> String) -> Verdict {
+    if kept { Ok(()) } else { Err(broken()) }
+}
+
+// === impl Oracle: what happens ===
+
+impl Oracle {
+    pub(crate) fn new(profile: &Profile) -> Self {
+        Self {
+            rows_first: profile.rows_first,
+            leaves_out: profile.leaves_out,
+            in_flight_bytes: profile.in_flight_bytes,
+            repeats: profile.repeats > 0.0,
+            life: Life::default(),
+            saved: None,
+            confirmed: 0,
+            events: HashMap::new(),
+            newest: BTreeMap::new(),
+            consumed: BTreeMap::new(),
+            scans: [const { None }; TABLES],
+            captured: BTreeSet::new(),
+            captured_from: BTreeMap::new(),
+            schemas: HashSet::new(),
+            topics: HashSet::new(),
+        }
+    }
+
+    /// A pipeline starts from the checkpoint that is stored.
+    pub(crate) fn life_begins(&mut self, stored: Option<&Checkpoint>) -> Verdict {
+        let covered = stored.map(|checkpoint| log_place(&checkpoint.progress));
+        self.life = Life {
+            covered: covered.unwrap_or_default(),
+            ..Life::default()
+        };
+        let (known, stored) = (sequence(self.saved.as_ref()), sequence(stored));
+        promise(known == stored, || {
+            format!("checkpoint {known} was durable, and {stored} is found")
+        })
+    }
+
+    /// The slot is made: from here on everything counts.
+    pub(crate) fn capture_begins(&mut self, database: &Database, began_at: u64) {
+        if self.rows_first {
+            return;
+        }
+        self.consumed.clear();
+        for (table, rows) in database.rows.iter().enumerate() {
+            self.captured_from.insert(table, began_at);
+            self.consumed
+                .extend(rows.iter().map(|(key, version)| ((table, *key), *version)));
+        }
+    }
+
+    /// Rows of a table will be handed out.
+    pub(crate) fn scan_begins(&mut self, table: usize, point: u64, rows: &Rows) {
+        let id = |key: &u32| {
+            format!(
+                "{IDENTITY}:rows@{point}:{}",
+                u64::from(*key) * TABLES as u64 + table as u64
+            )
+        };
+        self.scans[table] = Some(Scan {
+            rows: rows.keys().map(id).collect(),
+            again: self.scans[table].is_some(),
+        });
+        self.captured_from.insert(table, point);
+    }
+
+    /// Rows of the table may have been carried before.
+    pub(crate) fn was_scanned(&self, table: usize) -> bool {
+        self.scans[table].is_some()
+    }
+
+    pub(crate) fn handed_out(&mut self, progress: &Progress) {
+        self.life.batches += 1;
+        self.life.positions.insert(progress.position.to_string());
+        self.life.handed_out = Some(progress.clone());
+    }
+
+    pub(crate) fn schema_recorded(&mut self, table: usize, version: usize) {
+        self.schemas.insert((table, version));
+    }
+
+    pub(crate) fn topic_made(&mut self, table: usize) {
+        self.topics.insert(table);
+    }
+
+    /// A batch is handed to the stream, while so much is on its way already.
+    pub(crate) fn delivered(&self, outstanding_bytes: usize, events: &[Event]) -> Verdict {
+        promise(outstanding_bytes < self.in_flight_bytes, || {
+            format!(
+                "a batch is delivered with {outstanding_bytes} bytes in flight of {}",
+                self.in_flight_bytes
+            )
+        })?;
+        for Event { id, table, schema, .. } in events {
+            promise(self.schemas.contains(&(*table, *schema)), || {
+                format!("{id} is delivered before its schema is saved")
+            })?;
+            promise(self.topics.contains(table), || {
+                format!("{id} is delivered before its topic is there")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A record is in the stream, for good.
+    pub(crate) fn written(&mut self, database: &Database, event: &Event) -> Verdict {
+        let known = self.events.get(&event.id);
+        let verdict = known.map_or(Ok(()), |known| {
+            promise(known == event, || format!("{known:?} and {event:?} have the same id"))
+        });
+        if known.is_none() || !self.repeats {
+            self.consume(event);
+        }
+        verdict?;
+        if self.events.contains_key(&event.id) {
+            return Ok(());
+        }
+        self.events.insert(event.id.clone(), event.clone());
+        self.is_known(database, event)?;
+        self.is_in_order(event)
+    }
+
+    fn consume(&mut self, event: &Event) {
+        let row = (event.table, event.key);
+        if event.operation == Operation::Delete.code() {
+            self.consumed.remove(&row);
+        } else {
+            self.consumed.insert(row, event.version);
+        }
+    }
+
+    fn is_known(&self, database: &Database, event: &Event) -> Verdict {
+        promise(self.leaves_out != Some(event.table), || {
+            format!("{event:?} should have been left out")
+        })?;
+        let place = event.id.split(':').collect::<Vec<_>>();
+        let known = match place.as_slice() {
+            [_, position, ordinal] if !event.is_row() => {
+                let (position, ordinal) = (position.parse().unwrap(), ordinal.parse().unwrap());
+                let committed = database.committed_at(position);
+                let change = committed.and_then(|committed| committed.changes.get(ordinal));
+                change.is_some_and(|change| Event::of(position, ordinal, change) == *event)
+            }
+            [_, point, _] => point.starts_with("rows@"),
+            _ => false,
+        };
+        promise(known, || format!("{event:?} was never committed"))
+    }
+
+    fn is_in_order(&mut self, event: &Event) -> Verdict {
+        let row = (event.table, event.key);
+        let from_log = !event.is_row();
+        let before = self.newest.insert(row, (event.version, from_log));
+        let Some((version, was_from_log)) = before else {
+            return Ok(());
+        };
+        let again = self.scans[event.table].as_ref().is_some_and(|scan| scan.again);
+        let in_order = match (was_from_log, from_log) {
+            (true, true) => event.version > version,
+            (true, false) => false,
+            // Read under a newer point after an interruption: the log goes over the same ground once more.
+            (false, true) => event.version > version || again,
+            (false, false) => event.version >= version && again,
+        };
+        promise(in_order, || {
+            format!("{event:?} comes after version {version} of the same row")
+        })
+    }
+
+    /// The stream has told the pipeline so.
+    pub(crate) fn acknowledged(&mut self, events: &[Event]) {
+        self.life
+            .acknowledged
+            .extend(events.iter().map(|event| event.id.clone()));
+    }
+
+    /// A checkpoint is handed to the store.
+    pub(crate) fn saves(&mut self, database: &Database, checkpoint: &Checkpoint) -> Verdict {
+        let known = sequence(self.saved.as_ref());
+        promise(checkpoint.sequence == known + 1, || {
+            format!("checkpoint {} follows {known}", checkpoint.sequence)
+        })?;
+        let progress = &checkpoint.progress;
+        promise(
+            self.life.positions.contains(progress.position.as_str()) || finished_tables(progress).is_some(),
+            || format!("{progress:?} is saved, and no batch of this source had it"),
+        )?;
+        match finished_tables(progress) {
+            Some((tables, complete)) => {
+                promise(!complete || tables == self.life.tables, || {
+                    format!(
+                        "the snapshot of {} is complete with {}",
+                        names(&self.life.tables),
+                        names(&tables)
+                    )
+                })?;
+                tables.iter().try_for_each(|table| self.is_captured(*table))
+            }
+            None => self.log_is_covered(database, Place::of(progress)),
+        }
+    }
+
+    fn is_captured(&self, table: usize) -> Verdict {
+        if self.captured.contains(&table) || self.leaves_out == Some(table) {
+            return Ok(());
+        }
+        let rows = self.scans[table].as_ref().map(|scan| &scan.rows);
+        let missing = rows
+            .into_iter()
+            .flatten()
+            .find(|row| !self.life.acknowledged.contains(*row));
+        promise(missing.is_none(), || {
+            format!("table {table} is saved as finished without {missing:?}")
+        })
+    }
+
+    fn log_is_covered(&mut self, database: &Database, until: Place) -> Verdict {
+        promise(!self.rows_first || self.life.tables.is_subset(&self.captured), || {
+            format!("{until:?} is saved before the rows of {}", names(&self.life.tables))
+        })?;
+        let saved = self.saved.as_ref().map(|checkpoint| log_place(&checkpoint.progress));
+        let before = saved.unwrap_or_default();
+        promise(until.position >= before.position, || {
+            format!("the checkpoint goes back from {before:?} to {until:?}")
+        })?;
+        for committed in &database.log[database.first_behind(self.life.covered.position)..] {
+            let from = if self.life.covered.position < committed.position {
+                self.life.covered.changes
+            } else {
+                0
+            };
+            if committed.position > until.position {
+                self.are_acknowledged(committed.position, &committed.changes[..until.changes], from)?;
+                self.life.covered = self.life.covered.max(until);
+                break;
+            }
+            self.are_acknowledged(committed.position, &committed.changes, from)?;
+            self.life.covered = Place {
+                position: committed.position,
+                changes: 0,
+            };
+        }
+        Ok(())
+    }
+
+    fn are_acknowledged(&self, position: u64, changes: &[RowChange], from: usize) -> Verdict {
+        for (ordinal, change) in changes.iter().enumerate().skip(from) {
+            let id = log_id(position, ordinal);
+            promise(
+                !self.is_due(position, change) || self.life.acknowledged.contains(&id),
+                || format!("{id} is not known to be durable, and progress behind it is saved"),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The change must be carried.
+    fn is_due(&self, position: u64, change: &RowChange) -> bool {
+        let from = self.captured_from.get(&change.table);
+        self.life.tables.contains(&change.table)
+            && self.leaves_out != Some(change.table)
+            && from.is_some_and(|from| position > *from)
+    }
+
+    /// A checkpoint is durable, whether the pipeline was told so or not.
+    pub(crate) fn is_saved(&mut self, checkpoint: &Checkpoint) {
+        if let Some((tables, _)) = finished_tables(&checkpoint.progress) {
+            self.captured.extend(tables);
+        }
+        self.saved = Some(checkpoint.clone());
+    }
+
+    /// The handover begins the log.
+    pub(crate) fn log_begins(&self, start: &Position, read_at: &BTreeMap<String, Position>) -> Verdict {
+        let saved = self.saved.as_ref().map(|checkpoint| &checkpoint.progress);
+        let resume = Resume::from_progress(saved).unwrap();
+        let complete = matches!(&resume, Resume::Snapshot(snapshot)
+            if snapshot.complete && snapshot.log_start == *start && snapshot.read_at == *read_at);
+        promise(complete, || {
+            format!("the log is begun at {start}, and {resume:?} is saved")
+        })
+    }
+
+    /// The server is told that it may forget.
+    pub(crate) fn confirmed(&mut self, position: &Position) -> Verdict {
+        promise(self.life.positions.contains(position.as_str()), || {
+            format!("{position} is confirmed, and no batch of this source had it")
+        })?;
+        let saved = self.saved.as_ref().map(|checkpoint| log_place(&checkpoint.progress));
+        let saved = saved.unwrap_or_default().position;
+        self.confirmed = log_number(position);
+        promise(self.confirmed <= saved, || {
+            format!("{position} is confirmed, and {saved} is saved")
+        })
+    }
+}
+
+fn sequence(checkpoint: Option<&Checkpoint>) -> u64 {
+    checkpoint.map_or(0, |checkpoint| checkpoint.sequence)
+}
+
+// === impl Oracle: the end ===
+
+impl Oracle {
+    /// Everything that the database has committed is carried, saved and confirmed.
+    pub(crate) fn is_caught_up(&self, database: &Database) -> bool {
+        let newest = database.log.last().map_or(0, |committed| committed.position);
+        let saved = self.saved.as_ref().map(|checkpoint| &checkpoint.progress);
+        let saved =
+            saved.is_some_and(|progress| finished_tables(progress).is_none() && log_place(progress).position >= newest);
+        saved && self.confirmed >= newest
+    }
+
+    /// Nothing is missing, and who reads the topic has the tables as they are.
+    pub(crate) fn is_complete(&self, database: &Database) -> Verdict {
+        for committed in &database.log {
+            for (ordinal, change) in committed.changes.iter().enumerate() {
+                let id = log_id(committed.position, ordinal);
+                promise(
+                    !self.is_due(committed.position, change) || self.events.contains_key(&id),
+                    || format!("{id} was lost"),
+                )?;
+            }
+        }
+        let carried = self.life.tables.iter().filter(|table| self.leaves_out != Some(**table));
+        for table in carried {
+            let rows = self.consumed.iter().filter(|((of, _), _)| of == table);
+            let rows: Rows = rows.map(|((_, key), version)| (*key, *version)).collect();
+            promise(rows == database.rows[*table], || {
+                format!(
+                    "table {table} is {:?}, and its topic says {rows:?}",
+                    database.rows[*table]
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
