@@ -14,6 +14,7 @@
 //! Whether a fault happens may depend on what the others did: a failpoint may never be passed, an armed cut may have no
 //! connection to meet. Such a fault is reported as missed and disarmed; it fails nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,12 @@ pub use site::Site;
 /// Transactions after the last fault: what comes after a recovery is carried too.
 const COMMITS_AFTER: usize = 10;
 
+/// Rows of a table that comes later.
+const EXTRA_ROWS: usize = 700;
+
+/// Shorter than the client's own minute, so that a connection that fell silent is not a walk of its own.
+const STREAM_PROPERTIES: &str = "properties: { socket.timeout.ms: 2000 }";
+
 /// What became of a walk.
 pub struct Outcome {
     /// What it was.
@@ -56,6 +63,8 @@ struct Walk<'a> {
     source: &'a Proxy,
     stream: Option<Lent<'a>>,
     missed: usize,
+    /// Tables that came later.
+    extra_tables: Vec<String>,
 }
 
 // === impl Outcome ===
@@ -125,6 +134,10 @@ async fn try_walk(site: &mut Site, plan: &Plan, folder: &Path, missed: &mut usiz
         partitions: plan.partitions,
         source: format!("snapshot: {{ connections: {} }}", plan.snapshot_connections),
         source_url: Some(database.url_through(&source.proxy)),
+        stream: match plan.lane {
+            Lane::Kafka => STREAM_PROPERTIES.to_owned(),
+            Lane::File => String::new(),
+        },
         bootstrap: stream.as_ref().map(|proxy| proxy.address()),
         kafka: kafka.clone(),
         ..Options::new(plan.lane, plan.seed)
@@ -134,6 +147,7 @@ async fn try_walk(site: &mut Site, plan: &Plan, folder: &Path, missed: &mut usiz
         source: &source.proxy,
         stream,
         missed: 0,
+        extra_tables: Vec::new(),
     };
     let walked = walk.take(plan).await;
     *missed = walk.missed;
@@ -177,7 +191,29 @@ impl Walk<'_> {
         }
         self.heal()?;
         self.wait_streaming()?;
-        self.scenario.commit(COMMITS_AFTER).await
+        self.scenario.commit(COMMITS_AFTER).await?;
+        self.judge_extra_tables().await
+    }
+
+    /// Their rows were read, each at least once, and nothing else.
+    async fn judge_extra_tables(&self) -> Result<()> {
+        if self.extra_tables.is_empty() {
+            return Ok(());
+        }
+        self.scenario.settle().await?;
+        let wanted: BTreeSet<String> = (1..=EXTRA_ROWS).map(|id| format!("{{\"id\":{id}}}")).collect();
+        for table in &self.extra_tables {
+            let events = self.scenario.events(table).await?;
+            let keys: BTreeSet<String> = events.iter().map(|event| event.key_json().to_string()).collect();
+            if keys != wanted {
+                let lost: Vec<&String> = wanted.difference(&keys).take(5).collect();
+                return Err(ServerError::new(format!(
+                    "{table} came later: {} of {EXTRA_ROWS} rows are there, {lost:?} are not",
+                    keys.len()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Good weather on both sides; the daemon runs.

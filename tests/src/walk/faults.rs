@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ending, Fault, Network, Proxy, Restart, Walk, Who};
+use super::{EXTRA_ROWS, Ending, Fault, Network, Proxy, Restart, Walk, Who};
 use crate::proxy::{Armed, Fault as Armable, pass_time};
 use crate::servers::{Result, ServerError, eventually};
 
@@ -44,7 +44,19 @@ impl Walk<'_> {
                 self.stream = Some(proxy);
                 met
             }
+            Fault::Table(point, passage) => {
+                self.add_table().await?;
+                let armed = format!("{point}=kill@{passage}");
+                self.meet_failpoint((point, "kill"), &armed).await
+            }
+            Fault::Identity(identity) => {
+                let tables = ["accounts", "order_lines"];
+                let statements = tables.map(|table| format!("alter table {table} replica identity {identity};"));
+                self.scenario.database.execute(&statements.concat()).await?;
+                self.ensure_running()
+            }
             Fault::Postgres(restart) => {
+                self.ensure_running()?;
                 let server = std::sync::Arc::clone(self.scenario.database.server());
                 self.scenario.workload.release(COMMITS_MEANWHILE);
                 if matches!(restart, Restart::Kill) {
@@ -83,6 +95,17 @@ impl Walk<'_> {
             return self.stop();
         }
         self.ensure_running()
+    }
+
+    /// One more table that the pattern selects; it is found at the next start.
+    async fn add_table(&mut self) -> Result<()> {
+        let name = format!("extra{}", self.extra_tables.len());
+        let statement = format!(
+            "create table {name} (id int primary key); insert into {name} select generate_series(1, {EXTRA_ROWS})"
+        );
+        self.scenario.database.execute(&statement).await?;
+        self.extra_tables.push(name);
+        Ok(())
     }
 
     /// SIGTERM, where it runs, and a new start. It may be in the middle of anything.

@@ -65,6 +65,10 @@ pub enum Fault {
     Source(Network),
     /// The network to the broker.
     Stream(Network),
+    /// A table comes to those that are captured, and the daemon dies while it takes it in, at a passage of a failpoint.
+    Table(&'static str, u64),
+    /// A table's changes come with more of the row, or with less, from here on.
+    Identity(&'static str),
     /// PostgreSQL is restarted, or killed and started.
     Postgres(Restart),
     /// The broker is restarted, or killed and started.
@@ -168,8 +172,25 @@ const SESSIONS_LATE: [Who; 5] = [
     Who::All,
 ];
 
-/// NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND: a client tries again.
-const RETRIABLE: [i16; 4] = [6, 7, 19, 20];
+/// Failpoints of a start that finds a new table, and the passages that are worth a death.
+const TABLE: [(&str, u64); 10] = [
+    ("table_added", 1),
+    ("snapshot_rows", 2),
+    ("snapshot_table_finished", 1),
+    ("snapshot_complete", 1),
+    ("between_marker_and_promote", 1),
+    ("after_promote", 1),
+    ("topics_ready", 1),
+    ("after_enqueue", 2),
+    ("after_durable", 2),
+    ("after_checkpoint", 2),
+];
+
+/// Answers that a person need not do anything about (protocol guide, "Error Codes"): a client sends again after LEADER_NOT_AVAILABLE,
+/// NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT, NETWORK_EXCEPTION, NOT_ENOUGH_REPLICAS (before and after the write) and
+/// KAFKA_STORAGE_ERROR; the producer is made anew after UNKNOWN_SERVER_ERROR, TOPIC_AUTHORIZATION_FAILED, which may be
+/// granted meanwhile, OUT_OF_ORDER_SEQUENCE_NUMBER and UNKNOWN_PRODUCER_ID.
+const CURABLE: [i16; 11] = [5, 6, 7, 13, 19, 20, 56, -1, 29, 45, 59];
 
 // === impl Plan ===
 
@@ -190,7 +211,7 @@ impl Plan {
             snapshot_connections: 1 + dice.below(3),
             commits_before: size(5 + dice.below(60)),
             largest_rows: choose(&mut dice, &[100, 500, 3000]),
-            archive_rows: choose(&mut dice, &[0, 300, 5000]),
+            archive_rows: choose(&mut dice, &[0, 0, 300, 300, 5000, 5000, 20_000]),
             early: dice.chance(40),
             steps: Vec::new(),
         };
@@ -243,11 +264,16 @@ impl Fault {
     fn draw(dice: &mut Dice, lane: Lane, early: bool) -> Fault {
         let kafka = lane == Lane::Kafka;
         match dice.below(100) {
-            0..35 => Fault::draw_failpoint(dice, lane, if early { &EARLY } else { &LATE }),
-            35..45 => Fault::Kill(size(dice.below(20))),
-            45..50 if !early => Fault::Stop,
-            50..55 => Fault::Freeze(dice.below(1500)),
-            55..59 if !early => Fault::Postgres(Restart::draw(dice)),
+            0..32 => Fault::draw_failpoint(dice, lane, if early { &EARLY } else { &LATE }),
+            32..40 => Fault::Kill(size(dice.below(20))),
+            40..44 if !early => Fault::Stop,
+            44..48 => Fault::Freeze(dice.below(1500)),
+            48..51 if !early => {
+                let (point, passages) = choose(dice, &TABLE);
+                Fault::Table(point, 1 + dice.below(passages))
+            }
+            51..54 => Fault::Identity(choose(dice, &["full", "default"])),
+            54..59 => Fault::Postgres(Restart::draw(dice)),
             // A broker takes some seconds to come back.
             59..60 if kafka && !early => Fault::Broker(Restart::draw(dice)),
             60..80 if kafka => Fault::Stream(Network::draw_stream(dice)),
@@ -283,6 +309,8 @@ impl fmt::Display for Fault {
             Fault::At(point, action, passage) => write!(formatter, "{action} at {point}@{passage}"),
             Fault::Kill(commits) => write!(formatter, "kill after {commits} commits"),
             Fault::Stop => formatter.write_str("stop"),
+            Fault::Table(point, passage) => write!(formatter, "new table, kill at {point}@{passage}"),
+            Fault::Identity(identity) => write!(formatter, "replica identity {identity}"),
             Fault::Freeze(ms) => write!(formatter, "freeze {ms} ms"),
             Fault::Source(network) => write!(formatter, "source {network:?}"),
             Fault::Stream(network) => write!(formatter, "stream {network:?}"),
@@ -313,14 +341,19 @@ impl Network {
             0..20 => Network::CutAfter(Who::All, direction(dice), bytes(dice), ending),
             20..30 => Network::Cut(Who::All, ending),
             30..45 => Network::CutInside(FrameKind::ProduceRequest, ending),
-            45..65 => Network::Lose(FrameKind::ProduceResponse, 1 + narrow(dice.below(4)), Then::Cut(ending)),
-            65..75 => Network::Answer(1 + narrow(dice.below(8)), choose(dice, &RETRIABLE)),
+            45..62 => {
+                let then = choose(dice, &[Then::Cut(ending), Then::Cut(ending), Then::Hold]);
+                Network::Lose(FrameKind::ProduceResponse, 1 + narrow(dice.below(4)), then)
+            }
+            62..65 => Network::Strand(Who::All),
+            65..80 => Network::Answer(1 + narrow(dice.below(8)), choose(dice, &CURABLE)),
             _ => Network::draw_weather(dice),
         }
     }
 
     fn draw_weather(dice: &mut Dice) -> Network {
         match dice.below(4) {
+            0 if dice.chance(10) => Network::Blackhole(dice.below(6000)),
             0 => Network::Blackhole(100 + dice.below(1200)),
             1 => Network::Refuse(50 + dice.below(800)),
             2 => Network::Delay(1 + dice.below(30)),
