@@ -19,7 +19,7 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let source = Source::with_employees().await?;
     let mut prepared = Vec::new();
-    for reader in &options.readers {
+    for reader in options.readers.iter().filter(|reader| shape.is_for(**reader, 1)) {
         prepared.push((*reader, reader.prepare(&source, kafka).await?));
     }
     source.insert_employees(1, options.rows, shape).await?;
@@ -33,8 +33,7 @@ pub(crate) async fn run(
     source.settle().await?;
     for round in 1..=options.rounds {
         for (reader, prepared) in &prepared {
-            // Of one transaction it has to see the end before it begins: once is enough to know how long that takes.
-            if shape == Shape::OneTransaction && reader.is_debezium() && round > 1 {
+            if !shape.is_for(*reader, round) {
                 continue;
             }
             let measurement = prepared.drain(&backlog, round).await?;

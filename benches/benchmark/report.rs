@@ -15,6 +15,13 @@ mod tables;
 /// Where it goes unless `benches/run` says otherwise.
 const FOLDER: &str = "target/benchmarks/latest";
 
+/// How the report begins.
+const INTRODUCTION: &str = "# Benchmark
+
+Made by `benches/run` in one run on one machine: Tailrace, the physical limit (`pg_recvlogical`, which decodes and sends and throws
+away) and Debezium drain the same backlog from the same log into the same broker. Ratios travel better than absolute figures.
+";
+
 /// A run's folder and its measurements so far.
 pub(crate) struct Report {
     folder: PathBuf,
@@ -81,7 +88,7 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut text = "# Benchmark report\n".to_owned();
+        let mut text = INTRODUCTION.to_owned();
         for warning in self.warnings() {
             text.push_str(&format!("\n> **{warning}**\n"));
         }
@@ -136,7 +143,7 @@ fn conditions(options: &Options) -> String {
 ## Conditions
 
 - All servers, the reader and the harness share the cores above; loopback and Unix sockets only.
-- Backlogs hold {} rows; medians of {} rounds, in which the readers' order rotates. Every reader drains its own slot of the
+- Backlogs hold {} rows; {} rounds, in which the readers' order rotates; the tables hold medians. Every reader drains its own slot of the
   same log, and all slots are copies of ones that were made before the load.
 - PostgreSQL: `fsync = off`, `shared_buffers = 1GB`, no autovacuum. `pg_recvlogical` and Tailrace connect through the Unix socket,
   Debezium, which cannot, through TCP.

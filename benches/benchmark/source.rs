@@ -13,6 +13,7 @@ use std::time::Duration;
 use tailrace_tests::servers::{Postgres, PostgresOptions, PostgresVersion, Result, eventually};
 
 use crate::failed;
+use crate::readers::Reader;
 
 /// The publication of every reader.
 pub(crate) const PUBLICATION: &str = "benchmark";
@@ -43,6 +44,20 @@ pub(crate) enum Shape {
     OneTransaction,
     /// So many rows each.
     Transactions(u64),
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// Whether a reader has something to show with this shape that it has not shown with the other. Debezium needs a minute
+    /// per round; of one transaction it has to see the end before it begins, and once is enough to know how long that takes.
+    pub(crate) fn is_for(self, reader: Reader, round: u32) -> bool {
+        match self {
+            Shape::Transactions(_) => reader != Reader::LimitStreaming,
+            Shape::OneTransaction if reader.is_debezium() => round == 1,
+            Shape::OneTransaction => reader != Reader::KafkaDebezium,
+        }
+    }
 }
 
 // === impl Source ===

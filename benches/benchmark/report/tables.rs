@@ -118,6 +118,7 @@ fn drains(measurements: &[&Measurement]) -> String {
         "reader",
         "events/s",
         "× limit",
+        "× limit, streaming",
         "MB/s",
         "first event, s",
         "events/s from the first",
@@ -126,7 +127,7 @@ fn drains(measurements: &[&Measurement]) -> String {
         "peak MB",
     ]);
     for rounds in by_reader(measurements) {
-        let ratio = rounds.median(|measurement| ratio_to_limit(measurement, measurements));
+        let ratio = |limit: Reader| number(rounds.median(|one| ratio_to(limit, one, measurements)), 2);
         line(
             &mut text,
             &[
@@ -136,7 +137,8 @@ fn drains(measurements: &[&Measurement]) -> String {
                 } else {
                     thousands(rounds.median(|one| Some(one.rate())))
                 },
-                number(ratio, 2),
+                ratio(Reader::Limit),
+                ratio(Reader::LimitStreaming),
                 number(
                     rounds.median(|one| {
                         if one.notes.is_empty() {
@@ -155,13 +157,13 @@ fn drains(measurements: &[&Measurement]) -> String {
             ],
         );
     }
-    text + "\n\"Limit\" is `pg_recvlogical` with protocol version 1 in the same round. MB are 10⁶ bytes of keys, values and headers \
+    text + "\n\"Limit\" is `pg_recvlogical` in the same round, with protocol version 1 or with large transactions streamed (2).  MB are 10⁶ bytes of keys, values and headers \
             before compression; of `pg_recvlogical`, what it wrote.\n"
 }
 
 /// A slice is compared from its first event on, which favours it: what came before is the start.
-fn ratio_to_limit(measurement: &Measurement, all: &[&Measurement]) -> Option<f64> {
-    let is_limit = |other: &&&Measurement| other.reader == Reader::Limit.name() && other.round == measurement.round;
+fn ratio_to(limit: Reader, measurement: &Measurement, all: &[&Measurement]) -> Option<f64> {
+    let is_limit = |other: &&&Measurement| other.reader == limit.name() && other.round == measurement.round;
     let limit = all.iter().find(is_limit)?.rate();
     let is_debezium = Reader::by_name(&measurement.reader).is_some_and(Reader::is_debezium);
     let rate = if is_debezium {
@@ -333,6 +335,7 @@ fn raw(measurements: &[Measurement]) -> String {
         "others, %",
         "stolen, %",
         "load before",
+        "further figures",
     ]);
     for one in measurements {
         let each = |value: &dyn Fn(&crate::processes::ProcessUse) -> String| {
@@ -343,6 +346,7 @@ fn raw(measurements: &[Measurement]) -> String {
                 .map(|process| format!("{} {}", process_title(&process.name), value(process)));
             values.collect::<Vec<_>>().join(", ")
         };
+        let figures = one.figures.iter().map(|(name, value)| format!("{name} {value:.2}"));
         let mark = if one.is_doubtful() { " **doubtful**" } else { "" };
         line(
             &mut text,
@@ -358,6 +362,7 @@ fn raw(measurements: &[Measurement]) -> String {
                 format!("{:.0}{mark}", one.cost.foreign_share * 100.0),
                 format!("{:.0}", one.cost.steal_share * 100.0),
                 format!("{:.2}", one.cost.load_before),
+                figures.collect::<Vec<_>>().join(", "),
             ],
         );
     }
