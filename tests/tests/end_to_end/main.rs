@@ -2,8 +2,9 @@
 //!
 //! | module | what it asks |
 //! |---|---|
-//! | `versions` | does every PostgreSQL version work at all? |
-//! | `shapes` | what becomes of each kind of change? A manual of semantics, SQL in and events out |
+//! | `transcripts` | what becomes of each kind of change? A manual of semantics, SQL in and events out |
+//! | `shapes` | the same, where a transcript cannot show it |
+//! | `versions` | do the PostgreSQL versions between the oldest and the newest work at all? |
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
 //! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |

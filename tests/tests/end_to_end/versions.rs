@@ -1,4 +1,5 @@
-//! Each PostgreSQL version once: snapshot, insert, update, delete, truncate, restart.
+//! The PostgreSQL versions between those that transcripts are run on, the oldest and the newest: snapshot, insert, update, delete,
+//! truncate, restart. Binary values beside that, on two of them.
 
 use tailrace_tests::servers::PostgresVersion;
 
@@ -53,11 +54,6 @@ async fn works(version: PostgresVersion, source: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn version_13_works() {
-    works(PostgresVersion::V13, "").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn version_14_works_with_binary_values() {
     works(PostgresVersion::V14, "binary: true").await;
 }
@@ -75,9 +71,4 @@ async fn version_16_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn version_17_works_with_binary_values() {
     works(PostgresVersion::V17, "binary: true").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn version_18_works() {
-    works(PostgresVersion::V18, "").await;
 }

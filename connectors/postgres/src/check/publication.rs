@@ -7,6 +7,9 @@ use super::{Facts, PLUGIN};
 use crate::discover::publication::{Publication, create_statement};
 use crate::quote::{identifier, qualified};
 
+/// More names than these do not help to find the mistake.
+const NAMED_TABLES: usize = 5;
+
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     match &facts.discovery.publication {
         Some(publication) => existing(facts, publication),
@@ -182,10 +185,15 @@ fn reach(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
     };
     let others = publication
         .tables()
-        .filter(|entry| !captured(&entry.schema, &entry.table))
-        .count();
-    (others > 0).then(|| {
-        let problem = format!("the publication \"{name}\" also publishes {others} tables that are not captured; their changes are sent in vain");
+        .filter(|entry| !captured(&entry.schema, &entry.table));
+    let others: Vec<String> = others.map(|entry| qualified(&entry.schema, &entry.table)).collect();
+    let more = others.len().saturating_sub(NAMED_TABLES);
+    (!others.is_empty()).then(|| {
+        let named = others.get(..NAMED_TABLES).unwrap_or(&others).join(", ");
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let problem = format!(
+            "the publication \"{name}\" also publishes what is not captured: {named}{rest}; these changes are sent in vain"
+        );
         Finding::note("publication_reach", problem)
     })
 }
