@@ -351,12 +351,20 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// With `REPLICA IDENTITY USING INDEX` the columns of that index, because deletes carry no others; else the primary key.
+    /// With `REPLICA IDENTITY USING INDEX` the columns of that index, because deletes carry no others; else the primary key;
+    /// else, where deletes carry the whole row, the first unique index by name, as Debezium does.
     fn key(&self, relation: &Relation, published: &[&Attribute]) -> Vec<usize> {
-        let by_identity = relation.identity == ReplicaIdentity::Index;
-        self.index_columns(relation, published, |key| {
-            if by_identity { key.identity } else { key.primary }
-        })
+        if relation.identity == ReplicaIdentity::Index {
+            return self.index_columns(relation, published, |key| key.identity);
+        }
+        let has_primary = self
+            .keys
+            .get(&relation.oid)
+            .into_iter()
+            .flatten()
+            .any(|key| key.primary);
+        let by_any = !has_primary && relation.identity == ReplicaIdentity::Full;
+        self.index_columns(relation, published, |key| key.primary || by_any)
     }
 
     /// The columns of an index in its order; none where one of them is not published, because half a key is no key.
@@ -571,6 +579,27 @@ mod tests {
         });
         assert_eq!(columns(&table), ["id", "note", "line"]);
         assert_eq!(&table.schema.key[..], &[2, 1][..]);
+    }
+
+    #[test]
+    fn a_unique_index_is_the_key_where_there_is_no_primary_key_and_deletes_carry_the_row() {
+        let by_index = |identity: ReplicaIdentity, primary: bool| {
+            let table = orders(|discovery| {
+                discovery.relations[0].identity = identity;
+                discovery.details.keys.retain(|_| primary);
+                let index = |column| KeyIndex {
+                    relation: 1,
+                    primary: false,
+                    identity: false,
+                    columns: vec![column],
+                };
+                discovery.details.keys.extend([index(2), index(1)]);
+            });
+            table.schema.key.clone()
+        };
+        assert_eq!(by_index(ReplicaIdentity::Full, false), [1]);
+        assert_eq!(by_index(ReplicaIdentity::Full, true), [0]);
+        assert!(by_index(ReplicaIdentity::Default, false).is_empty());
     }
 
     #[test]

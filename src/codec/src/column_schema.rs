@@ -108,7 +108,7 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
 
 fn decimal(form: DecimalForm) -> ConnectSchema {
     match form {
-        DecimalForm::Text => ConnectSchema::new(Kind::Text),
+        DecimalForm::Text { .. } => ConnectSchema::new(Kind::Text),
         DecimalForm::Double => ConnectSchema::new(Kind::Double),
         DecimalForm::Fixed { precision, scale, .. } => {
             let schema =
@@ -134,10 +134,8 @@ fn text(kind: &TextKind) -> ConnectSchema {
         TextKind::Ltree => "io.debezium.data.Ltree",
         TextKind::TsVector => "io.debezium.data.Tsvector",
         TextKind::Enum(symbols) => {
-            // Connect's parameter is one string: what separates the symbols is escaped within them.
-            let escape = |symbol: &String| symbol.replace('\\', "\\\\").replace(',', "\\,");
-            let allowed = symbols.iter().map(escape).collect::<Vec<_>>().join(",");
-            return ConnectSchema::named(Kind::Text, "io.debezium.data.Enum").parameter("allowed", allowed);
+            // One string, in which Debezium's connector for PostgreSQL escapes nothing.
+            return ConnectSchema::named(Kind::Text, "io.debezium.data.Enum").parameter("allowed", symbols.join(","));
         }
         TextKind::Plain | TextKind::Range | TextKind::Network | TextKind::Opaque => {
             return ConnectSchema::new(Kind::Text);

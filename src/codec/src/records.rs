@@ -151,12 +151,12 @@ fn debezium(facts: Facts, tombstones: bool) -> Records {
                 link: KeyLink::OldKey,
                 ..record(key(KeyOf::After), envelope(false, true), Operation::Create)
             };
-            let delete = Record {
+            let linked = |record| Record {
                 link: KeyLink::NewKey,
-                ..delete
+                ..record
             };
             Records {
-                slots: [Some(delete), tombstone, Some(create)],
+                slots: [Some(linked(delete)), tombstone.map(linked), Some(create)],
             }
         }
         Operation::Delete => Records {

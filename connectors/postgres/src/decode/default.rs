@@ -1,21 +1,20 @@
 //! A column's default, as `pg_get_expr` prints it, into a value.
 //!
 //! Only constants have a value. A default that the server computes for every row (`now()`, `nextval(…)`, `abs(-1)`) stands
-//! for the zero value of its type, as Debezium documents it; anything else has none.
+//! for the zero value of its type, as Debezium documents it; anything else has none. Nor has a column of a type for which
+//! Debezium has none: Connect's converter puts the default in place of NULL, so that one more default is one more column
+//! whose NULLs its readers do not see.
 
 use std::sync::Arc;
 
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::value::{Datum, Interval, LogicalType, TextKind, TimeTz};
+use tailrace_core::value::{Datum, Interval, LogicalType, TextKind};
 
 use super::cell::rescale;
 use crate::type_catalog::ColumnType;
 
 const NIL_UUID: &str = "00000000-0000-0000-0000-000000000000";
-
-/// Fraction digits of money as it is read here.
-const MONEY_SCALE: usize = 2;
 
 /// Functions of the standard that are written without parentheses.
 const FUNCTIONS_WITHOUT_PARENTHESES: [&str; 9] = [
@@ -28,6 +27,28 @@ const FUNCTIONS_WITHOUT_PARENTHESES: [&str; 9] = [
     "CURRENT_ROLE",
     "SESSION_USER",
     "CURRENT_CATALOG",
+];
+
+/// Types whose columns have defaults, as the server prints them before a length or `with time zone`.
+const DEFAULT_TYPES: [&str; 18] = [
+    "bit",
+    "boolean",
+    "character",
+    "date",
+    "double precision",
+    "integer",
+    "interval",
+    "json",
+    "jsonb",
+    "numeric",
+    "real",
+    "smallint",
+    "bigint",
+    "text",
+    "time",
+    "timestamp",
+    "uuid",
+    "xml",
 ];
 
 /// What an expression is, as far as it matters here.
@@ -45,10 +66,28 @@ enum Expression {
 
 /// The value that stands for the default `expression` of a column.
 pub(crate) fn default_value(expression: &str, column: &ColumnType) -> Option<Datum> {
+    if !has_defaults(column) {
+        return None;
+    }
     match Expression::parse(expression) {
         Expression::Constant(text) => constant(&text, column),
         Expression::Computed => zero(&column.logical_type),
         Expression::Null | Expression::Other => None,
+    }
+}
+
+/// Whether columns of a type have defaults: the common ones, as themselves and not by way of a domain.
+fn has_defaults(column: &ColumnType) -> bool {
+    let source_type = column.source_type.as_str();
+    match &column.logical_type {
+        LogicalType::Text(TextKind::Enum(_)) => true,
+        LogicalType::TimeTz { .. } => false,
+        _ => {
+            DEFAULT_TYPES.iter().any(|name| {
+                let rest = source_type.strip_prefix(name);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['(', ' ']))
+            }) && !source_type.ends_with("[]")
+        }
     }
 }
 
@@ -66,7 +105,6 @@ fn constant(text: &str, column: &ColumnType) -> Option<Datum> {
 fn as_stored(text: &str, column: &ColumnType) -> Option<String> {
     Some(match &column.logical_type {
         LogicalType::Decimal { scale: Some(scale), .. } => rescale(text, usize::try_from(*scale).ok()?),
-        LogicalType::Money => rescale(text, MONEY_SCALE),
         LogicalType::Bits { length: Some(length) } if !column.source_type.contains("varying") => {
             let length = usize::try_from(*length).ok()?;
             text.chars().chain(std::iter::repeat('0')).take(length).collect()
@@ -85,11 +123,6 @@ fn zero(logical_type: &LogicalType) -> Option<Datum> {
         LogicalType::Float32 => Datum::Float32(0.0),
         LogicalType::Float64 => Datum::Float64(0.0),
         LogicalType::Decimal { scale, .. } => Datum::Text(rescale("0", usize::try_from(scale.unwrap_or(0)).ok()?)),
-        LogicalType::Money => Datum::Text("0.00".to_owned()),
-        LogicalType::TimeTz { .. } => Datum::TimeTz(TimeTz {
-            microseconds: 0,
-            offset_seconds: 0,
-        }),
         LogicalType::Interval => Datum::Interval(Interval {
             months: 0,
             days: 0,
@@ -98,10 +131,12 @@ fn zero(logical_type: &LogicalType) -> Option<Datum> {
         LogicalType::Text(TextKind::Uuid) => Datum::Text(NIL_UUID.to_owned()),
         LogicalType::Text(TextKind::Enum(_)) => return None,
         LogicalType::Text(_) => Datum::Text(String::new()),
-        LogicalType::Bytes => Datum::Bytes(Vec::new()),
         LogicalType::Bits { length } => Datum::Text("0".repeat(usize::try_from(length.unwrap_or(1)).ok()?)),
-        LogicalType::Array(_) => Datum::List(Vec::new()),
-        LogicalType::Map
+        LogicalType::Money
+        | LogicalType::TimeTz { .. }
+        | LogicalType::Bytes
+        | LogicalType::Array(_)
+        | LogicalType::Map
         | LogicalType::Point
         | LogicalType::Line
         | LogicalType::Circle
@@ -328,15 +363,31 @@ mod tests {
         assert_eq!(default_of("bool", -1, "true"), Some(Datum::Boolean(true)));
         assert_eq!(default_of("numeric", NUMERIC_10_5, "'-1.5'::numeric"), text("-1.50000"));
         assert_eq!(default_of("bit", 8, "'1'::\"bit\""), text("10000000"));
-        assert_eq!(default_of("money", -1, "1.5"), text("1.50"));
         assert_eq!(
             default_of("float8", -1, "'-Infinity'::double precision"),
             Some(Datum::Float64(f64::NEG_INFINITY))
         );
-        assert_eq!(
-            default_of("_int4", -1, "'{1,2}'::integer[]"),
-            Some(Datum::List(vec![Datum::Int(1), Datum::Int(2)]))
-        );
+    }
+
+    #[test]
+    fn some_types_have_no_defaults() {
+        for (name, expression) in [
+            ("money", "1.5"),
+            ("_int4", "'{1,2}'::integer[]"),
+            ("bytea", "'\\x01'::bytea"),
+            ("timetz", "'01:02:03+00'::time with time zone"),
+            ("inet", "'10.0.0.1'::inet"),
+        ] {
+            assert_eq!(default_of(name, -1, expression), None, "{name}");
+        }
+        let mut catalog = TypeCatalog::builtin();
+        catalog.insert(TypeInfo {
+            oid: 16400,
+            name: "positive".to_owned(),
+            schema: "public".to_owned(),
+            shape: TypeShape::Domain { base: 23, typmod: -1 },
+        });
+        assert_eq!(default_value("3", &catalog.column(16400, -1)), None);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(crate) struct Attribute {
     pub(crate) comment: Option<String>,
 }
 
-/// Primary key, or index of the replica identity.
+/// Primary key, index of the replica identity, or another index that tells rows apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyIndex {
     /// Relation.
@@ -141,13 +141,21 @@ LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attn
 WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum";
 
-/// An index that failed to build serves as nothing; columns that are merely included in it are no key.
+/// An index that failed to build serves as nothing; columns that are merely included in it are no key. What is unique only
+/// now and then (partial, deferrable, or where NULLs do not count) tells no rows apart, and an expression is no column.
 const KEYS: &str = "
 SELECT i.indrelid, i.indisprimary, i.indisreplident,
        (SELECT pg_catalog.array_agg(k.attnum ORDER BY k.place)
         FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place) WHERE k.place <= i.indnkeyatts)
 FROM pg_catalog.pg_index i
-WHERE i.indrelid = ANY ($1) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid";
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = ANY ($1) AND i.indisvalid
+  AND (i.indisprimary OR i.indisreplident
+       OR i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                          WHERE a.attrelid = i.indrelid AND NOT a.attnotnull
+                            AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])))
+ORDER BY i.indrelid, c.relname";
 
 /// Relations of the database, or only the given ones and what they are partitions of.
 pub(crate) async fn relations(client: &Client, only: Option<&[u32]>) -> Result<Vec<Relation>> {

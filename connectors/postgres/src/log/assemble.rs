@@ -240,8 +240,8 @@ impl Assembler {
     fn content(&mut self, message: &Message<'_>, lsn: Lsn, aborted: bool) -> Result<Next> {
         match message {
             Message::Relation(relation) => {
-                let known = self.relations.define(relation);
-                return Ok(if known { Next::Continue } else { Next::Describe });
+                self.relations.define(relation);
+                return Ok(Next::Describe);
             }
             Message::Insert(_)
             | Message::Update(_)
@@ -310,7 +310,7 @@ impl Assembler {
 
     fn finish(&mut self, end: Lsn) {
         if let Some(open) = self.open.take() {
-            self.previous_commit = Some(open.commit);
+            self.previous_commit = Some(end);
             self.partial = self.partial.filter(|(transaction, _)| *transaction > open.commit);
         }
         self.position = self.position.max(end);

@@ -97,18 +97,10 @@ impl Relations {
         Arc::clone(&self.messages)
     }
 
-    /// A table is defined. False where [`Self::describe_wanted`] must come before the next message.
-    pub(crate) fn define(&mut self, relation: &decode::Relation<'_>) -> bool {
-        let definition = Definition::of(relation);
-        if self
-            .plans
-            .get(&definition.oid)
-            .is_some_and(|(known, _)| *known == definition)
-        {
-            return true;
-        }
-        self.wanted = Some(definition);
-        false
+    /// A table is defined; [`Self::describe_wanted`] must come before the next message. Also where nothing new is said of
+    /// it: the server repeats itself when something else of the table has changed, such as whether a column may be null.
+    pub(crate) fn define(&mut self, relation: &decode::Relation<'_>) {
+        self.wanted = Some(Definition::of(relation));
     }
 
     /// Completes the definition that came last from the catalogue. Cancel-safe: the look-up goes on by itself.
@@ -131,6 +123,9 @@ impl Relations {
             Error::transient("task_failed", "looking a table up in the catalogue ended early").with_source(error)
         })??;
         if let Some(definition) = self.wanted.take() {
+            if self.still_holds(&definition, &described) {
+                return Ok(());
+            }
             let plan = Arc::new(plan(&definition, described, &self.database));
             tracing::debug!(
                 table = plan.qualified_name,
@@ -140,6 +135,18 @@ impl Relations {
             self.plans.insert(definition.oid, (definition, plan));
         }
         Ok(())
+    }
+
+    /// What is known of a table that the server defines as before: all of it, or more than what a catalogue says that has
+    /// gone on to another version of the table.
+    fn still_holds(&self, definition: &Definition, described: &Described) -> bool {
+        let Some((_, known)) = self.plans.get(&definition.oid).filter(|(known, _)| known == definition) else {
+            return false;
+        };
+        described
+            .table
+            .as_ref()
+            .is_none_or(|table| table.schema == known.schema)
     }
 }
 

@@ -9,14 +9,18 @@ use super::number::{FloatStyle, write_float32, write_float64, write_int};
 use super::text::{write_text, write_text_nested};
 use super::{CellError, CellResult, bytes, geometry, interval, late, temporal, vector};
 use crate::format::{
-    BinaryFormat, DecimalFormat, Envelope, Format, HstoreFormat, IntervalFormat, OpaqueFormat, TimeFormat,
+    BinaryFormat, DEFAULT_MONEY_FRACTION_DIGITS, DecimalFormat, Envelope, Format, HstoreFormat, IntervalFormat,
+    OpaqueFormat, TimeFormat,
 };
 
 /// How exact decimals of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DecimalForm {
     /// Digits in a string.
-    Text,
+    Text {
+        /// Fraction digits of zero.
+        scale: u32,
+    },
     /// The nearest double.
     Double,
     /// Connect's `Decimal`, of so many digits where that is declared.
@@ -216,7 +220,9 @@ impl CellFormat {
 
 fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
     match (format.decimal, logical_type) {
-        (DecimalFormat::String, _) => DecimalForm::Text,
+        (DecimalFormat::String, kind) => DecimalForm::Text {
+            scale: declared_scale(kind),
+        },
         (DecimalFormat::Double, _) => DecimalForm::Double,
         (
             DecimalFormat::Precise,
@@ -238,6 +244,15 @@ fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
     }
 }
 
+/// Fraction digits of every value of a column, as far as they are known.
+fn declared_scale(logical_type: &LogicalType) -> u32 {
+    match logical_type {
+        LogicalType::Decimal { scale, .. } => scale.unwrap_or_default(),
+        // A string has what the database has, whatever precise decimals are rounded to.
+        _ => DEFAULT_MONEY_FRACTION_DIGITS.into(),
+    }
+}
+
 fn bits_form(length: Option<u32>, envelope: Envelope) -> BitsForm {
     match (length, envelope) {
         (Some(1), _) => BitsForm::Boolean,
@@ -250,7 +265,7 @@ fn bits_form(length: Option<u32>, envelope: Envelope) -> BitsForm {
 
 fn write_decimal(out: &mut Vec<u8>, text: &str, form: DecimalForm, style: FloatStyle) -> CellResult {
     match form {
-        DecimalForm::Text => write_decimal_text(out, text, style == FloatStyle::Java),
+        DecimalForm::Text { .. } => write_decimal_text(out, text, style == FloatStyle::Java),
         DecimalForm::Double => return write_decimal_double(out, text, style),
         DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed(out, text, scale, rounding),
         DecimalForm::Variable => return write_decimal_variable(out, text),

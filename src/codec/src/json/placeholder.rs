@@ -18,7 +18,7 @@ const EMPTY_GEOMETRY_WKB: [u8; 9] = [1, 7, 0, 0, 0, 0, 0, 0, 0];
 pub(crate) fn unavailable(format: &CellFormat, placeholder: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match format {
-        CellFormat::Text(_) | CellFormat::Decimal(DecimalForm::Text, _) | CellFormat::Bits(BitsForm::Text) => {
+        CellFormat::Text(_) | CellFormat::Decimal(DecimalForm::Text { .. }, _) | CellFormat::Bits(BitsForm::Text) => {
             write_text(&mut out, placeholder);
         }
         CellFormat::Bytes(format) | CellFormat::TextBytes(format) => write_binary(&mut out, placeholder, *format),
@@ -170,8 +170,7 @@ pub(crate) fn zero(format: &CellFormat) -> Vec<u8> {
         }
         CellFormat::Decimal(DecimalForm::Fixed { .. }, _) => write_base64(&mut out, &[0]),
         CellFormat::Decimal(DecimalForm::Variable, _) => out.extend_from_slice(b"{\"scale\":0,\"value\":\"AA==\"}"),
-        CellFormat::Decimal(DecimalForm::Text, _) => out.extend_from_slice(b"\"0\""),
-        CellFormat::Text(TextKind::Json) => out.extend_from_slice(b"\"{}\""),
+        CellFormat::Decimal(DecimalForm::Text { scale }, _) => write_zero_digits(&mut out, *scale),
         CellFormat::Map(HstoreFormat::Json) => out.extend_from_slice(b"\"{}\""),
         CellFormat::Map(HstoreFormat::Map) => out.extend_from_slice(b"{}"),
         CellFormat::Text(_) | CellFormat::TextBytes(_) | CellFormat::Bytes(_) | CellFormat::Bits(_) => {
@@ -185,6 +184,15 @@ pub(crate) fn zero(format: &CellFormat) -> Vec<u8> {
         other => zero_temporal_or_shape(&mut out, other),
     }
     out
+}
+
+fn write_zero_digits(out: &mut Vec<u8>, scale: u32) {
+    out.extend_from_slice(b"\"0");
+    if scale > 0 {
+        out.push(b'.');
+    }
+    out.extend((0..scale).map(|_| b'0'));
+    out.push(b'"');
 }
 
 fn zero_temporal_or_shape(out: &mut Vec<u8>, format: &CellFormat) {
@@ -248,7 +256,7 @@ mod tests {
     use tailrace_core::value::LogicalType;
 
     use super::*;
-    use crate::format::{DEFAULT_UNAVAILABLE_VALUE, Envelope, Format};
+    use crate::format::{DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format};
 
     fn debezium(logical_type: &LogicalType) -> CellFormat {
         CellFormat::of(logical_type, &Format::defaults(Envelope::Debezium))
@@ -327,7 +335,7 @@ mod tests {
                 "{\"scale\":0,\"value\":\"AA==\"}",
             ),
             (LogicalType::Text(TextKind::Plain), "\"\""),
-            (LogicalType::Text(TextKind::Json), "\"{}\""),
+            (LogicalType::Text(TextKind::Json), "\"\""),
             (LogicalType::Date, "0"),
             (LogicalType::TimestampTz { precision: 6 }, "\"1970-01-01T00:00:00Z\""),
             (LogicalType::TimeTz { precision: 6 }, "\"00:00:00Z\""),
@@ -343,6 +351,15 @@ mod tests {
         for (logical_type, expected) in types {
             assert_eq!(String::from_utf8(zero(&debezium(&logical_type))).unwrap(), expected);
         }
+        let strings = Format {
+            decimal: DecimalFormat::String,
+            ..Format::defaults(Envelope::Debezium)
+        };
+        for (scale, expected) in [(None, "\"0\""), (Some(0), "\"0\""), (Some(3), "\"0.000\"")] {
+            let logical_type = LogicalType::Decimal { precision: None, scale };
+            assert_eq!(zero(&CellFormat::of(&logical_type, &strings)), expected.as_bytes());
+        }
+        assert_eq!(zero(&CellFormat::of(&LogicalType::Money, &strings)), b"\"0.00\"");
         for kind in [
             ShapeKind::Box,
             ShapeKind::LineSegment,

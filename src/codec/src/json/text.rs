@@ -1,10 +1,13 @@
 //! JSON strings. What must be escaped is found eight bytes at a time; everything else is copied in runs.
 //!
-//! Escapes are those of Jackson, which Kafka Connect's converter uses: `\" \\ \b \f \n \r \t`, and `\u00XX` with
-//! upper-case digits for the other control characters. Everything else, DEL and non-ASCII included, stays as it is.
+//! Escapes are those of Jackson, which Kafka Connect's converter uses: `\" \\ \b \f \n \r \t`, `\u00XX` with upper-case
+//! digits for the other control characters, and two `\uXXXX` for what lies beyond the basic plane: a key's bytes decide
+//! its partition. Everything else, DEL and the rest of non-ASCII included, stays as it is.
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+/// UTF-8 begins characters beyond the basic plane with such a byte or a higher one.
+const FOUR_BYTES: u8 = 0xf0;
 const HEX_UPPER: [u8; 16] = *b"0123456789ABCDEF";
 
 /// Writes a JSON string, quotes included.
@@ -19,11 +22,7 @@ pub(crate) fn write_escaped(out: &mut Vec<u8>, mut bytes: &[u8]) {
     while let Some(at) = find_escape(bytes) {
         let (plain, rest) = bytes.split_at(at);
         out.extend_from_slice(plain);
-        let Some((first, rest)) = rest.split_first() else {
-            return;
-        };
-        write_escape(out, *first);
-        bytes = rest;
+        bytes = write_escape(out, rest);
     }
     out.extend_from_slice(bytes);
 }
@@ -36,20 +35,28 @@ pub(crate) fn write_text_nested(out: &mut Vec<u8>, text: &str) {
     while let Some(at) = find_escape(bytes) {
         let (plain, rest) = bytes.split_at(at);
         out.extend_from_slice(plain);
-        let Some((first, rest)) = rest.split_first() else {
-            break;
-        };
+        if rest.first().is_some_and(|first| *first >= FOUR_BYTES) {
+            // The inner text has it as it is; only the outer one is bytes.
+            bytes = write_escape(out, rest);
+            continue;
+        }
         escape.clear();
-        write_escape(&mut escape, *first);
+        bytes = write_escape(&mut escape, rest);
         write_escaped(out, &escape);
-        bytes = rest;
     }
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\\\"");
 }
 
-fn write_escape(out: &mut Vec<u8>, byte: u8) {
-    let short = match byte {
+/// Escapes the character that the bytes begin with; gives what follows it.
+fn write_escape<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
+    let Some((first, rest)) = bytes.split_first() else {
+        return bytes;
+    };
+    if *first >= FOUR_BYTES {
+        return write_surrogates(out, bytes);
+    }
+    let short = match *first {
         b'"' => b'"',
         b'\\' => b'\\',
         0x08 => b'b',
@@ -61,14 +68,37 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
     };
     if short != 0 {
         out.extend_from_slice(&[b'\\', short]);
-        return;
+        return rest;
     }
+    write_unit(out, u16::from(*first));
+    rest
+}
+
+/// A character of four bytes as the two UTF-16 units that Java has for it.
+fn write_surrogates<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
+    let (character, rest) = bytes.split_at_checked(4).unwrap_or((bytes, &[]));
+    match str::from_utf8(character) {
+        Ok(text) => {
+            for unit in text.encode_utf16() {
+                write_unit(out, unit);
+            }
+        }
+        // Text is UTF-8 always; should it ever not be, its bytes are kept.
+        Err(_) => out.extend_from_slice(character),
+    }
+    rest
+}
+
+fn write_unit(out: &mut Vec<u8>, unit: u16) {
+    let [high, low] = unit.to_be_bytes();
     let digit = |nibble: u8| HEX_UPPER.get(usize::from(nibble)).copied().unwrap_or(b'0');
-    out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+    let digits = [digit(high >> 4), digit(high & 15), digit(low >> 4), digit(low & 15)];
+    out.extend_from_slice(b"\\u");
+    out.extend_from_slice(&digits);
 }
 
 fn must_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+    byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= FOUR_BYTES
 }
 
 /// Where the first byte is that must be escaped.
@@ -91,7 +121,8 @@ fn escapes_in(word: u64) -> u64 {
     let control = word.wrapping_sub(LOW_BITS * 0x20) & !word;
     let quote = zero_bytes(word ^ (LOW_BITS * u64::from(b'"')));
     let backslash = zero_bytes(word ^ (LOW_BITS * u64::from(b'\\')));
-    (control | quote | backslash) & HIGH_BITS
+    let four_bytes = word & word << 1 & word << 2 & word << 3;
+    (control | quote | backslash | four_bytes) & HIGH_BITS
 }
 
 #[cfg(test)]
@@ -110,7 +141,7 @@ mod tests {
     fn escapes_are_jacksons() {
         assert_eq!(
             written("a\"b\\c/\u{8}\u{c}\n\r\t\u{1}\u{1f}\u{7f}žš€😀"),
-            "\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0001\\u001F\u{7f}žš€😀\""
+            "\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0001\\u001F\u{7f}žš€\\uD83D\\uDE00\""
         );
     }
 
@@ -118,8 +149,8 @@ mod tests {
     fn the_first_escape_is_found_at_any_offset() {
         for length in 0..40 {
             for at in 0..length {
-                for byte in [0x00, 0x1f, b'"', b'\\'] {
-                    let mut bytes = vec![0xff; length];
+                for byte in [0x00, 0x1f, b'"', b'\\', 0xf0, 0xf4] {
+                    let mut bytes = vec![0xef; length];
                     bytes[at] = byte;
                     assert_eq!(find_escape(&bytes), Some(at));
                 }
@@ -130,7 +161,7 @@ mod tests {
 
     #[test]
     fn nested_text_survives_two_readings() {
-        let text = "a\"b\\c\n\u{1}ž";
+        let text = "a\"b\\c\n\u{1}ž😀";
         let mut out = vec![b'"'];
         write_text_nested(&mut out, text);
         out.push(b'"');
