@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::daemon::Daemon;
@@ -300,7 +301,9 @@ impl Scenario {
             let Ok(status) = self.daemon.connector(self.database.name()) else {
                 return Ok(None);
             };
-            let recovered = status["state"] == "streaming" && status["retries"].as_u64().unwrap_or_default() > 0;
+            let retries = status.get("retries").and_then(Value::as_u64).unwrap_or_default();
+            let streams = status.get("state").and_then(Value::as_str) == Some("streaming");
+            let recovered = streams && retries > 0;
             Ok(recovered.then_some(()))
         });
         recovered.await.map_err(|error| {

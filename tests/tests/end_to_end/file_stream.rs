@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
-use tailrace_core::ports::{ConsumerSpec, EventStream, StartOffset};
-use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::database::Database;
 use tailrace_tests::events::Event;
 use tailrace_tests::oracle::{self, Snapshot};
+use tailrace_tests::published::Published;
 use tailrace_tests::servers::{PostgresVersion, Result, ServerError};
 use tailrace_tests::workload::{TABLES, Workload};
 
@@ -26,9 +24,6 @@ const WANTED: Wanted<'static> = Wanted {
     url: None,
     partitions: 1,
 };
-
-/// A record that is not there by then was not there when we asked.
-const READ_WAIT: Duration = Duration::from_millis(300);
 
 fn daemon(database: &Database) -> Daemon {
     let daemon = Daemon::new("").unwrap();
@@ -136,7 +131,9 @@ async fn a_workload_survives_kills_and_torn_tails() {
     let mut events = BTreeMap::new();
     for (table, _) in TABLES {
         let topic = format!("{}.public.{table}", database.name());
-        events.insert(table, read(&daemon, &topic).await);
+        // As a program reads it that is linked with the stream.
+        let published = Published::File(daemon.path().join("events"));
+        events.insert(table, published.events(&topic).await.unwrap());
     }
     let findings = oracle::compare(&database, seed, (&history, Snapshot::Whole), |table| {
         Ok(events[table].clone())
@@ -160,36 +157,4 @@ fn newest_segments(daemon: &Daemon) -> Vec<PathBuf> {
     }
     assert!(!newest.is_empty());
     newest.into_values().collect()
-}
-
-/// Everything that is there, as a program reads it that is linked with the stream.
-async fn read(daemon: &Daemon, topic: &str) -> Vec<Event> {
-    let stream = FileStream::new(FileStreamConfig::at(daemon.path().join("events"))).unwrap();
-    let spec = ConsumerSpec {
-        topics: vec![topic.to_owned()],
-        group: None,
-        start: StartOffset::Earliest,
-    };
-    let mut consumer = stream.consumer(spec).await.unwrap();
-    let mut events = Vec::new();
-    loop {
-        let records = consumer.poll(1000, READ_WAIT).await.unwrap();
-        if records.is_empty() {
-            return events;
-        }
-        events.extend(records.into_iter().map(|record| {
-            Event {
-                partition: record.partition,
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
-                key: record.key.map(|key| key.to_vec()),
-                value: record.value.map(|value| value.to_vec()),
-                headers: record
-                    .headers
-                    .into_iter()
-                    .map(|(name, value)| (name, String::from_utf8(value.to_vec()).unwrap()))
-                    .collect(),
-            }
-        }));
-    }
 }
