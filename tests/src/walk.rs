@@ -21,12 +21,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::daemon::Daemon;
 use crate::database::Database;
+use crate::events::Event;
 use crate::oracle::{Findings, Snapshot};
 use crate::proxy::{Ending, Lent, Proxy, Who};
 use crate::scenario::{Lane, Options, Scenario};
-use crate::servers::{Result, ServerError};
+use crate::servers::{Kafka, Result, ServerError, eventually};
 use crate::workload::Load;
 
 mod faults;
@@ -163,6 +166,7 @@ async fn try_walk(site: &mut Site, plan: &Plan, folder: &Path, missed: &mut usiz
     };
     if findings.is_err() {
         keep_daemon(&daemon, folder)?;
+        keep_topics(kafka.as_deref(), folder)?;
     }
     daemon.kill9()?;
     clean_up(&database, kafka.as_deref()).await?;
@@ -185,11 +189,11 @@ impl Walk<'_> {
             self.scenario.commit(step.commits).await?;
             self.meet(step.fault).await?;
             if step.calm {
-                self.heal()?;
+                self.heal().await?;
                 self.wait_streaming()?;
             }
         }
-        self.heal()?;
+        self.heal().await?;
         self.wait_streaming()?;
         self.scenario.commit(COMMITS_AFTER).await?;
         self.judge_extra_tables().await
@@ -217,19 +221,42 @@ impl Walk<'_> {
     }
 
     /// Good weather on both sides; the daemon runs.
-    fn heal(&mut self) -> Result<()> {
+    async fn heal(&mut self) -> Result<()> {
         self.source.heal()?;
         if let Some(stream) = &self.stream {
             stream.heal()?;
         }
-        self.ensure_running()
+        self.ensure_running().await
     }
 
-    fn ensure_running(&self) -> Result<()> {
+    async fn ensure_running(&self) -> Result<()> {
         if self.scenario.daemon.process_id().is_ok() {
             return Ok(());
         }
+        self.judge_position().await?;
         self.scenario.daemon.start()
+    }
+
+    /// Between two lives of the daemon: the server was told of nothing that is not saved. What a lost state would cost is not
+    /// seen at the end of a walk, because the state is not lost.
+    async fn judge_position(&self) -> Result<()> {
+        // Before the first checkpoint there is nothing to compare.
+        let Ok((_, progress)) = self.scenario.checkpoint().await else {
+            return Ok(());
+        };
+        let progress: Value = serde_json::from_str(&progress).map_err(ServerError::doing("reading a checkpoint"))?;
+        let saved = progress.get("position").and_then(Value::as_str).unwrap_or_default();
+        let slot = self.scenario.database.slot();
+        let told = format!(
+            "select confirmed_flush_lsn from pg_replication_slots \
+             where slot_name = '{slot}' and confirmed_flush_lsn > '{saved}'::pg_lsn"
+        );
+        match self.scenario.database.query(&told).await?.first() {
+            None => Ok(()),
+            Some(told) => Err(ServerError::new(format!(
+                "the server was told that {told:?} is durable, and the checkpoint says {saved}"
+            ))),
+        }
     }
 
     fn wait_streaming(&self) -> Result<()> {
@@ -238,14 +265,14 @@ impl Walk<'_> {
 }
 
 /// Slot, database and topics of a walk: hundreds of them would slow the servers down.
-async fn clean_up(database: &Database, kafka: Option<&crate::servers::Kafka>) -> Result<()> {
+async fn clean_up(database: &Database, kafka: Option<&Kafka>) -> Result<()> {
     let (name, slot) = (database.name(), database.slot());
     let server = database.server();
     // The walsender of a daemon that was killed may be alive for a moment.
     let gone = format!(
         "select count(pg_terminate_backend(active_pid))::text from pg_replication_slots where slot_name = '{slot}' and active"
     );
-    crate::servers::eventually("the end of the walsender", Duration::from_secs(20), || async {
+    eventually("the end of the walsender", Duration::from_secs(20), || async {
         Ok((server.query_value(&gone).await? == "0").then_some(()))
     })
     .await?;
@@ -274,4 +301,15 @@ fn keep_daemon(daemon: &Daemon, folder: &Path) -> Result<()> {
         return Ok(());
     }
     Err(ServerError::new(format!("keeping {} failed", daemon.path().display())))
+}
+
+/// What is in the broker, an event a line.
+fn keep_topics(kafka: Option<&Kafka>, folder: &Path) -> Result<()> {
+    let Some(kafka) = kafka else { return Ok(()) };
+    for topic in kafka.topics()? {
+        let events = kafka.records(&topic)?.into_iter().map(Event::from);
+        let lines: String = events.map(|event| format!("{event} {:?}\n", event.headers)).collect();
+        fs::write(folder.join(&topic), lines).map_err(ServerError::doing(format!("writing {topic}")))?;
+    }
+    Ok(())
 }

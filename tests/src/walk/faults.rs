@@ -25,12 +25,12 @@ impl Walk<'_> {
                 self.meet_failpoint((point, action), &armed).await
             }
             Fault::Kill(commits) => {
-                self.ensure_running()?;
+                self.ensure_running().await?;
                 self.scenario.commit(commits).await?;
                 self.scenario.daemon.kill9()?;
-                self.ensure_running()
+                self.ensure_running().await
             }
-            Fault::Stop => self.stop(),
+            Fault::Stop => self.stop().await,
             Fault::Freeze(milliseconds) => self.freeze(milliseconds).await,
             Fault::Source(network) => {
                 let proxy = self.source;
@@ -53,10 +53,10 @@ impl Walk<'_> {
                 let tables = ["accounts", "order_lines"];
                 let statements = tables.map(|table| format!("alter table {table} replica identity {identity};"));
                 self.scenario.database.execute(&statements.concat()).await?;
-                self.ensure_running()
+                self.ensure_running().await
             }
             Fault::Postgres(restart) => {
-                self.ensure_running()?;
+                self.ensure_running().await?;
                 let server = std::sync::Arc::clone(self.scenario.database.server());
                 self.scenario.workload.release(COMMITS_MEANWHILE);
                 if matches!(restart, Restart::Kill) {
@@ -71,6 +71,7 @@ impl Walk<'_> {
     /// Starts the daemon with a failpoint armed, and goes on until it was passed or the patience is over.
     async fn meet_failpoint(&mut self, (name, action): (&str, &str), armed: &str) -> Result<()> {
         self.scenario.daemon.kill9()?;
+        self.judge_position().await?;
         self.scenario.daemon.start_armed(armed)?;
         let (killed, reached) = (
             format!("failpoint {name}: killed"),
@@ -91,10 +92,10 @@ impl Walk<'_> {
             .await?;
         if !passed {
             self.missed += 1;
-            // Disarmed, by the other way to end.
-            return self.stop();
+            // Disarmed. It may be passing just now, so that there is nobody left to be asked to stop.
+            self.scenario.daemon.kill9()?;
         }
-        self.ensure_running()
+        self.ensure_running().await
     }
 
     /// One more table that the pattern selects; it is found at the next start.
@@ -109,15 +110,15 @@ impl Walk<'_> {
     }
 
     /// SIGTERM, where it runs, and a new start. It may be in the middle of anything.
-    fn stop(&self) -> Result<()> {
-        self.ensure_running()?;
+    async fn stop(&self) -> Result<()> {
+        self.ensure_running().await?;
         self.scenario.daemon.wait_for_answer()?;
         self.scenario.daemon.terminate()?;
-        self.ensure_running()
+        self.ensure_running().await
     }
 
     async fn freeze(&mut self, milliseconds: u64) -> Result<()> {
-        self.ensure_running()?;
+        self.ensure_running().await?;
         self.scenario.daemon.pause()?;
         self.scenario.commit(COMMITS_MEANWHILE).await?;
         pass_time(Duration::from_millis(milliseconds)).await;
@@ -138,11 +139,11 @@ impl Walk<'_> {
     async fn meet_network(&mut self, proxy: &Proxy, network: Network) -> Result<()> {
         let armed = match network {
             Network::Cut(who, ending) => {
-                self.ensure_running()?;
+                self.ensure_running().await?;
                 return self.count(proxy.cut(who, ending));
             }
             Network::Strand(who) => {
-                self.ensure_running()?;
+                self.ensure_running().await?;
                 return self.count(proxy.strand(who));
             }
             Network::Blackhole(milliseconds) => {
@@ -156,11 +157,11 @@ impl Walk<'_> {
             }
             Network::Delay(milliseconds) => {
                 proxy.delay(Duration::from_millis(milliseconds));
-                return self.ensure_running();
+                return self.ensure_running().await;
             }
             Network::Throttle(bytes_per_second) => {
                 proxy.throttle(bytes_per_second);
-                return self.ensure_running();
+                return self.ensure_running().await;
             }
             Network::CutAfter(who, direction, bytes, ending) => {
                 let fault = Armable::CutAfter {
@@ -174,7 +175,7 @@ impl Walk<'_> {
             Network::Lose(kind, count, then) => proxy.arm(Who::All, Armable::Lose { kind, count, then }),
             Network::Answer(count, error_code) => proxy.arm(Who::All, Armable::Answer { count, error_code }),
         };
-        self.ensure_running()?;
+        self.ensure_running().await?;
         self.wait_for_armed(proxy, &armed).await
     }
 
@@ -189,7 +190,7 @@ impl Walk<'_> {
 
     /// Bad weather for a while, with transactions in it; only what it did to connections stays.
     async fn weather(&mut self, proxy: &Proxy, milliseconds: u64) -> Result<()> {
-        self.ensure_running()?;
+        self.ensure_running().await?;
         self.scenario.commit(COMMITS_MEANWHILE).await?;
         pass_time(Duration::from_millis(milliseconds)).await;
         proxy.heal()
