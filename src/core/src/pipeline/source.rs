@@ -180,6 +180,7 @@ impl Running {
         if batch.is_heartbeat() {
             let nothing = Box::pin(std::future::ready(Ok(crate::ports::Receipt::default())));
             self.frontier.push(batch.progress, None, 0, nothing);
+            self.publish_window();
             return Ok(());
         }
         let encoded = self.pipeline.encoder.encode(&batch)?;

@@ -255,10 +255,12 @@ impl LogReader for ModelLog {
         self.world.visit("log.confirm").await?;
         self.world.with(|state| {
             let verdict = state.oracle.confirmed(durable);
-            state.journal.judge(verdict);
             state.journal.note(format!("confirmed {durable}"));
-            let slot = state.database.slot.as_mut().unwrap();
-            slot.forgotten_until = slot.forgotten_until.max(log_number(durable));
+            if verdict.is_ok() {
+                let slot = state.database.slot.as_mut().unwrap();
+                slot.forgotten_until = slot.forgotten_until.max(log_number(durable));
+            }
+            state.journal.judge(verdict);
         });
         self.world.pause().await;
         Ok(())

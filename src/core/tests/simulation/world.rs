@@ -1,7 +1,7 @@
 //! What all parts of a walk share: the dice, the character of the walk, the state of the models, and the journal.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -189,7 +189,8 @@ impl World {
 
     /// Looks at the state and changes it; nothing waits in here.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.state.lock().unwrap())
+        // Where a model panicked, what is torn down after it must not panic once more: the seed would not be told.
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn judge(&self, verdict: Result<(), String>) {
