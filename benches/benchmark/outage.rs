@@ -186,11 +186,8 @@ impl Follower {
 
     fn finish(self) -> Result<Found> {
         self.shared.over.store(true, Ordering::Relaxed);
-        let found = self
-            .thread
-            .join()
-            .map_err(|_| ServerError::new("the consumer panicked"))?;
-        found
+        let ended = self.thread.join();
+        ended.map_err(|_| ServerError::new("the consumer panicked")).flatten()
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Backlog<'a> {
 /// A reader that has its slot.
 pub(crate) enum Prepared {
     Limit(Reader),
-    Tailrace(tailrace::Prepared),
+    Tailrace(Box<tailrace::Prepared>),
     Debezium(Reader),
 }
 
@@ -101,7 +101,8 @@ impl Reader {
                 Ok(Prepared::Debezium(self))
             }
             Reader::Kafka | Reader::KafkaDebezium | Reader::File => {
-                Ok(Prepared::Tailrace(tailrace::Prepared::new(self, source, kafka).await?))
+                let prepared = tailrace::Prepared::new(self, source, kafka).await?;
+                Ok(Prepared::Tailrace(Box::new(prepared)))
             }
         }
     }

@@ -157,8 +157,8 @@ fn drains(measurements: &[&Measurement]) -> String {
             ],
         );
     }
-    text + "\n\"Limit\" is `pg_recvlogical` in the same round, with protocol version 1 or with large transactions streamed (2).  MB are 10⁶ bytes of keys, values and headers \
-            before compression; of `pg_recvlogical`, what it wrote.\n"
+    text + "\n\"Limit\" is `pg_recvlogical` in the same round, with protocol version 1 or with large transactions \
+            streamed (2). MB are 10⁶ bytes of keys, values and headers before compression; of `pg_recvlogical`, what it wrote.\n"
 }
 
 /// A slice is compared from its first event on, which favours it: what came before is the start.
