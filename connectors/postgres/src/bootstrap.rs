@@ -59,6 +59,9 @@ struct NewSlot {
     session: Session,
 }
 
+/// pgoutput sends logical messages from this version on.
+const MESSAGES_MAJOR: u32 = 14;
+
 /// A scanner, and the session that keeps its snapshot alive until the last row is read.
 struct HeldScanner {
     scanner: Scanner,
@@ -113,6 +116,14 @@ impl Opening {
                 server.wal_level
             );
             return Err(Error::definite("wal_level", message));
+        }
+        if self.config.captures_messages() && server.major() < MESSAGES_MAJOR {
+            let message = format!(
+                "`message_prefixes` needs PostgreSQL {MESSAGES_MAJOR} or later, and the server is {}: its log does not send messages; \
+                 remove `message_prefixes`, or update the server",
+                server.version_text
+            );
+            return Err(Error::definite("server_too_old", message));
         }
         self.refuse_text_only_columns()
     }

@@ -72,3 +72,15 @@ async fn version_16_works() {
 async fn version_17_works_with_binary_values() {
     works(PostgresVersion::V17, "binary: true").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_13_says_that_it_has_no_messages() {
+    let database = database_with(PostgresVersion::V13, "create table t (id int primary key)").await;
+    let wanted = Wanted {
+        source: "message_prefixes: [\"*\"]",
+        ..Wanted::default()
+    };
+    let capture = Capture::prepare(database, &wanted);
+    capture.daemon.start().unwrap();
+    capture.wait_for("halted:server_too_old");
+}
