@@ -10,7 +10,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::statements::split;
 use super::{Answer, Engine};
 use crate::database::Database;
-use crate::servers::{PostgresVersion, Result};
+use crate::servers::{PostgresVersion, Result, ServerError};
 
 /// Progress is told to the server as often as can be configured, so that nobody waits for it.
 const STATUS_INTERVAL_MS: u64 = 100;
@@ -21,6 +21,8 @@ const SESSION_SETTINGS: &str = "set statement_timeout = '30s'; set client_min_me
 /// A database, and the sessions that the transcript has opened.
 pub(super) struct PostgresEngine {
     database: Database,
+    /// The harness looks from another database of the server, where what it does is not in the log of this one.
+    outside: Client,
     sessions: Mutex<BTreeMap<String, Client>>,
 }
 
@@ -28,8 +30,10 @@ pub(super) struct PostgresEngine {
 
 impl PostgresEngine {
     pub(super) async fn open(version: PostgresVersion) -> Result<PostgresEngine> {
+        let database = Database::shared(version).await?;
         Ok(PostgresEngine {
-            database: Database::shared(version).await?,
+            outside: database.server().connect().await?,
+            database,
             sessions: Mutex::new(BTreeMap::new()),
         })
     }
@@ -67,16 +71,31 @@ impl Engine for PostgresEngine {
     }
 
     async fn end(&self) -> Result<String> {
-        self.database.query_value("select pg_current_wal_lsn()").await
+        // A commit that writes the log out: what needs no commit of its own may still be in the server's memory.
+        self.ask("select pg_logical_emit_message(true, 'written out', '')")
+            .await?;
+        let answer = self.ask("select pg_current_wal_lsn()").await?;
+        answer.ok_or_else(|| ServerError::new("the server did not say where its log ends"))
     }
 
     async fn is_carried(&self, connector: &Value, end: &str) -> Result<bool> {
         let name = connector.get("connector").and_then(Value::as_str).unwrap_or_default();
         let query = format!(
-            "select (confirmed_flush_lsn >= '{end}'::pg_lsn)::text from pg_replication_slots where slot_name = 'tailrace_{name}'"
+            "select confirmed_flush_lsn >= '{end}'::pg_lsn from pg_replication_slots where slot_name = 'tailrace_{name}'"
         );
-        let rows = self.database.query(&query).await?;
-        Ok(rows.into_iter().flatten().flatten().any(|carried| carried == "true"))
+        Ok(self.ask(&query).await?.as_deref() == Some("t"))
+    }
+}
+
+impl PostgresEngine {
+    /// The single value of a query, as text.
+    async fn ask(&self, query: &str) -> Result<Option<String>> {
+        let messages = self.outside.simple_query(query).await;
+        let messages = messages.map_err(|error| ServerError::new(in_words(error)))?;
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 }
 

@@ -89,7 +89,7 @@ impl Stage {
             }
             Kind::Console => {
                 for line in &block.body {
-                    self.command(line).await?;
+                    self.command(line)?;
                 }
             }
             Kind::Events { with } => return self.events(with).await.map(Some),
@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// A line of a console block.
-    async fn command(&mut self, line: &str) -> Result<()> {
+    fn command(&mut self, line: &str) -> Result<()> {
         let command = line.strip_prefix("$ ").unwrap_or(line);
         match command {
             "tailrace run" => {

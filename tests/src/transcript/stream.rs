@@ -1,17 +1,25 @@
 //! What was published, from whichever stream, in an order that people can read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use tailrace_core::event::{StreamRecord, header};
 use tailrace_core::ports::{ConsumerSpec, EventStream, StartOffset};
 use tailrace_file::{FileStream, FileStreamConfig};
 
-use crate::servers::{Kafka, Result, ServerError, shared_kafka};
+use crate::servers::{Result, ServerError, poll_until, shared_kafka};
 
 /// More than a transcript publishes in one topic between two looks.
 const POLL_RECORDS: usize = 100_000;
+
+/// A request to a broker that runs, on a machine that does everything at once.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The streams that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +39,11 @@ pub(super) struct Reader {
 }
 
 enum Records {
-    Kafka(&'static Kafka),
+    /// One consumer for all looks: making one takes longer than most transcripts' events do.
+    Kafka {
+        bootstrap: String,
+        consumer: BaseConsumer,
+    },
     File(PathBuf),
 }
 
@@ -57,9 +69,9 @@ impl std::fmt::Display for StreamKind {
 // === impl Reader ===
 
 impl Reader {
-    pub(super) fn open(kind: StreamKind, daemon_folder: &std::path::Path, owner: &str) -> Result<Reader> {
+    pub(super) fn open(kind: StreamKind, daemon_folder: &Path, owner: &str) -> Result<Reader> {
         let source = match kind {
-            StreamKind::Kafka => Records::Kafka(shared_kafka()?),
+            StreamKind::Kafka => Records::of_kafka()?,
             StreamKind::File => Records::File(daemon_folder.join("events")),
         };
         Ok(Reader {
@@ -72,10 +84,9 @@ impl Reader {
     /// The stream's section of a configuration.
     pub(super) fn configuration(&self) -> String {
         match &self.source {
-            Records::Kafka(kafka) => format!(
-                "streams:\n  events: {{ type: kafka, bootstrap_servers: [\"{}\"] }}\n",
-                kafka.bootstrap()
-            ),
+            Records::Kafka { bootstrap, .. } => {
+                format!("streams:\n  events: {{ type: kafka, bootstrap_servers: [\"{bootstrap}\"] }}\n")
+            }
             Records::File(path) => format!("streams:\n  events: {{ type: file, path: \"{}\" }}\n", path.display()),
         }
     }
@@ -86,8 +97,7 @@ impl Reader {
         let mut topics = Vec::new();
         for topic in self.topics().await? {
             let next = self.next_offsets.get(&topic).copied().unwrap_or_default();
-            let mut records = self.records(&topic).await?;
-            records.retain(|record| record.offset >= next);
+            let records = self.records(&topic, next).await?;
             if let Some(last) = records.last() {
                 self.next_offsets.insert(topic, last.offset + 1);
             }
@@ -98,20 +108,22 @@ impl Reader {
 
     async fn topics(&self) -> Result<Vec<String>> {
         let all = match &self.source {
-            Records::Kafka(kafka) => kafka.topics()?,
+            Records::Kafka { consumer, .. } => {
+                let metadata = consumer.fetch_metadata(None, DEADLINE);
+                let metadata = metadata.map_err(ServerError::doing("asking for topics"))?;
+                metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+            }
             Records::File(path) => file_stream(path)?.topics().await.map_err(in_words)?,
         };
         let is_own = |topic: &String| super::words::find_word(topic, &self.owner).is_some();
-        Ok(all.into_iter().filter(is_own).collect())
+        let mut own: Vec<String> = all.into_iter().filter(is_own).collect();
+        own.sort();
+        Ok(own)
     }
 
-    async fn records(&self, topic: &str) -> Result<Vec<StreamRecord>> {
+    async fn records(&self, topic: &str, next: i64) -> Result<Vec<StreamRecord>> {
         match &self.source {
-            Records::Kafka(kafka) => Ok(kafka
-                .records(topic)?
-                .into_iter()
-                .map(|record| of_kafka(topic, record))
-                .collect()),
+            Records::Kafka { consumer, .. } => read_to_the_end(consumer, topic, next),
             Records::File(path) => {
                 let spec = ConsumerSpec {
                     topics: vec![topic.to_owned()],
@@ -120,13 +132,62 @@ impl Reader {
                 };
                 let mut consumer = file_stream(path)?.consumer(spec).await.map_err(in_words)?;
                 // Everything is durable already: nothing need be waited for.
-                consumer.poll(POLL_RECORDS, Duration::ZERO).await.map_err(in_words)
+                let mut records = consumer.poll(POLL_RECORDS, Duration::ZERO).await.map_err(in_words)?;
+                records.retain(|record| record.offset >= next);
+                Ok(records)
             }
         }
     }
 }
 
-fn file_stream(path: &std::path::Path) -> Result<FileStream> {
+// === impl Records ===
+
+impl Records {
+    fn of_kafka() -> Result<Records> {
+        let kafka = shared_kafka()?;
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", kafka.internal_bootstrap())
+            .set("group.id", "transcripts")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            // A request that waits at the broker for more would hold up the next topic's.
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .map_err(ServerError::doing("making a consumer"))?;
+        Ok(Records::Kafka {
+            bootstrap: kafka.bootstrap(),
+            consumer,
+        })
+    }
+}
+
+/// The records of a topic, which has one partition, from an offset to its end as it is now.
+fn read_to_the_end(consumer: &BaseConsumer, topic: &str, next: i64) -> Result<Vec<StreamRecord>> {
+    let attempt = || format!("reading {topic}");
+    let ends = consumer.fetch_watermarks(topic, 0, DEADLINE);
+    let (_, end) = ends.map_err(ServerError::doing(attempt()))?;
+    let mut records = Vec::new();
+    if next >= end {
+        return Ok(records);
+    }
+    let mut assignment = TopicPartitionList::new();
+    let begin = assignment.add_partition_offset(topic, 0, Offset::Offset(next));
+    begin.map_err(ServerError::doing(attempt()))?;
+    consumer.assign(&assignment).map_err(ServerError::doing(attempt()))?;
+    poll_until(&format!("{} to its end", attempt()), DEADLINE, || {
+        while let Some(message) = consumer.poll(Duration::ZERO) {
+            records.push(of_kafka(&message.map_err(ServerError::doing(attempt()))?));
+        }
+        // Positions and not records tell the end: markers of transactions leave gaps.
+        let positions = consumer.position().map_err(ServerError::doing(attempt()))?;
+        let position = positions.find_partition(topic, 0).map(|position| position.offset());
+        Ok(matches!(position, Some(Offset::Offset(offset)) if offset >= end).then_some(()))
+    })?;
+    consumer.unassign().map_err(ServerError::doing(attempt()))?;
+    Ok(records)
+}
+
+fn file_stream(path: &Path) -> Result<FileStream> {
     FileStream::new(FileStreamConfig::at(path)).map_err(in_words)
 }
 
@@ -134,17 +195,18 @@ fn in_words(error: tailrace_core::Error) -> ServerError {
     ServerError::new(error.to_string())
 }
 
-fn of_kafka(topic: &str, record: crate::servers::Record) -> StreamRecord {
-    let headers = record.headers.into_iter();
+fn of_kafka(message: &BorrowedMessage<'_>) -> StreamRecord {
+    let bytes = |value: Option<&[u8]>| value.map(|value| value.to_vec().into());
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
     StreamRecord {
-        topic: topic.into(),
-        partition: record.partition,
-        offset: record.offset,
-        timestamp_ms: record.timestamp_ms.unwrap_or_default(),
-        key: record.key.map(Into::into),
-        value: record.value.map(Into::into),
+        topic: message.topic().into(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+        key: bytes(message.key()),
+        value: bytes(message.payload()),
         headers: headers
-            .map(|(name, value)| (name, value.unwrap_or_default().into()))
+            .map(|header| (header.key.to_owned(), bytes(header.value).unwrap_or_default()))
             .collect(),
     }
 }
