@@ -61,7 +61,8 @@ pub trait SourceConnector: Send + Sync {
 /// What the pipeline sees of a source that is open.
 #[async_trait]
 pub trait Source: Send {
-    /// The next changes in commit order, never splitting a row. Cancel-safe: a future that is dropped has lost nothing.
+    /// The next changes in commit order, never splitting a row. Cancel-safe: a future that is dropped has lost nothing; it is
+    /// dropped whenever a batch in flight settles, and begun anew. Progress never goes back, also where changes are sent again.
     /// A batch without changes is a heartbeat: it carries only progress. Waits where there is nothing to say.
     async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch>;
 

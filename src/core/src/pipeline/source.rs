@@ -142,8 +142,9 @@ impl SourcePipeline {
                 changed = desired.changed() => {
                     wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
                 }
-                // 4. Progress is saved, then the source is told.
-                _ = checkpoint_tick.tick() => running.checkpoint().await?,
+                // 4. Progress is saved, then the source is told. Not where there is none: each turn of this loop gives up the
+                // reading below and begins it anew, and a query that takes longer than the interval would never end.
+                _ = checkpoint_tick.tick(), if running.unsaved.is_some() => running.checkpoint().await?,
                 // 5. More, as long as the window has room.
                 batch = running.pipeline.source.next_batch(limits.batch), if may_read => running.carry(batch?).await?,
             }

@@ -314,6 +314,7 @@ impl ChunkReader for ModelScan {
             .visit("rows.next_chunk")
             .await
             .inspect_err(|_| self.failed = true)?;
+        self.world.read().await;
         Ok(self.cut(budget))
     }
 }

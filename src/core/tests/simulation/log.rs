@@ -233,6 +233,7 @@ impl LogReader for ModelLog {
             if let Some(stall_ms) = stall {
                 pass(std::time::Duration::from_millis(stall_ms)).await;
             }
+            self.world.read().await;
             let batch = match self.cut(budget) {
                 Some(batch) => Some(batch),
                 None => tokio::select! {

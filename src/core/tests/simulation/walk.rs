@@ -30,7 +30,7 @@ const LIVES: std::ops::Range<usize> = 2..9;
 /// Steps of one life.
 const STEPS: std::ops::Range<usize> = 3..40;
 /// Virtual time in which everything must be carried once faults have ceased.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(3600);
 /// What ports may take besides, when they only wait a little.
 const SLACK: Duration = Duration::from_secs(10);
 /// What a batch takes at least, however little is in it: where it is not counted, a source that only says that it is there

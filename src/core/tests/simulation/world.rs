@@ -28,6 +28,8 @@ pub(crate) struct Profile {
     pub(crate) checkpoint_interval: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) heartbeat: Duration,
+    /// Each reading of rows and log takes so long, with and without faults.
+    pub(crate) reading: Duration,
     /// Per visit of a port.
     pub(crate) waits: f64,
     pub(crate) fails: f64,
@@ -107,6 +109,7 @@ impl Profile {
             checkpoint_interval: Duration::from_millis(*choose(dice, &[1, 20, 200, 900])),
             drain_timeout: Duration::from_millis(*choose(dice, &[50, 1000, 8000])),
             heartbeat: Duration::from_millis(*choose(dice, &[30, 500, 10_000])),
+            reading: Duration::from_millis(*choose(dice, &[0, 0, 0, 50, 1500])),
             waits: *choose(dice, &[0.1, 0.4, 0.8]),
             fails: fails / 3.0,
             definite,
@@ -214,6 +217,14 @@ impl World {
             None => {}
             Some(0) => tokio::task::yield_now().await,
             Some(wait_ms) => pass(Duration::from_millis(wait_ms)).await,
+        }
+    }
+
+    /// Something is read from the database.
+    pub(crate) async fn read(&self) {
+        let takes = self.with(|state| state.profile.reading);
+        if takes > Duration::ZERO {
+            pass(takes).await;
         }
     }
 
