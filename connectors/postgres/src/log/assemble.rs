@@ -415,6 +415,8 @@ impl Assembler {
         let transaction = if message.transactional {
             self.transaction_index()
         } else {
+            // It is a commit of its own.
+            self.previous_commit = Some(lsn);
             self.batch.push_transaction(Transaction {
                 id: None,
                 // The log does not say when it was written; it is sent right away.

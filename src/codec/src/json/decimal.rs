@@ -88,12 +88,14 @@ pub(crate) fn write_decimal_fixed(out: &mut Vec<u8>, text: &str, scale: u32, rou
 /// Writes Debezium's `VariableScaleDecimal`: the value's own scale and its unscaled value.
 pub(crate) fn write_decimal_variable(out: &mut Vec<u8>, text: &str) -> CellResult {
     let parts = Parts::parse(text)?;
+    // As Debezium does: 1.50 is 1.5 where no scale is declared.
+    let fraction = parts.fraction.trim_end_matches('0');
     out.extend_from_slice(b"{\"scale\":");
-    write_int(out, i64::try_from(parts.fraction.len()).unwrap_or(i64::MAX));
+    write_int(out, i64::try_from(fraction.len()).unwrap_or(i64::MAX));
     out.extend_from_slice(b",\"value\":");
     let digits = Digits {
         whole: parts.whole,
-        fraction: parts.fraction,
+        fraction,
         padding: 0,
         round_up: false,
     };
@@ -301,6 +303,8 @@ mod tests {
     fn variable_scale_as_debezium_has_it() {
         assert_eq!(variable("22.2222"), "{\"scale\":4,\"value\":\"A2QO\"}");
         assert_eq!(variable("10"), "{\"scale\":0,\"value\":\"Cg==\"}");
+        assert_eq!(variable("1.50"), variable("1.5"));
+        assert_eq!(variable("-0.0"), "{\"scale\":0,\"value\":\"AA==\"}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Numbers. Floats that JSON has no number for become the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, which is
 //! also what Jackson does.
 
+use std::fmt::LowerExp;
+use std::str::FromStr;
+
 use crate::format::Envelope;
 
 /// Which of the shortest forms of a float is written.
@@ -39,6 +42,9 @@ pub(crate) fn write_float64(out: &mut Vec<u8>, value: f64, style: FloatStyle) {
     let mut buffer = ryu::Buffer::new();
     let magnitude = value.abs();
     let decimal = magnitude == 0.0 || (1e-3..1e7).contains(&magnitude);
+    if style == FloatStyle::Java && value.is_subnormal() && write_two_digits(out, value) {
+        return;
+    }
     write_shortest(out, buffer.format_finite(value), style == FloatStyle::Plain || decimal);
 }
 
@@ -50,7 +56,21 @@ pub(crate) fn write_float32(out: &mut Vec<u8>, value: f32, style: FloatStyle) {
     let mut buffer = ryu::Buffer::new();
     let magnitude = value.abs();
     let decimal = magnitude == 0.0 || (1e-3..1e7).contains(&magnitude);
+    if style == FloatStyle::Java && value.is_subnormal() && write_two_digits(out, value) {
+        return;
+    }
     write_shortest(out, buffer.format_finite(value), style == FloatStyle::Plain || decimal);
+}
+
+/// Java never writes fewer than two digits, and of two the nearest: the least double is 4.9E-324 and not 5.0E-324. Only
+/// among the least numbers is that another than the shortest one with a zero. False where two digits are too few.
+fn write_two_digits<F: LowerExp + FromStr + PartialEq>(out: &mut Vec<u8>, value: F) -> bool {
+    let text = format!("{value:.1e}");
+    let exact = text.parse::<F>().is_ok_and(|read| read == value);
+    if exact {
+        write_java_exponent(out, &text);
+    }
+    exact
 }
 
 fn special(nan: bool, positive: bool) -> &'static [u8] {
@@ -129,7 +149,9 @@ mod tests {
             (0.000_999, "9.99E-4"),
             (1e16, "1.0E16"),
             (1.25e300, "1.25E300"),
-            (-5e-324, "-5.0E-324"),
+            (-5e-324, "-4.9E-324"),
+            (1e-323, "9.9E-324"),
+            (1.234_567e-310, "1.234567E-310"),
             (-92_233_720_368_547_758.0, "-9.223372036854776E16"),
         ];
         for (value, text) in expected {
@@ -143,6 +165,7 @@ mod tests {
         assert_eq!(single(3.0), "3.0");
         assert_eq!(single(1_234_567_890.5), "1.234568E9");
         assert_eq!(single(1e10), "1.0E10");
+        assert_eq!(single(1e-45), "1.4E-45");
     }
 
     #[test]

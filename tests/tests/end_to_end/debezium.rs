@@ -1,0 +1,163 @@
+//! Debezium beside it: the same database, the same changes, Debezium's own connector in a Kafka Connect worker and
+//! Tailrace with `envelope: debezium`; record by record, field by field, byte by byte the same, but for what the table in
+//! `docs/debezium.md` lists with its reason.
+//!
+//! ```text
+//!   before.sql + vectors ──▶ database ──slot, publication──▶ Debezium ──▶ beside_d_<pair>.*  ┐
+//!                                 │                                                          ├─▶ compare ─▶ differences
+//!   changes.sql + vectors ──▶     └──────slot, publication──▶ Tailrace ──▶ beside_t_<pair>.*  ┘             less the list
+//! ```
+//!
+//! A [`pairs::Pair`] is one set of options, written as Tailrace's and translated to Debezium's. All pairs share the
+//! worker, the daemon and the database, because a worker takes ten seconds and half a gigabyte.
+
+mod compare;
+mod differences;
+mod json;
+mod pairs;
+mod tables;
+
+use std::time::Duration;
+
+use tailrace_tests::daemon::Daemon;
+use tailrace_tests::database::Database;
+use tailrace_tests::servers::{Connect, ConnectOptions, Kafka, PostgresVersion, poll_until, shared_kafka};
+
+use differences::Differences;
+use pairs::Pair;
+
+/// A worker with a dozen connectors on two cores that do everything at once.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// Whose rows show how far each side is: it is the last in each transaction's wake.
+const MARKS: &str = "marks";
+
+/// Both sides of every pair, on one database.
+struct Beside {
+    database: Database,
+    daemon: Daemon,
+    connect: Connect,
+    kafka: &'static Kafka,
+    pairs: Vec<Pair>,
+    marks: u32,
+}
+
+// === impl Beside ===
+
+impl Beside {
+    /// Everything started, on a database with these tables, and past the snapshots.
+    async fn start(version: PostgresVersion, extensions: &[&str], before: &[String], pairs: Vec<Pair>) -> Beside {
+        let kafka = shared_kafka().unwrap();
+        let database = Database::shared(version).await.unwrap();
+        for extension in extensions {
+            let statement = format!("create extension \"{extension}\"");
+            database.execute(&statement).await.unwrap();
+        }
+        for statements in before {
+            database.execute(statements).await.unwrap();
+        }
+        let marks = format!("create table {MARKS} (id int primary key); insert into {MARKS} values (1)");
+        database.execute(&marks).await.unwrap();
+        let daemon = Daemon::new(&pairs::tailrace(&pairs, &database, &kafka.bootstrap())).unwrap();
+        let connect = Connect::start(&kafka.bootstrap(), &ConnectOptions::default()).unwrap();
+        daemon.start().unwrap();
+        for pair in &pairs {
+            let properties = pair.debezium(database.server(), database.name());
+            connect.create(&pair.debezium_name(), &properties).unwrap();
+        }
+        for pair in &pairs {
+            daemon.wait_for_state(&pair.tailrace_name(), "streaming").unwrap();
+        }
+        let beside = Beside {
+            database,
+            daemon,
+            connect,
+            kafka,
+            pairs,
+            marks: 1,
+        };
+        beside.wait_for_marks();
+        beside
+    }
+
+    /// Runs transactions; waits for both sides where they say so.
+    async fn run(&mut self, transactions: &[String]) {
+        for statements in transactions {
+            if statements.contains(tables::AWAIT) {
+                self.mark().await;
+            }
+            let outcome = self.database.execute(statements).await;
+            outcome.unwrap();
+        }
+        self.mark().await;
+    }
+
+    /// Waits until both sides of every pair have published all that was committed so far.
+    async fn mark(&mut self) {
+        self.marks += 1;
+        let statement = format!("insert into {MARKS} values ({})", self.marks);
+        self.database.execute(&statement).await.unwrap();
+        self.wait_for_marks();
+    }
+
+    fn wait_for_marks(&self) {
+        let wanted = self.marks;
+        for pair in &self.pairs {
+            for name in [pair.debezium_name(), pair.tailrace_name()] {
+                let topic = format!("{name}.public.{MARKS}");
+                let outcome = poll_until(&format!("mark {wanted} in {topic}"), DEADLINE, || {
+                    let there = self
+                        .kafka
+                        .records(&topic)
+                        .is_ok_and(|records| records.len() >= wanted as usize);
+                    if !there && name == pair.debezium_name() {
+                        self.connect.is_running(&name)?;
+                    }
+                    Ok(there.then_some(()))
+                });
+                if let Err(error) = outcome {
+                    let error = self.daemon.with_status(&pair.tailrace_name(), &error);
+                    unreachable!("{error}\n{}", self.connect.log());
+                }
+            }
+        }
+    }
+
+    /// Ends both sides, so that everything is published, and compares what they have.
+    fn compare(&self, differences: &mut Differences) {
+        for pair in &self.pairs {
+            // Its producer is closed when the connector is gone: nothing is on its way any more.
+            self.connect.delete(&pair.debezium_name()).unwrap();
+        }
+        self.daemon.terminate().unwrap();
+        let topics = self.kafka.topics().unwrap();
+        for pair in &self.pairs {
+            compare::pair(pair, &topics, |topic| self.kafka.records(topic).unwrap(), differences);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_debeziums_but_for_what_is_listed() {
+    let mut differences = Differences::listed_in(&read("docs/debezium.md"));
+    let groups = tables::groups(|data_type| !tables::is_pgvector(data_type));
+    let mut before = tables::paragraphs(&read("tests/debezium/before.sql"));
+    before.extend(groups.iter().map(tables::Group::before));
+    let pairs = pairs::all(&groups);
+    let extensions = ["citext", "hstore", "ltree", "isn", "postgis"];
+    let mut beside = Beside::start(PostgresVersion::V15, &extensions, &before, pairs).await;
+    beside
+        .run(&tables::paragraphs(&read("tests/debezium/changes.sql")))
+        .await;
+    beside
+        .run(&groups.iter().flat_map(tables::Group::after).collect::<Vec<_>>())
+        .await;
+    beside.compare(&mut differences);
+    differences.assert_as_listed();
+}
+
+/// A file of the repository. Read and not compiled in: whoever changes the SQL or the list does not wait for a compiler.
+fn read(path: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    std::fs::read_to_string(format!("{root}/{path}")).unwrap()
+}
