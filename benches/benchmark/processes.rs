@@ -16,7 +16,7 @@ use serde::Serialize;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process that ends between two looks loses at most this much of its time.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// CPU time and state of one process.
 #[derive(Clone, Copy, Debug)]

@@ -147,12 +147,13 @@ fn conditions(options: &Options) -> String {
   same log, and all slots are copies of ones that were made before the load.
 - PostgreSQL: `fsync = off`, `shared_buffers = 1GB`, no autovacuum. `pg_recvlogical` and Tailrace connect through the Unix socket,
   Debezium, which cannot, through TCP.
-- Kafka: one broker, one partition, 1 GB of heap; warmed up before the first measurement. Records as JSON.
+- Kafka: one broker, one partition, 1 GB of heap and the options of its own scripts; warm before the first measurement. Records
+  as JSON.
 - Tailrace: as without configuration (idempotent producer, lz4, linger 5 ms; file: every batch synced).
 - Debezium: Kafka's usual 256 MB to 2 GB of heap, JSON without schemas; `tuned` has larger batches, lz4, linger 5 ms, a poll
   interval of 10 ms. Its rates count from its first event, its CPU time from when its connector runs: the start of JVM and
   worker is in neither.
-- Events are counted by the broker's own offsets (every 5 ms until the first, then every 20 ms), read back afterwards, and
+- Events are counted by the broker's own offsets (every 10 ms until the first, then every 50 ms, so that counting costs nothing), read back afterwards, and
   compared with the keys that were inserted. CPU time is from `/proc/PID/stat`, peak memory is `VmHWM`.
 ",
         options.rows, options.rounds

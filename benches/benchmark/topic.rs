@@ -15,10 +15,10 @@ use crate::failed;
 use crate::measurement::Found;
 
 /// How often the end of a topic is asked for until there is a first record: the error of "time to first event".
-const FIRST_INTERVAL: Duration = Duration::from_millis(5);
+const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// And afterwards, where it only is the error of a duration of seconds.
-const INTERVAL: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Nothing for so long means that nothing will come: decoding of one transaction of millions of rows takes some seconds.
 const IDLE: Duration = Duration::from_secs(120);

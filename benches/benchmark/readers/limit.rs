@@ -12,7 +12,7 @@ use crate::processes::{Since, Watch, times, written_bytes};
 use crate::source::PUBLICATION;
 
 /// Short beside a drain, long beside a look.
-const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A drain takes less than this; what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(600);

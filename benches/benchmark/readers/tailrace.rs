@@ -18,7 +18,7 @@ use crate::source::{PUBLICATION, Source};
 use crate::topic::{Arrivals, Seen, Until, find, number_in, watch};
 
 /// Between two looks at `/status`, where that is what tells how far the embedded stream is.
-const STATUS_INTERVAL: Duration = Duration::from_millis(20);
+const STATUS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Records that are asked for at once when the embedded stream is checked.
 const RECORDS_AT_ONCE: usize = 10_000;
