@@ -244,8 +244,7 @@ impl Walk<'_> {
         let Ok((_, progress)) = self.scenario.checkpoint().await else {
             return Ok(());
         };
-        let progress: Value = serde_json::from_str(&progress).map_err(ServerError::doing("reading a checkpoint"))?;
-        let saved = progress.get("position").and_then(Value::as_str).unwrap_or_default();
+        let saved = saved_position(&progress)?;
         let slot = self.scenario.database.slot();
         let told = format!(
             "select confirmed_flush_lsn from pg_replication_slots \
@@ -261,6 +260,19 @@ impl Walk<'_> {
 
     fn wait_streaming(&self) -> Result<()> {
         self.scenario.wait_for("streaming")
+    }
+}
+
+/// Where the log goes on after a checkpoint. While there is a snapshot, and until the first checkpoint of the log after it,
+/// that is where the snapshot was taken.
+fn saved_position(progress: &str) -> Result<String> {
+    let unread = || ServerError::new(format!("a checkpoint without a position: {progress}"));
+    let object = |text: &str| serde_json::from_str::<Value>(text).map_err(|_| unread());
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let position = text(&object(progress)?, "position").ok_or_else(unread)?;
+    match position.strip_prefix("snapshot:") {
+        Some(snapshot) => text(&object(snapshot)?, "log_start").ok_or_else(unread),
+        None => Ok(position),
     }
 }
 
@@ -312,4 +324,20 @@ fn keep_topics(kafka: Option<&Kafka>, folder: &Path) -> Result<()> {
         fs::write(folder.join(&topic), lines).map_err(ServerError::doing(format!("writing {topic}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_found_in_checkpoints_of_both_kinds() {
+        let log = saved_position(r#"{"position":"0/199AF38"}"#).unwrap();
+        let snapshot = r#"{"position":"snapshot:{\"log_start\":\"0/17\",\"complete\":true}"}"#;
+        assert_eq!(
+            (log.as_str(), saved_position(snapshot).unwrap().as_str()),
+            ("0/199AF38", "0/17")
+        );
+        assert!(saved_position("{}").is_err());
+    }
 }
