@@ -271,7 +271,15 @@ mod tests {
         let update = record(None, Some(value), &[("op", "u")]);
         let brief = "u shop.public.t (no key)\n    before  null\n    after   {\"id\": 1}";
         assert_eq!(shown(&update, ""), brief);
-        let source = "    source  {\"name\": \"shop\", \"lsn\": lsn#2, \"sequence\": \"[«commit before»,\\\"lsn#1\\\"]\", \"txId\": txn#1}";
+        let source = [
+            "    source  {",
+            "      \"name\": \"shop\",",
+            "      \"lsn\": lsn#2,",
+            "      \"sequence\": \"[«commit before»,\\\"lsn#1\\\"]\",",
+            "      \"txId\": txn#1",
+            "    }",
+        ];
+        let source = source.join("\n");
         assert_eq!(shown(&update, "source"), format!("{brief}\n{source}"));
         let schema = format!(r#"{{"schema":{{"type":"struct"}},"payload":{value}}}"#);
         let with_schema = record(None, Some(&schema), &[("op", "u")]);
