@@ -1,7 +1,7 @@
 //! JSON strings. What must be escaped is found eight bytes at a time; everything else is copied in runs.
 //!
 //! Escapes are those of Jackson, which Kafka Connect's converter uses: `\" \\ \b \f \n \r \t`, `\u00XX` with upper-case
-//! digits for the other control characters, and two `\uXXXX` for what lies beyond the basic plane: a key's bytes decide
+//! digits for the other control characters, and a pair of surrogates (`\uD83D\uDE00`) for what lies beyond the basic plane: a key's bytes decide
 //! its partition. Everything else, DEL and the rest of non-ASCII included, stays as it is.
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
