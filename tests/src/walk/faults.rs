@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::plan::STREAMED;
 use super::{EXTRA_ROWS, Ending, Fault, Network, Proxy, Restart, Walk, Who};
 use crate::proxy::{Armed, Fault as Armable, pass_time};
 use crate::servers::{Result, ServerError, eventually};
@@ -11,6 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A process that stands still, and a network that is down, see so many transactions.
 const COMMITS_MEANWHILE: usize = 5;
+
+/// A transaction with a statement of so many rows is sent while it runs, and spilled.
+const STREAMED_ROWS: u64 = 3000;
 
 /// Transactions that are released at each look for something that is armed.
 const RELEASED_PER_LOOK: usize = 1;
@@ -73,6 +77,9 @@ impl Walk<'_> {
         self.scenario.daemon.kill9()?;
         self.judge_position().await?;
         self.scenario.daemon.start_armed(armed)?;
+        if STREAMED.contains(&name) {
+            self.scenario.workload.commit_rows(STREAMED_ROWS).await?;
+        }
         let (killed, reached) = (
             format!("failpoint {name}: killed"),
             format!("failpoint {name}: reached"),

@@ -152,6 +152,9 @@ const LATE: [(&str, u64); 18] = [
     ("status_sent", 6),
 ];
 
+/// Failpoints of transactions that the server sends while they run.
+pub(super) const STREAMED: [&str; 3] = ["in_streamed_transaction", "spool_spill", "stream_commit"];
+
 /// PostgreSQL's sessions of a first start, by the ends of their application names.
 const SESSIONS_EARLY: [Who; 7] = [
     Who::Purpose("log"),
@@ -219,12 +222,23 @@ impl Plan {
             let early = plan.early && number == 0;
             let step = Step {
                 commits: if early { 0 } else { size(dice.below(25)) },
-                fault: Fault::draw(&mut dice, lane, early),
+                fault: Fault::draw(&mut dice, &plan, early),
                 calm: dice.chance(60),
             };
             plan.steps.push(step);
         }
         plan
+    }
+}
+
+impl Plan {
+    /// Whether there is any hope that such a daemon passes a failpoint.
+    fn passes(&self, failpoint: &str) -> bool {
+        match failpoint {
+            "segment_write" | "before_fsync" | "segment_roll" => self.lane == Lane::File,
+            failpoint if STREAMED.contains(&failpoint) => self.streaming && self.version >= PostgresVersion::V14,
+            _ => true,
+        }
     }
 }
 
@@ -261,10 +275,10 @@ impl fmt::Display for Plan {
 // === impl Fault ===
 
 impl Fault {
-    fn draw(dice: &mut Dice, lane: Lane, early: bool) -> Fault {
-        let kafka = lane == Lane::Kafka;
+    fn draw(dice: &mut Dice, plan: &Plan, early: bool) -> Fault {
+        let kafka = plan.lane == Lane::Kafka;
         match dice.below(100) {
-            0..32 => Fault::draw_failpoint(dice, lane, if early { &EARLY } else { &LATE }),
+            0..32 => Fault::draw_failpoint(dice, plan, if early { &EARLY } else { &LATE }),
             32..40 => Fault::Kill(size(dice.below(20))),
             40..44 if !early => Fault::Stop,
             44..48 => Fault::Freeze(dice.below(1500)),
@@ -281,8 +295,9 @@ impl Fault {
         }
     }
 
-    fn draw_failpoint(dice: &mut Dice, lane: Lane, points: &[(&'static str, u64)]) -> Fault {
-        let (point, passages) = choose(dice, points);
+    fn draw_failpoint(dice: &mut Dice, plan: &Plan, points: &[(&'static str, u64)]) -> Fault {
+        let passed = points.iter().filter(|(point, _)| plan.passes(point));
+        let (point, passages) = choose(dice, &passed.copied().collect::<Vec<_>>());
         let passage = 1 + dice.below(passages);
         let roll = dice.below(100);
         let plain = [
@@ -294,7 +309,7 @@ impl Fault {
             "status_sent",
         ];
         let action = match point {
-            "segment_write" if lane == Lane::File && roll < 70 => "torn",
+            "segment_write" if roll < 70 => "torn",
             "segment_write" => "kill",
             _ if plain.contains(&point) || roll < 75 => "kill",
             _ => "error",
