@@ -33,10 +33,10 @@ const DEADLINE: Duration = Duration::from_secs(180);
 const MARKS: &str = "marks";
 
 /// Both sides of every pair, on one database.
-struct Beside {
+struct Beside<'a> {
     database: Database,
     daemon: Daemon,
-    connect: Connect,
+    connect: &'a Connect,
     kafka: &'static Kafka,
     pairs: Vec<Pair>,
     marks: u32,
@@ -44,9 +44,14 @@ struct Beside {
 
 // === impl Beside ===
 
-impl Beside {
+impl<'a> Beside<'a> {
     /// Everything started, on a database with these tables, and past the snapshots.
-    async fn start(version: PostgresVersion, extensions: &[&str], before: &[String], pairs: Vec<Pair>) -> Beside {
+    async fn start(
+        connect: &'a Connect,
+        (version, extensions): (PostgresVersion, &[&str]),
+        before: &[String],
+        pairs: Vec<Pair>,
+    ) -> Beside<'a> {
         let kafka = shared_kafka().unwrap();
         let database = Database::shared(version).await.unwrap();
         for extension in extensions {
@@ -59,7 +64,6 @@ impl Beside {
         let marks = format!("create table {MARKS} (id int primary key); insert into {MARKS} values (1)");
         database.execute(&marks).await.unwrap();
         let daemon = Daemon::new(&pairs::tailrace(&pairs, &database, &kafka.bootstrap())).unwrap();
-        let connect = Connect::start(&kafka.bootstrap(), &ConnectOptions::default()).unwrap();
         daemon.start().unwrap();
         for pair in &pairs {
             let properties = pair.debezium(database.server(), database.name());
@@ -140,18 +144,25 @@ impl Beside {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_debeziums_but_for_what_is_listed() {
     let mut differences = Differences::listed_in(&read("docs/debezium.md"));
+    let bootstrap = shared_kafka().unwrap().bootstrap();
+    let connect = Connect::start(&bootstrap, &ConnectOptions::default()).unwrap();
+
     let groups = tables::groups(|data_type| !tables::is_pgvector(data_type));
     let mut before = tables::paragraphs(&read("tests/debezium/before.sql"));
     before.extend(groups.iter().map(tables::Group::before));
-    let pairs = pairs::all(&groups);
-    let extensions = ["citext", "hstore", "ltree", "isn", "postgis"];
-    let mut beside = Beside::start(PostgresVersion::V15, &extensions, &before, pairs).await;
-    beside
-        .run(&tables::paragraphs(&read("tests/debezium/changes.sql")))
-        .await;
-    beside
-        .run(&groups.iter().flat_map(tables::Group::after).collect::<Vec<_>>())
-        .await;
+    let mut changes = tables::paragraphs(&read("tests/debezium/changes.sql"));
+    changes.extend(groups.iter().flat_map(tables::Group::after));
+    let server: (_, &[&str]) = (PostgresVersion::V15, &["citext", "hstore", "ltree", "isn", "postgis"]);
+    let mut beside = Beside::start(&connect, server, &before, pairs::all(&groups)).await;
+    beside.run(&changes).await;
+    beside.compare(&mut differences);
+
+    let groups = tables::groups(tables::is_pgvector);
+    let before: Vec<String> = groups.iter().map(tables::Group::before).collect();
+    let changes: Vec<String> = groups.iter().flat_map(tables::Group::after).collect();
+    let server: (_, &[&str]) = (PostgresVersion::V18, &["vector"]);
+    let mut beside = Beside::start(&connect, server, &before, pairs::of_extension(&groups)).await;
+    beside.run(&changes).await;
     beside.compare(&mut differences);
     differences.assert_as_listed();
 }

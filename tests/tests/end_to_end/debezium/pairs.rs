@@ -26,10 +26,9 @@ const OPTIONS: [(&str, &[&str]); 9] = [
 ];
 
 /// Keys whose values have other names there.
-const OTHER_OPTIONS: [(&str, &str, &str, &str); 3] = [
+const OTHER_OPTIONS: [(&str, &str, &str, &str); 2] = [
     ("opaque", "binary", "include.unknown.datatypes", "true"),
     ("truncate", "publish", "skipped.operations", "none"),
-    ("truncate", "skip", "skipped.operations", "t"),
 ];
 
 /// One set of options, held by a connector on either side.
@@ -63,9 +62,11 @@ enum Tables {
     Everything,
     /// Partitioned tables, by their root.
     Roots,
+    /// The vectors of pgvector, which are on a server of their own.
+    Extension,
 }
 
-const WANTED: [Wanted; 8] = [
+const WANTED: [Wanted; 9] = [
     Wanted {
         name: "defaults",
         options: &[],
@@ -139,6 +140,13 @@ const WANTED: [Wanted; 8] = [
         tables: Tables::Vectors,
     },
     Wanted {
+        name: "pgvector",
+        options: &[("inline_schema", "true")],
+        properties: &[REPLACE_NULL],
+        source: &[MESSAGES],
+        tables: Tables::Extension,
+    },
+    Wanted {
         name: "roots",
         options: &[],
         properties: &[("publish.via.partition.root", "true")],
@@ -169,9 +177,16 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("opaque", "text"),
 ];
 
-/// Every pair, with those groups of vectors that hold under its options.
+/// Every pair on the server with everything, with those groups of vectors that hold under its options.
 pub(super) fn all(groups: &[Group]) -> Vec<Pair> {
-    WANTED.iter().map(|wanted| pair(wanted, groups)).collect()
+    let wanted = WANTED.iter().filter(|wanted| wanted.tables != Tables::Extension);
+    wanted.map(|wanted| pair(wanted, groups)).collect()
+}
+
+/// The pairs on the server with pgvector.
+pub(super) fn of_extension(groups: &[Group]) -> Vec<Pair> {
+    let wanted = WANTED.iter().filter(|wanted| wanted.tables == Tables::Extension);
+    wanted.map(|wanted| pair(wanted, groups)).collect()
 }
 
 /// The daemon's configuration.
@@ -192,7 +207,7 @@ fn pair(wanted: &Wanted, groups: &[Group]) -> Pair {
         tables.extend(groups.iter().filter(holds).map(|group| ("public", group.name.clone())));
     }
     let named: &[(&str, &str)] = match wanted.tables {
-        Tables::Vectors => &[],
+        Tables::Vectors | Tables::Extension => &[],
         Tables::Everything => &BEFORE,
         Tables::Roots => &[("public", "measured")],
     };
