@@ -51,7 +51,8 @@ fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(
         text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+            .map_err(|_| format!("{variable} is no number: {text}"))
+            .unwrap(),
     )
 }
 
@@ -69,7 +70,7 @@ fn walk_lane(seeds: &Seeds, failures: &Mutex<Vec<String>>, done: &AtomicU64) {
         && let Some(seed) = seeds.next()
     {
         let outcome: Outcome = runtime.block_on(walk(&mut site, Plan::of(seed), &keep));
-        println!("{outcome}");
+        eprintln!("{outcome}");
         done.fetch_add(1, Ordering::Relaxed);
         if outcome.findings.is_err() {
             failures.lock().unwrap().push(outcome.to_string());
@@ -105,7 +106,7 @@ fn seeds_are_walked_and_nothing_is_lost() {
         }
     });
     let (failures, done): (Vec<String>, u64) = (failures.into_inner().unwrap(), done.into_inner());
-    println!("{done} seeds walked, {} failed", failures.len());
+    eprintln!("{done} seeds walked, {} failed", failures.len());
     assert!(
         failures.is_empty(),
         "{} of {done} walks failed:\n{}",
