@@ -217,8 +217,12 @@ impl Opening {
         exported: Exported,
         read_under: Position,
     ) -> Box<dyn Source> {
-        self.world
-            .with(|state| state.oracle.life.tables.clone_from(&self.configured));
+        self.world.with(|state| {
+            state.oracle.life.tables.clone_from(&self.configured);
+            if read_under != log_position(exported.point) {
+                state.oracle.log_goes_over(exported.left.keys());
+            }
+        });
         let scan = ModelScan {
             world: Arc::clone(&self.world),
             exported,

@@ -29,24 +29,26 @@
 //!
 //! | broken | seed | found as |
 //! |---|---|---|
-//! | confirmed before it is saved | 0 | 280 is confirmed, and 0 is saved |
+//! | confirmed before it is saved | 0 | 320 is confirmed, and 0 is saved |
 //! | saved when it is delivered | 0 | not known to be durable, and progress behind it is saved |
-//! | frontier in the order of the answers | 0 | not everything was carried in time: the checkpoint goes back |
-//! | no barrier between rows and log | 2 | the log is begun at 220, and nothing is saved |
-//! | the newest batch's position is confirmed | 0 | 424 is confirmed, and 414 is saved |
-//! | a heartbeat overtakes what is in flight | 1 | not known to be durable, and progress behind it is saved |
+//! | frontier in the order of the answers | 0 | not known to be durable, and progress behind it is saved |
+//! | no barrier between rows and log | 2 | the log is begun at 210, and nothing is saved |
+//! | the newest batch's position is confirmed | 0 | 454 is confirmed, and 413 is saved |
+//! | a heartbeat overtakes what is in flight | 2 | a table is saved as finished without its rows |
 //! | schemas are not saved | 0 | delivered before its schema is saved |
-//! | a failed delivery is passed over | 0 | not known to be durable, and progress behind it is saved |
-//! | a drain ends without saving | 29 | it drained; … was read, … is saved |
+//! | a failed delivery is passed over | 2 | not known to be durable, and progress behind it is saved |
+//! | a drain ends without saving | 6 | it drained; … was read, … is saved |
 //! | a pause is not obeyed | 0 | asked for Paused, it read on |
-//! | no bound of what is in flight | 2 | 288 batches are in flight in 60000 bytes |
-//! | a batch without changes weighs nothing | 380 | 13 batches are in flight in 2000 bytes |
+//! | no bound of what is in flight | 4 | 15 batches are in flight in 2000 bytes |
+//! | a batch without changes weighs nothing | 143 | 15 batches are in flight in 2000 bytes |
 //! | a table is finished with its first rows | 2 | saved as finished without its rows |
-//! | numbers of checkpoints begin anew | 0 | checkpoint 1 follows 1 |
-//! | progress inside a transaction is left out | 41 | it drained; … was read, … is saved |
+//! | numbers of checkpoints begin anew | 0 | checkpoint 1 follows 3 |
+//! | progress inside a transaction is left out | 5 | it drained; … was read, … is saved |
+//! | each tick gives up what is being read | 0 | not everything was carried in time |
 //!
-//! It has found, in the core: heartbeats and batches that filters left empty weighed nothing, so that a source that goes on
-//! behind an answer that does not come filled the memory; and in the way connectors resume: rows of a table that is new in
+//! It has found, in the core: each tick of the checkpoint gave up what was being read, so that a query that takes longer than
+//! the interval never ended; heartbeats and batches that filters left empty weighed nothing, so that a source that goes on
+//! behind an answer that does not come filled the memory. And in the way connectors resume: rows of a table that is new in
 //! the configuration, carried before any checkpoint says so and deleted while the process is down, stay in the topic for
 //! ever, unless the connector remembers that it has begun with the table.
 #![expect(

@@ -35,7 +35,7 @@ pub(crate) struct Event {
 #[derive(Debug, Clone)]
 struct Scan {
     rows: Vec<String>,
-    /// It was not the first: its rows may contain what the log says again.
+    /// It was not the first, or the log says again what its rows contain.
     again: bool,
 }
 
@@ -193,6 +193,15 @@ impl Oracle {
             again: self.scans[table].is_some(),
         });
         self.captured_from.insert(table, point);
+    }
+
+    /// The log will say again what the rows of these tables contain.
+    pub(crate) fn log_goes_over<'a>(&mut self, tables: impl Iterator<Item = &'a usize>) {
+        for table in tables {
+            if let Some(scan) = &mut self.scans[*table] {
+                scan.again = true;
+            }
+        }
     }
 
     /// Rows of the table may have been carried before.
