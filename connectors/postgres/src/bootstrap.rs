@@ -173,6 +173,7 @@ impl Opening {
             timeline: server.timeline.unwrap_or_default(),
             slot: self.names.slot.clone(),
             publication: self.names.publication.clone(),
+            publication_oid: None,
             slot_began_at: None,
             tables: self.table_names(),
             counts_messages: self.config.captures_messages(),
@@ -192,11 +193,11 @@ impl Opening {
     /// Publication, slot, rows, log. Rows alone need nothing on the server that would outlive them and hold its log.
     async fn first_start(self) -> Result<Box<dyn Source>> {
         let rows_alone = self.config.snapshot.mode == SnapshotMode::Only;
+        let mut memory = self.memory();
         if !rows_alone {
-            self.ensure_publication().await?;
+            memory.publication_oid = Some(self.ensure_publication().await?);
             failpoint!(try AfterPublication);
         }
-        let mut memory = self.memory();
         memory.remember(&*self.context.store).await?;
         failpoint!(try SlotAnnounced);
         let slot = self.create_slot(rows_alone).await?;
@@ -234,7 +235,7 @@ impl Opening {
         let slot = Slot::read(&self.catalog, &self.names.slot).await?;
         Slot::verify(slot.as_ref(), &self.names.slot, saved)?;
         self.follow_timeline(&mut memory, saved).await?;
-        self.refuse_missing_publication(&memory)?;
+        self.discovery.verify_publication(&memory)?;
         match resume {
             Resume::Bootstrap if self.config.snapshot.mode == SnapshotMode::Never => {
                 self.stream(memory, &Progress::at(began_at)).await
@@ -295,7 +296,7 @@ impl Opening {
             .cloned()
             .collect();
         if !new.is_empty() {
-            self.ensure_publication().await?;
+            memory.publication_oid = Some(self.ensure_publication().await?);
             failpoint!(try TableAdded);
         }
         if new.is_empty() || self.config.snapshot.mode == SnapshotMode::Never {
@@ -325,7 +326,7 @@ impl Opening {
     async fn scan_again(self, mut memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
         if self.config.snapshot.mode != SnapshotMode::Only {
             // The configuration may have more tables than when the snapshot was begun.
-            self.ensure_publication().await?;
+            memory.publication_oid = Some(self.ensure_publication().await?);
         }
         memory.tables = self.table_names();
         let left = self

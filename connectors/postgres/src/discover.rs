@@ -626,7 +626,7 @@ mod tests {
     #[test]
     fn half_a_key_is_no_key() {
         let listed = |columns: &str| {
-            let publication = r#"{"puballtables": false, "pubinsert": true, "pubupdate": false, "pubdelete": false,
+            let publication = r#"{"oid": "1", "puballtables": false, "pubinsert": true, "pubupdate": false, "pubdelete": false,
                 "pubtruncate": false, "pubviaroot": false}"#;
             let entry = format!(r#"{{"schemaname": "public", "tablename": "orders", "attnames": [{columns}]}}"#);
             orders(|discovery| discovery.publication = Some(Publication::from_json(publication, &[&entry])))

@@ -1,4 +1,4 @@
-//! The write-ahead log as a [`LogReader`]: a socket thread, a decoder, and a watch on what the slot costs.
+//! The write-ahead log as a [`LogReader`]: a socket thread, a decoder, and a watch on slot and publication.
 
 mod assemble;
 mod relations;
@@ -19,11 +19,14 @@ use tailrace_core::ports::{Budget, ConnectorStore, LogReader};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_core::{Error, Result, task};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::{PostgresConfig, ServerNames};
 use crate::connect::{self, application_name};
 use crate::decode::replication::{self, ReplicationFrame};
+use crate::discover;
+use crate::discover::publication::{Publication, publication};
 use crate::discover::server::ServerFacts;
 use crate::endpoint::Endpoint;
 use crate::memory::Memory;
@@ -37,6 +40,8 @@ use spool::Spools;
 
 /// How often the slot is looked at. The server's own statistics are not fresher for long.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Errors of the watch that do not pass: the server sends less than it should. Others cost a look.
+const ENDS_THE_CAPTURE: [&str; 2] = ["publication_history", "publication_changed"];
 /// Large transactions are sent while they run from this version on; before, the first byte comes after the commit.
 const STREAMING_MAJOR: u32 = 14;
 
@@ -67,6 +72,17 @@ struct Reading {
     /// A table must be looked up before the next message.
     describe: bool,
     watch: JoinHandle<()>,
+    /// What the watch found that ends the capture.
+    verdict: oneshot::Receiver<Error>,
+}
+
+/// Looks at the server while the log is read.
+struct Watch {
+    catalog: Arc<connect::Session>,
+    config: Arc<PostgresConfig>,
+    connector: String,
+    memory: Memory,
+    telemetry: Arc<Telemetry>,
 }
 
 /// Why filling a batch stopped.
@@ -125,12 +141,14 @@ impl PostgresLog {
             usize::try_from(config.spill_bytes).unwrap_or(usize::MAX),
             &settings.spill_path(),
         );
+        let (judge, verdict) = oneshot::channel();
         self.reading = Some(Reading {
             socket,
             frames: Bytes::new(),
             assembler: Assembler::new(Arc::clone(&settings.identity), config, relations, spools, start),
             describe: false,
-            watch: settings.watch(catalog),
+            watch: settings.watch(catalog, judge),
+            verdict,
         });
         let text = format!(
             "streaming the log from {saved} through slot \"{}\"",
@@ -146,6 +164,11 @@ impl PostgresLog {
     }
 }
 
+/// The watch never ends without a verdict while the log is read.
+fn unwatched() -> Error {
+    Error::transient("task_failed", "the watch on slot and publication ended early")
+}
+
 #[async_trait]
 impl LogReader for PostgresLog {
     async fn begin(&mut self, start: &Position, read_at: &BTreeMap<String, Position>) -> Result<()> {
@@ -155,6 +178,9 @@ impl LogReader for PostgresLog {
     async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch> {
         let reading = self.reading()?;
         loop {
+            if let Ok(error) = reading.verdict.try_recv() {
+                return Err(error);
+            }
             if reading.describe {
                 reading.assembler.relations_mut().describe_wanted().await?;
                 reading.describe = false;
@@ -166,7 +192,10 @@ impl LogReader for PostgresLog {
                         return Ok(batch);
                     }
                     if reading.frames.is_empty() && !reading.assembler.is_replaying() {
-                        reading.frames = reading.socket.next().await?;
+                        reading.frames = tokio::select! {
+                            verdict = &mut reading.verdict => return Err(verdict.unwrap_or_else(|_| unwatched())),
+                            frames = reading.socket.next() => frames?,
+                        };
                     }
                 }
             }
@@ -304,24 +333,63 @@ impl LogSettings {
         self.config.spill_path.clone().unwrap_or_else(std::env::temp_dir)
     }
 
-    /// Looks at the slot from time to time and reports what it costs.
-    fn watch(&self, catalog: Arc<connect::Session>) -> JoinHandle<()> {
-        let name = self.names.slot.clone();
-        let telemetry = Arc::clone(&self.telemetry);
-        let warn_above_bytes = self.config.retained_wal_warning_bytes;
-        task::spawn_named("watch slot", async move {
+    /// Looks from time to time at what the slot costs and at whether the publication is what it was.
+    fn watch(&self, catalog: Arc<connect::Session>, judge: oneshot::Sender<Error>) -> JoinHandle<()> {
+        let mut watch = Watch {
+            catalog,
+            config: Arc::clone(&self.config),
+            connector: self.connector.clone(),
+            memory: self.memory.clone(),
+            telemetry: Arc::clone(&self.telemetry),
+        };
+        task::spawn_named("watch source", async move {
             let mut interval = tokio::time::interval(WATCH_INTERVAL);
             loop {
                 interval.tick().await;
-                match Slot::read(&catalog, &name).await {
-                    Ok(Some(slot)) => {
-                        slot.report(&telemetry, warn_above_bytes);
-                        telemetry.set_notice("slot_unwatched", None);
+                match watch.look().await {
+                    Ok(()) => watch.telemetry.set_notice("source_unwatched", None),
+                    Err(error) if ENDS_THE_CAPTURE.contains(&error.code()) => {
+                        drop(judge.send(error));
+                        return;
                     }
-                    Ok(None) => telemetry.set_notice("slot_unwatched", Some(format!("slot \"{name}\" is gone"))),
-                    Err(error) => telemetry.set_notice("slot_unwatched", Some(error.report())),
+                    Err(error) => watch.telemetry.set_notice("source_unwatched", Some(error.report())),
                 }
             }
         })
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    async fn look(&mut self) -> Result<()> {
+        let name = &self.memory.slot;
+        match Slot::read(&self.catalog, name).await? {
+            Some(slot) => slot.report(&self.telemetry, self.config.retained_wal_warning_bytes),
+            None => return Err(Error::transient("slot_missing", format!("slot \"{name}\" is gone"))),
+        }
+        let publication = publication(&self.catalog, &self.memory.publication).await?;
+        self.report_actions(publication.as_ref());
+        if Publication::verify(publication.as_ref(), &self.memory, &self.memory.tables).is_ok() {
+            return Ok(());
+        }
+        // It may be that tables were dropped or renamed, or partitions detached: a start would know, so its look decides.
+        let discovery = discover::survey(&self.catalog, &self.config, &self.connector).await?;
+        discovery.verify_publication(&self.memory)?;
+        let published = |table: &String| publication.as_ref().is_some_and(|publication| publication.lists(table));
+        self.memory.tables.retain(published);
+        Ok(())
+    }
+
+    fn report_actions(&self, publication: Option<&Publication>) {
+        let left_out = publication.map(Publication::left_out).unwrap_or_default();
+        let notice = (!left_out.is_empty()).then(|| {
+            format!(
+                "the publication \"{}\" leaves out every {}: the stream does not show them",
+                self.memory.publication,
+                left_out.join(", ")
+            )
+        });
+        self.telemetry.set_notice("publication_actions", notice);
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct Memory {
     pub(crate) timeline: u32,
     pub(crate) slot: String,
     pub(crate) publication: String,
+    /// Its number; `None` before it was made, and in states of before it was kept.
+    #[serde(default)]
+    pub(crate) publication_oid: Option<String>,
     /// Where the slot began; `None` while it is about to be created.
     pub(crate) slot_began_at: Option<Position>,
     /// Tables that were captured at the last start.

@@ -4,18 +4,27 @@ use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 
 use super::Opening;
-use crate::discover::publication::{Publication, create_statement};
+use crate::discover::publication::{Publication, create_statement, publication};
 use crate::error::query_error;
-use crate::memory::Memory;
 use crate::quote::{identifier, qualified};
 
 /// How long adding tables may wait for their writers. Other writers queue up behind it meanwhile, so it is short.
 const ADD_LOCK_TIMEOUT: &str = "2s";
 
 impl Opening {
-    /// Creates the publication, or adds what is missing in ours.
-    pub(super) async fn ensure_publication(&self) -> Result<()> {
+    /// Creates the publication, or adds what is missing in ours. Gives its number.
+    pub(super) async fn ensure_publication(&self) -> Result<String> {
         self.refuse_harmful_publication()?;
+        self.create_or_complete_publication().await?;
+        let name = &self.names.publication;
+        let publication = publication(&self.catalog, name).await?;
+        publication.map(|publication| publication.oid).ok_or_else(|| {
+            let message = format!("the publication \"{name}\" was dropped by somebody right after it was made");
+            Error::transient("publication_missing", message)
+        })
+    }
+
+    async fn create_or_complete_publication(&self) -> Result<()> {
         let name = &self.names.publication;
         match &self.discovery.publication {
             None if self.config.create_publication => {
@@ -93,37 +102,6 @@ impl Opening {
         captured
             .filter(|name| publication.table(&name.schema, &name.table).is_none())
             .collect()
-    }
-
-    /// A table that was captured and is no longer published loses its changes silently: the server just does not send them.
-    pub(super) fn refuse_missing_publication(&self, memory: &Memory) -> Result<()> {
-        let name = &self.names.publication;
-        let Some(publication) = &self.discovery.publication else {
-            return Err(Error::definite(
-                "publication_history",
-                format!(
-                    "the publication \"{name}\" is gone; recreating it does not help, because the slot reads it as of the past: \
-                     drop the slot, `tailrace forget` the connector and start again with a snapshot"
-                ),
-            ));
-        };
-        let lost: Vec<_> = self
-            .missing_tables(publication)
-            .into_iter()
-            .map(|name| name.qualified())
-            .filter(|name| memory.tables.contains(name))
-            .collect();
-        if lost.is_empty() {
-            return Ok(());
-        }
-        Err(Error::definite(
-            "publication_changed",
-            format!(
-                "{} was captured and is no longer in the publication \"{name}\": its changes since then are lost to this connector; \
-                 leave it out with `exclude`, or `tailrace forget` and start again with a snapshot",
-                lost.join(", ")
-            ),
-        ))
     }
 
     async fn execute(&self, statements: &str, doing: &str) -> Result<()> {

@@ -136,17 +136,7 @@ fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
 }
 
 fn actions(name: &str, publication: &Publication) -> Option<Finding> {
-    let all = [
-        ("insert", publication.inserts),
-        ("update", publication.updates),
-        ("delete", publication.deletes),
-        ("truncate", publication.truncates),
-    ];
-    let absent: Vec<&str> = all
-        .iter()
-        .filter(|(_, published)| !published)
-        .map(|(action, _)| *action)
-        .collect();
+    let absent = publication.left_out();
     (!absent.is_empty()).then(|| {
         Finding::warning(
             "publication_actions",
@@ -245,7 +235,7 @@ mod tests {
         judged(judge, TABLES, |facts| facts.discovery.publication = Some(publication))
     }
 
-    const PLAIN: &str = r#"{"puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": true, "pubviaroot": false}"#;
+    const PLAIN: &str = r#"{"oid": "1", "puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": true, "pubviaroot": false}"#;
     const ORDERS: &str = r#"{"schemaname": "public", "tablename": "orders"}"#;
 
     #[test]

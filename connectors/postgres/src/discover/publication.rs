@@ -1,19 +1,24 @@
 //! The publication as it is on the server, and which tables it publishes under which names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 use tokio_postgres::Client;
 
+use crate::discover::Discovery;
 use crate::discover::server::{GENERATED_COLUMNS_MAJOR, ServerFacts};
 use crate::error::query_error;
+use crate::memory::Memory;
 use crate::quote::{identifier, qualified};
 
 /// A publication. Read through JSON, so that columns that only newer servers have are simply absent.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Publication {
+    /// Its number, which a publication that is made again under the same name does not get again. As text, which is what JSON
+    /// makes of an oid.
+    pub(crate) oid: String,
     /// Everything, now and in future.
     #[serde(rename = "puballtables")]
     pub(crate) all_tables: bool,
@@ -100,9 +105,69 @@ fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     })
 }
 
+// === impl Discovery ===
+
+impl Discovery {
+    /// As [`Publication::verify`], of the tables that were captured, are to be, and exist under their names.
+    pub(crate) fn verify_publication(&self, memory: &Memory) -> Result<()> {
+        let names = self.tables.iter().map(|table| table.schema.name.qualified());
+        let captured = names.filter(|name| memory.tables.contains(name)).collect();
+        Publication::verify(self.publication.as_ref(), memory, &captured)
+    }
+}
+
 // === impl Publication ===
 
 impl Publication {
+    /// Refuses a publication that is not the one that progress belongs to, or does not list every captured table any more: the
+    /// server would not send their changes, and nothing in the log would say so.
+    pub(crate) fn verify(publication: Option<&Self>, memory: &Memory, captured: &BTreeSet<String>) -> Result<()> {
+        let name = &memory.publication;
+        let is_another = |now: &Self| memory.publication_oid.as_ref().is_some_and(|oid| *oid != now.oid);
+        let Some(publication) = publication.filter(|now| !is_another(now)) else {
+            let what = publication.map_or("is gone; recreating it", |_| "was dropped and made again; that");
+            let message = format!(
+                "the publication \"{name}\" {what} does not help, because the slot reads it as of the past: \
+                 drop the slot, `tailrace forget` the connector and start again with a snapshot"
+            );
+            return Err(Error::definite("publication_history", message));
+        };
+        let lost: Vec<&str> = captured
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !publication.lists(name))
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was captured and is no longer in the publication \"{name}\": its changes since then are lost to this connector; \
+             leave it out with `exclude`, or `tailrace forget` and start again with a snapshot",
+            lost.join(", ")
+        );
+        Err(Error::definite("publication_changed", message))
+    }
+
+    /// Whether the table of this qualified name is published.
+    pub(crate) fn lists(&self, qualified_name: &str) -> bool {
+        let is_it = |table: &PublishedTable| qualified_name == format!("{}.{}", table.schema, table.table);
+        self.all_tables || self.tables().any(is_it)
+    }
+
+    /// Actions that are not published.
+    pub(crate) fn left_out(&self) -> Vec<&'static str> {
+        let all = [
+            ("insert", self.inserts),
+            ("update", self.updates),
+            ("delete", self.deletes),
+            ("truncate", self.truncates),
+        ];
+        all.iter()
+            .filter(|(_, published)| !published)
+            .map(|(action, _)| *action)
+            .collect()
+    }
+
     /// The entry of a table.
     pub(crate) fn table(&self, schema: &str, table: &str) -> Option<&PublishedTable> {
         self.tables.get(schema)?.get(table)
@@ -137,7 +202,7 @@ mod tests {
 
     #[test]
     fn older_servers_say_less() {
-        let json = r#"{"oid": 1, "pubname": "p", "pubowner": 10, "puballtables": false, "pubinsert": true, "pubupdate": true,
+        let json = r#"{"oid": "1", "pubname": "p", "pubowner": 10, "puballtables": false, "pubinsert": true, "pubupdate": true,
             "pubdelete": true, "pubtruncate": false, "pubviaroot": false}"#;
         let publication: Publication = parse(json).unwrap();
         assert!(!publication.truncates && publication.inserts);
@@ -147,7 +212,7 @@ mod tests {
 
     #[test]
     fn newer_servers_say_more() {
-        let json = r#"{"puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": false,
+        let json = r#"{"oid": "1", "puballtables": false, "pubinsert": true, "pubupdate": true, "pubdelete": true, "pubtruncate": false,
             "pubviaroot": false, "pubgencols": "s", "pubfuture": 1}"#;
         assert_eq!(parse::<Publication>(json).unwrap().tables().count(), 0);
         let table: PublishedTable =
