@@ -387,11 +387,13 @@ impl Opening {
         Ok(Box::new(Handover::<HeldScanner, _>::streaming(identity, log)))
     }
 
-    /// The cluster and the database: a slot can be recreated, the same transaction keeps its name.
+    /// The cluster, the database and the slot's name: another connector may be sent other changes of a transaction and count them
+    /// otherwise. A slot that is made again under its name leaves transactions theirs.
     fn identity(&self) -> Arc<str> {
+        let server = &self.discovery.server;
         format!(
-            "{}.{}",
-            self.discovery.server.system_identifier, self.discovery.server.database_oid
+            "{}.{}.{}",
+            server.system_identifier, server.database_oid, self.names.slot
         )
         .into()
     }
