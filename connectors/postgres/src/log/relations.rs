@@ -22,6 +22,14 @@ use crate::error::query_error;
 use crate::position::Lsn;
 use crate::type_catalog::{ColumnType, TypeCatalog};
 
+/// A table that is there and that a publication lists, itself or with the partitioned table above it.
+const STILL_PUBLISHED: &str = "
+SELECT 1
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_publication_tables p ON p.schemaname = n.nspname AND p.tablename = c.relname
+WHERE c.oid = $1 AND p.pubname::text = $2";
+
 /// A table definition, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Definition {
@@ -160,22 +168,39 @@ async fn describe(
     let oids: Vec<u32> = definition.columns.iter().map(|column| column.type_oid).collect();
     let mut types = TypeCatalog::builtin();
     discover::load_types(&catalog, &mut types, &oids).await?;
-    let captured = table.is_some() || is_captured_of_old(&config, &catalog, &definition).await?;
+    let captured = table.is_some() || is_captured_of_old(&config, &connector, &catalog, &definition).await?;
     Ok(Described { table, types, captured })
 }
 
-/// The log may speak of a table that was renamed or dropped since, whose changes until then are wanted all the same: by the
-/// name that it had, or, where it is gone, because our publication only ever lists what is captured.
-async fn is_captured_of_old(config: &PostgresConfig, catalog: &Session, definition: &Definition) -> Result<bool> {
+/// The log may speak of a table that was renamed, dropped or detached since, whose changes until then are wanted all the same:
+/// by the name that it had, or, where it has left our publication, because that only ever lists what is captured. The server
+/// goes by the publication as of each change: of a partition that was detached it sends what came before. A table that was
+/// taken out of the configuration stays in the publication, and is not captured.
+async fn is_captured_of_old(
+    config: &PostgresConfig,
+    connector: &str,
+    catalog: &Session,
+    definition: &Definition,
+) -> Result<bool> {
     let patterns = config.patterns()?;
     let (schema, table) = (&definition.schema, &definition.table);
     if patterns.excludes(schema, table) || patterns.includes(schema, table) {
         return Ok(!patterns.excludes(schema, table));
     }
-    let query = "SELECT 1 FROM pg_catalog.pg_class WHERE oid = $1";
-    let found = catalog.query_opt(query, &[&definition.oid]).await;
-    let gone = found.map_err(|error| query_error(&error, "look a table up"))?.is_none();
-    Ok(gone && config.create_publication)
+    let publication = config.server_names(connector)?.publication;
+    let found = catalog
+        .query_opt(STILL_PUBLISHED, &[&definition.oid, &publication])
+        .await;
+    let left = found.map_err(|error| query_error(&error, "look a table up"))?.is_none();
+    if left && !config.create_publication {
+        tracing::warn!(
+            table = format!("{schema}.{table}"),
+            publication,
+            "a table that `tables` does not match has left the publication, and changes of it from before are in the log; \
+             they are not captured: if it was a partition of a captured table, name it in `tables` and start again"
+        );
+    }
+    Ok(left && config.create_publication)
 }
 
 fn plan(definition: &Definition, described: Described, database: &str) -> RelationPlan {

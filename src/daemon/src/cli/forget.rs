@@ -4,6 +4,8 @@
 use super::{Exit, Failure};
 use crate::config::plan::Plan;
 use crate::screen;
+use tailrace_core::position::Progress;
+use tailrace_core::snapshot::Resume;
 use tailrace_state::StateStore;
 
 /// Says what would be forgotten; forgets it where `confirmed`.
@@ -20,7 +22,7 @@ pub(crate) async fn run(plan: Plan, connector: &str, confirmed: bool) -> Result<
     };
     let position = found.checkpoint.map_or_else(
         || "nothing carried yet".to_owned(),
-        |checkpoint| format!("carried up to {}", checkpoint.progress.position),
+        |checkpoint| carried(&checkpoint.progress),
     );
     if confirmed {
         state.forget(connector).await?;
@@ -37,4 +39,57 @@ pub(crate) async fn run(plan: Plan, connector: &str, confirmed: bool) -> Result<
          To do it: the same command with --yes\n"
     ))?;
     Ok(Exit::NotRight)
+}
+
+/// How far a connector is, in words. What cannot be read is shown as it is: forgetting is the way out of that too.
+fn carried(progress: &Progress) -> String {
+    let read = |tables: usize| {
+        if tables == 1 {
+            "1 table".to_owned()
+        } else {
+            format!("{tables} tables")
+        }
+    };
+    match Resume::from_progress(Some(progress)) {
+        Ok(Resume::Snapshot(snapshot)) if snapshot.complete => {
+            format!("at the end of the snapshot, {} read", read(snapshot.read_at.len()))
+        }
+        Ok(Resume::Snapshot(snapshot)) => {
+            format!(
+                "in the middle of the snapshot, {} read to the end",
+                read(snapshot.read_at.len())
+            )
+        }
+        Ok(Resume::Log(_) | Resume::Bootstrap) | Err(_) => format!("carried up to {}", progress.position),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailrace_core::position::Position;
+
+    #[test]
+    fn a_position_is_said_in_words() {
+        let said = |position: &str| carried(&Progress::at(Position::new(position)));
+        let snapshot = |tables: &str, complete: bool| {
+            said(&format!(
+                r#"snapshot:{{"log_start": "0/1", "read_at": {{{tables}}}, "complete": {complete}}}"#
+            ))
+        };
+        assert_eq!(
+            snapshot("", false),
+            "in the middle of the snapshot, 0 tables read to the end"
+        );
+        assert_eq!(
+            snapshot(r#""public.a": "0/1""#, false),
+            "in the middle of the snapshot, 1 table read to the end"
+        );
+        assert_eq!(
+            snapshot(r#""public.a": "0/1", "public.b": "0/1""#, true),
+            "at the end of the snapshot, 2 tables read"
+        );
+        assert_eq!(said("0/16B3748"), "carried up to 0/16B3748");
+        assert_eq!(said("snapshot:?"), "carried up to snapshot:?");
+    }
 }
