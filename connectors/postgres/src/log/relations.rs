@@ -197,7 +197,7 @@ async fn is_captured_of_old(
             table = format!("{schema}.{table}"),
             publication,
             "a table that `tables` does not match has left the publication, and changes of it from before are in the log; \
-             they are not captured: if it was a partition of a captured table, name it in `tables` and start again"
+             they are not captured, because with `create_publication: false` it cannot be told whether they are wanted"
         );
     }
     Ok(left && config.create_publication)
