@@ -170,7 +170,10 @@ fn parameters_and_parts() {
     );
     let symbols = ["V1", "a,b", "c\\d"].map(str::to_owned);
     let allowed = &schema(kind(TextKind::Enum(Arc::from(symbols))), DEBEZIUM)["parameters"]["allowed"];
-    assert_eq!(allowed, "V1,a,b,c\\d", "PV198, and a real Debezium's list escapes nothing");
+    assert_eq!(
+        allowed, "V1,a,b,c\\d",
+        "PV198, and a real Debezium's list escapes nothing"
+    );
     assert_eq!(schema(LogicalType::Geometry, DEBEZIUM)["version"], 2);
     assert_eq!(schema(LogicalType::Circle, DEBEZIUM)["optional"], true);
     let items = json!({"type": "int32", "optional": true});
