@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use tailrace_tests::servers::{PostgresVersion, eventually};
+use tailrace_tests::database::Database;
+use tailrace_tests::servers::{PostgresOptions, PostgresVersion, eventually};
 
 use crate::capture::{Capture, Wanted, database_with};
 
@@ -15,7 +16,19 @@ async fn stopped() -> Capture {
 }
 
 async fn stopped_on(version: PostgresVersion) -> Capture {
-    let database = database_with(version, "create table t (id int primary key); insert into t values (1)").await;
+    carried_and_stopped(Database::shared(version).await.unwrap()).await
+}
+
+/// The same on a server of the test's own.
+async fn stopped_on_own(options: PostgresOptions) -> Capture {
+    carried_and_stopped(Database::own(options).await.unwrap()).await
+}
+
+async fn carried_and_stopped(database: Database) -> Capture {
+    database
+        .execute("create table t (id int primary key); insert into t values (1)")
+        .await
+        .unwrap();
     let capture = Capture::start(
         database,
         &Wanted {
@@ -102,24 +115,11 @@ async fn a_slot_that_was_advanced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_the_server_gave_up() {
-    let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17)
+    let options = PostgresOptions::version(PostgresVersion::V17)
         .setting("max_slot_wal_keep_size = 1MB")
         .setting("max_wal_size = 32MB")
         .setting("min_wal_size = 32MB");
-    let database = tailrace_tests::database::Database::own(options).await.unwrap();
-    database
-        .execute("create table t (id int primary key); insert into t values (1)")
-        .await
-        .unwrap();
-    let capture = Capture::start(
-        database,
-        &Wanted {
-            format: "envelope: entity",
-            ..Wanted::default()
-        },
-    );
-    capture.after("insert into t values (2)", "t").await;
-    capture.daemon.terminate().unwrap();
+    let capture = stopped_on_own(options).await;
     for _ in 0..4 {
         capture
             .database
@@ -140,22 +140,8 @@ async fn a_slot_that_the_server_gave_up() {
 /// From PostgreSQL 18 on; it looks at each checkpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_the_server_gave_up_for_idleness() {
-    let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V18)
-        .setting("idle_replication_slot_timeout = 1s");
-    let database = tailrace_tests::database::Database::own(options).await.unwrap();
-    database
-        .execute("create table t (id int primary key); insert into t values (1)")
-        .await
-        .unwrap();
-    let capture = Capture::start(
-        database,
-        &Wanted {
-            format: "envelope: entity",
-            ..Wanted::default()
-        },
-    );
-    capture.after("insert into t values (2)", "t").await;
-    capture.daemon.terminate().unwrap();
+    let options = PostgresOptions::version(PostgresVersion::V18).setting("idle_replication_slot_timeout = 1s");
+    let capture = stopped_on_own(options).await;
     let slot = capture.database.slot();
     let reason =
         format!("select coalesce(invalidation_reason, '') from pg_replication_slots where slot_name = '{slot}'");
@@ -171,21 +157,8 @@ async fn a_slot_that_the_server_gave_up_for_idleness() {
 /// A disk that lost files, or somebody who made room by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_whose_files_were_removed() {
-    let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17);
-    let database = tailrace_tests::database::Database::own(options).await.unwrap();
-    database
-        .execute("create table t (id int primary key); insert into t values (1)")
-        .await
-        .unwrap();
-    let capture = Capture::start(
-        database,
-        &Wanted {
-            format: "envelope: entity",
-            ..Wanted::default()
-        },
-    );
-    capture.after("insert into t values (2)", "t").await;
-    capture.daemon.terminate().unwrap();
+    let options = PostgresOptions::version(PostgresVersion::V17);
+    let capture = stopped_on_own(options).await;
     let database = &capture.database;
     let needed = format!(
         "select pg_walfile_name(restart_lsn) from pg_replication_slots where slot_name = '{}'",
