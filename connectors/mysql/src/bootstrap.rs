@@ -1,0 +1,1 @@
+//! From nothing, or from what was saved, to an open source.

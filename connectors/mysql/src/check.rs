@@ -1,0 +1,1 @@
+//! Preflight: every problem at once, each with the statement that fixes it.

@@ -1,0 +1,1 @@
+//! Connections for queries and for the binary log.

@@ -1,0 +1,1 @@
+//! Bytes of the binary log to events and values, without I/O.

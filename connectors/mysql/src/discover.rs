@@ -1,0 +1,1 @@
+//! Tables that are captured, as the catalogue describes them.

@@ -1,0 +1,1 @@
+//! What the connector remembers of its server.

@@ -1,0 +1,1 @@
+//! Positions in the binary log: files, offsets and sets of transaction identifiers.

@@ -1,0 +1,1 @@
+//! The rows that existed before the log began.

@@ -1,0 +1,1 @@
+//! Who the server is and how it is set up.

@@ -1,0 +1,1 @@
+//! Definitions of tables, as they were at one moment of the log.
