@@ -116,6 +116,7 @@ impl Batch {
             position: "0/16E9018".into(),
             log_position: Some(24_023_130),
             previous_log_position: Some(24_023_119),
+            binlog: None,
         });
         Self { changes, table }
     }
