@@ -28,12 +28,13 @@ use tailrace_core::position::{PartialTransaction, Position, Progress};
 use tailrace_core::{Error, Result, failpoint};
 
 use super::rows::RowsInProgress;
-use super::dump::RawEvent;
 use super::tables::Tables;
 use super::transaction::{Group, OpenTransaction};
 use crate::ddl::{self, Statement};
-use crate::decode::{self, Event, EventHeader, PayloadEvents};
-use crate::position::gtid::{Gtid, GtidSet};
+use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
+use crate::position::gtid::GtidSet;
+use crate::position::mariadb_gtid::{MariaDbGtid, MariaDbGtidSet};
+use crate::position::mysql_gtid::InvalidGtidSet;
 use crate::position::{BinlogPosition, FileOffset, PendingXa, Xid};
 use crate::server::Flavour;
 
@@ -169,7 +170,7 @@ impl Assembler {
         let start = self.start_of(&event.header);
         let parsed = self.parse(&event.header, &event.body, &start)?;
         let next = match &parsed {
-            Event::Rotate(rotate) => self.rotate(&event.header, rotate.file, rotate.position)?,
+            Event::Rotate(rotate) => self.rotate(&event.header, rotate.file, rotate.offset)?,
             Event::FormatDescription(_) => self.begin_file(&event.header)?,
             other => self.content(other, &event.header, &event.body, &start)?,
         };
@@ -202,7 +203,7 @@ impl Assembler {
     /// An event of a transaction that was prepared earlier, read again: only its rows count.
     fn prepared(&mut self, event: &Event<'_>, body: &Bytes, place: &FileOffset) -> Result<Next> {
         match event {
-            Event::TableMap(map) => self.tables.define(map, body)?,
+            Event::TableMap(map) => self.tables.define(map, place)?,
             Event::Rows(rows) => self.begin_rows(rows, body, place)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, place)?,
             Event::XaPrepare(_) => {
@@ -219,7 +220,7 @@ impl Assembler {
     }
 
     fn begin_payload(&mut self, payload: &decode::TransactionPayload<'_>, body: &Bytes, place: &FileOffset) -> Result<()> {
-        let reader = PayloadReader::new(payload, body.clone());
+        let reader = PayloadReader::new(payload, body);
         self.payload = Some(reader.map_err(|error| self.undecodable(&error, place))?);
         Ok(())
     }
@@ -241,16 +242,16 @@ impl Assembler {
             Event::Gtid(gtid) => self.begin(Group::of_mysql(gtid, header), start)?,
             Event::MariaDbGtid(gtid) => self.begin(Group::of_mariadb(gtid, header), start)?,
             Event::Query(query) => return self.statement(query, header, start),
-            Event::TableMap(map) => self.tables.define(map, body)?,
+            Event::TableMap(map) => self.tables.define(map, start)?,
             Event::Rows(rows) => self.begin_rows(rows, body, start)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, start)?,
             Event::Xid(_) => self.finish(header)?,
             Event::XaPrepare(prepare) if prepare.one_phase => return Ok(self.commit_in_one_phase()),
             Event::XaPrepare(_) => self.finish_prepare(header)?,
-            Event::PreviousGtids(set) => self.learn(GtidSet::MySql(set.to_set()?)),
-            Event::GtidList(list) => self.learn(GtidSet::MariaDb(list.to_set())),
-            Event::Heartbeat(heartbeat) => self.heartbeat(heartbeat.file, heartbeat.position),
-            Event::Incident(incident) => return Err(self.incident(incident.text, start)),
+            Event::PreviousGtids(executed) => self.learn(|| executed_on_mysql(executed))?,
+            Event::GtidList(list) => self.learn(|| Ok(executed_on_mariadb(list)))?,
+            Event::Heartbeat(heartbeat) => self.heartbeat(heartbeat.file, heartbeat.offset),
+            Event::Incident(incident) => return Err(self.incident(&incident.text, start)),
             // What only statements need, and what says nothing about rows.
             _ => {}
         }
@@ -274,7 +275,7 @@ impl Assembler {
 
     fn begin_file(&mut self, header: &EventHeader) -> Result<Next> {
         self.refuse_open_transaction("the server was started again")?;
-        let started_s = header.timestamp_seconds;
+        let started_s = header.timestamp_s;
         if self.position.at.file != self.at.file {
             return Ok(Next::Continue);
         }
@@ -302,10 +303,11 @@ impl Assembler {
     }
 
     /// What the server had executed when it began a file; believed only where nothing else is known.
-    fn learn(&mut self, executed: GtidSet) {
+    fn learn(&mut self, executed: impl FnOnce() -> Result<GtidSet>) -> Result<()> {
         if self.position.gtids.is_none() && self.open.is_none() && self.position.at.file == self.at.file {
-            self.position.gtids = Some(executed);
+            self.position.gtids = Some(executed()?);
         }
+        Ok(())
     }
 
     fn incident(&self, text: &str, place: &FileOffset) -> Error {
@@ -318,8 +320,8 @@ impl Assembler {
     }
 
     fn advance(&mut self, header: &EventHeader) {
-        if header.end_position != 0 && !header.is_artificial() {
-            self.at.offset = self.extend(u64::from(header.end_position));
+        if header.log_position != 0 && !header.is_artificial() {
+            self.at.offset = self.extend(u64::from(header.log_position));
         }
     }
 
@@ -337,16 +339,16 @@ impl Assembler {
 
     fn end_of(&self, header: &EventHeader) -> FileOffset {
         let mut end = self.at.clone();
-        if header.end_position != 0 {
-            end.offset = self.extend(u64::from(header.end_position));
+        if header.log_position != 0 {
+            end.offset = self.extend(u64::from(header.log_position));
         }
         end
     }
 
     fn start_of(&self, header: &EventHeader) -> FileOffset {
         let mut start = self.end_of(header);
-        if header.end_position != 0 {
-            start.offset = start.offset.saturating_sub(u64::from(header.length));
+        if header.log_position != 0 {
+            start.offset = start.offset.saturating_sub(u64::from(header.event_bytes));
         }
         start
     }
@@ -438,7 +440,7 @@ impl Assembler {
 
     fn statement(&mut self, query: &decode::Query<'_>, header: &EventHeader, start: &FileOffset) -> Result<Next> {
         let statement = ddl::classify(query.sql, query.schema, self.flavour);
-        let thread_id = query.thread;
+        let thread_id = query.thread_id;
         let open = self.open(header, start)?;
         open.thread_id = Some(thread_id);
         match statement {
@@ -643,4 +645,24 @@ fn no_transaction(place: &FileOffset) -> Error {
         "source_protocol",
         format!("an event at {place} belongs to no transaction that was begun"),
     )
+}
+
+fn executed_on_mysql(executed: &decode::PreviousGtids<'_>) -> Result<GtidSet> {
+    let set = executed.to_string().parse().map_err(|error| {
+        let message = "the set of executed transactions at the beginning of a file of the log cannot be read";
+        Error::definite("source_protocol", message).with_source::<InvalidGtidSet>(error)
+    })?;
+    Ok(GtidSet::MySql(set))
+}
+
+fn executed_on_mariadb(list: &decode::GtidList) -> GtidSet {
+    let mut set = MariaDbGtidSet::default();
+    for (domain, server, sequence) in &list.transactions {
+        set.add(&MariaDbGtid {
+            domain: *domain,
+            server: *server,
+            sequence: *sequence,
+        });
+    }
+    GtidSet::MariaDb(set)
 }

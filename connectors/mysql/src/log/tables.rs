@@ -14,7 +14,7 @@ use tailrace_core::{Error, Result};
 
 use super::rows::RowPlan;
 use crate::column_type::{ColumnType, LoggedColumn, TypeKind, TypePolicy};
-use crate::config::Patterns;
+use crate::config::TablePatterns;
 use crate::ddl::Definitions;
 use crate::decode::cell::CellDecoder;
 use crate::decode::{ColumnDescription, TableDescription, TableMap, WireColumn};
@@ -26,7 +26,7 @@ const MAPS_MAXIMUM: usize = 4096;
 
 /// Every table of a log.
 pub(crate) struct Tables {
-    patterns: Patterns,
+    patterns: TablePatterns,
     policy: TypePolicy,
     pub(super) definitions: Definitions,
     /// By the number that the log gives a table.
@@ -46,7 +46,7 @@ struct Mapped {
 
 impl Tables {
     /// Tables with these definitions are known.
-    pub(crate) fn new(patterns: Patterns, policy: TypePolicy, definitions: Definitions) -> Self {
+    pub(crate) fn new(patterns: TablePatterns, policy: TypePolicy, definitions: Definitions) -> Self {
         Self {
             patterns,
             policy,

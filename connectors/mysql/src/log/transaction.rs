@@ -52,7 +52,7 @@ impl Group {
     pub(super) fn of_header(header: &EventHeader) -> Self {
         Self {
             gtid: None,
-            committed_at_us: i64::from(header.timestamp_seconds) * 1_000_000,
+            committed_at_us: i64::from(header.timestamp_s) * 1_000_000,
             server_id: header.server_id,
             prepared: None,
             begun: false,
@@ -61,7 +61,7 @@ impl Group {
 
     /// The time of the commit on the server where it was first made, to the microsecond where that server says so (8.0.1 and later).
     pub(super) fn of_mysql(gtid: &decode::Gtid<'_>, header: &EventHeader) -> Self {
-        let microseconds = gtid.originally_committed_at_us.or(gtid.committed_at_us);
+        let microseconds = gtid.original_commit_timestamp_us.or(gtid.commit_timestamp_us);
         let microseconds = microseconds.and_then(|at| i64::try_from(at).ok());
         let plain = Self::of_header(header);
         Self {
