@@ -52,7 +52,7 @@ pub(crate) async fn open(
     context
         .telemetry
         .enter(Life::Starting, format!("connecting to {}", flavour.name()));
-    let mut connection = connect::connect(&config, &context.connector, Purpose::Setup).await?;
+    let mut connection = connect::connect(&config, Purpose::Setup).await?;
     let server = server::server_facts(&mut connection).await?;
     server.identity.verify_flavour(flavour)?;
     server.refuse_unfit()?;
@@ -85,12 +85,11 @@ impl Opening {
 
     /// Consistent point, rows, log; or the log alone.
     async fn first_start(mut self) -> Result<Box<dyn Source>> {
-        let mut memory = Memory::of(&self.server);
-        memory.tables = self.table_names();
+        let mut memory = Memory::new(&self.server, self.table_names());
         if self.config.snapshot.mode == SnapshotMode::Never {
             let position = consistent_point::current_position(&mut self.connection, &self.server).await?;
             memory.began_at = Some(position.to_position());
-            memory.note_definitions(&position, self.tables.iter().map(|table| &table.definition));
+            memory.learn(&self.tables);
             memory.remember(&*self.context.store).await?;
             return self.stream(memory, &Progress::at(position.to_position())).await;
         }
@@ -98,7 +97,7 @@ impl Opening {
         let began_at = point.position.to_position();
         memory.tables = self.table_names();
         memory.began_at = Some(began_at.clone());
-        memory.note_definitions(&point.position, self.tables.iter().map(|table| &table.definition));
+        memory.learn(&self.tables);
         memory.remember(&*self.context.store).await?;
         failpoint!(try AfterSlotSaved);
         let (so_far, tables) = (SnapshotPosition::starting_at(began_at.clone()), self.tables.clone());
@@ -117,7 +116,7 @@ impl Opening {
                 Resume::Snapshot(snapshot) => &snapshot.log_start,
                 Resume::Log(progress) => &progress.position,
             };
-            start::verify(&BinlogPosition::from_position(saved)?, &mut memory, &self.server)?;
+            start::decide_start(&BinlogPosition::from_position(saved)?, &memory.server, &self.server)?;
         }
         match resume {
             Resume::Bootstrap if self.config.snapshot.mode == SnapshotMode::Never => {
@@ -142,9 +141,7 @@ impl Opening {
         if new.is_empty() || self.config.snapshot.mode == SnapshotMode::Never {
             // A table that was taken out is forgotten: when it is put back, what happened meanwhile was not carried.
             memory.tables = self.table_names();
-            let position = BinlogPosition::from_position(&progress.position)?;
-            let added = self.tables.iter().map(|table| &table.definition);
-            memory.note_unknown_definitions(&position, added);
+            memory.learn(&self.tables);
             return self.stream(memory, &progress).await;
         }
         let point = self.consistent_point().await?;
@@ -160,8 +157,7 @@ impl Opening {
             .filter(|table| new.contains(&table.schema.name.qualified()))
             .cloned()
             .collect();
-        let position = BinlogPosition::from_position(&progress.position)?;
-        memory.note_unknown_definitions(&position, tables.iter().map(|table| &table.definition));
+        memory.learn(&tables);
         memory.being_added = new;
         memory.remember(&*self.context.store).await?;
         let known = std::mem::replace(&mut memory.tables, self.table_names());
@@ -178,6 +174,7 @@ impl Opening {
     async fn scan_again(mut self, mut memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
         let point = self.consistent_point().await?;
         memory.tables = self.table_names();
+        memory.learn(&self.tables);
         let left = self.tables.iter();
         let left: Vec<CapturedTable> = left
             .filter(|table| !so_far.read_at.contains_key(&table.schema.name.qualified()))
@@ -194,7 +191,6 @@ impl Opening {
     async fn consistent_point(&mut self) -> Result<ConsistentPoint> {
         let views = Views {
             config: &self.config,
-            connector: &self.context.connector,
             server: &self.server,
             tables: &self.tables,
         };

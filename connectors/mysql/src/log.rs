@@ -28,10 +28,12 @@ use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_core::{Error, Result};
 
 use crate::config::MySqlConfig;
+use crate::connect::{self, Purpose};
 use crate::memory::Memory;
-use crate::position::BinlogPosition;
-use crate::server::ServerFacts;
+use crate::position::{BinlogPosition, start};
+use crate::server::{self, ServerFacts};
 use assemble::{Assembler, Next, Start};
+use dump::{BinlogDump, DumpStart};
 use events::Events;
 use tables::Tables;
 
@@ -78,20 +80,24 @@ impl MySqlLog {
     pub(crate) async fn start(&mut self, progress: &Progress, read_at: &BTreeMap<String, Position>) -> Result<()> {
         let position = BinlogPosition::from_position(&progress.position)?;
         let settings = &mut self.settings;
+        let start = settings.decide(&position).await?;
         settings.memory.being_added.clear();
         settings.memory.read_at.clone_from(read_at);
         settings.memory.remember(&*settings.store).await?;
-        let definitions = settings.memory.definitions_at(&position);
-        let tables = Tables::new(&settings.config, definitions)?;
+        let tables = Tables::new(
+            settings.config.patterns()?,
+            settings.config.type_policy(),
+            settings.memory.definitions_at(&position.at),
+        );
+        let text = format!("streaming the binary log from {}", position.at);
+        let dump = settings.dump(DumpStart::of(&position, start.by)).await?;
         let start = Start {
             partial: partial(progress),
             read_at: saved_positions(read_at)?,
-            checks_fingerprint: settings.memory.is_of(&settings.server),
+            checks_fingerprint: start.compare_fingerprint,
             position,
         };
-        let text = format!("streaming the binary log from {}", start.position.at);
-        let dump = dump::start(&settings.config, &settings.connector, &settings.server, &start.position).await?;
-        let assembler = Assembler::new(Arc::clone(&settings.identity), settings.server.flavour, tables, start);
+        let assembler = Assembler::new(Arc::clone(&settings.identity), settings.server.flavour(), tables, start);
         self.reading = Some(Reading {
             events: Events::of(dump),
             prepared: None,
@@ -100,6 +106,36 @@ impl MySqlLog {
         });
         settings.telemetry.enter(Life::Streaming, text);
         Ok(())
+    }
+}
+
+// === impl LogSettings ===
+
+impl LogSettings {
+    /// Asks the server anew: rows may have been read for hours since it was asked.
+    async fn decide(&mut self, position: &BinlogPosition) -> Result<start::Start> {
+        let mut connection = connect::connect(&self.config, Purpose::Setup).await?;
+        self.server = server::server_facts(&mut connection).await?;
+        let start = start::decide_start(position, &self.memory.server, &self.server)?;
+        if start.failed_over {
+            if let Some(pending) = position.pending.first() {
+                return Err(Error::definite(
+                    "xa_after_failover",
+                    format!(
+                        "the XA transaction {} was prepared on the server before this one, and where its rows are in this one's log is not known; \
+                         `tailrace forget` the connector to begin anew with a snapshot",
+                        pending.xid
+                    ),
+                ));
+            }
+            self.memory.move_to(&self.server, &position.at);
+        }
+        Ok(start)
+    }
+
+    async fn dump(&self, start: DumpStart) -> Result<BinlogDump> {
+        let connection = connect::connect(&self.config, Purpose::Log).await?;
+        BinlogDump::start(connection, start, self.config.dump_settings()).await
     }
 }
 
@@ -147,7 +183,7 @@ impl LogReader for MySqlLog {
     async fn confirm(&mut self, durable: &Position) -> Result<()> {
         let durable = BinlogPosition::from_position(durable)?;
         let settings = &mut self.settings;
-        if settings.memory.forget_definitions_before(&durable) {
+        if settings.memory.forget_definitions_before(durable.needed_from()) {
             settings.memory.remember(&*settings.store).await?;
         }
         Ok(())
@@ -189,13 +225,14 @@ impl Reading {
         match &self.errand {
             None | Some(Next::Continue | Next::PreparedWasRead) => {}
             Some(Next::Remember) => {
-                let position = self.assembler.position();
-                settings.memory.note_definitions(position, self.assembler.tables().definitions());
+                let from = self.assembler.position().at.clone();
+                for definition in self.assembler.tables_mut().take_changed() {
+                    settings.memory.define(from.clone(), definition);
+                }
                 settings.memory.remember(&*settings.store).await?;
             }
             Some(Next::ReadPrepared(at)) => {
-                let dump = dump::start_at(&settings.config, &settings.connector, &settings.server, at).await?;
-                self.prepared = Some(Events::of(dump));
+                self.prepared = Some(Events::of(settings.dump(DumpStart::File(at.clone())).await?));
             }
         }
         self.errand = None;

@@ -19,13 +19,13 @@ use mysql_async::{Conn, Row};
 use tailrace_core::{Error, Result};
 
 use crate::config::MySqlConfig;
-use crate::connect::{self, Purpose};
+use crate::connect::{self, Purpose, execute, texts};
 use crate::discover::CapturedTable;
 use crate::error::{is_denied, query_error, server_error_number};
 use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset};
-use crate::quote::qualified;
-use crate::server::{Flavour, ServerFacts};
+use crate::quote::{literal, qualified};
+use crate::server::{self, Flavour, ServerFacts};
 
 /// How often views are opened anew where a commit came in between.
 const ATTEMPTS: usize = 20;
@@ -43,7 +43,6 @@ pub(super) struct ConsistentPoint {
 /// What is needed to open views.
 pub(super) struct Views<'a> {
     pub(super) config: &'a MySqlConfig,
-    pub(super) connector: &'a str,
     pub(super) server: &'a ServerFacts,
     pub(super) tables: &'a [CapturedTable],
 }
@@ -89,25 +88,24 @@ impl Views<'_> {
         let number = usize::from(self.config.snapshot.connections).max(1);
         let mut connections = Vec::with_capacity(number);
         for _ in 0..number {
-            connections.push(connect::connect(self.config, self.connector, Purpose::Snapshot).await?);
+            connections.push(connect::connect(self.config, Purpose::Snapshot).await?);
         }
         Ok(connections)
     }
 
     async fn begin_all(connections: &mut [Conn]) -> Result<()> {
         for connection in connections {
-            let begun = connection.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT").await;
-            begun.map_err(|error| query_error(&error, "open the read view of the snapshot"))?;
+            execute(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT", "open the read view of the snapshot").await?;
         }
         Ok(())
     }
 
     /// On a connection of its own. A lock that is not got in time is transient: somebody writes for longer than anybody should wait for.
     async fn lock(&self, statement: &str) -> Result<Held> {
-        let mut connection = connect::connect(self.config, self.connector, Purpose::Setup).await?;
+        let mut connection = connect::connect(self.config, Purpose::Setup).await?;
         let seconds = self.config.snapshot.lock_timeout_ms.div_ceil(1000);
-        let prepared = connection.query_drop(format!("SET SESSION lock_wait_timeout = {seconds}")).await;
-        prepared.map_err(|error| query_error(&error, "bound the wait for the lock of the snapshot"))?;
+        let bound = format!("SET SESSION lock_wait_timeout = {seconds}");
+        execute(&mut connection, &bound, "bound the wait for the lock of the snapshot").await?;
         match connection.query_drop(statement).await {
             Ok(()) => Ok(Held::Yes(connection)),
             Err(error) if server_error_number(&error).is_some_and(is_denied) => Ok(Held::Denied),
@@ -127,8 +125,7 @@ impl Views<'_> {
         let mut connections = self.connections().await?;
         let position = current_position(&mut lock, self.server).await?;
         Self::begin_all(&mut connections).await?;
-        let released = lock.query_drop("UNLOCK TABLES").await;
-        released.map_err(|error| query_error(&error, "release the lock of the snapshot"))?;
+        execute(&mut lock, "UNLOCK TABLES", "release the lock of the snapshot").await?;
         close(lock).await;
         Ok(ConsistentPoint {
             position,
@@ -161,7 +158,7 @@ impl Views<'_> {
     /// The last resort. What is committed between the engine's commit and its identifier's being added is read and comes again in the log.
     async fn by_executed_gtids(&self) -> Result<ConsistentPoint> {
         let mut connections = self.connections().await?;
-        let mut asking = connect::connect(self.config, self.connector, Purpose::Setup).await?;
+        let mut asking = connect::connect(self.config, Purpose::Setup).await?;
         for _ in 0..ATTEMPTS {
             let before = current_position(&mut asking, self.server).await?;
             Self::begin_all(&mut connections).await?;
@@ -193,20 +190,15 @@ async fn close(connection: Conn) {
 
 /// The end of the log, and what is executed up to it: one statement, so that both belong together.
 pub(super) async fn current_position(connection: &mut Conn, server: &ServerFacts) -> Result<BinlogPosition> {
-    let statement = server.identity.log_status_statement();
-    let row: Option<Row> = connection
-        .query_first(statement)
-        .await
-        .map_err(|error| query_error(&error, "ask for the end of the binary log"))?;
-    let row = row.ok_or_else(no_log)?;
-    let file: String = row.get("File").ok_or_else(no_log)?;
-    let offset: u64 = row.get("Position").ok_or_else(no_log)?;
+    let status = server::log_status(connection, &server.identity).await?.ok_or_else(no_log)?;
+    let file = status.text(0).filter(|file| !file.is_empty()).ok_or_else(no_log)?;
+    let offset = status.text(1).and_then(|offset| offset.parse().ok()).ok_or_else(no_log)?;
     let mut position = BinlogPosition::at(FileOffset::new(file, offset));
     position.gtids = match (&server.gtids, server.flavour()) {
         (None, _) => None,
         (Some(_), Flavour::MySql) => {
-            let executed: String = row.get("Executed_Gtid_Set").ok_or_else(no_log)?;
-            Some(GtidSet::parse_mysql(&executed)?)
+            let executed = status.text(4).unwrap_or_default();
+            Some(GtidSet::MySql(executed.parse().map_err(server::invalid_gtids)?))
         }
         (Some(_), Flavour::MariaDb) => Some(gtids_at(connection, &position.at).await?),
     };
@@ -215,29 +207,23 @@ pub(super) async fn current_position(connection: &mut Conn, server: &ServerFacts
 
 /// Where the read view of this connection stands in the log (MariaDB).
 async fn snapshot_position(connection: &mut Conn) -> Result<BinlogPosition> {
-    let wrap = |error| query_error(&error, "ask where the read view stands in the log");
-    let rows: Vec<(String, String)> = connection
-        .query("SHOW STATUS LIKE 'binlog_snapshot_%'")
-        .await
-        .map_err(wrap)?;
+    let rows = texts(connection, "SHOW STATUS LIKE 'binlog_snapshot_%'", "ask where the read view stands in the log").await?;
     let value = |name: &str| {
-        let found = rows.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.clone()).ok_or_else(no_log)
+        let found = rows.iter().find(|row| row.text(0).is_some_and(|known| known.eq_ignore_ascii_case(name)));
+        found.and_then(|row| row.text(1)).ok_or_else(no_log)
     };
-    let file = value("binlog_snapshot_file")?;
     let offset = value("binlog_snapshot_position")?.parse().map_err(|_| no_log())?;
-    let mut position = BinlogPosition::at(FileOffset::new(file, offset));
+    let mut position = BinlogPosition::at(FileOffset::new(value("binlog_snapshot_file")?, offset));
     position.gtids = Some(gtids_at(connection, &position.at).await?);
     Ok(position)
 }
 
 /// What was executed before a place in the log (MariaDB).
 async fn gtids_at(connection: &mut Conn, at: &FileOffset) -> Result<GtidSet> {
-    let gtids: Option<Option<String>> = connection
-        .exec_first("SELECT BINLOG_GTID_POS(?, ?)", (at.file.as_str(), at.offset))
-        .await
-        .map_err(|error| query_error(&error, "ask for the GTIDs at a place of the log"))?;
-    GtidSet::parse_mariadb(&gtids.flatten().unwrap_or_default())
+    let query = format!("SELECT BINLOG_GTID_POS({}, {})", literal(&at.file), at.offset);
+    let rows = texts(connection, &query, "ask for the GTIDs at a place of the log").await?;
+    let gtids = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
+    gtids.parse().map(GtidSet::MariaDb).map_err(server::invalid_gtids)
 }
 
 /// Rows of a prepared XA transaction are in the log before the consistent point and in no read view: its commit would not find them.

@@ -113,8 +113,8 @@ impl Assembler {
     }
 
     /// What tables are known as.
-    pub(crate) fn tables(&self) -> &Tables {
-        &self.tables
+    pub(crate) fn tables_mut(&mut self) -> &mut Tables {
+        &mut self.tables
     }
 
     /// Everything before is covered.
