@@ -12,6 +12,7 @@ mod connect;
 mod ddl;
 mod decode;
 mod discover;
+mod endpoint;
 mod error;
 pub mod fuzzing;
 mod log;
