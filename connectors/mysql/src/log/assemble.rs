@@ -25,18 +25,18 @@ use bytes::Bytes;
 use tailrace_core::batch::{BeforeImage, BinlogTransaction, Change, ChangeBatch, Operation, Transaction};
 use tailrace_core::ports::Budget;
 use tailrace_core::position::{PartialTransaction, Position, Progress};
+use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result, failpoint};
 
 use super::rows::RowsInProgress;
-use super::tables::Tables;
-use super::transaction::{Group, OpenTransaction};
-use crate::ddl::{self, Statement};
+use super::tables::{Tables, statement_text};
+use super::transaction::{Group, OpenTransaction, xid_of};
+use crate::ddl::{self, Statement, Transaction as Word};
 use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
 use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::{MariaDbGtid, MariaDbGtidSet};
 use crate::position::mysql_gtid::InvalidGtidSet;
 use crate::position::{BinlogPosition, FileOffset, PendingXa, Xid};
-use crate::server::Flavour;
 
 /// Where reading begins.
 pub(crate) struct Start {
@@ -53,7 +53,6 @@ pub(crate) struct Start {
 /// What is known between two events.
 pub(crate) struct Assembler {
     identity: Arc<str>,
-    flavour: Flavour,
     tables: Tables,
     /// Where the last event ended.
     at: FileOffset,
@@ -91,11 +90,10 @@ pub(crate) enum Next {
 
 impl Assembler {
     /// Nothing is read yet.
-    pub(crate) fn new(identity: Arc<str>, flavour: Flavour, tables: Tables, start: Start) -> Self {
+    pub(crate) fn new(identity: Arc<str>, tables: Tables, start: Start) -> Self {
         let batch = ChangeBatch::new(Arc::clone(&identity), Progress::at(start.position.to_position()));
         Self {
             identity,
-            flavour,
             tables,
             at: start.position.at.clone(),
             file: start.position.at.file.as_str().into(),
@@ -418,6 +416,7 @@ impl Assembler {
         self.position.pending.retain(|pending| Some(&pending.xid) != open.decides.as_ref());
         self.position.at = end;
         self.moved = true;
+        self.tables.end_transaction();
         Ok(())
     }
 
@@ -439,49 +438,67 @@ impl Assembler {
     }
 
     fn statement(&mut self, query: &decode::Query<'_>, header: &EventHeader, start: &FileOffset) -> Result<Next> {
-        let statement = ddl::classify(query.sql, query.schema, self.flavour);
-        let thread_id = query.thread_id;
+        let sql = query.sql().map_err(|error| self.undecodable(&error, start))?;
         let open = self.open(header, start)?;
-        open.thread_id = Some(thread_id);
-        match statement {
-            Statement::Begin => open.begun = true,
-            Statement::XaStart(xid) => {
+        open.thread_id = Some(query.thread_id);
+        match sql.as_ref() {
+            b"BEGIN" => {
                 open.begun = true;
-                open.prepared = Some(xid);
+                return Ok(Next::Continue);
             }
-            Statement::Savepoint | Statement::XaEnd => {}
-            Statement::Commit => self.finish(header)?,
-            Statement::Rollback => return self.rolled_back(header, start),
-            Statement::XaCommit(xid) => return self.decided(&xid, start),
-            Statement::XaRollback(xid) => {
-                open.decides = Some(xid);
-                self.finish(header)?;
+            b"COMMIT" => return self.finish(header).map(|()| Next::Continue),
+            _ => {}
+        }
+        let session = query.session().map_err(|error| self.undecodable(&error, start))?;
+        let text = statement_text(&sql);
+        let context = self.tables.context(query.schema, &session);
+        match ddl::classify(&text, &context) {
+            Statement::Transaction(word) => self.transaction_word(word, header, start),
+            Statement::Rows(tables) => {
+                self.tables.refuse_statement(tables.as_deref(), &text, start)?;
+                self.end_unless_begun(header)
             }
-            Statement::Rows(rows) => {
-                self.tables.refuse_statement(&rows, query, start)?;
-                self.end_unless_begun(header)?;
-            }
-            Statement::Definition(definition) => {
-                let effects = self.tables.apply(&definition, query, start)?;
-                for table in &effects.truncated {
+            Statement::Ddl(definition) => {
+                let applied = self.tables.apply(&definition, &context)?;
+                for table in &applied.truncated {
                     self.truncate(table, start);
                 }
                 self.end_unless_begun(header)?;
-                if effects.definitions_changed {
-                    return Ok(Next::Remember);
-                }
+                Ok(if applied.changed { Next::Remember } else { Next::Continue })
             }
-            Statement::Other => self.end_unless_begun(header)?,
+            Statement::Other => self.end_unless_begun(header),
+        }
+    }
+
+    fn transaction_word(&mut self, word: Word, header: &EventHeader, start: &FileOffset) -> Result<Next> {
+        let open = self.open(header, start)?;
+        match word {
+            Word::Begin => open.begun = true,
+            Word::XaStart(xid) => {
+                open.begun = true;
+                open.prepared = Some(xid_of(xid));
+            }
+            // The server takes rows that were gone back from out of the log before it writes it.
+            Word::Savepoint(_) | Word::RollbackTo(_) | Word::Release(_) | Word::XaEnd(_) => {}
+            Word::Commit => self.finish(header)?,
+            Word::Rollback => return self.rolled_back(header, start),
+            // As an event of its own it comes, and never as a statement.
+            Word::XaPrepare(_) => {}
+            Word::XaCommit { xid, .. } => return self.decided(&xid_of(xid), start),
+            Word::XaRollback(xid) => {
+                open.decides = Some(xid_of(xid));
+                self.finish(header)?;
+            }
         }
         Ok(Next::Continue)
     }
 
     /// A statement that commits by itself is a transaction of its own.
-    fn end_unless_begun(&mut self, header: &EventHeader) -> Result<()> {
-        match &self.open {
-            Some(open) if !open.begun => self.finish(header),
-            _ => Ok(()),
+    fn end_unless_begun(&mut self, header: &EventHeader) -> Result<Next> {
+        if self.open.as_ref().is_some_and(|open| !open.begun) {
+            self.finish(header)?;
         }
+        Ok(Next::Continue)
     }
 
     fn rolled_back(&mut self, header: &EventHeader, start: &FileOffset) -> Result<Next> {
@@ -578,23 +595,21 @@ impl Assembler {
         Ok(())
     }
 
-    fn truncate(&mut self, table: &str, start: &FileOffset) {
-        let Some(schema) = self.tables.schema_of(table) else {
-            return;
-        };
+    fn truncate(&mut self, schema: &SharedSchema, start: &FileOffset) {
+        let name = schema.name.qualified();
         let Some(open) = &mut self.open else {
             return;
         };
         let ordinal = open.row_events << 32;
         open.row_events += 1;
         open.done = open.row_events << 32;
-        if ordinal < open.covered || self.was_read_later(table) {
+        if ordinal < open.covered || self.was_read_later(&name) {
             return;
         }
         let transaction = self.transaction_index();
         let change = Change {
             operation: Operation::Truncate,
-            table: self.batch.table_index(&schema),
+            table: self.batch.table_index(schema),
             transaction,
             before: None,
             before_image: BeforeImage::None,
