@@ -91,7 +91,7 @@ impl MySqlLog {
             policy: settings.config.type_policy(),
             server: settings.server.clone(),
         };
-        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at));
+        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
         let text = format!("streaming the binary log from {}", position.at);
         let dump = settings.dump(&dump_start(&position, start.by)).await?;
         let start = Start {
@@ -247,7 +247,7 @@ impl Reading {
             Some(Next::Remember) => {
                 let from = self.assembler.position().at.clone();
                 for definition in self.assembler.tables_mut().take_changed() {
-                    settings.memory.define_from(&from, definition);
+                    settings.memory.define(from.clone(), definition);
                 }
                 settings.memory.remember(&*settings.store).await?;
             }

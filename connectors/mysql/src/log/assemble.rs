@@ -30,8 +30,8 @@ use tailrace_core::{Error, Result, failpoint};
 
 use super::rows::RowsInProgress;
 use super::tables::{Tables, statement_text};
-use super::transaction::{Group, OpenTransaction, xid_of};
-use crate::ddl::{self, Statement, Transaction as Word};
+use super::transaction::{Group, OpenTransaction};
+use crate::ddl::{self, Statement};
 use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
 use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::{MariaDbGtid, MariaDbGtidSet};
@@ -201,7 +201,7 @@ impl Assembler {
     /// An event of a transaction that was prepared earlier, read again: only its rows count.
     fn prepared(&mut self, event: &Event<'_>, body: &Bytes, place: &FileOffset) -> Result<Next> {
         match event {
-            Event::TableMap(map) => self.tables.define(map, place)?,
+            Event::TableMap(map) => self.tables.define(map, body),
             Event::Rows(rows) => self.begin_rows(rows, body, place)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, place)?,
             Event::XaPrepare(_) => {
@@ -240,7 +240,7 @@ impl Assembler {
             Event::Gtid(gtid) => self.begin(Group::of_mysql(gtid, header), start)?,
             Event::MariaDbGtid(gtid) => self.begin(Group::of_mariadb(gtid, header), start)?,
             Event::Query(query) => return self.statement(query, header, start),
-            Event::TableMap(map) => self.tables.define(map, start)?,
+            Event::TableMap(map) => self.tables.define(map, body),
             Event::Rows(rows) => self.begin_rows(rows, body, start)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, start)?,
             Event::Xid(_) => self.finish(header)?,
@@ -453,55 +453,57 @@ impl Assembler {
         let text = statement_text(&sql);
         let context = self.tables.context(query.schema, &session);
         match ddl::classify(&text, &context) {
-            Statement::Transaction(word) => self.transaction_word(word, header, start),
+            Statement::Begin => self.begun(None),
+            Statement::XaStart(xid) => self.begun(Some(xid)),
+            // The server takes rows that were gone back from out of the log before it writes it; a prepare comes as an event of its own.
+            Statement::Savepoint | Statement::RollbackTo(_) | Statement::XaEnd(_) | Statement::XaPrepare(_) => {}
+            Statement::Commit => self.finish(header)?,
+            Statement::Rollback => self.rolled_back(header, start)?,
+            Statement::XaCommit(xid) => return self.decided(&xid, start),
+            Statement::XaCommitOnePhase(_) => return Ok(self.commit_in_one_phase()),
+            Statement::XaRollback(xid) => self.rolled_back_prepared(xid, header)?,
             Statement::Rows(tables) => {
                 self.tables.refuse_statement(tables.as_deref(), &text, start)?;
-                self.end_unless_begun(header)
+                self.end_unless_begun(header)?;
             }
-            Statement::Ddl(definition) => {
+            Statement::Definition(definition) => {
                 let applied = self.tables.apply(&definition, &context)?;
                 for table in &applied.truncated {
                     self.truncate(table, start);
                 }
                 self.end_unless_begun(header)?;
-                Ok(if applied.changed { Next::Remember } else { Next::Continue })
+                if applied.changed {
+                    return Ok(Next::Remember);
+                }
             }
-            Statement::Other => self.end_unless_begun(header),
+            Statement::Other => self.end_unless_begun(header)?,
+        }
+        Ok(Next::Continue)
+    }
+
+    fn begun(&mut self, prepares: Option<Xid>) {
+        if let Some(open) = &mut self.open {
+            open.begun = true;
+            open.prepared = prepares.or(open.prepared.take());
         }
     }
 
-    fn transaction_word(&mut self, word: Word, header: &EventHeader, start: &FileOffset) -> Result<Next> {
-        let open = self.open(header, start)?;
-        match word {
-            Word::Begin => open.begun = true,
-            Word::XaStart(xid) => {
-                open.begun = true;
-                open.prepared = Some(xid_of(xid));
-            }
-            // The server takes rows that were gone back from out of the log before it writes it.
-            Word::Savepoint(_) | Word::RollbackTo(_) | Word::Release(_) | Word::XaEnd(_) => {}
-            Word::Commit => self.finish(header)?,
-            Word::Rollback => return self.rolled_back(header, start),
-            // As an event of its own it comes, and never as a statement.
-            Word::XaPrepare(_) => {}
-            Word::XaCommit { xid, .. } => return self.decided(&xid_of(xid), start),
-            Word::XaRollback(xid) => {
-                open.decides = Some(xid_of(xid));
-                self.finish(header)?;
-            }
+    fn rolled_back_prepared(&mut self, xid: Xid, header: &EventHeader) -> Result<()> {
+        if let Some(open) = &mut self.open {
+            open.decides = Some(xid);
         }
-        Ok(Next::Continue)
+        self.finish(header)
     }
 
     /// A statement that commits by itself is a transaction of its own.
-    fn end_unless_begun(&mut self, header: &EventHeader) -> Result<Next> {
+    fn end_unless_begun(&mut self, header: &EventHeader) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| !open.begun) {
             self.finish(header)?;
         }
-        Ok(Next::Continue)
+        Ok(())
     }
 
-    fn rolled_back(&mut self, header: &EventHeader, start: &FileOffset) -> Result<Next> {
+    fn rolled_back(&mut self, header: &EventHeader, start: &FileOffset) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| open.emitted) {
             return Err(Error::definite(
                 "rolled_back_rows",
@@ -511,8 +513,7 @@ impl Assembler {
                 ),
             ));
         }
-        self.finish(header)?;
-        Ok(Next::Continue)
+        self.finish(header)
     }
 
     /// The rows stand where the transaction was prepared.
@@ -538,7 +539,8 @@ impl Assembler {
     /// Its rows were passed over, because nothing said at their start that it would not be prepared first.
     fn commit_in_one_phase(&mut self) -> Next {
         match &mut self.open {
-            Some(open) if open.prepared.take().is_some() => {
+            Some(open) if open.prepared.is_some() => {
+                open.prepared = None;
                 self.reads_prepared = true;
                 Next::ReadPrepared(open.start.clone())
             }
@@ -549,8 +551,8 @@ impl Assembler {
     // --- rows
 
     fn begin_rows(&mut self, rows: &decode::Rows<'_>, body: &Bytes, start: &FileOffset) -> Result<()> {
-        let plan = self.tables.plan(rows.table_id, start)?;
-        let later = plan.as_ref().is_some_and(|plan| self.was_read_later(&plan.qualified_name));
+        let captured = self.tables.captured_name(rows.table_id, start)?;
+        let wanted = captured.is_some_and(|name| !self.was_read_later(name));
         let Some(open) = &mut self.open else {
             return Err(no_transaction(start));
         };
@@ -560,12 +562,12 @@ impl Assembler {
         let first = open.row_events << 32;
         open.row_events += 1;
         let after = open.row_events << 32;
-        match plan {
-            Some(plan) if !later && open.covered < after => {
-                self.rows = Some(RowsInProgress::new(plan, rows, body, first, start.offset)?);
-            }
-            _ => open.done = after,
+        if !wanted || open.covered >= after {
+            open.done = after;
+            return Ok(());
         }
+        let plan = self.tables.plan(rows.table_id, start)?;
+        self.rows = Some(RowsInProgress::new(plan, rows, body, first, start.offset)?);
         Ok(())
     }
 
@@ -663,9 +665,9 @@ fn no_transaction(place: &FileOffset) -> Error {
 }
 
 fn executed_on_mysql(executed: &decode::PreviousGtids<'_>) -> Result<GtidSet> {
-    let set = executed.to_string().parse().map_err(|error| {
+    let set = executed.to_string().parse().map_err(|error: InvalidGtidSet| {
         let message = "the set of executed transactions at the beginning of a file of the log cannot be read";
-        Error::definite("source_protocol", message).with_source::<InvalidGtidSet>(error)
+        Error::definite("source_protocol", message).with_source(error)
     })?;
     Ok(GtidSet::MySql(set))
 }

@@ -58,10 +58,11 @@ impl RowsInProgress {
                 ),
             ));
         }
+        let images = rows.images(body).map_err(|error| undecodable(&plan, log_position, &error))?;
         Ok(Self {
             plan,
             kind: rows.kind,
-            images: rows.images(body).map_err(|error| undecodable(&plan, log_position, &error))?,
+            images,
             partial: rows.partial,
             at: 0,
             ordinal: first_ordinal,

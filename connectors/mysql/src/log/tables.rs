@@ -10,18 +10,19 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
 
 use super::rows::RowPlan;
 use crate::charset::Charset;
-use crate::column_type::{ColumnType, LoggedColumn, TypeKind, TypePolicy};
+use crate::column_type::{ColumnType, TypeKind, TypePolicy};
 use crate::config::TablePatterns;
 use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};
 use crate::decode::cell::CellDecoder;
 use crate::decode::{ColumnDescription, QuerySession, TableDescription, TableMap, WireColumn};
 use crate::position::FileOffset;
-use crate::server::ServerFacts;
+use crate::server::{Flavour, ServerFacts};
 use crate::table::{ColumnDefinition, TableDefinition};
 
 /// The log numbers a table anew whenever the server has opened it again. More numbers than this are forgotten between two transactions.
@@ -56,9 +57,11 @@ pub(crate) struct Tables {
 }
 
 struct Mapped {
-    /// What the event said, to tell whether it says the same again.
-    definition: Vec<u8>,
-    /// `None` where the table is not captured.
+    /// The event, to tell whether it says the same again.
+    body: Bytes,
+    /// The table's qualified name where it is captured.
+    captured: Option<String>,
+    /// How its rows are read, once some were wanted.
     plan: Option<Arc<RowPlan>>,
 }
 
@@ -66,44 +69,50 @@ struct Mapped {
 
 impl Tables {
     /// Tables with these definitions are known.
-    pub(crate) fn new(settings: TableSettings, definitions: Vec<TableDefinition>) -> Self {
+    pub(crate) fn new(settings: TableSettings, definitions: impl Iterator<Item = TableDefinition>) -> Self {
         Self {
             settings,
-            definitions: definitions.into_iter().collect(),
+            definitions: definitions.collect(),
             changed: BTreeSet::new(),
             maps: HashMap::new(),
             schemas: HashMap::new(),
         }
     }
 
-    /// Rows of this table follow.
-    pub(crate) fn define(&mut self, map: &TableMap<'_>, place: &FileOffset) -> Result<()> {
+    /// Rows of this table follow. What they are is only looked at when one of them is wanted.
+    pub(super) fn define(&mut self, map: &TableMap<'_>, body: &Bytes) {
         let known = self.maps.get(&map.table_id);
-        if known.is_some_and(|known| known.definition == map.definition) {
-            return Ok(());
+        if known.is_some_and(|known| known.body.len() == body.len() && known.body.ends_with(map.definition)) {
+            return;
         }
-        let plan = if self.settings.patterns.captures(map.schema, map.table) {
-            Some(Arc::new(self.plan_of(map, place)?))
-        } else {
-            None
-        };
+        let captured = self.settings.patterns.captures(map.schema, map.table);
         let mapped = Mapped {
-            definition: map.definition.to_vec(),
-            plan,
+            captured: captured.then(|| format!("{}.{}", map.schema, map.table)),
+            body: body.clone(),
+            plan: None,
         };
         self.maps.insert(map.table_id, mapped);
-        Ok(())
     }
 
-    /// How rows of a table are read; `None` where it is not captured.
-    pub(crate) fn plan(&self, table_id: u64, place: &FileOffset) -> Result<Option<Arc<RowPlan>>> {
-        match self.maps.get(&table_id) {
-            Some(mapped) => Ok(mapped.plan.clone()),
-            None => Err(Error::definite(
-                "source_protocol",
-                format!("rows at {place} are of table {table_id}, which no event before describes"),
-            )),
+    /// The qualified name of a captured table; `None` where it is not captured.
+    pub(super) fn captured_name(&self, table_id: u64, place: &FileOffset) -> Result<Option<&str>> {
+        let mapped = self.maps.get(&table_id).ok_or_else(|| undescribed(table_id, place))?;
+        Ok(mapped.captured.as_deref())
+    }
+
+    /// How rows of a captured table are read.
+    pub(super) fn plan(&mut self, table_id: u64, place: &FileOffset) -> Result<Arc<RowPlan>> {
+        let mapped = self.maps.get(&table_id).ok_or_else(|| undescribed(table_id, place))?;
+        if let Some(plan) = &mapped.plan {
+            return Ok(Arc::clone(plan));
         }
+        let body = mapped.body.clone();
+        let map = TableMap::parse(&body).map_err(|error| undecodable(&error, place))?;
+        let plan = Arc::new(self.plan_of(&map, place)?);
+        if let Some(mapped) = self.maps.get_mut(&table_id) {
+            mapped.plan = Some(Arc::clone(&plan));
+        }
+        Ok(plan)
     }
 
     /// What a statement needs of its session and server to be understood.
@@ -188,14 +197,9 @@ impl Tables {
     }
 
     fn plan_of(&mut self, map: &TableMap<'_>, place: &FileOffset) -> Result<RowPlan> {
-        let undecodable = |error: &dyn std::fmt::Display| {
-            Error::definite(
-                "source_protocol",
-                format!("the description of {}.{} at {place} cannot be decoded: {error}", map.schema, map.table),
-            )
-        };
-        let wire = map.columns().map_err(|error| undecodable(&error))?;
-        let description = map.describe(&wire).map_err(|error| undecodable(&error))?;
+        let wire = map.columns().map_err(|error| undecodable(&error, place))?;
+        let by_mariadb = self.settings.server.flavour() == Flavour::MariaDb;
+        let description = map.describe(&wire, by_mariadb).map_err(|error| undecodable(&error, place))?;
         let definition = self.definition_of(map, &wire, &description, place)?;
         let decoder = |(wire, column): (&WireColumn, &ColumnDefinition)| {
             CellDecoder::new(*wire, column, &self.settings.policy).map_err(|error| {
@@ -253,6 +257,20 @@ impl Tables {
 /// The text of a statement. Who sends one in another character set than UTF-8 writes names with ASCII letters, or is not understood.
 pub(super) fn statement_text(sql: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(sql)
+}
+
+fn undescribed(table_id: u64, place: &FileOffset) -> Error {
+    Error::definite(
+        "source_protocol",
+        format!("rows at {place} are of table {table_id}, which no event before describes"),
+    )
+}
+
+fn undecodable(error: &dyn std::fmt::Display, place: &FileOffset) -> Error {
+    Error::definite(
+        "source_protocol",
+        format!("the description of a table ahead of {place} cannot be decoded: {error}"),
+    )
 }
 
 fn statement_seen(table: &str, sql: &str, place: &FileOffset) -> Error {
@@ -319,14 +337,7 @@ fn described_column(
     known: Option<&ColumnDefinition>,
     map: &TableMap<'_>,
 ) -> Result<ColumnDefinition> {
-    let logged = LoggedColumn {
-        wire,
-        unsigned: column.unsigned.unwrap_or_default(),
-        collation: column.collation,
-        members: column.members.clone().unwrap_or_default(),
-        geometry: column.geometry.map(u64::from),
-    };
-    let logged = ColumnType::from_log(&logged);
+    let logged = ColumnType::from_log(wire, column);
     if let Some(known) = known {
         let same = logged.as_ref().map_or(true, |logged| may_be(&known.column_type, logged));
         let definition = ColumnDefinition {

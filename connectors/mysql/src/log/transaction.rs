@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::ddl::XaIdentifier;
 use crate::decode::{self, EventHeader, XaPhase};
 use crate::position::gtid::Gtid;
 use crate::position::mariadb_gtid::MariaDbGtid;
@@ -109,9 +108,3 @@ pub(super) fn owned_xid(xid: decode::Xid<'_>) -> Xid {
     }
 }
 
-
-/// The name of an XA transaction, as a statement has it.
-pub(super) fn xid_of(xid: XaIdentifier) -> Xid {
-    let XaIdentifier { format, global, branch } = xid;
-    Xid { format, global, branch }
-}
