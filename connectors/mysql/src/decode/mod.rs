@@ -32,6 +32,8 @@ mod mariadb_gtid;
 mod previous_gtids;
 mod query;
 pub(crate) mod reader;
+#[cfg(test)]
+pub(crate) mod recorded;
 mod rotate;
 pub(crate) mod rows;
 mod rows_query;
