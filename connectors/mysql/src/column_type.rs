@@ -21,8 +21,7 @@ use serde::{Deserialize, Serialize};
 use tailrace_core::value::{LogicalType, TextKind};
 
 use crate::charset::Charset;
-
-pub(crate) use logged::LoggedColumn;
+use crate::decode::{ColumnDescription, WireColumn};
 
 /// Digits of the largest `BIGINT UNSIGNED`, 18446744073709551615.
 const BIGINT_UNSIGNED_DIGITS: u32 = 20;
@@ -165,7 +164,9 @@ pub(crate) struct TypePolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TypeError {
     /// No type that is known here.
-    #[error("the type `{0}` is not known to this release; leave the column out with `exclude_columns` or tell the authors")]
+    #[error(
+        "the type `{0}` is not known to this release; leave the column out with `exclude_columns` or tell the authors"
+    )]
     Unknown(String),
     /// A known type with arguments that it cannot have.
     #[error("the type `{0}` is not in the form that the catalogue prints")]
@@ -174,7 +175,9 @@ pub(crate) enum TypeError {
     #[error("the character set `{0}` is not known to this release; convert the column to utf8mb4")]
     UnknownCharset(String),
     /// Characters without a set.
-    #[error("a column of type `{0}` has no character set in the catalogue; grant SELECT on the table so that it is shown")]
+    #[error(
+        "a column of type `{0}` has no character set in the catalogue; grant SELECT on the table so that it is shown"
+    )]
     NoCharset(String),
     /// A collation's number that is not known here.
     #[error("the collation with the number {0} is not known to this release; convert the column to utf8mb4")]
@@ -203,8 +206,8 @@ impl ColumnType {
     /// # Errors
     ///
     /// A type or a collation that is not known.
-    pub(crate) fn from_log(column: &LoggedColumn<'_>) -> Result<Self, TypeError> {
-        logged::from_log(column)
+    pub(crate) fn from_log(wire: WireColumn, column: &ColumnDescription<'_>) -> Result<Self, TypeError> {
+        logged::from_log(wire, column)
     }
 
     /// A type in the words of the catalogue.

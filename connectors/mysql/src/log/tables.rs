@@ -323,6 +323,7 @@ fn described(
         table: map.table.to_owned(),
         columns,
         key,
+        unique_keys: known.map_or_else(Vec::new, |known| known.unique_keys.clone()),
         charset: known.and_then(|known| known.charset),
         documentation: known.and_then(|known| known.documentation.clone()),
         engine: known.and_then(|known| known.engine.clone()),
