@@ -22,3 +22,8 @@ mod quote;
 mod scan;
 mod server;
 mod table;
+
+pub use config::{
+    InvalidDates, MySqlConfig, ServerIdRange, SnapshotConfig, SnapshotMode, SnapshotOrder, TlsConfig, TlsMode,
+};
+pub use server::Flavour;
