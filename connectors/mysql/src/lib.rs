@@ -21,3 +21,5 @@ mod quote;
 mod scan;
 mod server;
 mod table;
+
+pub use column_type::InvalidDates;

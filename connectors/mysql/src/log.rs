@@ -1,1 +1,3 @@
 //! The binary log as a `LogReader`.
+
+pub(crate) mod dump;
