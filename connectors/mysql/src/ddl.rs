@@ -5,10 +5,10 @@
 //! second a few times a month:
 //!
 //! ```text
-//! text ── classify ──▶ Statement ─┬─ Transaction   begins, ends, XA
+//! text ── classify ──▶ Statement ─┬─ Begin, Commit, XaPrepare, …
 //!         (lexer.rs,              ├─ Rows          changes rows without saying which: the caller halts
 //!          classify.rs)           ├─ Other         users, views, procedures, comments: nothing to do with us
-//!                                 └─ Ddl ── apply ──▶ definitions as they are from here on, and effects to tell
+//!                                 └─ Definition ── apply ──▶ definitions as they are from here on, and effects to tell
 //!                                           (grammar.rs, column.rs, type_text.rs, apply.rs, alter.rs)
 //! ```
 //!
@@ -39,6 +39,7 @@ use tailrace_core::Error;
 use tailrace_core::schema::TableName;
 
 use crate::charset::Charset;
+use crate::position::Xid;
 use crate::server::{Flavour, Version};
 
 pub(crate) use apply::{Applied, Definitions, Effect, Rewrite, Tracking, apply};
@@ -85,48 +86,27 @@ pub(crate) struct SqlContext<'a> {
 /// A statement of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Statement<'a> {
-    /// Begins or ends a transaction, or a part of one.
-    Transaction(Transaction),
-    /// Changes rows and is logged as text instead of rows. The tables that it may write to, conservatively; `None` for any.
-    Rows(Option<Vec<TableName>>),
-    /// Defines, changes or empties tables.
-    Ddl(Ddl<'a>),
-    /// Nothing that concerns rows or tables.
-    Other,
-}
-
-/// Beginnings and ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Transaction {
     Begin,
     Commit,
     Rollback,
-    /// Marks a place, by name, that can be gone back to.
-    Savepoint(String),
-    /// Goes back to it: what came since is undone.
+    /// `SAVEPOINT` and `RELEASE SAVEPOINT`.
+    Savepoint,
+    /// `ROLLBACK TO`: what came since the savepoint of this name is undone.
     RollbackTo(String),
-    /// Forgets it.
-    Release(String),
-    XaStart(XaIdentifier),
-    XaEnd(XaIdentifier),
-    XaPrepare(XaIdentifier),
-    XaCommit {
-        xid: XaIdentifier,
-        /// Without a PREPARE before.
-        one_phase: bool,
-    },
-    XaRollback(XaIdentifier),
-}
-
-/// Identifier of an XA transaction, as `X'676c6f62616c',X'6272616e6368',1` has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct XaIdentifier {
-    /// `formatID`; 1 unless the client says otherwise.
-    pub(crate) format: u32,
-    /// `gtrid`
-    pub(crate) global: Vec<u8>,
-    /// `bqual`
-    pub(crate) branch: Vec<u8>,
+    XaStart(Xid),
+    XaEnd(Xid),
+    XaPrepare(Xid),
+    /// Of a prepared transaction.
+    XaCommit(Xid),
+    /// Of one that was not prepared.
+    XaCommitOnePhase(Xid),
+    XaRollback(Xid),
+    /// Changes rows and is logged as text instead of rows. The tables that it may write to, conservatively; `None` for any.
+    Rows(Option<Vec<TableName>>),
+    /// Defines, changes or empties tables.
+    Definition(Ddl<'a>),
+    /// Nothing that concerns rows or tables.
+    Other,
 }
 
 /// A statement on tables, read so far that its tables are known.
@@ -151,7 +131,11 @@ pub(crate) enum DdlKind {
         or_replace: bool,
     },
     AlterTable(TableName),
-    CreateIndex(TableName),
+    CreateIndex {
+        table: TableName,
+        /// `OR REPLACE`: instead of another of its name.
+        or_replace: bool,
+    },
     DropIndex(TableName),
     /// From and to, one after the other.
     RenameTables(Vec<(TableName, TableName)>),

@@ -6,7 +6,8 @@ use tailrace_core::schema::TableName;
 
 use super::cursor::{Cursor, NotUnderstood, Read};
 use super::lexer::TokenKind;
-use super::{Ddl, DdlKind, SqlContext, Statement, Transaction, XaIdentifier};
+use super::{Ddl, DdlKind, SqlContext, Statement};
+use crate::position::Xid;
 
 /// Words between the verb of an INSERT and its table.
 const INSERT_MODIFIERS: [&str; 5] = ["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"];
@@ -19,8 +20,8 @@ pub(super) const INDEX_KINDS: [&str; 4] = ["UNIQUE", "FULLTEXT", "SPATIAL", "VEC
 /// decoded from the client's character set.
 pub(crate) fn classify<'a>(sql: &'a str, context: &SqlContext<'_>) -> Statement<'a> {
     match sql {
-        "BEGIN" => return Statement::Transaction(Transaction::Begin),
-        "COMMIT" => return Statement::Transaction(Transaction::Commit),
+        "BEGIN" => return Statement::Begin,
+        "COMMIT" => return Statement::Commit,
         _ => {}
     }
     let mut cursor = Cursor::new(sql, context);
@@ -29,14 +30,13 @@ pub(crate) fn classify<'a>(sql: &'a str, context: &SqlContext<'_>) -> Statement<
         return Statement::Other;
     };
     match verb.text.to_ascii_uppercase().as_str() {
-        "BEGIN" => Statement::Transaction(Transaction::Begin),
-        "START" if cursor.is_at_word("TRANSACTION") => Statement::Transaction(Transaction::Begin),
-        "COMMIT" => Statement::Transaction(Transaction::Commit),
+        "BEGIN" => Statement::Begin,
+        "START" if cursor.is_at_word("TRANSACTION") => Statement::Begin,
+        "COMMIT" => Statement::Commit,
         "ROLLBACK" => rollback(cursor),
-        "SAVEPOINT" => savepoint(cursor, Transaction::Savepoint),
-        "RELEASE" if cursor.take_word("SAVEPOINT") => savepoint(cursor, Transaction::Release),
+        "SAVEPOINT" | "RELEASE" => Statement::Savepoint,
         // One that cannot be read may decide over rows: as grave as a statement that writes anywhere.
-        "XA" => xa(cursor).map_or(Statement::Rows(None), Statement::Transaction),
+        "XA" => xa(cursor).unwrap_or(Statement::Rows(None)),
         "INSERT" | "REPLACE" => insert(cursor),
         "UPDATE" => Statement::Rows(Some(names_until(cursor, &["SET"]))),
         "DELETE" => Statement::Rows(Some(names_until(cursor, &["WHERE", "ORDER", "LIMIT", "RETURNING"]))),
@@ -66,34 +66,29 @@ fn skip_statement_settings(cursor: &mut Cursor<'_>) {
 fn rollback(mut cursor: Cursor<'_>) -> Statement<'static> {
     cursor.take_word("WORK");
     if !cursor.take_word("TO") {
-        return Statement::Transaction(Transaction::Rollback);
+        return Statement::Rollback;
     }
     cursor.take_word("SAVEPOINT");
-    savepoint(cursor, Transaction::RollbackTo)
+    // Without a name that can be read, rows are undone and it is not known which.
+    cursor.name().map_or(Statement::Rows(None), Statement::RollbackTo)
 }
 
-fn savepoint(mut cursor: Cursor<'_>, of_name: fn(String) -> Transaction) -> Statement<'static> {
-    cursor.name().map_or(Statement::Other, |name| Statement::Transaction(of_name(name)))
-}
-
-fn xa(mut cursor: Cursor<'_>) -> Read<Transaction> {
+fn xa(mut cursor: Cursor<'_>) -> Read<Statement<'static>> {
     let verb = cursor.name()?.to_ascii_uppercase();
     let xid = xa_identifier(&mut cursor)?;
     Ok(match verb.as_str() {
-        "START" | "BEGIN" => Transaction::XaStart(xid),
-        "END" => Transaction::XaEnd(xid),
-        "PREPARE" => Transaction::XaPrepare(xid),
-        "COMMIT" => Transaction::XaCommit {
-            xid,
-            one_phase: cursor.take_words(&["ONE", "PHASE"]),
-        },
-        "ROLLBACK" => Transaction::XaRollback(xid),
+        "START" | "BEGIN" => Statement::XaStart(xid),
+        "END" => Statement::XaEnd(xid),
+        "PREPARE" => Statement::XaPrepare(xid),
+        "COMMIT" if cursor.take_words(&["ONE", "PHASE"]) => Statement::XaCommitOnePhase(xid),
+        "COMMIT" => Statement::XaCommit(xid),
+        "ROLLBACK" => Statement::XaRollback(xid),
         _ => return Err(cursor.unexpected()),
     })
 }
 
-fn xa_identifier(cursor: &mut Cursor<'_>) -> Read<XaIdentifier> {
-    let mut xid = XaIdentifier {
+fn xa_identifier(cursor: &mut Cursor<'_>) -> Read<Xid> {
+    let mut xid = Xid {
         format: 1,
         global: xa_part(cursor)?,
         branch: Vec::new(),
@@ -179,7 +174,7 @@ fn ddl<'a, 'c>(sql: &'a str, verb: Cursor<'c>, read: fn(&mut Cursor<'c>) -> Read
         Err(NotUnderstood(_)) => DdlKind::Unclear(names_until(verb, &[])),
     };
     let body = cursor.place();
-    Statement::Ddl(Ddl { kind, sql, body })
+    Statement::Definition(Ddl { kind, sql, body })
 }
 
 fn create(cursor: &mut Cursor<'_>) -> ReadKind {
@@ -205,7 +200,7 @@ fn create(cursor: &mut Cursor<'_>) -> ReadKind {
         return Ok(None);
     }
     skip_to_on(&mut ahead)?;
-    ahead.table_name().map(|table| Some(DdlKind::CreateIndex(table)))
+    ahead.table_name().map(|table| Some(DdlKind::CreateIndex { table, or_replace }))
 }
 
 fn alter(cursor: &mut Cursor<'_>) -> ReadKind {
