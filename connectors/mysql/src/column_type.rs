@@ -21,8 +21,7 @@ use serde::{Deserialize, Serialize};
 use tailrace_core::value::{LogicalType, TextKind};
 
 use crate::charset::Charset;
-
-pub(crate) use logged::LoggedColumn;
+use crate::decode::{ColumnDescription, WireColumn};
 
 /// Digits of the largest `BIGINT UNSIGNED`, 18446744073709551615.
 const BIGINT_UNSIGNED_DIGITS: u32 = 20;
@@ -203,8 +202,8 @@ impl ColumnType {
     /// # Errors
     ///
     /// A type or a collation that is not known.
-    pub(crate) fn from_log(column: &LoggedColumn<'_>) -> Result<Self, TypeError> {
-        logged::from_log(column)
+    pub(crate) fn from_log(wire: WireColumn, column: &ColumnDescription<'_>) -> Result<Self, TypeError> {
+        logged::from_log(wire, column)
     }
 
     /// A type in the words of the catalogue.

@@ -18,6 +18,7 @@
 
 mod annotate_rows;
 mod binlog_checkpoint;
+pub(crate) mod cell;
 pub(crate) mod column_code;
 mod compression;
 pub(crate) mod format_description;
@@ -26,6 +27,7 @@ mod gtid_list;
 pub(crate) mod header;
 mod heartbeat;
 mod incident;
+pub(crate) mod json;
 mod load_data;
 mod mariadb_gtid;
 mod previous_gtids;

@@ -6,6 +6,7 @@ use super::bytes::TextColumn;
 use super::error::{CellError, Result};
 use super::temporal::Calendar;
 use super::{CellDecoder, DecimalShape, LengthBytes, wire};
+use crate::decode::column_code as code;
 use crate::column_type::{IntegerWidth, TypeKind, TypePolicy};
 use crate::decode::table_map::WireColumn;
 use crate::table::ColumnDefinition;
@@ -34,13 +35,13 @@ impl CellDecoder {
         let decoder = match &column.column_type.kind {
             TypeKind::Integer { width, unsigned } => integer(wire, *width, *unsigned),
             TypeKind::Decimal { precision, scale } => decimal(wire, *precision, *scale),
-            TypeKind::Float { widened: false } => only(wire, wire::FLOAT, Self::Float32),
-            TypeKind::Float { widened: true } => only(wire, wire::FLOAT, Self::WidenedFloat32),
-            TypeKind::Double => only(wire, wire::DOUBLE, Self::Float64),
+            TypeKind::Float { widened: false } => only(wire, code::FLOAT, Self::Float32),
+            TypeKind::Float { widened: true } => only(wire, code::FLOAT, Self::WidenedFloat32),
+            TypeKind::Double => only(wire, code::DOUBLE, Self::Float64),
             TypeKind::Bit { length } => bit(wire, *length),
-            TypeKind::Year => only(wire, wire::YEAR, Self::Year),
+            TypeKind::Year => only(wire, code::YEAR, Self::Year),
             TypeKind::Date => match wire.type_code {
-                wire::DATE | wire::NEWDATE => Some(Self::Date(calendar)),
+                code::DATE | code::NEWDATE => Some(Self::Date(calendar)),
                 _ => None,
             },
             TypeKind::Time { precision } => time(wire, *precision)?,
@@ -51,10 +52,10 @@ impl CellDecoder {
             TypeKind::Bytes => bytes(wire),
             TypeKind::Enum { members, .. } => enumeration(wire, members),
             TypeKind::Set { members, .. } => set(wire, members),
-            TypeKind::Json => blob(wire, wire::JSON).map(Self::Json),
-            TypeKind::Geometry => blob(wire, wire::GEOMETRY).map(Self::Geometry),
+            TypeKind::Json => blob(wire, code::JSON).map(Self::Json),
+            TypeKind::Geometry => blob(wire, code::GEOMETRY).map(Self::Geometry),
             // MariaDB's is a VARBINARY to the log.
-            TypeKind::Vector => blob(wire, wire::VECTOR).or_else(|| variable(wire)).map(Self::Vector),
+            TypeKind::Vector => blob(wire, code::VECTOR).or_else(|| variable(wire)).map(Self::Vector),
             TypeKind::Uuid => fixed_bytes(wire, 16).map(|_| Self::Uuid),
             TypeKind::Inet4 => fixed_bytes(wire, 4).map(|_| Self::Inet4),
             TypeKind::Inet6 => fixed_bytes(wire, 16).map(|_| Self::Inet6),
@@ -71,28 +72,28 @@ fn only(wire: WireColumn, type_code: u8, decoder: CellDecoder) -> Option<CellDec
 
 fn integer(wire: WireColumn, width: IntegerWidth, unsigned: bool) -> Option<CellDecoder> {
     let (type_code, decoder) = match (width, unsigned) {
-        (IntegerWidth::Tiny, false) => (wire::TINY, CellDecoder::Int8),
-        (IntegerWidth::Tiny, true) => (wire::TINY, CellDecoder::UnsignedInt8),
-        (IntegerWidth::Small, false) => (wire::SHORT, CellDecoder::Int16),
-        (IntegerWidth::Small, true) => (wire::SHORT, CellDecoder::UnsignedInt16),
-        (IntegerWidth::Medium, false) => (wire::INT24, CellDecoder::Int24),
-        (IntegerWidth::Medium, true) => (wire::INT24, CellDecoder::UnsignedInt24),
-        (IntegerWidth::Regular, false) => (wire::LONG, CellDecoder::Int32),
-        (IntegerWidth::Regular, true) => (wire::LONG, CellDecoder::UnsignedInt32),
-        (IntegerWidth::Big, false) => (wire::LONGLONG, CellDecoder::Int64),
-        (IntegerWidth::Big, true) => (wire::LONGLONG, CellDecoder::UnsignedInt64),
+        (IntegerWidth::Tiny, false) => (code::TINY, CellDecoder::Int8),
+        (IntegerWidth::Tiny, true) => (code::TINY, CellDecoder::UnsignedInt8),
+        (IntegerWidth::Small, false) => (code::SHORT, CellDecoder::Int16),
+        (IntegerWidth::Small, true) => (code::SHORT, CellDecoder::UnsignedInt16),
+        (IntegerWidth::Medium, false) => (code::INT24, CellDecoder::Int24),
+        (IntegerWidth::Medium, true) => (code::INT24, CellDecoder::UnsignedInt24),
+        (IntegerWidth::Regular, false) => (code::LONG, CellDecoder::Int32),
+        (IntegerWidth::Regular, true) => (code::LONG, CellDecoder::UnsignedInt32),
+        (IntegerWidth::Big, false) => (code::LONGLONG, CellDecoder::Int64),
+        (IntegerWidth::Big, true) => (code::LONGLONG, CellDecoder::UnsignedInt64),
     };
     only(wire, type_code, decoder)
 }
 
 fn decimal(wire: WireColumn, precision: u8, scale: u8) -> Option<CellDecoder> {
-    let same = wire.type_code == wire::NEWDECIMAL && wire.metadata.to_be_bytes() == [precision, scale];
+    let same = wire.type_code == code::NEWDECIMAL && wire.metadata.to_be_bytes() == [precision, scale];
     let shape = DecimalShape::new(precision, scale).filter(|_| same)?;
     Some(CellDecoder::Decimal(shape))
 }
 
 fn bit(wire: WireColumn, length: u8) -> Option<CellDecoder> {
-    let same = wire.type_code == wire::BIT && wire::bit_length(wire.metadata) == length && (1..=64).contains(&length);
+    let same = wire.type_code == code::BIT && wire::bit_length(wire.metadata) == length && (1..=64).contains(&length);
     same.then_some(match length {
         1 => CellDecoder::Boolean,
         _ => CellDecoder::Bits(length),
@@ -106,31 +107,31 @@ fn same_fraction(wire: WireColumn, precision: u8) -> Option<u8> {
 
 fn time(wire: WireColumn, precision: u8) -> Result<Option<CellDecoder>> {
     Ok(match (wire.type_code, precision) {
-        (wire::TIME2, _) => same_fraction(wire, precision).map(CellDecoder::Time),
-        (wire::TIME, 0) => Some(CellDecoder::OldTime),
-        (wire::TIME, _) => return Err(OLD_FRACTION),
+        (code::TIME2, _) => same_fraction(wire, precision).map(CellDecoder::Time),
+        (code::TIME, 0) => Some(CellDecoder::OldTime),
+        (code::TIME, _) => return Err(OLD_FRACTION),
         _ => None,
     })
 }
 
 fn datetime(wire: WireColumn, precision: u8, calendar: Calendar) -> Result<Option<CellDecoder>> {
     Ok(match (wire.type_code, precision) {
-        (wire::DATETIME2, _) => {
+        (code::DATETIME2, _) => {
             same_fraction(wire, precision).map(|precision| CellDecoder::DateTime(calendar, precision))
         }
-        (wire::DATETIME, 0) => Some(CellDecoder::OldDateTime(calendar)),
-        (wire::DATETIME, _) => return Err(OLD_FRACTION),
+        (code::DATETIME, 0) => Some(CellDecoder::OldDateTime(calendar)),
+        (code::DATETIME, _) => return Err(OLD_FRACTION),
         _ => None,
     })
 }
 
 fn timestamp(wire: WireColumn, precision: u8, calendar: Calendar) -> Result<Option<CellDecoder>> {
     Ok(match (wire.type_code, precision) {
-        (wire::TIMESTAMP2, _) => {
+        (code::TIMESTAMP2, _) => {
             same_fraction(wire, precision).map(|precision| CellDecoder::Timestamp(calendar, precision))
         }
-        (wire::TIMESTAMP, 0) => Some(CellDecoder::OldTimestamp(calendar)),
-        (wire::TIMESTAMP, _) => return Err(OLD_FRACTION),
+        (code::TIMESTAMP, 0) => Some(CellDecoder::OldTimestamp(calendar)),
+        (code::TIMESTAMP, _) => return Err(OLD_FRACTION),
         _ => None,
     })
 }
@@ -152,13 +153,13 @@ fn bytes(wire: WireColumn) -> Option<CellDecoder> {
 }
 
 fn fixed_bytes(wire: WireColumn, length: u8) -> Option<CellDecoder> {
-    let same = wire::string_shape(wire) == (wire::STRING, u16::from(length));
+    let same = wire::string_shape(wire) == (code::STRING, u16::from(length));
     same.then_some(CellDecoder::FixedBytes(length))
 }
 
 fn enumeration(wire: WireColumn, members: &Arc<[String]>) -> Option<CellDecoder> {
     match wire::string_shape(wire) {
-        (wire::ENUM, length @ (1 | 2)) => {
+        (code::ENUM, length @ (1 | 2)) => {
             let length = u8::try_from(length).ok()?;
             Some(CellDecoder::Enum(length, Arc::clone(members)))
         }
@@ -168,7 +169,7 @@ fn enumeration(wire: WireColumn, members: &Arc<[String]>) -> Option<CellDecoder>
 
 fn set(wire: WireColumn, members: &Arc<[String]>) -> Option<CellDecoder> {
     match wire::string_shape(wire) {
-        (wire::SET, length @ (1..=4 | 8)) if members.len() <= SET_MEMBERS_MAX => {
+        (code::SET, length @ (1..=4 | 8)) if members.len() <= SET_MEMBERS_MAX => {
             let length = u8::try_from(length).ok()?;
             Some(CellDecoder::Set(length, Arc::clone(members)))
         }
@@ -178,13 +179,13 @@ fn set(wire: WireColumn, members: &Arc<[String]>) -> Option<CellDecoder> {
 
 /// VARCHAR and VARBINARY: their metadata is the most bytes that they take.
 fn variable(wire: WireColumn) -> Option<LengthBytes> {
-    matches!(wire.type_code, wire::VARCHAR | wire::VAR_STRING).then(|| length_bytes(wire.metadata))
+    matches!(wire.type_code, code::VARCHAR | code::VAR_STRING).then(|| length_bytes(wire.metadata))
 }
 
 /// CHAR.
 fn fixed(wire: WireColumn) -> Option<LengthBytes> {
     match wire::string_shape(wire) {
-        (wire::STRING, length) => Some(length_bytes(length)),
+        (code::STRING, length) => Some(length_bytes(length)),
         _ => None,
     }
 }
@@ -199,7 +200,7 @@ fn length_bytes(length: u16) -> LengthBytes {
 
 /// The BLOBs and TEXTs: their metadata is how many bytes their length takes.
 fn any_blob(wire: WireColumn) -> Option<LengthBytes> {
-    matches!(wire.type_code, wire::TINY_BLOB..=wire::BLOB)
+    matches!(wire.type_code, code::TINY_BLOB..=code::BLOB)
         .then_some(wire.metadata)
         .and_then(blob_length_bytes)
 }
@@ -222,8 +223,8 @@ fn blob_length_bytes(metadata: u16) -> Option<LengthBytes> {
 
 fn compressed(wire: WireColumn) -> Option<LengthBytes> {
     match wire.type_code {
-        wire::VARCHAR_COMPRESSED => Some(length_bytes(wire.metadata)),
-        wire::BLOB_COMPRESSED => blob_length_bytes(wire.metadata),
+        code::VARCHAR_COMPRESSED => Some(length_bytes(wire.metadata)),
+        code::BLOB_COMPRESSED => blob_length_bytes(wire.metadata),
         _ => None,
     }
 }

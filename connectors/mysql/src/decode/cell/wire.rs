@@ -1,41 +1,11 @@
-//! Column types of the log by their numbers, and what their two bytes of metadata say.
-//!
-//! Metadata is put together as the server does it: high byte first for STRING, ENUM, SET and NEWDECIMAL; low byte first for
-//! VARCHAR and BIT; one byte for the others that have any.
+//! What the metadata of a column in the log says.
 
+use crate::decode::column_code::{
+    BIT, BLOB, BLOB_COMPRESSED, DATE, DATETIME, DATETIME2, DECIMAL, DOUBLE, ENUM, FLOAT, GEOMETRY, INT24, JSON, LONG, LONGLONG,
+    NEWDATE, NEWDECIMAL, SET, SHORT, STRING, TIME, TIME2, TIMESTAMP, TIMESTAMP2, TINY, TINY_BLOB, VAR_STRING, VARCHAR,
+    VARCHAR_COMPRESSED, VECTOR, YEAR,
+};
 use crate::decode::table_map::WireColumn;
-
-pub(crate) const TINY: u8 = 1;
-pub(crate) const SHORT: u8 = 2;
-pub(crate) const LONG: u8 = 3;
-pub(crate) const FLOAT: u8 = 4;
-pub(crate) const DOUBLE: u8 = 5;
-pub(crate) const TIMESTAMP: u8 = 7;
-pub(crate) const LONGLONG: u8 = 8;
-pub(crate) const INT24: u8 = 9;
-pub(crate) const DATE: u8 = 10;
-pub(crate) const TIME: u8 = 11;
-pub(crate) const DATETIME: u8 = 12;
-pub(crate) const YEAR: u8 = 13;
-pub(crate) const NEWDATE: u8 = 14;
-pub(crate) const VARCHAR: u8 = 15;
-pub(crate) const BIT: u8 = 16;
-pub(crate) const TIMESTAMP2: u8 = 17;
-pub(crate) const DATETIME2: u8 = 18;
-pub(crate) const TIME2: u8 = 19;
-/// MariaDB's compressed columns.
-pub(crate) const BLOB_COMPRESSED: u8 = 140;
-pub(crate) const VARCHAR_COMPRESSED: u8 = 141;
-pub(crate) const VECTOR: u8 = 242;
-pub(crate) const JSON: u8 = 245;
-pub(crate) const NEWDECIMAL: u8 = 246;
-pub(crate) const ENUM: u8 = 247;
-pub(crate) const SET: u8 = 248;
-pub(crate) const TINY_BLOB: u8 = 249;
-pub(crate) const BLOB: u8 = 252;
-pub(crate) const VAR_STRING: u8 = 253;
-pub(crate) const STRING: u8 = 254;
-pub(crate) const GEOMETRY: u8 = 255;
 
 /// The code that a column of code STRING really has (STRING, ENUM or SET), and its length in bytes. A CHAR may be longer than
 /// 255 bytes, and the server keeps the two high bits of its length, inverted, in bits 4 and 5 of the code.
@@ -61,6 +31,7 @@ pub(crate) fn bit_length(metadata: u16) -> u8 {
 /// A column's type as an error names it.
 pub(crate) fn name(type_code: u8) -> &'static str {
     match type_code {
+        DECIMAL => "DECIMAL as before MySQL 5.0",
         TINY => "TINY",
         SHORT => "SHORT",
         LONG => "LONG",

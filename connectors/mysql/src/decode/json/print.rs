@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::JsonError;
 use super::change::Tree;
 use super::document::{Container, Node};
-use crate::decode::cell::{DecimalShape, print_json_moment, print_json_time, wire};
+use crate::decode::cell::{DecimalShape, print_json_moment, print_json_time};
+use crate::decode::column_code as code;
 
 /// The server refuses documents that are deeper.
 const DEPTH_MAX: usize = 100;
@@ -215,10 +216,10 @@ impl<'a> Printer<'a> {
     /// A value of an SQL type.
     fn opaque(&mut self, field_type: u8, bytes: &[u8]) -> Result<(), JsonError> {
         match field_type {
-            wire::NEWDECIMAL => self.decimal(bytes).ok_or("it has a DECIMAL that is none"),
-            wire::DATE => self.moment(bytes, |stored, text| print_json_moment(stored, false, text)),
-            wire::DATETIME | wire::TIMESTAMP => self.moment(bytes, |stored, text| print_json_moment(stored, true, text)),
-            wire::TIME => self.moment(bytes, print_json_time),
+            code::NEWDECIMAL => self.decimal(bytes).ok_or("it has a DECIMAL that is none"),
+            code::DATE => self.moment(bytes, |stored, text| print_json_moment(stored, false, text)),
+            code::DATETIME | code::TIMESTAMP => self.moment(bytes, |stored, text| print_json_moment(stored, true, text)),
+            code::TIME => self.moment(bytes, print_json_time),
             _ => {
                 self.text.push_str("\"base64:type");
                 self.display(field_type)?;
