@@ -158,7 +158,7 @@ fn rewrite_of_unknown(clause: &Clause) -> Option<Rewrite> {
         }
         Clause::ChangeColumn { column, .. } => Some(Rewrite::ColumnConverted {
             column: column.name.clone(),
-            from: String::new(),
+            from: "what it was".to_owned(),
             to: column.type_text.name.clone(),
         }),
         Clause::ConvertCharset(_) => Some(Rewrite::Rows("its text was converted to another character set".to_owned())),
@@ -554,9 +554,20 @@ fn conversion_of(before: &ColumnDefinition, after: &ColumnDefinition, is_strict:
     }
     Some(Rewrite::ColumnConverted {
         column: after.name.clone(),
-        from: before.column_type.source_type().to_owned(),
-        to: after.column_type.source_type().to_owned(),
+        from: shown(&before.column_type),
+        to: shown(&after.column_type),
     })
+}
+
+/// A type with its character set.
+fn shown(column_type: &ColumnType) -> String {
+    let source_type = column_type.source_type();
+    match &column_type.kind {
+        TypeKind::Text { charset } | TypeKind::Enum { charset, .. } | TypeKind::Set { charset, .. } => {
+            format!("{source_type} in {}", charset.name())
+        }
+        _ => source_type.to_owned(),
+    }
 }
 
 /// Whether values of one type are the same in another. In strict mode a statement fails where a value does not fit.

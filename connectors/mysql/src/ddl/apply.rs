@@ -64,7 +64,7 @@ pub(crate) enum Rewrite {
     ColumnConverted {
         /// Name.
         column: String,
-        /// Type before; empty where it is not known.
+        /// Type before, in words where it is not known.
         from: String,
         /// Type now.
         to: String,

@@ -16,6 +16,12 @@ const ALTER_MODIFIERS: [&str; 3] = ["ONLINE", "OFFLINE", "IGNORE"];
 /// Kinds of indexes that CREATE INDEX makes.
 pub(super) const INDEX_KINDS: [&str; 4] = ["UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR"];
 
+/// Words that stand between tables and, without quotes, cannot be the name of one.
+const NO_NAMES: [&str; 29] = [
+    "AND", "AS", "CROSS", "DELETE", "EXISTS", "FROM", "IF", "IGNORE", "IN", "INDEX", "INNER", "INSERT", "INTO", "JOIN", "LEFT",
+    "LOW_PRIORITY", "NATURAL", "NOT", "ON", "OR", "OUTER", "RIGHT", "SELECT", "SET", "TABLE", "TO", "UPDATE", "USING", "WHERE",
+];
+
 /// What a statement of the log is. `BEGIN` and `COMMIT` cost a comparison; nothing is allocated for them. The text has been
 /// decoded from the client's character set.
 pub(crate) fn classify<'a>(sql: &'a str, context: &SqlContext<'_>) -> Statement<'a> {
@@ -145,6 +151,9 @@ fn load(mut cursor: Cursor<'_>) -> Statement<'static> {
 fn names_until(mut cursor: Cursor<'_>, words: &[&str]) -> Vec<TableName> {
     let mut tables = BTreeSet::new();
     while cursor.peek().is_some() && !cursor.is_at_any(words) {
+        if cursor.take_any(&NO_NAMES) {
+            continue;
+        }
         match cursor.table_name() {
             Ok(table) => {
                 tables.insert(table);

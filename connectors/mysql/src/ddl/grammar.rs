@@ -419,8 +419,10 @@ fn key_columns(cursor: &mut Cursor<'_>) -> Read<Vec<String>> {
         } else {
             columns.push(cursor.name()?);
         }
-        // Length of a prefix, direction, WITHOUT OVERLAPS.
+        // The length of a prefix, the direction. A period without overlaps is no column.
+        let from = cursor.place();
         cursor.skip_clause(&[])?;
+        has_expression |= cursor.text_since(from).to_ascii_uppercase().contains("OVERLAPS");
         if cursor.take_symbol(')') {
             break;
         }
