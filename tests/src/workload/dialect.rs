@@ -62,7 +62,8 @@ impl Dialect {
     pub(super) fn digest(self, number: &str) -> String {
         match self {
             Dialect::Postgres => format!("md5({number}::text)"),
-            Dialect::MySql => format!("md5({number})"),
+            // MySQL 9 has no md5 any more.
+            Dialect::MySql => format!("repeat(hex(crc32({number})), 4)"),
         }
     }
 }
