@@ -71,7 +71,9 @@ pub async fn open(target: Target) -> Result<Box<dyn Engine>> {
             Ok(Box::new(postgres::PostgresEngine::open(version).await?))
         }
         "mysql" | "mariadb" => {
-            let version = MySqlVersion::ALL.into_iter().find(|version| target == Target::of(*version));
+            let version = MySqlVersion::ALL
+                .into_iter()
+                .find(|version| target == Target::of(*version));
             let version = version.ok_or_else(|| ServerError::new(format!("there is no {target}")))?;
             Ok(Box::new(mysql::MySqlEngine::open(version).await?))
         }
