@@ -237,10 +237,13 @@ impl Database {
         };
         let found = self.query(&format!("select * from {table}")).await?;
         let rows = found.into_iter().map(|row| {
-            let pairs = columns.iter().zip(row).filter_map(|(column, text)| match column.as_slice() {
-                [Some(name), Some(kind)] => Some((name.clone(), value(kind, text))),
-                _ => None,
-            });
+            let pairs = columns
+                .iter()
+                .zip(row)
+                .filter_map(|(column, text)| match column.as_slice() {
+                    [Some(name), Some(kind)] => Some((name.clone(), value(kind, text))),
+                    _ => None,
+                });
             pairs.collect()
         });
         Ok(rows.collect())

@@ -362,9 +362,7 @@ impl Writer {
             self.number, self.txn
         );
         eventually("the ledger's answer", RECONNECT_DEADLINE, || async {
-            let Ok(mut client) = self.shared.database.session().await else {
-                return Ok(None);
-            };
+            let mut client = self.reconnect().await?;
             let answer = client.query(&query).await.ok();
             Ok(answer.map(|rows| (client, !rows.is_empty())))
         })
@@ -632,7 +630,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_truth_survives_a_server_that_is_killed() {
         for version in MySqlVersion::ALL {
-            let database = Database::own(crate::servers::MySqlOptions::version(version)).await.unwrap();
+            let database = Database::own(crate::servers::MySqlOptions::version(version))
+                .await
+                .unwrap();
             let workload = Workload::start(&database, 2).await.unwrap();
             for _ in 0..2 {
                 workload.wait_for_commits(50).await.unwrap();

@@ -118,7 +118,10 @@ mod tests {
             server.execute("create database shop2").await.unwrap();
             let after = end(&server).await.unwrap();
             assert!(!is_carried(&server, &at(&before), &after).await.unwrap(), "{version}");
-            assert!(!is_carried(&server, &at("snapshot:{}"), &after).await.unwrap(), "{version}");
+            assert!(
+                !is_carried(&server, &at("snapshot:{}"), &after).await.unwrap(),
+                "{version}"
+            );
         }
     }
 }

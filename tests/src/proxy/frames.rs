@@ -171,7 +171,11 @@ impl Conversation {
                 let continues = std::mem::replace(&mut self.continued, bytes.len() - 4 == MYSQL_LONGEST);
                 // Behind the head a byte says what it is: 0 an event, 254 the end of the log, 255 an error.
                 let is_event = !continues && bytes.get(4) == Some(&0);
-                if is_event { FrameKind::BinlogEvent } else { FrameKind::Other }
+                if is_event {
+                    FrameKind::BinlogEvent
+                } else {
+                    FrameKind::Other
+                }
             }
             Direction::ToClient => FrameKind::Other,
         };
@@ -349,13 +353,20 @@ mod tests {
         let mut conversation = Conversation::default();
         let dump = mysql_frame(0, &[30]);
         cut(&mut conversation, Protocol::MySql, Direction::ToServer, &dump);
-        let answers = [mysql_frame(1, &vec![0; MYSQL_LONGEST]), mysql_frame(2, &[0, 7]), mysql_frame(3, &[0, 7])];
+        let answers = [
+            mysql_frame(1, &vec![0; MYSQL_LONGEST]),
+            mysql_frame(2, &[0, 7]),
+            mysql_frame(3, &[0, 7]),
+        ];
         let mut buffer = BytesMut::from(&answers.concat()[..]);
         let mut kinds = Vec::new();
         while let Ok(Some(frame)) = conversation.next_frame(Protocol::MySql, Direction::ToClient, &mut buffer) {
             kinds.push(frame.kind);
         }
-        assert_eq!(kinds, [FrameKind::BinlogEvent, FrameKind::Other, FrameKind::BinlogEvent]);
+        assert_eq!(
+            kinds,
+            [FrameKind::BinlogEvent, FrameKind::Other, FrameKind::BinlogEvent]
+        );
     }
 
     #[test]

@@ -523,7 +523,9 @@ mod tests {
         assert!(number.starts_with(wanted), "{number}");
         let before = server.log_end().await.unwrap();
         server
-            .execute("create database shop; create table shop.kept (id int primary key); insert into shop.kept values (1)")
+            .execute(
+                "create database shop; create table shop.kept (id int primary key); insert into shop.kept values (1)",
+            )
             .await
             .unwrap();
         let after = server.log_end().await.unwrap();
@@ -571,7 +573,9 @@ mod tests {
     #[tokio::test]
     async fn settings_hold_above_the_usual_ones_and_over_restarts() {
         for version in MySqlVersion::ALL {
-            let options = MySqlOptions::version(version).without_gtids().setting("max_binlog_size=8192");
+            let options = MySqlOptions::version(version)
+                .without_gtids()
+                .setting("max_binlog_size=8192");
             let server = MySqlServer::start(options).unwrap();
             let size = "select @@max_binlog_size";
             assert_eq!(server.query_value(size).await.unwrap(), "8192", "{version}");

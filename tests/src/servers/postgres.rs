@@ -349,10 +349,9 @@ impl Postgres {
             arguments: vec!["-D".into(), self.data_dir().into()],
             environment: vec![("LD_LIBRARY_PATH".to_owned(), self.libraries.clone().into())],
         };
-        self.server
-            .start(&self.folder, command, START_DEADLINE, |process_id| {
-                says_ready(&status_file, process_id)
-            })
+        self.server.start(&self.folder, command, START_DEADLINE, |process_id| {
+            says_ready(&status_file, process_id)
+        })
     }
 
     /// A new server refuses to start while a process of the old one is attached to its shared memory, so that is what is

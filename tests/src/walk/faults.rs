@@ -129,7 +129,12 @@ impl Walk<'_> {
         let position = saved_position(&progress)?;
         let file = position.split_once(':').map(|(file, _)| file);
         match file.filter(|_| purged) {
-            Some(file) => self.scenario.database.execute(&format!("purge binary logs to '{file}'")).await,
+            Some(file) => {
+                self.scenario
+                    .database
+                    .execute(&format!("purge binary logs to '{file}'"))
+                    .await
+            }
             None => Ok(()),
         }
     }

@@ -480,7 +480,10 @@ mod tests {
     #[test]
     fn a_seed_stands_for_the_same_walk_again() {
         for seed in 0..200 {
-            assert_eq!(format!("{:?}", Plan::of(Family::Postgres, seed)), format!("{:?}", Plan::of(Family::Postgres, seed)));
+            assert_eq!(
+                format!("{:?}", Plan::of(Family::Postgres, seed)),
+                format!("{:?}", Plan::of(Family::Postgres, seed))
+            );
         }
     }
 
@@ -491,10 +494,21 @@ mod tests {
             .flat_map(|plan| plan.steps)
             .map(|step| step.fault.to_string())
             .collect();
-        for wanted in ["rotate and purge", "source CutInside(BinlogEvent", "database Kill", "kill at in_transaction"] {
+        for wanted in [
+            "rotate and purge",
+            "source CutInside(BinlogEvent",
+            "database Kill",
+            "kill at in_transaction",
+        ] {
             assert!(faults.iter().any(|told| told.starts_with(wanted)), "{wanted}");
         }
-        for unwanted in ["replica identity", "source Lose", "kill at slot", "kill at status_sent", "kill at spool"] {
+        for unwanted in [
+            "replica identity",
+            "source Lose",
+            "kill at slot",
+            "kill at status_sent",
+            "kill at spool",
+        ] {
             assert!(!faults.iter().any(|told| told.starts_with(unwanted)), "{unwanted}");
         }
     }

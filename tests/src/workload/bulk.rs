@@ -37,7 +37,10 @@ impl Writer {
     pub(super) fn insert_bulk(&mut self, transaction: &mut Transaction, rows: u64) {
         let (writer, from) = (self.number, transaction.bulk.end);
         let (until, version) = (from + rows, self.next_versions(rows));
-        let (numbers, digest) = (self.shared.database.numbers(from..until), self.shared.dialect.digest("n"));
+        let (numbers, digest) = (
+            self.shared.database.numbers(from..until),
+            self.shared.dialect.digest("n"),
+        );
         transaction.push(&format!(
             "insert into bulk select {writer}, n, {version} + n - {from}, repeat({digest}, 3) from ({numbers}) numbers;"
         ));

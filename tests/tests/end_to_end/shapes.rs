@@ -22,7 +22,13 @@ async fn text_of_another_encoding_arrives_as_unicode() {
         },
     );
     let insert = "insert into t values (2, chr(223))";
-    capture.database.postgres().unwrap().execute_in(&name, insert).await.unwrap();
+    capture
+        .database
+        .postgres()
+        .unwrap()
+        .execute_in(&name, insert)
+        .await
+        .unwrap();
     let expected = [
         r#"r {"id":1} null -> {"id":1,"v":"é"}"#,
         r#"c {"id":2} null -> {"id":2,"v":"ß"}"#,

@@ -92,7 +92,14 @@ fn walk_all(family: Family, ordinary: &[u64]) {
     let is_asked_for = asked_for == format!("{family:?}");
     if let Some(replayed) = number("TAILRACE_REPLAY_SEED") {
         let times = number("TAILRACE_REPLAY_TIMES").unwrap_or(1);
-        given = vec![replayed; if is_asked_for { usize::try_from(times).unwrap() } else { 0 }];
+        given = vec![
+            replayed;
+            if is_asked_for {
+                usize::try_from(times).unwrap()
+            } else {
+                0
+            }
+        ];
     } else if let Some(seconds) = number("TAILRACE_SOAK_SECONDS") {
         given = Vec::new();
         lanes = number("TAILRACE_SOAK_LANES").unwrap_or(LANES);
