@@ -8,6 +8,7 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
+use crate::discover::CapturedTable;
 use crate::position::FileOffset;
 use crate::position::start::ServerIdentity;
 use crate::server::{Flavour, ServerFacts};
@@ -112,12 +113,46 @@ impl Memory {
         versions.push(version);
     }
 
+    /// A table looks so from here on.
+    pub(crate) fn define_from(&mut self, from: &FileOffset, definition: TableDefinition) {
+        let table = format!("{}.{}", definition.schema, definition.table);
+        let version = DefinitionVersion {
+            from: Some(from.clone()),
+            gtid: None,
+            definition,
+        };
+        self.define(table, version);
+    }
+
+    /// Remembers tables that no version is known of, as they are now.
+    pub(crate) fn learn(&mut self, tables: &[CapturedTable]) {
+        for table in tables {
+            let versions = self.definitions.entry(table.schema.name.qualified()).or_default();
+            if versions.is_empty() {
+                versions.push(DefinitionVersion {
+                    from: None,
+                    gtid: None,
+                    definition: table.definition.clone(),
+                });
+            }
+        }
+    }
+
+    /// How every table looked at a place of the log.
+    pub(crate) fn definitions_at(&self, at: &FileOffset) -> Vec<TableDefinition> {
+        let tables = self.definitions.keys();
+        tables.filter_map(|table| self.definition_at(table, at)).cloned().collect()
+    }
+
     /// Drops versions that nothing can ask for any more, because the log is not read before this place again.
-    pub(crate) fn forget_definitions_before(&mut self, needed_from: &FileOffset) {
+    /// Tells whether there were any.
+    pub(crate) fn forget_definitions_before(&mut self, needed_from: &FileOffset) -> bool {
+        let mut forgotten = false;
         for versions in self.definitions.values_mut() {
             let holding = versions.iter().rposition(|version| version.holds_at(needed_from));
-            drop(versions.drain(..holding.unwrap_or_default()));
+            forgotten |= versions.drain(..holding.unwrap_or_default()).next().is_some();
         }
+        forgotten
     }
 
     /// Another server has taken over, which has everything that was carried up to `at` on the old one: files and offsets are its own

@@ -13,7 +13,7 @@ use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
-pub(crate) use query::{identify, server_facts};
+pub(crate) use query::{identify, invalid_gtids, log_status, server_facts};
 
 /// The oldest MySQL whose log and catalogue are understood.
 const OLDEST_MYSQL: Version = Version::new(5, 6, 0);

@@ -7,8 +7,9 @@ use tailrace_core::{Error, Result, task};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::dump::BinlogDump;
+use super::dump::{BinlogDump, DumpError};
 use crate::decode::RawEvent;
+use crate::error::query_error;
 
 /// Events are handed over in handfuls, so that a wake-up is paid for many of them.
 const HANDFUL_EVENTS: usize = 256;
@@ -89,10 +90,28 @@ async fn handful(dump: &mut BinlogDump) -> (VecDeque<RawEvent>, Option<Error>) {
                 bytes += event.body.len();
                 events.push_back(event);
             }
-            Err(error) => return (events, Some(error)),
+            Err(error) => return (events, Some(dump_error(&error))),
         }
         let full = events.len() >= HANDFUL_EVENTS || bytes >= HANDFUL_BYTES;
         next = if full { None } else { dump.next().now_or_never() };
     }
     (events, None)
+}
+
+/// What ended a dump, or kept it from beginning.
+pub(crate) fn dump_error(error: &DumpError) -> Error {
+    match error {
+        DumpError::Client(error) => query_error(error, "read the binary log"),
+        DumpError::Silent(_) | DumpError::Ended => {
+            Error::transient("source_connection_lost", format!("cannot read the binary log: {error}"))
+        }
+        // On the way a bit may be lost; in the file it is lost again at the next attempt, and the state says so.
+        DumpError::Checksum { .. } => Error::transient(
+            "binlog_checksum",
+            format!("{error}; if it comes again at the same place, the file is damaged on the server's disk"),
+        ),
+        DumpError::Protocol(_) | DumpError::NoGtidSet(_) | DumpError::OffsetTooLarge(_) => {
+            Error::definite("source_protocol", error.to_string())
+        }
+    }
 }

@@ -134,7 +134,7 @@ async fn log_files(connection: &mut Conn, settings: &Settings) -> Result<Vec<Log
 }
 
 /// The row of `SHOW BINARY LOG STATUS`; none without a log, or where our user may not see it.
-async fn log_status(connection: &mut Conn, identity: &Identity) -> Result<Option<Texts>> {
+pub(crate) async fn log_status(connection: &mut Conn, identity: &Identity) -> Result<Option<Texts>> {
     let query = if identity.at_least(Some(BINARY_LOG_STATUS), None) {
         "SHOW BINARY LOG STATUS"
     } else {
@@ -204,7 +204,8 @@ async fn mariadb_gtids(connection: &mut Conn, settings: &Settings, files: &[LogF
     })
 }
 
-fn invalid_gtids(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+/// The server's own words were not understood.
+pub(crate) fn invalid_gtids(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::definite("gtid_invalid", "the server's transaction identifiers cannot be read").with_source(error)
 }
 
