@@ -328,8 +328,8 @@ const ODD: (&str, &str) = ("Odd schema", "Table with: names");
 const BEFORE_OF_MYSQL: [&str; 38] = [
     "amounts",
     "moments",
-    "required",
     "defaults",
+    "required",
     "plain",
     "vacant",
     "keyless",
@@ -367,7 +367,7 @@ const BEFORE_OF_MYSQL: [&str; 38] = [
 ];
 
 /// So many of them are the first.
-const MYSQL_AMOUNTS: usize = 4;
+const MYSQL_AMOUNTS: usize = 3;
 
 // === impl Pair ===
 
