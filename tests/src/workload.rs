@@ -109,6 +109,8 @@ struct Shared {
     committed: AtomicU64,
     version: AtomicU64,
     history: Mutex<History>,
+    /// What the first writer failed with.
+    failure: Mutex<Option<ServerError>>,
 }
 
 struct Writer {
@@ -203,6 +205,7 @@ impl Workload {
             committed: AtomicU64::new(0),
             version: AtomicU64::new(1),
             history: Mutex::new(History::default()),
+            failure: Mutex::default(),
         });
         let writers = (0..WRITERS).map(|number| {
             let writer = Writer {
@@ -213,7 +216,14 @@ impl Workload {
                 rows: BTreeMap::new(),
                 bulk: 0..0,
             };
-            spawn_named("workload", writer.write())
+            let shared = Arc::clone(&shared);
+            spawn_named("workload", async move {
+                let written = writer.write().await;
+                if let Err(error) = &written {
+                    shared.failure().get_or_insert_with(|| error.clone());
+                }
+                written
+            })
         });
         Ok(Workload {
             load,
@@ -277,8 +287,10 @@ impl Workload {
             || async {
                 let ended = self.writers.iter().any(JoinHandle::is_finished);
                 if ended {
+                    let why = self.shared.failure().clone();
+                    let why = why.map_or_else(|| "it panicked".to_owned(), |error| error.to_string());
                     return Err(ServerError::new(format!(
-                        "a writer of the workload ended early (seed {})",
+                        "a writer of the workload ended early (seed {}): {why}",
                         self.seed()
                     )));
                 }
@@ -305,6 +317,10 @@ impl Workload {
 // === impl Shared ===
 
 impl Shared {
+    fn failure(&self) -> MutexGuard<'_, Option<ServerError>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -330,7 +346,8 @@ impl Writer {
                     }
                 }
                 Err(refusal) => {
-                    return Err(ServerError::new(format!("{} in: {}", refusal.text, transaction.sql)));
+                    let statements: String = transaction.sql.chars().take(2000).collect();
+                    return Err(ServerError::new(format!("{} in: {statements}", refusal.text)));
                 }
             }
         }
