@@ -379,11 +379,9 @@ impl Writer {
             self.number, self.txn
         );
         eventually("the ledger's answer", RECONNECT_DEADLINE, || async {
-            let Ok(mut client) = self.shared.database.connect().await else {
-                return Ok(None);
-            };
-            let rows = client.query(&query).await.ok();
-            Ok(rows.map(|rows| (client, !rows.is_empty())))
+            let mut client = self.reconnect().await?;
+            let answer = client.query(&query).await.ok();
+            Ok(answer.map(|rows| (client, !rows.is_empty())))
         })
         .await
     }
