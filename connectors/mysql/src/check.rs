@@ -86,7 +86,9 @@ fn encryption(config: &MySqlConfig) -> Option<Finding> {
         )),
         TlsMode::Disable if !endpoint.host.is_local() => Some(Finding::warning(
             "tls_disabled",
-            format!("rows cross the network to {server} in plain text, and the password can be had by whoever answers in the server's place"),
+            format!(
+                "rows cross the network to {server} in plain text, and the password can be had by whoever answers in the server's place"
+            ),
             "tls: { mode: verify_full, ca_file: … }",
         )),
         TlsMode::Disable | TlsMode::VerifyCa | TlsMode::VerifyFull => None,

@@ -93,13 +93,14 @@ pub(crate) async fn survey(connection: &mut Conn, config: &MySqlConfig, flavour:
     let patterns = config.patterns()?;
     let relations = catalog::relations(connection).await?;
     let selection = select::select(&relations, &patterns);
-    let schemas: BTreeSet<&str> = selection
-        .captured
-        .iter()
-        .map(|(schema, _)| schema.as_str())
-        .collect();
+    let schemas: BTreeSet<&str> = selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
     let details = catalog::details(connection, &schemas).await?;
-    Ok(put_together(relations, selection, &details, (flavour, config.type_policy())))
+    Ok(put_together(
+        relations,
+        selection,
+        &details,
+        (flavour, config.type_policy()),
+    ))
 }
 
 /// What was read as tables.
@@ -123,7 +124,10 @@ fn put_together(
             .iter()
             .any(|(own_schema, own_table)| own_schema == schema && own_table == table)
     };
-    let cascades = details.foreign_keys.iter().filter(|key| captured(&key.schema, &key.table));
+    let cascades = details
+        .foreign_keys
+        .iter()
+        .filter(|key| captured(&key.schema, &key.table));
     Discovery {
         cascades: cascades.cloned().collect(),
         relations,
@@ -148,7 +152,10 @@ impl Discovery {
             None => Ok(self.tables),
             Some(column) => Err(Error::definite(
                 column.code(),
-                format!("the column {} of {} cannot be captured: {}", column.column, column.table, column.error),
+                format!(
+                    "the column {} of {} cannot be captured: {}",
+                    column.column, column.table, column.error
+                ),
             )),
         }
     }
@@ -190,7 +197,9 @@ impl<'a> Assembly<'a> {
             policy,
             attributes,
             indexes,
-            storage: storage.map(|storage| ((storage.schema.as_str(), storage.table.as_str()), storage)).collect(),
+            storage: storage
+                .map(|storage| ((storage.schema.as_str(), storage.table.as_str()), storage))
+                .collect(),
             transactional_engines: &details.transactional_engines,
         }
     }
@@ -278,7 +287,7 @@ impl<'a> Assembly<'a> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::discover::catalog::{RelationKind, IndexPart};
+    use crate::discover::catalog::{IndexPart, RelationKind};
 
     /// A table `shop.<name>` with the columns `id` and `note` that nothing is wrong with.
     pub(crate) fn relation(name: &str, kind: RelationKind) -> Relation {
@@ -317,7 +326,12 @@ pub(crate) mod testing {
     /// What is there of each of the relations.
     pub(crate) fn details(relations: &[Relation]) -> Details {
         let tables = || relations.iter().filter(|relation| relation.kind == RelationKind::Table);
-        let columns = |table: &Relation| [attribute(&table.name, "id", "int(11)"), attribute(&table.name, "note", "varchar(20)")];
+        let columns = |table: &Relation| {
+            [
+                attribute(&table.name, "id", "int(11)"),
+                attribute(&table.name, "note", "varchar(20)"),
+            ]
+        };
         Details {
             attributes: tables().flat_map(columns).collect(),
             indexes: Index::of_parts(tables().map(|table| part(&table.name, "PRIMARY", "id"))),

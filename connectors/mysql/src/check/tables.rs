@@ -25,7 +25,10 @@ fn patterns(facts: &Facts<'_>) -> Vec<Finding> {
     let unmatched = selection.unmatched.iter().map(|pattern| {
         Finding::blocks(
             "tables_unmatched",
-            format!("`{pattern}` in `tables` matches no table that the user {} may see", facts.server.user),
+            format!(
+                "`{pattern}` in `tables` matches no table that the user {} may see",
+                facts.server.user
+            ),
             unmatched_remedy(facts, pattern),
         )
     });
@@ -88,7 +91,13 @@ fn passed_over(facts: &Facts<'_>) -> Vec<Finding> {
             .filter(|relation| relation.kind == kind)
             .map(|relation| format!("{}.{}", relation.schema, relation.name))
             .collect();
-        let problem = || format!("not captured, although a pattern fits: {}; {}", names.join(", "), why_not(kind));
+        let problem = || {
+            format!(
+                "not captured, although a pattern fits: {}; {}",
+                names.join(", "),
+                why_not(kind)
+            )
+        };
         (!names.is_empty()).then(|| Finding::note("unseen_table", problem()))
     };
     kinds.into_iter().filter_map(finding).collect()
@@ -99,7 +108,10 @@ fn unreadable(facts: &Facts<'_>) -> Vec<Finding> {
     let finding = columns.map(|column| {
         Finding::blocks(
             column.code(),
-            format!("the column {} of {} cannot be captured: {}", column.column, column.table, column.error),
+            format!(
+                "the column {} of {} cannot be captured: {}",
+                column.column, column.table, column.error
+            ),
             format!("name {} in `exclude`, or change the column", column.table),
         )
     });
@@ -149,7 +161,9 @@ fn without_transactions(facts: &Facts<'_>, table: &CapturedTable) -> Option<Find
     let engine = table.definition.engine.as_deref().unwrap_or("its engine");
     Some(Finding::warning(
         "no_transactions",
-        format!("{name} is stored in {engine}, which has no transactions: rows that change while the snapshot reads them come twice, the newer one first"),
+        format!(
+            "{name} is stored in {engine}, which has no transactions: rows that change while the snapshot reads them come twice, the newer one first"
+        ),
         format!(
             "ALTER TABLE {} ENGINE = InnoDB;",
             qualified(&table.definition.schema, &table.definition.table)
@@ -171,29 +185,55 @@ mod tests {
 
     #[test]
     fn patterns_that_match_nothing() {
-        let json = r#""tables": ["shop.orders", "shop.Orders", "shop.orders_view", "shop.nothing"], "exclude": ["crm.*"]"#;
+        let json =
+            r#""tables": ["shop.orders", "shop.Orders", "shop.orders_view", "shop.nothing"], "exclude": ["crm.*"]"#;
         let findings = judged(judge, json, |_| {});
         assert_eq!(
             codes(&findings),
-            ["tables_unmatched", "tables_unmatched", "tables_unmatched", "exclude_unmatched", "unseen_table"]
+            [
+                "tables_unmatched",
+                "tables_unmatched",
+                "tables_unmatched",
+                "exclude_unmatched",
+                "unseen_table"
+            ]
         );
         assert_eq!(findings[0].remedy, "write `shop.orders`");
-        assert!(findings[1].remedy.contains("a view has no rows"), "{}", findings[1].remedy);
-        assert!(findings[2].remedy.contains("GRANT SELECT to tailrace@%"), "{}", findings[2].remedy);
+        assert!(
+            findings[1].remedy.contains("a view has no rows"),
+            "{}",
+            findings[1].remedy
+        );
+        assert!(
+            findings[2].remedy.contains("GRANT SELECT to tailrace@%"),
+            "{}",
+            findings[2].remedy
+        );
     }
 
     #[test]
     fn what_a_pattern_fits_and_no_log_has_is_said_once() {
         let findings = judged(judge, r#""tables": ["shop.*"]"#, |_| {});
         assert_eq!(codes(&findings), ["unseen_table"]);
-        assert!(findings[0].problem.contains("shop.orders_view"), "{}", findings[0].problem);
+        assert!(
+            findings[0].problem.contains("shop.orders_view"),
+            "{}",
+            findings[0].problem
+        );
     }
 
     #[test]
     fn columns_that_cannot_be_read_block() {
         let findings = with(|details| details.attributes[3].charset = Some("klingon".to_owned()));
-        assert_eq!((codes(&findings), findings[0].severity), (vec!["character_set"], Severity::Blocks));
-        assert!(findings[0].problem.contains("the column note of shop.orders"), "{}", findings[0].problem);
+        assert_eq!(
+            (codes(&findings), findings[0].severity),
+            (vec!["character_set"], Severity::Blocks)
+        );
+        assert!(
+            findings[0].problem.contains("the column note of shop.orders"),
+            "{}",
+            findings[0].problem
+        );
     }
 
     #[test]

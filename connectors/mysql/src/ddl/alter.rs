@@ -141,7 +141,10 @@ pub(super) fn rewrites_between(before: Option<&TableDefinition>, after: Option<&
     let (Some(before), Some(after)) = (before, after) else {
         return Vec::new();
     };
-    let rewrite = |column: &ColumnDefinition| match before.column_index(&column.name).and_then(|index| before.columns.get(index)) {
+    let rewrite = |column: &ColumnDefinition| match before
+        .column_index(&column.name)
+        .and_then(|index| before.columns.get(index))
+    {
         Some(old) => conversion_of(old, column, true),
         None => is_filled(column).then(|| Rewrite::ColumnFilled(column.name.clone())),
     };
@@ -161,7 +164,9 @@ fn rewrite_of_unknown(clause: &Clause) -> Option<Rewrite> {
             from: "what it was".to_owned(),
             to: column.type_text.name.clone(),
         }),
-        Clause::ConvertCharset(_) => Some(Rewrite::Rows("its text was converted to another character set".to_owned())),
+        Clause::ConvertCharset(_) => Some(Rewrite::Rows(
+            "its text was converted to another character set".to_owned(),
+        )),
         other => rows_rewrite(other),
     }
 }
@@ -169,9 +174,18 @@ fn rewrite_of_unknown(clause: &Clause) -> Option<Rewrite> {
 fn rows_rewrite(clause: &Clause) -> Option<Rewrite> {
     match clause {
         Clause::RowsReplaced(what) => Some(Rewrite::Rows((*what).to_owned())),
-        Clause::RowsExchanged(other) => Some(Rewrite::Rows(format!("a partition was exchanged with {}", other.qualified()))),
-        Clause::PartitionBecomesTable(other) => Some(Rewrite::Rows(format!("a partition became the table {}", other.qualified()))),
-        Clause::TableBecomesPartition(other) => Some(Rewrite::Rows(format!("the table {} became a partition", other.qualified()))),
+        Clause::RowsExchanged(other) => Some(Rewrite::Rows(format!(
+            "a partition was exchanged with {}",
+            other.qualified()
+        ))),
+        Clause::PartitionBecomesTable(other) => Some(Rewrite::Rows(format!(
+            "a partition became the table {}",
+            other.qualified()
+        ))),
+        Clause::TableBecomesPartition(other) => Some(Rewrite::Rows(format!(
+            "the table {} became a partition",
+            other.qualified()
+        ))),
         _ => None,
     }
 }
@@ -239,12 +253,16 @@ impl<'a> Change<'a> {
 
     /// A column by its name from before.
     fn old(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.old_name.as_deref().is_some_and(|old| same(old, name)))
+        self.columns
+            .iter()
+            .position(|column| column.old_name.as_deref().is_some_and(|old| same(old, name)))
     }
 
     /// A column by its name as it is now.
     fn current(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| same(&column.definition.name, name))
+        self.columns
+            .iter()
+            .position(|column| same(&column.definition.name, name))
     }
 
     /// A column that a clause names; `None` where it is missing and may be.
@@ -274,7 +292,10 @@ impl<'a> Change<'a> {
                 }
             }
             Clause::ChangeColumn {
-                from, column, if_exists, ..
+                from,
+                column,
+                if_exists,
+                ..
             } => {
                 if let Some(index) = self.named(from, *if_exists)? {
                     self.change_column(index, column)?;
@@ -294,7 +315,9 @@ impl<'a> Change<'a> {
                 }
             }
             Clause::DropSystemVersioning => {
-                let is_version = |column: &Column| VERSION_COLUMNS.contains(&column.definition.name.as_str()) && column.definition.generated;
+                let is_version = |column: &Column| {
+                    VERSION_COLUMNS.contains(&column.definition.name.as_str()) && column.definition.generated
+                };
                 self.columns.retain(|column| !is_version(column));
             }
             other => self.rewrites.extend(rows_rewrite(other)),
@@ -325,7 +348,9 @@ impl<'a> Change<'a> {
                     self.insert(moved, place)?;
                 }
             }
-            Clause::AddSystemVersioning | Clause::Option(TableOption::SystemVersioning) => self.add_version_columns()?,
+            Clause::AddSystemVersioning | Clause::Option(TableOption::SystemVersioning) => {
+                self.add_version_columns()?
+            }
             _ => {}
         }
         Ok(())
@@ -335,11 +360,14 @@ impl<'a> Change<'a> {
 
     fn define(&self, column: &ColumnSpec) -> Read<ColumnDefinition> {
         let column_type = column_type(column, self.charset, self.context)?;
-        let is_bare_timestamp = matches!(column_type.kind, TypeKind::Timestamp { .. }) && !self.context.has_explicit_timestamps();
+        let is_bare_timestamp =
+            matches!(column_type.kind, TypeKind::Timestamp { .. }) && !self.context.has_explicit_timestamps();
         let never_null = column.primary || column.auto_increment || (is_bare_timestamp && column.nullable.is_none());
         let nullable = column.nullable.unwrap_or(true) && !never_null;
         let default = match &column.default {
-            Some(default) => default.clone().map(|default| printed_default(default, &column_type.kind)),
+            Some(default) => default
+                .clone()
+                .map(|default| printed_default(default, &column_type.kind)),
             None if is_bare_timestamp && !nullable => Some(self.implicit_timestamp(&column_type)),
             None => None,
         };
@@ -368,7 +396,10 @@ impl<'a> Change<'a> {
 
     fn add_column(&mut self, column: &ColumnSpec, place: &Place) -> Read<()> {
         if self.current(&column.name).is_some() {
-            return Err(NotUnderstood(format!("the table has a column `{}` already", column.name)));
+            return Err(NotUnderstood(format!(
+                "the table has a column `{}` already",
+                column.name
+            )));
         }
         let definition = self.define(column)?;
         let added = self.new_column(definition);
@@ -402,7 +433,8 @@ impl<'a> Change<'a> {
 
     /// Where new columns go: before those that MariaDB hides.
     fn end(&self) -> usize {
-        let is_hidden = |column: &Column| column.definition.generated && VERSION_COLUMNS.contains(&column.definition.name.as_str());
+        let is_hidden =
+            |column: &Column| column.definition.generated && VERSION_COLUMNS.contains(&column.definition.name.as_str());
         let hidden = self.columns.iter().rev().take_while(|column| is_hidden(column)).count();
         self.columns.len() - hidden
     }
@@ -417,7 +449,10 @@ impl<'a> Change<'a> {
         column.is_changed = true;
         let number = column.number;
         self.rewrites.extend(rewrite);
-        let is_primary = self.keys.iter().any(|key| key.name == PRIMARY && key.columns.contains(&number));
+        let is_primary = self
+            .keys
+            .iter()
+            .any(|key| key.name == PRIMARY && key.columns.contains(&number));
         if is_primary {
             self.forbid_null(number);
         }
@@ -438,7 +473,8 @@ impl<'a> Change<'a> {
             };
             let mut after = column.definition.clone();
             after.column_type = column_type?;
-            self.rewrites.extend(conversion_of(&column.definition, &after, self.context.is_strict()));
+            self.rewrites
+                .extend(conversion_of(&column.definition, &after, self.context.is_strict()));
             column.definition = after;
         }
         Ok(())
@@ -447,13 +483,16 @@ impl<'a> Change<'a> {
     fn add_version_columns(&mut self) -> Read<()> {
         // Columns that are declared as GENERATED ALWAYS AS ROW START take their place.
         let has_own = self.columns.iter().any(|column| {
-            column.definition.generated && !column.definition.nullable && column.definition.column_type.source_type() == VERSION_TYPE
+            column.definition.generated
+                && !column.definition.nullable
+                && column.definition.column_type.source_type() == VERSION_TYPE
         });
         if has_own {
             return Ok(());
         }
         for name in VERSION_COLUMNS {
-            let column_type = ColumnType::parse(VERSION_TYPE, None).map_err(|error| NotUnderstood(error.to_string()))?;
+            let column_type =
+                ColumnType::parse(VERSION_TYPE, None).map_err(|error| NotUnderstood(error.to_string()))?;
             let column = self.new_column(ColumnDefinition {
                 name: name.to_owned(),
                 column_type,

@@ -46,7 +46,11 @@ pub(crate) enum Effect {
     /// It has another name, or a table came to a captured name where none was.
     Renamed { from: TableName, to: TableName },
     /// Another table took its name in the same statement, as tools for online schema changes do.
-    Replaced { table: TableName, by: TableName, rewrites: Vec<Rewrite> },
+    Replaced {
+        table: TableName,
+        by: TableName,
+        rewrites: Vec<Rewrite>,
+    },
     /// Its rows are gone.
     Truncated(TableName),
     /// It is gone.
@@ -244,7 +248,9 @@ impl<'a> Application<'a> {
 
     fn unclear(&mut self, tables: &[TableName]) -> Result<(), DdlError> {
         let reason = NotUnderstood("its form is not known".to_owned());
-        let needed = tables.iter().find(|table| self.is_captured(table) && !self.tracking.log_has_columns);
+        let needed = tables
+            .iter()
+            .find(|table| self.is_captured(table) && !self.tracking.log_has_columns);
         if let Some(table) = needed {
             return Err(self.ddl.not_understood(table, reason.to_string()));
         }
@@ -321,7 +327,13 @@ impl<'a> Application<'a> {
     }
 
     fn drop_schema(&mut self, schema: &str) {
-        let tables: Vec<TableName> = self.definitions.tables.keys().filter(|table| table.schema == schema).cloned().collect();
+        let tables: Vec<TableName> = self
+            .definitions
+            .tables
+            .keys()
+            .filter(|table| table.schema == schema)
+            .cloned()
+            .collect();
         for table in &tables {
             self.drop_table(table);
         }
@@ -338,7 +350,11 @@ impl<'a> Application<'a> {
     fn schema_options(&mut self, schema: &str) {
         let mut body = self.body();
         let is_new = matches!(self.ddl.kind, DdlKind::CreateSchema(_));
-        let mut charset = if is_new { self.context.server_charset } else { self.schema_charset(schema) };
+        let mut charset = if is_new {
+            self.context.server_charset
+        } else {
+            self.schema_charset(schema)
+        };
         while let Ok(Some(option)) = grammar::table_option(&mut body) {
             if let TableOption::Charset(named) = option {
                 charset = named.or(charset);
@@ -401,7 +417,10 @@ impl<'a> Application<'a> {
         for clause in clauses {
             match clause {
                 Clause::RowsExchanged(other) => {
-                    let rewrites = vec![Rewrite::Rows(format!("its rows were exchanged with a partition of {}", table.qualified()))];
+                    let rewrites = vec![Rewrite::Rows(format!(
+                        "its rows were exchanged with a partition of {}",
+                        table.qualified()
+                    ))];
                     let effect = Effect::Altered {
                         table: other.clone(),
                         rewrites,
@@ -436,11 +455,17 @@ impl<'a> Application<'a> {
         for (from, to) in &moves {
             self.check_source(from, to)?;
         }
-        let left: BTreeMap<TableName, Option<TableDefinition>> =
-            moves.iter().map(|(from, _)| (from.clone(), self.forget(from))).collect();
+        let left: BTreeMap<TableName, Option<TableDefinition>> = moves
+            .iter()
+            .map(|(from, _)| (from.clone(), self.forget(from)))
+            .collect();
         let arrived: BTreeSet<&TableName> = moves.iter().map(|(_, to)| to).collect();
         for (from, to) in &moves {
-            let definition = left.get(from).cloned().flatten().map(|definition| renamed(definition, to));
+            let definition = left
+                .get(from)
+                .cloned()
+                .flatten()
+                .map(|definition| renamed(definition, to));
             let effect = match left.get(to) {
                 Some(before) => Effect::Replaced {
                     table: to.clone(),

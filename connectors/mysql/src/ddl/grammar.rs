@@ -347,7 +347,11 @@ fn convert(cursor: &mut Cursor<'_>) -> Read<Clause> {
     }
     cursor.expect_word("TO")?;
     let charset = charset_clause(cursor)?.ok_or_else(|| cursor.unexpected())?;
-    let of_collation = if cursor.take_word("COLLATE") { collation(cursor)? } else { None };
+    let of_collation = if cursor.take_word("COLLATE") {
+        collation(cursor)?
+    } else {
+        None
+    };
     Ok(Clause::ConvertCharset(charset.or(of_collation)))
 }
 
@@ -355,12 +359,23 @@ fn convert(cursor: &mut Cursor<'_>) -> Read<Clause> {
 
 /// Whether a key or a constraint begins here, and no column.
 fn is_at_key(cursor: &Cursor<'_>) -> bool {
-    if cursor.is_at_any(&["PRIMARY", "UNIQUE", "INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CONSTRAINT", "CHECK"]) {
+    if cursor.is_at_any(&[
+        "PRIMARY",
+        "UNIQUE",
+        "INDEX",
+        "KEY",
+        "FULLTEXT",
+        "SPATIAL",
+        "FOREIGN",
+        "CONSTRAINT",
+        "CHECK",
+    ]) {
         return true;
     }
     let second = cursor.peek_second();
     let second_is = |words: &[&str]| second.is_some_and(|token| words.iter().any(|word| token.is_word(word)));
-    let is_vector = cursor.is_at_word("VECTOR") && (second_is(&["INDEX", "KEY"]) || second.is_some_and(|token| token.is_symbol('(')));
+    let is_vector = cursor.is_at_word("VECTOR")
+        && (second_is(&["INDEX", "KEY"]) || second.is_some_and(|token| token.is_symbol('(')));
     is_vector || (cursor.is_at_word("PERIOD") && second_is(&["FOR"]))
 }
 
@@ -448,7 +463,11 @@ pub(super) fn create_index(cursor: &mut Cursor<'_>, or_replace: bool) -> Read<Ve
     cursor.table_name()?;
     take_wait(cursor);
     if !is_unique {
-        return Ok(if or_replace { vec![Clause::DropKey(name)] } else { Vec::new() });
+        return Ok(if or_replace {
+            vec![Clause::DropKey(name)]
+        } else {
+            Vec::new()
+        });
     }
     Ok(vec![Clause::AddKey(KeySpec {
         name: Some(name),
@@ -472,7 +491,10 @@ pub(super) fn create_body(cursor: &mut Cursor<'_>) -> Read<TableBody> {
         return cursor.table_name().map(TableBody::Like);
     }
     let mut table = TableSpec::default();
-    let is_list = cursor.is_at_symbol('(') && !cursor.peek_second().is_some_and(|token| token.is_word("SELECT") || token.is_symbol('('));
+    let is_list = cursor.is_at_symbol('(')
+        && !cursor
+            .peek_second()
+            .is_some_and(|token| token.is_word("SELECT") || token.is_symbol('('));
     if is_list {
         cursor.expect_symbol('(')?;
         if cursor.take_word("LIKE") {
@@ -507,7 +529,9 @@ fn create_options(cursor: &mut Cursor<'_>, table: &mut TableSpec) -> Read<bool> 
             // MySQL 8.0.21 and later log a CREATE TABLE … SELECT as a definition with START TRANSACTION, and then rows.
             continue;
         }
-        if cursor.is_at_any(&["AS", "SELECT", "WITH", "IGNORE", "REPLACE", "VALUES", "TABLE"]) || cursor.is_at_symbol('(') {
+        if cursor.is_at_any(&["AS", "SELECT", "WITH", "IGNORE", "REPLACE", "VALUES", "TABLE"])
+            || cursor.is_at_symbol('(')
+        {
             let is_versioning = cursor.peek_second().is_some_and(|token| token.is_word("SYSTEM"));
             if !is_versioning {
                 return Ok(true);
@@ -553,7 +577,10 @@ pub(super) fn table_option(cursor: &mut Cursor<'_>) -> Read<Option<TableOption>>
         TableOption::Engine(engine_name(&mut ahead)?)
     } else if ahead.take_words(&["WITH", "SYSTEM", "VERSIONING"]) {
         TableOption::SystemVersioning
-    } else if ahead.take_words(&["DATA", "DIRECTORY"]) || ahead.take_words(&["INDEX", "DIRECTORY"]) || ahead.take_any(&HARMLESS_OPTIONS) {
+    } else if ahead.take_words(&["DATA", "DIRECTORY"])
+        || ahead.take_words(&["INDEX", "DIRECTORY"])
+        || ahead.take_any(&HARMLESS_OPTIONS)
+    {
         ahead.take_symbol('=');
         ahead.skip_one()?;
         TableOption::Harmless

@@ -223,7 +223,11 @@ impl<'a> Lexer<'a> {
         if is_for_mariadb && self.flavour == Flavour::MySql {
             return None;
         }
-        let count = body.bytes().take(*VERSION_DIGITS.end()).take_while(u8::is_ascii_digit).count();
+        let count = body
+            .bytes()
+            .take(*VERSION_DIGITS.end())
+            .take_while(u8::is_ascii_digit)
+            .count();
         let header = rest.len() - body.len();
         if !VERSION_DIGITS.contains(&count) {
             return Some(header);
@@ -434,19 +438,23 @@ mod tests {
         assert_eq!(texts("DROP TABLE`a``b`.x;"), ["DROP", "TABLE", "`a``b`", ".", "x", ";"]);
         assert_eq!(texts("größe $a _b"), ["größe", "$a", "_b"]);
         assert_eq!(texts("`my-db`.`t`"), ["`my-db`", ".", "`t`"]);
-        let token = Lexer::new("`a``b`", &context(Flavour::MySql, Version::new(8, 0, 0), 0)).next().unwrap();
+        let token = Lexer::new("`a``b`", &context(Flavour::MySql, Version::new(8, 0, 0), 0))
+            .next()
+            .unwrap();
         assert_eq!(token.name().unwrap(), "a`b");
     }
 
     #[test]
     fn numbers_and_names_that_begin_like_them() {
         use TokenKind::{Bits, Hex, Number, Symbol, Word};
-        assert_eq!(texts("2024_orders 1e5 1.5e-3 .5 1st 0x1f 0b01"), [
-            "2024_orders", "1e5", "1.5e-3", ".5", "1st", "0x1f", "0b01"
-        ]);
-        assert_eq!(kinds("2024_orders 1e5 1.5e-3 .5 1st 0x1f 0b01"), [
-            Word, Number, Number, Number, Word, Hex, Bits
-        ]);
+        assert_eq!(
+            texts("2024_orders 1e5 1.5e-3 .5 1st 0x1f 0b01"),
+            ["2024_orders", "1e5", "1.5e-3", ".5", "1st", "0x1f", "0b01"]
+        );
+        assert_eq!(
+            kinds("2024_orders 1e5 1.5e-3 .5 1st 0x1f 0b01"),
+            [Word, Number, Number, Number, Word, Hex, Bits]
+        );
         assert_eq!(kinds("db.2024"), [Word, Symbol, Word]);
         assert_eq!(kinds("`db`.5a"), [TokenKind::Quoted, Symbol, Word]);
         assert_eq!(texts("-1"), ["-", "1"]);
@@ -475,7 +483,10 @@ mod tests {
     fn ansi_quotes_are_names() {
         let ansi = context(Flavour::MySql, Version::new(8, 0, 36), super::super::ANSI_QUOTES);
         let token = Lexer::new(r#""or""der""#, &ansi).next().unwrap();
-        assert_eq!((token.kind, token.name().unwrap()), (TokenKind::Quoted, Cow::from("or\"der")));
+        assert_eq!(
+            (token.kind, token.name().unwrap()),
+            (TokenKind::Quoted, Cow::from("or\"der"))
+        );
     }
 
     #[test]

@@ -30,7 +30,12 @@ fn context_of(header: &str) -> SqlContext<'static> {
         "mariadb" => Flavour::MariaDb,
         other => panic!("{other}"),
     };
-    let numbers: Vec<u16> = words.next().unwrap().split('.').map(|number| number.parse().unwrap()).collect();
+    let numbers: Vec<u16> = words
+        .next()
+        .unwrap()
+        .split('.')
+        .map(|number| number.parse().unwrap())
+        .collect();
     let mut context = SqlContext::new("shop", flavour, Version::new(numbers[0], numbers[1], numbers[2]));
     for mode in words {
         match mode {
@@ -103,17 +108,29 @@ fn outcome(sql: &str, context: &SqlContext<'_>, definitions: &mut Definitions) -
 fn reason(error: &DdlError) -> String {
     match error {
         DdlError::NotUnderstood { table, reason, .. } => format!("{table}: {reason}"),
-        DdlError::DefinitionUnknown { table, source_table, .. } => format!("{table}: {source_table} is not known"),
+        DdlError::DefinitionUnknown {
+            table, source_table, ..
+        } => format!("{table}: {source_table} is not known"),
     }
 }
 
 fn effect(effect: &Effect) -> String {
-    let because = |rewrites: &[Rewrite]| rewrites.iter().map(|rewrite| format!("; {rewrite}")).collect::<String>();
+    let because = |rewrites: &[Rewrite]| {
+        rewrites
+            .iter()
+            .map(|rewrite| format!("; {rewrite}"))
+            .collect::<String>()
+    };
     match effect {
         Effect::Created(table) => format!("created {}", table.qualified()),
         Effect::Altered { table, rewrites } => format!("altered {}{}", table.qualified(), because(rewrites)),
         Effect::Renamed { from, to } => format!("renamed {} to {}", from.qualified(), to.qualified()),
-        Effect::Replaced { table, by, rewrites } => format!("replaced {} by {}{}", table.qualified(), by.qualified(), because(rewrites)),
+        Effect::Replaced { table, by, rewrites } => format!(
+            "replaced {} by {}{}",
+            table.qualified(),
+            by.qualified(),
+            because(rewrites)
+        ),
         Effect::Truncated(table) => format!("truncated {}", table.qualified()),
         Effect::Dropped(table) => format!("dropped {}", table.qualified()),
     }
@@ -144,7 +161,11 @@ fn definition_text(definition: &TableDefinition) -> String {
         columns.push(text);
     }
     let mut text = format!("{}.{}({})", definition.schema, definition.table, columns.join(", "));
-    let key: Vec<&str> = definition.key.iter().map(|index| definition.columns[*index].name.as_str()).collect();
+    let key: Vec<&str> = definition
+        .key
+        .iter()
+        .map(|index| definition.columns[*index].name.as_str())
+        .collect();
     if !key.is_empty() {
         write!(text, " key({})", key.join(", ")).unwrap();
     }

@@ -205,7 +205,11 @@ mod tests {
     }
 
     fn body(kind: u8, payload: &[u8], announced: usize) -> Bytes {
-        let kind: &[u8] = if kind == 255 { b"\x02\x03\xfc\xff\0" } else { b"\x02\x01\0" };
+        let kind: &[u8] = if kind == 255 {
+            b"\x02\x03\xfc\xff\0"
+        } else {
+            b"\x02\x01\0"
+        };
         let size = [&[1, 9][..], &length_encoded(payload.len())].concat();
         let announced = [&[3, 9][..], &length_encoded(announced)].concat();
         Bytes::from([kind, &size, &announced, &[0], payload].concat())

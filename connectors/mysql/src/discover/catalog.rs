@@ -334,7 +334,11 @@ mod tests {
 
     #[test]
     fn generated_columns_are_told_from_generated_defaults() {
-        assert!(is_generated("VIRTUAL GENERATED") && is_generated("STORED GENERATED INVISIBLE") && is_generated("persistent"));
+        assert!(
+            is_generated("VIRTUAL GENERATED")
+                && is_generated("STORED GENERATED INVISIBLE")
+                && is_generated("persistent")
+        );
         assert!(!is_generated("DEFAULT_GENERATED on update CURRENT_TIMESTAMP") && !is_generated("auto_increment"));
     }
 
