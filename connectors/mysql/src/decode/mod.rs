@@ -285,9 +285,9 @@ fn parse_rare<'a>(header: &EventHeader, body: &'a [u8]) -> Result<Event<'a>, Dec
         number::INTVAR => StatementVariable::parse_int(body).map(Event::StatementVariable),
         number::RAND => StatementVariable::parse_rand(body).map(Event::StatementVariable),
         number::USER_VAR => StatementVariable::parse_user(body).map(Event::StatementVariable),
-        number::LOAD
-        | number::CREATE_FILE..=number::NEW_LOAD
-        | number::BEGIN_LOAD_QUERY => Ok(Event::LoadData(LoadData::Part)),
+        number::LOAD | number::CREATE_FILE..=number::NEW_LOAD | number::BEGIN_LOAD_QUERY => {
+            Ok(Event::LoadData(LoadData::Part))
+        }
         number::EXECUTE_LOAD_QUERY => LoadData::parse_execute(body).map(Event::LoadData),
         number::BINLOG_CHECKPOINT => BinlogCheckpoint::parse(body).map(Event::BinlogCheckpoint),
         number::START_ENCRYPTION => Ok(Event::StartEncryption),

@@ -173,7 +173,9 @@ impl PayloadReader {
         let before = self.buffer.len();
         self.buffer.resize(before + room, 0);
         let output = self.buffer.get_mut(before..).unwrap_or_default();
-        let status = decoder.run_on_buffers(&self.source, output).map_err(|error| broken(&error))?;
+        let status = decoder
+            .run_on_buffers(&self.source, output)
+            .map_err(|error| broken(&error))?;
         self.buffer.truncate(before + status.bytes_written);
         self.source.advance(status.bytes_read);
         self.between_frames = status.remaining == 0;
@@ -185,9 +187,10 @@ impl PayloadReader {
 
     fn finish(&self) -> Result<(), DecodeError> {
         match self.announced {
-            Some(announced) if announced != self.read => {
-                Err(broken(&format!("{announced} bytes were announced, and {} came", self.read)))
-            }
+            Some(announced) if announced != self.read => Err(broken(&format!(
+                "{announced} bytes were announced, and {} came",
+                self.read
+            ))),
             _ => Ok(()),
         }
     }
@@ -235,7 +238,11 @@ mod tests {
     }
 
     fn body(kind: u8, payload: &[u8], announced: usize) -> Bytes {
-        let kind: &[u8] = if kind == 255 { b"\x02\x03\xfc\xff\0" } else { b"\x02\x01\0" };
+        let kind: &[u8] = if kind == 255 {
+            b"\x02\x03\xfc\xff\0"
+        } else {
+            b"\x02\x01\0"
+        };
         let size = [&[1, 9][..], &length_encoded(payload.len())].concat();
         let announced = [&[3, 9][..], &length_encoded(announced)].concat();
         Bytes::from([kind, &size, &announced, &[0], payload].concat())
