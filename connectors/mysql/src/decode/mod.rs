@@ -18,6 +18,7 @@
 
 mod annotate_rows;
 mod binlog_checkpoint;
+pub(crate) mod cell;
 pub(crate) mod column_code;
 mod compression;
 pub(crate) mod format_description;
@@ -26,6 +27,7 @@ mod gtid_list;
 pub(crate) mod header;
 mod heartbeat;
 mod incident;
+pub(crate) mod json;
 mod load_data;
 mod mariadb_gtid;
 mod previous_gtids;
@@ -58,7 +60,7 @@ pub(crate) use previous_gtids::PreviousGtids;
 pub(crate) use query::{Query, QuerySession};
 pub(crate) use reader::Reader;
 pub(crate) use rotate::Rotate;
-pub(crate) use rows::{Rows, RowsKind};
+pub(crate) use rows::{Rows, RowsKind, has_column};
 pub(crate) use rows_query::RowsQuery;
 pub(crate) use statement_variable::StatementVariable;
 pub(crate) use table_map::{TableMap, WireColumn};
