@@ -30,12 +30,6 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Takes what is left.
-    #[inline]
-    pub(crate) fn take_rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.rest)
-    }
-
     /// Nothing is left.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
