@@ -65,9 +65,9 @@ fn describe(event: &RawEvent, by_mariadb: bool) -> Result<String, DecodeError> {
             gtid.original_commit_timestamp_us.is_some()
         ),
         Event::MariaDbGtid(gtid) => {
-            let name = gtid.display(event.header.server_id);
+            let name = (gtid.domain, event.header.server_id, gtid.sequence_number);
             format!(
-                "Gtid {name} standalone={} transactional={} ddl={} xa={:?}",
+                "Gtid {name:?} standalone={} transactional={} ddl={} xa={:?}",
                 gtid.standalone, gtid.transactional, gtid.ddl, gtid.xa
             )
         }

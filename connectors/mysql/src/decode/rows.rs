@@ -64,9 +64,9 @@ impl<'a> Rows<'a> {
         let columns = reader.length()?;
         let bitmap = columns.div_ceil(8);
         let first = reader.take(bitmap)?;
-        let (before, after) = match shape.kind {
-            RowsKind::Write => (&first[..0], first),
-            RowsKind::Delete => (first, &first[..0]),
+        let (before, after): (&[u8], &[u8]) = match shape.kind {
+            RowsKind::Write => (&[], first),
+            RowsKind::Delete => (first, &[]),
             RowsKind::Update => (first, reader.take(bitmap)?),
         };
         Ok(Self {

@@ -181,3 +181,6 @@ impl DumpStart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

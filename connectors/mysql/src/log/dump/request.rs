@@ -128,7 +128,7 @@ mod tests {
             String::new(),
             format!("{UUID}:1-5"),
             format!("{UUID}:1-5:7:9-11"),
-            format!("0{}:1,{UUID}:1", &UUID[1..]),
+            format!("0e11fa47-71ca-11e1-9e33-c80aa9429562:1,{UUID}:1"),
             format!("{UUID}:1-5,{UUID}:audit:7"),
         ] {
             assert_eq!(round_trip(&text), text);
