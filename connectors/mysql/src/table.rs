@@ -27,6 +27,10 @@ pub(crate) struct TableDefinition {
     pub(crate) columns: Vec<ColumnDefinition>,
     /// Indexes of the key's columns, in the key's order; empty where there is no key.
     pub(crate) key: Vec<usize>,
+    /// The primary key and every other unique key, in the table's order: what is left to identify rows where one is dropped.
+    /// Empty where only the key is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unique_keys: Vec<UniqueKey>,
     /// What new columns with characters are in, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) charset: Option<Charset>,
@@ -36,6 +40,15 @@ pub(crate) struct TableDefinition {
     /// The storage engine's name, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) engine: Option<String>,
+}
+
+/// A key that no two rows share, unless by NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UniqueKey {
+    /// `PRIMARY` or the index's name.
+    pub(crate) name: String,
+    /// Names of its columns; none where a part of it is an expression.
+    pub(crate) columns: Vec<String>,
 }
 
 /// One column of one version of a table.
@@ -118,6 +131,32 @@ impl TableDefinition {
             key: self.key.clone(),
             documentation: self.documentation.clone(),
         }
+    }
+
+    /// What identifies a row: the primary key, else the first unique key without a column that may be NULL.
+    pub(crate) fn key_of_unique_keys(&self) -> Vec<usize> {
+        let indexes = |key: &UniqueKey| {
+            let indexes: Option<Vec<usize>> = key.columns.iter().map(|name| self.column_index(name)).collect();
+            indexes.filter(|indexes| !indexes.is_empty())
+        };
+        let never_null = |indexes: &Vec<usize>| {
+            let mut columns = indexes.iter().filter_map(|index| self.columns.get(*index));
+            columns.all(|column| !column.nullable)
+        };
+        let primary = self.unique_keys.iter().find(|key| key.name == "PRIMARY").and_then(indexes);
+        primary.or_else(|| self.unique_keys.iter().filter_map(indexes).find(never_null)).unwrap_or_default()
+    }
+
+    /// Every unique key that is known; where only the key is, it is taken for the primary one.
+    pub(crate) fn known_unique_keys(&self) -> Vec<UniqueKey> {
+        if !self.unique_keys.is_empty() || self.key.is_empty() {
+            return self.unique_keys.clone();
+        }
+        let name = |index: &usize| self.columns.get(*index).map(|column| column.name.clone());
+        vec![UniqueKey {
+            name: "PRIMARY".to_owned(),
+            columns: self.key.iter().filter_map(name).collect(),
+        }]
     }
 
     /// Index of a column by name. The server compares names of columns without regard to case.
