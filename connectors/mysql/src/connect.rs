@@ -73,7 +73,12 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
         Purpose::Catalog | Purpose::Snapshot => ", READ ONLY",
         Purpose::Setup | Purpose::Log => ", READ WRITE",
     };
-    execute(&mut connection, &format!("{isolation}{access}"), "prepare the connection").await?;
+    execute(
+        &mut connection,
+        &format!("{isolation}{access}"),
+        "prepare the connection",
+    )
+    .await?;
     Ok(connection)
 }
 
@@ -92,7 +97,10 @@ pub(crate) async fn execute(connection: &mut Conn, statement: &str, doing: &str)
 
 /// Runs a query whose answer is small.
 pub(crate) async fn texts(connection: &mut Conn, query: &str, doing: &str) -> Result<Vec<Texts>> {
-    connection.query(query).await.map_err(|error| query_error(&error, doing))
+    connection
+        .query(query)
+        .await
+        .map_err(|error| query_error(&error, doing))
 }
 
 // === impl Texts ===
@@ -208,8 +216,7 @@ fn authorities(files: &TlsFiles) -> Result<Vec<Vec<u8>>> {
         .map(|certificate| certificate.to_vec())
         .collect();
     if usable.is_empty() {
-        let message =
-            format!("no authority can be trusted by {of}; give `tls.ca_file`, or install ca-certificates");
+        let message = format!("no authority can be trusted by {of}; give `tls.ca_file`, or install ca-certificates");
         return Err(Error::definite("tls_config", message));
     }
     Ok(usable)
@@ -320,7 +327,10 @@ mod tests {
             socket.write_all(&framed).await.unwrap();
             let mut rest = Vec::new();
             let read = socket.read_to_end(&mut rest).await;
-            assert!(read.is_err() || !rest.windows(7).any(|bytes| bytes == b"c4n4ry\0"), "{rest:?}");
+            assert!(
+                read.is_err() || !rest.windows(7).any(|bytes| bytes == b"c4n4ry\0"),
+                "{rest:?}"
+            );
         };
         let (connected, ()) = tokio::join!(connect(&config, Purpose::Catalog), server);
         let error = connected.unwrap_err();
@@ -335,28 +345,41 @@ mod tests {
         let error = connect(&config(port, ""), Purpose::Catalog).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));
         let report = error.report();
-        assert!(report.contains(&format!("127.0.0.1:{port}")) && !report.contains("c4n4ry"), "{report}");
+        assert!(
+            report.contains(&format!("127.0.0.1:{port}")) && !report.contains("c4n4ry"),
+            "{report}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_answers_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let error = connect(&config(listener.local_addr().unwrap().port(), ""), Purpose::Log).await.unwrap_err();
+        let error = connect(&config(listener.local_addr().unwrap().port(), ""), Purpose::Log)
+            .await
+            .unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));
         assert!(error.report().contains("within 10 s"), "{error}");
     }
 
     #[test]
     fn settings_are_those_of_the_dialect_and_the_purpose() {
-        let set = |purpose, version: &str| {
-            session_settings(purpose, &Identity::parse(version).unwrap(), &config(1, ""))
-        };
+        let set =
+            |purpose, version: &str| session_settings(purpose, &Identity::parse(version).unwrap(), &config(1, ""));
         let old = set(Purpose::Snapshot, "5.6.24");
-        assert!(!old.contains("max_execution_time") && old.contains("character_set_results = NULL"), "{old}");
+        assert!(
+            !old.contains("max_execution_time") && old.contains("character_set_results = NULL"),
+            "{old}"
+        );
         let new = set(Purpose::Snapshot, "8.4.6");
-        assert!(new.contains("max_execution_time = 0") && new.contains("show_gipk"), "{new}");
+        assert!(
+            new.contains("max_execution_time = 0") && new.contains("show_gipk"),
+            "{new}"
+        );
         let mariadb = set(Purpose::Setup, "10.11.6-MariaDB");
-        assert!(mariadb.contains("max_statement_time = 30") && mariadb.contains("lock_wait_timeout = 2"), "{mariadb}");
+        assert!(
+            mariadb.contains("max_statement_time = 30") && mariadb.contains("lock_wait_timeout = 2"),
+            "{mariadb}"
+        );
     }
 
     #[test]

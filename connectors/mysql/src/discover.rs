@@ -1,6 +1,7 @@
 //! Tables that are captured, as the catalogue describes them.
 
 pub(crate) mod catalog;
+pub(crate) mod foreign_key;
 mod select;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,7 +15,7 @@ use crate::charset::Charset;
 use crate::column_type::{ColumnType, TypeError, TypePolicy};
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::discover::catalog::{Attribute, Details, ForeignKey, Index, Relation, Storage};
+use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
 use crate::discover::select::Selection;
 use crate::server::{Flavour, ServerFacts, identify};
 use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition};
@@ -43,8 +44,6 @@ pub(crate) struct Discovery {
     pub(crate) tables: Vec<CapturedTable>,
     /// Columns of captured tables that cannot.
     pub(crate) unreadable: Vec<UnreadableColumn>,
-    /// Foreign keys with actions on captured tables.
-    pub(crate) cascades: Vec<ForeignKey>,
 }
 
 /// A column whose values cannot be carried.
@@ -93,13 +92,14 @@ pub(crate) async fn survey(connection: &mut Conn, config: &MySqlConfig, flavour:
     let patterns = config.patterns()?;
     let relations = catalog::relations(connection).await?;
     let selection = select::select(&relations, &patterns);
-    let schemas: BTreeSet<&str> = selection
-        .captured
-        .iter()
-        .map(|(schema, _)| schema.as_str())
-        .collect();
+    let schemas: BTreeSet<&str> = selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
     let details = catalog::details(connection, &schemas).await?;
-    Ok(put_together(relations, selection, &details, (flavour, config.type_policy())))
+    Ok(put_together(
+        relations,
+        selection,
+        &details,
+        (flavour, config.type_policy()),
+    ))
 }
 
 /// What was read as tables.
@@ -117,15 +117,7 @@ fn put_together(
             Err(columns) => unreadable.extend(columns),
         }
     }
-    let captured = |schema: &str, table: &str| {
-        selection
-            .captured
-            .iter()
-            .any(|(own_schema, own_table)| own_schema == schema && own_table == table)
-    };
-    let cascades = details.foreign_keys.iter().filter(|key| captured(&key.schema, &key.table));
     Discovery {
-        cascades: cascades.cloned().collect(),
         relations,
         tables,
         unreadable,
@@ -148,7 +140,10 @@ impl Discovery {
             None => Ok(self.tables),
             Some(column) => Err(Error::definite(
                 column.code(),
-                format!("the column {} of {} cannot be captured: {}", column.column, column.table, column.error),
+                format!(
+                    "the column {} of {} cannot be captured: {}",
+                    column.column, column.table, column.error
+                ),
             )),
         }
     }
@@ -190,7 +185,9 @@ impl<'a> Assembly<'a> {
             policy,
             attributes,
             indexes,
-            storage: storage.map(|storage| ((storage.schema.as_str(), storage.table.as_str()), storage)).collect(),
+            storage: storage
+                .map(|storage| ((storage.schema.as_str(), storage.table.as_str()), storage))
+                .collect(),
             transactional_engines: &details.transactional_engines,
         }
     }
@@ -276,7 +273,7 @@ impl<'a> Assembly<'a> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::discover::catalog::{RelationKind, IndexPart};
+    use crate::discover::catalog::{IndexPart, RelationKind};
 
     /// A table `shop.<name>` with the columns `id` and `note` that nothing is wrong with.
     pub(crate) fn relation(name: &str, kind: RelationKind) -> Relation {
@@ -315,7 +312,12 @@ pub(crate) mod testing {
     /// What is there of each of the relations.
     pub(crate) fn details(relations: &[Relation]) -> Details {
         let tables = || relations.iter().filter(|relation| relation.kind == RelationKind::Table);
-        let columns = |table: &Relation| [attribute(&table.name, "id", "int(11)"), attribute(&table.name, "note", "varchar(20)")];
+        let columns = |table: &Relation| {
+            [
+                attribute(&table.name, "id", "int(11)"),
+                attribute(&table.name, "note", "varchar(20)"),
+            ]
+        };
         Details {
             attributes: tables().flat_map(columns).collect(),
             indexes: Index::of_parts(tables().map(|table| part(&table.name, "PRIMARY", "id"))),
@@ -329,7 +331,6 @@ pub(crate) mod testing {
                     collation: Some("utf8mb4_0900_ai_ci".to_owned()),
                 })
                 .collect(),
-            foreign_keys: Vec::new(),
             transactional_engines: BTreeSet::from(["innodb".to_owned()]),
         }
     }
