@@ -322,8 +322,9 @@ impl Writer {
             match client.batch_execute(&transaction.sql).await {
                 Ok(()) => self.note(transaction),
                 Err(error) if error.is_closed() || is_shutdown(&error) => {
-                    client = self.reconnect().await?;
-                    if self.is_in_ledger(&client).await? {
+                    let is_committed;
+                    (client, is_committed) = self.ask_ledger().await?;
+                    if is_committed {
                         self.note(transaction);
                     } else if self.shared.paced {
                         // It was released and is lost: another one comes in its place.
@@ -352,19 +353,21 @@ impl Writer {
         .await
     }
 
-    /// Whether the transaction whose commit was not answered is there.
-    async fn is_in_ledger(&self, client: &Client) -> Result<bool> {
+    /// A new connection, and whether the transaction whose commit was not answered is there. The server may be killed again while it is asked.
+    async fn ask_ledger(&self) -> Result<(Client, bool)> {
         let query = format!(
             "select 1 from ledger where writer = {} and txn = {}",
             self.number, self.txn
         );
-        let messages = client
-            .simple_query(&query)
-            .await
-            .map_err(ServerError::doing("asking the ledger"))?;
-        Ok(messages
-            .iter()
-            .any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_))))
+        eventually("the ledger's answer", RECONNECT_DEADLINE, || async {
+            let Ok(client) = self.shared.database.connect().await else {
+                return Ok(None);
+            };
+            let answer = client.simple_query(&query).await.ok();
+            let is_row = |message: &_| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_));
+            Ok(answer.map(|messages| (client, messages.iter().any(is_row))))
+        })
+        .await
     }
 
     /// It is committed.

@@ -131,7 +131,7 @@ impl FromRow for Texts {
 
 // === options ===
 
-fn options(endpoint: &Endpoint) -> Result<Opts> {
+pub(crate) fn options(endpoint: &Endpoint) -> Result<Opts> {
     let builder = OptsBuilder::default()
         .user(Some(endpoint.user.clone()))
         .pass(endpoint.password.as_ref().map(|password| password.expose().to_owned()))

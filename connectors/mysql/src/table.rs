@@ -27,6 +27,10 @@ pub(crate) struct TableDefinition {
     pub(crate) columns: Vec<ColumnDefinition>,
     /// Indexes of the key's columns, in the key's order; empty where there is no key.
     pub(crate) key: Vec<usize>,
+    /// The primary key and every other unique key, in the table's order: what is left to identify rows where one is dropped.
+    /// Empty where only the key is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unique_keys: Vec<UniqueKey>,
     /// What new columns with characters are in, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) charset: Option<Charset>,
@@ -36,6 +40,15 @@ pub(crate) struct TableDefinition {
     /// The storage engine's name, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) engine: Option<String>,
+}
+
+/// A key that no two rows share, unless by NULL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UniqueKey {
+    /// `PRIMARY` or the index's name.
+    pub(crate) name: String,
+    /// Names of its columns; none where a part of it is an expression.
+    pub(crate) columns: Vec<String>,
 }
 
 /// One column of one version of a table.
@@ -118,6 +131,32 @@ impl TableDefinition {
             key: self.key.clone(),
             documentation: self.documentation.clone(),
         }
+    }
+
+    /// What identifies a row: the primary key, else the first unique key without a column that may be NULL.
+    pub(crate) fn key_of_unique_keys(&self) -> Vec<usize> {
+        let indexes = |key: &UniqueKey| {
+            let indexes: Option<Vec<usize>> = key.columns.iter().map(|name| self.column_index(name)).collect();
+            indexes.filter(|indexes| !indexes.is_empty())
+        };
+        let never_null = |indexes: &Vec<usize>| {
+            let mut columns = indexes.iter().filter_map(|index| self.columns.get(*index));
+            columns.all(|column| !column.nullable)
+        };
+        let primary = self.unique_keys.iter().find(|key| key.name == "PRIMARY").and_then(indexes);
+        primary.or_else(|| self.unique_keys.iter().filter_map(indexes).find(never_null)).unwrap_or_default()
+    }
+
+    /// Every unique key that is known; where only the key is, it is taken for the primary one.
+    pub(crate) fn known_unique_keys(&self) -> Vec<UniqueKey> {
+        if !self.unique_keys.is_empty() || self.key.is_empty() {
+            return self.unique_keys.clone();
+        }
+        let name = |index: &usize| self.columns.get(*index).map(|column| column.name.clone());
+        vec![UniqueKey {
+            name: "PRIMARY".to_owned(),
+            columns: self.key.iter().filter_map(name).collect(),
+        }]
     }
 
     /// Index of a column by name. The server compares names of columns without regard to case.
@@ -215,7 +254,11 @@ fn stored_form(text: &str, kind: &TypeKind) -> Option<Vec<u8>> {
 fn is_character_type(kind: &TypeKind) -> bool {
     matches!(
         kind,
-        TypeKind::Text { .. } | TypeKind::Bytes | TypeKind::FixedBytes { .. } | TypeKind::Enum { .. } | TypeKind::Set { .. }
+        TypeKind::Text { .. }
+            | TypeKind::Bytes
+            | TypeKind::FixedBytes { .. }
+            | TypeKind::Enum { .. }
+            | TypeKind::Set { .. }
     )
 }
 
@@ -265,7 +308,8 @@ impl ColumnDefault {
             return Some(Self::Constant(constant));
         }
         let is_bits = text.starts_with("b'") && text.ends_with('\'');
-        let is_number = text.parse::<f64>().is_ok() && text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let is_number =
+            text.parse::<f64>().is_ok() && text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         let is_hex = text.strip_prefix("0x").is_some_and(|digits| hex(digits).is_some());
         if is_bits || is_number || is_hex {
             Some(Self::Constant(text.to_owned()))
@@ -277,8 +321,13 @@ impl ColumnDefault {
 
 fn is_current_timestamp(text: &str) -> bool {
     const NAME: &str = "CURRENT_TIMESTAMP";
-    let begins = text.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME));
-    begins && text.get(NAME.len()..).is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
+    let begins = text
+        .get(..NAME.len())
+        .is_some_and(|name| name.eq_ignore_ascii_case(NAME));
+    begins
+        && text
+            .get(NAME.len()..)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
 }
 
 /// What `'it''s'` says.
