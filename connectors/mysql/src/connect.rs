@@ -82,11 +82,6 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     Ok(connection)
 }
 
-/// How to connect, for the log's own session.
-pub(crate) fn log_options(config: &MySqlConfig) -> Result<Opts> {
-    options(&Endpoint::resolve(config)?)
-}
-
 /// Runs a statement that answers with nothing.
 pub(crate) async fn execute(connection: &mut Conn, statement: &str, doing: &str) -> Result<()> {
     connection
