@@ -113,8 +113,8 @@ fn actions_in(statement: &str, name: &str) -> String {
         .next()
         .and_then(|line| line.rsplit(')').next())
         .unwrap_or_default();
-    let actions = actions.trim().trim_end_matches(',');
-    let clauses = actions.split("ON ").map(str::trim).filter(|clause| !clause.is_empty());
+    let actions = actions.trim_end_matches(',');
+    let clauses = actions.split(" ON ").map(str::trim).filter(|clause| !clause.is_empty());
     let acting = clauses.filter(|clause| !clause.ends_with("RESTRICT") && !clause.ends_with("NO ACTION"));
     let acting: Vec<String> = acting.map(|clause| format!("ON {clause}")).collect();
     acting.join(" ")

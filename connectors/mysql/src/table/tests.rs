@@ -32,6 +32,7 @@ fn orders() -> TableDefinition {
             ),
         ],
         key: vec![0],
+        unique_keys: Vec::new(),
         charset: Some(Charset::Latin1),
         documentation: Some("all of them".to_owned()),
         engine: Some("InnoDB".to_owned()),
