@@ -48,8 +48,6 @@ pub(crate) enum Purpose {
     Setup,
     /// Reading rows. Read-only, without time limits, texts as they are stored.
     Snapshot,
-    /// The binary log.
-    Log,
 }
 
 /// A row as texts, whatever its columns are.
@@ -71,7 +69,7 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     let access = match purpose {
         Purpose::Catalog | Purpose::Snapshot => ", READ ONLY",
-        Purpose::Setup | Purpose::Log => ", READ WRITE",
+        Purpose::Setup => ", READ WRITE",
     };
     execute(
         &mut connection,
@@ -80,11 +78,6 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     )
     .await?;
     Ok(connection)
-}
-
-/// How to connect, for the log's own session.
-pub(crate) fn log_options(config: &MySqlConfig) -> Result<Opts> {
-    options(&Endpoint::resolve(config)?)
 }
 
 /// Runs a statement that answers with nothing.
@@ -229,13 +222,12 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
     let results = match purpose {
         // Bytes as they are stored: each column's character set is decoded here, the same way as in the log.
         Purpose::Snapshot => "NULL",
-        Purpose::Catalog | Purpose::Setup | Purpose::Log => "utf8mb4",
+        Purpose::Catalog | Purpose::Setup => "utf8mb4",
     };
     let (idle_s, lock_s, query_s) = match purpose {
         Purpose::Catalog => (IDLE_S, CATALOG_LOCK_S, CATALOG_QUERY_S),
         Purpose::Setup => (IDLE_S, config.snapshot.lock_timeout_s(), CATALOG_QUERY_S),
         Purpose::Snapshot => (IDLE_S, CATALOG_LOCK_S, 0),
-        Purpose::Log => (IDLE_S, CATALOG_LOCK_S, 0),
     };
     let mut settings = vec![
         "character_set_client = utf8mb4".to_owned(),
@@ -354,7 +346,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_answers_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let error = connect(&config(listener.local_addr().unwrap().port(), ""), Purpose::Log)
+        let error = connect(&config(listener.local_addr().unwrap().port(), ""), Purpose::Setup)
             .await
             .unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));

@@ -1,6 +1,7 @@
 //! Tables that are captured, as the catalogue describes them.
 
 pub(crate) mod catalog;
+pub(crate) mod foreign_key;
 mod select;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,10 +15,10 @@ use crate::charset::Charset;
 use crate::column_type::{ColumnType, TypeError, TypePolicy};
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::discover::catalog::{Attribute, Details, ForeignKey, Index, Relation, Storage};
+use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
 use crate::discover::select::Selection;
 use crate::server::{Flavour, ServerFacts, identify};
-use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition};
+use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
 
 /// One captured table.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +44,6 @@ pub(crate) struct Discovery {
     pub(crate) tables: Vec<CapturedTable>,
     /// Columns of captured tables that cannot.
     pub(crate) unreadable: Vec<UnreadableColumn>,
-    /// Foreign keys with actions on captured tables.
-    pub(crate) cascades: Vec<ForeignKey>,
 }
 
 /// A column whose values cannot be carried.
@@ -118,18 +117,7 @@ fn put_together(
             Err(columns) => unreadable.extend(columns),
         }
     }
-    let captured = |schema: &str, table: &str| {
-        selection
-            .captured
-            .iter()
-            .any(|(own_schema, own_table)| own_schema == schema && own_table == table)
-    };
-    let cascades = details
-        .foreign_keys
-        .iter()
-        .filter(|key| captured(&key.schema, &key.table));
     Discovery {
-        cascades: cascades.cloned().collect(),
         relations,
         tables,
         unreadable,
@@ -222,19 +210,19 @@ impl<'a> Assembly<'a> {
             return Err(unreadable);
         }
         let storage = self.storage.get(&name);
-        let definition = TableDefinition {
+        let mut definition = TableDefinition {
             schema: schema.to_owned(),
             table: table.to_owned(),
-            key: self.key(name, &columns),
-            // Only statements name the others; until one does, the key is all that must be known.
-            unique_keys: Vec::new(),
             columns,
+            key: Vec::new(),
+            unique_keys: self.unique_keys(name),
             charset: storage
                 .and_then(|storage| storage.collation.as_deref())
                 .and_then(Charset::of_collation_named),
             documentation: storage.and_then(|storage| storage.comment.clone()),
             engine: storage.and_then(|storage| storage.engine.clone()),
         };
+        definition.key = definition.key_of_unique_keys();
         let engine = definition.engine.as_deref().unwrap_or_default();
         Ok(CapturedTable {
             schema: Arc::new(definition.to_schema(&self.policy)),
@@ -260,26 +248,19 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// The primary key; else the first unique index by name whose columns are never NULL, which tells rows apart as well.
-    fn key(&self, name: (&str, &str), columns: &[ColumnDefinition]) -> Vec<usize> {
+    /// By name, because the catalogue does not tell their order in every version. One that holds only the first characters of a
+    /// column is as good as one with an expression: the whole column may still be NULL or large.
+    fn unique_keys(&self, name: (&str, &str)) -> Vec<UniqueKey> {
         let indexes = self.indexes.get(&name).map(Vec::as_slice).unwrap_or_default();
-        let primary = indexes.iter().find(|index| index.is_primary());
-        let places = |index: &&Index| {
-            let places = index.columns.iter().map(|part| {
-                let column = part.as_deref()?;
-                columns.iter().position(|known| known.name == column)
-            });
-            places.collect::<Option<Vec<usize>>>()
+        let columns = |index: &Index| match index.whole_columns || index.is_primary() {
+            true => index.columns.iter().cloned().collect::<Option<Vec<String>>>(),
+            false => None,
         };
-        if let Some(primary) = primary {
-            return places(primary).unwrap_or_default();
-        }
-        let tells_apart = |places: &Vec<usize>| {
-            let mut columns = places.iter().filter_map(|place| columns.get(*place));
-            columns.all(|column| !column.nullable)
-        };
-        let mut candidates = indexes.iter().filter(|index| index.whole_columns).filter_map(places);
-        candidates.find(tells_apart).unwrap_or_default()
+        let keys = indexes.iter().map(|index| UniqueKey {
+            name: index.name.clone(),
+            columns: columns(index).unwrap_or_default(),
+        });
+        keys.collect()
     }
 }
 
@@ -345,7 +326,6 @@ pub(crate) mod testing {
                     collation: Some("utf8mb4_0900_ai_ci".to_owned()),
                 })
                 .collect(),
-            foreign_keys: Vec::new(),
             transactional_engines: BTreeSet::from(["innodb".to_owned()]),
         }
     }

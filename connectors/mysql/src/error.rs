@@ -130,9 +130,14 @@ fn driver_error(error: &DriverError, server: &str) -> Error {
         DriverError::CleartextPluginDisabled => method(
             "the server asks for the password in plain text, which is only sent to a server that is verified; set `tls.mode: verify_full`",
         ),
-        DriverError::UnknownAuthPlugin { name } => method(&format!(
-            "the method {name} of this user is not known here; use caching_sha2_password, mysql_native_password or ed25519"
-        )),
+        // A server also names some method for a user that it does not have, so that nobody can find out whom it has.
+        DriverError::UnknownAuthPlugin { name } => Error::transient(
+            "source_authentication",
+            format!(
+                "cannot log in at {server}: there is no such user, or its method {name} is not known here; correct the user, \
+                 or let it use caching_sha2_password, mysql_native_password or ed25519"
+            ),
+        ),
         other => unreachable(server, &other.to_string()),
     }
 }
@@ -224,7 +229,9 @@ fn log_meaning(message: &str) -> Meaning {
         "has more GTIDs than",
         "is not in the master's binlog",
         "is not in the source's binlog",
+        // The offset is within an event of another log.
         "bogus data in log event",
+        "binlog truncated in the middle of event",
     ]) {
         Definite("source_rewound")
     } else if says(&["max_allowed_packet"]) {
@@ -332,7 +339,7 @@ mod tests {
     }
 
     /// As the servers say it, old and new.
-    const LOG_ERRORS: [(&str, &str); 23] = [
+    const LOG_ERRORS: [(&str, &str); 25] = [
         (
             "Could not find first log file name in binary log index file",
             "position_purged",
@@ -379,6 +386,14 @@ mod tests {
         ),
         (
             "Error: connecting slave requested to start from GTID 0-1-12, which is not in the master's binlog",
+            "source_rewound",
+        ),
+        (
+            "bogus data in log event; the first event 'b.000003' at 130, the last event read from './b.000003' at 130",
+            "source_rewound",
+        ),
+        (
+            "binlog truncated in the middle of event; consider out of disk space on source; the first event 'b.000003' at 130",
             "source_rewound",
         ),
         (
@@ -505,6 +520,8 @@ mod tests {
             code(DriverError::CleartextPluginDisabled),
             "source_authentication_method"
         );
+        let name = "sha256_password".to_owned();
+        assert_eq!(code(DriverError::UnknownAuthPlugin { name }), "source_authentication");
         assert_eq!(code(DriverError::PacketOutOfOrder), "source_unreachable");
     }
 }

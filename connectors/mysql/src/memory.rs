@@ -106,13 +106,12 @@ impl Memory {
         self.definitions.retain(|table, _| followed.contains(table));
         for table in tables {
             let name = table.schema.name.qualified();
-            if !self.definitions.contains_key(&name) {
-                let version = DefinitionVersion {
+            self.definitions.entry(name).or_insert_with(|| {
+                vec![DefinitionVersion {
                     from: None,
                     definition: table.definition.clone(),
-                };
-                self.definitions.insert(name, vec![version]);
-            }
+                }]
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who the server is and how it is set up, as our user sees it.
 
 mod grants;
+mod log_file;
 mod query;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
+pub(crate) use log_file::file_started_s;
 pub(crate) use query::{identify, invalid_gtids, log_status, server_facts};
 
 /// The oldest MySQL whose log and catalogue are understood.

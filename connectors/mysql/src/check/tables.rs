@@ -123,8 +123,7 @@ fn cascades(facts: &Facts<'_>) -> Vec<Finding> {
     if facts.server.logs_cascades {
         return Vec::new();
     }
-    let keys = facts.discovery.cascades.iter();
-    let findings = keys.map(|key| {
+    let findings = facts.foreign_keys.iter().map(|key| {
         Finding::warning(
             "unseen_cascade",
             format!(
@@ -177,7 +176,8 @@ mod tests {
 
     use super::super::testing::{ORDERS, codes, judged, judged_with};
     use super::*;
-    use crate::discover::catalog::{Details, ForeignKey};
+    use crate::discover::catalog::Details;
+    use crate::discover::foreign_key::ForeignKey;
 
     fn with(change: impl FnOnce(&mut Details)) -> Vec<Finding> {
         judged_with(judge, ORDERS, change, |_| {})
@@ -238,19 +238,23 @@ mod tests {
 
     #[test]
     fn cascades_into_captured_tables_are_named() {
-        let key = |table: &str| ForeignKey {
-            schema: "shop".to_owned(),
-            table: table.to_owned(),
-            name: "fk_customer".to_owned(),
-            parent: "shop.customers".to_owned(),
-            actions: "ON DELETE CASCADE".to_owned(),
+        let add = |facts: &mut Facts<'_>| {
+            facts.foreign_keys = vec![ForeignKey {
+                schema: "shop".to_owned(),
+                table: "orders".to_owned(),
+                name: "fk_customer".to_owned(),
+                parent: "shop.customers".to_owned(),
+                actions: "ON DELETE CASCADE".to_owned(),
+            }];
         };
-        let add = |details: &mut Details| details.foreign_keys = vec![key("orders"), key("lines")];
-        let findings = with(add);
+        let findings = judged(judge, ORDERS, add);
         assert_eq!(codes(&findings), ["unseen_cascade"]);
         let expected = "rows of shop.orders that are changed along with shop.customers (fk_customer ON DELETE CASCADE)";
         assert!(findings[0].problem.starts_with(expected), "{}", findings[0].problem);
-        let logged = judged_with(judge, ORDERS, add, |facts| facts.server.logs_cascades = true);
+        let logged = judged(judge, ORDERS, |facts| {
+            add(facts);
+            facts.server.logs_cascades = true;
+        });
         assert_eq!(codes(&logged), [""; 0]);
     }
 
