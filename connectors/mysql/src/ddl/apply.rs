@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailrace_core::schema::TableName;
 
-use super::alter::{Altered, alter, new_table, rewrites_between};
+use super::alter::{Altered, alter, new_table};
 use super::clause::{Clause, TableBody, TableOption};
 use super::cursor::{Cursor, NotUnderstood, Read};
-use super::{Ddl, DdlError, DdlKind, SqlContext, grammar};
+use super::rewrite::{Rewrite, rewrites_between};
+use super::{Ddl, DdlError, DdlKind, SqlContext, grammar, key};
 use crate::charset::Charset;
 use crate::table::TableDefinition;
 
@@ -46,35 +47,15 @@ pub(crate) enum Effect {
     /// It has another name, or a table came to a captured name where none was.
     Renamed { from: TableName, to: TableName },
     /// Another table took its name in the same statement, as tools for online schema changes do.
-    Replaced { table: TableName, by: TableName, rewrites: Vec<Rewrite> },
+    Replaced {
+        table: TableName,
+        by: TableName,
+        rewrites: Vec<Rewrite>,
+    },
     /// Its rows are gone.
     Truncated(TableName),
     /// It is gone.
     Dropped(TableName),
-}
-
-/// Values that changed in the table and not in the log: a reason to read the table anew.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Rewrite {
-    /// A new column holds what the server computed for each row.
-    #[error("the new column `{0}` was filled by the server")]
-    ColumnFilled(String),
-    /// Values were converted.
-    #[error("column `{column}` was converted from {from} to {to}")]
-    ColumnConverted {
-        /// Name.
-        column: String,
-        /// Type before, in words where it is not known.
-        from: String,
-        /// Type now.
-        to: String,
-    },
-    /// Rows came or went.
-    #[error("{0}")]
-    Rows(String),
-    /// The statement is not understood.
-    #[error("the statement is not understood: {0}")]
-    NotUnderstood(String),
 }
 
 /// Applies a statement. Nothing is changed where it fails.
@@ -173,11 +154,11 @@ impl<'a> Application<'a> {
                 self.alter(table, clauses)
             }
             DdlKind::CreateIndex { table, or_replace } => {
-                let clauses = grammar::create_index(&mut self.body(), *or_replace);
+                let clauses = key::create_index(&mut self.body(), *or_replace);
                 self.alter(table, clauses)
             }
             DdlKind::DropIndex(table) => {
-                let clauses = grammar::drop_index(&mut self.body());
+                let clauses = key::drop_index(&mut self.body());
                 self.alter(table, clauses)
             }
             DdlKind::RenameTables(renames) => self.rename(renames),
@@ -244,7 +225,9 @@ impl<'a> Application<'a> {
 
     fn unclear(&mut self, tables: &[TableName]) -> Result<(), DdlError> {
         let reason = NotUnderstood("its form is not known".to_owned());
-        let needed = tables.iter().find(|table| self.is_captured(table) && !self.tracking.log_has_columns);
+        let needed = tables
+            .iter()
+            .find(|table| self.is_captured(table) && !self.tracking.log_has_columns);
         if let Some(table) = needed {
             return Err(self.ddl.not_understood(table, reason.to_string()));
         }
@@ -321,7 +304,13 @@ impl<'a> Application<'a> {
     }
 
     fn drop_schema(&mut self, schema: &str) {
-        let tables: Vec<TableName> = self.definitions.tables.keys().filter(|table| table.schema == schema).cloned().collect();
+        let tables: Vec<TableName> = self
+            .definitions
+            .tables
+            .keys()
+            .filter(|table| table.schema == schema)
+            .cloned()
+            .collect();
         for table in &tables {
             self.drop_table(table);
         }
@@ -338,7 +327,11 @@ impl<'a> Application<'a> {
     fn schema_options(&mut self, schema: &str) {
         let mut body = self.body();
         let is_new = matches!(self.ddl.kind, DdlKind::CreateSchema(_));
-        let mut charset = if is_new { self.context.server_charset } else { self.schema_charset(schema) };
+        let mut charset = if is_new {
+            self.context.server_charset
+        } else {
+            self.schema_charset(schema)
+        };
         while let Ok(Some(option)) = grammar::table_option(&mut body) {
             if let TableOption::Charset(named) = option {
                 charset = named.or(charset);
@@ -401,7 +394,10 @@ impl<'a> Application<'a> {
         for clause in clauses {
             match clause {
                 Clause::RowsExchanged(other) => {
-                    let rewrites = vec![Rewrite::Rows(format!("its rows were exchanged with a partition of {}", table.qualified()))];
+                    let rewrites = vec![Rewrite::Rows(format!(
+                        "its rows were exchanged with a partition of {}",
+                        table.qualified()
+                    ))];
                     let effect = Effect::Altered {
                         table: other.clone(),
                         rewrites,
@@ -436,11 +432,17 @@ impl<'a> Application<'a> {
         for (from, to) in &moves {
             self.check_source(from, to)?;
         }
-        let left: BTreeMap<TableName, Option<TableDefinition>> =
-            moves.iter().map(|(from, _)| (from.clone(), self.forget(from))).collect();
+        let left: BTreeMap<TableName, Option<TableDefinition>> = moves
+            .iter()
+            .map(|(from, _)| (from.clone(), self.forget(from)))
+            .collect();
         let arrived: BTreeSet<&TableName> = moves.iter().map(|(_, to)| to).collect();
         for (from, to) in &moves {
-            let definition = left.get(from).cloned().flatten().map(|definition| renamed(definition, to));
+            let definition = left
+                .get(from)
+                .cloned()
+                .flatten()
+                .map(|definition| renamed(definition, to));
             let effect = match left.get(to) {
                 Some(before) => Effect::Replaced {
                     table: to.clone(),

@@ -18,8 +18,35 @@ pub(super) const INDEX_KINDS: [&str; 4] = ["UNIQUE", "FULLTEXT", "SPATIAL", "VEC
 
 /// Words that stand between tables and, without quotes, cannot be the name of one.
 const NO_NAMES: [&str; 29] = [
-    "AND", "AS", "CROSS", "DELETE", "EXISTS", "FROM", "IF", "IGNORE", "IN", "INDEX", "INNER", "INSERT", "INTO", "JOIN", "LEFT",
-    "LOW_PRIORITY", "NATURAL", "NOT", "ON", "OR", "OUTER", "RIGHT", "SELECT", "SET", "TABLE", "TO", "UPDATE", "USING", "WHERE",
+    "AND",
+    "AS",
+    "CROSS",
+    "DELETE",
+    "EXISTS",
+    "FROM",
+    "IF",
+    "IGNORE",
+    "IN",
+    "INDEX",
+    "INNER",
+    "INSERT",
+    "INTO",
+    "JOIN",
+    "LEFT",
+    "LOW_PRIORITY",
+    "NATURAL",
+    "NOT",
+    "ON",
+    "OR",
+    "OUTER",
+    "RIGHT",
+    "SELECT",
+    "SET",
+    "TABLE",
+    "TO",
+    "UPDATE",
+    "USING",
+    "WHERE",
 ];
 
 /// What a statement of the log is. `BEGIN` and `COMMIT` cost a comparison; nothing is allocated for them. The text has been
@@ -199,7 +226,9 @@ fn create(cursor: &mut Cursor<'_>) -> ReadKind {
     }
     if cursor.take_any(&["DATABASE", "SCHEMA"]) {
         take_if_not_exists(cursor);
-        return cursor.name().map(|name| Some(DdlKind::CreateSchema(cursor.context().stored_name(&name))));
+        return cursor
+            .name()
+            .map(|name| Some(DdlKind::CreateSchema(cursor.context().stored_name(&name))));
     }
     cursor.take_any(&ALTER_MODIFIERS);
     // The kind is read again with the rest of the statement.
@@ -209,14 +238,28 @@ fn create(cursor: &mut Cursor<'_>) -> ReadKind {
         return Ok(None);
     }
     skip_to_on(&mut ahead)?;
-    ahead.table_name().map(|table| Some(DdlKind::CreateIndex { table, or_replace }))
+    ahead
+        .table_name()
+        .map(|table| Some(DdlKind::CreateIndex { table, or_replace }))
 }
 
 fn alter(cursor: &mut Cursor<'_>) -> ReadKind {
     if cursor.take_any(&["DATABASE", "SCHEMA"]) {
         // Without a name it is the default one.
-        let is_option = cursor.is_at_any(&["DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "COMMENT", "ENCRYPTION", "READ"]);
-        let name = if is_option { cursor.context().schema.to_owned() } else { cursor.name()? };
+        let is_option = cursor.is_at_any(&[
+            "DEFAULT",
+            "CHARACTER",
+            "CHARSET",
+            "COLLATE",
+            "COMMENT",
+            "ENCRYPTION",
+            "READ",
+        ]);
+        let name = if is_option {
+            cursor.context().schema.to_owned()
+        } else {
+            cursor.name()?
+        };
         return Ok(Some(DdlKind::AlterSchema(cursor.context().stored_name(&name))));
     }
     while cursor.take_any(&ALTER_MODIFIERS) {}
@@ -232,7 +275,9 @@ fn alter(cursor: &mut Cursor<'_>) -> ReadKind {
 fn drop_kind(cursor: &mut Cursor<'_>) -> ReadKind {
     if cursor.take_any(&["DATABASE", "SCHEMA"]) {
         take_if_exists(cursor);
-        return cursor.name().map(|name| Some(DdlKind::DropSchema(cursor.context().stored_name(&name))));
+        return cursor
+            .name()
+            .map(|name| Some(DdlKind::DropSchema(cursor.context().stored_name(&name))));
     }
     if cursor.take_any(&["TABLE", "TABLES"]) {
         take_if_exists(cursor);

@@ -1,7 +1,7 @@
 //! A column in a statement: `name type attributes`.
 
-use super::clause::{ColumnSpec, Place, TypeText};
 use super::classify::hex_bytes;
+use super::clause::{ColumnSpec, Place, TypeText};
 use super::cursor::{Cursor, NotUnderstood, Read};
 use super::lexer::TokenKind;
 use crate::charset::Charset;
@@ -25,7 +25,13 @@ const HARMLESS: [&str; 9] = [
     "COMPRESSED",
 ];
 /// Attributes with one value, with or without a sign of equality.
-const WITH_VALUE: [&str; 5] = ["COLUMN_FORMAT", "STORAGE", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE", "SRID"];
+const WITH_VALUE: [&str; 5] = [
+    "COLUMN_FORMAT",
+    "STORAGE",
+    "ENGINE_ATTRIBUTE",
+    "SECONDARY_ENGINE_ATTRIBUTE",
+    "SRID",
+];
 
 /// The whole: `name type attributes`.
 pub(super) fn column(cursor: &mut Cursor<'_>) -> Read<ColumnSpec> {
@@ -43,7 +49,11 @@ pub(super) fn column(cursor: &mut Cursor<'_>) -> Read<ColumnSpec> {
         unique: false,
     };
     read_type(cursor, &mut column)?;
-    while !cursor.is_at_end() && !cursor.is_at_symbol(',') && !cursor.is_at_symbol(')') && !cursor.is_at_any(&NEXT_CLAUSE) {
+    while !cursor.is_at_end()
+        && !cursor.is_at_symbol(',')
+        && !cursor.is_at_symbol(')')
+        && !cursor.is_at_any(&NEXT_CLAUSE)
+    {
         attribute(cursor, &mut column)?;
     }
     Ok(column)
@@ -119,7 +129,10 @@ fn arguments(cursor: &mut Cursor<'_>, type_text: &mut TypeText) -> Read<()> {
         match token.kind {
             TokenKind::Number => {
                 cursor.next();
-                let number = token.text.parse().map_err(|_| NotUnderstood(format!("`{}` in a type", token.text)))?;
+                let number = token
+                    .text
+                    .parse()
+                    .map_err(|_| NotUnderstood(format!("`{}` in a type", token.text)))?;
                 type_text.numbers.push(number);
             }
             _ => type_text.members.push(member(cursor)?),
@@ -138,7 +151,10 @@ fn member(cursor: &mut Cursor<'_>) -> Read<String> {
     if token.kind != TokenKind::Hex {
         return cursor.text();
     }
-    let text = token.digits().and_then(hex_bytes).and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = token
+        .digits()
+        .and_then(hex_bytes)
+        .and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.ok_or_else(|| cursor.unexpected())?;
     cursor.next();
     Ok(text)
@@ -146,7 +162,9 @@ fn member(cursor: &mut Cursor<'_>) -> Read<String> {
 
 /// `_utf8mb4` before text.
 fn skip_introducer(cursor: &mut Cursor<'_>) -> bool {
-    let is_introducer = cursor.peek().is_some_and(|token| token.kind == TokenKind::Word && token.text.starts_with('_'));
+    let is_introducer = cursor
+        .peek()
+        .is_some_and(|token| token.kind == TokenKind::Word && token.text.starts_with('_'));
     if is_introducer {
         cursor.next();
     }
@@ -165,7 +183,8 @@ fn attribute(cursor: &mut Cursor<'_>, column: &mut ColumnSpec) -> Read<()> {
     if type_attribute(cursor, column)? || value_attribute(cursor, column)? || key_attribute(cursor, column)? {
         return Ok(());
     }
-    if cursor.take_any(&HARMLESS) || cursor.take_words(&["NOT", "ENFORCED"]) || cursor.take_words(&["NOT", "SECONDARY"]) {
+    if cursor.take_any(&HARMLESS) || cursor.take_words(&["NOT", "ENFORCED"]) || cursor.take_words(&["NOT", "SECONDARY"])
+    {
         // MariaDB: COMPRESSED=zlib
         if cursor.take_symbol('=') {
             cursor.skip_one()?;
@@ -215,7 +234,8 @@ fn type_attribute(cursor: &mut Cursor<'_>, column: &mut ColumnSpec) -> Read<bool
 
 /// `CHARACTER SET latin1`; the inner `None` is for DEFAULT.
 pub(super) fn charset_clause(cursor: &mut Cursor<'_>) -> Read<Option<Option<Charset>>> {
-    let is_charset = cursor.take_word("CHARSET") || cursor.take_words(&["CHARACTER", "SET"]) || cursor.take_words(&["CHAR", "SET"]);
+    let is_charset =
+        cursor.take_word("CHARSET") || cursor.take_words(&["CHARACTER", "SET"]) || cursor.take_words(&["CHAR", "SET"]);
     if !is_charset {
         return Ok(None);
     }
@@ -224,7 +244,8 @@ pub(super) fn charset_clause(cursor: &mut Cursor<'_>) -> Read<Option<Option<Char
         return Ok(Some(None));
     }
     let name = name_or_text(cursor)?;
-    let charset = Charset::named(&name).ok_or_else(|| NotUnderstood(format!("the character set `{name}` is not known")))?;
+    let charset =
+        Charset::named(&name).ok_or_else(|| NotUnderstood(format!("the character set `{name}` is not known")))?;
     Ok(Some(Some(charset)))
 }
 
@@ -237,7 +258,9 @@ pub(super) fn collation(cursor: &mut Cursor<'_>) -> Read<Option<Charset>> {
         return Ok(None);
     }
     let charset = Charset::of_collation_named(&lower);
-    charset.map(Some).ok_or_else(|| NotUnderstood(format!("the collation `{name}` is not known")))
+    charset
+        .map(Some)
+        .ok_or_else(|| NotUnderstood(format!("the collation `{name}` is not known")))
 }
 
 fn name_or_text(cursor: &mut Cursor<'_>) -> Read<String> {
@@ -346,7 +369,11 @@ fn present_moment(cursor: &mut Cursor<'_>) -> Option<String> {
     if !cursor.take_any(&PRESENT_MOMENT) {
         return None;
     }
-    let digits = if cursor.is_at_symbol('(') { cursor.parenthesised().ok()? } else { "" };
+    let digits = if cursor.is_at_symbol('(') {
+        cursor.parenthesised().ok()?
+    } else {
+        ""
+    };
     let digits = if digits == "0" { "" } else { digits };
     Some(match cursor.context().flavour {
         Flavour::MariaDb => format!("current_timestamp({digits})"),
@@ -376,7 +403,9 @@ fn constant(cursor: &mut Cursor<'_>) -> Read<Option<String>> {
         TokenKind::Word if token.is_word("TRUE") => "1".to_owned(),
         TokenKind::Word if token.is_word("FALSE") => "0".to_owned(),
         TokenKind::Word if token.text.starts_with('_') => {
-            let is_literal = ahead.peek().is_some_and(|next| matches!(next.kind, TokenKind::Text | TokenKind::Hex));
+            let is_literal = ahead
+                .peek()
+                .is_some_and(|next| matches!(next.kind, TokenKind::Text | TokenKind::Hex));
             if !is_literal {
                 return Ok(None);
             }

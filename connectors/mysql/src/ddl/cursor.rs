@@ -73,7 +73,8 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn is_at_any(&self, words: &[&str]) -> bool {
-        self.peek().is_some_and(|token| words.iter().any(|word| token.is_word(word)))
+        self.peek()
+            .is_some_and(|token| words.iter().any(|word| token.is_word(word)))
     }
 
     pub(super) fn is_at_symbol(&self, symbol: char) -> bool {
@@ -123,21 +124,39 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect_word(&mut self, word: &str) -> Read<()> {
-        if self.take_word(word) { Ok(()) } else { Err(self.unexpected()) }
+        if self.take_word(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     pub(super) fn expect_symbol(&mut self, symbol: char) -> Read<()> {
-        if self.take_symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
+        if self.take_symbol(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     pub(super) fn expect_end(&self) -> Read<()> {
-        if self.is_at_end() { Ok(()) } else { Err(self.unexpected()) }
+        if self.is_at_end() {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     /// What to say where the next token is not one that could stand here.
     pub(super) fn unexpected(&self) -> NotUnderstood {
         const SHOWN_CHARACTERS: usize = 40;
-        let near: String = self.sql.get(self.place()..).unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
+        let near: String = self
+            .sql
+            .get(self.place()..)
+            .unwrap_or_default()
+            .chars()
+            .take(SHOWN_CHARACTERS)
+            .collect();
         NotUnderstood(match near.as_str() {
             "" => "it ends too early".to_owned(),
             near => format!("`{near}` is not known here"),

@@ -5,7 +5,7 @@ use super::clause::{ColumnSpec, TypeText};
 use super::cursor::{NotUnderstood, Read};
 use super::{ORACLE, REAL_AS_FLOAT};
 use crate::charset::Charset;
-use crate::column_type::{ColumnType, TypeKind};
+use crate::column_type::{ColumnType, TypeError, TypeKind};
 use crate::server::{Flavour, Version};
 use crate::table::ColumnDefault;
 
@@ -23,7 +23,11 @@ const VARIABLE_MAX_BYTES: u64 = 65_535;
 const LARGE_SIZES: [(u64, &str); 4] = [(255, "tiny"), (65_535, ""), (16_777_215, "medium"), (u64::MAX, "long")];
 
 /// The type of a column whose characters, where it has any and names no set of its own, are in `table_charset`.
-pub(super) fn column_type(column: &ColumnSpec, table_charset: Option<Charset>, context: &SqlContext<'_>) -> Read<ColumnType> {
+pub(super) fn column_type(
+    column: &ColumnSpec,
+    table_charset: Option<Charset>,
+    context: &SqlContext<'_>,
+) -> Read<ColumnType> {
     let written = &column.type_text;
     let is_json_text = written.name == "json" && context.flavour == Flavour::MariaDb;
     let charset = if is_json_text {
@@ -32,8 +36,15 @@ pub(super) fn column_type(column: &ColumnSpec, table_charset: Option<Charset>, c
         column.charset.or(table_charset)
     };
     let spelled = oracle_name(written, context).unwrap_or(written.name.as_str());
-    let name = if is_json_text { "longtext".to_owned() } else { catalogue_name(spelled, context)? };
-    let name = charset.filter(|charset| *charset == Charset::Binary).and_then(|_| binary_name(&name)).unwrap_or(name);
+    let name = if is_json_text {
+        "longtext".to_owned()
+    } else {
+        catalogue_name(spelled, context)?
+    };
+    let name = charset
+        .filter(|charset| *charset == Charset::Binary)
+        .and_then(|_| binary_name(&name))
+        .unwrap_or(name);
     let mut numbers = written.numbers.clone();
     if matches!(written.name.as_str(), "bool" | "boolean") {
         numbers = vec![1];
@@ -43,15 +54,24 @@ pub(super) fn column_type(column: &ColumnSpec, table_charset: Option<Charset>, c
 }
 
 fn parse(printed: &str, charset: Option<Charset>) -> Read<ColumnType> {
-    ColumnType::parse(printed, charset.map(Charset::name)).map_err(|error| NotUnderstood(error.to_string()))
+    ColumnType::parse(printed, charset.map(Charset::name)).map_err(|error| match error {
+        TypeError::NoCharset(_) => {
+            NotUnderstood("it names no character set, and that of its table is not known".to_owned())
+        }
+        other => NotUnderstood(other.to_string()),
+    })
 }
 
-/// What a column becomes that is converted to another character set; `None` where it has no characters.
-pub(super) fn converted(column_type: &ColumnType, to: Charset) -> Option<Read<ColumnType>> {
+/// What a column becomes that is converted to another character set; `None` where it has no characters. `holds_values` where
+/// there are some that still have to fit.
+pub(super) fn converted(column_type: &ColumnType, to: Charset, holds_values: bool) -> Option<Read<ColumnType>> {
     let from = match &column_type.kind {
         TypeKind::Text { charset } | TypeKind::Enum { charset, .. } | TypeKind::Set { charset, .. } => *charset,
         _ => return None,
     };
+    if from == Charset::Binary {
+        return None;
+    }
     let printed = column_type.source_type();
     let (name, arguments) = printed.split_at_checked(printed.find('(').unwrap_or(printed.len()))?;
     // A text that was full still has to fit.
@@ -61,9 +81,12 @@ pub(super) fn converted(column_type: &ColumnType, to: Charset) -> Option<Read<Co
         "mediumtext" => "longtext",
         other => other,
     };
-    let grows = to.character_max_bytes() > from.character_max_bytes();
+    let grows = holds_values && to.character_max_bytes() > from.character_max_bytes();
     let name = if grows { grown } else { name };
-    let name = (to == Charset::Binary).then(|| binary_name(name)).flatten().unwrap_or_else(|| name.to_owned());
+    let name = (to == Charset::Binary)
+        .then(|| binary_name(name))
+        .flatten()
+        .unwrap_or_else(|| name.to_owned());
     Some(parse(&format!("{name}{arguments}"), Some(to)))
 }
 
@@ -88,7 +111,12 @@ fn catalogue_name(spelled: &str, context: &SqlContext<'_>) -> Read<String> {
         "enum" | "set" => return Ok(spelled.to_owned()),
         "geometrycollection" | "geomcollection" if context.flavour == Flavour::MySql => {
             let is_short = context.version >= SHORT_COLLECTION;
-            return Ok(if is_short { "geomcollection" } else { "geometrycollection" }.to_owned());
+            return Ok(if is_short {
+                "geomcollection"
+            } else {
+                "geometrycollection"
+            }
+            .to_owned());
         }
         _ => {}
     }
@@ -107,7 +135,13 @@ fn binary_name(name: &str) -> Option<String> {
     }
 }
 
-fn print(name: &str, numbers: &[u32], written: &TypeText, charset: Option<Charset>, context: &SqlContext<'_>) -> String {
+fn print(
+    name: &str,
+    numbers: &[u32],
+    written: &TypeText,
+    charset: Option<Charset>,
+    context: &SqlContext<'_>,
+) -> String {
     let first = numbers.first().copied();
     let mut text = match (name, first) {
         ("tinyint" | "smallint" | "mediumint" | "int" | "bigint", _) => integer(name, first, written, context),
@@ -229,7 +263,11 @@ fn is_zero(text: &str) -> bool {
 fn moment(text: &str, precision: u8) -> String {
     const DATE: usize = "0000-00-00".len();
     const SECONDS: usize = "0000-00-00 00:00:00".len();
-    let mut moment = if is_zero(text) { "0000-00-00".to_owned() } else { text.to_owned() };
+    let mut moment = if is_zero(text) {
+        "0000-00-00".to_owned()
+    } else {
+        text.to_owned()
+    };
     if moment.len() == DATE {
         moment.push_str(" 00:00:00");
     }
