@@ -164,7 +164,9 @@ pub(crate) struct TypePolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TypeError {
     /// No type that is known here.
-    #[error("the type `{0}` is not known to this release; leave the column out with `exclude_columns` or tell the authors")]
+    #[error(
+        "the type `{0}` is not known to this release; leave the column out with `exclude_columns` or tell the authors"
+    )]
     Unknown(String),
     /// A known type with arguments that it cannot have.
     #[error("the type `{0}` is not in the form that the catalogue prints")]
@@ -173,7 +175,9 @@ pub(crate) enum TypeError {
     #[error("the character set `{0}` is not known to this release; convert the column to utf8mb4")]
     UnknownCharset(String),
     /// Characters without a set.
-    #[error("a column of type `{0}` has no character set in the catalogue; grant SELECT on the table so that it is shown")]
+    #[error(
+        "a column of type `{0}` has no character set in the catalogue; grant SELECT on the table so that it is shown"
+    )]
     NoCharset(String),
     /// A collation's number that is not known here.
     #[error("the collation with the number {0} is not known to this release; convert the column to utf8mb4")]

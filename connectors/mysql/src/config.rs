@@ -12,6 +12,7 @@ use tailrace_core::{Error, Result};
 use crate::endpoint::Endpoint;
 
 pub use crate::column_type::InvalidDates;
+use crate::column_type::TypePolicy;
 
 /// Two connections keep a two-core server busy without taking it away from the application.
 const SNAPSHOT_CONNECTIONS: u16 = 2;
@@ -291,6 +292,13 @@ impl MySqlConfig {
             .filter_map(|result| result.as_ref().err())
             .map(Finding::from)
             .collect()
+    }
+
+    /// What was decided about types.
+    pub(crate) fn type_policy(&self) -> TypePolicy {
+        TypePolicy {
+            invalid_dates: self.invalid_dates,
+        }
     }
 
     /// Which tables are captured.

@@ -77,6 +77,11 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     Ok(connection)
 }
 
+/// How to connect, for the log's own session.
+pub(crate) fn log_options(config: &MySqlConfig) -> Result<Opts> {
+    options(&Endpoint::resolve(config)?)
+}
+
 /// Runs a statement that answers with nothing.
 pub(crate) async fn execute(connection: &mut Conn, statement: &str, doing: &str) -> Result<()> {
     connection
@@ -118,7 +123,7 @@ impl FromRow for Texts {
 
 // === options ===
 
-fn options(endpoint: &Endpoint) -> Result<Opts> {
+pub(crate) fn options(endpoint: &Endpoint) -> Result<Opts> {
     let builder = OptsBuilder::default()
         .user(Some(endpoint.user.clone()))
         .pass(endpoint.password.as_ref().map(|password| password.expose().to_owned()))

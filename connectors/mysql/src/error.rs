@@ -7,6 +7,7 @@ use mysql_async::{DriverError, IoError, TlsError};
 use tailrace_core::Error;
 
 use crate::endpoint::Endpoint;
+use crate::log::dump::DumpError;
 
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`.
 const LOG_ERROR: u16 = 1236;
@@ -80,6 +81,29 @@ pub(crate) fn connect_error(error: &mysql_async::Error, endpoint: &Endpoint) -> 
         mysql_async::Error::Io(IoError::Tls(error)) => tls_error(error, &server),
         mysql_async::Error::Io(IoError::Io(error)) => io_error(error, &server),
         mysql_async::Error::Other(_) | mysql_async::Error::Url(_) => unreachable(&server, &words(error)),
+    }
+}
+
+/// An error of the log that is read, or is about to be. `doing` completes the sentence "cannot …".
+pub(crate) fn dump_error(error: &DumpError, endpoint: &Endpoint, doing: &str) -> Error {
+    let text = format!("cannot {doing}: {error}");
+    match error {
+        DumpError::Client(mysql_async::Error::Server(said)) => server_error(said.code, &said.message, doing),
+        DumpError::Client(error) => connect_error(error, endpoint),
+        DumpError::NotAllowed(_) => Error::definite("insufficient_privilege", text),
+        DumpError::Silent(_) => Error::transient("source_connection_lost", text),
+        DumpError::Ended => Error::transient("source_unavailable", text),
+        // On the way here a bit may turn over, and the next time it does not.
+        DumpError::Checksum { .. } => Error::transient("binlog_checksum", text),
+        DumpError::Protocol(_) => Error::definite(
+            "binlog_undecodable",
+            format!("{text}; tell the authors, with the server's version"),
+        ),
+        DumpError::NoGtidSet(_) => Error::definite("gtid_invalid", text),
+        DumpError::OffsetTooLarge(_) => Error::definite(
+            "offset_too_large",
+            format!("{text}; switch gtid_mode to ON, or FLUSH BINARY LOGS more often"),
+        ),
     }
 }
 
@@ -361,6 +385,28 @@ mod tests {
             let error = connect_error(&error, &endpoint);
             assert_eq!((error.kind(), error.code()), (Kind::Definite, "source_tls"));
         }
+    }
+
+    #[test]
+    fn errors_of_a_dump() {
+        let told = |error: DumpError| {
+            let error = dump_error(&error, &endpoint(), "read the binary log");
+            (error.kind(), error.code())
+        };
+        let server = mysql_async::ServerError {
+            code: 1236,
+            message: "Could not find first log file name in binary log index file".to_owned(),
+            state: "HY000".to_owned(),
+        };
+        assert_eq!(told(DumpError::Client(server.into())), (Kind::Definite, "position_purged"));
+        let lost = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(told(DumpError::Client(lost.into())), (Kind::Transient, "source_unreachable"));
+        assert_eq!(told(DumpError::Ended), (Kind::Transient, "source_unavailable"));
+        let silent = DumpError::Silent(std::time::Duration::from_secs(20));
+        assert_eq!(told(silent), (Kind::Transient, "source_connection_lost"));
+        let damaged = DumpError::Checksum { event_type: 30, log_position: 4 };
+        assert_eq!(told(damaged), (Kind::Transient, "binlog_checksum"));
+        assert_eq!(told(DumpError::OffsetTooLarge(1 << 32)), (Kind::Definite, "offset_too_large"));
     }
 
     #[test]

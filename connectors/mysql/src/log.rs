@@ -30,12 +30,15 @@ use tailrace_core::{Error, Result};
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
 use crate::memory::Memory;
-use crate::position::{BinlogPosition, start};
+use crate::endpoint::Endpoint;
+use crate::error::dump_error;
+use crate::position::gtid::GtidSet;
+use crate::position::{BinlogPosition, FileOffset, start};
 use crate::server::{self, ServerFacts};
 use assemble::{Assembler, Next, Start};
 use dump::{BinlogDump, DumpStart};
 use events::Events;
-use tables::Tables;
+use tables::{TableSettings, Tables};
 
 /// What the log is read with.
 pub(crate) struct LogSettings {
@@ -84,22 +87,23 @@ impl MySqlLog {
         settings.memory.being_added.clear();
         settings.memory.read_at.clone_from(read_at);
         settings.memory.remember(&*settings.store).await?;
-        let tables = Tables::new(
-            settings.config.patterns()?,
-            settings.config.type_policy(),
-            settings.memory.definitions_at(&position.at),
-        );
+        let tables = TableSettings {
+            patterns: settings.config.patterns()?,
+            policy: settings.config.type_policy(),
+            server: settings.server.clone(),
+        };
+        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
         let text = format!("streaming the binary log from {}", position.at);
-        let dump = settings.dump(DumpStart::of(&position, start.by)).await?;
+        let events = settings.events(&dump_start(&position, start.by)).await?;
         let start = Start {
             partial: partial(progress),
             read_at: saved_positions(read_at)?,
             checks_fingerprint: start.compare_fingerprint,
             position,
         };
-        let assembler = Assembler::new(Arc::clone(&settings.identity), settings.server.flavour(), tables, start);
+        let assembler = Assembler::new(Arc::clone(&settings.identity), tables, start);
         self.reading = Some(Reading {
-            events: Events::of(dump),
+            events,
             prepared: None,
             assembler,
             errand: None,
@@ -133,9 +137,28 @@ impl LogSettings {
         Ok(start)
     }
 
-    async fn dump(&self, start: DumpStart) -> Result<BinlogDump> {
-        let connection = connect::connect(&self.config, Purpose::Log).await?;
-        BinlogDump::start(connection, start, self.config.dump_settings()).await
+    async fn events(&self, start: &DumpStart) -> Result<Events> {
+        let endpoint = Endpoint::resolve(&self.config)?;
+        let options = connect::options(&endpoint)?;
+        let server_id = self.config.server_id_range.choose();
+        let dump = BinlogDump::start(&options, start, server_id).await;
+        let dump = dump.map_err(|error| dump_error(&error, &endpoint, "begin to read the binary log"))?;
+        Ok(Events::of(dump, endpoint))
+    }
+}
+
+fn dump_start(position: &BinlogPosition, by: start::StartBy) -> DumpStart {
+    match (by, &position.gtids) {
+        (start::StartBy::Gtids, Some(GtidSet::MySql(executed))) => DumpStart::MySqlGtids(executed.to_string()),
+        (start::StartBy::Gtids, Some(GtidSet::MariaDb(executed))) => DumpStart::MariaDbGtids(executed.to_string()),
+        (start::StartBy::Gtids, None) | (start::StartBy::File, _) => at_file(&position.at),
+    }
+}
+
+fn at_file(at: &FileOffset) -> DumpStart {
+    DumpStart::File {
+        file: at.file.clone(),
+        offset: at.offset,
     }
 }
 
@@ -232,7 +255,7 @@ impl Reading {
                 settings.memory.remember(&*settings.store).await?;
             }
             Some(Next::ReadPrepared(at)) => {
-                self.prepared = Some(Events::of(settings.dump(DumpStart::File(at.clone())).await?));
+                self.prepared = Some(settings.events(&at_file(at)).await?);
             }
         }
         self.errand = None;

@@ -8,6 +8,7 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
+use crate::discover::CapturedTable;
 use crate::position::FileOffset;
 use crate::position::start::ServerIdentity;
 use crate::server::{Flavour, ServerFacts};
@@ -44,9 +45,6 @@ pub(crate) struct Memory {
 pub(crate) struct DefinitionVersion {
     /// Where the statement ends that made it so; `None` for since before anything was read.
     pub(crate) from: Option<FileOffset>,
-    /// The statement's transaction identifier, where it has one; for people who look into the state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) gtid: Option<String>,
     /// How it looked.
     pub(crate) definition: TableDefinition,
 }
@@ -91,33 +89,55 @@ impl Memory {
         store.remember(&json).await
     }
 
-    /// How a table looked at a place of the log.
-    pub(crate) fn definition_at(&self, table: &str, at: &FileOffset) -> Option<&TableDefinition> {
-        let versions = self.definitions.get(table)?;
-        versions
-            .iter()
-            .rev()
-            .find(|version| version.holds_at(at))
+    /// How each table looked at a place of the log.
+    pub(crate) fn definitions_at(&self, at: &FileOffset) -> impl Iterator<Item = &TableDefinition> {
+        let holding = |versions: &'_ Vec<DefinitionVersion>| versions.iter().rposition(|version| version.holds_at(at));
+        self.definitions
+            .values()
+            .filter_map(move |versions| versions.get(holding(versions)?))
             .map(|version| &version.definition)
     }
 
-    /// Adds a version. What was remembered from the same place on, or from a later one, was learnt in a run that did not come to a
-    /// checkpoint, and is learnt again.
-    pub(crate) fn define(&mut self, table: String, version: DefinitionVersion) {
-        let versions = self.definitions.entry(table).or_default();
-        match &version.from {
-            None => versions.clear(),
-            Some(from) => versions.retain(|older| older.from.as_ref().is_none_or(|older| older < from)),
+    /// Takes in how captured tables are now. A table that was captured before keeps what is known of it, because the log may be read
+    /// from a place where it still looked otherwise; one that was taken out of the configuration is forgotten, because its changes
+    /// are not followed any more.
+    pub(crate) fn learn(&mut self, tables: &[CapturedTable]) {
+        let followed = &self.tables;
+        self.definitions.retain(|table, _| followed.contains(table));
+        for table in tables {
+            let name = table.schema.name.qualified();
+            if !self.definitions.contains_key(&name) {
+                let version = DefinitionVersion {
+                    from: None,
+                    definition: table.definition.clone(),
+                };
+                self.definitions.insert(name, vec![version]);
+            }
         }
-        versions.push(version);
     }
 
-    /// Drops versions that nothing can ask for any more, because the log is not read before this place again.
-    pub(crate) fn forget_definitions_before(&mut self, needed_from: &FileOffset) {
+    /// A statement that ends at `from` made a table so. What was remembered from the same place on, or from a later one, was learnt
+    /// in a run that did not come to a checkpoint, and is learnt again.
+    pub(crate) fn define(&mut self, from: FileOffset, definition: TableDefinition) {
+        let table = format!("{}.{}", definition.schema, definition.table);
+        let versions = self.definitions.entry(table).or_default();
+        versions.retain(|older| older.from.as_ref().is_none_or(|older| *older < from));
+        versions.push(DefinitionVersion {
+            from: Some(from),
+            definition,
+        });
+    }
+
+    /// Drops versions that nothing can ask for any more, because the log is not read before this place again. Whether there were any.
+    pub(crate) fn forget_definitions_before(&mut self, needed_from: &FileOffset) -> bool {
+        let mut forgotten = false;
         for versions in self.definitions.values_mut() {
             let holding = versions.iter().rposition(|version| version.holds_at(needed_from));
-            drop(versions.drain(..holding.unwrap_or_default()));
+            let outlived = holding.unwrap_or_default();
+            forgotten |= outlived > 0;
+            drop(versions.drain(..outlived));
         }
+        forgotten
     }
 
     /// Another server has taken over, which has everything that was carried up to `at` on the old one: files and offsets are its own
@@ -153,92 +173,115 @@ impl DefinitionVersion {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::column_type::TypePolicy;
     use crate::server::testing::{mariadb, mysql};
 
     fn at(offset: u64) -> FileOffset {
         FileOffset::new("b.000009", offset)
     }
 
-    fn version(from: Option<u64>, comment: &str) -> DefinitionVersion {
-        let json = serde_json::json!({
-            "schema": "shop", "table": "orders", "columns": [], "key": [], "documentation": comment
-        });
-        DefinitionVersion {
-            from: from.map(at),
-            gtid: None,
-            definition: serde_json::from_value(json).unwrap(),
+    fn definition(table: &str, comment: &str) -> TableDefinition {
+        TableDefinition {
+            schema: "shop".to_owned(),
+            table: table.to_owned(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            charset: None,
+            documentation: Some(comment.to_owned()),
+            engine: None,
         }
     }
 
-    fn memory(versions: &[(Option<u64>, &str)]) -> Memory {
-        let mut memory = Memory::new(&mysql(), BTreeSet::new());
-        for (from, comment) in versions {
-            memory.define("shop.orders".to_owned(), version(*from, comment));
+    fn captured(table: &str, comment: &str) -> CapturedTable {
+        let definition = definition(table, comment);
+        CapturedTable {
+            schema: Arc::new(definition.to_schema(&TypePolicy::default())),
+            definition,
+            rows_estimated: None,
+            transactional: true,
         }
+    }
+
+    /// `first` since ever, `second` from 100 on, `third` from 200 on.
+    fn memory() -> Memory {
+        let mut memory = Memory::new(&mysql(), BTreeSet::from(["shop.orders".to_owned()]));
+        memory.learn(&[captured("orders", "first")]);
+        memory.define(at(100), definition("orders", "second"));
+        memory.define(at(200), definition("orders", "third"));
         memory
     }
 
-    fn comment_at(memory: &Memory, place: &FileOffset) -> Option<String> {
-        memory.definition_at("shop.orders", place)?.documentation.clone()
+    fn comments_at(memory: &Memory, place: &FileOffset) -> Vec<String> {
+        let definitions = memory.definitions_at(place);
+        definitions.filter_map(|definition| definition.documentation.clone()).collect()
     }
 
     #[test]
     fn a_table_is_as_it_was_at_that_place() {
-        let memory = memory(&[(None, "first"), (Some(100), "second"), (Some(200), "third")]);
         for (offset, comment) in [(4, "first"), (99, "first"), (100, "second"), (199, "second"), (200, "third")] {
-            assert_eq!(comment_at(&memory, &at(offset)).as_deref(), Some(comment), "{offset}");
+            assert_eq!(comments_at(&memory(), &at(offset)), [comment], "{offset}");
         }
-        let later_file = FileOffset::new("b.000010", 4);
-        assert_eq!(comment_at(&memory, &later_file).as_deref(), Some("third"));
-        assert_eq!(memory.definition_at("shop.other", &at(4)), None);
+        assert_eq!(comments_at(&memory(), &FileOffset::new("b.000010", 4)), ["third"]);
     }
 
     #[test]
-    fn what_is_learnt_again_replaces_what_was_learnt_before() {
-        let mut memory = memory(&[(None, "first"), (Some(100), "second"), (Some(200), "third")]);
-        memory.define("shop.orders".to_owned(), version(Some(100), "again"));
-        assert_eq!(comment_at(&memory, &at(300)).as_deref(), Some("again"));
-        assert_eq!(comment_at(&memory, &at(4)).as_deref(), Some("first"));
-        memory.define("shop.orders".to_owned(), version(None, "anew"));
-        assert_eq!(memory.definitions["shop.orders"].len(), 1);
+    fn what_is_learnt_again_from_the_log_replaces_what_was_learnt_before() {
+        let mut memory = memory();
+        memory.define(at(100), definition("orders", "again"));
+        assert_eq!(comments_at(&memory, &at(300)), ["again"]);
+        assert_eq!(comments_at(&memory, &at(4)), ["first"]);
+    }
+
+    #[test]
+    fn the_catalogue_of_today_does_not_replace_what_was_followed() {
+        let mut memory = memory();
+        memory.tables = BTreeSet::from(["shop.orders".to_owned(), "shop.lines".to_owned()]);
+        memory.learn(&[captured("orders", "today"), captured("lines", "today")]);
+        assert_eq!(comments_at(&memory, &at(4)), ["today", "first"]);
+        // Taken out of the configuration, and put in again when nobody knows what happened meanwhile.
+        memory.tables = BTreeSet::from(["shop.lines".to_owned()]);
+        memory.learn(&[captured("lines", "later")]);
+        assert_eq!(comments_at(&memory, &at(300)), ["today"]);
+        memory.learn(&[captured("orders", "later")]);
+        assert_eq!(comments_at(&memory, &at(4)), ["today", "later"]);
     }
 
     #[test]
     fn versions_that_nothing_asks_for_are_dropped() {
-        let mut memory = memory(&[(None, "first"), (Some(100), "second"), (Some(200), "third")]);
-        memory.forget_definitions_before(&at(150));
+        let mut memory = memory();
+        assert!(memory.forget_definitions_before(&at(150)));
         assert_eq!(memory.definitions["shop.orders"].len(), 2);
-        assert_eq!(comment_at(&memory, &at(150)).as_deref(), Some("second"));
-        memory.forget_definitions_before(&at(4));
+        assert_eq!(comments_at(&memory, &at(150)), ["second"]);
+        assert!(!memory.forget_definitions_before(&at(4)));
         assert_eq!(memory.definitions["shop.orders"].len(), 2);
     }
 
     #[test]
     fn after_a_failover_places_are_those_of_the_new_server() {
-        let mut memory = memory(&[(None, "first"), (Some(100), "second"), (Some(200), "not checkpointed")]);
+        let mut memory = memory();
         let replica = ServerFacts {
             server_uuid: Some("other".to_owned()),
             ..mysql()
         };
         memory.move_to(&replica, &at(150));
         assert_eq!(memory.server.uuid.as_deref(), Some("other"));
-        let anywhere = FileOffset::new("elsewhere.000001", 4);
-        assert_eq!(comment_at(&memory, &anywhere).as_deref(), Some("second"));
+        assert_eq!(comments_at(&memory, &FileOffset::new("elsewhere.000001", 4)), ["second"]);
         assert_eq!(memory.definitions["shop.orders"].len(), 1);
     }
 
     #[test]
     fn events_are_named_after_the_server_for_ever() {
-        assert_eq!(Some(memory(&[]).identity), mysql().server_uuid);
+        assert_eq!(Some(memory().identity), mysql().server_uuid);
         let (one, other) = (new_identity(&mariadb()), new_identity(&mariadb()));
         assert!(one.starts_with("1-") && one != other, "{one} {other}");
     }
 
     #[test]
     fn memory_is_json_and_back() {
-        let memory = memory(&[(None, "first"), (Some(100), "second")]);
-        let json = serde_json::to_value(&memory).unwrap();
-        assert_eq!(serde_json::from_value::<Memory>(json).unwrap(), memory);
+        let json = serde_json::to_value(memory()).unwrap();
+        assert_eq!(serde_json::from_value::<Memory>(json).unwrap(), memory());
     }
 }

@@ -13,7 +13,7 @@ use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
-pub(crate) use query::{identify, server_facts};
+pub(crate) use query::{identify, invalid_gtids, log_status, server_facts};
 
 /// The oldest MySQL whose log and catalogue are understood.
 const OLDEST_MYSQL: Version = Version::new(5, 6, 0);
@@ -80,6 +80,8 @@ pub(crate) struct ServerFacts {
     pub(crate) flush_log_at_commit: u64,
     /// `max_allowed_packet`, bytes.
     pub(crate) max_allowed_packet_bytes: u64,
+    /// Rows that a foreign key's action changes are in the log: MySQL from 9.6 on, unless `innodb_native_foreign_keys` is set.
+    pub(crate) logs_cascades: bool,
     /// `lower_case_table_names`: 0 compares names as they are, 1 stores them in lower case, 2 compares them in lower case.
     pub(crate) lower_case_table_names: u8,
 }
@@ -320,7 +322,7 @@ pub(crate) mod testing {
             server_uuid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562".to_owned()),
             hostname: "db1".to_owned(),
             user: "tailrace@%".to_owned(),
-            grants: Grants::parse(["GRANT SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"]),
+            grants: Grants::parse(["GRANT SELECT, LOCK TABLES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"]),
             log: log_settings(),
             log_files: vec![file("mysql-bin.000002", 900), file("mysql-bin.000003", 5000)],
             log_end: Some(FileOffset::new("mysql-bin.000003", 5000)),
@@ -338,6 +340,7 @@ pub(crate) mod testing {
             },
             flush_log_at_commit: 1,
             max_allowed_packet_bytes: 64 << 20,
+            logs_cascades: false,
             lower_case_table_names: 0,
         }
     }
@@ -347,7 +350,7 @@ pub(crate) mod testing {
         ServerFacts {
             identity: Identity::parse("10.11.6-MariaDB-0+deb12u1-log").unwrap(),
             server_uuid: None,
-            grants: Grants::parse(["GRANT SELECT, RELOAD, BINLOG MONITOR, REPLICATION SLAVE ON *.* TO `tailrace`@`%`"]),
+            grants: Grants::parse(["GRANT SELECT, LOCK TABLES, BINLOG MONITOR, REPLICATION SLAVE ON *.* TO `tailrace`@`%`"]),
             gtids: Some(ServerGtids {
                 executed: GtidSet::MariaDb("0-1-100".parse().unwrap()),
                 purged: Some(GtidSet::MariaDb("0-1-10".parse().unwrap())),

@@ -254,7 +254,11 @@ fn stored_form(text: &str, kind: &TypeKind) -> Option<Vec<u8>> {
 fn is_character_type(kind: &TypeKind) -> bool {
     matches!(
         kind,
-        TypeKind::Text { .. } | TypeKind::Bytes | TypeKind::FixedBytes { .. } | TypeKind::Enum { .. } | TypeKind::Set { .. }
+        TypeKind::Text { .. }
+            | TypeKind::Bytes
+            | TypeKind::FixedBytes { .. }
+            | TypeKind::Enum { .. }
+            | TypeKind::Set { .. }
     )
 }
 
@@ -304,7 +308,8 @@ impl ColumnDefault {
             return Some(Self::Constant(constant));
         }
         let is_bits = text.starts_with("b'") && text.ends_with('\'');
-        let is_number = text.parse::<f64>().is_ok() && text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let is_number =
+            text.parse::<f64>().is_ok() && text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         let is_hex = text.strip_prefix("0x").is_some_and(|digits| hex(digits).is_some());
         if is_bits || is_number || is_hex {
             Some(Self::Constant(text.to_owned()))
@@ -316,8 +321,13 @@ impl ColumnDefault {
 
 fn is_current_timestamp(text: &str) -> bool {
     const NAME: &str = "CURRENT_TIMESTAMP";
-    let begins = text.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME));
-    begins && text.get(NAME.len()..).is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
+    let begins = text
+        .get(..NAME.len())
+        .is_some_and(|name| name.eq_ignore_ascii_case(NAME));
+    begins
+        && text
+            .get(NAME.len()..)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
 }
 
 /// What `'it''s'` says.

@@ -58,7 +58,7 @@ enum Held {
 impl Views<'_> {
     /// Opens as many views as are configured, all at one position.
     pub(super) async fn open(&self) -> Result<ConsistentPoint> {
-        if self.server.flavour == Flavour::MariaDb
+        if self.server.flavour() == Flavour::MariaDb
             && let Some(point) = self.by_snapshot_position().await?
         {
             return Ok(point);

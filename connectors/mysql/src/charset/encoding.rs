@@ -143,14 +143,18 @@ impl TextEncoding {
             Self::MultiByte(encoding) => encoding.append(bytes, text),
             Self::Ucs2 => {
                 let (units, rest) = bytes.as_chunks::<2>();
-                let characters = units.iter().map(|bytes| char::from_u32(u16::from_be_bytes(*bytes).into()));
+                let characters = units
+                    .iter()
+                    .map(|bytes| char::from_u32(u16::from_be_bytes(*bytes).into()));
                 rest.is_empty() && append_all(characters, text)
             }
             Self::Utf16 => append_utf16(bytes, u16::from_be_bytes, text),
             Self::Utf16Le => append_utf16(bytes, u16::from_le_bytes, text),
             Self::Utf32 => {
                 let (characters, rest) = bytes.as_chunks::<4>();
-                let characters = characters.iter().map(|bytes| char::from_u32(u32::from_be_bytes(*bytes)));
+                let characters = characters
+                    .iter()
+                    .map(|bytes| char::from_u32(u32::from_be_bytes(*bytes)));
                 rest.is_empty() && append_all(characters, text)
             }
         }
@@ -178,12 +182,18 @@ fn single(byte: u8, upper_half: &UpperHalf) -> Option<char> {
     let Some(index) = byte.checked_sub(0x80) else {
         return Some(char::from(byte));
     };
-    let character = upper_half.get(usize::from(index)).copied().filter(|character| *character != HOLE)?;
+    let character = upper_half
+        .get(usize::from(index))
+        .copied()
+        .filter(|character| *character != HOLE)?;
     char::from_u32(u32::from(character))
 }
 
 fn swe7(byte: u8) -> Option<char> {
-    let swedish = SWE7.iter().find(|(code, _)| *code == byte).map(|(_, character)| *character);
+    let swedish = SWE7
+        .iter()
+        .find(|(code, _)| *code == byte)
+        .map(|(_, character)| *character);
     swedish.or((byte < 0x7f).then_some(char::from(byte)))
 }
 
@@ -219,11 +229,15 @@ mod tests {
             (Charset::Sjis, b"\x93\xfa\x96{\x81\x60\xb1\\", "日本〜ｱ\\"),
             (Charset::Cp932, b"\x93\xfa\x96{\x81\x60", "日本～"),
             (Charset::Ujis, b"a\xc6\xfc\xa1\xc1\xf5\xa1", "a日〜\u{e000}"),
-            (Charset::Eucjpms, b"\xc6\xfc\xa1\xc1\x8f\xf3\xf3\x8f\xf5\xa1", "日～ⅰ\u{e3ac}"),
+            (
+                Charset::Eucjpms,
+                b"\xc6\xfc\xa1\xc1\x8f\xf3\xf3\x8f\xf5\xa1",
+                "日～ⅰ\u{e3ac}",
+            ),
             (Charset::Euckr, b"\xc7\xd1\xb1\xdb", "한글"),
             (Charset::Gb2312, b"\xd6\xd0\xa1\xa4\xa1\xaa", "中・―"),
             (Charset::Gbk, b"\xd6\xd0\xa1\xa4", "中·"),
-            (Charset::Gb18030, b"\xd6\xd0\x94\x39\xc9\x3e", "中🐎"),
+            (Charset::Gb18030, b"\xd6\xd0\x94\x39\xca\x38", "中🐎"),
             (Charset::Big5, b"\xa4\xa4\xa4\xe5\xc6\xa5", "中文ぁ"),
             (Charset::Ucs2, b"\x00a\x01\x7e", "až"),
             (Charset::Utf16, b"\xd8\x3d\xdc\x0e", "🐎"),

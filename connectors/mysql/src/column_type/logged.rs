@@ -140,7 +140,10 @@ fn characters(column: &ColumnDescription<'_>, text: &str, bytes: &str, length: u
         }
         charset => {
             let characters = length / u32::from(charset.character_max_bytes().max(1));
-            Ok(ColumnType::new(TypeKind::Text { charset }, format!("{text}({characters})")))
+            Ok(ColumnType::new(
+                TypeKind::Text { charset },
+                format!("{text}({characters})"),
+            ))
         }
     }
 }

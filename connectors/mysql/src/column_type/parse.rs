@@ -482,8 +482,19 @@ mod tests {
     #[test]
     fn what_cannot_be_understood_is_refused() {
         let refused = [
-            "", "klingon", "decimal(66,2)", "decimal(3,4)", "bit(65)", "bit(0)", "time(7)", "enum", "enum()", "enum('a'",
-            "enum('a' 'b')", "set(a)", "varchar(20",
+            "",
+            "klingon",
+            "decimal(66,2)",
+            "decimal(3,4)",
+            "bit(65)",
+            "bit(0)",
+            "time(7)",
+            "enum",
+            "enum()",
+            "enum('a'",
+            "enum('a' 'b')",
+            "set(a)",
+            "varchar(20",
         ];
         for text in refused {
             assert!(ColumnType::parse(text, Some("utf8mb4")).is_err(), "{text}");

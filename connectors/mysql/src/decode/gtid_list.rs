@@ -1,8 +1,11 @@
-//! count u32 (its upper four bits are flags) · per entry: domain u32 · server u32 · sequence number u64
+//! count u32 (its upper four bits are flags) · per entry: domain u32 · server u32 · sequence number u64. An empty list is
+//! filled with two zeros.
 
 use super::DecodeError;
 use super::reader::Reader;
 
+/// Behind an empty list.
+const PADDING_BYTES: usize = 2;
 /// The lower 28 bits count.
 const COUNT_MASK: u32 = 0x0fff_ffff;
 
@@ -22,6 +25,9 @@ impl GtidList {
         let mut transactions = Vec::new();
         for _ in 0..count {
             transactions.push((reader.u32()?, reader.u32()?, reader.u64()?));
+        }
+        if count == 0 && reader.len() == PADDING_BYTES {
+            reader.take(PADDING_BYTES)?;
         }
         reader.finish().map(|()| Self { transactions })
     }
@@ -44,12 +50,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_has_padding_on_no_server() {
-        let body = b"\0\0\0\0";
-        let transactions = Vec::new();
-        assert_eq!(
-            parse_body(event_type::GTID_LIST, body),
-            Ok(Event::GtidList(GtidList { transactions }))
-        );
+    fn an_empty_list_is_padded() {
+        for body in [&b"\0\0\0\0"[..], b"\0\0\0\0\0\0"] {
+            let transactions = Vec::new();
+            assert_eq!(
+                parse_body(event_type::GTID_LIST, body),
+                Ok(Event::GtidList(GtidList { transactions }))
+            );
+        }
     }
 }

@@ -33,6 +33,8 @@ mod mariadb_gtid;
 mod previous_gtids;
 mod query;
 pub(crate) mod reader;
+#[cfg(test)]
+pub(crate) mod recorded;
 mod rotate;
 pub(crate) mod rows;
 mod rows_query;
@@ -58,7 +60,7 @@ pub(crate) use previous_gtids::PreviousGtids;
 pub(crate) use query::{Query, QuerySession};
 pub(crate) use reader::Reader;
 pub(crate) use rotate::Rotate;
-pub(crate) use rows::{Rows, RowsKind};
+pub(crate) use rows::{Rows, RowsKind, has_column};
 pub(crate) use rows_query::RowsQuery;
 pub(crate) use statement_variable::StatementVariable;
 pub(crate) use table_map::{TableMap, WireColumn};

@@ -7,7 +7,7 @@
 //! one that is only when [`TableMap::definition`] differs from the last time.
 
 use super::reader::Reader;
-use super::table_metadata::TableDescription;
+use super::table_metadata::{Columns, TableDescription};
 use super::{DecodeError, column_code};
 
 /// A table, ahead of its rows.
@@ -41,7 +41,7 @@ pub(crate) struct WireColumn {
 
 impl<'a> TableMap<'a> {
     #[inline]
-    pub(super) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("Table_map", body);
         let table_id = reader.u48()?;
         let definition = reader.rest();
@@ -91,8 +91,12 @@ impl<'a> TableMap<'a> {
     }
 
     /// What the server says about the columns besides: much with `binlog_row_metadata=FULL`, signs and character sets with MINIMAL, and
-    /// nothing before MySQL 8.0.1 and MariaDB 10.5.
-    pub(crate) fn describe(&self, columns: &[WireColumn]) -> Result<TableDescription<'a>, DecodeError> {
+    /// nothing before MySQL 8.0.1 and MariaDB 10.5. `by_mariadb` is who wrote the event, which it does not say itself.
+    pub(crate) fn describe(&self, wire: &[WireColumn], by_mariadb: bool) -> Result<TableDescription<'a>, DecodeError> {
+        let columns = Columns {
+            wire,
+            geometries_have_collations: by_mariadb,
+        };
         TableDescription::parse(self.optional, columns)
     }
 }
@@ -166,7 +170,7 @@ mod tests {
             .map(|column| (column.type_code, column.metadata))
             .collect();
         assert_eq!(columns, [(3, 0), (15, 80), (254, 0xf701), (246, 0x0a02), (16, 0x0305)]);
-        assert_eq!(map.describe(&map.columns().unwrap()).unwrap().columns.len(), 5);
+        assert_eq!(map.describe(&map.columns().unwrap(), false).unwrap().columns.len(), 5);
         assert_eq!(map.definition, &body[6..]);
     }
 

@@ -14,6 +14,9 @@
 //! | 12 visibility | a bit per column, highest bit first |
 //! | 13 dimensions | one per VECTOR column |
 //!
+//! A bit for YEAR, which is always unsigned, is among the signs. A geometry is among the character columns on MariaDB, and is not on MySQL;
+//! nothing in the event tells which of them wrote it.
+//!
 //! All numbers are length-encoded. Fields that are not known are passed over: new ones say more, never something else.
 
 use super::reader::Reader;
@@ -72,45 +75,54 @@ pub(crate) struct KeyPart {
     pub(crate) prefix: u64,
 }
 
+/// Which columns count where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Columns<'w> {
+    /// As the table map has them.
+    pub(super) wire: &'w [WireColumn],
+    /// A geometry has a collation, as on MariaDB.
+    pub(super) geometries_have_collations: bool,
+}
+
 /// The columns of a kind, as indexes, for fields that count only those.
 type Indexes = Vec<usize>;
 
 // === impl TableDescription ===
 
 impl<'a> TableDescription<'a> {
-    pub(super) fn parse(optional: &'a [u8], wire: &[WireColumn]) -> Result<Self, DecodeError> {
+    pub(super) fn parse(optional: &'a [u8], columns: Columns<'_>) -> Result<Self, DecodeError> {
         let mut description = Self {
-            columns: vec![ColumnDescription::default(); wire.len()],
+            columns: vec![ColumnDescription::default(); columns.wire.len()],
             primary_key: None,
         };
         let mut reader = Reader::new("optional metadata of a Table_map", optional);
         while !reader.is_empty() {
             let field = reader.u8()?;
             let value = Reader::new("field of a Table_map", reader.counted()?);
-            description.read_field(field, value, wire)?;
+            description.read_field(field, value, columns)?;
         }
         Ok(description)
     }
 
-    fn read_field(&mut self, field: u8, reader: Reader<'a>, wire: &[WireColumn]) -> Result<(), DecodeError> {
+    fn read_field(&mut self, field: u8, reader: Reader<'a>, columns: Columns<'_>) -> Result<(), DecodeError> {
         match field {
-            field::SIGNS => self.read_bits(reader, &indexes(wire, is_numeric), |column| &mut column.unsigned),
-            field::DEFAULT_COLLATION => self.read_default_collation(reader, &indexes(wire, is_character)),
-            field::COLLATIONS => self.read_numbers(reader, &indexes(wire, is_character), |column| &mut column.collation),
+            field::SIGNS => self.read_bits(reader, &columns.indexes(is_numeric), |column| &mut column.unsigned),
+            field::DEFAULT_COLLATION => self.read_default_collation(reader, &columns.characters()),
+            field::COLLATIONS => self.read_numbers(reader, &columns.characters(), |column| &mut column.collation),
             field::NAMES => self.read_names(reader),
-            field::SET_MEMBERS => self.read_members(reader, &indexes(wire, is_set)),
-            field::ENUM_MEMBERS => self.read_members(reader, &indexes(wire, is_enum)),
+            field::SET_MEMBERS => self.read_members(reader, &columns.indexes(is_set)),
+            field::ENUM_MEMBERS => self.read_members(reader, &columns.indexes(is_enum)),
             field::GEOMETRY_TYPES => {
-                self.read_numbers(reader, &indexes(wire, is_geometry), |column| &mut column.geometry)
+                self.read_numbers(reader, &columns.indexes(is_geometry), |column| &mut column.geometry)
             }
             field::PRIMARY_KEY => self.read_key(reader, false),
             field::PRIMARY_KEY_WITH_PREFIXES => self.read_key(reader, true),
-            field::MEMBER_DEFAULT_COLLATION => self.read_default_collation(reader, &indexes(wire, has_members)),
+            field::MEMBER_DEFAULT_COLLATION => self.read_default_collation(reader, &columns.indexes(has_members)),
             field::MEMBER_COLLATIONS => {
-                self.read_numbers(reader, &indexes(wire, has_members), |column| &mut column.collation)
+                self.read_numbers(reader, &columns.indexes(has_members), |column| &mut column.collation)
             }
-            field::VISIBILITY => self.read_bits(reader, &indexes(wire, |_| true), |column| &mut column.visible),
-            field::DIMENSIONS => self.read_numbers(reader, &indexes(wire, is_vector), |column| &mut column.dimensions),
+            field::VISIBILITY => self.read_bits(reader, &columns.indexes(|_| true), |column| &mut column.visible),
+            field::DIMENSIONS => self.read_numbers(reader, &columns.indexes(is_vector), |column| &mut column.dimensions),
             _ => Ok(()),
         }
     }
@@ -202,10 +214,18 @@ fn number(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
     u32::try_from(number).map_err(|_| reader.invalid("number", number))
 }
 
-fn indexes(wire: &[WireColumn], is_meant: impl Fn(u8) -> bool) -> Indexes {
-    let columns = wire.iter().enumerate();
-    let meant = columns.filter(|(_, column)| is_meant(real_code(**column)));
-    meant.map(|(index, _)| index).collect()
+// === impl Columns ===
+
+impl Columns<'_> {
+    fn indexes(self, is_meant: impl Fn(u8) -> bool) -> Indexes {
+        let columns = self.wire.iter().enumerate();
+        let meant = columns.filter(|(_, column)| is_meant(real_code(**column)));
+        meant.map(|(index, _)| index).collect()
+    }
+
+    fn characters(self) -> Indexes {
+        self.indexes(|code| is_character(code) || self.geometries_have_collations && is_geometry(code))
+    }
 }
 
 /// ENUM and SET are written as STRING, and the high byte of their metadata says what they are.
@@ -226,10 +246,10 @@ fn is_numeric(code: u8) -> bool {
 }
 
 fn is_character(code: u8) -> bool {
-    use column_code::{BLOB, BLOB_COMPRESSED, STRING, TINY_BLOB, VAR_STRING, VARCHAR, VARCHAR_COMPRESSED};
+    use column_code::{BLOB, BLOB_COMPRESSED, STRING, TINY_BLOB, VAR_STRING, VARCHAR, VARCHAR_COMPRESSED, VECTOR};
     matches!(
         code,
-        VARCHAR | VARCHAR_COMPRESSED | VAR_STRING | STRING | TINY_BLOB..=BLOB | BLOB_COMPRESSED
+        VARCHAR | VARCHAR_COMPRESSED | VAR_STRING | STRING | TINY_BLOB..=BLOB | BLOB_COMPRESSED | VECTOR
     )
 }
 
@@ -279,7 +299,11 @@ mod tests {
     }
 
     fn parse(optional: &[u8]) -> Result<TableDescription<'_>, DecodeError> {
-        TableDescription::parse(optional, &wire())
+        let columns = Columns {
+            wire: &wire(),
+            geometries_have_collations: false,
+        };
+        TableDescription::parse(optional, columns)
     }
 
     /// Each field alone, whole, and cut off anywhere.
@@ -304,14 +328,26 @@ mod tests {
             description.columns.iter().map(|column| column.collation).collect()
         };
         let mut expected = [None; 8];
-        (expected[1], expected[3]) = (Some(45), Some(63));
+        (expected[1], expected[3], expected[7]) = (Some(45), Some(63), Some(45));
         assert_eq!(of(field(b"\x02\x03\x2d\x01\x3f")), expected);
-        assert_eq!(of(field(b"\x03\x02\x2d\x3f")), expected);
+        assert_eq!(of(field(b"\x03\x03\x2d\x3f\x2d")), expected);
         let mut expected = [None; 8];
         (expected[2], expected[5]) = (Some(255), Some(8));
         assert_eq!(of(field(b"\x0a\x05\xfc\xff\0\x01\x08")), expected);
         assert_eq!(of(field(b"\x0b\x04\xfc\xff\0\x08")), expected);
-        assert!(parse(b"\x02\x03\x2d\x02\x3f").is_err());
+        assert!(parse(b"\x02\x03\x2d\x03\x3f").is_err());
+    }
+
+    #[test]
+    fn a_geometry_is_among_the_characters_of_mariadb() {
+        let columns = Columns {
+            wire: &wire()[..7],
+            geometries_have_collations: true,
+        };
+        let description = TableDescription::parse(b"\x03\x03\x2d\x08\x3f", columns).unwrap();
+        let collations: Vec<u32> = description.columns.iter().filter_map(|column| column.collation).collect();
+        assert_eq!(collations, [45, 8, 63]);
+        assert_eq!(description.columns[6].collation, Some(63));
     }
 
     #[test]

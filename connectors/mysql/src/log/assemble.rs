@@ -25,10 +25,11 @@ use bytes::Bytes;
 use tailrace_core::batch::{BeforeImage, BinlogTransaction, Change, ChangeBatch, Operation, Transaction};
 use tailrace_core::ports::Budget;
 use tailrace_core::position::{PartialTransaction, Position, Progress};
+use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result, failpoint};
 
 use super::rows::RowsInProgress;
-use super::tables::Tables;
+use super::tables::{Tables, statement_text};
 use super::transaction::{Group, OpenTransaction};
 use crate::ddl::{self, Statement};
 use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
@@ -36,7 +37,6 @@ use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::{MariaDbGtid, MariaDbGtidSet};
 use crate::position::mysql_gtid::InvalidGtidSet;
 use crate::position::{BinlogPosition, FileOffset, PendingXa, Xid};
-use crate::server::Flavour;
 
 /// Where reading begins.
 pub(crate) struct Start {
@@ -53,7 +53,6 @@ pub(crate) struct Start {
 /// What is known between two events.
 pub(crate) struct Assembler {
     identity: Arc<str>,
-    flavour: Flavour,
     tables: Tables,
     /// Where the last event ended.
     at: FileOffset,
@@ -91,11 +90,10 @@ pub(crate) enum Next {
 
 impl Assembler {
     /// Nothing is read yet.
-    pub(crate) fn new(identity: Arc<str>, flavour: Flavour, tables: Tables, start: Start) -> Self {
+    pub(crate) fn new(identity: Arc<str>, tables: Tables, start: Start) -> Self {
         let batch = ChangeBatch::new(Arc::clone(&identity), Progress::at(start.position.to_position()));
         Self {
             identity,
-            flavour,
             tables,
             at: start.position.at.clone(),
             file: start.position.at.file.as_str().into(),
@@ -203,7 +201,7 @@ impl Assembler {
     /// An event of a transaction that was prepared earlier, read again: only its rows count.
     fn prepared(&mut self, event: &Event<'_>, body: &Bytes, place: &FileOffset) -> Result<Next> {
         match event {
-            Event::TableMap(map) => self.tables.define(map, place)?,
+            Event::TableMap(map) => self.tables.define(map, body),
             Event::Rows(rows) => self.begin_rows(rows, body, place)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, place)?,
             Event::XaPrepare(_) => {
@@ -242,7 +240,7 @@ impl Assembler {
             Event::Gtid(gtid) => self.begin(Group::of_mysql(gtid, header), start)?,
             Event::MariaDbGtid(gtid) => self.begin(Group::of_mariadb(gtid, header), start)?,
             Event::Query(query) => return self.statement(query, header, start),
-            Event::TableMap(map) => self.tables.define(map, start)?,
+            Event::TableMap(map) => self.tables.define(map, body),
             Event::Rows(rows) => self.begin_rows(rows, body, start)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, start)?,
             Event::Xid(_) => self.finish(header)?,
@@ -418,6 +416,7 @@ impl Assembler {
         self.position.pending.retain(|pending| Some(&pending.xid) != open.decides.as_ref());
         self.position.at = end;
         self.moved = true;
+        self.tables.end_transaction();
         Ok(())
     }
 
@@ -439,35 +438,41 @@ impl Assembler {
     }
 
     fn statement(&mut self, query: &decode::Query<'_>, header: &EventHeader, start: &FileOffset) -> Result<Next> {
-        let statement = ddl::classify(query.sql, query.schema, self.flavour);
-        let thread_id = query.thread_id;
+        let sql = query.sql().map_err(|error| self.undecodable(&error, start))?;
         let open = self.open(header, start)?;
-        open.thread_id = Some(thread_id);
-        match statement {
-            Statement::Begin => open.begun = true,
-            Statement::XaStart(xid) => {
+        open.thread_id = Some(query.thread_id);
+        match sql.as_ref() {
+            b"BEGIN" => {
                 open.begun = true;
-                open.prepared = Some(xid);
+                return Ok(Next::Continue);
             }
-            Statement::Savepoint | Statement::XaEnd => {}
+            b"COMMIT" => return self.finish(header).map(|()| Next::Continue),
+            _ => {}
+        }
+        let session = query.session().map_err(|error| self.undecodable(&error, start))?;
+        let text = statement_text(&sql);
+        let context = self.tables.context(query.schema, &session);
+        match ddl::classify(&text, &context) {
+            Statement::Begin => self.begun(None),
+            Statement::XaStart(xid) => self.begun(Some(xid)),
+            // The server takes rows that were gone back from out of the log before it writes it; a prepare comes as an event of its own.
+            Statement::Savepoint | Statement::RollbackTo(_) | Statement::XaEnd(_) | Statement::XaPrepare(_) => {}
             Statement::Commit => self.finish(header)?,
-            Statement::Rollback => return self.rolled_back(header, start),
+            Statement::Rollback => self.rolled_back(header, start)?,
             Statement::XaCommit(xid) => return self.decided(&xid, start),
-            Statement::XaRollback(xid) => {
-                open.decides = Some(xid);
-                self.finish(header)?;
-            }
-            Statement::Rows(rows) => {
-                self.tables.refuse_statement(&rows, query, start)?;
+            Statement::XaCommitOnePhase(_) => return Ok(self.commit_in_one_phase()),
+            Statement::XaRollback(xid) => self.rolled_back_prepared(xid, header)?,
+            Statement::Rows(tables) => {
+                self.tables.refuse_statement(tables.as_deref(), &text, start)?;
                 self.end_unless_begun(header)?;
             }
             Statement::Definition(definition) => {
-                let effects = self.tables.apply(&definition, query, start)?;
-                for table in &effects.truncated {
+                let applied = self.tables.apply(&definition, &context)?;
+                for table in &applied.truncated {
                     self.truncate(table, start);
                 }
                 self.end_unless_begun(header)?;
-                if effects.definitions_changed {
+                if applied.changed {
                     return Ok(Next::Remember);
                 }
             }
@@ -476,15 +481,29 @@ impl Assembler {
         Ok(Next::Continue)
     }
 
-    /// A statement that commits by itself is a transaction of its own.
-    fn end_unless_begun(&mut self, header: &EventHeader) -> Result<()> {
-        match &self.open {
-            Some(open) if !open.begun => self.finish(header),
-            _ => Ok(()),
+    fn begun(&mut self, prepares: Option<Xid>) {
+        if let Some(open) = &mut self.open {
+            open.begun = true;
+            open.prepared = prepares.or(open.prepared.take());
         }
     }
 
-    fn rolled_back(&mut self, header: &EventHeader, start: &FileOffset) -> Result<Next> {
+    fn rolled_back_prepared(&mut self, xid: Xid, header: &EventHeader) -> Result<()> {
+        if let Some(open) = &mut self.open {
+            open.decides = Some(xid);
+        }
+        self.finish(header)
+    }
+
+    /// A statement that commits by itself is a transaction of its own.
+    fn end_unless_begun(&mut self, header: &EventHeader) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| !open.begun) {
+            self.finish(header)?;
+        }
+        Ok(())
+    }
+
+    fn rolled_back(&mut self, header: &EventHeader, start: &FileOffset) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| open.emitted) {
             return Err(Error::definite(
                 "rolled_back_rows",
@@ -494,8 +513,7 @@ impl Assembler {
                 ),
             ));
         }
-        self.finish(header)?;
-        Ok(Next::Continue)
+        self.finish(header)
     }
 
     /// The rows stand where the transaction was prepared.
@@ -521,7 +539,8 @@ impl Assembler {
     /// Its rows were passed over, because nothing said at their start that it would not be prepared first.
     fn commit_in_one_phase(&mut self) -> Next {
         match &mut self.open {
-            Some(open) if open.prepared.take().is_some() => {
+            Some(open) if open.prepared.is_some() => {
+                open.prepared = None;
                 self.reads_prepared = true;
                 Next::ReadPrepared(open.start.clone())
             }
@@ -532,8 +551,8 @@ impl Assembler {
     // --- rows
 
     fn begin_rows(&mut self, rows: &decode::Rows<'_>, body: &Bytes, start: &FileOffset) -> Result<()> {
-        let plan = self.tables.plan(rows.table_id, start)?;
-        let later = plan.as_ref().is_some_and(|plan| self.was_read_later(&plan.qualified_name));
+        let captured = self.tables.captured_name(rows.table_id, start)?;
+        let wanted = captured.is_some_and(|name| !self.was_read_later(name));
         let Some(open) = &mut self.open else {
             return Err(no_transaction(start));
         };
@@ -543,12 +562,12 @@ impl Assembler {
         let first = open.row_events << 32;
         open.row_events += 1;
         let after = open.row_events << 32;
-        match plan {
-            Some(plan) if !later && open.covered < after => {
-                self.rows = Some(RowsInProgress::new(plan, rows, body, first, start.offset)?);
-            }
-            _ => open.done = after,
+        if !wanted || open.covered >= after {
+            open.done = after;
+            return Ok(());
         }
+        let plan = self.tables.plan(rows.table_id, start)?;
+        self.rows = Some(RowsInProgress::new(plan, rows, body, first, start.offset)?);
         Ok(())
     }
 
@@ -578,23 +597,21 @@ impl Assembler {
         Ok(())
     }
 
-    fn truncate(&mut self, table: &str, start: &FileOffset) {
-        let Some(schema) = self.tables.schema_of(table) else {
-            return;
-        };
+    fn truncate(&mut self, schema: &SharedSchema, start: &FileOffset) {
+        let name = schema.name.qualified();
         let Some(open) = &mut self.open else {
             return;
         };
         let ordinal = open.row_events << 32;
         open.row_events += 1;
         open.done = open.row_events << 32;
-        if ordinal < open.covered || self.was_read_later(table) {
+        if ordinal < open.covered || self.was_read_later(&name) {
             return;
         }
         let transaction = self.transaction_index();
         let change = Change {
             operation: Operation::Truncate,
-            table: self.batch.table_index(&schema),
+            table: self.batch.table_index(schema),
             transaction,
             before: None,
             before_image: BeforeImage::None,
@@ -648,9 +665,9 @@ fn no_transaction(place: &FileOffset) -> Error {
 }
 
 fn executed_on_mysql(executed: &decode::PreviousGtids<'_>) -> Result<GtidSet> {
-    let set = executed.to_string().parse().map_err(|error| {
+    let set = executed.to_string().parse().map_err(|error: InvalidGtidSet| {
         let message = "the set of executed transactions at the beginning of a file of the log cannot be read";
-        Error::definite("source_protocol", message).with_source::<InvalidGtidSet>(error)
+        Error::definite("source_protocol", message).with_source(error)
     })?;
     Ok(GtidSet::MySql(set))
 }

@@ -10,19 +10,18 @@
 //! Invariants: events arrive in order, and none is skipped: whatever cannot be read is an error. The checksum of each event is compared
 //! before anything else of it is believed, and bodies are handed on without it, as pieces of the read buffer.
 
-mod packets;
+pub(crate) mod check;
+pub(crate) mod packets;
 mod request;
 mod session;
 mod transport;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use mysql_async::Opts;
+use mysql_async::{Error, Opts, ServerError};
 
-use crate::decode::format_description::{self, ChecksumAlgorithm};
-use crate::decode::header::{FLAGS_OFFSET, HEADER_BYTES, IN_USE};
-use crate::decode::{self, DecodeError, Event, EventHeader, RawEvent, Reader, event_type};
+use crate::decode::{DecodeError, RawEvent};
+use check::EventCheck;
 use session::Session;
 
 /// How long connecting and logging in may take before it is tried again.
@@ -33,10 +32,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SILENT_HEARTBEATS: u32 = 4;
 /// How long the server waits for us to read: an hour of back-pressure costs no reconnect.
 const WRITE_TIMEOUT_S: u64 = 3_600;
-const CHECKSUM_BYTES: usize = 4;
-/// First byte of packets with an event, and of the one that ends a dump.
-const EVENT: u8 = 0x00;
-const END: u8 = 0xfe;
+/// `ER_ACCESS_DENIED_ERROR`.
+const ACCESS_DENIED: u16 = 1045;
 
 /// Where a dump begins. Always between two transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +56,10 @@ pub(crate) enum DumpStart {
 pub(crate) enum DumpError {
     /// The server or the way to it: its own number and text, or the client library's error.
     #[error(transparent)]
-    Client(#[from] mysql_async::Error),
+    Client(#[from] Error),
+    /// The user is known, and may not read the log.
+    #[error("the user may not read the log ({}): GRANT REPLICATION SLAVE ON *.* to it", .0.message)]
+    NotAllowed(ServerError),
     /// Nothing was heard although heartbeats were asked for, or no connection came about in time.
     #[error("the server has not said anything for {} s", .0.as_secs())]
     Silent(Duration),
@@ -88,8 +88,7 @@ pub(crate) enum DumpError {
 /// A dump that has begun.
 pub(crate) struct BinlogDump {
     session: Session,
-    /// `None` before the first format description.
-    checksum: Option<ChecksumAlgorithm>,
+    check: EventCheck,
 }
 
 // === impl BinlogDump ===
@@ -108,86 +107,33 @@ impl BinlogDump {
             session.execute(&statement).await?;
         }
         session.command(&request::register(server_id)).await?;
-        session.read().await?;
+        session.read().await.map_err(refused_registration)?;
         session.command(&command).await?;
-        Ok(Self { session, checksum: None })
+        Ok(Self {
+            session,
+            check: EventCheck::default(),
+        })
     }
 
     /// The next event; waits for it. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<RawEvent, DumpError> {
         loop {
             if let Some(packet) = self.session.read_now()? {
-                return self.accept(&packet);
+                return self.check.event(&packet);
             }
             let silence = HEARTBEAT * SILENT_HEARTBEATS;
             let received = tokio::time::timeout(silence, self.session.receive()).await;
             received.map_err(|_| DumpError::Silent(silence))??;
         }
     }
-
-    fn accept(&mut self, packet: &Bytes) -> Result<RawEvent, DumpError> {
-        let mut reader = Reader::new("packet of a dump", packet);
-        match reader.u8()? {
-            EVENT => {}
-            END => return Err(DumpError::Ended),
-            other => return Err(reader.invalid("first byte", u64::from(other)).into()),
-        }
-        let event = reader.rest();
-        let header = EventHeader::parse(&mut reader)?;
-        if header.body_bytes() != reader.len() {
-            return Err(reader.invalid("length of an event", u64::from(header.event_bytes)).into());
-        }
-        let body = self.body(&header, event, reader.rest())?;
-        let body = packet.slice_ref(body);
-        if header.event_type == event_type::FORMAT_DESCRIPTION
-            && let Event::FormatDescription(description) = decode::parse(&header, &body)?
-        {
-            self.checksum = Some(description.checksum);
-        }
-        Ok(RawEvent { header, body })
-    }
-
-    /// The body without the checksum, which is compared.
-    fn body<'a>(&self, header: &EventHeader, event: &'a [u8], body: &'a [u8]) -> Result<&'a [u8], DumpError> {
-        let is_description = header.event_type == event_type::FORMAT_DESCRIPTION;
-        let expected = match self.checksum {
-            _ if is_description => format_description::ends_with_checksum(body),
-            Some(algorithm) => algorithm == ChecksumAlgorithm::Crc32,
-            // Ahead of the first format description there is only the name of the file, to which MariaDB adds a checksum
-            // and MySQL does not. Nothing but its value tells.
-            None => has_checksum(header, event),
-        };
-        if !expected {
-            return Ok(body);
-        }
-        let Some((body, _)) = body.split_last_chunk::<CHECKSUM_BYTES>() else {
-            return Err(Reader::new("event", body).invalid("length", u64::from(header.event_bytes)).into());
-        };
-        // A description without an algorithm has room for a checksum, and anything in it.
-        if !has_checksum(header, event) && !(is_description && body.last() == Some(&0)) {
-            return Err(DumpError::Checksum {
-                event_type: header.event_type,
-                log_position: header.log_position,
-            });
-        }
-        Ok(body)
-    }
 }
 
-/// The last four bytes are the CRC-32 of all before them; that of a format description is made without the flag that says that the file
-/// is being written.
-fn has_checksum(header: &EventHeader, event: &[u8]) -> bool {
-    let Some((content, checksum)) = event.split_last_chunk::<CHECKSUM_BYTES>() else {
-        return false;
-    };
-    if header.event_type != event_type::FORMAT_DESCRIPTION || header.flags & IN_USE == 0 {
-        return crc32fast::hash(content) == u32::from_le_bytes(*checksum);
+/// Who may not read the log is refused with the number of a wrong password, although the password was right.
+fn refused_registration(error: Error) -> DumpError {
+    match error {
+        Error::Server(error) if error.code == ACCESS_DENIED => DumpError::NotAllowed(error),
+        error => DumpError::Client(error),
     }
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(content.get(..FLAGS_OFFSET).unwrap_or_default());
-    hasher.update(&(header.flags & !IN_USE).to_le_bytes());
-    hasher.update(content.get(HEADER_BYTES..).unwrap_or_default());
-    hasher.finalize() == u32::from_le_bytes(*checksum)
 }
 
 // === impl DumpStart ===

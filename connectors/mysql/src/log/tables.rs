@@ -6,29 +6,50 @@
 //! each moment of the log: read from the catalogue once, and changed with each statement that changes them there. A definition that does not fit the
 //! map is never used.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tailrace_core::schema::SharedSchema;
+use bytes::Bytes;
+use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
 
 use super::rows::RowPlan;
-use crate::column_type::{ColumnType, LoggedColumn, TypeKind, TypePolicy};
+use crate::charset::Charset;
+use crate::column_type::{ColumnType, TypeKind, TypePolicy};
 use crate::config::TablePatterns;
-use crate::ddl::Definitions;
+use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};
 use crate::decode::cell::CellDecoder;
-use crate::decode::{ColumnDescription, TableDescription, TableMap, WireColumn};
+use crate::decode::{ColumnDescription, QuerySession, TableDescription, TableMap, WireColumn};
 use crate::position::FileOffset;
+use crate::server::{Flavour, ServerFacts};
 use crate::table::{ColumnDefinition, TableDefinition};
 
 /// The log numbers a table anew whenever the server has opened it again. More numbers than this are forgotten between two transactions.
 const MAPS_MAXIMUM: usize = 4096;
 
+/// What of configuration and server tables are read with.
+pub(crate) struct TableSettings {
+    pub(crate) patterns: TablePatterns,
+    pub(crate) policy: TypePolicy,
+    pub(crate) server: ServerFacts,
+}
+
+/// What a statement did to captured tables.
+#[derive(Default)]
+pub(super) struct Statement {
+    /// Tables that were emptied.
+    pub(super) truncated: Vec<SharedSchema>,
+    /// Definitions are others than before.
+    pub(super) changed: bool,
+}
+
 /// Every table of a log.
 pub(crate) struct Tables {
-    patterns: TablePatterns,
-    policy: TypePolicy,
-    pub(super) definitions: Definitions,
+    settings: TableSettings,
+    definitions: Definitions,
+    /// Tables whose definitions changed and were not fetched yet.
+    changed: BTreeSet<TableName>,
     /// By the number that the log gives a table.
     maps: HashMap<u64, Mapped>,
     /// The newest of each table, by its qualified name: an equal one is the same to whoever compiles something of it.
@@ -36,9 +57,11 @@ pub(crate) struct Tables {
 }
 
 struct Mapped {
-    /// What the event said, to tell whether it says the same again.
-    definition: Vec<u8>,
-    /// `None` where the table is not captured.
+    /// The event, to tell whether it says the same again.
+    body: Bytes,
+    /// The table's qualified name where it is captured.
+    captured: Option<String>,
+    /// How its rows are read, once some were wanted.
     plan: Option<Arc<RowPlan>>,
 }
 
@@ -46,60 +69,112 @@ struct Mapped {
 
 impl Tables {
     /// Tables with these definitions are known.
-    pub(crate) fn new(patterns: TablePatterns, policy: TypePolicy, definitions: Definitions) -> Self {
+    pub(crate) fn new(settings: TableSettings, definitions: impl Iterator<Item = TableDefinition>) -> Self {
         Self {
-            patterns,
-            policy,
-            definitions,
+            settings,
+            definitions: definitions.collect(),
+            changed: BTreeSet::new(),
             maps: HashMap::new(),
             schemas: HashMap::new(),
         }
     }
 
-    /// The configuration asks for the table.
-    pub(crate) fn captures(&self, schema: &str, table: &str) -> bool {
-        self.patterns.captures(schema, table)
-    }
-
-    /// Rows of this table follow.
-    pub(crate) fn define(&mut self, map: &TableMap<'_>, place: &FileOffset) -> Result<()> {
+    /// Rows of this table follow. What they are is only looked at when one of them is wanted.
+    pub(super) fn define(&mut self, map: &TableMap<'_>, body: &Bytes) {
         let known = self.maps.get(&map.table_id);
-        if known.is_some_and(|known| known.definition == map.definition) {
-            return Ok(());
+        if known.is_some_and(|known| known.body.len() == body.len() && known.body.ends_with(map.definition)) {
+            return;
         }
-        let plan = if self.captures(map.schema, map.table) {
-            Some(Arc::new(self.plan_of(map, place)?))
-        } else {
-            None
-        };
+        let captured = self.settings.patterns.captures(map.schema, map.table);
         let mapped = Mapped {
-            definition: map.definition.to_vec(),
-            plan,
+            captured: captured.then(|| format!("{}.{}", map.schema, map.table)),
+            body: body.clone(),
+            plan: None,
         };
         self.maps.insert(map.table_id, mapped);
-        Ok(())
     }
 
-    /// How rows of a table are read; `None` where it is not captured.
-    pub(crate) fn plan(&self, table_id: u64, place: &FileOffset) -> Result<Option<Arc<RowPlan>>> {
-        match self.maps.get(&table_id) {
-            Some(mapped) => Ok(mapped.plan.clone()),
-            None => Err(Error::definite(
-                "source_protocol",
-                format!("rows at {place} are of table {table_id}, which no event before describes"),
-            )),
+    /// The qualified name of a captured table; `None` where it is not captured.
+    pub(super) fn captured_name(&self, table_id: u64, place: &FileOffset) -> Result<Option<&str>> {
+        let mapped = self.maps.get(&table_id).ok_or_else(|| undescribed(table_id, place))?;
+        Ok(mapped.captured.as_deref())
+    }
+
+    /// How rows of a captured table are read.
+    pub(super) fn plan(&mut self, table_id: u64, place: &FileOffset) -> Result<Arc<RowPlan>> {
+        let mapped = self.maps.get(&table_id).ok_or_else(|| undescribed(table_id, place))?;
+        if let Some(plan) = &mapped.plan {
+            return Ok(Arc::clone(plan));
+        }
+        let body = mapped.body.clone();
+        let map = TableMap::parse(&body).map_err(|error| undecodable(&error, place))?;
+        let plan = Arc::new(self.plan_of(&map, place)?);
+        if let Some(mapped) = self.maps.get_mut(&table_id) {
+            mapped.plan = Some(Arc::clone(&plan));
+        }
+        Ok(plan)
+    }
+
+    /// What a statement needs of its session and server to be understood.
+    pub(super) fn context<'q>(&self, schema: &'q str, session: &QuerySession) -> SqlContext<'q> {
+        let server = &self.settings.server;
+        let collation = session.server_collation.and_then(|collation| Charset::of_collation(u32::from(collation)));
+        let standard = SqlContext::new(schema, server.flavour(), server.identity.version);
+        SqlContext {
+            sql_mode: session.sql_mode.unwrap_or(standard.sql_mode),
+            server_charset: collation,
+            explicit_defaults_for_timestamp: session.explicit_defaults_for_timestamp,
+            folds_table_names: server.lower_case_table_names != 0,
+            ..standard
         }
     }
 
-    /// The newest schema of a captured table that is known by its definition.
-    pub(crate) fn schema_of(&mut self, schema: &str, table: &str) -> Option<SharedSchema> {
-        let definition = self.definitions.get(schema, table)?.to_schema(&self.policy);
-        Some(self.shared(definition))
+    /// A statement that changed rows and was logged as text: what it did to a captured table is not in the log.
+    pub(super) fn refuse_statement(&self, tables: Option<&[TableName]>, sql: &str, place: &FileOffset) -> Result<()> {
+        let patterns = &self.settings.patterns;
+        let touched = match tables {
+            Some(tables) => tables.iter().find(|table| patterns.captures(&table.schema, &table.table)),
+            None => return Err(statement_seen("any table", sql, place)),
+        };
+        match touched {
+            Some(table) => Err(statement_seen(&table.qualified(), sql, place)),
+            None => Ok(()),
+        }
     }
 
-    /// Definitions have changed: what was compiled of them does not hold any more.
-    pub(crate) fn forget_plans(&mut self) {
+    /// Follows a statement that defines, changes or empties tables.
+    pub(super) fn apply(&mut self, ddl: &Ddl<'_>, context: &SqlContext<'_>) -> Result<Statement> {
+        let patterns = &self.settings.patterns;
+        let tracking = Tracking {
+            is_captured: &|schema, table| patterns.captures(schema, table),
+            log_has_columns: self.settings.server.log.full_metadata,
+        };
+        let applied = ddl::apply(&mut self.definitions, ddl, context, &tracking)?;
+        let changed = !applied.changed.is_empty();
+        self.changed.extend(applied.changed);
+        // Numbers of tables may go on meaning what they did, but what was compiled of a definition does not.
         self.maps.clear();
+        let mut truncated = Vec::new();
+        for effect in applied.effects {
+            match effect {
+                Effect::Truncated(table) => truncated.extend(self.schema_of(&table)),
+                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => warn_of(&table, &rewrites),
+                Effect::Created(_) | Effect::Renamed { .. } | Effect::Dropped(_) => {}
+            }
+        }
+        Ok(Statement { truncated, changed })
+    }
+
+    /// Definitions that changed since they were fetched last.
+    pub(crate) fn take_changed(&mut self) -> Vec<TableDefinition> {
+        let changed = std::mem::take(&mut self.changed);
+        let definitions = changed.iter().filter_map(|table| self.definitions.get(&table.schema, &table.table));
+        definitions.cloned().collect()
+    }
+
+    fn schema_of(&mut self, table: &TableName) -> Option<SharedSchema> {
+        let definition = self.definitions.get(&table.schema, &table.table)?.to_schema(&self.settings.policy);
+        Some(self.shared(definition))
     }
 
     /// Between two transactions no number is in use.
@@ -122,17 +197,12 @@ impl Tables {
     }
 
     fn plan_of(&mut self, map: &TableMap<'_>, place: &FileOffset) -> Result<RowPlan> {
-        let undecodable = |error: &dyn std::fmt::Display| {
-            Error::definite(
-                "source_protocol",
-                format!("the description of {}.{} at {place} cannot be decoded: {error}", map.schema, map.table),
-            )
-        };
-        let wire = map.columns().map_err(|error| undecodable(&error))?;
-        let description = map.describe(&wire).map_err(|error| undecodable(&error))?;
+        let wire = map.columns().map_err(|error| undecodable(&error, place))?;
+        let by_mariadb = self.settings.server.flavour() == Flavour::MariaDb;
+        let description = map.describe(&wire, by_mariadb).map_err(|error| undecodable(&error, place))?;
         let definition = self.definition_of(map, &wire, &description, place)?;
         let decoder = |(wire, column): (&WireColumn, &ColumnDefinition)| {
-            CellDecoder::new(*wire, column, &self.policy).map_err(|error| {
+            CellDecoder::new(*wire, column, &self.settings.policy).map_err(|error| {
                 Error::definite(
                     "column_type",
                     format!("column \"{}\" of {}.{} cannot be read: {error}", column.name, map.schema, map.table),
@@ -140,7 +210,7 @@ impl Tables {
             })
         };
         let decoders = wire.iter().zip(&definition.columns).map(decoder).collect::<Result<_>>()?;
-        let schema = self.shared(definition.to_schema(&self.policy));
+        let schema = self.shared(definition.to_schema(&self.settings.policy));
         tracing::debug!(table = schema.name.qualified(), "table described by the log");
         Ok(RowPlan {
             qualified_name: schema.name.qualified(),
@@ -184,6 +254,47 @@ impl Tables {
     }
 }
 
+/// The text of a statement. Who sends one in another character set than UTF-8 writes names with ASCII letters, or is not understood.
+pub(super) fn statement_text(sql: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(sql)
+}
+
+fn undescribed(table_id: u64, place: &FileOffset) -> Error {
+    Error::definite(
+        "source_protocol",
+        format!("rows at {place} are of table {table_id}, which no event before describes"),
+    )
+}
+
+fn undecodable(error: &dyn std::fmt::Display, place: &FileOffset) -> Error {
+    Error::definite(
+        "source_protocol",
+        format!("the description of a table ahead of {place} cannot be decoded: {error}"),
+    )
+}
+
+fn statement_seen(table: &str, sql: &str, place: &FileOffset) -> Error {
+    const SHOWN_CHARACTERS: usize = 200;
+    let shown: String = sql.chars().take(SHOWN_CHARACTERS).collect();
+    Error::definite(
+        "statement_dml_seen",
+        format!(
+            "the statement at {place} changes rows of {table} and is in the log as text (`{shown}`), so that the rows are not known; a session has set \
+             binlog_format to STATEMENT or MIXED. `tailrace forget` the connector to read the tables anew"
+        ),
+    )
+}
+
+fn warn_of(table: &TableName, rewrites: &[Rewrite]) {
+    for rewrite in rewrites {
+        tracing::warn!(
+            table = table.qualified(),
+            code = "resync_needed",
+            "a statement changed values that are not in the log: {rewrite}; events that were published before have the old ones"
+        );
+    }
+}
+
 /// Names of all columns; `None` where the server does not log them.
 fn names<'a>(description: &TableDescription<'a>) -> Option<Vec<&'a str>> {
     description.columns.iter().map(|column| column.name).collect()
@@ -212,6 +323,7 @@ fn described(
         table: map.table.to_owned(),
         columns,
         key,
+        unique_keys: known.map_or_else(Vec::new, |known| known.unique_keys.clone()),
         charset: known.and_then(|known| known.charset),
         documentation: known.and_then(|known| known.documentation.clone()),
         engine: known.and_then(|known| known.engine.clone()),
@@ -226,14 +338,7 @@ fn described_column(
     known: Option<&ColumnDefinition>,
     map: &TableMap<'_>,
 ) -> Result<ColumnDefinition> {
-    let logged = LoggedColumn {
-        wire,
-        unsigned: column.unsigned.unwrap_or_default(),
-        collation: column.collation,
-        members: column.members.clone().unwrap_or_default(),
-        geometry: column.geometry.map(u64::from),
-    };
-    let logged = ColumnType::from_log(&logged);
+    let logged = ColumnType::from_log(wire, column);
     if let Some(known) = known {
         let same = logged.as_ref().map_or(true, |logged| may_be(&known.column_type, logged));
         let definition = ColumnDefinition {

@@ -64,7 +64,7 @@ impl Division {
         Self {
             cursor: Mutex::default(),
             tables: plan.tables.iter().map(divided).collect(),
-            range_rows: plan.config.snapshot.chunk_rows.max(1),
+            range_rows: u64::from(plan.config.snapshot.chunk_rows.max(1)),
         }
     }
 

@@ -4,15 +4,13 @@
 //! `(a >= x AND (a > x OR (b > y)))`. Character columns are compared with literals in their own character set, given in hexadecimal, so that neither
 //! the connection's character set nor its collation takes part.
 
-use std::fmt::Write as _;
-
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 use tailrace_core::Result;
 
-use crate::column_type::ColumnType;
+use crate::column_type::{ColumnType, TypeKind};
 use crate::error::query_error;
-use crate::quote::{identifier, qualified};
+use crate::quote::{binary, identifier, qualified};
 use crate::table::TableDefinition;
 
 /// Part of a table, by its key. Values are literals.
@@ -139,7 +137,14 @@ impl RangeKey {
 
 impl LiteralForm {
     fn of(column_type: &ColumnType) -> Option<Self> {
-        todo_form(column_type)
+        match &column_type.kind {
+            TypeKind::Integer { .. } | TypeKind::Decimal { .. } | TypeKind::Year => Some(Self::Number),
+            TypeKind::Date | TypeKind::DateTime { .. } | TypeKind::Timestamp { .. } | TypeKind::Time { .. } => Some(Self::Quoted),
+            TypeKind::FixedBytes { .. } | TypeKind::Bytes => Some(Self::Hexadecimal),
+            TypeKind::Text { charset } => Some(Self::Characters(charset.name().to_owned())),
+            // Compared by their numbers, not by their texts; or as approximations.
+            _ => None,
+        }
     }
 
     fn literal(&self, value: &[u8]) -> Option<String> {
@@ -147,19 +152,8 @@ impl LiteralForm {
         match self {
             Self::Number => text().map(str::to_owned),
             Self::Quoted => text().map(|text| format!("'{text}'")),
-            // The empty string has no hexadecimal literal in every version.
-            Self::Hexadecimal | Self::Characters(_) if value.is_empty() => Some("''".to_owned()),
-            Self::Hexadecimal => Some(hexadecimal(value)),
-            Self::Characters(charset) => Some(format!("_{charset} {}", hexadecimal(value))),
+            Self::Hexadecimal => Some(binary(value)),
+            Self::Characters(charset) => Some(format!("_{charset} {}", binary(value))),
         }
     }
-}
-
-fn hexadecimal(value: &[u8]) -> String {
-    let mut text = "0x".to_owned();
-    for byte in value {
-        // Writing to a String cannot fail.
-        drop(write!(text, "{byte:02x}"));
-    }
-    text
 }

@@ -65,7 +65,7 @@ impl Worker {
 
     async fn read(&mut self, plan: &ScanPlan, table: &CapturedTable, claim: &Claim) -> Result<()> {
         let statement = self.statement(plan, table, claim);
-        let mut gathering = Gathering::new(plan, table, claim)?;
+        let mut gathering = Gathering::new(plan, table, claim);
         let mut budget = *self.budget.borrow();
         let mut rows = self
             .connection
@@ -129,23 +129,17 @@ fn scan_error(error: &mysql_async::Error, table: &CapturedTable) -> Error {
 // === impl Gathering ===
 
 impl<'a> Gathering<'a> {
-    fn new(plan: &'a ScanPlan, table: &'a CapturedTable, claim: &Claim) -> Result<Self> {
-        let decoder = |column: &crate::table::ColumnDefinition| {
-            TextDecoder::new(column, &plan.policy).map_err(|error| {
-                let name = table.schema.name.qualified();
-                Error::definite("column_type", format!("column \"{}\" of {name} {error}", column.name))
-            })
-        };
+    fn new(plan: &'a ScanPlan, table: &'a CapturedTable, claim: &Claim) -> Self {
         let columns = table.definition.columns.iter();
-        Ok(Self {
+        Self {
             plan,
             table,
             index: claim.table,
-            decoders: columns.map(decoder).collect::<Result<_>>()?,
+            decoders: columns.map(|column| TextDecoder::new(column, &plan.policy)).collect(),
             ordinal: claim.number << 32,
             batch: plan.empty_batch(),
             transaction: None,
-        })
+        }
     }
 
     fn is_full(&self, budget: Budget) -> bool {

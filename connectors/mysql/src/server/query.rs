@@ -24,7 +24,7 @@ const ROLES: Version = Version::new(8, 0, 0);
 const DAY_S: u64 = 86_400;
 
 /// Settings, of whichever dialect.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 25] = [
     "binlog_checksum",
     "binlog_expire_logs_auto_purge",
     "binlog_expire_logs_seconds",
@@ -40,6 +40,7 @@ const SETTINGS: [&str; 26] = [
     "gtid_mode",
     "hostname",
     "innodb_flush_log_at_trx_commit",
+    "innodb_native_foreign_keys",
     "log_bin",
     "log_replica_updates",
     "log_slave_updates",
@@ -49,8 +50,6 @@ const SETTINGS: [&str; 26] = [
     "server_id",
     "server_uuid",
     "sync_binlog",
-    "version",
-    "version_comment",
 ];
 
 const DOING: &str = "read the server's settings";
@@ -96,6 +95,7 @@ pub(crate) async fn server_facts(connection: &mut Conn) -> Result<ServerFacts> {
         },
         flush_log_at_commit: settings.number("innodb_flush_log_at_trx_commit").unwrap_or(1),
         max_allowed_packet_bytes: settings.number("max_allowed_packet").unwrap_or_default(),
+        logs_cascades: settings.text("innodb_native_foreign_keys").is_some_and(|native| native.eq_ignore_ascii_case("off")),
         lower_case_table_names: settings.number("lower_case_table_names").unwrap_or_default(),
         identity,
     })
@@ -133,8 +133,9 @@ async fn log_files(connection: &mut Conn, settings: &Settings) -> Result<Vec<Log
     Ok(files.collect())
 }
 
-/// The row of `SHOW BINARY LOG STATUS`; none without a log, or where our user may not see it.
-async fn log_status(connection: &mut Conn, identity: &Identity) -> Result<Option<Texts>> {
+/// The row of `SHOW BINARY LOG STATUS`: file, offset, schemas that alone are logged, schemas that are not, and in MySQL the executed
+/// transactions. None without a log, or where our user may not see it.
+pub(crate) async fn log_status(connection: &mut Conn, identity: &Identity) -> Result<Option<Texts>> {
     let query = if identity.at_least(Some(BINARY_LOG_STATUS), None) {
         "SHOW BINARY LOG STATUS"
     } else {
@@ -204,7 +205,8 @@ async fn mariadb_gtids(connection: &mut Conn, settings: &Settings, files: &[LogF
     })
 }
 
-fn invalid_gtids(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+/// The server printed something that is no set of identifiers.
+pub(crate) fn invalid_gtids(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::definite("gtid_invalid", "the server's transaction identifiers cannot be read").with_source(error)
 }
 

@@ -64,8 +64,14 @@ pub(super) fn push_geometry(bytes: &[u8], batch: &mut ChangeBatch) -> Result<()>
     }
     let number = u32::from_le_bytes(*srid);
     let (kind, number) = match order {
-        0 => ((u32::from_be_bytes(kind) | EWKB_SRID).to_be_bytes(), number.to_be_bytes()),
-        1 => ((u32::from_le_bytes(kind) | EWKB_SRID).to_le_bytes(), number.to_le_bytes()),
+        0 => (
+            (u32::from_be_bytes(kind) | EWKB_SRID).to_be_bytes(),
+            number.to_be_bytes(),
+        ),
+        1 => (
+            (u32::from_le_bytes(kind) | EWKB_SRID).to_le_bytes(),
+            number.to_le_bytes(),
+        ),
         _ => return Err(MALFORMED),
     };
     Ok(batch.push_bytes_with(|buffer| {
@@ -97,14 +103,20 @@ pub(super) fn decompressed(stored: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> 
     match header >> 4 {
         UNCOMPRESSED => Ok(rest.into()),
         ZLIB => {
-            let (length, data) = rest.split_at_checked(usize::from(header & LENGTH_BYTES)).ok_or(MALFORMED)?;
+            let (length, data) = rest
+                .split_at_checked(usize::from(header & LENGTH_BYTES))
+                .ok_or(MALFORMED)?;
             let length = length.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
             let mut bytes = Vec::new();
             // One more than announced, so that too much is seen.
             let read = if header & RAW_DEFLATE == 0 {
-                flate2::read::ZlibDecoder::new(data).take(length + 1).read_to_end(&mut bytes)
+                flate2::read::ZlibDecoder::new(data)
+                    .take(length + 1)
+                    .read_to_end(&mut bytes)
             } else {
-                flate2::read::DeflateDecoder::new(data).take(length + 1).read_to_end(&mut bytes)
+                flate2::read::DeflateDecoder::new(data)
+                    .take(length + 1)
+                    .read_to_end(&mut bytes)
             };
             let whole = read.is_ok_and(|read| u64::try_from(read) == Ok(length));
             if whole { Ok(bytes.into()) } else { Err(MALFORMED) }
@@ -161,7 +173,13 @@ pub(super) fn push_inet6(bytes: &[u8], batch: &mut ChangeBatch) -> Result<()> {
             let in_gap = (gap..gap + length).contains(&at);
             if in_gap {
                 // What is before the gap has ended with a colon.
-                text.push_str(if at != gap { "" } else if at == 0 { "::" } else { ":" });
+                text.push_str(if at != gap {
+                    ""
+                } else if at == 0 {
+                    "::"
+                } else {
+                    ":"
+                });
             } else if at == 6 && stands_for_version_4 {
                 written = write!(text, "{}", std::net::Ipv4Addr::new(a, b, c, d));
                 break;

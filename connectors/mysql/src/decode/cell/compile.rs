@@ -6,8 +6,8 @@ use super::bytes::TextColumn;
 use super::error::{CellError, Result};
 use super::temporal::Calendar;
 use super::{CellDecoder, DecimalShape, LengthBytes, wire};
-use crate::decode::column_code as code;
 use crate::column_type::{IntegerWidth, TypeKind, TypePolicy};
+use crate::decode::column_code as code;
 use crate::decode::table_map::WireColumn;
 use crate::table::ColumnDefinition;
 

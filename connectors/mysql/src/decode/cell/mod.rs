@@ -14,10 +14,10 @@ mod decimal;
 mod error;
 mod number;
 mod temporal;
-mod text;
-pub(crate) mod wire;
 #[cfg(test)]
 mod tests;
+mod text;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 
@@ -198,9 +198,7 @@ impl CellDecoder {
     /// What is not in most tables.
     fn decode_rare(&self, reader: &mut Reader<'_>, batch: &mut ChangeBatch) -> Result<()> {
         match self {
-            Self::FixedBytes(length) => {
-                bytes::push_padded(LengthBytes::One.take(reader)?, usize::from(*length), batch)
-            }
+            Self::FixedBytes(length) => bytes::push_padded(LengthBytes::One.take(reader)?, usize::from(*length), batch),
             Self::Enum(length, members) => {
                 let number = member_number(reader.take(usize::from(*length))?);
                 push_member(number, members, batch)
@@ -215,12 +213,8 @@ impl CellDecoder {
             Self::Uuid => bytes::push_uuid(LengthBytes::One.take(reader)?, batch),
             Self::Inet4 => bytes::push_inet4(LengthBytes::One.take(reader)?, batch),
             Self::Inet6 => bytes::push_inet6(LengthBytes::One.take(reader)?, batch),
-            Self::CompressedText(length, column) => {
-                column.push(&bytes::decompressed(length.take(reader)?)?, batch)
-            }
-            Self::CompressedBytes(length) => {
-                Ok(batch.push_bytes(&bytes::decompressed(length.take(reader)?)?)?)
-            }
+            Self::CompressedText(length, column) => column.push(&bytes::decompressed(length.take(reader)?)?, batch),
+            Self::CompressedBytes(length) => Ok(batch.push_bytes(&bytes::decompressed(length.take(reader)?)?)?),
             _ => Err(CellError::Malformed("its own type")),
         }
     }
@@ -288,7 +282,10 @@ impl CellDecoder {
 /// Low byte first.
 #[inline]
 fn member_number(stored: &[u8]) -> u64 {
-    stored.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    stored
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// Pushes a member by its number, from 1. Number 0 is what the server stores for what is no member, and prints as nothing.

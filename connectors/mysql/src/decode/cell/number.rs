@@ -52,7 +52,9 @@ pub(super) fn push_bits(stored: &[u8], length: u8, batch: &mut ChangeBatch) -> R
     if value.checked_shr(u32::from(length)).is_some_and(|above| above != 0) {
         return Err(MALFORMED);
     }
-    let bits = (0..length).rev().map(|bit| if value >> bit & 1 == 1 { '1' } else { '0' });
+    let bits = (0..length)
+        .rev()
+        .map(|bit| if value >> bit & 1 == 1 { '1' } else { '0' });
     Ok(batch.push_text_with(|text| text.extend(bits))?)
 }
 

@@ -140,7 +140,10 @@ impl Moment {
 
     fn print(self, precision: u8, text: &mut String) {
         self.print_date(text);
-        print(text, format_args!(" {:02}:{:02}:{:02}", self.hour, self.minute, self.second));
+        print(
+            text,
+            format_args!(" {:02}:{:02}:{:02}", self.hour, self.minute, self.second),
+        );
         print_fraction(self.microsecond, precision, text);
     }
 
@@ -268,7 +271,9 @@ pub(super) fn time2(reader: &mut Reader<'_>, precision: u8) -> Result<i64> {
 #[inline]
 pub(super) fn datetime2(reader: &mut Reader<'_>, precision: u8) -> Result<Moment> {
     const MALFORMED: CellError = CellError::Malformed("DATETIME");
-    let packed = big_endian(reader.take(5)?).checked_sub(0x80_0000_0000).ok_or(MALFORMED)?;
+    let packed = big_endian(reader.take(5)?)
+        .checked_sub(0x80_0000_0000)
+        .ok_or(MALFORMED)?;
     let fraction = fraction(reader, precision)?;
     Moment::from_packed(packed, fraction).ok_or(MALFORMED)
 }
@@ -293,7 +298,10 @@ pub(super) fn old_datetime(reader: &mut Reader<'_>) -> Result<Moment> {
     let digits = reader.u64()?;
     let two = |above: u64| u32::try_from(digits / above % 100).unwrap_or_default();
     let date = Moment {
-        year: u32::try_from(digits / 10_000_000_000).ok().filter(|year| *year < 10_000).ok_or(MALFORMED)?,
+        year: u32::try_from(digits / 10_000_000_000)
+            .ok()
+            .filter(|year| *year < 10_000)
+            .ok_or(MALFORMED)?,
         month: two(100_000_000),
         day: two(1_000_000),
         ..Moment::default()
@@ -384,7 +392,9 @@ pub(super) fn time_from_text(bytes: &[u8]) -> Option<i64> {
     if !(1..=3).contains(&hours.len()) {
         return None;
     }
-    let hours = hours.iter().fold(0, |hours, digit| hours * 10 + u32::from(digit - b'0'));
+    let hours = hours
+        .iter()
+        .fold(0, |hours, digit| hours * 10 + u32::from(digit - b'0'));
     let time = duration(hours, two_digits(*m1, *m2)?, two_digits(*s1, *s2)?)?;
     let time = time + i64::from(whole_fraction(rest)?);
     Some(if negative { -time } else { time })

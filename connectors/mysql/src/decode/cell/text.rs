@@ -3,10 +3,10 @@
 use tailrace_core::batch::ChangeBatch;
 
 use super::bytes::{self, TextColumn};
+use super::decimal;
 use super::error::{CellError, Result};
 use super::number;
 use super::temporal::{self, Calendar};
-use super::decimal;
 use crate::charset::Charset;
 use crate::column_type::{IntegerWidth, TypeKind, TypePolicy};
 use crate::decode::json;

@@ -189,7 +189,10 @@ impl<'a> Container<'a> {
     pub(super) fn value(&self, index: usize) -> Result<Node<'a>, JsonError> {
         let entries = self.keys_start() + self.count * self.key_entry_length();
         let entry = entries + index * self.value_entry_length();
-        let bytes = self.bytes.get(entry..).and_then(|rest| rest.get(..self.value_entry_length()));
+        let bytes = self
+            .bytes
+            .get(entry..)
+            .and_then(|rest| rest.get(..self.value_entry_length()));
         let (kind, stored) = bytes.and_then(<[u8]>::split_first).ok_or(OUTSIDE)?;
         let is_here = match *kind {
             LITERAL | INT16 | UNSIGNED_INT16 => true,
@@ -214,6 +217,9 @@ impl<'a> Container<'a> {
 /// A number of two or four bytes.
 fn number(bytes: &[u8], offset: usize, width: usize) -> Result<usize, JsonError> {
     let bytes = bytes.get(offset..).and_then(|rest| rest.get(..width)).ok_or(CUT_OFF)?;
-    let number = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let number = bytes
+        .iter()
+        .rev()
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     usize::try_from(number).map_err(|_| CUT_OFF)
 }

@@ -136,7 +136,10 @@ impl<'a> Printer<'a> {
     fn quoted(&mut self, value: &str) {
         self.text.push('"');
         let mut rest = value;
-        while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        while let Some(at) = rest
+            .bytes()
+            .position(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))
+        {
             let (plain, behind) = rest.split_at_checked(at).unwrap_or((rest, ""));
             self.text.push_str(plain);
             let mut characters = behind.chars();
@@ -161,7 +164,8 @@ impl<'a> Printer<'a> {
             control => {
                 let code = u32::from(control);
                 self.text.push_str("\\u00");
-                self.text.extend([code >> 4, code & 0x0f].map(|digit| character_of(&DIGITS, digit)));
+                self.text
+                    .extend([code >> 4, code & 0x0f].map(|digit| character_of(&DIGITS, digit)));
             }
         }
     }
@@ -189,7 +193,8 @@ impl<'a> Printer<'a> {
         let digits = first.chars().chain(others.chars());
         match usize::try_from(point) {
             Ok(before_point) if before_point > 0 => {
-                self.text.extend(digits.clone().chain(std::iter::repeat('0')).take(before_point));
+                self.text
+                    .extend(digits.clone().chain(std::iter::repeat('0')).take(before_point));
                 self.text.push('.');
                 let length = self.text.len();
                 self.text.extend(digits.skip(before_point));
@@ -218,7 +223,9 @@ impl<'a> Printer<'a> {
         match field_type {
             code::NEWDECIMAL => self.decimal(bytes).ok_or("it has a DECIMAL that is none"),
             code::DATE => self.moment(bytes, |stored, text| print_json_moment(stored, false, text)),
-            code::DATETIME | code::TIMESTAMP => self.moment(bytes, |stored, text| print_json_moment(stored, true, text)),
+            code::DATETIME | code::TIMESTAMP => {
+                self.moment(bytes, |stored, text| print_json_moment(stored, true, text))
+            }
             code::TIME => self.moment(bytes, print_json_time),
             _ => {
                 self.text.push_str("\"base64:type");
@@ -235,7 +242,9 @@ impl<'a> Printer<'a> {
     fn decimal(&mut self, bytes: &[u8]) -> Option<()> {
         let ([precision, scale], stored) = bytes.split_first_chunk::<2>()?;
         let shape = DecimalShape::new(*precision, *scale)?;
-        let stored = stored.get(..shape.length()).filter(|whole| whole.len() == stored.len())?;
+        let stored = stored
+            .get(..shape.length())
+            .filter(|whole| whole.len() == stored.len())?;
         shape.append(stored, self.text)
     }
 

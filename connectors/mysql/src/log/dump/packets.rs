@@ -16,7 +16,7 @@ const READ_BYTES: usize = 256 * 1024;
 
 /// Cuts payloads from what was read.
 #[derive(Debug, Default)]
-pub(super) struct Packets {
+pub(crate) struct Packets {
     received: BytesMut,
     /// Frames of a payload that is not complete.
     joined: BytesMut,
@@ -28,7 +28,7 @@ pub(super) struct Packets {
 
 impl Packets {
     /// The next payload; `None` where more must be read for it.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             let Some([a, b, c, sequence]) = self.received.first_chunk::<HEADER_BYTES>().copied() else {
                 return Ok(None);
@@ -57,7 +57,7 @@ impl Packets {
     }
 
     /// Where to read into, with room for a large read and for the rest of the frame that has begun.
-    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         let frame = match self.received.first_chunk::<3>() {
             Some([a, b, c]) => usize::try_from(u32::from_le_bytes([*a, *b, *c, 0])).unwrap_or_default(),
             None => 0,
