@@ -6,12 +6,13 @@
 use tailrace_core::schema::TableName;
 
 use super::SqlContext;
-use super::apply::Rewrite;
-use super::clause::{Clause, ColumnSpec, KeySpec, PRIMARY, Place, TableOption, TableSpec};
+use super::clause::{Clause, ColumnSpec, KeyKind, KeySpec, PRIMARY, Place, TableOption, TableSpec};
 use super::cursor::{NotUnderstood, Read};
+use super::rewrite::{Rewrite, conversion_of, is_filled, rewrite_of_unknown, rows_rewrite};
 use super::type_text::{column_type, converted, printed_default};
 use crate::charset::Charset;
-use crate::column_type::{ColumnType, IntegerWidth, TypeKind};
+use crate::column_type::{ColumnType, TypeKind};
+use crate::server::{Flavour, Version};
 use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
 
 /// The columns that MariaDB adds to a table with system versioning that names none of its own. They are in the log's rows and not
@@ -19,6 +20,8 @@ use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
 const VERSION_COLUMNS: [&str; 2] = ["row_start", "row_end"];
 /// Their type.
 const VERSION_TYPE: &str = "timestamp(6)";
+/// From here on CONVERT TO CHARACTER SET always changes what new columns are in.
+const CONVERTS_EMPTY: Version = Version::new(5, 7, 0);
 
 /// A table after a statement.
 pub(super) struct Altered {
@@ -35,8 +38,12 @@ struct Column {
     /// Its name before; `None` for a new one.
     old_name: Option<String>,
     definition: ColumnDefinition,
-    /// A clause of its own says what it is, so that a conversion of the whole table passes it by.
+    /// A clause of this statement says what it is.
     is_changed: bool,
+    /// The server gives it a default of its own: a bare TIMESTAMP.
+    has_implicit_default: bool,
+    /// The server numbers the rows that are there.
+    is_numbered: bool,
 }
 
 /// A unique key on its way.
@@ -53,6 +60,8 @@ struct Change<'a> {
     /// Number of the next new column.
     next_number: usize,
     keys: Vec<Key>,
+    /// MariaDB's periods of this statement, by name, with the numbers of their columns.
+    periods: Vec<Key>,
     /// What new columns are in.
     charset: Option<Charset>,
     rewrites: Vec<Rewrite>,
@@ -73,18 +82,21 @@ pub(super) fn new_table(
         columns: Vec::with_capacity(spec.columns.len()),
         next_number: 0,
         keys: Vec::new(),
+        periods: Vec::new(),
         charset: spec.charset.or(schema_charset),
         rewrites: Vec::new(),
     };
     for column in &spec.columns {
         change.add_column(column, &Place::Unchanged)?;
     }
-    for key in &spec.keys {
+    let (periods, keys): (Vec<&KeySpec>, Vec<&KeySpec>) = spec.keys.iter().partition(|key| key.kind == KeyKind::Period);
+    for key in periods.into_iter().chain(keys) {
         change.add_key(key)?;
     }
     if spec.system_versioned {
         change.add_version_columns()?;
     }
+    change.settle_timestamps();
     Ok(change.finish(TableDefinition {
         schema: table.schema.clone(),
         table: table.table.clone(),
@@ -127,67 +139,23 @@ pub(super) fn alter(
         }
     }
     if let Some(to) = conversion(clauses, schema_charset) {
-        change.convert(to)?;
+        let converts = change.convert(to)?;
+        // MySQL 5.6 leaves the table's own set as it is where there is nothing to convert, some of its releases at least.
+        if !converts
+            && change.charset != known.charset
+            && context.flavour == Flavour::MySql
+            && context.version < CONVERTS_EMPTY
+        {
+            change.charset = None;
+        }
     }
+    change.settle_timestamps();
+    change.settle_filled();
     let rewrites = std::mem::take(&mut change.rewrites);
     Ok(Altered {
         definition: Some(change.finish(definition)),
         rewrites,
     })
-}
-
-/// Values that differ between a table and the one that takes its name, as far as their definitions tell.
-pub(super) fn rewrites_between(before: Option<&TableDefinition>, after: Option<&TableDefinition>) -> Vec<Rewrite> {
-    let (Some(before), Some(after)) = (before, after) else {
-        return Vec::new();
-    };
-    let rewrite = |column: &ColumnDefinition| match before
-        .column_index(&column.name)
-        .and_then(|index| before.columns.get(index))
-    {
-        Some(old) => conversion_of(old, column, true),
-        None => is_filled(column).then(|| Rewrite::ColumnFilled(column.name.clone())),
-    };
-    after.columns.iter().filter_map(rewrite).collect()
-}
-
-/// What a clause does to values where it is not known how the table was.
-fn rewrite_of_unknown(clause: &Clause) -> Option<Rewrite> {
-    match clause {
-        Clause::AddColumn { column, .. } => {
-            let is_computed = matches!(column.default, Some(Some(ColumnDefault::Expression(_))));
-            let is_filled = is_computed || column.generated || column.auto_increment;
-            is_filled.then(|| Rewrite::ColumnFilled(column.name.clone()))
-        }
-        Clause::ChangeColumn { column, .. } => Some(Rewrite::ColumnConverted {
-            column: column.name.clone(),
-            from: "what it was".to_owned(),
-            to: column.type_text.name.clone(),
-        }),
-        Clause::ConvertCharset(_) => Some(Rewrite::Rows(
-            "its text was converted to another character set".to_owned(),
-        )),
-        other => rows_rewrite(other),
-    }
-}
-
-fn rows_rewrite(clause: &Clause) -> Option<Rewrite> {
-    match clause {
-        Clause::RowsReplaced(what) => Some(Rewrite::Rows((*what).to_owned())),
-        Clause::RowsExchanged(other) => Some(Rewrite::Rows(format!(
-            "a partition was exchanged with {}",
-            other.qualified()
-        ))),
-        Clause::PartitionBecomesTable(other) => Some(Rewrite::Rows(format!(
-            "a partition became the table {}",
-            other.qualified()
-        ))),
-        Clause::TableBecomesPartition(other) => Some(Rewrite::Rows(format!(
-            "the table {} became a partition",
-            other.qualified()
-        ))),
-        _ => None,
-    }
 }
 
 /// What columns without a character set of their own are in after the statement, wherever in it that is said.
@@ -198,12 +166,12 @@ fn new_charset(clauses: &[Clause], known: Option<Charset>, schema: Option<Charse
     });
     match said {
         Some(charset) => charset.or(schema),
-        None => known.or(schema),
+        None => known,
     }
 }
 
 fn conversion(clauses: &[Clause], schema: Option<Charset>) -> Option<Charset> {
-    clauses.iter().find_map(|clause| match clause {
+    clauses.iter().rev().find_map(|clause| match clause {
         Clause::ConvertCharset(charset) => charset.or(schema),
         _ => None,
     })
@@ -236,6 +204,8 @@ impl<'a> Change<'a> {
             old_name: Some(definition.name.clone()),
             definition: definition.clone(),
             is_changed: false,
+            has_implicit_default: false,
+            is_numbered: false,
         };
         let key = |key: UniqueKey| Key {
             columns: key.columns.iter().filter_map(|name| known.column_index(name)).collect(),
@@ -246,6 +216,7 @@ impl<'a> Change<'a> {
             columns: known.columns.iter().enumerate().map(column).collect(),
             next_number: known.columns.len(),
             keys: known.known_unique_keys().into_iter().map(key).collect(),
+            periods: Vec::new(),
             charset: None,
             rewrites: Vec::new(),
         }
@@ -337,10 +308,6 @@ impl<'a> Change<'a> {
                     return Ok(());
                 }
                 self.add_column(column, place)?;
-                let added = self.current(&column.name).and_then(|index| self.columns.get(index));
-                if added.is_some_and(|added| column.auto_increment || is_filled(&added.definition)) {
-                    self.rewrites.push(Rewrite::ColumnFilled(column.name.clone()));
-                }
             }
             Clause::ChangeColumn { column, place, .. } => {
                 if let Some(index) = self.current(&column.name).filter(|_| *place != Place::Unchanged) {
@@ -364,13 +331,11 @@ impl<'a> Change<'a> {
             matches!(column_type.kind, TypeKind::Timestamp { .. }) && !self.context.has_explicit_timestamps();
         let never_null = column.primary || column.auto_increment || (is_bare_timestamp && column.nullable.is_none());
         let nullable = column.nullable.unwrap_or(true) && !never_null;
-        let default = match &column.default {
-            Some(default) => default
-                .clone()
-                .map(|default| printed_default(default, &column_type.kind)),
-            None if is_bare_timestamp && !nullable => Some(self.implicit_timestamp(&column_type)),
-            None => None,
-        };
+        let default = column
+            .default
+            .clone()
+            .flatten()
+            .map(|default| printed_default(default, &column_type.kind));
         Ok(ColumnDefinition {
             name: column.name.clone(),
             column_type,
@@ -381,17 +346,47 @@ impl<'a> Change<'a> {
         })
     }
 
+    /// Whether the server gives a column a default that nobody wrote.
+    fn has_implicit_default(&self, column: &ColumnSpec, definition: &ColumnDefinition) -> bool {
+        let is_timestamp = matches!(definition.column_type.kind, TypeKind::Timestamp { .. });
+        is_timestamp && !definition.nullable && column.default.is_none() && !self.context.has_explicit_timestamps()
+    }
+
     /// Without `explicit_defaults_for_timestamp` the first TIMESTAMP of a table is when the row was written, the others are zero.
-    fn implicit_timestamp(&self, column_type: &ColumnType) -> ColumnDefault {
-        let is_timestamp = |column: &Column| matches!(column.definition.column_type.kind, TypeKind::Timestamp { .. });
-        if self.columns.iter().any(is_timestamp) {
-            return printed_default(ColumnDefault::Constant("0".to_owned()), &column_type.kind);
-        }
+    fn settle_timestamps(&mut self) {
         let function = match self.context.flavour {
-            crate::server::Flavour::MySql => "CURRENT_TIMESTAMP",
-            crate::server::Flavour::MariaDb => "current_timestamp()",
+            Flavour::MySql => "CURRENT_TIMESTAMP",
+            Flavour::MariaDb => "current_timestamp()",
         };
-        ColumnDefault::Expression(function.to_owned())
+        let timestamps = self
+            .columns
+            .iter_mut()
+            .filter(|column| matches!(column.definition.column_type.kind, TypeKind::Timestamp { .. }));
+        for (index, column) in timestamps.enumerate() {
+            if column.has_implicit_default {
+                let zero = || {
+                    printed_default(
+                        ColumnDefault::Constant("0".to_owned()),
+                        &column.definition.column_type.kind,
+                    )
+                };
+                let default = if index == 0 {
+                    ColumnDefault::Expression(function.to_owned())
+                } else {
+                    zero()
+                };
+                column.definition.default = Some(default);
+            }
+        }
+    }
+
+    /// New columns whose values the server computed.
+    fn settle_filled(&mut self) {
+        let is_filled =
+            |column: &&Column| column.old_name.is_none() && (column.is_numbered || is_filled(&column.definition));
+        let filled = self.columns.iter().filter(is_filled);
+        self.rewrites
+            .extend(filled.map(|column| Rewrite::ColumnFilled(column.definition.name.clone())));
     }
 
     fn add_column(&mut self, column: &ColumnSpec, place: &Place) -> Read<()> {
@@ -402,7 +397,10 @@ impl<'a> Change<'a> {
             )));
         }
         let definition = self.define(column)?;
-        let added = self.new_column(definition);
+        let has_implicit_default = self.has_implicit_default(column, &definition);
+        let mut added = self.new_column(definition);
+        added.has_implicit_default = has_implicit_default;
+        added.is_numbered = column.auto_increment;
         self.insert(added, place)?;
         self.add_keys_of(column)
     }
@@ -415,6 +413,8 @@ impl<'a> Change<'a> {
             old_name: None,
             definition,
             is_changed: true,
+            has_implicit_default: false,
+            is_numbered: false,
         }
     }
 
@@ -441,12 +441,14 @@ impl<'a> Change<'a> {
 
     fn change_column(&mut self, index: usize, spec: &ColumnSpec) -> Read<()> {
         let definition = self.define(spec)?;
+        let has_implicit_default = self.has_implicit_default(spec, &definition);
         let Some(column) = self.columns.get_mut(index) else {
             return Ok(());
         };
         let rewrite = conversion_of(&column.definition, &definition, self.context.is_strict());
         column.definition = definition;
         column.is_changed = true;
+        column.has_implicit_default = has_implicit_default;
         let number = column.number;
         self.rewrites.extend(rewrite);
         let is_primary = self
@@ -465,19 +467,23 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// All characters of columns that no other clause speaks of.
-    fn convert(&mut self, to: Charset) -> Read<()> {
-        for column in self.columns.iter_mut().filter(|column| !column.is_changed) {
-            let Some(column_type) = converted(&column.definition.column_type, to) else {
+    /// All characters that are not bytes; false where there are none in another set. Even of columns that another clause gives a character set of their own.
+    fn convert(&mut self, to: Charset) -> Read<bool> {
+        let mut converts = false;
+        for column in &mut self.columns {
+            let Some(column_type) = converted(&column.definition.column_type, to, !column.is_changed) else {
                 continue;
             };
             let mut after = column.definition.clone();
             after.column_type = column_type?;
-            self.rewrites
-                .extend(conversion_of(&column.definition, &after, self.context.is_strict()));
+            converts |= after != column.definition;
+            if !column.is_changed {
+                self.rewrites
+                    .extend(conversion_of(&column.definition, &after, self.context.is_strict()));
+            }
             column.definition = after;
         }
-        Ok(())
+        Ok(converts)
     }
 
     fn add_version_columns(&mut self) -> Read<()> {
@@ -514,7 +520,7 @@ impl<'a> Change<'a> {
                 self.add_key(&KeySpec {
                     name: name.map(str::to_owned),
                     columns: vec![column.name.clone()],
-                    or_replace: false,
+                    kind: KeyKind::Unique,
                 })?;
             }
         }
@@ -523,25 +529,36 @@ impl<'a> Change<'a> {
 
     fn add_key(&mut self, key: &KeySpec) -> Read<()> {
         let name = key.name.clone().unwrap_or_else(|| self.free_name(key));
-        if key.or_replace {
+        if key.kind == KeyKind::Replacement {
             self.keys.retain(|known| !same(&known.name, &name));
         }
-        // Another of the same name is there: IF NOT EXISTS.
-        if self.keys.iter().any(|known| same(&known.name, &name)) {
-            return Ok(());
+        let mut columns = Vec::with_capacity(key.columns.len());
+        for column in &key.columns {
+            columns.extend(self.key_part(column)?);
         }
-        let number = |name: &String| {
-            let column = self.current(name).and_then(|index| self.columns.get(index));
-            column.map(|column| column.number).ok_or_else(|| unknown_column(name))
-        };
-        let columns = key.columns.iter().map(number).collect::<Read<Vec<usize>>>()?;
-        if name == PRIMARY {
+        if key.kind == KeyKind::Period || name == PRIMARY {
             for number in &columns {
                 self.forbid_null(*number);
             }
         }
-        self.keys.push(Key { name, columns });
+        let added = Key { name, columns };
+        if key.kind == KeyKind::Period {
+            self.periods.push(added);
+        } else if !self.keys.iter().any(|known| same(&known.name, &added.name)) {
+            // Another of the same name may be there: IF NOT EXISTS.
+            self.keys.push(added);
+        }
         Ok(())
+    }
+
+    /// Numbers of what a key names: a column, or a period's two, the end first as the server has them.
+    fn key_part(&self, name: &str) -> Read<Vec<usize>> {
+        if let Some(column) = self.current(name).and_then(|index| self.columns.get(index)) {
+            return Ok(vec![column.number]);
+        }
+        let period = self.periods.iter().find(|period| same(&period.name, name));
+        let period = period.ok_or_else(|| unknown_column(name))?;
+        Ok(period.columns.iter().rev().copied().collect())
     }
 
     /// The name that the server gives a key without one: its first column's, with a number where that is taken.
@@ -572,94 +589,5 @@ impl<'a> Change<'a> {
         };
         finished.key = finished.key_of_unique_keys();
         finished
-    }
-}
-
-// --- values
-
-/// Whether the server computed the values of a new column.
-fn is_filled(column: &ColumnDefinition) -> bool {
-    column.generated || matches!(column.default, Some(ColumnDefault::Expression(_)))
-}
-
-/// What became of a column's values, where they are not the same any more.
-fn conversion_of(before: &ColumnDefinition, after: &ColumnDefinition, is_strict: bool) -> Option<Rewrite> {
-    if after.generated && !before.generated {
-        return Some(Rewrite::ColumnFilled(after.name.clone()));
-    }
-    let lost_nulls = before.nullable && !after.nullable && !is_strict;
-    if !lost_nulls && keeps_values(&before.column_type, &after.column_type, is_strict) {
-        return None;
-    }
-    Some(Rewrite::ColumnConverted {
-        column: after.name.clone(),
-        from: shown(&before.column_type),
-        to: shown(&after.column_type),
-    })
-}
-
-/// A type with its character set.
-fn shown(column_type: &ColumnType) -> String {
-    let source_type = column_type.source_type();
-    match &column_type.kind {
-        TypeKind::Text { charset } | TypeKind::Enum { charset, .. } | TypeKind::Set { charset, .. } => {
-            format!("{source_type} in {}", charset.name())
-        }
-        _ => source_type.to_owned(),
-    }
-}
-
-/// Whether values of one type are the same in another. In strict mode a statement fails where a value does not fit.
-fn keeps_values(before: &ColumnType, after: &ColumnType, is_strict: bool) -> bool {
-    use TypeKind::{Bytes, DateTime, Decimal, Enum, Integer, Set, Text, Time, Timestamp};
-    let fits = is_strict || is_wider(before.source_type(), after.source_type());
-    match (&before.kind, &after.kind) {
-        (Integer { width: a, unsigned: c }, Integer { width: b, unsigned: d }) => {
-            let wider = integer_bytes(*b) > integer_bytes(*a);
-            is_strict || (c == d && integer_bytes(*b) >= integer_bytes(*a)) || (*c && !*d && wider)
-        }
-        (Decimal { scale: a, .. }, Decimal { scale: b, .. }) => b >= a && fits,
-        (Time { precision: a }, Time { precision: b })
-        | (DateTime { precision: a }, DateTime { precision: b })
-        | (Timestamp { precision: a }, Timestamp { precision: b }) => b >= a,
-        (Text { charset: a }, Text { charset: b }) => {
-            let cuts_spaces = after.source_type().starts_with("char(") && !before.source_type().starts_with("char(");
-            is_within(*a, *b) && fits && !cuts_spaces
-        }
-        (Bytes, Bytes) => fits,
-        (Enum { members: a, charset: c }, Enum { members: b, charset: d })
-        | (Set { members: a, charset: c }, Set { members: b, charset: d }) => is_within(*c, *d) && b.starts_with(a),
-        (a, b) => a == b,
-    }
-}
-
-fn integer_bytes(width: IntegerWidth) -> u8 {
-    match width {
-        IntegerWidth::Tiny => 1,
-        IntegerWidth::Small => 2,
-        IntegerWidth::Medium => 3,
-        IntegerWidth::Regular => 4,
-        IntegerWidth::Big => 8,
-    }
-}
-
-/// Whether characters of one set are the same bytes in another.
-fn is_within(before: Charset, after: Charset) -> bool {
-    before == after || (before == Charset::Utf8mb3 && after == Charset::Utf8mb4)
-}
-
-/// Whether a declared length did not shrink.
-fn is_wider(before: &str, after: &str) -> bool {
-    if before == after {
-        return true;
-    }
-    let parts = |text: &str| {
-        let (name, rest) = text.split_once('(')?;
-        let length: u32 = rest.split([',', ')']).next()?.parse().ok()?;
-        Some((name.to_owned(), length))
-    };
-    match (parts(before), parts(after)) {
-        (Some((name, length)), Some((new_name, new_length))) => name == new_name && new_length >= length,
-        _ => false,
     }
 }

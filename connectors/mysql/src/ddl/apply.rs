@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailrace_core::schema::TableName;
 
-use super::alter::{Altered, alter, new_table, rewrites_between};
+use super::alter::{Altered, alter, new_table};
 use super::clause::{Clause, TableBody, TableOption};
 use super::cursor::{Cursor, NotUnderstood, Read};
-use super::{Ddl, DdlError, DdlKind, SqlContext, grammar};
+use super::rewrite::{Rewrite, rewrites_between};
+use super::{Ddl, DdlError, DdlKind, SqlContext, grammar, key};
 use crate::charset::Charset;
 use crate::table::TableDefinition;
 
@@ -55,30 +56,6 @@ pub(crate) enum Effect {
     Truncated(TableName),
     /// It is gone.
     Dropped(TableName),
-}
-
-/// Values that changed in the table and not in the log: a reason to read the table anew.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Rewrite {
-    /// A new column holds what the server computed for each row.
-    #[error("the new column `{0}` was filled by the server")]
-    ColumnFilled(String),
-    /// Values were converted.
-    #[error("column `{column}` was converted from {from} to {to}")]
-    ColumnConverted {
-        /// Name.
-        column: String,
-        /// Type before, in words where it is not known.
-        from: String,
-        /// Type now.
-        to: String,
-    },
-    /// Rows came or went.
-    #[error("{0}")]
-    Rows(String),
-    /// The statement is not understood.
-    #[error("the statement is not understood: {0}")]
-    NotUnderstood(String),
 }
 
 /// Applies a statement. Nothing is changed where it fails.
@@ -177,11 +154,11 @@ impl<'a> Application<'a> {
                 self.alter(table, clauses)
             }
             DdlKind::CreateIndex { table, or_replace } => {
-                let clauses = grammar::create_index(&mut self.body(), *or_replace);
+                let clauses = key::create_index(&mut self.body(), *or_replace);
                 self.alter(table, clauses)
             }
             DdlKind::DropIndex(table) => {
-                let clauses = grammar::drop_index(&mut self.body());
+                let clauses = key::drop_index(&mut self.body());
                 self.alter(table, clauses)
             }
             DdlKind::RenameTables(renames) => self.rename(renames),

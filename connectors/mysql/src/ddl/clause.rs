@@ -116,15 +116,25 @@ pub(super) struct TypeText {
     pub(super) zerofill: bool,
 }
 
-/// A unique key.
+/// What a key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    /// No two rows share it.
+    Unique,
+    /// The same, and another of its name goes: CREATE OR REPLACE INDEX.
+    Replacement,
+    /// MariaDB's PERIOD: a name for two columns, which may not be NULL.
+    Period,
+}
+
+/// A unique key, or a period that one may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KeySpec {
     /// Its name, where one is given; the primary key's is always `PRIMARY`.
     pub(super) name: Option<String>,
     /// Names of its columns; none where a part of it is an expression.
     pub(super) columns: Vec<String>,
-    /// Another of its name goes: CREATE OR REPLACE INDEX.
-    pub(super) or_replace: bool,
+    pub(super) kind: KeyKind,
 }
 
 /// A CREATE TABLE's body.

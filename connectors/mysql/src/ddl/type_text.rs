@@ -5,7 +5,7 @@ use super::clause::{ColumnSpec, TypeText};
 use super::cursor::{NotUnderstood, Read};
 use super::{ORACLE, REAL_AS_FLOAT};
 use crate::charset::Charset;
-use crate::column_type::{ColumnType, TypeKind};
+use crate::column_type::{ColumnType, TypeError, TypeKind};
 use crate::server::{Flavour, Version};
 use crate::table::ColumnDefault;
 
@@ -54,15 +54,24 @@ pub(super) fn column_type(
 }
 
 fn parse(printed: &str, charset: Option<Charset>) -> Read<ColumnType> {
-    ColumnType::parse(printed, charset.map(Charset::name)).map_err(|error| NotUnderstood(error.to_string()))
+    ColumnType::parse(printed, charset.map(Charset::name)).map_err(|error| match error {
+        TypeError::NoCharset(_) => {
+            NotUnderstood("it names no character set, and that of its table is not known".to_owned())
+        }
+        other => NotUnderstood(other.to_string()),
+    })
 }
 
-/// What a column becomes that is converted to another character set; `None` where it has no characters.
-pub(super) fn converted(column_type: &ColumnType, to: Charset) -> Option<Read<ColumnType>> {
+/// What a column becomes that is converted to another character set; `None` where it has no characters. `holds_values` where
+/// there are some that still have to fit.
+pub(super) fn converted(column_type: &ColumnType, to: Charset, holds_values: bool) -> Option<Read<ColumnType>> {
     let from = match &column_type.kind {
         TypeKind::Text { charset } | TypeKind::Enum { charset, .. } | TypeKind::Set { charset, .. } => *charset,
         _ => return None,
     };
+    if from == Charset::Binary {
+        return None;
+    }
     let printed = column_type.source_type();
     let (name, arguments) = printed.split_at_checked(printed.find('(').unwrap_or(printed.len()))?;
     // A text that was full still has to fit.
@@ -72,7 +81,7 @@ pub(super) fn converted(column_type: &ColumnType, to: Charset) -> Option<Read<Co
         "mediumtext" => "longtext",
         other => other,
     };
-    let grows = to.character_max_bytes() > from.character_max_bytes();
+    let grows = holds_values && to.character_max_bytes() > from.character_max_bytes();
     let name = if grows { grown } else { name };
     let name = (to == Charset::Binary)
         .then(|| binary_name(name))
