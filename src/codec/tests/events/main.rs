@@ -5,7 +5,9 @@
 mod debezium;
 mod entity;
 mod inline_schemas;
+mod mysql;
 mod property;
 mod support;
 mod vectors;
+mod vectors_mysql;
 mod vectors_temporal;
