@@ -217,6 +217,8 @@ impl<'a> Assembly<'a> {
             schema: schema.to_owned(),
             table: table.to_owned(),
             key: self.key(name, &columns),
+            // Only statements name the others; until one does, the key is all that must be known.
+            unique_keys: Vec::new(),
             columns,
             charset: storage
                 .and_then(|storage| storage.collation.as_deref())

@@ -90,6 +90,7 @@ pub(crate) fn dump_error(error: &DumpError, endpoint: &Endpoint, doing: &str) ->
     match error {
         DumpError::Client(mysql_async::Error::Server(said)) => server_error(said.code, &said.message, doing),
         DumpError::Client(error) => connect_error(error, endpoint),
+        DumpError::NotAllowed(_) => Error::definite("insufficient_privilege", text),
         DumpError::Silent(_) => Error::transient("source_connection_lost", text),
         DumpError::Ended => Error::transient("source_unavailable", text),
         // On the way here a bit may turn over, and the next time it does not.

@@ -54,8 +54,8 @@ impl MySqlConnector {
 
 #[async_trait]
 impl SourceConnector for MySqlConnector {
-    async fn check(&self, connector: &str) -> Vec<Finding> {
-        check::check(&self.config, self.flavour, connector).await
+    async fn check(&self, _connector: &str) -> Vec<Finding> {
+        check::check(&self.config, self.flavour).await
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {

@@ -31,6 +31,7 @@ use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
 use crate::memory::Memory;
 use crate::endpoint::Endpoint;
+use crate::error::dump_error;
 use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset, start};
 use crate::server::{self, ServerFacts};
@@ -93,7 +94,7 @@ impl MySqlLog {
         };
         let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
         let text = format!("streaming the binary log from {}", position.at);
-        let dump = settings.dump(&dump_start(&position, start.by)).await?;
+        let events = settings.events(&dump_start(&position, start.by)).await?;
         let start = Start {
             partial: partial(progress),
             read_at: saved_positions(read_at)?,
@@ -102,7 +103,7 @@ impl MySqlLog {
         };
         let assembler = Assembler::new(Arc::clone(&settings.identity), tables, start);
         self.reading = Some(Reading {
-            events: Events::of(dump),
+            events,
             prepared: None,
             assembler,
             errand: None,
@@ -136,11 +137,13 @@ impl LogSettings {
         Ok(start)
     }
 
-    async fn dump(&self, start: &DumpStart) -> Result<BinlogDump> {
-        let options = connect::options(&Endpoint::resolve(&self.config)?)?;
+    async fn events(&self, start: &DumpStart) -> Result<Events> {
+        let endpoint = Endpoint::resolve(&self.config)?;
+        let options = connect::options(&endpoint)?;
         let server_id = self.config.server_id_range.choose();
         let dump = BinlogDump::start(&options, start, server_id).await;
-        dump.map_err(|error| events::dump_error(&error))
+        let dump = dump.map_err(|error| dump_error(&error, &endpoint, "begin to read the binary log"))?;
+        Ok(Events::of(dump, endpoint))
     }
 }
 
@@ -252,7 +255,7 @@ impl Reading {
                 settings.memory.remember(&*settings.store).await?;
             }
             Some(Next::ReadPrepared(at)) => {
-                self.prepared = Some(Events::of(settings.dump(&at_file(at)).await?));
+                self.prepared = Some(settings.events(&at_file(at)).await?);
             }
         }
         self.errand = None;

@@ -41,7 +41,7 @@ pub(crate) struct WireColumn {
 
 impl<'a> TableMap<'a> {
     #[inline]
-    pub(super) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("Table_map", body);
         let table_id = reader.u48()?;
         let definition = reader.rest();

@@ -7,9 +7,10 @@ use tailrace_core::{Error, Result, task};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::dump::{BinlogDump, DumpError};
+use super::dump::BinlogDump;
 use crate::decode::RawEvent;
-use crate::error::query_error;
+use crate::endpoint::Endpoint;
+use crate::error::dump_error;
 
 /// Events are handed over in handfuls, so that a wake-up is paid for many of them.
 const HANDFUL_EVENTS: usize = 256;
@@ -29,9 +30,9 @@ pub(crate) struct Events {
 
 impl Events {
     /// Begins to read.
-    pub(crate) fn of(dump: BinlogDump) -> Self {
+    pub(crate) fn of(dump: BinlogDump, endpoint: Endpoint) -> Self {
         let (sender, handfuls) = mpsc::channel(HANDFULS);
-        let task = task::spawn_named("mysql binlog", read(dump, sender));
+        let task = task::spawn_named("mysql binlog", read(dump, endpoint, sender));
         Self {
             handfuls,
             current: VecDeque::new(),
@@ -65,9 +66,9 @@ impl Drop for Events {
     }
 }
 
-async fn read(mut dump: BinlogDump, sender: mpsc::Sender<Result<VecDeque<RawEvent>>>) {
+async fn read(mut dump: BinlogDump, endpoint: Endpoint, sender: mpsc::Sender<Result<VecDeque<RawEvent>>>) {
     loop {
-        let (handful, end) = handful(&mut dump).await;
+        let (handful, end) = handful(&mut dump, &endpoint).await;
         if !handful.is_empty() && sender.send(Ok(handful)).await.is_err() {
             return;
         }
@@ -80,7 +81,7 @@ async fn read(mut dump: BinlogDump, sender: mpsc::Sender<Result<VecDeque<RawEven
 }
 
 /// The next event, and those that are there already.
-async fn handful(dump: &mut BinlogDump) -> (VecDeque<RawEvent>, Option<Error>) {
+async fn handful(dump: &mut BinlogDump, endpoint: &Endpoint) -> (VecDeque<RawEvent>, Option<Error>) {
     let mut events = VecDeque::new();
     let mut bytes = 0;
     let mut next = Some(dump.next().await);
@@ -90,28 +91,10 @@ async fn handful(dump: &mut BinlogDump) -> (VecDeque<RawEvent>, Option<Error>) {
                 bytes += event.body.len();
                 events.push_back(event);
             }
-            Err(error) => return (events, Some(dump_error(&error))),
+            Err(error) => return (events, Some(dump_error(&error, endpoint, "read the binary log"))),
         }
         let full = events.len() >= HANDFUL_EVENTS || bytes >= HANDFUL_BYTES;
         next = if full { None } else { dump.next().now_or_never() };
     }
     (events, None)
-}
-
-/// What ended a dump, or kept it from beginning.
-pub(crate) fn dump_error(error: &DumpError) -> Error {
-    match error {
-        DumpError::Client(error) => query_error(error, "read the binary log"),
-        DumpError::Silent(_) | DumpError::Ended => {
-            Error::transient("source_connection_lost", format!("cannot read the binary log: {error}"))
-        }
-        // On the way a bit may be lost; in the file it is lost again at the next attempt, and the state says so.
-        DumpError::Checksum { .. } => Error::transient(
-            "binlog_checksum",
-            format!("{error}; if it comes again at the same place, the file is damaged on the server's disk"),
-        ),
-        DumpError::Protocol(_) | DumpError::NoGtidSet(_) | DumpError::OffsetTooLarge(_) => {
-            Error::definite("source_protocol", error.to_string())
-        }
-    }
 }
