@@ -410,7 +410,11 @@ impl Worker {
     }
 
     fn loss(&self, lost: &LostRecord) -> Failure {
-        let code = lost.code;
+        let code = match lost.code {
+            // The partition that the record waited for was removed with its topic, not the connection to a broker.
+            RDKafkaErrorCode::BrokerDestroy => RDKafkaErrorCode::UnknownTopicOrPartition,
+            code => code,
+        };
         let detail = match (self.client.client().fatal_error(), Class::of(code)) {
             (Some((fatal, text)), _) => return self.shared.cluster.failure(fatal, Some(&lost.topic), &text),
             (None, Class::TooLarge) => {
