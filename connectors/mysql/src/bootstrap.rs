@@ -19,7 +19,7 @@ use std::sync::Arc;
 use mysql_async::Conn;
 use tailrace_core::batch::BinlogTransaction;
 use tailrace_core::ports::{Source, SourceContext};
-use tailrace_core::position::{Position, Progress};
+use tailrace_core::position::Progress;
 use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
 use tailrace_core::telemetry::{Life, now_us};
 use tailrace_core::{Error, Result, failpoint};
@@ -100,8 +100,8 @@ impl Opening {
         memory.learn(&self.tables);
         memory.remember(&*self.context.store).await?;
         failpoint!(try AfterSlotSaved);
-        let (so_far, tables) = (SnapshotPosition::starting_at(began_at.clone()), self.tables.clone());
-        self.scan(memory, so_far, began_at, point, tables)
+        let (so_far, tables) = (SnapshotPosition::starting_at(began_at), self.tables.clone());
+        self.scan(memory, so_far, point, tables)
     }
 
     /// Where the state says.
@@ -144,13 +144,11 @@ impl Opening {
             memory.learn(&self.tables);
             return self.stream(memory, &progress).await;
         }
-        let point = self.consistent_point().await?;
-        let read_under = if memory.being_added.is_disjoint(&new) {
-            point.position.to_position()
-        } else {
+        let mut point = self.consistent_point().await?;
+        if !memory.being_added.is_disjoint(&new) {
             // They were read before, and no checkpoint came of it: as when a snapshot is interrupted, see `scan_again`.
-            progress.position.clone()
-        };
+            point.contained_until = progress.position.clone();
+        }
         let tables: Vec<CapturedTable> = self
             .tables
             .iter()
@@ -167,12 +165,12 @@ impl Opening {
             // Carried already, up to where the log goes on: an interruption must not read it again.
             so_far.read_at.entry(table).or_insert_with(|| progress.position.clone());
         }
-        self.scan(memory, so_far, read_under, point, tables)
+        self.scan(memory, so_far, point, tables)
     }
 
     /// A snapshot that was interrupted: the tables that are left, under a newer consistent point.
     async fn scan_again(mut self, mut memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
-        let point = self.consistent_point().await?;
+        let mut point = self.consistent_point().await?;
         memory.tables = self.table_names();
         memory.learn(&self.tables);
         let left = self.tables.iter();
@@ -183,8 +181,8 @@ impl Opening {
         // Not the newer consistent point: rows that were carried before the interruption and deleted after it are not read
         // again, and only the log knows of their end. So the log is carried from where it was, although the rows contain
         // a part of it already: they go back in time once, and come out right.
-        let read_under = so_far.log_start.clone();
-        self.scan(memory, so_far, read_under, point, left)
+        point.contained_until = so_far.log_start.clone();
+        self.scan(memory, so_far, point, left)
     }
 
     /// Opens the read views, and looks at the tables again: what was altered before is seen, and what is altered after is an error of the scan.
@@ -204,7 +202,6 @@ impl Opening {
         self,
         memory: Memory,
         so_far: SnapshotPosition,
-        read_under: Position,
         point: ConsistentPoint,
         tables: Vec<CapturedTable>,
     ) -> Result<Box<dyn Source>> {
@@ -236,7 +233,7 @@ impl Opening {
         let scanner = Scanner::start(plan, point.connections)?;
         let only = self.config.snapshot.mode == SnapshotMode::Only;
         let log = MySqlLog::new(self.log_settings(memory));
-        let handover = Handover::scanning(identity, scanner, read_under, so_far, log);
+        let handover = Handover::scanning(identity, scanner, point.contained_until, so_far, log);
         Ok(Box::new(if only {
             handover.stopping_after_snapshot()
         } else {

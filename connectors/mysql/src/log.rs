@@ -133,7 +133,8 @@ impl LogSettings {
             let endpoint = Endpoint::resolve(&self.config)?;
             let server_id = self.config.server_id_range.choose();
             let started_s = server::file_started_s(&connect::options(&endpoint)?, &position.at.file, server_id).await;
-            let started_s = started_s.map_err(|error| dump_error(&error, &endpoint, "read the beginning of a file of the log"))?;
+            let started_s =
+                started_s.map_err(|error| dump_error(&error, &endpoint, "read the beginning of a file of the log"))?;
             start::verify_fingerprint(position, started_s)?;
         }
         if start.failed_over {

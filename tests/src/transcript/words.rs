@@ -178,7 +178,9 @@ fn binlog_position(text: &str) -> Option<u64> {
             return Some(number);
         }
         let (name, file) = before.rsplit_once('.')?;
-        let file = (is_number(file) && !name.is_empty()).then(|| file.parse::<u64>().ok()).flatten()?;
+        let file = (is_number(file) && !name.is_empty())
+            .then(|| file.parse::<u64>().ok())
+            .flatten()?;
         return Some((file << 40) + number);
     }
     let parts: Vec<&str> = text.split('-').collect();

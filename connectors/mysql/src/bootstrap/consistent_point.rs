@@ -16,6 +16,7 @@
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
+use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
 use crate::config::MySqlConfig;
@@ -35,6 +36,8 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// Connections that see the same rows, and where these stand in the log.
 pub(super) struct ConsistentPoint {
     pub(super) position: BinlogPosition,
+    /// Changes up to here are left out of the log for tables that are read now.
+    pub(super) contained_until: Position,
     pub(super) connections: Vec<Conn>,
     /// How it was reached, in words.
     pub(super) way: &'static str,
@@ -136,6 +139,7 @@ impl Views<'_> {
         execute(&mut lock, "UNLOCK TABLES", "release the lock of the snapshot").await?;
         close(lock).await;
         Ok(ConsistentPoint {
+            contained_until: position.to_position(),
             position,
             connections,
             way,
@@ -154,6 +158,7 @@ impl Views<'_> {
             let same = positions.windows(2).all(|pair| pair.first() == pair.last());
             if let (true, Some(position)) = (same, positions.into_iter().next()) {
                 return Ok(Some(ConsistentPoint {
+                    contained_until: position.to_position(),
                     position,
                     connections,
                     way: "without a lock",
@@ -174,6 +179,7 @@ impl Views<'_> {
             if before.gtids.is_some() && before.gtids == after.gtids {
                 close(asking).await;
                 return Ok(ConsistentPoint {
+                    contained_until: before.to_position(),
                     position: before,
                     connections,
                     way: "without a lock, between two commits",

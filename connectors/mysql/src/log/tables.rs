@@ -20,7 +20,7 @@ use crate::column_type::{ColumnType, TypeKind, TypePolicy};
 use crate::config::TablePatterns;
 use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};
 use crate::decode::cell::CellDecoder;
-use crate::decode::{ColumnDescription, QuerySession, TableDescription, TableMap, WireColumn};
+use crate::decode::{QuerySession, TableDescription, TableMap, WireColumn};
 use crate::position::FileOffset;
 use crate::server::{Flavour, ServerFacts};
 use crate::table::{ColumnDefinition, TableDefinition};
@@ -248,7 +248,13 @@ impl Tables {
     ) -> Result<TableDefinition> {
         let known = self.definitions.get(map.schema, map.table);
         if let Some(names) = names(description) {
-            return described(map, wire, description, &names, known);
+            let described = Described {
+                map,
+                wire,
+                description,
+                names,
+            };
+            return described.definition(known);
         }
         let Some(known) = known else {
             return Err(Error::definite(
@@ -320,71 +326,76 @@ fn names<'a>(description: &TableDescription<'a>) -> Option<Vec<&'a str>> {
     description.columns.iter().map(|column| column.name).collect()
 }
 
-/// The table as the log describes it, completed from what else is known of it.
-fn described(
-    map: &TableMap<'_>,
-    wire: &[WireColumn],
-    description: &TableDescription<'_>,
-    names: &[&str],
-    known: Option<&TableDefinition>,
-) -> Result<TableDefinition> {
-    let mut columns = Vec::with_capacity(wire.len());
-    for (index, (name, (wire, column))) in names.iter().zip(wire.iter().zip(&description.columns)).enumerate() {
-        let known = known.and_then(|known| known.columns.iter().find(|known| known.name == *name));
-        let nullable = map.is_nullable(index);
-        columns.push(described_column(name, nullable, *wire, column, known, map)?);
-    }
-    let key = match &description.primary_key {
-        Some(parts) => parts.iter().map(|part| part.column).collect(),
-        None => known.map_or_else(Vec::new, |known| key_by_name(known, names)),
-    };
-    Ok(TableDefinition {
-        schema: map.schema.to_owned(),
-        table: map.table.to_owned(),
-        columns,
-        key,
-        unique_keys: known.map_or_else(Vec::new, |known| known.unique_keys.clone()),
-        charset: known.and_then(|known| known.charset),
-        documentation: known.and_then(|known| known.documentation.clone()),
-        engine: known.and_then(|known| known.engine.clone()),
-    })
+/// A table as the log describes it.
+struct Described<'a> {
+    map: &'a TableMap<'a>,
+    wire: &'a [WireColumn],
+    description: &'a TableDescription<'a>,
+    names: Vec<&'a str>,
 }
 
-fn described_column(
-    name: &str,
-    nullable: bool,
-    wire: WireColumn,
-    column: &ColumnDescription<'_>,
-    known: Option<&ColumnDefinition>,
-    map: &TableMap<'_>,
-) -> Result<ColumnDefinition> {
-    let logged = ColumnType::from_log(wire, column);
-    if let Some(known) = known {
-        let same = logged
-            .as_ref()
-            .map_or(true, |logged| may_be(&known.column_type, logged));
-        let definition = ColumnDefinition {
-            nullable,
-            ..known.clone()
-        };
-        if same && CellDecoder::new(wire, &definition, &TypePolicy::default()).is_ok() {
-            return Ok(definition);
-        }
+// === impl Described ===
+
+impl Described<'_> {
+    /// Completed from what else is known of the table.
+    fn definition(&self, known: Option<&TableDefinition>) -> Result<TableDefinition> {
+        let map = self.map;
+        let columns = self.names.iter().enumerate().map(|(index, name)| {
+            let known = known.and_then(|known| known.columns.iter().find(|known| known.name == *name));
+            self.column(index, name, known)
+        });
+        Ok(TableDefinition {
+            schema: map.schema.to_owned(),
+            table: map.table.to_owned(),
+            columns: columns.collect::<Result<_>>()?,
+            key: match &self.description.primary_key {
+                Some(parts) => parts.iter().map(|part| part.column).collect(),
+                None => known.map_or_else(Vec::new, |known| key_by_name(known, &self.names)),
+            },
+            unique_keys: known.map_or_else(Vec::new, |known| known.unique_keys.clone()),
+            charset: known.and_then(|known| known.charset),
+            documentation: known.and_then(|known| known.documentation.clone()),
+            engine: known.and_then(|known| known.engine.clone()),
+        })
     }
-    let column_type = logged.map_err(|error| {
-        Error::definite(
-            "column_type",
-            format!("column \"{name}\" of {}.{}: {error}", map.schema, map.table),
-        )
-    })?;
-    Ok(ColumnDefinition {
-        name: name.to_owned(),
-        column_type,
-        nullable,
-        default: None,
-        generated: false,
-        documentation: None,
-    })
+
+    fn column(&self, index: usize, name: &str, known: Option<&ColumnDefinition>) -> Result<ColumnDefinition> {
+        let map = self.map;
+        let described = self.wire.get(index).zip(self.description.columns.get(index));
+        let (wire, column) = described.ok_or_else(|| {
+            let text = format!(
+                "the log describes fewer columns of {}.{} than it has",
+                map.schema, map.table
+            );
+            Error::definite("source_protocol", text)
+        })?;
+        let nullable = map.is_nullable(index);
+        let logged = ColumnType::from_log(*wire, column);
+        if let Some(known) = known {
+            let same = logged
+                .as_ref()
+                .map_or(true, |logged| may_be(&known.column_type, logged));
+            let definition = ColumnDefinition {
+                nullable,
+                ..known.clone()
+            };
+            if same && CellDecoder::new(*wire, &definition, &TypePolicy::default()).is_ok() {
+                return Ok(definition);
+            }
+        }
+        let column_type = logged.map_err(|error| {
+            let text = format!("column \"{name}\" of {}.{}: {error}", map.schema, map.table);
+            Error::definite("column_type", text)
+        })?;
+        Ok(ColumnDefinition {
+            name: name.to_owned(),
+            column_type,
+            nullable,
+            default: None,
+            generated: false,
+            documentation: None,
+        })
+    }
 }
 
 /// A type of the catalogue is what the log calls so. The log tells signs, character sets and members; it does not tell a UUID from sixteen bytes.
