@@ -44,7 +44,7 @@ use crate::charset::Charset;
 use crate::position::Xid;
 use crate::server::{Flavour, Version};
 
-pub(crate) use apply::{Applied, Definitions, Effect, Tracking, apply};
+pub(crate) use apply::{Definitions, Effect, Tracking, apply};
 pub(crate) use classify::classify;
 pub(crate) use rewrite::Rewrite;
 
