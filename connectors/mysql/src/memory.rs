@@ -189,6 +189,7 @@ mod tests {
             table: table.to_owned(),
             columns: Vec::new(),
             key: Vec::new(),
+            unique_keys: Vec::new(),
             charset: None,
             documentation: Some(comment.to_owned()),
             engine: None,

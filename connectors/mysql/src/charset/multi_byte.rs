@@ -25,7 +25,7 @@ pub(crate) enum Peculiarity {
     Sjis,
     /// Seven symbols as in JIS X 0208, and characters of the user's own.
     Ujis,
-    /// Characters of IBM's extension and of the user's own.
+    /// One symbol, and characters of IBM's extension and of the user's own.
     Eucjpms,
     /// Two symbols.
     Gb2312,
@@ -153,6 +153,7 @@ impl Peculiarity {
                 0xf2 => '£',
                 _ => return None,
             }),
+            (Self::Eucjpms, [0x8f, 0xa2, 0xc3]) => u32::from('￤'),
             (Self::Eucjpms, [0x8f, row @ (0xf3 | 0xf4), cell]) => ibm(*row, *cell)?,
             (Self::Ujis | Self::Eucjpms, [row, cell]) => user(USER_FIRST_OF_TWO_BYTES, *row, *cell)?,
             (Self::Ujis | Self::Eucjpms, [0x8f, row, cell]) => user(USER_FIRST_OF_THREE_BYTES, *row, *cell)?,

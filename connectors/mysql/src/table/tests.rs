@@ -32,6 +32,7 @@ fn orders() -> TableDefinition {
             ),
         ],
         key: vec![0],
+        unique_keys: Vec::new(),
         charset: Some(Charset::Latin1),
         documentation: Some("all of them".to_owned()),
         engine: Some("InnoDB".to_owned()),
@@ -83,6 +84,25 @@ fn a_definition_is_kept_as_it_is() {
 fn columns_are_found_in_any_case() {
     assert_eq!(orders().column_index("NOTE"), Some(1));
     assert_eq!(orders().column_index("other"), None);
+}
+
+#[test]
+fn a_row_is_identified_by_its_primary_key_or_by_a_unique_one() {
+    let key = |name: &str, columns: &[&str]| UniqueKey {
+        name: name.to_owned(),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+    };
+    let mut orders = orders();
+    assert_eq!(orders.known_unique_keys(), [key("PRIMARY", &["id"])]);
+    // One that may be NULL does not identify a row, nor does one over an expression.
+    orders.unique_keys = vec![
+        key("expression", &[]),
+        key("by_note", &["note"]),
+        key("by_time", &["at", "id"]),
+    ];
+    assert_eq!(orders.key_of_unique_keys(), [2, 0]);
+    orders.unique_keys.push(key("PRIMARY", &["id"]));
+    assert_eq!(orders.key_of_unique_keys(), [0]);
 }
 
 #[test]

@@ -219,16 +219,6 @@ impl CellDecoder {
         }
     }
 
-    /// Steps over the next value, which is not NULL.
-    ///
-    /// # Errors
-    ///
-    /// The bytes end before the value does.
-    #[inline]
-    pub(crate) fn skip(&self, reader: &mut Reader<'_>) -> Result<()> {
-        self.stored(reader).map(|_bytes| ())
-    }
-
     /// The bytes of the next value, which is not NULL, without its length: what a partial update of a JSON document is applied
     /// to.
     ///

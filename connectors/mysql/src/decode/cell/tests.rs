@@ -50,10 +50,10 @@ fn logged(decoder: &CellDecoder, bytes: &[u8]) -> Result<Datum> {
             pushed(|batch| decoder.decode(&mut reader, batch)).is_err(),
             "cut at {end}"
         );
-        assert!(decoder.skip(&mut Reader::new("test", &bytes[..end])).is_err());
+        assert!(decoder.stored(&mut Reader::new("test", &bytes[..end])).is_err());
     }
     let mut reader = Reader::new("test", bytes);
-    decoder.skip(&mut reader).unwrap();
+    decoder.stored(&mut reader).unwrap();
     assert!(reader.is_empty());
     let mut reader = Reader::new("test", bytes);
     let datum = pushed(|batch| decoder.decode(&mut reader, batch))?;
@@ -791,7 +791,7 @@ proptest! {
                 let policy = policy(invalid_dates);
                 let decoder = decoder(&column, wire, &policy);
                 let mut reader = Reader::new("test", &bytes);
-                let skipped = decoder.skip(&mut Reader::new("test", &bytes)).is_ok();
+                let skipped = decoder.stored(&mut Reader::new("test", &bytes)).is_ok();
                 let decoded = pushed(|batch| decoder.decode(&mut reader, batch)).is_ok();
                 prop_assert!(skipped || !decoded);
                 // Text of any kind is read or refused as well.

@@ -4,8 +4,8 @@ use super::JsonError;
 
 const CUT_OFF: JsonError = "its text is cut off";
 
-/// Appends `printed` to `text`. Nothing but blanks between the parts is left away, and line ends within a string, which only
-/// bytes in base 64 have: the server breaks their lines, and they are no JSON with them.
+/// Appends `printed` to `text`. Nothing but blanks between the parts is left away. A line end within a string, which only bytes
+/// in base 64 of older servers have, is no JSON and becomes what servers of today print.
 pub(super) fn compact(printed: &[u8], text: &mut String) -> Result<(), JsonError> {
     let mut rest = std::str::from_utf8(printed).map_err(|_| "its text is not UTF-8")?;
     let mut depth = 0_usize;
@@ -22,14 +22,14 @@ pub(super) fn compact(printed: &[u8], text: &mut String) -> Result<(), JsonError
                 _ => {}
             }
         }
-        append_without(outside, |byte| byte.is_ascii_whitespace(), text);
+        append_with(outside, |byte| byte.is_ascii_whitespace(), "", text);
         let Some(string) = behind.strip_prefix('"') else {
             break;
         };
         text.push('"');
         let end = end_of_string(string).ok_or(CUT_OFF)?;
         let (inside, behind) = string.split_at_checked(end).ok_or(CUT_OFF)?;
-        append_without(inside, |byte| byte == b'\n', text);
+        append_with(inside, |byte| byte == b'\n', "\\n", text);
         rest = behind;
     }
     if depth == 0 { Ok(()) } else { Err(CUT_OFF) }
@@ -52,15 +52,17 @@ fn end_of_string(string: &str) -> Option<usize> {
     quote.map(|quote| quote + 1)
 }
 
-fn append_without(part: &str, left_out: impl Fn(u8) -> bool, text: &mut String) {
+/// Appends `part`, with `replacement` in place of every byte of ASCII that `replaced` finds.
+fn append_with(part: &str, replaced: impl Fn(u8) -> bool, replacement: &str, text: &mut String) {
     let mut rest = part;
     loop {
-        let (kept, behind) = split_before(rest, &left_out);
+        let (kept, behind) = split_before(rest, &replaced);
         text.push_str(kept);
         let mut characters = behind.chars();
         if characters.next().is_none() {
             return;
         }
+        text.push_str(replacement);
         rest = characters.as_str();
     }
 }

@@ -18,6 +18,9 @@ const GROWTH_ALLOWANCE: usize = 64;
 const POINT_MIN: i32 = -14;
 const POINT_MAX: i32 = 15;
 
+/// Bytes that a line of 76 characters in base 64 stands for.
+const BASE64_LINE_BYTES: usize = 57;
+
 const DIGITS: [u8; 16] = *b"0123456789abcdef";
 const BASE64: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -261,8 +264,17 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// The server breaks the lines of longer ones, which is no JSON; here they are one line, and so are a snapshot's.
+    /// The server breaks the lines of longer ones, and today prints the breaks as `\\n`.
     fn base64(&mut self, bytes: &[u8]) {
+        for (at, line) in bytes.chunks(BASE64_LINE_BYTES).enumerate() {
+            if at > 0 {
+                self.text.push_str("\\n");
+            }
+            self.base64_line(line);
+        }
+    }
+
+    fn base64_line(&mut self, bytes: &[u8]) {
         let (groups, rest) = bytes.as_chunks::<3>();
         for group in groups {
             self.text.extend(base64_digits(*group));

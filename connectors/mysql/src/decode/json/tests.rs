@@ -186,7 +186,7 @@ fn what_is_published_has_no_blanks() {
         ),
         (r#""scalar string""#, r#""scalar string""#),
         ("18446744073709551616.0", "18446744073709551616.0"),
-        ("\"base64:type252:yv4=\n\"", r#""base64:type252:yv4=""#),
+        ("\"base64:type252:yv4=\neA==\"", r#""base64:type252:yv4=\neA==""#),
         (r#"["\\", "\\\"", ""]"#, r#"["\\","\\\"",""]"#),
         ("{}", "{}"),
     ];
@@ -281,6 +281,8 @@ fn values_of_sql_types() {
             assert!(printed(&document[..end]).is_err());
         }
     }
+    let long = printed(&opaque(15, &[0; 58])).unwrap();
+    assert_eq!(long, format!(r#""base64:type15:{}\nAA==""#, "A".repeat(76)));
     for malformed in [
         opaque(246, b"\x03\x02\x83"),
         opaque(10, b"\0\0"),
