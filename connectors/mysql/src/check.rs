@@ -13,6 +13,7 @@ use tailrace_core::check::Finding;
 
 use crate::config::{MySqlConfig, TlsMode};
 use crate::connect::{Purpose, connect};
+use crate::discover::foreign_key::{self, ForeignKey};
 use crate::discover::{Discovery, survey};
 use crate::endpoint::Endpoint;
 use crate::server::{Flavour, Identity, ServerFacts, identify, server_facts};
@@ -22,6 +23,8 @@ struct Facts<'a> {
     config: &'a MySqlConfig,
     server: ServerFacts,
     discovery: Discovery,
+    /// Those that change rows of captured tables.
+    foreign_keys: Vec<ForeignKey>,
 }
 
 /// What was found out before more could not be asked for.
@@ -58,10 +61,12 @@ async fn look(config: &MySqlConfig) -> Result<Look<'_>> {
     }
     let server = server_facts(&mut connection).await?;
     let discovery = survey(&mut connection, config, server.flavour()).await?;
+    let foreign_keys = foreign_key::acting_on(&mut connection, &discovery.selection.captured).await?;
     Ok(Look::Facts(Box::new(Facts {
         config,
         server,
         discovery,
+        foreign_keys,
     })))
 }
 
@@ -86,7 +91,9 @@ fn encryption(config: &MySqlConfig) -> Option<Finding> {
         )),
         TlsMode::Disable if !endpoint.host.is_local() => Some(Finding::warning(
             "tls_disabled",
-            format!("rows cross the network to {server} in plain text, and the password can be had by whoever answers in the server's place"),
+            format!(
+                "rows cross the network to {server} in plain text, and the password can be had by whoever answers in the server's place"
+            ),
             "tls: { mode: verify_full, ca_file: … }",
         )),
         TlsMode::Disable | TlsMode::VerifyCa | TlsMode::VerifyFull => None,
@@ -129,6 +136,7 @@ mod testing {
             config: &config,
             server: mysql(),
             discovery: discovery(&config, relations, change_details),
+            foreign_keys: Vec::new(),
         };
         change(&mut facts);
         judge(&facts)

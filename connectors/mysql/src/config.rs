@@ -265,13 +265,7 @@ impl TablePatterns {
 
 /// What belongs to the server itself is never captured.
 pub(crate) fn is_system_schema(schema: &str) -> bool {
-    const SYSTEM_SCHEMAS: [&str; 5] = [
-        "mysql",
-        "information_schema",
-        "performance_schema",
-        "sys",
-        "ndbinfo",
-    ];
+    const SYSTEM_SCHEMAS: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
     SYSTEM_SCHEMAS.iter().any(|system| schema.eq_ignore_ascii_case(system))
 }
 
@@ -345,8 +339,9 @@ impl MySqlConfig {
     fn check_server_ids(&self) -> Result<()> {
         let ServerIdRange { first, last } = self.server_id_range;
         if first == 0 || first > last {
-            let message =
-                format!("`server_id_range` is from {first} to {last}; give two numbers of at least 1, the lower one first");
+            let message = format!(
+                "`server_id_range` is from {first} to {last}; give two numbers of at least 1, the lower one first"
+            );
             return Err(Error::definite("config", message));
         }
         Ok(())
@@ -365,8 +360,15 @@ impl MySqlConfig {
 }
 
 fn table_pattern(text: &str) -> Result<TablePattern> {
-    let invalid = |why: &str| Err(Error::definite("config", format!("`{text}` in `tables` or `exclude` {why}")));
-    let Some((schema, _)) = text.split_once('.').filter(|(schema, table)| !schema.is_empty() && !table.is_empty())
+    let invalid = |why: &str| {
+        Err(Error::definite(
+            "config",
+            format!("`{text}` in `tables` or `exclude` {why}"),
+        ))
+    };
+    let Some((schema, _)) = text
+        .split_once('.')
+        .filter(|(schema, table)| !schema.is_empty() && !table.is_empty())
     else {
         return invalid("is no pattern of a table; write `database.table`, such as `shop.orders`");
     };

@@ -48,8 +48,6 @@ pub(crate) enum Purpose {
     Setup,
     /// Reading rows. Read-only, without time limits, texts as they are stored.
     Snapshot,
-    /// The binary log.
-    Log,
 }
 
 /// A row as texts, whatever its columns are.
@@ -71,15 +69,15 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     let access = match purpose {
         Purpose::Catalog | Purpose::Snapshot => ", READ ONLY",
-        Purpose::Setup | Purpose::Log => ", READ WRITE",
+        Purpose::Setup => ", READ WRITE",
     };
-    execute(&mut connection, &format!("{isolation}{access}"), "prepare the connection").await?;
+    execute(
+        &mut connection,
+        &format!("{isolation}{access}"),
+        "prepare the connection",
+    )
+    .await?;
     Ok(connection)
-}
-
-/// How to connect, for the log's own session.
-pub(crate) fn log_options(config: &MySqlConfig) -> Result<Opts> {
-    options(&Endpoint::resolve(config)?)
 }
 
 /// Runs a statement that answers with nothing.
@@ -92,7 +90,10 @@ pub(crate) async fn execute(connection: &mut Conn, statement: &str, doing: &str)
 
 /// Runs a query whose answer is small.
 pub(crate) async fn texts(connection: &mut Conn, query: &str, doing: &str) -> Result<Vec<Texts>> {
-    connection.query(query).await.map_err(|error| query_error(&error, doing))
+    connection
+        .query(query)
+        .await
+        .map_err(|error| query_error(&error, doing))
 }
 
 // === impl Texts ===
@@ -208,8 +209,7 @@ fn authorities(files: &TlsFiles) -> Result<Vec<Vec<u8>>> {
         .map(|certificate| certificate.to_vec())
         .collect();
     if usable.is_empty() {
-        let message =
-            format!("no authority can be trusted by {of}; give `tls.ca_file`, or install ca-certificates");
+        let message = format!("no authority can be trusted by {of}; give `tls.ca_file`, or install ca-certificates");
         return Err(Error::definite("tls_config", message));
     }
     Ok(usable)
@@ -222,13 +222,12 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
     let results = match purpose {
         // Bytes as they are stored: each column's character set is decoded here, the same way as in the log.
         Purpose::Snapshot => "NULL",
-        Purpose::Catalog | Purpose::Setup | Purpose::Log => "utf8mb4",
+        Purpose::Catalog | Purpose::Setup => "utf8mb4",
     };
     let (idle_s, lock_s, query_s) = match purpose {
         Purpose::Catalog => (IDLE_S, CATALOG_LOCK_S, CATALOG_QUERY_S),
         Purpose::Setup => (IDLE_S, config.snapshot.lock_timeout_s(), CATALOG_QUERY_S),
         Purpose::Snapshot => (IDLE_S, CATALOG_LOCK_S, 0),
-        Purpose::Log => (IDLE_S, CATALOG_LOCK_S, 0),
     };
     let mut settings = vec![
         "character_set_client = utf8mb4".to_owned(),
@@ -320,7 +319,10 @@ mod tests {
             socket.write_all(&framed).await.unwrap();
             let mut rest = Vec::new();
             let read = socket.read_to_end(&mut rest).await;
-            assert!(read.is_err() || !rest.windows(7).any(|bytes| bytes == b"c4n4ry\0"), "{rest:?}");
+            assert!(
+                read.is_err() || !rest.windows(7).any(|bytes| bytes == b"c4n4ry\0"),
+                "{rest:?}"
+            );
         };
         let (connected, ()) = tokio::join!(connect(&config, Purpose::Catalog), server);
         let error = connected.unwrap_err();
@@ -335,28 +337,41 @@ mod tests {
         let error = connect(&config(port, ""), Purpose::Catalog).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));
         let report = error.report();
-        assert!(report.contains(&format!("127.0.0.1:{port}")) && !report.contains("c4n4ry"), "{report}");
+        assert!(
+            report.contains(&format!("127.0.0.1:{port}")) && !report.contains("c4n4ry"),
+            "{report}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_answers_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let error = connect(&config(listener.local_addr().unwrap().port(), ""), Purpose::Log).await.unwrap_err();
+        let error = connect(&config(listener.local_addr().unwrap().port(), ""), Purpose::Setup)
+            .await
+            .unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));
         assert!(error.report().contains("within 10 s"), "{error}");
     }
 
     #[test]
     fn settings_are_those_of_the_dialect_and_the_purpose() {
-        let set = |purpose, version: &str| {
-            session_settings(purpose, &Identity::parse(version).unwrap(), &config(1, ""))
-        };
+        let set =
+            |purpose, version: &str| session_settings(purpose, &Identity::parse(version).unwrap(), &config(1, ""));
         let old = set(Purpose::Snapshot, "5.6.24");
-        assert!(!old.contains("max_execution_time") && old.contains("character_set_results = NULL"), "{old}");
+        assert!(
+            !old.contains("max_execution_time") && old.contains("character_set_results = NULL"),
+            "{old}"
+        );
         let new = set(Purpose::Snapshot, "8.4.6");
-        assert!(new.contains("max_execution_time = 0") && new.contains("show_gipk"), "{new}");
+        assert!(
+            new.contains("max_execution_time = 0") && new.contains("show_gipk"),
+            "{new}"
+        );
         let mariadb = set(Purpose::Setup, "10.11.6-MariaDB");
-        assert!(mariadb.contains("max_statement_time = 30") && mariadb.contains("lock_wait_timeout = 2"), "{mariadb}");
+        assert!(
+            mariadb.contains("max_statement_time = 30") && mariadb.contains("lock_wait_timeout = 2"),
+            "{mariadb}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tables that are captured, as the catalogue describes them.
 
 pub(crate) mod catalog;
+pub(crate) mod foreign_key;
 mod select;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,10 +15,10 @@ use crate::charset::Charset;
 use crate::column_type::{ColumnType, TypeError, TypePolicy};
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::discover::catalog::{Attribute, Details, ForeignKey, Index, Relation, Storage};
+use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
 use crate::discover::select::Selection;
 use crate::server::{Flavour, ServerFacts, identify};
-use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition};
+use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
 
 /// One captured table.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +44,6 @@ pub(crate) struct Discovery {
     pub(crate) tables: Vec<CapturedTable>,
     /// Columns of captured tables that cannot.
     pub(crate) unreadable: Vec<UnreadableColumn>,
-    /// Foreign keys with actions on captured tables.
-    pub(crate) cascades: Vec<ForeignKey>,
 }
 
 /// A column whose values cannot be carried.
@@ -93,13 +92,14 @@ pub(crate) async fn survey(connection: &mut Conn, config: &MySqlConfig, flavour:
     let patterns = config.patterns()?;
     let relations = catalog::relations(connection).await?;
     let selection = select::select(&relations, &patterns);
-    let schemas: BTreeSet<&str> = selection
-        .captured
-        .iter()
-        .map(|(schema, _)| schema.as_str())
-        .collect();
+    let schemas: BTreeSet<&str> = selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
     let details = catalog::details(connection, &schemas).await?;
-    Ok(put_together(relations, selection, &details, (flavour, config.type_policy())))
+    Ok(put_together(
+        relations,
+        selection,
+        &details,
+        (flavour, config.type_policy()),
+    ))
 }
 
 /// What was read as tables.
@@ -117,15 +117,7 @@ fn put_together(
             Err(columns) => unreadable.extend(columns),
         }
     }
-    let captured = |schema: &str, table: &str| {
-        selection
-            .captured
-            .iter()
-            .any(|(own_schema, own_table)| own_schema == schema && own_table == table)
-    };
-    let cascades = details.foreign_keys.iter().filter(|key| captured(&key.schema, &key.table));
     Discovery {
-        cascades: cascades.cloned().collect(),
         relations,
         tables,
         unreadable,
@@ -148,7 +140,10 @@ impl Discovery {
             None => Ok(self.tables),
             Some(column) => Err(Error::definite(
                 column.code(),
-                format!("the column {} of {} cannot be captured: {}", column.column, column.table, column.error),
+                format!(
+                    "the column {} of {} cannot be captured: {}",
+                    column.column, column.table, column.error
+                ),
             )),
         }
     }
@@ -190,7 +185,9 @@ impl<'a> Assembly<'a> {
             policy,
             attributes,
             indexes,
-            storage: storage.map(|storage| ((storage.schema.as_str(), storage.table.as_str()), storage)).collect(),
+            storage: storage
+                .map(|storage| ((storage.schema.as_str(), storage.table.as_str()), storage))
+                .collect(),
             transactional_engines: &details.transactional_engines,
         }
     }
@@ -213,19 +210,19 @@ impl<'a> Assembly<'a> {
             return Err(unreadable);
         }
         let storage = self.storage.get(&name);
-        let definition = TableDefinition {
+        let mut definition = TableDefinition {
             schema: schema.to_owned(),
             table: table.to_owned(),
-            key: self.key(name, &columns),
-            // Only statements name the others; until one does, the key is all that must be known.
-            unique_keys: Vec::new(),
             columns,
+            key: Vec::new(),
+            unique_keys: self.unique_keys(name),
             charset: storage
                 .and_then(|storage| storage.collation.as_deref())
                 .and_then(Charset::of_collation_named),
             documentation: storage.and_then(|storage| storage.comment.clone()),
             engine: storage.and_then(|storage| storage.engine.clone()),
         };
+        definition.key = definition.key_of_unique_keys();
         let engine = definition.engine.as_deref().unwrap_or_default();
         Ok(CapturedTable {
             schema: Arc::new(definition.to_schema(&self.policy)),
@@ -251,26 +248,19 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// The primary key; else the first unique index by name whose columns are never NULL, which tells rows apart as well.
-    fn key(&self, name: (&str, &str), columns: &[ColumnDefinition]) -> Vec<usize> {
+    /// By name, because the catalogue does not tell their order in every version. One that holds only the first characters of a
+    /// column is as good as one with an expression: the whole column may still be NULL or large.
+    fn unique_keys(&self, name: (&str, &str)) -> Vec<UniqueKey> {
         let indexes = self.indexes.get(&name).map(Vec::as_slice).unwrap_or_default();
-        let primary = indexes.iter().find(|index| index.is_primary());
-        let places = |index: &&Index| {
-            let places = index.columns.iter().map(|part| {
-                let column = part.as_deref()?;
-                columns.iter().position(|known| known.name == column)
-            });
-            places.collect::<Option<Vec<usize>>>()
+        let columns = |index: &Index| match index.whole_columns || index.is_primary() {
+            true => index.columns.iter().cloned().collect::<Option<Vec<String>>>(),
+            false => None,
         };
-        if let Some(primary) = primary {
-            return places(primary).unwrap_or_default();
-        }
-        let tells_apart = |places: &Vec<usize>| {
-            let mut columns = places.iter().filter_map(|place| columns.get(*place));
-            columns.all(|column| !column.nullable)
-        };
-        let mut candidates = indexes.iter().filter(|index| index.whole_columns).filter_map(places);
-        candidates.find(tells_apart).unwrap_or_default()
+        let keys = indexes.iter().map(|index| UniqueKey {
+            name: index.name.clone(),
+            columns: columns(index).unwrap_or_default(),
+        });
+        keys.collect()
     }
 }
 
@@ -278,7 +268,7 @@ impl<'a> Assembly<'a> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::discover::catalog::{RelationKind, IndexPart};
+    use crate::discover::catalog::{IndexPart, RelationKind};
 
     /// A table `shop.<name>` with the columns `id` and `note` that nothing is wrong with.
     pub(crate) fn relation(name: &str, kind: RelationKind) -> Relation {
@@ -317,7 +307,12 @@ pub(crate) mod testing {
     /// What is there of each of the relations.
     pub(crate) fn details(relations: &[Relation]) -> Details {
         let tables = || relations.iter().filter(|relation| relation.kind == RelationKind::Table);
-        let columns = |table: &Relation| [attribute(&table.name, "id", "int(11)"), attribute(&table.name, "note", "varchar(20)")];
+        let columns = |table: &Relation| {
+            [
+                attribute(&table.name, "id", "int(11)"),
+                attribute(&table.name, "note", "varchar(20)"),
+            ]
+        };
         Details {
             attributes: tables().flat_map(columns).collect(),
             indexes: Index::of_parts(tables().map(|table| part(&table.name, "PRIMARY", "id"))),
@@ -331,7 +326,6 @@ pub(crate) mod testing {
                     collation: Some("utf8mb4_0900_ai_ci".to_owned()),
                 })
                 .collect(),
-            foreign_keys: Vec::new(),
             transactional_engines: BTreeSet::from(["innodb".to_owned()]),
         }
     }

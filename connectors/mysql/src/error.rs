@@ -130,9 +130,14 @@ fn driver_error(error: &DriverError, server: &str) -> Error {
         DriverError::CleartextPluginDisabled => method(
             "the server asks for the password in plain text, which is only sent to a server that is verified; set `tls.mode: verify_full`",
         ),
-        DriverError::UnknownAuthPlugin { name } => method(&format!(
-            "the method {name} of this user is not known here; use caching_sha2_password, mysql_native_password or ed25519"
-        )),
+        // A server also names some method for a user that it does not have, so that nobody can find out whom it has.
+        DriverError::UnknownAuthPlugin { name } => Error::transient(
+            "source_authentication",
+            format!(
+                "cannot log in at {server}: there is no such user, or its method {name} is not known here; correct the user, \
+                 or let it use caching_sha2_password, mysql_native_password or ed25519"
+            ),
+        ),
         other => unreachable(server, &other.to_string()),
     }
 }
@@ -210,7 +215,11 @@ fn log_meaning(message: &str) -> Meaning {
     // The first that fits counts.
     if says(&["with the same server_uuid", "with the same server_id"]) {
         Transient("server_id_conflict")
-    } else if says(&["purged", "Could not find first log file name", "could not find next log"]) {
+    } else if says(&[
+        "purged",
+        "Could not find first log file name",
+        "could not find next log",
+    ]) {
         Definite("position_purged")
     } else if says(&["has diverged", "even though both a prior and a subsequent"]) {
         Definite("diverged")
@@ -220,7 +229,9 @@ fn log_meaning(message: &str) -> Meaning {
         "has more GTIDs than",
         "is not in the master's binlog",
         "is not in the source's binlog",
+        // The offset is within an event of another log.
         "bogus data in log event",
+        "binlog truncated in the middle of event",
     ]) {
         Definite("source_rewound")
     } else if says(&["max_allowed_packet"]) {
@@ -270,7 +281,9 @@ fn remedy(code: &str, number: u16) -> &'static str {
         }
         ("gtid_mode", _) => "; switch gtid_mode to ON step by step, and leave it there",
         ("server_id_missing", _) => "; give the server a server_id other than 0",
-        ("binlog_corrupt", _) => "; the log is damaged on the server's disk: `tailrace forget` and start again with a snapshot",
+        ("binlog_corrupt", _) => {
+            "; the log is damaged on the server's disk: `tailrace forget` and start again with a snapshot"
+        }
         _ => "",
     }
 }
@@ -326,30 +339,101 @@ mod tests {
     }
 
     /// As the servers say it, old and new.
-    const LOG_ERRORS: [(&str, &str); 23] = [
-        ("Could not find first log file name in binary log index file", "position_purged"),
-        ("could not find next log; the first event 'b.000001' at 4, the last event read from './b.000003' at 900", "position_purged"),
-        ("The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs containing GTIDs that the slave requires.", "position_purged"),
-        ("Cannot replicate because the master purged required binary logs. Replicate the missing transactions from elsewhere, or provision a new slave from backup.", "position_purged"),
-        ("Cannot replicate because the source purged required binary logs. Replicate the missing transactions from elsewhere, or provision a new replica from backup.", "position_purged"),
-        ("Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.", "position_purged"),
-        ("Client requested master to start replication from position > file size", "source_rewound"),
-        ("Client requested source to start replication from position > file size", "source_rewound"),
-        ("Client requested master to start replication from impossible position; the first event 'b.000001' at 100000, the last event read from 'b.000001' at 4", "source_rewound"),
-        ("Slave has more GTIDs than the master has, using the master's SERVER_UUID. This may indicate that the end of the binary log was truncated", "source_rewound"),
-        ("Replica has more GTIDs than the source has, using the source's SERVER_UUID. This may indicate that the end of the binary log was truncated", "source_rewound"),
-        ("Error: connecting slave requested to start from GTID 0-1-12, which is not in the master's binlog", "source_rewound"),
-        ("Error: connecting slave requested to start from GTID 0-1-12, which is not in the master's binlog. Since the master's binlog contains GTIDs with higher sequence numbers, it probably means that the slave has diverged due to executing extra erroneous transactions", "diverged"),
-        ("The binlog on the master is missing the GTID 0-1-12 requested by the slave (even though both a prior and a subsequent sequence number does exist), and GTID strict mode is enabled", "diverged"),
-        ("log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master; the first event 'b.000001' at 4", "binlog_event_too_large"),
-        ("log event entry exceeded replica_max_allowed_packet; Increase replica_max_allowed_packet on source", "binlog_event_too_large"),
-        ("A slave with the same server_uuid/server_id as this slave has connected to the master; the first event 'b.000001' at 4", "server_id_conflict"),
-        ("A replica with the same server_uuid/server_id as this replica has connected to the source; the first event 'b.000001' at 4", "server_id_conflict"),
-        ("The replication sender thread cannot start in AUTO_POSITION mode: this server has GTID_MODE = OFF instead of ON.", "gtid_mode"),
+    const LOG_ERRORS: [(&str, &str); 25] = [
+        (
+            "Could not find first log file name in binary log index file",
+            "position_purged",
+        ),
+        (
+            "could not find next log; the first event 'b.000001' at 4, the last event read from './b.000003' at 900",
+            "position_purged",
+        ),
+        (
+            "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs containing GTIDs that the slave requires.",
+            "position_purged",
+        ),
+        (
+            "Cannot replicate because the master purged required binary logs. Replicate the missing transactions from elsewhere, or provision a new slave from backup.",
+            "position_purged",
+        ),
+        (
+            "Cannot replicate because the source purged required binary logs. Replicate the missing transactions from elsewhere, or provision a new replica from backup.",
+            "position_purged",
+        ),
+        (
+            "Could not find GTID state requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been purged.",
+            "position_purged",
+        ),
+        (
+            "Client requested master to start replication from position > file size",
+            "source_rewound",
+        ),
+        (
+            "Client requested source to start replication from position > file size",
+            "source_rewound",
+        ),
+        (
+            "Client requested master to start replication from impossible position; the first event 'b.000001' at 100000, the last event read from 'b.000001' at 4",
+            "source_rewound",
+        ),
+        (
+            "Slave has more GTIDs than the master has, using the master's SERVER_UUID. This may indicate that the end of the binary log was truncated",
+            "source_rewound",
+        ),
+        (
+            "Replica has more GTIDs than the source has, using the source's SERVER_UUID. This may indicate that the end of the binary log was truncated",
+            "source_rewound",
+        ),
+        (
+            "Error: connecting slave requested to start from GTID 0-1-12, which is not in the master's binlog",
+            "source_rewound",
+        ),
+        (
+            "bogus data in log event; the first event 'b.000003' at 130, the last event read from './b.000003' at 130",
+            "source_rewound",
+        ),
+        (
+            "binlog truncated in the middle of event; consider out of disk space on source; the first event 'b.000003' at 130",
+            "source_rewound",
+        ),
+        (
+            "Error: connecting slave requested to start from GTID 0-1-12, which is not in the master's binlog. Since the master's binlog contains GTIDs with higher sequence numbers, it probably means that the slave has diverged due to executing extra erroneous transactions",
+            "diverged",
+        ),
+        (
+            "The binlog on the master is missing the GTID 0-1-12 requested by the slave (even though both a prior and a subsequent sequence number does exist), and GTID strict mode is enabled",
+            "diverged",
+        ),
+        (
+            "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on master; the first event 'b.000001' at 4",
+            "binlog_event_too_large",
+        ),
+        (
+            "log event entry exceeded replica_max_allowed_packet; Increase replica_max_allowed_packet on source",
+            "binlog_event_too_large",
+        ),
+        (
+            "A slave with the same server_uuid/server_id as this slave has connected to the master; the first event 'b.000001' at 4",
+            "server_id_conflict",
+        ),
+        (
+            "A replica with the same server_uuid/server_id as this replica has connected to the source; the first event 'b.000001' at 4",
+            "server_id_conflict",
+        ),
+        (
+            "The replication sender thread cannot start in AUTO_POSITION mode: this server has GTID_MODE = OFF instead of ON.",
+            "gtid_mode",
+        ),
         ("Misconfigured master - server id was not set", "server_id_missing"),
         ("Binary log is not open", "log_bin"),
-        ("event read from binlog did not pass crc check; the first event 'b.000001' at 4", "binlog_corrupt"),
-        ("error reading log entry; the first event 'b.000001' at 4", "binlog_unreadable"),
+        (
+            "event read from binlog did not pass crc check; the first event 'b.000001' at 4",
+            "binlog_corrupt",
+        ),
+        (
+            "error reading log entry; the first event 'b.000001' at 4",
+            "binlog_unreadable",
+        ),
     ];
 
     #[test]
@@ -377,7 +461,10 @@ mod tests {
         let endpoint = endpoint();
         let refused = mysql_async::Error::from(io::Error::from(io::ErrorKind::ConnectionRefused));
         let refused = connect_error(&refused, &endpoint);
-        assert_eq!((refused.kind(), refused.code()), (Kind::Transient, "source_unreachable"));
+        assert_eq!(
+            (refused.kind(), refused.code()),
+            (Kind::Transient, "source_unreachable")
+        );
         assert!(refused.report().contains("db:3306") && !refused.report().contains("c4n4ry"));
         let expired = || rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let wrapped = mysql_async::Error::from(io::Error::new(io::ErrorKind::InvalidData, expired()));
@@ -398,23 +485,43 @@ mod tests {
             message: "Could not find first log file name in binary log index file".to_owned(),
             state: "HY000".to_owned(),
         };
-        assert_eq!(told(DumpError::Client(server.into())), (Kind::Definite, "position_purged"));
+        assert_eq!(
+            told(DumpError::Client(server.into())),
+            (Kind::Definite, "position_purged")
+        );
         let lost = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert_eq!(told(DumpError::Client(lost.into())), (Kind::Transient, "source_unreachable"));
+        assert_eq!(
+            told(DumpError::Client(lost.into())),
+            (Kind::Transient, "source_unreachable")
+        );
         assert_eq!(told(DumpError::Ended), (Kind::Transient, "source_unavailable"));
         let silent = DumpError::Silent(std::time::Duration::from_secs(20));
         assert_eq!(told(silent), (Kind::Transient, "source_connection_lost"));
-        let damaged = DumpError::Checksum { event_type: 30, log_position: 4 };
+        let damaged = DumpError::Checksum {
+            event_type: 30,
+            log_position: 4,
+        };
         assert_eq!(told(damaged), (Kind::Transient, "binlog_checksum"));
-        assert_eq!(told(DumpError::OffsetTooLarge(1 << 32)), (Kind::Definite, "offset_too_large"));
+        assert_eq!(
+            told(DumpError::OffsetTooLarge(1 << 32)),
+            (Kind::Definite, "offset_too_large")
+        );
     }
 
     #[test]
     fn weak_ways_to_log_in_are_refused() {
         let code = |error: DriverError| connect_error(&error.into(), &endpoint()).code();
         assert_eq!(code(DriverError::NoClientSslFlagFromServer), "source_tls");
-        assert_eq!(code(DriverError::MysqlOldPasswordDisabled), "source_authentication_method");
-        assert_eq!(code(DriverError::CleartextPluginDisabled), "source_authentication_method");
+        assert_eq!(
+            code(DriverError::MysqlOldPasswordDisabled),
+            "source_authentication_method"
+        );
+        assert_eq!(
+            code(DriverError::CleartextPluginDisabled),
+            "source_authentication_method"
+        );
+        let name = "sha256_password".to_owned();
+        assert_eq!(code(DriverError::UnknownAuthPlugin { name }), "source_authentication");
         assert_eq!(code(DriverError::PacketOutOfOrder), "source_unreachable");
     }
 }

@@ -121,6 +121,14 @@ impl LogSettings {
         let mut connection = connect::connect(&self.config, Purpose::Setup).await?;
         self.server = server::server_facts(&mut connection).await?;
         let start = start::decide_start(position, &self.memory.server, &self.server)?;
+        if start.compare_fingerprint && position.file_started_s.is_some() {
+            // Before anything is carried: by identifiers the server may begin in another file.
+            let endpoint = Endpoint::resolve(&self.config)?;
+            let server_id = self.config.server_id_range.choose();
+            let started_s = server::file_started_s(&connect::options(&endpoint)?, &position.at.file, server_id).await;
+            let started_s = started_s.map_err(|error| dump_error(&error, &endpoint, "read the beginning of a file of the log"))?;
+            start::verify_fingerprint(position, started_s)?;
+        }
         if start.failed_over {
             if let Some(pending) = position.pending.first() {
                 return Err(Error::definite(

@@ -106,13 +106,12 @@ impl Memory {
         self.definitions.retain(|table, _| followed.contains(table));
         for table in tables {
             let name = table.schema.name.qualified();
-            if !self.definitions.contains_key(&name) {
-                let version = DefinitionVersion {
+            self.definitions.entry(name).or_insert_with(|| {
+                vec![DefinitionVersion {
                     from: None,
                     definition: table.definition.clone(),
-                };
-                self.definitions.insert(name, vec![version]);
-            }
+                }]
+            });
         }
     }
 
@@ -217,12 +216,20 @@ mod tests {
 
     fn comments_at(memory: &Memory, place: &FileOffset) -> Vec<String> {
         let definitions = memory.definitions_at(place);
-        definitions.filter_map(|definition| definition.documentation.clone()).collect()
+        definitions
+            .filter_map(|definition| definition.documentation.clone())
+            .collect()
     }
 
     #[test]
     fn a_table_is_as_it_was_at_that_place() {
-        for (offset, comment) in [(4, "first"), (99, "first"), (100, "second"), (199, "second"), (200, "third")] {
+        for (offset, comment) in [
+            (4, "first"),
+            (99, "first"),
+            (100, "second"),
+            (199, "second"),
+            (200, "third"),
+        ] {
             assert_eq!(comments_at(&memory(), &at(offset)), [comment], "{offset}");
         }
         assert_eq!(comments_at(&memory(), &FileOffset::new("b.000010", 4)), ["third"]);
@@ -269,7 +276,10 @@ mod tests {
         };
         memory.move_to(&replica, &at(150));
         assert_eq!(memory.server.uuid.as_deref(), Some("other"));
-        assert_eq!(comments_at(&memory, &FileOffset::new("elsewhere.000001", 4)), ["second"]);
+        assert_eq!(
+            comments_at(&memory, &FileOffset::new("elsewhere.000001", 4)),
+            ["second"]
+        );
         assert_eq!(memory.definitions["shop.orders"].len(), 1);
     }
 

@@ -155,8 +155,9 @@ impl BinlogPosition {
     /// Reads a position of ours back. One that cannot be read is corruption of the state.
     pub(crate) fn from_position(position: &Position) -> Result<Self> {
         position.as_str().parse().map_err(|()| {
-            let message =
-                format!("the stored position `{position}` is none of a binary log; restore the state file from a backup");
+            let message = format!(
+                "the stored position `{position}` is none of a binary log; restore the state file from a backup"
+            );
             Error::definite("state_corrupt", message)
         })
     }
@@ -231,7 +232,9 @@ impl fmt::Display for Xid {
     /// `format.global.branch`, the latter two in hexadecimal: they may hold any bytes.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.", self.format)?;
-        self.global.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))?;
+        self.global
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))?;
         formatter.write_str(".")?;
         self.branch.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
@@ -332,10 +335,24 @@ mod tests {
     #[test]
     fn what_is_no_position_is_corruption() {
         for text in [
-            "", "b.000001", "b.000001:", ":4", "b.000001:-4", "b.000001:+4", "b.000001:4;", "b.000001:4;started=x",
-            "b.000001:4;started=1;started=1", "b.000001:4;mysql_gtids=0-1-2", "b.000001:4;other=1",
-            "b.000001:4;xa=1.61@b.000001:4", "b.000001:4;xa=1.6.@b.000001:4", "b.000001:4;xa=1.61.", "b%.000001:4",
-            "b%zz.000001:4", "b.000001:4;mysql_gtids=;mariadb_gtids=", "0/16B3748",
+            "",
+            "b.000001",
+            "b.000001:",
+            ":4",
+            "b.000001:-4",
+            "b.000001:+4",
+            "b.000001:4;",
+            "b.000001:4;started=x",
+            "b.000001:4;started=1;started=1",
+            "b.000001:4;mysql_gtids=0-1-2",
+            "b.000001:4;other=1",
+            "b.000001:4;xa=1.61@b.000001:4",
+            "b.000001:4;xa=1.6.@b.000001:4",
+            "b.000001:4;xa=1.61.",
+            "b%.000001:4",
+            "b%zz.000001:4",
+            "b.000001:4;mysql_gtids=;mariadb_gtids=",
+            "0/16B3748",
         ] {
             let error = BinlogPosition::from_position(&Position::new(text)).unwrap_err();
             assert_eq!(error.code(), "state_corrupt", "{text}");
@@ -344,8 +361,9 @@ mod tests {
 
     #[test]
     fn the_log_is_needed_from_the_first_undecided_transaction_on() {
-        let position: BinlogPosition =
-            "b.1000000:4;xa=1.61.@b.999999:530;xa=1.62.@b.1000000:4".parse().unwrap();
+        let position: BinlogPosition = "b.1000000:4;xa=1.61.@b.999999:530;xa=1.62.@b.1000000:4"
+            .parse()
+            .unwrap();
         assert_eq!(position.needed_from(), &FileOffset::new("b.999999", 530));
         let position = BinlogPosition::at(FileOffset::new("b.000002", 4));
         assert_eq!(position.needed_from(), &position.at);

@@ -1,6 +1,7 @@
 //! Who the server is and how it is set up, as our user sees it.
 
 mod grants;
+mod log_file;
 mod query;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
+pub(crate) use log_file::file_started_s;
 pub(crate) use query::{identify, invalid_gtids, log_status, server_facts};
 
 /// The oldest MySQL whose log and catalogue are understood.
@@ -178,11 +180,17 @@ impl Version {
 
     /// The numbers at the beginning of `10.11.6-MariaDB-0+deb12u1`; what is missing is 0.
     fn parse(text: &str) -> Option<Self> {
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (numbers, _) = text.split_at_checked(end)?;
         let mut numbers = numbers.split('.').map(|number| number.parse::<u16>().ok());
         let mut next = || numbers.next().flatten();
-        Some(Self::new(next()?, next().unwrap_or_default(), next().unwrap_or_default()))
+        Some(Self::new(
+            next()?,
+            next().unwrap_or_default(),
+            next().unwrap_or_default(),
+        ))
     }
 }
 
@@ -322,7 +330,9 @@ pub(crate) mod testing {
             server_uuid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562".to_owned()),
             hostname: "db1".to_owned(),
             user: "tailrace@%".to_owned(),
-            grants: Grants::parse(["GRANT SELECT, LOCK TABLES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"]),
+            grants: Grants::parse([
+                "GRANT SELECT, LOCK TABLES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`",
+            ]),
             log: log_settings(),
             log_files: vec![file("mysql-bin.000002", 900), file("mysql-bin.000003", 5000)],
             log_end: Some(FileOffset::new("mysql-bin.000003", 5000)),
@@ -350,7 +360,9 @@ pub(crate) mod testing {
         ServerFacts {
             identity: Identity::parse("10.11.6-MariaDB-0+deb12u1-log").unwrap(),
             server_uuid: None,
-            grants: Grants::parse(["GRANT SELECT, LOCK TABLES, BINLOG MONITOR, REPLICATION SLAVE ON *.* TO `tailrace`@`%`"]),
+            grants: Grants::parse([
+                "GRANT SELECT, LOCK TABLES, BINLOG MONITOR, REPLICATION SLAVE ON *.* TO `tailrace`@`%`",
+            ]),
             gtids: Some(ServerGtids {
                 executed: GtidSet::MariaDb("0-1-100".parse().unwrap()),
                 purged: Some(GtidSet::MariaDb("0-1-10".parse().unwrap())),
@@ -398,7 +410,11 @@ mod tests {
             ("8.0.36-28", Flavour::MySql, Version::new(8, 0, 36)),
             ("9.7.4-0debian1", Flavour::MySql, Version::new(9, 7, 4)),
             ("8.4", Flavour::MySql, Version::new(8, 4, 0)),
-            ("10.11.6-MariaDB-0+deb12u1-log", Flavour::MariaDb, Version::new(10, 11, 6)),
+            (
+                "10.11.6-MariaDB-0+deb12u1-log",
+                Flavour::MariaDb,
+                Version::new(10, 11, 6),
+            ),
             ("5.5.5-10.6.12-MariaDB", Flavour::MariaDb, Version::new(10, 6, 12)),
             ("12.1.2-MariaDB", Flavour::MariaDb, Version::new(12, 1, 2)),
         ] {
@@ -443,8 +459,14 @@ mod tests {
         assert!(mariadb().refuse_unfit().is_ok());
         assert_eq!(refused(|server| server.log.enabled = false), Some("log_bin"));
         assert_eq!(refused(|server| server.server_id = 0), Some("server_id_missing"));
-        assert_eq!(refused(|server| server.log.format = "MIXED".to_owned()), Some("binlog_format"));
-        assert_eq!(refused(|server| server.log.row_image = "NOBLOB".to_owned()), Some("binlog_row_image"));
+        assert_eq!(
+            refused(|server| server.log.format = "MIXED".to_owned()),
+            Some("binlog_format")
+        );
+        assert_eq!(
+            refused(|server| server.log.row_image = "NOBLOB".to_owned()),
+            Some("binlog_row_image")
+        );
         let engine = |server: &mut ServerFacts| server.log.storage_engine = Some("innodb".to_owned());
         assert_eq!(refused(engine), Some("binlog_storage_engine"));
         let mute_replica = |server: &mut ServerFacts| {

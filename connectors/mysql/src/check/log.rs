@@ -32,7 +32,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
 
 /// MySQL from 8.0 on writes a setting down by itself.
 fn set(server: &ServerFacts, setting: &str, value: &str) -> String {
-    let keeps = server.identity.at_least(Some(crate::server::Version::new(8, 0, 0)), None);
+    let keeps = server
+        .identity
+        .at_least(Some(crate::server::Version::new(8, 0, 0)), None);
     if keeps {
         format!("SET PERSIST {setting} = {value};")
     } else {
@@ -101,7 +103,10 @@ fn metadata(server: &ServerFacts) -> Option<Finding> {
             set(server, "binlog_row_metadata", "'FULL'"),
         ));
     }
-    Some(Finding::note("binlog_row_metadata", format!("{}: {problem}", server.identity)))
+    Some(Finding::note(
+        "binlog_row_metadata",
+        format!("{}: {problem}", server.identity),
+    ))
 }
 
 /// `binlog_do_db` and `binlog_ignore_db`.
@@ -230,17 +235,49 @@ mod tests {
     #[test]
     fn each_setting_has_its_verdict() {
         for (change, code, severity) in [
-            ((|server| server.server_id = 0) as fn(&mut ServerFacts), "server_id_missing", Severity::Blocks),
-            (|server| server.log.format = "MIXED".to_owned(), "binlog_format", Severity::Blocks),
-            (|server| server.log.row_image = "MINIMAL".to_owned(), "binlog_row_image", Severity::Blocks),
-            (|server| server.log.storage_engine = Some("innodb".to_owned()), "binlog_storage_engine", Severity::Blocks),
-            (|server| server.log.full_metadata = false, "binlog_row_metadata", Severity::Warning),
-            (|server| server.log.expire_s = Some(3_600), "log_expires_soon", Severity::Warning),
+            (
+                (|server| server.server_id = 0) as fn(&mut ServerFacts),
+                "server_id_missing",
+                Severity::Blocks,
+            ),
+            (
+                |server| server.log.format = "MIXED".to_owned(),
+                "binlog_format",
+                Severity::Blocks,
+            ),
+            (
+                |server| server.log.row_image = "MINIMAL".to_owned(),
+                "binlog_row_image",
+                Severity::Blocks,
+            ),
+            (
+                |server| server.log.storage_engine = Some("innodb".to_owned()),
+                "binlog_storage_engine",
+                Severity::Blocks,
+            ),
+            (
+                |server| server.log.full_metadata = false,
+                "binlog_row_metadata",
+                Severity::Warning,
+            ),
+            (
+                |server| server.log.expire_s = Some(3_600),
+                "log_expires_soon",
+                Severity::Warning,
+            ),
             (|server| server.log.sync_every = 0, "log_durability", Severity::Warning),
-            (|server| server.flush_log_at_commit = 2, "log_durability", Severity::Warning),
+            (
+                |server| server.flush_log_at_commit = 2,
+                "log_durability",
+                Severity::Warning,
+            ),
             (|server| server.log.checksum = false, "no_checksum", Severity::Note),
             (|server| server.log.partial_json = true, "partial_json", Severity::Note),
-            (|server| server.log.order_commits = false, "commit_order", Severity::Note),
+            (
+                |server| server.log.order_commits = false,
+                "commit_order",
+                Severity::Note,
+            ),
             (|server| server.gtids = None, "gtid_mode", Severity::Note),
         ] {
             let findings = log(change);
@@ -262,12 +299,20 @@ mod tests {
 
     #[test]
     fn statements_are_those_of_the_version() {
-        assert!(log(|server| server.log.sync_every = 0)[0].remedy.starts_with("SET PERSIST sync_binlog = 1"));
+        assert!(
+            log(|server| server.log.sync_every = 0)[0]
+                .remedy
+                .starts_with("SET PERSIST sync_binlog = 1")
+        );
         let old = log(|server| {
             server.identity = crate::server::Identity::parse("5.6.24").unwrap();
             server.log.expire_s = Some(3_600);
         });
-        assert!(old[0].remedy.starts_with("SET GLOBAL expire_logs_days = 7"), "{}", old[0].remedy);
+        assert!(
+            old[0].remedy.starts_with("SET GLOBAL expire_logs_days = 7"),
+            "{}",
+            old[0].remedy
+        );
         let old = log(|server| {
             server.identity = crate::server::Identity::parse("5.6.24").unwrap();
             server.log.full_metadata = false;
@@ -279,9 +324,19 @@ mod tests {
     #[test]
     fn filters_block_where_they_hide_what_is_captured() {
         let findings = log(|server| server.log.ignored_schemas = vec!["shop".to_owned()]);
-        assert_eq!((codes(&findings), findings[0].severity), (vec!["binlog_filter"], Severity::Blocks));
-        assert!(findings[0].problem.contains("changes of shop"), "{}", findings[0].problem);
+        assert_eq!(
+            (codes(&findings), findings[0].severity),
+            (vec!["binlog_filter"], Severity::Blocks)
+        );
+        assert!(
+            findings[0].problem.contains("changes of shop"),
+            "{}",
+            findings[0].problem
+        );
         let findings = log(|server| server.log.ignored_schemas = vec!["hr".to_owned()]);
-        assert_eq!((codes(&findings), findings[0].severity), (vec!["binlog_filter"], Severity::Note));
+        assert_eq!(
+            (codes(&findings), findings[0].severity),
+            (vec!["binlog_filter"], Severity::Note)
+        );
     }
 }

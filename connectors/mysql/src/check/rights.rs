@@ -13,7 +13,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     if server.grants.is_superuser() {
         findings.push(Finding::warning(
             "superuser",
-            format!("the user {} may do everything, which capturing does not need", server.user),
+            format!(
+                "the user {} may do everything, which capturing does not need",
+                server.user
+            ),
             create_user(server.flavour()),
         ));
     }
@@ -54,14 +57,20 @@ fn replication(server: &ServerFacts) -> Option<Finding> {
     if !server.grants.anywhere(&["REPLICATION SLAVE", "REPLICATION REPLICA"]) {
         missing.push("REPLICATION SLAVE");
     }
-    if !server.grants.anywhere(&["REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"]) {
+    if !server
+        .grants
+        .anywhere(&["REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"])
+    {
         missing.push(monitor);
     }
     (!missing.is_empty()).then(|| {
         let missing = missing.join(", ");
         Finding::blocks(
             "insufficient_privilege",
-            format!("the user {} may not read the binary log: it lacks {missing}", server.user),
+            format!(
+                "the user {} may not read the binary log: it lacks {missing}",
+                server.user
+            ),
             format!("GRANT {missing} ON *.* TO {}", user(server)),
         )
     })
@@ -74,7 +83,10 @@ fn reading(facts: &Facts<'_>) -> Option<Finding> {
     let unreadable: Vec<&(String, String)> = captured
         .filter(|(schema, table)| !server.grants.on_table("SELECT", schema, table))
         .collect();
-    let names: Vec<String> = unreadable.iter().map(|(schema, table)| format!("{schema}.{table}")).collect();
+    let names: Vec<String> = unreadable
+        .iter()
+        .map(|(schema, table)| format!("{schema}.{table}"))
+        .collect();
     let grants: Vec<String> = unreadable
         .iter()
         .map(|(schema, table)| format!("GRANT SELECT ON {} TO {};", qualified(schema, table), user(server)))
@@ -145,13 +157,18 @@ mod tests {
     use crate::server::testing::mariadb;
 
     fn with(grants: &'static [&'static str], json: &str) -> Vec<Finding> {
-        judged(judge, json, |facts| facts.server.grants = Grants::parse(grants.iter().copied()))
+        judged(judge, json, |facts| {
+            facts.server.grants = Grants::parse(grants.iter().copied())
+        })
     }
 
     #[test]
     fn rights_come_with_their_grant() {
         let findings = with(&["GRANT USAGE ON *.* TO `tailrace`@`%`"], ORDERS);
-        assert_eq!(codes(&findings), ["insufficient_privilege", "insufficient_privilege", "snapshot_lock"]);
+        assert_eq!(
+            codes(&findings),
+            ["insufficient_privilege", "insufficient_privilege", "snapshot_lock"]
+        );
         assert_eq!(
             findings[0].remedy,
             "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"

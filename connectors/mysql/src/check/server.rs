@@ -65,7 +65,10 @@ mod tests {
         assert_eq!(told("8.4.6", Flavour::MySql), [""; 0]);
         assert_eq!(told("5.5.62", Flavour::MySql), ["server_too_old"]);
         assert_eq!(told("10.11.6-MariaDB", Flavour::MySql), ["wrong_flavour"]);
-        assert_eq!(told("10.4.34-MariaDB", Flavour::MySql), ["wrong_flavour", "server_too_old"]);
+        assert_eq!(
+            told("10.4.34-MariaDB", Flavour::MySql),
+            ["wrong_flavour", "server_too_old"]
+        );
     }
 
     #[test]
@@ -75,7 +78,10 @@ mod tests {
                 facts.server.replica.is_replica = is_replica;
                 facts.server.replica.logs_updates = logs_updates;
             });
-            findings.first().map(|finding| (finding.code, finding.severity)).filter(|(code, _)| *code != "unseen_changes")
+            findings
+                .first()
+                .map(|finding| (finding.code, finding.severity))
+                .filter(|(code, _)| *code != "unseen_changes")
         };
         use tailrace_core::check::Severity::{Blocks, Note, Warning};
         assert_eq!(told(Some(true), false), Some(("log_replica_updates", Blocks)));

@@ -25,7 +25,10 @@ fn patterns(facts: &Facts<'_>) -> Vec<Finding> {
     let unmatched = selection.unmatched.iter().map(|pattern| {
         Finding::blocks(
             "tables_unmatched",
-            format!("`{pattern}` in `tables` matches no table that the user {} may see", facts.server.user),
+            format!(
+                "`{pattern}` in `tables` matches no table that the user {} may see",
+                facts.server.user
+            ),
             unmatched_remedy(facts, pattern),
         )
     });
@@ -88,7 +91,13 @@ fn passed_over(facts: &Facts<'_>) -> Vec<Finding> {
             .filter(|relation| relation.kind == kind)
             .map(|relation| format!("{}.{}", relation.schema, relation.name))
             .collect();
-        let problem = || format!("not captured, although a pattern fits: {}; {}", names.join(", "), why_not(kind));
+        let problem = || {
+            format!(
+                "not captured, although a pattern fits: {}; {}",
+                names.join(", "),
+                why_not(kind)
+            )
+        };
         (!names.is_empty()).then(|| Finding::note("unseen_table", problem()))
     };
     kinds.into_iter().filter_map(finding).collect()
@@ -99,7 +108,10 @@ fn unreadable(facts: &Facts<'_>) -> Vec<Finding> {
     let finding = columns.map(|column| {
         Finding::blocks(
             column.code(),
-            format!("the column {} of {} cannot be captured: {}", column.column, column.table, column.error),
+            format!(
+                "the column {} of {} cannot be captured: {}",
+                column.column, column.table, column.error
+            ),
             format!("name {} in `exclude`, or change the column", column.table),
         )
     });
@@ -111,8 +123,7 @@ fn cascades(facts: &Facts<'_>) -> Vec<Finding> {
     if facts.server.logs_cascades {
         return Vec::new();
     }
-    let keys = facts.discovery.cascades.iter();
-    let findings = keys.map(|key| {
+    let findings = facts.foreign_keys.iter().map(|key| {
         Finding::warning(
             "unseen_cascade",
             format!(
@@ -149,7 +160,9 @@ fn without_transactions(facts: &Facts<'_>, table: &CapturedTable) -> Option<Find
     let engine = table.definition.engine.as_deref().unwrap_or("its engine");
     Some(Finding::warning(
         "no_transactions",
-        format!("{name} is stored in {engine}, which has no transactions: rows that change while the snapshot reads them come twice, the newer one first"),
+        format!(
+            "{name} is stored in {engine}, which has no transactions: rows that change while the snapshot reads them come twice, the newer one first"
+        ),
         format!(
             "ALTER TABLE {} ENGINE = InnoDB;",
             qualified(&table.definition.schema, &table.definition.table)
@@ -163,7 +176,8 @@ mod tests {
 
     use super::super::testing::{ORDERS, codes, judged, judged_with};
     use super::*;
-    use crate::discover::catalog::{Details, ForeignKey};
+    use crate::discover::catalog::Details;
+    use crate::discover::foreign_key::ForeignKey;
 
     fn with(change: impl FnOnce(&mut Details)) -> Vec<Finding> {
         judged_with(judge, ORDERS, change, |_| {})
@@ -171,46 +185,76 @@ mod tests {
 
     #[test]
     fn patterns_that_match_nothing() {
-        let json = r#""tables": ["shop.orders", "shop.Orders", "shop.orders_view", "shop.nothing"], "exclude": ["crm.*"]"#;
+        let json =
+            r#""tables": ["shop.orders", "shop.Orders", "shop.orders_view", "shop.nothing"], "exclude": ["crm.*"]"#;
         let findings = judged(judge, json, |_| {});
         assert_eq!(
             codes(&findings),
-            ["tables_unmatched", "tables_unmatched", "tables_unmatched", "exclude_unmatched", "unseen_table"]
+            [
+                "tables_unmatched",
+                "tables_unmatched",
+                "tables_unmatched",
+                "exclude_unmatched",
+                "unseen_table"
+            ]
         );
         assert_eq!(findings[0].remedy, "write `shop.orders`");
-        assert!(findings[1].remedy.contains("a view has no rows"), "{}", findings[1].remedy);
-        assert!(findings[2].remedy.contains("GRANT SELECT to tailrace@%"), "{}", findings[2].remedy);
+        assert!(
+            findings[1].remedy.contains("a view has no rows"),
+            "{}",
+            findings[1].remedy
+        );
+        assert!(
+            findings[2].remedy.contains("GRANT SELECT to tailrace@%"),
+            "{}",
+            findings[2].remedy
+        );
     }
 
     #[test]
     fn what_a_pattern_fits_and_no_log_has_is_said_once() {
         let findings = judged(judge, r#""tables": ["shop.*"]"#, |_| {});
         assert_eq!(codes(&findings), ["unseen_table"]);
-        assert!(findings[0].problem.contains("shop.orders_view"), "{}", findings[0].problem);
+        assert!(
+            findings[0].problem.contains("shop.orders_view"),
+            "{}",
+            findings[0].problem
+        );
     }
 
     #[test]
     fn columns_that_cannot_be_read_block() {
         let findings = with(|details| details.attributes[3].charset = Some("klingon".to_owned()));
-        assert_eq!((codes(&findings), findings[0].severity), (vec!["character_set"], Severity::Blocks));
-        assert!(findings[0].problem.contains("the column note of shop.orders"), "{}", findings[0].problem);
+        assert_eq!(
+            (codes(&findings), findings[0].severity),
+            (vec!["character_set"], Severity::Blocks)
+        );
+        assert!(
+            findings[0].problem.contains("the column note of shop.orders"),
+            "{}",
+            findings[0].problem
+        );
     }
 
     #[test]
     fn cascades_into_captured_tables_are_named() {
-        let key = |table: &str| ForeignKey {
-            schema: "shop".to_owned(),
-            table: table.to_owned(),
-            name: "fk_customer".to_owned(),
-            parent: "shop.customers".to_owned(),
-            actions: "ON DELETE CASCADE".to_owned(),
+        let add = |facts: &mut Facts<'_>| {
+            facts.foreign_keys = vec![ForeignKey {
+                schema: "shop".to_owned(),
+                table: "orders".to_owned(),
+                name: "fk_customer".to_owned(),
+                parent: "shop.customers".to_owned(),
+                actions: "ON DELETE CASCADE".to_owned(),
+            }];
         };
-        let add = |details: &mut Details| details.foreign_keys = vec![key("orders"), key("lines")];
-        let findings = with(add);
+        let findings = judged(judge, ORDERS, add);
         assert_eq!(codes(&findings), ["unseen_cascade"]);
         let expected = "rows of shop.orders that are changed along with shop.customers (fk_customer ON DELETE CASCADE)";
         assert!(findings[0].problem.starts_with(expected), "{}", findings[0].problem);
-        let logged = judged_with(judge, ORDERS, add, |facts| facts.server.logs_cascades = true);
+        let logged = judged(judge, ORDERS, |facts| {
+            add(facts);
+            facts.server.logs_cascades = true;
+        });
         assert_eq!(codes(&logged), [""; 0]);
     }
 

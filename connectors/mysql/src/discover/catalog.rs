@@ -107,21 +107,6 @@ pub(crate) struct Storage {
     pub(crate) collation: Option<String>,
 }
 
-/// A foreign key by which a change of one table changes rows of another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ForeignKey {
-    /// Schema of the table that is changed along.
-    pub(crate) schema: String,
-    /// The table that is changed along.
-    pub(crate) table: String,
-    /// Name of the constraint.
-    pub(crate) name: String,
-    /// The table that it refers to.
-    pub(crate) parent: String,
-    /// `ON DELETE CASCADE`, `ON UPDATE SET NULL`, or both.
-    pub(crate) actions: String,
-}
-
 /// Everything that captured tables are made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Details {
@@ -131,8 +116,6 @@ pub(crate) struct Details {
     pub(crate) indexes: Vec<Index>,
     /// Engines, comments, numbers of rows.
     pub(crate) storage: Vec<Storage>,
-    /// Foreign keys with actions.
-    pub(crate) foreign_keys: Vec<ForeignKey>,
     /// Names of engines that have transactions, in lower case.
     pub(crate) transactional_engines: BTreeSet<String>,
 }
@@ -161,14 +144,12 @@ pub(crate) async fn details(connection: &mut Conn, schemas: &BTreeSet<&str>) -> 
     let attributes = texts(connection, &attributes_query(&names), DOING).await?;
     let parts = texts(connection, &indexes_query(&names), DOING).await?;
     let storage = texts(connection, &storage_query(&names), DOING).await?;
-    let foreign_keys = texts(connection, &foreign_keys_query(&names), DOING).await?;
     let engines = texts(connection, ENGINES, DOING).await?;
     let engine = |row: &Texts| Some(row.text(0)?.to_ascii_lowercase());
     Ok(Details {
         attributes: attributes.iter().filter_map(attribute).collect(),
         indexes: Index::of_parts(parts.iter().filter_map(index_part)),
         storage: storage.iter().filter_map(stored).collect(),
-        foreign_keys: foreign_keys.iter().filter_map(foreign_key).collect(),
         transactional_engines: engines.iter().filter_map(engine).collect(),
     })
 }
@@ -191,15 +172,6 @@ fn storage_query(schemas: &str) -> String {
     format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_ROWS, TABLE_COMMENT, TABLE_COLLATION FROM information_schema.TABLES \
          WHERE TABLE_SCHEMA IN ({schemas}) AND TABLE_TYPE = 'BASE TABLE'"
-    )
-}
-
-fn foreign_keys_query(schemas: &str) -> String {
-    format!(
-        "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, DELETE_RULE, UPDATE_RULE \
-         FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA IN ({schemas}) \
-         AND (DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')) \
-         ORDER BY CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME"
     )
 }
 
@@ -257,20 +229,6 @@ fn stored(row: &Texts) -> Option<Storage> {
         rows_estimated: row.text(3).and_then(|rows| rows.parse().ok()),
         comment: comment(row.text(4)),
         collation: row.text(5).map(str::to_owned),
-    })
-}
-
-fn foreign_key(row: &Texts) -> Option<ForeignKey> {
-    let acts = |rule: &&str| !matches!(*rule, "RESTRICT" | "NO ACTION");
-    let on_delete = row.text(5).filter(acts).map(|rule| format!("ON DELETE {rule}"));
-    let on_update = row.text(6).filter(acts).map(|rule| format!("ON UPDATE {rule}"));
-    let actions: Vec<String> = on_delete.into_iter().chain(on_update).collect();
-    Some(ForeignKey {
-        schema: row.text(0)?.to_owned(),
-        table: row.text(1)?.to_owned(),
-        name: row.text(2)?.to_owned(),
-        parent: format!("{}.{}", row.text(3).unwrap_or_default(), row.text(4)?),
-        actions: actions.join(" "),
     })
 }
 
@@ -334,17 +292,11 @@ mod tests {
 
     #[test]
     fn generated_columns_are_told_from_generated_defaults() {
-        assert!(is_generated("VIRTUAL GENERATED") && is_generated("STORED GENERATED INVISIBLE") && is_generated("persistent"));
+        assert!(
+            is_generated("VIRTUAL GENERATED")
+                && is_generated("STORED GENERATED INVISIBLE")
+                && is_generated("persistent")
+        );
         assert!(!is_generated("DEFAULT_GENERATED on update CURRENT_TIMESTAMP") && !is_generated("auto_increment"));
-    }
-
-    #[test]
-    fn actions_of_foreign_keys_are_written_out() {
-        let actions = |delete: &str, update: &str| {
-            let row = Texts::of(&["shop", "lines", "fk", "shop", "orders", delete, update]);
-            foreign_key(&row).unwrap().actions
-        };
-        assert_eq!(actions("CASCADE", "RESTRICT"), "ON DELETE CASCADE");
-        assert_eq!(actions("SET NULL", "CASCADE"), "ON DELETE SET NULL ON UPDATE CASCADE");
     }
 }

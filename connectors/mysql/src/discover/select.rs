@@ -22,7 +22,11 @@ pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns) -> Select
         .iter()
         .filter(|relation| !is_system_schema(&relation.schema))
         .collect();
-    let fitting = || relations.iter().filter(|relation| patterns.captures(&relation.schema, &relation.name));
+    let fitting = || {
+        relations
+            .iter()
+            .filter(|relation| patterns.captures(&relation.schema, &relation.name))
+    };
     let captured = fitting().filter(|relation| relation.kind == RelationKind::Table);
     let passed_over = fitting().filter(|relation| relation.kind != RelationKind::Table);
     let unmatched = patterns.include.iter().filter(|pattern| {
@@ -34,7 +38,9 @@ pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns) -> Select
         !relations.any(|relation| pattern.matches(&relation.schema, &relation.name))
     });
     Selection {
-        captured: captured.map(|table| (table.schema.clone(), table.name.clone())).collect(),
+        captured: captured
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .collect(),
         passed_over: passed_over.map(|relation| (*relation).clone()).collect(),
         unmatched: unmatched.map(|pattern| pattern.as_str().to_owned()).collect(),
         idle_exclusions: idle.map(|pattern| pattern.as_str().to_owned()).collect(),
@@ -70,14 +76,21 @@ mod tests {
     fn tables_and_nothing_else() {
         let selection = selected(&["*.order*"], &[]);
         assert_eq!(names(&selection), ["orders", "orders_old"]);
-        let passed_over: Vec<&str> = selection.passed_over.iter().map(|relation| relation.name.as_str()).collect();
+        let passed_over: Vec<&str> = selection
+            .passed_over
+            .iter()
+            .map(|relation| relation.name.as_str())
+            .collect();
         assert_eq!(passed_over, ["orders_view", "order_numbers"]);
         assert!(selection.unmatched.is_empty());
     }
 
     #[test]
     fn exclusions_and_patterns_that_fit_nothing() {
-        let selection = selected(&["shop.orders*", "shop.orders_view", "shop.Orders"], &["*.*_old", "crm.*"]);
+        let selection = selected(
+            &["shop.orders*", "shop.orders_view", "shop.Orders"],
+            &["*.*_old", "crm.*"],
+        );
         assert_eq!(names(&selection), ["orders"]);
         assert_eq!(selection.unmatched, ["shop.orders_view", "shop.Orders"]);
         assert_eq!(selection.idle_exclusions, ["crm.*"]);

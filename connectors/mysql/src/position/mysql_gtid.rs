@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use mysql_async::{GnoInterval, Sid};
-use mysql_common::packets::Tag;
-
 /// Longest tag, as MySQL has it.
 const TAG_BYTES_MAXIMUM: usize = 32;
 /// The highest number of a transaction, 2^63 - 2: MySQL's `GNO_END - 1`.
@@ -82,14 +79,6 @@ impl MySqlGtidSet {
         self.sources.insert(gtid.source.clone(), Intervals(vec![one]));
     }
 
-    /// Adds every transaction of another set.
-    pub(crate) fn unite(&mut self, other: &Self) {
-        for (source, intervals) in &other.sources {
-            let mine = self.sources.entry(source.clone()).or_default();
-            intervals.0.iter().for_each(|interval| mine.insert(*interval));
-        }
-    }
-
     /// What is in this set and not in the other.
     pub(crate) fn minus(&self, other: &Self) -> Self {
         let left = self.sources.iter().filter_map(|(source, intervals)| {
@@ -107,24 +96,6 @@ impl MySqlGtidSet {
     /// Every transaction of this set is in the other.
     pub(crate) fn is_subset_of(&self, other: &Self) -> bool {
         self.minus(other).is_empty()
-    }
-
-    /// As the command that asks a server for its log wants it.
-    pub(crate) fn to_sids(&self) -> Vec<Sid<'static>> {
-        self.sources.iter().map(|(source, intervals)| sid(source, intervals)).collect()
-    }
-}
-
-fn sid(source: &GtidSource, intervals: &Intervals) -> Sid<'static> {
-    let intervals = intervals
-        .0
-        .iter()
-        .map(|interval| GnoInterval::new(interval.first, interval.last + 1));
-    let sid = Sid::new(source.uuid).with_intervals(intervals.collect());
-    // Parsing has checked every tag, so that one that the library does not accept cannot be here.
-    match Tag::new(source.tag.clone()) {
-        Ok(tag) => sid.with_tag(tag),
-        Err(_) => sid,
     }
 }
 
@@ -313,7 +284,9 @@ pub(crate) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 fn parse_tag(text: &str) -> Option<String> {
     let tag = text.to_ascii_lowercase();
     let begins = tag.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let goes_on = tag.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let goes_on = tag
+        .bytes()
+        .all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit());
     (begins && goes_on && tag.len() <= TAG_BYTES_MAXIMUM).then_some(tag)
 }
 
@@ -364,8 +337,23 @@ mod tests {
     #[test]
     fn what_is_no_set_is_refused() {
         for text in [
-            "A", "A:", "A:0", "A:5-3", "A:1-", "A:-1", "A:x-", "A:1:tag", "A:tag", "A:tag:other:1", "A:1 :é:1",
-            "A:9223372036854775807", "A:99999999999999999999", "0-1-12", "zz:1", "A0:1", "A:1;B:1",
+            "A",
+            "A:",
+            "A:0",
+            "A:5-3",
+            "A:1-",
+            "A:-1",
+            "A:x-",
+            "A:1:tag",
+            "A:tag",
+            "A:tag:other:1",
+            "A:1 :é:1",
+            "A:9223372036854775807",
+            "A:99999999999999999999",
+            "0-1-12",
+            "zz:1",
+            "A0:1",
+            "A:1;B:1",
         ] {
             let text = text.replace('A', A).replace('B', B);
             assert!(text.parse::<MySqlGtidSet>().is_err(), "{text}");
@@ -383,9 +371,6 @@ mod tests {
         assert!(!set("A:1-200").is_subset_of(&carried));
         assert_eq!(set("A:1-200").minus(&carried), set("A:101"));
         assert!(!set("A:1").is_subset_of(&set("B:1")) && !set("A:1").is_subset_of(&set("A:t:1")));
-        let mut united = restored;
-        united.unite(&carried);
-        assert_eq!(united, carried);
     }
 
     #[test]
@@ -398,26 +383,6 @@ mod tests {
         assert_eq!(all, set("A:1-5:batch:1"));
         assert!(all.contains(&gtid(A, "", 3)) && !all.contains(&gtid(A, "", 6)) && !all.contains(&gtid(B, "", 3)));
         assert_eq!(gtid(A, "batch", 7).to_string(), format!("{A}:batch:7"));
-    }
-
-    #[test]
-    fn the_command_carries_every_interval() {
-        let sids = set("A:1-5:9:t:2,B:1").to_sids();
-        let shown: Vec<(Option<String>, Vec<(u64, u64)>)> = sids
-            .iter()
-            .map(|sid| {
-                let tag = sid.tag().map(|tag| tag.as_str().to_owned());
-                let intervals = sid.intervals().iter().map(|interval| (interval.start(), interval.end()));
-                (tag, intervals.collect())
-            })
-            .collect();
-        // Ends are exclusive in the command.
-        let expected = vec![
-            (None, vec![(1, 6), (9, 10)]),
-            (Some("t".to_owned()), vec![(2, 3)]),
-            (None, vec![(1, 2)]),
-        ];
-        assert_eq!(shown, expected);
     }
 
     fn from_numbers(numbers: &BTreeSet<u64>) -> MySqlGtidSet {
@@ -435,13 +400,9 @@ mod tests {
         ) {
             let (left, right) = (from_numbers(&a), from_numbers(&b));
             let difference: BTreeSet<u64> = a.difference(&b).copied().collect();
-            let union: BTreeSet<u64> = a.union(&b).copied().collect();
             prop_assert_eq!(left.minus(&right), from_numbers(&difference));
             prop_assert_eq!(left.is_subset_of(&right), a.is_subset(&b));
-            let mut united = left.clone();
-            united.unite(&right);
-            prop_assert_eq!(&united, &from_numbers(&union));
-            prop_assert_eq!(united.to_string().parse::<MySqlGtidSet>().unwrap(), united);
+            prop_assert_eq!(left.to_string().parse::<MySqlGtidSet>().unwrap(), left.clone());
             for number in 1..40 {
                 prop_assert_eq!(left.contains(&gtid(A, "", number)), a.contains(&number));
             }

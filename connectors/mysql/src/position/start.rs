@@ -233,7 +233,11 @@ fn verify_pending(saved: &BinlogPosition, now: &ServerFacts) -> Result<()> {
 
 fn place(at: &FileOffset, files: &[LogFile]) -> Place {
     if let Some(file) = files.iter().find(|file| file.name == at.file) {
-        return if at.offset <= file.size_bytes { Place::Within } else { Place::Ahead };
+        return if at.offset <= file.size_bytes {
+            Place::Within
+        } else {
+            Place::Ahead
+        };
     }
     let Some(last) = files.last() else {
         return Place::Unknown;
@@ -265,7 +269,10 @@ fn pending_purged(saved: &BinlogPosition) -> Error {
 }
 
 fn ahead(saved: &BinlogPosition, now: &ServerFacts) -> Error {
-    let end = now.log_end.as_ref().map_or_else(|| "before it".to_owned(), |end| format!("at {end}"));
+    let end = now
+        .log_end
+        .as_ref()
+        .map_or_else(|| "before it".to_owned(), |end| format!("at {end}"));
     let message = format!(
         "changes up to {} were carried, but the server's log ends {end}: it lost its end in a crash, was reset, or was restored from a backup; \
          compare what is in the stream and not in the database, then {BEGIN_ANEW}",
@@ -380,7 +387,10 @@ mod tests {
         use StartBy::Gtids;
         for (position, expected) in [
             ("mysql-bin.000003:4;mysql_gtids=UUID:1-50", start(Gtids, true, false)),
-            ("mysql-bin.000003:5000;mysql_gtids=UUID:1-100", start(Gtids, true, false)),
+            (
+                "mysql-bin.000003:5000;mysql_gtids=UUID:1-100",
+                start(Gtids, true, false),
+            ),
             // The file is gone, and everything in it was carried.
             ("mysql-bin.000001:900;mysql_gtids=UUID:1-10", start(Gtids, false, false)),
             ("other.000001:900;mysql_gtids=UUID:1-10", start(Gtids, false, false)),
@@ -390,9 +400,18 @@ mod tests {
             // Reset, and fewer transactions since: the same numbers as before, but files that begin anew.
             ("mysql-bin.000007:4;mysql_gtids=UUID:1-50", Err("source_rewound")),
             ("mysql-bin.000003:5001;mysql_gtids=UUID:1-50", Err("source_rewound")),
-            ("mysql-bin.000003:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000002:4", start(Gtids, true, false)),
-            ("mysql-bin.000003:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000001:4", Err("position_purged")),
-            ("mysql-bin.000001:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000001:4", Err("position_purged")),
+            (
+                "mysql-bin.000003:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000002:4",
+                start(Gtids, true, false),
+            ),
+            (
+                "mysql-bin.000003:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000001:4",
+                Err("position_purged"),
+            ),
+            (
+                "mysql-bin.000001:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000001:4",
+                Err("position_purged"),
+            ),
         ] {
             assert_eq!(decided(position, &mysql()), expected, "{position}");
         }
@@ -426,13 +445,22 @@ mod tests {
     #[test]
     fn on_another_server() {
         for (position, expected) in [
-            ("mysql-bin.000003:4;mysql_gtids=UUID:1-50", start(StartBy::Gtids, false, true)),
+            (
+                "mysql-bin.000003:4;mysql_gtids=UUID:1-50",
+                start(StartBy::Gtids, false, true),
+            ),
             ("mysql-bin.000003:4;mysql_gtids=UUID:1-101", Err("diverged")),
             ("mysql-bin.000003:4;mysql_gtids=UUID:1-9", Err("position_purged")),
-            ("mysql-bin.000003:4;mysql_gtids=11111111-71ca-11e1-9e33-c80aa9429562:1", Err("source_identity_changed")),
+            (
+                "mysql-bin.000003:4;mysql_gtids=11111111-71ca-11e1-9e33-c80aa9429562:1",
+                Err("source_identity_changed"),
+            ),
             ("mysql-bin.000003:4;mysql_gtids=", Err("source_identity_changed")),
             ("mysql-bin.000003:4", Err("source_identity_changed")),
-            ("mysql-bin.000003:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000003:4", Err("source_identity_changed")),
+            (
+                "mysql-bin.000003:4;mysql_gtids=UUID:1-50;xa=1.61.@mysql-bin.000003:4",
+                Err("source_identity_changed"),
+            ),
         ] {
             assert_eq!(decided(position, &replica()), expected, "{position}");
         }
@@ -471,7 +499,10 @@ mod tests {
             start(Gtids, false, true)
         );
         // Its 100 is its own: the old master's from 91 on never came over.
-        assert_eq!(decided(position, &promoted("0-1-90,0-2-120", "0-2-120")), Err("diverged"));
+        assert_eq!(
+            decided(position, &promoted("0-1-90,0-2-120", "0-2-120")),
+            Err("diverged")
+        );
         assert_eq!(
             decided(position, &promoted("0-2-120", "0-2-120")),
             Err("source_identity_changed")

@@ -42,7 +42,10 @@ impl Grants {
 
     /// May use one of these privileges on the whole server.
     pub(crate) fn anywhere(&self, privileges: &[&str]) -> bool {
-        let mut global = self.grants.iter().filter(|grant| grant.scope == Scope::Everything && !grant.revokes);
+        let mut global = self
+            .grants
+            .iter()
+            .filter(|grant| grant.scope == Scope::Everything && !grant.revokes);
         global.any(|grant| privileges.iter().any(|privilege| grant.gives(privilege)))
     }
 
@@ -200,10 +203,7 @@ mod tests {
     fn everything_and_what_is_taken_away_again() {
         let root = Grants::parse(["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"]);
         assert!(root.is_superuser() && root.anywhere(&["RELOAD"]) && root.on_table("SELECT", "a", "b"));
-        let partial = Grants::parse([
-            "GRANT SELECT ON *.* TO `u`@`%`",
-            "REVOKE SELECT ON `hr`.* FROM `u`@`%`",
-        ]);
+        let partial = Grants::parse(["GRANT SELECT ON *.* TO `u`@`%`", "REVOKE SELECT ON `hr`.* FROM `u`@`%`"]);
         assert!(partial.on_table("SELECT", "shop", "t") && !partial.on_table("SELECT", "hr", "t"));
         assert!(partial.anywhere(&["SELECT"]));
         assert!(!Grants::parse(["GRANT USAGE ON *.* TO `u`@`%`"]).on_table("SELECT", "a", "b"));

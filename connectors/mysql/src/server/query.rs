@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use mysql_async::Conn;
 use tailrace_core::{Error, Result};
 
-use super::{
-    Flavour, Grants, Identity, LogFile, LogSettings, Replica, ServerFacts, ServerGtids, Version,
-};
+use super::{Flavour, Grants, Identity, LogFile, LogSettings, Replica, ServerFacts, ServerGtids, Version};
 use crate::connect::{Texts, texts};
 use crate::error::{is_denied, query_error, server_error_number};
 use crate::position::FileOffset;
@@ -95,7 +93,9 @@ pub(crate) async fn server_facts(connection: &mut Conn) -> Result<ServerFacts> {
         },
         flush_log_at_commit: settings.number("innodb_flush_log_at_trx_commit").unwrap_or(1),
         max_allowed_packet_bytes: settings.number("max_allowed_packet").unwrap_or_default(),
-        logs_cascades: settings.text("innodb_native_foreign_keys").is_some_and(|native| native.eq_ignore_ascii_case("off")),
+        logs_cascades: settings
+            .text("innodb_native_foreign_keys")
+            .is_some_and(|native| native.eq_ignore_ascii_case("off")),
         lower_case_table_names: settings.number("lower_case_table_names").unwrap_or_default(),
         identity,
     })
@@ -105,7 +105,9 @@ async fn settings(connection: &mut Conn) -> Result<Settings> {
     let names: Vec<String> = SETTINGS.iter().map(|name| literal(name)).collect();
     let query = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({})", names.join(", "));
     let rows = texts(connection, &query, DOING).await?;
-    let pairs = rows.iter().filter_map(|row| Some((row.text(0)?.to_lowercase(), row.text(1)?.to_owned())));
+    let pairs = rows
+        .iter()
+        .filter_map(|row| Some((row.text(0)?.to_lowercase(), row.text(1)?.to_owned())));
     Ok(Settings(pairs.collect()))
 }
 
@@ -123,7 +125,9 @@ async fn log_files(connection: &mut Conn, settings: &Settings) -> Result<Vec<Log
     if !settings.is_on("log_bin") {
         return Ok(Vec::new());
     }
-    let rows = texts_where_allowed(connection, "SHOW BINARY LOGS").await?.unwrap_or_default();
+    let rows = texts_where_allowed(connection, "SHOW BINARY LOGS")
+        .await?
+        .unwrap_or_default();
     let files = rows.iter().filter_map(|row| {
         Some(LogFile {
             name: row.text(0)?.to_owned(),
@@ -162,7 +166,10 @@ async fn is_replica(connection: &mut Conn, identity: &Identity) -> Result<Option
 
 /// `SHOW VARIABLES` cuts long values, and sets of identifiers may be long.
 async fn mysql_gtids(connection: &mut Conn, settings: &Settings) -> Result<Option<ServerGtids>> {
-    if settings.text("gtid_mode").is_none_or(|mode| !mode.eq_ignore_ascii_case("on")) {
+    if settings
+        .text("gtid_mode")
+        .is_none_or(|mode| !mode.eq_ignore_ascii_case("on"))
+    {
         return Ok(None);
     }
     let rows = texts(connection, "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged", DOING).await?;
@@ -189,7 +196,12 @@ async fn mariadb_gtids(connection: &mut Conn, settings: &Settings, files: &[LogF
         }
         None => None,
     };
-    let rows = texts(connection, "SELECT @@GLOBAL.gtid_binlog_pos, @@GLOBAL.gtid_binlog_state", DOING).await?;
+    let rows = texts(
+        connection,
+        "SELECT @@GLOBAL.gtid_binlog_pos, @@GLOBAL.gtid_binlog_state",
+        DOING,
+    )
+    .await?;
     let text = |column: usize| rows.first().and_then(|row| row.text(column)).unwrap_or_default();
     if !settings.is_on("log_bin") {
         return Ok(ServerGtids {
@@ -216,7 +228,10 @@ async fn grants(connection: &mut Conn, identity: &Identity) -> Result<Grants> {
     let mut ask = vec!["SHOW GRANTS FOR CURRENT_USER()".to_owned()];
     if identity.at_least(Some(ROLES), Some(Version::new(0, 0, 0))) {
         let rows = texts(connection, "SELECT CURRENT_ROLE()", DOING).await?;
-        let role = rows.first().and_then(|row| row.text(0)).filter(|role| *role != "NONE" && !role.is_empty());
+        let role = rows
+            .first()
+            .and_then(|row| row.text(0))
+            .filter(|role| *role != "NONE" && !role.is_empty());
         match (role, identity.flavour) {
             // A list, quoted already.
             (Some(roles), Flavour::MySql) => ask = vec![format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}")],
@@ -243,7 +258,8 @@ impl Settings {
     }
 
     fn is_on(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|value| value.eq_ignore_ascii_case("on") || value == "1")
+        self.text(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("on") || value == "1")
     }
 
     fn log(&self, status: Option<&Texts>) -> LogSettings {
@@ -262,7 +278,9 @@ impl Settings {
             full_metadata: metadata.is_some_and(|metadata| metadata.eq_ignore_ascii_case("full")),
             has_metadata_setting: metadata.is_some(),
             partial_json: options.to_ascii_uppercase().contains("PARTIAL_JSON"),
-            checksum: !self.text("binlog_checksum").is_none_or(|checksum| checksum.eq_ignore_ascii_case("none")),
+            checksum: !self
+                .text("binlog_checksum")
+                .is_none_or(|checksum| checksum.eq_ignore_ascii_case("none")),
             sync_every: self.number("sync_binlog").unwrap_or(1),
             order_commits: self.text("binlog_order_commits").is_none() || self.is_on("binlog_order_commits"),
             expire_s: self.expire_s(),
@@ -277,8 +295,12 @@ impl Settings {
         if self.text("binlog_expire_logs_auto_purge").is_some() && !self.is_on("binlog_expire_logs_auto_purge") {
             return None;
         }
-        let seconds = self.number::<u64>("binlog_expire_logs_seconds").filter(|seconds| *seconds > 0);
-        seconds.or_else(|| days_to_s(self.text("expire_logs_days")?)).filter(|seconds| *seconds > 0)
+        let seconds = self
+            .number::<u64>("binlog_expire_logs_seconds")
+            .filter(|seconds| *seconds > 0);
+        seconds
+            .or_else(|| days_to_s(self.text("expire_logs_days")?))
+            .filter(|seconds| *seconds > 0)
     }
 }
 
@@ -297,19 +319,45 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        Settings(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        Settings(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn how_long_the_log_is_kept() {
         for (pairs, seconds) in [
-            (&[("binlog_expire_logs_seconds", "2592000"), ("expire_logs_days", "0")][..], Some(2_592_000)),
+            (
+                &[("binlog_expire_logs_seconds", "2592000"), ("expire_logs_days", "0")][..],
+                Some(2_592_000),
+            ),
             (&[("expire_logs_days", "10")], Some(864_000)),
-            (&[("expire_logs_days", "0.500000"), ("binlog_expire_logs_seconds", "43200")], Some(43_200)),
+            (
+                &[
+                    ("expire_logs_days", "0.500000"),
+                    ("binlog_expire_logs_seconds", "43200"),
+                ],
+                Some(43_200),
+            ),
             (&[("expire_logs_days", "1.500000")], Some(129_600)),
             (&[("expire_logs_days", "0.000000")], None),
-            (&[("binlog_expire_logs_seconds", "60"), ("binlog_expire_logs_auto_purge", "OFF")], None),
-            (&[("binlog_expire_logs_seconds", "60"), ("binlog_expire_logs_auto_purge", "ON")], Some(60)),
+            (
+                &[
+                    ("binlog_expire_logs_seconds", "60"),
+                    ("binlog_expire_logs_auto_purge", "OFF"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("binlog_expire_logs_seconds", "60"),
+                    ("binlog_expire_logs_auto_purge", "ON"),
+                ],
+                Some(60),
+            ),
             (&[], None),
         ] {
             assert_eq!(settings(pairs).expire_s(), seconds, "{pairs:?}");
@@ -318,7 +366,12 @@ mod tests {
 
     #[test]
     fn settings_of_an_old_server() {
-        let log = settings(&[("log_bin", "ON"), ("binlog_format", "STATEMENT"), ("binlog_checksum", "NONE")]).log(None);
+        let log = settings(&[
+            ("log_bin", "ON"),
+            ("binlog_format", "STATEMENT"),
+            ("binlog_checksum", "NONE"),
+        ])
+        .log(None);
         assert!(log.enabled && !log.checksum && !log.full_metadata && !log.has_metadata_setting && log.order_commits);
         assert_eq!((log.format.as_str(), log.row_image.as_str()), ("STATEMENT", "FULL"));
     }
@@ -333,8 +386,13 @@ mod tests {
         ];
         let status = Texts::of(&["b.000001", "4", "shop,crm", "hr"]);
         let log = settings(&pairs).log(Some(&status));
-        assert!(log.checksum && log.partial_json && log.has_metadata_setting && !log.full_metadata && !log.order_commits);
-        assert_eq!((log.only_schemas.join(" "), log.ignored_schemas.join(" ")), ("shop crm".into(), "hr".into()));
+        assert!(
+            log.checksum && log.partial_json && log.has_metadata_setting && !log.full_metadata && !log.order_commits
+        );
+        assert_eq!(
+            (log.only_schemas.join(" "), log.ignored_schemas.join(" ")),
+            ("shop crm".into(), "hr".into())
+        );
         assert_eq!(log_end(&status), Some(FileOffset::new("b.000001", 4)));
     }
 }
