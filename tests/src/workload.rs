@@ -362,24 +362,28 @@ impl Writer {
     }
 
     async fn reconnect(&self) -> Result<Session> {
-        let (database, first) = (&self.shared.database, self.shared.dialect.session());
         eventually("a connection of the workload", RECONNECT_DEADLINE, || async {
-            let Ok(mut session) = database.session().await else {
-                return Ok(None);
-            };
-            Ok(session.execute(first).await.is_ok().then_some(session))
+            Ok(self.connect().await)
         })
         .await
     }
 
-    /// A new connection, and whether the transaction whose commit was not answered is there. The server may be killed again while it is asked.
+    /// Nothing where the server cannot be had just now.
+    async fn connect(&self) -> Option<Session> {
+        let mut session = self.shared.database.session().await.ok()?;
+        session.execute(self.shared.dialect.session()).await.ok()?;
+        Some(session)
+    }
+
+    /// A new connection, and whether the transaction whose commit was not answered is there. The server may be killed again
+    /// while it is asked.
     async fn ask_ledger(&self) -> Result<(Session, bool)> {
         let query = format!(
             "select 1 from ledger where writer = {} and txn = {}",
             self.number, self.txn
         );
         eventually("the ledger's answer", RECONNECT_DEADLINE, || async {
-            let Ok(mut client) = self.shared.database.connect().await else {
+            let Some(mut client) = self.connect().await else {
                 return Ok(None);
             };
             let rows = client.query(&query).await.ok();

@@ -208,7 +208,12 @@ impl Opening {
         point: ConsistentPoint,
         tables: Vec<CapturedTable>,
     ) -> Result<Box<dyn Source>> {
-        let text = format!("reading {} tables as of {}, {}", tables.len(), point.position.at, point.way);
+        let text = format!(
+            "reading {} tables as of {}, {}",
+            tables.len(),
+            point.position.at,
+            point.way
+        );
         self.context.telemetry.enter(Life::Snapshotting, text);
         let identity: Arc<str> = memory.identity.as_str().into();
         let plan = ScanPlan {
@@ -250,7 +255,6 @@ impl Opening {
     fn log_settings(&self, memory: Memory) -> LogSettings {
         LogSettings {
             config: Arc::clone(&self.config),
-            connector: self.context.connector.clone(),
             server: self.server.clone(),
             identity: memory.identity.as_str().into(),
             memory,

@@ -80,7 +80,10 @@ fn walk_table(map: &TableMap<'_>) -> Result<(), DecodeError> {
         let description = map.describe(&columns, by_mariadb)?;
         assert_eq!(description.columns.len(), map.len(), "each of them is described");
         let key = description.primary_key.iter().flatten();
-        assert!(key.into_iter().all(|part| part.column < map.len()), "a key is made of columns");
+        assert!(
+            key.into_iter().all(|part| part.column < map.len()),
+            "a key is made of columns"
+        );
     }
     Ok(())
 }
@@ -123,8 +126,16 @@ mod tests {
                     0 => bytes.truncate(at),
                     1 => bytes.insert(at, self.byte()),
                     2 => bytes.extend_from_within(at..),
-                    3 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x80 >> (*byte & 7)),
-                    _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = 0xff >> (*byte & 7)),
+                    3 => bytes
+                        .iter_mut()
+                        .skip(at)
+                        .take(1)
+                        .for_each(|byte| *byte ^= 0x80 >> (*byte & 7)),
+                    _ => bytes
+                        .iter_mut()
+                        .skip(at)
+                        .take(1)
+                        .for_each(|byte| *byte = 0xff >> (*byte & 7)),
                 }
             }
             bytes

@@ -25,13 +25,14 @@ use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, ConnectorStore, LogReader};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::telemetry::{Life, Telemetry};
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, task};
+use tokio::task::JoinHandle;
 
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::memory::Memory;
 use crate::endpoint::Endpoint;
 use crate::error::dump_error;
+use crate::memory::Memory;
 use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset, start};
 use crate::server::{self, ServerFacts};
@@ -43,7 +44,6 @@ use tables::{TableSettings, Tables};
 /// What the log is read with.
 pub(crate) struct LogSettings {
     pub(crate) config: Arc<MySqlConfig>,
-    pub(crate) connector: String,
     pub(crate) server: ServerFacts,
     /// First part of every `event_id`.
     pub(crate) identity: Arc<str>,
@@ -64,8 +64,15 @@ struct Reading {
     /// Rows of an XA transaction that was prepared earlier and is committed now.
     prepared: Option<Events>,
     assembler: Assembler,
-    /// Must be done before the next event. Kept here because a call that is given up must be taken up again where it was.
-    errand: Option<Next>,
+    errand: Option<Errand>,
+}
+
+/// What must be done before the next event. It goes on by itself, because the call that waits for it may be given up at any time.
+enum Errand {
+    /// Definitions are being remembered.
+    Remember(JoinHandle<Result<()>>),
+    /// The rows of a prepared transaction are being asked for.
+    ReadPrepared(JoinHandle<Result<Events>>),
 }
 
 // === impl MySqlLog ===
@@ -94,7 +101,7 @@ impl MySqlLog {
         };
         let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
         let text = format!("streaming the binary log from {}", position.at);
-        let events = settings.events(&dump_start(&position, start.by)).await?;
+        let events = events(&settings.config, &dump_start(&position, start.by)).await?;
         let start = Start {
             partial: partial(progress),
             read_at: saved_positions(read_at)?,
@@ -144,15 +151,14 @@ impl LogSettings {
         }
         Ok(start)
     }
+}
 
-    async fn events(&self, start: &DumpStart) -> Result<Events> {
-        let endpoint = Endpoint::resolve(&self.config)?;
-        let options = connect::options(&endpoint)?;
-        let server_id = self.config.server_id_range.choose();
-        let dump = BinlogDump::start(&options, start, server_id).await;
-        let dump = dump.map_err(|error| dump_error(&error, &endpoint, "begin to read the binary log"))?;
-        Ok(Events::of(dump, endpoint))
-    }
+async fn events(config: &MySqlConfig, start: &DumpStart) -> Result<Events> {
+    let endpoint = Endpoint::resolve(config)?;
+    let options = connect::options(&endpoint)?;
+    let dump = BinlogDump::start(&options, start, config.server_id_range.choose()).await;
+    let dump = dump.map_err(|error| dump_error(&error, &endpoint, "begin to read the binary log"))?;
+    Ok(Events::of(dump, endpoint))
 }
 
 fn dump_start(position: &BinlogPosition, by: start::StartBy) -> DumpStart {
@@ -197,9 +203,9 @@ impl LogReader for MySqlLog {
         let Self { settings, reading } = self;
         let reading = reading.as_mut().ok_or_else(unbegun)?;
         loop {
-            reading.run_errand(settings).await?;
-            reading.fill(budget)?;
-            if reading.errand.is_some() {
+            reading.finish_errand().await?;
+            if let Some(next) = reading.fill(budget)? {
+                reading.begin_errand(settings, next);
                 continue;
             }
             if let Some(batch) = reading.assembler.take() {
@@ -229,44 +235,62 @@ impl Reading {
         self.prepared.as_mut().unwrap_or(&mut self.events)
     }
 
-    /// Takes events in until the budget is used, nothing more is there, or something else must be done first.
-    fn fill(&mut self, budget: Budget) -> Result<()> {
+    /// Takes events in until the budget is used or nothing more is there; tells where something else must be done first.
+    fn fill(&mut self, budget: Budget) -> Result<Option<Next>> {
         while !self.assembler.is_full(budget) {
             let next = if self.assembler.is_unfinished() {
                 self.assembler.go_on(budget)?
             } else {
                 let Some(event) = self.source().next_now()? else {
-                    return Ok(());
+                    return Ok(None);
                 };
                 self.assembler.accept(&event)?
             };
             match next {
                 Next::Continue => {}
                 Next::PreparedWasRead => self.prepared = None,
-                Next::Remember | Next::ReadPrepared(_) => {
-                    self.errand = Some(next);
-                    return Ok(());
-                }
+                Next::Remember | Next::ReadPrepared(_) => return Ok(Some(next)),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    async fn run_errand(&mut self, settings: &mut LogSettings) -> Result<()> {
-        match &self.errand {
-            None | Some(Next::Continue | Next::PreparedWasRead) => {}
-            Some(Next::Remember) => {
+    fn begin_errand(&mut self, settings: &mut LogSettings, next: Next) {
+        self.errand = match next {
+            Next::Continue | Next::PreparedWasRead => None,
+            Next::Remember => {
                 let from = self.assembler.position().at.clone();
                 for definition in self.assembler.tables_mut().take_changed() {
                     settings.memory.define(from.clone(), definition);
                 }
-                settings.memory.remember(&*settings.store).await?;
+                let (memory, store) = (settings.memory.clone(), Arc::clone(&settings.store));
+                let remember = async move { memory.remember(&*store).await };
+                Some(Errand::Remember(task::spawn_named("remember definitions", remember)))
             }
-            Some(Next::ReadPrepared(at)) => {
-                self.prepared = Some(settings.events(&at_file(at)).await?);
+            Next::ReadPrepared(at) => {
+                let config = Arc::clone(&settings.config);
+                let read = async move { events(&config, &at_file(&at)).await };
+                Some(Errand::ReadPrepared(task::spawn_named("read prepared rows", read)))
+            }
+        };
+    }
+
+    async fn finish_errand(&mut self) -> Result<()> {
+        match &mut self.errand {
+            None => {}
+            Some(Errand::Remember(task)) => task.await.map_err(|error| ended_early(&error))??,
+            Some(Errand::ReadPrepared(task)) => {
+                self.prepared = Some(task.await.map_err(|error| ended_early(&error))??);
             }
         }
         self.errand = None;
         Ok(())
     }
+}
+
+fn ended_early(error: &tokio::task::JoinError) -> Error {
+    Error::transient(
+        "task_failed",
+        format!("what had to be done before the next event ended early: {error}"),
+    )
 }

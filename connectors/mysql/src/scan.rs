@@ -86,8 +86,7 @@ impl Scanner {
     /// Divides the work among connections that have their read views. Rows are read from the first [`ChunkReader::next_chunk`] on.
     pub(crate) fn start(plan: ScanPlan, connections: Vec<Conn>) -> Result<Self> {
         if plan.config.snapshot.order == SnapshotOrder::UpdatedAt && plan.updated_at_column.is_none() {
-            let message =
-                "`snapshot.order: updated_at` needs the column to be named: `updated_at: { column: … }` of the connector";
+            let message = "`snapshot.order: updated_at` needs the column to be named: `updated_at: { column: … }` of the connector";
             return Err(Error::definite("config", message));
         }
         let plan = Arc::new(plan);

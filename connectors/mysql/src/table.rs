@@ -143,8 +143,14 @@ impl TableDefinition {
             let mut columns = indexes.iter().filter_map(|index| self.columns.get(*index));
             columns.all(|column| !column.nullable)
         };
-        let primary = self.unique_keys.iter().find(|key| key.name == "PRIMARY").and_then(indexes);
-        primary.or_else(|| self.unique_keys.iter().filter_map(indexes).find(never_null)).unwrap_or_default()
+        let primary = self
+            .unique_keys
+            .iter()
+            .find(|key| key.name == "PRIMARY")
+            .and_then(indexes);
+        primary
+            .or_else(|| self.unique_keys.iter().filter_map(indexes).find(never_null))
+            .unwrap_or_default()
     }
 
     /// Every unique key that is known; where only the key is, it is taken for the primary one.

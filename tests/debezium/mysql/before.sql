@@ -137,7 +137,9 @@ create table referring (id int primary key, referred int, foreign key (referred)
 insert into referred values (1), (2);
 insert into referring values (1, 1);
 
--- Tables that are renamed, dropped and made again, and of other engines.
+-- Tables that are renamed, dropped and made again, and of other engines. Others that are called made_… come later.
+create table made_before (id int primary key, name text);
+insert into made_before values (1, 'there');
 create table renamed_later (id int primary key, name text);
 insert into renamed_later values (1, 'there');
 create table dropped_later (id int primary key, name text);

@@ -1,4 +1,4 @@
-//! A private Kafka Connect worker (stand-alone) that runs Debezium's connector for PostgreSQL, as people run it: what
+//! A private Kafka Connect worker (stand-alone) that runs Debezium's connectors for PostgreSQL and MySQL, as people run them: what
 //! Tailrace is compared with, record by record and second by second.
 //!
 //! Connectors are made over the worker's REST endpoint and are as far as `RUNNING` when [`Connect::create`] returns; that
@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::process::{Server, ServerCommand, ServerFolder, poll_until};
-use super::{Port, Postgres, Result, ServerError, installed};
+use super::{MySqlServer, Port, Postgres, Result, ServerError, installed};
 
 /// A JVM that loads eighty jars, on two cores that are compiling at the same time; alone it takes four to eight seconds.
 const START_DEADLINE: Duration = Duration::from_secs(180);
@@ -26,6 +27,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Answering a request may mean starting a connector.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Readers of a log must not share a number, nor have a server's; Tailrace's are far above these.
+static MYSQL_READER: AtomicU32 = AtomicU32::new(70_000);
 
 /// How a worker is to be started.
 #[derive(Clone, Debug)]
@@ -63,6 +67,34 @@ pub fn debezium_postgres(server: &Postgres, database: &str, name: &str) -> BTree
         ("publication.name", name),
         ("publication.autocreate.mode", "filtered"),
         ("topic.prefix", name),
+        // The tests' brokers make no topic unasked.
+        ("topic.creation.default.partitions", "1"),
+        ("topic.creation.default.replication.factor", "1"),
+    ];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    properties.into_iter().map(owned).collect()
+}
+
+/// What Debezium's connector for MySQL needs to be told of a server, published under topics that begin with `name`. What it
+/// knows of tables it forgets with the worker. To be added to, or changed.
+#[must_use]
+pub fn debezium_mysql(server: &MySqlServer, name: &str) -> BTreeMap<String, String> {
+    let port = server.port().to_string();
+    let reader = MYSQL_READER.fetch_add(1, Ordering::Relaxed).to_string();
+    let properties = [
+        ("connector.class", "io.debezium.connector.mysql.MySqlConnector"),
+        ("tasks.max", "1"),
+        ("database.hostname", "127.0.0.1"),
+        ("database.port", &port),
+        ("database.user", "root"),
+        ("database.password", ""),
+        ("database.server.id", &reader),
+        ("topic.prefix", name),
+        (
+            "schema.history.internal",
+            "io.debezium.relational.history.MemorySchemaHistory",
+        ),
+        ("include.schema.changes", "false"),
         // The tests' brokers make no topic unasked.
         ("topic.creation.default.partitions", "1"),
         ("topic.creation.default.replication.factor", "1"),

@@ -23,7 +23,7 @@ mod ports;
 mod postgres;
 pub(crate) mod process;
 
-pub use connect::{Connect, ConnectOptions, debezium_postgres};
+pub use connect::{Connect, ConnectOptions, debezium_mysql, debezium_postgres};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
 pub(crate) use mysql::texts as mysql_texts;
 pub use mysql::{MySqlOptions, MySqlServer, MySqlVersion};

@@ -154,14 +154,41 @@ pub(super) fn time_us(text: &str) -> Option<i64> {
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micros)
 }
 
-/// `0/16E9018`, as PostgreSQL writes positions.
+/// A position in a log, as a number that is in the log's order: `0/16E9018` of PostgreSQL; of MySQL and MariaDB
+/// `3e11fa47-71ca-11e1-9e33-c80aa9429562:23`, `0-1-23` or `binlog.000002:1234`.
 pub(super) fn log_position(text: &str) -> Option<u64> {
+    postgres_position(text).or_else(|| binlog_position(text))
+}
+
+fn postgres_position(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
     let number = |text: &str| {
         let is_plain = !text.is_empty() && text.len() <= 8 && text.chars().all(|digit| digit.is_ascii_hexdigit());
         is_plain.then(|| u64::from_str_radix(text, 16).ok()).flatten()
     };
     Some((number(high)? << 32) + number(low)?)
+}
+
+fn binlog_position(text: &str) -> Option<u64> {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|digit| digit.is_ascii_digit());
+    if let Some((before, number)) = text.rsplit_once(':') {
+        let number = is_number(number).then(|| number.parse::<u64>().ok()).flatten()?;
+        let is_uuid = before.len() == 36 && before.chars().all(|digit| digit.is_ascii_hexdigit() || digit == '-');
+        if is_uuid {
+            return Some(number);
+        }
+        let (name, file) = before.rsplit_once('.')?;
+        let file = (is_number(file) && !name.is_empty()).then(|| file.parse::<u64>().ok()).flatten()?;
+        return Some((file << 40) + number);
+    }
+    let parts: Vec<&str> = text.split('-').collect();
+    match parts.as_slice() {
+        [domain, server, number] if [domain, server, number].iter().all(|part| is_number(part)) => {
+            // A date is written in the same way, and begins with a year.
+            (domain.len() < 4).then(|| number.parse().ok()).flatten()
+        }
+        _ => None,
+    }
 }
 
 /// Where a word begins in a text: neither letter nor digit stands beside it.
@@ -223,6 +250,17 @@ mod tests {
             words.sentence("since 0/16E9018, and/or 1/A."),
             "since «position», and/or «position»."
         );
+    }
+
+    #[test]
+    fn positions_of_binary_logs_are_in_their_order() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert_eq!(log_position(&format!("{uuid}:23")), Some(23));
+        assert_eq!(log_position("0-1-23"), Some(23));
+        assert!(log_position("binlog.000002:4") > log_position("binlog.000001:900000"));
+        for other in ["2026-03-01", "10:30", "a-b-c", "shop.public.t", "0-1-", "x:y"] {
+            assert_eq!(log_position(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -95,7 +95,12 @@ impl Views<'_> {
 
     async fn begin_all(connections: &mut [Conn]) -> Result<()> {
         for connection in connections {
-            execute(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT", "open the read view of the snapshot").await?;
+            execute(
+                connection,
+                "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+                "open the read view of the snapshot",
+            )
+            .await?;
         }
         Ok(())
     }
@@ -116,7 +121,10 @@ impl Views<'_> {
                      it is tried again"
                 ),
             )),
-            Err(error) => Err(query_error(&error, "lock the tables for the moment in which the snapshot begins")),
+            Err(error) => Err(query_error(
+                &error,
+                "lock the tables for the moment in which the snapshot begins",
+            )),
         }
     }
 
@@ -190,9 +198,14 @@ async fn close(connection: Conn) {
 
 /// The end of the log, and what is executed up to it: one statement, so that both belong together.
 pub(super) async fn current_position(connection: &mut Conn, server: &ServerFacts) -> Result<BinlogPosition> {
-    let status = server::log_status(connection, &server.identity).await?.ok_or_else(no_log)?;
+    let status = server::log_status(connection, &server.identity)
+        .await?
+        .ok_or_else(no_log)?;
     let file = status.text(0).filter(|file| !file.is_empty()).ok_or_else(no_log)?;
-    let offset = status.text(1).and_then(|offset| offset.parse().ok()).ok_or_else(no_log)?;
+    let offset = status
+        .text(1)
+        .and_then(|offset| offset.parse().ok())
+        .ok_or_else(no_log)?;
     let mut position = BinlogPosition::at(FileOffset::new(file, offset));
     position.gtids = match (&server.gtids, server.flavour()) {
         (None, _) => None,
@@ -207,9 +220,16 @@ pub(super) async fn current_position(connection: &mut Conn, server: &ServerFacts
 
 /// Where the read view of this connection stands in the log (MariaDB).
 async fn snapshot_position(connection: &mut Conn) -> Result<BinlogPosition> {
-    let rows = texts(connection, "SHOW STATUS LIKE 'binlog_snapshot_%'", "ask where the read view stands in the log").await?;
+    let rows = texts(
+        connection,
+        "SHOW STATUS LIKE 'binlog_snapshot_%'",
+        "ask where the read view stands in the log",
+    )
+    .await?;
     let value = |name: &str| {
-        let found = rows.iter().find(|row| row.text(0).is_some_and(|known| known.eq_ignore_ascii_case(name)));
+        let found = rows
+            .iter()
+            .find(|row| row.text(0).is_some_and(|known| known.eq_ignore_ascii_case(name)));
         found.and_then(|row| row.text(1)).ok_or_else(no_log)
     };
     let offset = value("binlog_snapshot_position")?.parse().map_err(|_| no_log())?;

@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn an_unknown_head_is_an_error() {
         for head in [0x80, 0x85, 0x01, 0x91 | 0x20, 0xc1] {
-            assert!(inflate("test", &[head, 1, 0x78, 0x9c], &mut Vec::new()).is_err(), "{head}");
+            assert!(
+                inflate("test", &[head, 1, 0x78, 0x9c], &mut Vec::new()).is_err(),
+                "{head}"
+            );
         }
         assert!(inflate("test", b"\x84\x40\0\0\x01\x78", &mut Vec::new()).is_err());
     }

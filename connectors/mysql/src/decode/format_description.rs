@@ -97,7 +97,14 @@ mod tests {
     fn body(server_version: &str, end: &[u8]) -> Vec<u8> {
         let mut version = server_version.as_bytes().to_vec();
         version.resize(SERVER_VERSION_BYTES, 0);
-        [b"\x04\0", version.as_slice(), b"\xfc\x35\xbb\x4a\x13", b"\x38\x0d\0\x08", end].concat()
+        [
+            b"\x04\0",
+            version.as_slice(),
+            b"\xfc\x35\xbb\x4a\x13",
+            b"\x38\x0d\0\x08",
+            end,
+        ]
+        .concat()
     }
 
     #[test]
@@ -118,7 +125,12 @@ mod tests {
 
     #[test]
     fn without_checksums() {
-        for (version, end) in [("9.7.4", &b"\0"[..]), ("5.5.62-log", b"\x01"), ("5.6.0", b"\x07"), ("", b"\x07")] {
+        for (version, end) in [
+            ("9.7.4", &b"\0"[..]),
+            ("5.5.62-log", b"\x01"),
+            ("5.6.0", b"\x07"),
+            ("", b"\x07"),
+        ] {
             let body = body(version, end);
             let Ok(Event::FormatDescription(parsed)) = parse_body(event_type::FORMAT_DESCRIPTION, &body) else {
                 panic!("{version}")

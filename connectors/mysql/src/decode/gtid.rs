@@ -154,7 +154,10 @@ mod tests {
     fn of_5_7() {
         let body = [old_body(), b"\x02\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0".to_vec()].concat();
         let gtid = parsed(event_type::ANONYMOUS_GTID, &body);
-        assert_eq!((gtid.last_committed, gtid.sequence_number, gtid.anonymous), (5, 6, true));
+        assert_eq!(
+            (gtid.last_committed, gtid.sequence_number, gtid.anonymous),
+            (5, 6, true)
+        );
         for end in 26..body.len() {
             assert!(parse_body(event_type::GTID, &body[..end]).is_err(), "{end}");
         }

@@ -8,8 +8,6 @@ pub(crate) const HEADER_BYTES: usize = 19;
 
 /// The file is being written, or its server crashed while it was. The checksum of a format description is made without it.
 pub(crate) const IN_USE: u16 = 0x0001;
-/// The statement uses objects of its session only (temporary tables).
-pub(crate) const THREAD_SPECIFIC: u16 = 0x0004;
 /// The event is in no file: the server made it for this stream.
 pub(crate) const ARTIFICIAL: u16 = 0x0020;
 /// Who does not know the type of the event may ignore it.

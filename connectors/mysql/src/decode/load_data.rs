@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn literal() {
-        let body = b"\x04\0\0\0\0\0\0\0\x04\0\0\0\0\x01\0\0\0\x0a\0\0\0\x10\0\0\0\0test\0LOAD DATA INFILE 'x' INTO TABLE t";
+        let body =
+            b"\x04\0\0\0\0\0\0\0\x04\0\0\0\0\x01\0\0\0\x0a\0\0\0\x10\0\0\0\0test\0LOAD DATA INFILE 'x' INTO TABLE t";
         let event = parse_strictly(event_type::EXECUTE_LOAD_QUERY, body, 31);
         let Event::LoadData(LoadData::Execute(query)) = event else {
             panic!()

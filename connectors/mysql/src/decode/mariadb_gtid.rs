@@ -2,8 +2,6 @@
 //! u32, length of the global part u8, length of the branch part u8, both parts) · since 10.6, if anything is left: more flags u8
 //! and what they announce. Filled with zeros to nineteen bytes.
 
-use std::fmt;
-
 use super::reader::Reader;
 use super::{DecodeError, Xid};
 
@@ -72,12 +70,6 @@ impl<'a> MariaDbGtid<'a> {
             xa,
         })
     }
-
-    /// `domain-server-number`, as the server writes it.
-    pub(crate) fn display(&self, server_id: u32) -> impl fmt::Display + use<> {
-        let (domain, sequence_number) = (self.domain, self.sequence_number);
-        fmt::from_fn(move |formatter| write!(formatter, "{domain}-{server_id}-{sequence_number}"))
-    }
 }
 
 fn xid<'a>(reader: &mut Reader<'a>) -> Result<Xid<'a>, DecodeError> {
@@ -108,7 +100,6 @@ mod tests {
         let gtid = parsed(b"\x07\0\0\0\0\0\0\0\x03\0\0\0\x29\0\0\0\0\0\0", 13);
         assert_eq!((gtid.sequence_number, gtid.domain), (7, 3));
         assert!(gtid.standalone && gtid.ddl && !gtid.transactional);
-        assert_eq!(gtid.display(12).to_string(), "3-12-7");
         let gtid = parsed(b"\x08\0\0\0\0\0\0\0\0\0\0\0\x0c\0\0\0\0\0\0", 13);
         assert!(!gtid.standalone && !gtid.ddl && gtid.transactional);
         assert_eq!((gtid.group_commit, gtid.xa), (None, None));

@@ -64,7 +64,7 @@ pub(crate) use rows::{Rows, RowsKind, has_column};
 pub(crate) use rows_query::RowsQuery;
 pub(crate) use statement_variable::StatementVariable;
 pub(crate) use table_map::{TableMap, WireColumn};
-pub(crate) use table_metadata::{ColumnDescription, KeyPart, TableDescription};
+pub(crate) use table_metadata::{ColumnDescription, TableDescription};
 pub(crate) use transaction_payload::{PayloadReader, TransactionPayload};
 pub(crate) use xa_prepare::{XaPrepare, Xid};
 pub(crate) use xid::XidEvent;
@@ -79,9 +79,6 @@ pub(crate) mod event_type {
     pub(crate) const INTVAR: u8 = 5;
     pub(crate) const LOAD: u8 = 6;
     pub(crate) const CREATE_FILE: u8 = 8;
-    pub(crate) const APPEND_BLOCK: u8 = 9;
-    pub(crate) const EXEC_LOAD: u8 = 10;
-    pub(crate) const DELETE_FILE: u8 = 11;
     pub(crate) const NEW_LOAD: u8 = 12;
     pub(crate) const RAND: u8 = 13;
     pub(crate) const USER_VAR: u8 = 14;
@@ -287,9 +284,9 @@ fn parse_rare<'a>(header: &EventHeader, body: &'a [u8]) -> Result<Event<'a>, Dec
         number::INTVAR => StatementVariable::parse_int(body).map(Event::StatementVariable),
         number::RAND => StatementVariable::parse_rand(body).map(Event::StatementVariable),
         number::USER_VAR => StatementVariable::parse_user(body).map(Event::StatementVariable),
-        number::LOAD
-        | number::CREATE_FILE..=number::NEW_LOAD
-        | number::BEGIN_LOAD_QUERY => Ok(Event::LoadData(LoadData::Part)),
+        number::LOAD | number::CREATE_FILE..=number::NEW_LOAD | number::BEGIN_LOAD_QUERY => {
+            Ok(Event::LoadData(LoadData::Part))
+        }
         number::EXECUTE_LOAD_QUERY => LoadData::parse_execute(body).map(Event::LoadData),
         number::BINLOG_CHECKPOINT => BinlogCheckpoint::parse(body).map(Event::BinlogCheckpoint),
         number::START_ENCRYPTION => Ok(Event::StartEncryption),
@@ -367,7 +364,7 @@ mod tests {
             (event_type::VIEW_CHANGE, Event::ViewChange),
             (event_type::IGNORABLE, Event::Ignorable),
             (event_type::LOAD, Event::LoadData(LoadData::Part)),
-            (event_type::APPEND_BLOCK, Event::LoadData(LoadData::Part)),
+            (event_type::NEW_LOAD, Event::LoadData(LoadData::Part)),
             (event_type::BEGIN_LOAD_QUERY, Event::LoadData(LoadData::Part)),
         ] {
             assert_eq!(testing::parse_body(event_type, b"anything"), Ok(expected));

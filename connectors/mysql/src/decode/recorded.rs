@@ -65,9 +65,9 @@ fn describe(event: &RawEvent, by_mariadb: bool) -> Result<String, DecodeError> {
             gtid.original_commit_timestamp_us.is_some()
         ),
         Event::MariaDbGtid(gtid) => {
-            let name = gtid.display(event.header.server_id);
+            let name = (gtid.domain, event.header.server_id, gtid.sequence_number);
             format!(
-                "Gtid {name} standalone={} transactional={} ddl={} xa={:?}",
+                "Gtid {name:?} standalone={} transactional={} ddl={} xa={:?}",
                 gtid.standalone, gtid.transactional, gtid.ddl, gtid.xa
             )
         }
@@ -93,7 +93,10 @@ fn query(name: &str, query: &Query<'_>) -> Result<String, DecodeError> {
     let collations = (session.client_collation, session.database_collation);
     let sql = query.sql()?;
     let sql = String::from_utf8_lossy(&sql);
-    Ok(format!("{name} schema={:?} collations={collations:?} {sql:?}", query.schema))
+    Ok(format!(
+        "{name} schema={:?} collations={collations:?} {sql:?}",
+        query.schema
+    ))
 }
 
 fn table_map(map: &TableMap<'_>, by_mariadb: bool) -> Result<String, DecodeError> {
@@ -112,7 +115,10 @@ fn table_map(map: &TableMap<'_>, by_mariadb: bool) -> Result<String, DecodeError
                 format!("members={members:?}")
             }),
             column.geometry.map(|geometry| format!("geometry={geometry}")),
-            column.visible.filter(|visible| !visible).map(|_| "invisible".to_owned()),
+            column
+                .visible
+                .filter(|visible| !visible)
+                .map(|_| "invisible".to_owned()),
             column.dimensions.map(|dimensions| format!("dimensions={dimensions}")),
         ];
         said.iter().flatten().for_each(|said| write!(text, " {said}").unwrap());

@@ -64,9 +64,9 @@ impl<'a> Rows<'a> {
         let columns = reader.length()?;
         let bitmap = columns.div_ceil(8);
         let first = reader.take(bitmap)?;
-        let (before, after) = match shape.kind {
-            RowsKind::Write => (&first[..0], first),
-            RowsKind::Delete => (first, &first[..0]),
+        let (before, after): (&[u8], &[u8]) = match shape.kind {
+            RowsKind::Write => (&[], first),
+            RowsKind::Delete => (first, &[]),
             RowsKind::Update => (first, reader.take(bitmap)?),
         };
         Ok(Self {
@@ -104,9 +104,7 @@ impl<'a> Rows<'a> {
 
 /// A bit of a bitmap of columns.
 pub(crate) fn has_column(bitmap: &[u8], column: usize) -> bool {
-    bitmap
-        .get(column / 8)
-        .is_some_and(|byte| byte >> (column % 8) & 1 != 0)
+    bitmap.get(column / 8).is_some_and(|byte| byte >> (column % 8) & 1 != 0)
 }
 
 /// What the number of an event says.
@@ -121,8 +119,8 @@ struct Shape {
 
 impl Shape {
     fn of(event: u8) -> Result<Self, DecodeError> {
-        use event_type as number;
         use RowsKind::{Delete, Update, Write};
+        use event_type as number;
         let (kind, extra_data, compressed) = match event {
             number::WRITE_ROWS => (Write, true, false),
             number::UPDATE_ROWS | number::PARTIAL_UPDATE_ROWS => (Update, true, false),
@@ -180,7 +178,10 @@ mod tests {
     fn version_2_has_extra_data() {
         let body = Bytes::from_static(b"\x2a\0\0\0\0\0\0\0\x05\0\x01\x02\x03\x02\x03\x01\xfc\x01\0\0\0");
         let rows = rows(31, &body, 16);
-        assert_eq!((rows.kind, rows.before, rows.after), (RowsKind::Update, &[3][..], &[1][..]));
+        assert_eq!(
+            (rows.kind, rows.before, rows.after),
+            (RowsKind::Update, &[3][..], &[1][..])
+        );
         assert!(!rows.ends_statement && !rows.is_full_image());
         assert_eq!(images(&rows, &body), &b"\xfc\x01\0\0\0"[..]);
         assert!(parse_body(30, b"\x2a\0\0\0\0\0\0\0\x01\0\x02\x03").is_err());

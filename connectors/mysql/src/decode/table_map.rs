@@ -160,7 +160,10 @@ mod tests {
         let Event::TableMap(map) = parse_strictly(event_type::TABLE_MAP, &body, body.len()) else {
             panic!()
         };
-        assert_eq!((map.table_id, map.schema, map.table), (0x0100_0000_002a, "shop", "orders"));
+        assert_eq!(
+            (map.table_id, map.schema, map.table),
+            (0x0100_0000_002a, "shop", "orders")
+        );
         let nullable: Vec<bool> = (0..map.len()).map(|column| map.is_nullable(column)).collect();
         assert_eq!(nullable, [false, true, true, false, true]);
         let columns: Vec<(u8, u16)> = map

@@ -122,7 +122,9 @@ impl<'a> TableDescription<'a> {
                 self.read_numbers(reader, &columns.indexes(has_members), |column| &mut column.collation)
             }
             field::VISIBILITY => self.read_bits(reader, &columns.indexes(|_| true), |column| &mut column.visible),
-            field::DIMENSIONS => self.read_numbers(reader, &columns.indexes(is_vector), |column| &mut column.dimensions),
+            field::DIMENSIONS => {
+                self.read_numbers(reader, &columns.indexes(is_vector), |column| &mut column.dimensions)
+            }
             _ => Ok(()),
         }
     }
@@ -345,7 +347,11 @@ mod tests {
             geometries_have_collations: true,
         };
         let description = TableDescription::parse(b"\x03\x03\x2d\x08\x3f", columns).unwrap();
-        let collations: Vec<u32> = description.columns.iter().filter_map(|column| column.collation).collect();
+        let collations: Vec<u32> = description
+            .columns
+            .iter()
+            .filter_map(|column| column.collation)
+            .collect();
         assert_eq!(collations, [45, 8, 63]);
         assert_eq!(description.columns[6].collation, Some(63));
     }
@@ -358,16 +364,26 @@ mod tests {
             .filter_map(|column| column.name)
             .collect();
         assert_eq!(names, ["a", "b", "c", "d", "e", "f", "g", "h"]);
-        let members = |description: TableDescription<'static>, column: usize| description.columns[column].members.clone();
-        assert_eq!(members(field(b"\x05\x05\x02\x01x\x01y"), 5), Some(vec![&b"x"[..], b"y"]));
+        let members =
+            |description: TableDescription<'static>, column: usize| description.columns[column].members.clone();
+        assert_eq!(
+            members(field(b"\x05\x05\x02\x01x\x01y"), 5),
+            Some(vec![&b"x"[..], b"y"])
+        );
         assert_eq!(members(field(b"\x06\x04\x01\x02\xe9x"), 2), Some(vec![&b"\xe9x"[..]]));
     }
 
     #[test]
     fn keys() {
         let part = |column, prefix| KeyPart { column, prefix };
-        assert_eq!(field(b"\x08\x02\x00\x01").primary_key, Some(vec![part(0, 0), part(1, 0)]));
-        assert_eq!(field(b"\x09\x04\x00\x00\x01\x0a").primary_key, Some(vec![part(0, 0), part(1, 10)]));
+        assert_eq!(
+            field(b"\x08\x02\x00\x01").primary_key,
+            Some(vec![part(0, 0), part(1, 0)])
+        );
+        assert_eq!(
+            field(b"\x09\x04\x00\x00\x01\x0a").primary_key,
+            Some(vec![part(0, 0), part(1, 10)])
+        );
         assert!(parse(b"\x08\x01\x08").is_err());
         assert!(parse(b"\x09\x01\x00").is_err());
     }
@@ -385,7 +401,14 @@ mod tests {
     fn unknown_fields_are_passed_over_and_short_ones_are_not() {
         let description = parse(b"\x63\x02zz\x07\x01\x03").unwrap();
         assert_eq!(description.columns[6].geometry, Some(3));
-        for short in [&b"\x01\0"[..], b"\x03\x01\x2d", b"\x04\x02\x01a", b"\x05\x01\x01", b"\x0c\0", b"\x0c\x02\xfe\xfe"] {
+        for short in [
+            &b"\x01\0"[..],
+            b"\x03\x01\x2d",
+            b"\x04\x02\x01a",
+            b"\x05\x01\x01",
+            b"\x0c\0",
+            b"\x0c\x02\xfe\xfe",
+        ] {
             assert!(parse(short).is_err(), "{short:?}");
         }
     }

@@ -170,8 +170,14 @@ mod tests {
         };
         assert_eq!(gtid.to_string(), "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff:audit:23");
         assert_eq!((gtid.last_committed, gtid.sequence_number), (5, 6));
-        assert_eq!((gtid.commit_timestamp_us, gtid.original_commit_timestamp_us), (Some(9000), Some(9000)));
-        assert_eq!((gtid.transaction_bytes, gtid.original_server_version), (Some(300), Some(9070)));
+        assert_eq!(
+            (gtid.commit_timestamp_us, gtid.original_commit_timestamp_us),
+            (Some(9000), Some(9000))
+        );
+        assert_eq!(
+            (gtid.transaction_bytes, gtid.original_server_version),
+            (Some(300), Some(9070))
+        );
         assert!(gtid.may_have_statements && !gtid.anonymous);
     }
 

@@ -4,10 +4,8 @@
 //! The payload is the events of one transaction between its GTID and its end, with headers and without checksums. It is
 //! decompressed as it is read: memory is what zstd's window and the largest event take, however large the transaction is.
 
-use std::io::{ErrorKind, Read};
-
-use bytes::buf::{Buf, Reader as BytesReader};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use zstd::stream::raw::{Decoder, Operation};
 
 use super::header::HEADER_BYTES;
 use super::reader::Reader;
@@ -27,8 +25,10 @@ mod compression {
 
 /// No event of a log is larger (`max_allowed_packet` has the same limit).
 const EVENT_BYTES_MAXIMUM: usize = 1 << 30;
-/// What is decompressed at once; also what an allocation begins with.
+/// What is decompressed at once, at most.
 const CHUNK_BYTES: usize = 128 * 1024;
+/// And at least, whatever is announced.
+const CHUNK_BYTES_MINIMUM: usize = 1024;
 
 /// A whole transaction, compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +41,21 @@ pub(crate) struct TransactionPayload<'a> {
 }
 
 /// The events of a compressed transaction, one at a time.
+///
+/// A reader that is done can be given the next transaction ([`PayloadReader::restart`]): a server that compresses does so with every
+/// transaction, and what zstd needs takes ten times as long to set up as a small one to decompress.
 pub(crate) struct PayloadReader {
-    source: Source,
+    zstd: Option<Decoder<'static>>,
+    compressed: bool,
+    /// What is not decompressed yet.
+    source: Bytes,
     /// What is decompressed and not handed out yet.
     buffer: BytesMut,
-    chunk: Vec<u8>,
     /// Size before compression, and how much of it came.
     announced: Option<u64>,
     read: u64,
-    ended: bool,
-}
-
-enum Source {
-    Plain(BytesReader<Bytes>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, BytesReader<Bytes>>>),
+    /// Between two frames of zstd, where alone the payload may end.
+    between_frames: bool,
 }
 
 // === impl TransactionPayload ===
@@ -94,30 +95,44 @@ impl<'a> TransactionPayload<'a> {
 impl PayloadReader {
     /// Reads the events of `payload`, which was parsed from `body`.
     pub(crate) fn new(payload: &TransactionPayload<'_>, body: &Bytes) -> Result<Self, DecodeError> {
-        let bytes = body.slice_ref(payload.payload).reader();
-        let source = if payload.compressed {
-            let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(|error| broken(&error))?;
-            Source::Zstd(Box::new(decoder))
-        } else {
-            Source::Plain(bytes)
-        };
-        Ok(Self {
-            source,
+        let mut reader = Self {
+            zstd: None,
+            compressed: false,
+            source: Bytes::new(),
             buffer: BytesMut::new(),
-            chunk: vec![0; CHUNK_BYTES],
-            announced: payload.decompressed_bytes,
+            announced: None,
             read: 0,
-            ended: false,
-        })
+            between_frames: true,
+        };
+        reader.restart(payload, body).map(|()| reader)
+    }
+
+    /// Forgets what it read, and reads another payload.
+    pub(crate) fn restart(&mut self, payload: &TransactionPayload<'_>, body: &Bytes) -> Result<(), DecodeError> {
+        self.compressed = payload.compressed;
+        self.source = body.slice_ref(payload.payload);
+        self.buffer.clear();
+        self.announced = payload.decompressed_bytes;
+        self.read = 0;
+        self.between_frames = true;
+        match &mut self.zstd {
+            Some(decoder) => decoder.reinit().map_err(|error| broken(&error)),
+            None if payload.compressed => {
+                self.zstd = Some(Decoder::new().map_err(|error| broken(&error))?);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The next event; `None` behind the last.
     pub(crate) fn next_event(&mut self) -> Result<Option<RawEvent>, DecodeError> {
-        if !self.fill(HEADER_BYTES)? && self.buffer.is_empty() {
+        self.fill(HEADER_BYTES)?;
+        if self.buffer.is_empty() {
             return self.finish().map(|()| None);
         }
-        let header = EventHeader::parse(&mut Reader::new("event of a Transaction_payload", &self.buffer))?;
-        let reader = Reader::new("event of a Transaction_payload", &self.buffer);
+        let mut reader = Reader::new("event of a Transaction_payload", &self.buffer);
+        let header = EventHeader::parse(&mut reader)?;
         if header.event_type == event_type::TRANSACTION_PAYLOAD {
             return Err(reader.invalid("type", u64::from(header.event_type)));
         }
@@ -132,42 +147,60 @@ impl PayloadReader {
         Ok(Some(RawEvent { header, body }))
     }
 
-    /// Decompresses until so many bytes are there; false where it ends before.
-    fn fill(&mut self, bytes: usize) -> Result<bool, DecodeError> {
-        while self.buffer.len() < bytes && !self.ended {
-            let read = match &mut self.source {
-                Source::Plain(source) => source.read(&mut self.chunk),
-                Source::Zstd(source) => source.read(&mut self.chunk),
-            };
-            let length = match read {
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(broken(&error)),
-            };
-            self.ended = length == 0;
-            self.read += u64::try_from(length).unwrap_or(u64::MAX);
-            let chunk = self.chunk.get(..length).unwrap_or_default();
-            self.buffer.extend_from_slice(chunk);
+    /// Decompresses until so many bytes are there, or nothing is left.
+    fn fill(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        while self.buffer.len() < bytes && !(self.source.is_empty() && self.between_frames) {
+            let before = self.buffer.len();
+            if self.compressed {
+                self.decompress()?;
+            } else {
+                let chunk = self.source.split_to(self.source.len().min(CHUNK_BYTES));
+                self.buffer.extend_from_slice(&chunk);
+            }
+            let read = self.buffer.len().saturating_sub(before);
+            self.read += u64::try_from(read).unwrap_or(u64::MAX);
         }
-        Ok(self.buffer.len() >= bytes)
+        Ok(())
+    }
+
+    fn decompress(&mut self) -> Result<(), DecodeError> {
+        let Some(decoder) = &mut self.zstd else {
+            return Err(broken(&"no decompressor"));
+        };
+        let missing = self.announced.map(|announced| announced.saturating_sub(self.read));
+        let missing = missing.and_then(|missing| usize::try_from(missing).ok());
+        let room = missing.unwrap_or(CHUNK_BYTES).clamp(CHUNK_BYTES_MINIMUM, CHUNK_BYTES);
+        let before = self.buffer.len();
+        self.buffer.resize(before + room, 0);
+        let output = self.buffer.get_mut(before..).unwrap_or_default();
+        let status = decoder
+            .run_on_buffers(&self.source, output)
+            .map_err(|error| broken(&error))?;
+        self.buffer.truncate(before + status.bytes_written);
+        self.source.advance(status.bytes_read);
+        self.between_frames = status.remaining == 0;
+        if status.bytes_written == 0 && status.bytes_read == 0 && !self.between_frames {
+            return Err(broken(&"it is cut off"));
+        }
+        Ok(())
     }
 
     fn finish(&self) -> Result<(), DecodeError> {
         match self.announced {
-            Some(announced) if announced != self.read => {
-                let reason = format!("{announced} bytes were announced, and {} came", self.read);
-                Err(DecodeError::Decompression { what: WHAT, reason })
-            }
+            Some(announced) if announced != self.read => Err(broken(&format!(
+                "{announced} bytes were announced, and {} came",
+                self.read
+            ))),
             _ => Ok(()),
         }
     }
 }
 
-const WHAT: &str = "Transaction_payload";
-
-fn broken(error: &std::io::Error) -> DecodeError {
-    let reason = error.to_string();
-    DecodeError::Decompression { what: WHAT, reason }
+fn broken(reason: &dyn std::fmt::Display) -> DecodeError {
+    DecodeError::Decompression {
+        what: "Transaction_payload",
+        reason: reason.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -205,7 +238,11 @@ mod tests {
     }
 
     fn body(kind: u8, payload: &[u8], announced: usize) -> Bytes {
-        let kind: &[u8] = if kind == 255 { b"\x02\x03\xfc\xff\0" } else { b"\x02\x01\0" };
+        let kind: &[u8] = if kind == 255 {
+            b"\x02\x03\xfc\xff\0"
+        } else {
+            b"\x02\x01\0"
+        };
         let size = [&[1, 9][..], &length_encoded(payload.len())].concat();
         let announced = [&[3, 9][..], &length_encoded(announced)].concat();
         Bytes::from([kind, &size, &announced, &[0], payload].concat())
@@ -262,6 +299,29 @@ mod tests {
         let mut huge = event(event_type::XID, &[0; 8]);
         huge[12] = 0x70;
         assert!(read(&body(255, &huge, huge.len())).is_err());
+    }
+
+    #[test]
+    fn a_reader_can_be_used_again_wherever_it_was() {
+        let events = events();
+        let whole = zstd_body(&events, events.len());
+        let broken = body(0, &zstd::encode_all(&events[..], 3).unwrap()[..20], events.len());
+        let payload = |body: &'static Bytes| match parse_body(event_type::TRANSACTION_PAYLOAD, body) {
+            Ok(Event::TransactionPayload(payload)) => payload,
+            other => panic!("{other:?}"),
+        };
+        let (whole, broken): (&'static Bytes, &'static Bytes) = (Box::leak(whole.into()), Box::leak(broken.into()));
+        let mut reader = PayloadReader::new(&payload(whole), whole).unwrap();
+        for _ in 0..3 {
+            reader.next_event().unwrap();
+            reader.restart(&payload(broken), broken).unwrap();
+            while reader.next_event().is_ok() {}
+            reader.restart(&payload(whole), whole).unwrap();
+            for _ in 0..3 {
+                assert!(reader.next_event().unwrap().is_some());
+            }
+            assert!(reader.next_event().unwrap().is_none());
+        }
     }
 
     #[test]

@@ -217,7 +217,12 @@ impl Assembler {
         Ok(Next::Continue)
     }
 
-    fn begin_payload(&mut self, payload: &decode::TransactionPayload<'_>, body: &Bytes, place: &FileOffset) -> Result<()> {
+    fn begin_payload(
+        &mut self,
+        payload: &decode::TransactionPayload<'_>,
+        body: &Bytes,
+        place: &FileOffset,
+    ) -> Result<()> {
         let reader = PayloadReader::new(payload, body);
         self.payload = Some(reader.map_err(|error| self.undecodable(&error, place))?);
         Ok(())
@@ -230,7 +235,9 @@ impl Assembler {
     fn undecodable(&self, error: &dyn std::fmt::Display, place: &FileOffset) -> Error {
         Error::definite(
             "source_protocol",
-            format!("the event at {place} cannot be decoded: {error}; please report it with `mysqlbinlog --hexdump` of this place"),
+            format!(
+                "the event at {place} cannot be decoded: {error}; please report it with `mysqlbinlog --hexdump` of this place"
+            ),
         )
     }
 
@@ -413,7 +420,9 @@ impl Assembler {
         if let (Some(executed), Some(gtid)) = (&mut self.position.gtids, &open.gtid) {
             executed.add(gtid)?;
         }
-        self.position.pending.retain(|pending| Some(&pending.xid) != open.decides.as_ref());
+        self.position
+            .pending
+            .retain(|pending| Some(&pending.xid) != open.decides.as_ref());
         self.position.at = end;
         self.moved = true;
         self.tables.end_transaction();

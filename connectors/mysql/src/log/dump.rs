@@ -81,7 +81,9 @@ pub(crate) enum DumpError {
     #[error("`{0}` is no set of executed transactions")]
     NoGtidSet(String),
     /// The protocol has 32 bits for it.
-    #[error("the offset {0} in a file of the log is beyond the 4 GiB at which a dump can begin; it can only begin by GTID")]
+    #[error(
+        "the offset {0} in a file of the log is beyond the 4 GiB at which a dump can begin; it can only begin by GTID"
+    )]
     OffsetTooLarge(u64),
 }
 
@@ -179,3 +181,6 @@ impl DumpStart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

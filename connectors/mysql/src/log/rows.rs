@@ -58,7 +58,9 @@ impl RowsInProgress {
                 ),
             ));
         }
-        let images = rows.images(body).map_err(|error| undecodable(&plan, log_position, &error))?;
+        let images = rows
+            .images(body)
+            .map_err(|error| undecodable(&plan, log_position, &error))?;
         Ok(Self {
             plan,
             kind: rows.kind,
@@ -135,7 +137,11 @@ impl RowsInProgress {
             table: batch.table_index(&self.plan.schema),
             transaction,
             before,
-            before_image: if before.is_some() { BeforeImage::Full } else { BeforeImage::None },
+            before_image: if before.is_some() {
+                BeforeImage::Full
+            } else {
+                BeforeImage::None
+            },
             after,
             ordinal: self.ordinal,
             log_position: Some(self.log_position),
@@ -155,7 +161,9 @@ impl RowsInProgress {
             if has_column(nulls, column) {
                 batch.push_null();
             } else {
-                decoder.decode(reader, batch).map_err(|error| self.poison(column, &error))?;
+                decoder
+                    .decode(reader, batch)
+                    .map_err(|error| self.poison(column, &error))?;
             }
         }
         batch.end_row().map_err(full)
@@ -188,10 +196,17 @@ impl RowsInProgress {
         if let CellError::Cut(_) = error {
             return undecodable(plan, place, error);
         }
-        let name = plan.schema.columns.get(column).map_or("?", |column| column.name.as_str());
+        let name = plan
+            .schema
+            .columns
+            .get(column)
+            .map_or("?", |column| column.name.as_str());
         Error::poison(
             "value_undecodable",
-            format!("column \"{name}\" of {} in the event at offset {place} holds a value that cannot be carried: {error}", plan.qualified_name),
+            format!(
+                "column \"{name}\" of {} in the event at offset {place} holds a value that cannot be carried: {error}",
+                plan.qualified_name
+            ),
         )
     }
 }

@@ -118,7 +118,9 @@ impl Tables {
     /// What a statement needs of its session and server to be understood.
     pub(super) fn context<'q>(&self, schema: &'q str, session: &QuerySession) -> SqlContext<'q> {
         let server = &self.settings.server;
-        let collation = session.server_collation.and_then(|collation| Charset::of_collation(u32::from(collation)));
+        let collation = session
+            .server_collation
+            .and_then(|collation| Charset::of_collation(u32::from(collation)));
         let standard = SqlContext::new(schema, server.flavour(), server.identity.version);
         SqlContext {
             sql_mode: session.sql_mode.unwrap_or(standard.sql_mode),
@@ -133,7 +135,9 @@ impl Tables {
     pub(super) fn refuse_statement(&self, tables: Option<&[TableName]>, sql: &str, place: &FileOffset) -> Result<()> {
         let patterns = &self.settings.patterns;
         let touched = match tables {
-            Some(tables) => tables.iter().find(|table| patterns.captures(&table.schema, &table.table)),
+            Some(tables) => tables
+                .iter()
+                .find(|table| patterns.captures(&table.schema, &table.table)),
             None => return Err(statement_seen("any table", sql, place)),
         };
         match touched {
@@ -158,7 +162,9 @@ impl Tables {
         for effect in applied.effects {
             match effect {
                 Effect::Truncated(table) => truncated.extend(self.schema_of(&table)),
-                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => warn_of(&table, &rewrites),
+                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => {
+                    warn_of(&table, &rewrites)
+                }
                 Effect::Created(_) | Effect::Renamed { .. } | Effect::Dropped(_) => {}
             }
         }
@@ -168,12 +174,17 @@ impl Tables {
     /// Definitions that changed since they were fetched last.
     pub(crate) fn take_changed(&mut self) -> Vec<TableDefinition> {
         let changed = std::mem::take(&mut self.changed);
-        let definitions = changed.iter().filter_map(|table| self.definitions.get(&table.schema, &table.table));
+        let definitions = changed
+            .iter()
+            .filter_map(|table| self.definitions.get(&table.schema, &table.table));
         definitions.cloned().collect()
     }
 
     fn schema_of(&mut self, table: &TableName) -> Option<SharedSchema> {
-        let definition = self.definitions.get(&table.schema, &table.table)?.to_schema(&self.settings.policy);
+        let definition = self
+            .definitions
+            .get(&table.schema, &table.table)?
+            .to_schema(&self.settings.policy);
         Some(self.shared(definition))
     }
 
@@ -199,17 +210,26 @@ impl Tables {
     fn plan_of(&mut self, map: &TableMap<'_>, place: &FileOffset) -> Result<RowPlan> {
         let wire = map.columns().map_err(|error| undecodable(&error, place))?;
         let by_mariadb = self.settings.server.flavour() == Flavour::MariaDb;
-        let description = map.describe(&wire, by_mariadb).map_err(|error| undecodable(&error, place))?;
+        let description = map
+            .describe(&wire, by_mariadb)
+            .map_err(|error| undecodable(&error, place))?;
         let definition = self.definition_of(map, &wire, &description, place)?;
         let decoder = |(wire, column): (&WireColumn, &ColumnDefinition)| {
             CellDecoder::new(*wire, column, &self.settings.policy).map_err(|error| {
                 Error::definite(
                     "column_type",
-                    format!("column \"{}\" of {}.{} cannot be read: {error}", column.name, map.schema, map.table),
+                    format!(
+                        "column \"{}\" of {}.{} cannot be read: {error}",
+                        column.name, map.schema, map.table
+                    ),
                 )
             })
         };
-        let decoders = wire.iter().zip(&definition.columns).map(decoder).collect::<Result<_>>()?;
+        let decoders = wire
+            .iter()
+            .zip(&definition.columns)
+            .map(decoder)
+            .collect::<Result<_>>()?;
         let schema = self.shared(definition.to_schema(&self.settings.policy));
         tracing::debug!(table = schema.name.qualified(), "table described by the log");
         Ok(RowPlan {
@@ -340,7 +360,9 @@ fn described_column(
 ) -> Result<ColumnDefinition> {
     let logged = ColumnType::from_log(wire, column);
     if let Some(known) = known {
-        let same = logged.as_ref().map_or(true, |logged| may_be(&known.column_type, logged));
+        let same = logged
+            .as_ref()
+            .map_or(true, |logged| may_be(&known.column_type, logged));
         let definition = ColumnDefinition {
             nullable,
             ..known.clone()

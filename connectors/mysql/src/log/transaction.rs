@@ -107,4 +107,3 @@ pub(super) fn owned_xid(xid: decode::Xid<'_>) -> Xid {
         branch: xid.branch.to_vec(),
     }
 }
-

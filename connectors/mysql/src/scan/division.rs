@@ -77,7 +77,9 @@ impl Division {
         let range = match &divided.key {
             None => None,
             Some(key) => {
-                let until = key.end_of_range(connection, cursor.after.as_deref(), self.range_rows).await?;
+                let until = key
+                    .end_of_range(connection, cursor.after.as_deref(), self.range_rows)
+                    .await?;
                 Some(KeyRange {
                     after: cursor.after.clone(),
                     until,

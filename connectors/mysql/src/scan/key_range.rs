@@ -139,7 +139,9 @@ impl LiteralForm {
     fn of(column_type: &ColumnType) -> Option<Self> {
         match &column_type.kind {
             TypeKind::Integer { .. } | TypeKind::Decimal { .. } | TypeKind::Year => Some(Self::Number),
-            TypeKind::Date | TypeKind::DateTime { .. } | TypeKind::Timestamp { .. } | TypeKind::Time { .. } => Some(Self::Quoted),
+            TypeKind::Date | TypeKind::DateTime { .. } | TypeKind::Timestamp { .. } | TypeKind::Time { .. } => {
+                Some(Self::Quoted)
+            }
             TypeKind::FixedBytes { .. } | TypeKind::Bytes => Some(Self::Hexadecimal),
             TypeKind::Text { charset } => Some(Self::Characters(charset.name().to_owned())),
             // Compared by their numbers, not by their texts; or as approximations.

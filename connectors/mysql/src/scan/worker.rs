@@ -120,7 +120,9 @@ fn scan_error(error: &mysql_async::Error, table: &CapturedTable) -> Error {
     match server_error_number(error) {
         Some(code) if CHANGED_TABLE.contains(&code) => Error::transient(
             "snapshot_table_changed",
-            format!("{name} was altered while the snapshot was under way ({error}); the tables that are not finished are read anew"),
+            format!(
+                "{name} was altered while the snapshot was under way ({error}); the tables that are not finished are read anew"
+            ),
         ),
         _ => query_error(error, &format!("read {name}")),
     }
@@ -214,7 +216,11 @@ fn undecodable(table: &CapturedTable) -> Error {
 }
 
 fn poison(table: &CapturedTable, column: usize, error: &dyn std::fmt::Display) -> Error {
-    let name = table.schema.columns.get(column).map_or("?", |column| column.name.as_str());
+    let name = table
+        .schema
+        .columns
+        .get(column)
+        .map_or("?", |column| column.name.as_str());
     let message = format!(
         "column \"{name}\" of {} holds a value that cannot be carried: {error}; correct the value",
         table.schema.name.qualified()

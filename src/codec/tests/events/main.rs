@@ -6,6 +6,7 @@ mod debezium;
 mod entity;
 mod inline_schemas;
 mod mysql;
+mod mysql_observed;
 mod property;
 mod support;
 mod vectors;

@@ -37,7 +37,9 @@ impl EventCheck {
         let event = reader.rest();
         let header = EventHeader::parse(&mut reader)?;
         if header.body_bytes() != reader.len() {
-            return Err(reader.invalid("length of an event", u64::from(header.event_bytes)).into());
+            return Err(reader
+                .invalid("length of an event", u64::from(header.event_bytes))
+                .into());
         }
         let body = packet.slice_ref(self.body(&header, event, reader.rest())?);
         if header.event_type == event_type::FORMAT_DESCRIPTION
@@ -107,7 +109,13 @@ mod tests {
         let body = b"\x04\0\0\0\0\0\0\0bin.000001";
         let bytes = HEADER_BYTES + body.len() + if with_checksum { CHECKSUM_BYTES } else { 0 };
         let bytes = u8::try_from(bytes).unwrap();
-        let mut event = [&b"\0\0\0\0\x04\x01\0\0\0"[..], &[bytes, 0, 0, 0], &b"\0\0\0\0\x20\0"[..], body].concat();
+        let mut event = [
+            &b"\0\0\0\0\x04\x01\0\0\0"[..],
+            &[bytes, 0, 0, 0],
+            &b"\0\0\0\0\x20\0"[..],
+            body,
+        ]
+        .concat();
         if with_checksum {
             event.extend(crc32fast::hash(&event).to_le_bytes());
         }
@@ -174,8 +182,16 @@ mod tests {
     #[test]
     fn what_is_no_event() {
         let mut check = EventCheck::default();
-        assert!(matches!(check.event(&Bytes::from_static(b"\xfe\0\0\x02\0")), Err(DumpError::Ended)));
-        for packet in [&b""[..], b"\0", b"\x01abc", b"\0\0\0\0\0\x04\x01\0\0\0\x14\0\0\0\0\0\0\0\0\0"] {
+        assert!(matches!(
+            check.event(&Bytes::from_static(b"\xfe\0\0\x02\0")),
+            Err(DumpError::Ended)
+        ));
+        for packet in [
+            &b""[..],
+            b"\0",
+            b"\x01abc",
+            b"\0\0\0\0\0\x04\x01\0\0\0\x14\0\0\0\0\0\0\0\0\0",
+        ] {
             let read = check.event(&Bytes::from_static(packet));
             assert!(matches!(read, Err(DumpError::Protocol(_))), "{packet:?}");
         }

@@ -122,7 +122,9 @@ mod tests {
         for (sequence, piece) in (0..).zip(long.chunks(FRAME_BYTES_MAXIMUM)) {
             assert_eq!(packets.next().unwrap(), None);
             let header = u32::try_from(piece.len()).unwrap().to_le_bytes();
-            packets.buffer().extend_from_slice(&[header[0], header[1], header[2], sequence]);
+            packets
+                .buffer()
+                .extend_from_slice(&[header[0], header[1], header[2], sequence]);
             packets.buffer().extend_from_slice(piece);
         }
         assert_eq!(packets.next().unwrap().unwrap(), long);
@@ -143,7 +145,10 @@ mod tests {
     fn a_lost_frame_is_noticed() {
         let mut packets = Packets::default();
         packets.buffer().extend_from_slice(&frame(1, b"x"));
-        assert!(matches!(packets.next(), Err(Error::Driver(DriverError::PacketOutOfOrder))));
+        assert!(matches!(
+            packets.next(),
+            Err(Error::Driver(DriverError::PacketOutOfOrder))
+        ));
     }
 
     #[test]
@@ -152,7 +157,9 @@ mod tests {
             sequence: 255,
             ..Packets::default()
         };
-        packets.buffer().extend_from_slice(&[frame(255, b"a"), frame(0, b"b")].concat());
+        packets
+            .buffer()
+            .extend_from_slice(&[frame(255, b"a"), frame(0, b"b")].concat());
         assert_eq!(packets.next().unwrap().unwrap(), "a");
         assert_eq!(packets.next().unwrap().unwrap(), "b");
     }

@@ -87,7 +87,9 @@ fn encode_set(text: &str) -> Option<Vec<u8>> {
 fn read_server<'t>(text: &'t str, entries: &mut Vec<Entry<'t>>) -> Option<()> {
     let mut parts = text.split(':').map(str::trim);
     let digits = parts.next()?.replace('-', "");
-    let uuid = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == UUID_DIGITS)?;
+    let uuid = u128::from_str_radix(&digits, 16)
+        .ok()
+        .filter(|_| digits.len() == UUID_DIGITS)?;
     let mut entry: Entry<'t> = (uuid, "", Vec::new());
     for part in parts {
         if part.starts_with(|character: char| character.is_ascii_digit()) {
@@ -126,7 +128,7 @@ mod tests {
             String::new(),
             format!("{UUID}:1-5"),
             format!("{UUID}:1-5:7:9-11"),
-            format!("0{}:1,{UUID}:1", &UUID[1..]),
+            format!("0e11fa47-71ca-11e1-9e33-c80aa9429562:1,{UUID}:1"),
             format!("{UUID}:1-5,{UUID}:audit:7"),
         ] {
             assert_eq!(round_trip(&text), text);
@@ -141,7 +143,15 @@ mod tests {
 
     #[test]
     fn what_is_no_set() {
-        for text in ["0-1-5", "x:1", "1:1", UUID, &format!("{UUID}:5-1"), &format!("{UUID}:0"), &format!("{UUID}:1-x")] {
+        for text in [
+            "0-1-5",
+            "x:1",
+            "1:1",
+            UUID,
+            &format!("{UUID}:5-1"),
+            &format!("{UUID}:0"),
+            &format!("{UUID}:1-x"),
+        ] {
             assert_eq!(encode_set(text), None, "{text}");
         }
     }

@@ -329,7 +329,10 @@ mod tests {
     #[test]
     fn errors_with_and_without_a_state() {
         for (packet, expected) in [
-            (&b"\xff\xd4\x04#HY000Could not find first log file"[..], (1236, "HY000", "Could not find first log file")),
+            (
+                &b"\xff\xd4\x04#HY000Could not find first log file"[..],
+                (1236, "HY000", "Could not find first log file"),
+            ),
             (b"\xff\x10\x04Too many connections", (1040, "", "Too many connections")),
             (b"\xff", (0, "", "")),
             (b"\xff\x10\x04#HY", (1040, "HY", "")),
