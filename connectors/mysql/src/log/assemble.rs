@@ -464,8 +464,9 @@ impl Assembler {
         match ddl::classify(&text, &context) {
             Statement::Begin => self.begun(None),
             Statement::XaStart(xid) => self.begun(Some(xid)),
-            // The server takes rows that were gone back from out of the log before it writes it; a prepare comes as an event of its own.
-            Statement::Savepoint | Statement::RollbackTo(_) | Statement::XaEnd(_) | Statement::XaPrepare(_) => {}
+            // A prepare comes as an event of its own.
+            Statement::Savepoint | Statement::XaEnd(_) | Statement::XaPrepare(_) => {}
+            Statement::RollbackTo(_) => self.refuse_rolled_back(start)?,
             Statement::Commit => self.finish(header)?,
             Statement::Rollback => self.rolled_back(header, start)?,
             Statement::XaCommit(xid) => return self.decided(&xid, start),
@@ -513,16 +514,23 @@ impl Assembler {
     }
 
     fn rolled_back(&mut self, header: &EventHeader, start: &FileOffset) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.emitted) {
-            return Err(Error::definite(
-                "rolled_back_rows",
-                format!(
-                    "the transaction that ends at {start} was rolled back after its rows were logged, because it wrote to a table that cannot be rolled back; \
-                     its rows were carried already. Compare them, and use transactional tables only"
-                ),
-            ));
-        }
+        self.refuse_rolled_back(start)?;
         self.finish(header)
+    }
+
+    /// The server takes rows that were rolled back out of the log before it writes it, unless a table was among them that cannot be rolled
+    /// back.
+    fn refuse_rolled_back(&self, start: &FileOffset) -> Result<()> {
+        if !self.open.as_ref().is_some_and(|open| open.emitted) {
+            return Ok(());
+        }
+        Err(Error::definite(
+            "rolled_back_rows",
+            format!(
+                "the transaction was rolled back at {start} after rows of it were logged, because it wrote to a table that cannot be rolled back; \
+                 its rows were carried already. Compare them, and use transactional tables only"
+            ),
+        ))
     }
 
     /// The rows stand where the transaction was prepared.
