@@ -57,6 +57,8 @@ pub(crate) struct Assembler {
     /// Where the last event ended.
     at: FileOffset,
     file: Arc<str>,
+    /// When the server opened that file.
+    file_started_s: Option<u32>,
     open: Option<OpenTransaction>,
     payload: Option<PayloadReader>,
     /// The events that come now are those of a prepared transaction whose commit is the open transaction.
@@ -97,6 +99,7 @@ impl Assembler {
             tables,
             at: start.position.at.clone(),
             file: start.position.at.file.as_str().into(),
+            file_started_s: start.position.file_started_s,
             open: None,
             payload: None,
             reads_prepared: false,
@@ -274,14 +277,19 @@ impl Assembler {
             self.moved = true;
         }
         self.at = FileOffset::new(file, offset);
-        self.file = file.into();
+        if *self.file != *file {
+            self.file = file.into();
+            self.file_started_s = None;
+        }
         Ok(Next::Continue)
     }
 
     fn begin_file(&mut self, header: &EventHeader) -> Result<Next> {
         self.refuse_open_transaction("the server was started again")?;
         let started_s = header.timestamp_s;
+        self.file_started_s = Some(started_s);
         if self.position.at.file != self.at.file {
+            // The file before ended without a word of this one: the position goes over with the next transaction.
             return Ok(Next::Continue);
         }
         if self.checks_fingerprint && self.position.file_started_s.is_some_and(|known| known != started_s) {
@@ -303,6 +311,7 @@ impl Assembler {
         let here = FileOffset::new(file, self.extend(offset));
         if self.open.is_none() && !self.is_unfinished() && self.position.at < here && here.file == self.at.file {
             self.position.at = here;
+            self.position.file_started_s = self.file_started_s;
             self.moved = true;
         }
     }
@@ -424,6 +433,7 @@ impl Assembler {
             .pending
             .retain(|pending| Some(&pending.xid) != open.decides.as_ref());
         self.position.at = end;
+        self.position.file_started_s = self.file_started_s;
         self.moved = true;
         self.tables.end_transaction();
         Ok(())
