@@ -22,8 +22,8 @@ use crate::crashes::seed;
 /// Seeds of the ordinary run, beside a random one: both lanes, three versions, and a kill, a stop, a cut snapshot and a lost answer.
 const SEEDS: [u64; 4] = [20_002, 20_003, 20_005, 20_012];
 
-/// The same along MySQL and MariaDB: both lanes, all three servers, and a rotation, a purge, a killed server and a cut event.
-const SEEDS_MYSQL: [u64; 4] = [1, 2, 3, 4];
+/// The same along MySQL and MariaDB: both lanes, all three servers, purged files, a killed server, a restarted one, cut events.
+const SEEDS_MYSQL: [u64; 5] = [128, 130, 142, 163, 187];
 
 /// A walk is mostly waiting; three keep two cores busy.
 const LANES: u64 = 3;
