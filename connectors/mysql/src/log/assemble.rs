@@ -18,6 +18,8 @@
 //!   (`reads_prepared`). Until then the position names it.
 //! - A rows event of a table that no table map described is an error, never skipped.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,9 +35,6 @@ use super::tables::{Tables, statement_text};
 use super::transaction::{Group, OpenTransaction};
 use crate::ddl::{self, Statement};
 use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
-use crate::position::gtid::GtidSet;
-use crate::position::mariadb_gtid::{MariaDbGtid, MariaDbGtidSet};
-use crate::position::mysql_gtid::InvalidGtidSet;
 use crate::position::{BinlogPosition, FileOffset, PendingXa, Xid};
 
 /// Where reading begins.
@@ -256,115 +255,14 @@ impl Assembler {
             Event::Xid(_) => self.finish(header)?,
             Event::XaPrepare(prepare) if prepare.one_phase => return Ok(self.commit_in_one_phase()),
             Event::XaPrepare(_) => self.finish_prepare(header)?,
-            Event::PreviousGtids(executed) => self.learn(|| executed_on_mysql(executed))?,
-            Event::GtidList(list) => self.learn(|| Ok(executed_on_mariadb(list)))?,
+            Event::PreviousGtids(executed) => self.learn(|| files::executed_on_mysql(executed))?,
+            Event::GtidList(list) => self.learn(|| Ok(files::executed_on_mariadb(list)))?,
             Event::Heartbeat(heartbeat) => self.heartbeat(heartbeat.file, heartbeat.offset),
             Event::Incident(incident) => return Err(self.incident(&incident.text, start)),
             // What only statements need, and what says nothing about rows.
             _ => {}
         }
         Ok(Next::Continue)
-    }
-
-    // --- files
-
-    /// The server says which file comes next: at the end of one, and at the beginning of the dump.
-    fn rotate(&mut self, header: &EventHeader, file: &str, offset: u64) -> Result<Next> {
-        if !header.is_artificial() {
-            self.refuse_open_transaction("the file ends")?;
-            self.position.at = FileOffset::new(file, offset);
-            self.position.file_started_s = None;
-            self.moved = true;
-        }
-        self.at = FileOffset::new(file, offset);
-        if *self.file != *file {
-            self.file = file.into();
-            self.file_started_s = None;
-        }
-        Ok(Next::Continue)
-    }
-
-    fn begin_file(&mut self, header: &EventHeader) -> Result<Next> {
-        self.refuse_open_transaction("the server was started again")?;
-        let started_s = header.timestamp_s;
-        self.file_started_s = Some(started_s);
-        if self.position.at.file != self.at.file {
-            // The file before ended without a word of this one: the position goes over with the next transaction.
-            return Ok(Next::Continue);
-        }
-        if self.checks_fingerprint && self.position.file_started_s.is_some_and(|known| known != started_s) {
-            return Err(Error::definite(
-                "source_identity_changed",
-                format!(
-                    "the binary log file {} is another than the one that was read before: its log was reset (RESET MASTER), or the server was \
-                     exchanged; nothing was read from it. `tailrace forget` the connector to begin anew",
-                    self.at.file
-                ),
-            ));
-        }
-        self.position.file_started_s = Some(started_s);
-        Ok(Next::Continue)
-    }
-
-    /// Nothing is open, and the server is here.
-    fn heartbeat(&mut self, file: &str, offset: u64) {
-        let here = FileOffset::new(file, self.extend(offset));
-        if self.open.is_none() && !self.is_unfinished() && self.position.at < here && here.file == self.at.file {
-            self.position.at = here;
-            self.position.file_started_s = self.file_started_s;
-            self.moved = true;
-        }
-    }
-
-    /// What the server had executed when it began a file; believed only where nothing else is known.
-    fn learn(&mut self, executed: impl FnOnce() -> Result<GtidSet>) -> Result<()> {
-        if self.position.gtids.is_none() && self.open.is_none() && self.position.at.file == self.at.file {
-            self.position.gtids = Some(executed()?);
-        }
-        Ok(())
-    }
-
-    fn incident(&self, text: &str, place: &FileOffset) -> Error {
-        Error::definite(
-            "source_incident",
-            format!(
-                "the server notes at {place} that changes may be missing from its log ({text}); the tables must be read anew: `tailrace forget` the connector"
-            ),
-        )
-    }
-
-    fn advance(&mut self, header: &EventHeader) {
-        if header.log_position != 0 && !header.is_artificial() {
-            self.at.offset = self.extend(u64::from(header.log_position));
-        }
-    }
-
-    /// Offsets have 32 bits in events, and files may be larger.
-    fn extend(&self, low: u64) -> u64 {
-        const HALF: u64 = 1 << 31;
-        let high = self.at.offset & !0xffff_ffff;
-        let candidate = high | low & 0xffff_ffff;
-        if candidate + HALF < self.at.offset {
-            candidate + 2 * HALF
-        } else {
-            candidate
-        }
-    }
-
-    fn end_of(&self, header: &EventHeader) -> FileOffset {
-        let mut end = self.at.clone();
-        if header.log_position != 0 {
-            end.offset = self.extend(u64::from(header.log_position));
-        }
-        end
-    }
-
-    fn start_of(&self, header: &EventHeader) -> FileOffset {
-        let mut start = self.end_of(header);
-        if header.log_position != 0 {
-            start.offset = start.offset.saturating_sub(u64::from(header.event_bytes));
-        }
-        start
     }
 
     // --- transactions
@@ -689,24 +587,4 @@ fn no_transaction(place: &FileOffset) -> Error {
         "source_protocol",
         format!("an event at {place} belongs to no transaction that was begun"),
     )
-}
-
-fn executed_on_mysql(executed: &decode::PreviousGtids<'_>) -> Result<GtidSet> {
-    let set = executed.to_string().parse().map_err(|error: InvalidGtidSet| {
-        let message = "the set of executed transactions at the beginning of a file of the log cannot be read";
-        Error::definite("source_protocol", message).with_source(error)
-    })?;
-    Ok(GtidSet::MySql(set))
-}
-
-fn executed_on_mariadb(list: &decode::GtidList) -> GtidSet {
-    let mut set = MariaDbGtidSet::default();
-    for (domain, server, sequence) in &list.transactions {
-        set.add(&MariaDbGtid {
-            domain: *domain,
-            server: *server,
-            sequence: *sequence,
-        });
-    }
-    GtidSet::MariaDb(set)
 }
