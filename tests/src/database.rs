@@ -1,23 +1,34 @@
 //! A database for one test: servers are shared, databases are not.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use crate::daemon::Daemon;
-use crate::proxy::Proxy;
-use crate::servers::{Postgres, PostgresOptions, PostgresVersion, Result, ServerError, eventually};
+use crate::proxy::{Protocol, Proxy};
+use crate::servers::{MySqlServer, Postgres, Result, ServerError, eventually};
+
+pub(crate) mod carried;
+mod numbers;
+mod server;
+mod session;
+
+pub use server::{Server, ServerOptions, Version};
+pub use session::{Refusal, Session};
 
 /// As [`crate::daemon`]'s: everything is quick, except on a machine that does everything at once.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// One server per version for the whole test process; its slots and senders are enough for every test at once.
-static SHARED: Mutex<BTreeMap<PostgresVersion, Arc<Postgres>>> = Mutex::new(BTreeMap::new());
+/// What MySQL and MariaDB call those of their types that are whole numbers (`information_schema.columns.data_type`).
+const MYSQL_INTEGERS: [&str; 5] = ["tinyint", "smallint", "mediumint", "int", "bigint"];
+
+/// How often a source is to tell its server of its progress, or to hear of it.
+const INTERVAL_MS: u64 = 100;
 
 /// Numbers databases, which are named apart also over servers: slots and topics take their names from them.
 static NUMBER: AtomicU32 = AtomicU32::new(1);
@@ -25,7 +36,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(1);
 /// A database on a server.
 #[derive(Clone)]
 pub struct Database {
-    server: Arc<Postgres>,
+    server: Server,
     name: String,
 }
 
@@ -37,23 +48,23 @@ impl Database {
     ///
     /// # Errors
     /// When the server does not start or refuses.
-    pub async fn shared(version: PostgresVersion) -> Result<Database> {
-        Database::create(shared_server(version)?).await
+    pub async fn shared(version: impl Into<Version>) -> Result<Database> {
+        Database::create(Server::shared(version.into())?).await
     }
 
     /// A new, empty database on a server of the test's own.
     ///
     /// # Errors
     /// When the server does not start or refuses.
-    pub async fn own(options: PostgresOptions) -> Result<Database> {
-        Database::create(Arc::new(Postgres::start(options)?)).await
+    pub async fn own(options: impl Into<ServerOptions>) -> Result<Database> {
+        Database::create(Server::start(options)?).await
     }
 
     /// Another database on a server that is there.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn create(server: Arc<Postgres>) -> Result<Database> {
+    pub async fn create(server: Server) -> Result<Database> {
         let name = format!("shop{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         server.execute(&format!("create database {name}")).await?;
         Ok(Database { server, name })
@@ -61,14 +72,65 @@ impl Database {
 
     /// The server it is on.
     #[must_use]
-    pub fn server(&self) -> &Arc<Postgres> {
+    pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The server, where it is PostgreSQL.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub fn postgres(&self) -> Result<&Arc<Postgres>> {
+        self.server.postgres()
+    }
+
+    /// The server, where it is MySQL or MariaDB.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub fn mysql(&self) -> Result<&Arc<MySqlServer>> {
+        self.server.mysql()
     }
 
     /// Its name: also the name of the connector that captures it, and the prefix of its topics.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The schema of its tables. What MySQL calls a database is one.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        match self.server {
+            Server::Postgres(_) => "public",
+            Server::MySql(_) => &self.name,
+        }
+    }
+
+    /// The topic of a table, as it is called by default.
+    #[must_use]
+    pub fn topic(&self, table: &str) -> String {
+        format!("{}.{}.{table}", self.name, self.schema())
+    }
+
+    /// Lines of a connector's `source` that say where it is, all but `tables`; the URL is another one where it is given. Progress is
+    /// told as often as can be, so that a test does not wait for it.
+    #[must_use]
+    pub fn source(&self, url: Option<&str>) -> String {
+        let url = url.map_or_else(|| self.url(), str::to_owned);
+        match &self.server {
+            Server::Postgres(_) => format!("type: postgres\nurl: \"{url}\"\nstatus_interval_ms: {INTERVAL_MS}\n"),
+            Server::MySql(server) => {
+                let kind = server.version().connector_type();
+                format!("type: {kind}\nurl: \"{url}\"\nheartbeat_interval_ms: {INTERVAL_MS}\n")
+            }
+        }
+    }
+
+    /// Table patterns in which `public` stands for the schema: `[public.*]`.
+    #[must_use]
+    pub fn patterns(&self, tables: &str) -> String {
+        tables.replace("public.", &format!("{}.", self.schema()))
     }
 
     /// The name of the connector's slot and publication.
@@ -80,29 +142,58 @@ impl Database {
     /// Where a superuser connects.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.url_as("postgres", &self.name)
+        match &self.server {
+            Server::Postgres(server) => server.url_as("postgres", &self.name),
+            Server::MySql(server) => server.url(),
+        }
     }
 
     /// The same, through a proxy before the server.
     #[must_use]
     pub fn url_through(&self, proxy: &Proxy) -> String {
-        format!("postgres://postgres@{}/{}", proxy.address(), self.name)
+        match self.server {
+            Server::Postgres(_) => format!("postgres://postgres@{}/{}", proxy.address(), self.name),
+            Server::MySql(_) => format!("mysql://root@{}/", proxy.address()),
+        }
     }
 
-    /// A client, its connection driven by a task of its own.
+    /// What a proxy before the server has to understand.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self.server {
+            Server::Postgres(_) => Protocol::Postgres,
+            Server::MySql(_) => Protocol::MySql,
+        }
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn session(&self) -> Result<Session> {
+        Ok(match &self.server {
+            Server::Postgres(server) => Session::Postgres(server.connect_as("postgres", &self.name).await?),
+            Server::MySql(server) => Session::MySql(Box::new(server.connect_to(&self.name).await?)),
+        })
+    }
+
+    /// PostgreSQL: a client, its connection driven by a task of its own.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn connect(&self) -> Result<Client> {
-        self.server.connect_as("postgres", &self.name).await
+        self.postgres()?.connect_as("postgres", &self.name).await
     }
 
-    /// Runs statements; without an explicit BEGIN they are one transaction.
+    /// Runs statements, separated by semicolons. In PostgreSQL they are one transaction without an explicit BEGIN.
     ///
     /// # Errors
     /// The server's error, with the statements.
     pub async fn execute(&self, statements: &str) -> Result<()> {
-        self.server.execute_in(&self.name, statements).await
+        match &self.server {
+            Server::Postgres(server) => server.execute_in(&self.name, statements).await,
+            Server::MySql(server) => server.execute_in(&self.name, statements).await,
+        }
     }
 
     /// The rows of a query, as text; NULL is `None`.
@@ -110,7 +201,52 @@ impl Database {
     /// # Errors
     /// The server's error, with the query.
     pub async fn query(&self, query: &str) -> Result<Vec<Vec<Option<String>>>> {
-        self.server.query_in(&self.name, query).await
+        match &self.server {
+            Server::Postgres(server) => server.query_in(&self.name, query).await,
+            Server::MySql(server) => server.query_in(&self.name, query).await,
+        }
+    }
+
+    /// The rows of a table: whole numbers as numbers, everything else as text or null.
+    ///
+    /// # Errors
+    /// The server's error.
+    pub async fn rows(&self, table: &str) -> Result<Vec<Map<String, Value>>> {
+        match self.server {
+            Server::Postgres(_) => {
+                let found = self.query(&format!("select to_jsonb(t)::text from {table} t")).await?;
+                let rows = found.into_iter().flatten().flatten();
+                rows.map(|text| serde_json::from_str(&text).map_err(ServerError::doing("reading a row")))
+                    .collect()
+            }
+            Server::MySql(_) => self.rows_of_mysql(table).await,
+        }
+    }
+
+    async fn rows_of_mysql(&self, table: &str) -> Result<Vec<Map<String, Value>>> {
+        let columns = format!(
+            "select column_name, data_type from information_schema.columns \
+             where table_schema = '{}' and table_name = '{table}' order by ordinal_position",
+            self.name
+        );
+        let columns = self.query(&columns).await?;
+        let value = |kind: &str, text: Option<String>| match text {
+            None => Value::Null,
+            Some(text) if MYSQL_INTEGERS.contains(&kind) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            Some(text) => Value::String(text),
+        };
+        let found = self.query(&format!("select * from {table}")).await?;
+        let rows = found.into_iter().map(|row| {
+            let pairs = columns
+                .iter()
+                .zip(row)
+                .filter_map(|(column, text)| match column.as_slice() {
+                    [Some(name), Some(kind)] => Some((name.clone(), value(kind, text))),
+                    _ => None,
+                });
+            pairs.collect()
+        });
+        Ok(rows.collect())
     }
 
     /// The single value of a query, as text.
@@ -129,7 +265,7 @@ impl Database {
     /// When the server refuses the connection.
     pub fn hold_slot(&self, slot: &str) -> Result<TcpStream> {
         let failed = || ServerError::doing::<std::io::Error>(format!("holding slot {slot}"));
-        let mut connection = TcpStream::connect(("127.0.0.1", self.server.port())).map_err(failed())?;
+        let mut connection = TcpStream::connect(("127.0.0.1", self.postgres()?.port())).map_err(failed())?;
         // Protocol 3.0, then names and values (PostgreSQL documentation, "Message Formats").
         let parameters = format!("user\0postgres\0database\0{}\0replication\0database\0\0", self.name);
         let mut startup = vec![0, 3, 0, 0];
@@ -149,27 +285,25 @@ impl Database {
     /// # Errors
     /// The server's error, or that it did not hold in time.
     pub async fn wait_until(&self, condition: &str) -> Result<()> {
-        let query = format!("select ({condition})::text");
+        let query = match self.server {
+            Server::Postgres(_) => format!("select ({condition})::text"),
+            Server::MySql(_) => format!("select if({condition}, 'true', 'false')"),
+        };
         eventually(condition, DEADLINE, || async {
             Ok((self.query_value(&query).await? == "true").then_some(()))
         })
         .await
     }
 
-    /// Waits until everything that is committed by now is durable in the stream and confirmed to the server, or until
-    /// the daemon will never do that.
+    /// Waits until everything that is committed by now is durable in the stream and confirmed to the server, where it is told
+    /// of that, or until the daemon will never do that.
     ///
     /// # Errors
     /// The server's error, that the connector was halted, or that it did not happen in time.
     pub async fn wait_until_carried(&self, daemon: &Daemon) -> Result<()> {
-        let end = self.query_value("select pg_current_wal_lsn()").await?;
-        let slot = self.slot();
-        let query = format!(
-            "select (confirmed_flush_lsn >= '{end}'::pg_lsn)::text from pg_replication_slots where slot_name = '{slot}'"
-        );
+        let end = self.log_end().await?;
         let outcome = eventually("everything carried", DEADLINE, || async {
-            let rows = self.query(&query).await?;
-            if rows.into_iter().flatten().flatten().any(|carried| carried == "true") {
+            if self.is_carried(daemon, &end).await? {
                 return Ok(Some(()));
             }
             let state = daemon.state(&self.name)?;
@@ -183,25 +317,32 @@ impl Database {
         });
         outcome.await.map_err(|error| daemon.with_status(&self.name, &error))
     }
+
+    /// Where the server's log ends now.
+    async fn log_end(&self) -> Result<String> {
+        match &self.server {
+            Server::Postgres(_) => self.query_value("select pg_current_wal_lsn()").await,
+            Server::MySql(server) => carried::end(server).await,
+        }
+    }
+
+    async fn is_carried(&self, daemon: &Daemon, end: &str) -> Result<bool> {
+        let slot = self.slot();
+        match &self.server {
+            Server::Postgres(_) => {
+                let query = format!(
+                    "select (confirmed_flush_lsn >= '{end}'::pg_lsn)::text from pg_replication_slots where slot_name = '{slot}'"
+                );
+                let rows = self.query(&query).await?;
+                Ok(rows.into_iter().flatten().flatten().any(|carried| carried == "true"))
+            }
+            Server::MySql(server) => carried::is_carried(server, &daemon.connector(&self.name)?, end).await,
+        }
+    }
 }
 
 /// A message's body behind its length, which counts itself.
 fn with_length(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
     [&length.to_be_bytes()[..], body].concat()
-}
-
-/// The server of this version that all tests of the process share.
-fn shared_server(version: PostgresVersion) -> Result<Arc<Postgres>> {
-    let mut servers = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(server) = servers.get(&version) {
-        return Ok(Arc::clone(server));
-    }
-    let options = PostgresOptions::version(version)
-        .setting("max_replication_slots = 200")
-        .setting("max_wal_senders = 100")
-        .setting("max_connections = 400");
-    let server = Arc::new(Postgres::start(options)?);
-    servers.insert(version, Arc::clone(&server));
-    Ok(server)
 }

@@ -4,8 +4,9 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::servers::{PostgresVersion, Result, ServerError};
+use crate::servers::{MySqlVersion, PostgresVersion, Result, ServerError};
 
+mod mysql;
 mod postgres;
 mod sqlite;
 mod statements;
@@ -13,9 +14,9 @@ mod statements;
 /// A database, and its version where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// As `runs on:` writes it: `postgres`, `sqlite`.
+    /// As `runs on:` writes it: `postgres`, `mysql`, `mariadb`, `sqlite`.
     pub database: &'static str,
-    /// The major version; 0 where there is one only.
+    /// The major version, of MySQL and MariaDB a hundred times that and the minor one: 17, 506, 1011; 0 where there is one only.
     pub version: u16,
 }
 
@@ -27,6 +28,11 @@ pub type Answer = Vec<String>;
 pub trait Engine: Send + Sync {
     /// Its name, which no other database of this test run has.
     fn name(&self) -> &str;
+
+    /// The schema of its tables, which a transcript calls `public`.
+    fn schema(&self) -> &str {
+        "public"
+    }
 
     /// Lines of a connector's `source:` that say where the database is.
     fn source(&self) -> Vec<String>;
@@ -64,6 +70,13 @@ pub async fn open(target: Target) -> Result<Box<dyn Engine>> {
             let version = version.ok_or_else(|| ServerError::new(format!("there is no {target}")))?;
             Ok(Box::new(postgres::PostgresEngine::open(version).await?))
         }
+        "mysql" | "mariadb" => {
+            let version = MySqlVersion::ALL
+                .into_iter()
+                .find(|version| target == Target::of(*version));
+            let version = version.ok_or_else(|| ServerError::new(format!("there is no {target}")))?;
+            Ok(Box::new(mysql::MySqlEngine::open(version).await?))
+        }
         "sqlite" => Ok(Box::new(sqlite::SqliteEngine::open()?)),
         other => Err(ServerError::new(format!("no engine is called {other}"))),
     }
@@ -83,7 +96,28 @@ impl Target {
             database: "sqlite",
             version: 0,
         };
-        postgres.chain([sqlite]).collect()
+        let mysql = MySqlVersion::ALL.into_iter().map(Target::of);
+        postgres.chain(mysql).chain([sqlite]).collect()
+    }
+
+    fn of(version: MySqlVersion) -> Target {
+        Target {
+            database: version.connector_type(),
+            version: match version {
+                MySqlVersion::MySql56 => 506,
+                MySqlVersion::MySql97 => 907,
+                MySqlVersion::MariaDb1011 => 1011,
+            },
+        }
+    }
+
+    /// The number of a version as it is written: `17`, `5.6`.
+    #[must_use]
+    pub fn version_number(text: &str) -> Option<u16> {
+        match text.split_once('.') {
+            Some((major, minor)) => Some(major.parse::<u16>().ok()? * 100 + minor.parse::<u16>().ok()?),
+            None => text.parse().ok(),
+        }
     }
 }
 
@@ -91,7 +125,8 @@ impl std::fmt::Display for Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.version {
             0 => formatter.write_str(self.database),
-            version => write!(formatter, "{} {version}", self.database),
+            version @ 1..100 => write!(formatter, "{} {version}", self.database),
+            version => write!(formatter, "{} {}.{}", self.database, version / 100, version % 100),
         }
     }
 }

@@ -181,12 +181,8 @@ fn fold(events: &[Event]) -> Rows {
 }
 
 async fn rows_of(database: &Database, table: &str, key_columns: &[&str]) -> Result<Rows> {
-    let found = database
-        .query(&format!("select to_jsonb(t)::text from {table} t"))
-        .await?;
     let mut rows = Rows::new();
-    for text in found.into_iter().flatten().flatten() {
-        let row: Map<String, Value> = serde_json::from_str(&text).map_err(ServerError::doing("reading a row"))?;
+    for row in database.rows(table).await? {
         let key: Map<String, Value> = key_columns
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), row.get(*name)?.clone())))

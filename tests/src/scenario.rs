@@ -20,7 +20,7 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::daemon::Daemon;
-use crate::database::Database;
+use crate::database::{Database, Version};
 use crate::events::Event;
 use crate::oracle::{self, Findings, Snapshot};
 use crate::published::Published;
@@ -33,9 +33,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Transactions that are released at each look for a death: enough that everything is passed soon, little beside what a test
 /// commits itself.
 const RELEASED_PER_LOOK: usize = 2;
-
-/// Progress is told to the server this often, so that a test does not wait for it.
-const STATUS_INTERVAL_MS: u64 = 100;
 
 /// SIGKILL, as `wait` reports it.
 const SIGKILL: i32 = 9;
@@ -52,6 +49,8 @@ pub enum Lane {
 /// What differs from scenario to scenario.
 #[derive(Clone)]
 pub struct Options {
+    /// The server that is shared; [`Scenario::on`] brings its own.
+    pub version: Version,
     /// Where changes go.
     pub lane: Lane,
     /// The workload; it is paced.
@@ -62,7 +61,7 @@ pub struct Options {
     pub streaming: bool,
     /// Partitions of new topics in Kafka.
     pub partitions: u32,
-    /// Table patterns.
+    /// Table patterns, in which `public` stands for the database's schema.
     pub tables: String,
     /// Further lines of the source.
     pub source: String,
@@ -101,6 +100,7 @@ impl Options {
     #[must_use]
     pub fn new(lane: Lane, seed: u64) -> Options {
         Options {
+            version: PostgresVersion::V17.into(),
             lane,
             load: Load {
                 paced: true,
@@ -144,11 +144,11 @@ impl Options {
                 event_folder(daemon).display()
             ),
         };
-        let url = self.source_url.clone().unwrap_or_else(|| database.url());
-        let mut source = format!(
-            "type: postgres\nurl: \"{url}\"\ntables: {}\nbinary: {}\nstatus_interval_ms: {STATUS_INTERVAL_MS}\n",
-            self.tables, self.binary
-        );
+        let tables = database.patterns(&self.tables);
+        let mut source = database.source(self.source_url.as_deref()) + &format!("tables: {tables}\n");
+        if self.binary {
+            source.push_str("binary: true\n");
+        }
         if self.streaming {
             source.push_str("spill_bytes: 100000\n");
         }
@@ -177,7 +177,7 @@ impl Scenario {
     /// # Errors
     /// The server's.
     pub async fn new(options: Options) -> Result<Scenario> {
-        Scenario::on(Database::shared(PostgresVersion::V17).await?, options).await
+        Scenario::on(Database::shared(options.version).await?, options).await
     }
 
     /// As [`Scenario::new`], on this database.
@@ -349,7 +349,7 @@ impl Scenario {
     /// # Errors
     /// The stream's.
     pub async fn events(&self, table: &str) -> Result<Vec<Event>> {
-        let topic = format!("{}.public.{table}", self.database.name());
+        let topic = self.database.topic(table);
         self.options.published(&self.daemon)?.events(&topic).await
     }
 
@@ -399,7 +399,7 @@ async fn judge(
     let published = options.published(daemon)?;
     let mut events = std::collections::BTreeMap::new();
     for (table, _) in TABLES {
-        let topic = format!("{}.public.{table}", database.name());
+        let topic = database.topic(table);
         events.insert(table, published.events(&topic).await?);
     }
     let found = oracle::compare(database, seed, (&history, snapshot), |table| {

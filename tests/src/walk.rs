@@ -24,26 +24,26 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::daemon::Daemon;
-use crate::database::Database;
+use crate::database::{Database, Server};
 use crate::events::Event;
 use crate::oracle::{Findings, Snapshot};
 use crate::proxy::{Ending, Lent, Proxy, Who};
 use crate::scenario::{Lane, Options, Scenario};
-use crate::servers::{Kafka, Result, ServerError, eventually};
+use crate::servers::{Kafka, MySqlServer, Postgres, Result, ServerError, eventually};
 use crate::workload::Load;
 
 mod faults;
 mod plan;
 mod site;
 
-pub use plan::{Fault, Network, Plan, Restart, Step};
+pub use plan::{Family, Fault, Network, Plan, Restart, Step};
 pub use site::Site;
 
 /// Transactions after the last fault: what comes after a recovery is carried too.
 const COMMITS_AFTER: usize = 10;
 
 /// Rows of a table that comes later.
-const EXTRA_ROWS: usize = 700;
+const EXTRA_ROWS: u64 = 700;
 
 /// Shorter than the client's own minute, so that a connection that fell silent is not a walk of its own.
 const STREAM_PROPERTIES: &str = "properties: { socket.timeout.ms: 2000 }";
@@ -87,7 +87,8 @@ impl fmt::Display for Outcome {
             ),
             Err(error) => write!(
                 formatter,
-                "FAILED seed {seed} {seconds:.1} s: {plan}\n  again: tests/run replay {seed}\n{error}"
+                "FAILED seed {seed} {seconds:.1} s: {plan}\n  again: TAILRACE_WALK_DATABASE={:?} tests/run replay {seed}\n{error}",
+                plan.family()
             ),
         }
     }
@@ -125,7 +126,7 @@ async fn try_walk(site: &mut Site, plan: &Plan, folder: &Path, missed: &mut usiz
         Some(kafka) => kafka.proxies().lend().await,
         None => None,
     };
-    let database = Database::create(std::sync::Arc::clone(&source.server)).await?;
+    let database = Database::create(source.server.clone()).await?;
     let options = Options {
         load: Load {
             paced: true,
@@ -240,6 +241,10 @@ impl Walk<'_> {
     /// Between two lives of the daemon: the server was told of nothing that is not saved. What a lost state would cost is not
     /// seen at the end of a walk, because the state is not lost.
     async fn judge_position(&self) -> Result<()> {
+        if self.scenario.database.postgres().is_err() {
+            // MySQL is told of nothing.
+            return Ok(());
+        }
         // Before the first checkpoint there is nothing to compare.
         let Ok((_, progress)) = self.scenario.checkpoint().await else {
             return Ok(());
@@ -278,8 +283,19 @@ fn saved_position(progress: &str) -> Result<String> {
 
 /// Slot, database and topics of a walk: hundreds of them would slow the servers down.
 async fn clean_up(database: &Database, kafka: Option<&Kafka>) -> Result<()> {
+    match database.server() {
+        Server::Postgres(server) => clean_up_postgres(server, database).await?,
+        Server::MySql(server) => clean_up_mysql(server, database).await?,
+    }
+    let Some(kafka) = kafka else { return Ok(()) };
+    for topic in kafka.topics()? {
+        kafka.delete_topic(&topic).await?;
+    }
+    Ok(())
+}
+
+async fn clean_up_postgres(server: &Postgres, database: &Database) -> Result<()> {
     let (name, slot) = (database.name(), database.slot());
-    let server = database.server();
     // The walsender of a daemon that was killed may be alive for a moment.
     let gone = format!(
         "select count(pg_terminate_backend(active_pid))::text from pg_replication_slots where slot_name = '{slot}' and active"
@@ -293,12 +309,17 @@ async fn clean_up(database: &Database, kafka: Option<&Kafka>) -> Result<()> {
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{slot}'"
         ))
         .await?;
-    server.execute(&format!("drop database {name} with (force)")).await?;
-    let Some(kafka) = kafka else { return Ok(()) };
-    for topic in kafka.topics()? {
-        kafka.delete_topic(&topic).await?;
+    server.execute(&format!("drop database {name} with (force)")).await
+}
+
+/// Sessions that fell silent hold locks until somebody ends them.
+async fn clean_up_mysql(server: &MySqlServer, database: &Database) -> Result<()> {
+    let others = "select id from information_schema.processlist where user = 'root' and id <> connection_id()";
+    for id in server.query(others).await?.into_iter().flatten().flatten() {
+        // It may have gone by itself.
+        drop(server.execute(&format!("kill {id}")).await);
     }
-    Ok(())
+    server.execute(&format!("drop database {}", database.name())).await
 }
 
 /// The daemon's configuration, state, log and files.

@@ -11,6 +11,7 @@
 //! A commit whose answer was lost is looked up afterwards: each transaction leaves a row in `ledger`.
 
 mod bulk;
+mod dialect;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,10 +22,11 @@ use std::time::Duration;
 use tailrace_core::task::spawn_named;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 
-use crate::database::Database;
+use crate::database::{Database, Session};
 use crate::servers::{Result, ServerError, eventually};
+
+use dialect::Dialect;
 
 /// A server that is restarted comes back within this.
 const RECONNECT_DEADLINE: Duration = Duration::from_secs(90);
@@ -53,13 +55,6 @@ pub const TABLES: [(&str, &[&str]); 4] = [
     ("order_lines", &["shop", "number"]),
     ("ledger", &["writer", "txn"]),
 ];
-
-const TABLES_SQL: &str = "
-create table accounts (id bigint primary key, version bigint not null, note text, payload text);
-alter table accounts alter payload set storage external;
-create table bulk (writer int, number int, version bigint not null, text text, primary key (writer, number));
-create table order_lines (shop int, number int, version bigint not null, state text, primary key (shop, number));
-create table ledger (writer int, txn bigint, version bigint not null, primary key (writer, txn))";
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +98,7 @@ pub struct Dice(u64);
 
 struct Shared {
     database: Database,
+    dialect: Dialect,
     stop: AtomicBool,
     paced: bool,
     largest_rows: u64,
@@ -113,6 +109,8 @@ struct Shared {
     committed: AtomicU64,
     version: AtomicU64,
     history: Mutex<History>,
+    /// What the first writer failed with.
+    failure: Mutex<Option<ServerError>>,
 }
 
 struct Writer {
@@ -193,10 +191,12 @@ impl Workload {
     /// # Errors
     /// The server's.
     pub async fn start_with(database: &Database, load: Load) -> Result<Workload> {
-        database.execute(TABLES_SQL).await?;
+        let dialect = Dialect::of(database);
+        database.execute(dialect.tables()).await?;
         let permits = if load.paced { 0 } else { Semaphore::MAX_PERMITS };
         let shared = Arc::new(Shared {
             database: database.clone(),
+            dialect,
             stop: AtomicBool::new(false),
             paced: load.paced,
             largest_rows: load.largest_rows,
@@ -205,6 +205,7 @@ impl Workload {
             committed: AtomicU64::new(0),
             version: AtomicU64::new(1),
             history: Mutex::new(History::default()),
+            failure: Mutex::default(),
         });
         let writers = (0..WRITERS).map(|number| {
             let writer = Writer {
@@ -215,7 +216,14 @@ impl Workload {
                 rows: BTreeMap::new(),
                 bulk: 0..0,
             };
-            spawn_named("workload", writer.write())
+            let shared = Arc::clone(&shared);
+            spawn_named("workload", async move {
+                let written = writer.write().await;
+                if let Err(error) = &written {
+                    shared.failure().get_or_insert_with(|| error.clone());
+                }
+                written
+            })
         });
         Ok(Workload {
             load,
@@ -279,8 +287,10 @@ impl Workload {
             || async {
                 let ended = self.writers.iter().any(JoinHandle::is_finished);
                 if ended {
+                    let why = self.shared.failure().clone();
+                    let why = why.map_or_else(|| "it panicked".to_owned(), |error| error.to_string());
                     return Err(ServerError::new(format!(
-                        "a writer of the workload ended early (seed {})",
+                        "a writer of the workload ended early (seed {}): {why}",
                         self.seed()
                     )));
                 }
@@ -307,6 +317,10 @@ impl Workload {
 // === impl Shared ===
 
 impl Shared {
+    fn failure(&self) -> MutexGuard<'_, Option<ServerError>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -319,9 +333,9 @@ impl Writer {
         let mut client = self.reconnect().await?;
         while self.may_begin().await {
             let transaction = self.make_up();
-            match client.batch_execute(&transaction.sql).await {
+            match client.execute(&transaction.sql).await {
                 Ok(()) => self.note(transaction),
-                Err(error) if error.is_closed() || is_shutdown(&error) => {
+                Err(refusal) if refusal.is_lost => {
                     let is_committed;
                     (client, is_committed) = self.ask_ledger().await?;
                     if is_committed {
@@ -331,8 +345,9 @@ impl Writer {
                         self.shared.released.add_permits(1);
                     }
                 }
-                Err(error) => {
-                    return Err(ServerError::new(format!("{error:?} in: {}", transaction.sql)));
+                Err(refusal) => {
+                    let statements: String = transaction.sql.chars().take(2000).collect();
+                    return Err(ServerError::new(format!("{} in: {statements}", refusal.text)));
                 }
             }
         }
@@ -346,26 +361,33 @@ impl Writer {
         may && !self.shared.stop.load(Ordering::Relaxed)
     }
 
-    async fn reconnect(&self) -> Result<Client> {
+    async fn reconnect(&self) -> Result<Session> {
         eventually("a connection of the workload", RECONNECT_DEADLINE, || async {
-            Ok(self.shared.database.connect().await.ok())
+            Ok(self.connect().await)
         })
         .await
     }
 
-    /// A new connection, and whether the transaction whose commit was not answered is there. The server may be killed again while it is asked.
-    async fn ask_ledger(&self) -> Result<(Client, bool)> {
+    /// Nothing where the server cannot be had just now.
+    async fn connect(&self) -> Option<Session> {
+        let mut session = self.shared.database.session().await.ok()?;
+        session.execute(self.shared.dialect.session()).await.ok()?;
+        Some(session)
+    }
+
+    /// A new connection, and whether the transaction whose commit was not answered is there. The server may be killed again
+    /// while it is asked.
+    async fn ask_ledger(&self) -> Result<(Session, bool)> {
         let query = format!(
             "select 1 from ledger where writer = {} and txn = {}",
             self.number, self.txn
         );
         eventually("the ledger's answer", RECONNECT_DEADLINE, || async {
-            let Ok(client) = self.shared.database.connect().await else {
+            let Some(mut client) = self.connect().await else {
                 return Ok(None);
             };
-            let answer = client.simple_query(&query).await.ok();
-            let is_row = |message: &_| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_));
-            Ok(answer.map(|messages| (client, messages.iter().any(is_row))))
+            let rows = client.query(&query).await.ok();
+            Ok(rows.map(|rows| (client, !rows.is_empty())))
         })
         .await
     }
@@ -492,7 +514,8 @@ impl Writer {
             let mut free = free.map(|id| (id, ("accounts", format!("{{\"id\":{id}}}"))));
             if let Some((to, new_key)) = free.find(|(_, key)| !transaction.rows.contains_key(key)) {
                 // The log does not repeat a large value under a new key either: only a changed one can be carried there.
-                let set = format!("id = {to}, version = {version}, payload = payload || '.'");
+                let longer = self.shared.dialect.longer("payload");
+                let set = format!("id = {to}, version = {version}, payload = {longer}");
                 transaction.push(&format!("update accounts set {set} where id = {id};"));
                 transaction.delete(key);
                 transaction.put(new_key, version);
@@ -570,21 +593,14 @@ impl Transaction {
     }
 }
 
-/// The server said goodbye (class 57), or was shutting down or starting.
-fn is_shutdown(error: &tokio_postgres::Error) -> bool {
-    error
-        .as_db_error()
-        .is_none_or(|database| database.code().code().starts_with("57"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::servers::PostgresVersion;
+    use crate::database::Version;
+    use crate::servers::{MySqlVersion, PostgresVersion};
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_truth_ends_with_the_rows_of_the_tables() {
-        let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    async fn the_truth_ends_with_the_rows_of_the_tables(version: impl Into<Version>) {
+        let database = Database::shared(version).await.unwrap();
         let workload = Workload::start(&database, 1).await.unwrap();
         workload.wait_for_commits(400).await.unwrap();
         let history = workload.stop().await.unwrap();
@@ -620,6 +636,54 @@ mod tests {
             .filter(|step| **step == Step::Delete)
             .count();
         assert!(deletes > 20, "{deletes}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_truth_holds_on_postgresql() {
+        the_truth_ends_with_the_rows_of_the_tables(PostgresVersion::V17).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_truth_holds_on_mysql_and_mariadb() {
+        for version in MySqlVersion::ALL {
+            the_truth_ends_with_the_rows_of_the_tables(version).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_truth_survives_a_server_that_is_killed() {
+        for version in MySqlVersion::ALL {
+            let database = Database::own(crate::servers::MySqlOptions::version(version))
+                .await
+                .unwrap();
+            let workload = Workload::start(&database, 2).await.unwrap();
+            for _ in 0..2 {
+                workload.wait_for_commits(50).await.unwrap();
+                database.server().kill9().unwrap();
+                database.server().restart().unwrap();
+            }
+            workload.wait_for_commits(50).await.unwrap();
+            let history = workload.stop().await.unwrap();
+            let known = history.steps.keys().filter(|(table, _)| *table == "ledger").count();
+            let count = database.query_value("select count(*) from ledger").await.unwrap();
+            assert_eq!(count.parse::<usize>().unwrap(), known, "{version}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_hundred_thousand_rows_are_one_transaction() {
+        for version in MySqlVersion::ALL {
+            let database = Database::shared(version).await.unwrap();
+            let load = Load {
+                paced: true,
+                ..Load::of_seed(3)
+            };
+            let workload = Workload::start_with(&database, load).await.unwrap();
+            workload.commit_rows(100_000).await.unwrap();
+            workload.stop().await.unwrap();
+            let rows = database.query_value("select count(*) from bulk").await.unwrap();
+            assert!(rows.parse::<u64>().unwrap() >= 100_000, "{rows}");
+        }
     }
 
     #[test]

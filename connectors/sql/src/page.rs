@@ -131,6 +131,7 @@ impl<'a> PageWriter<'a> {
             position: self.cursor.row_position(&self.name, &key).into(),
             log_position: None,
             previous_log_position: None,
+            binlog: None,
         });
         let operation = self.operation(&key);
         self.batch.changes.push(Change {

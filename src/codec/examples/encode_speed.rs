@@ -114,6 +114,7 @@ fn orders() -> Result<ChangeBatch, BatchFull> {
                 position: format!("0/{:X}", 24_000_000 + id).into(),
                 log_position: Some(24_000_000 + id.unsigned_abs()),
                 previous_log_position: Some(23_999_999 + id.unsigned_abs()),
+                binlog: None,
             });
         }
         batch.begin_row()?;

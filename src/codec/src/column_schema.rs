@@ -6,8 +6,10 @@ use tailrace_core::schema::Column;
 use tailrace_core::value::{Datum, TextKind, Value};
 
 use crate::connect_schema::{ConnectSchema, Field, Kind};
+use crate::dialect::Dialect;
 use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
 use crate::json::cell::{BitsForm, CellFormat, DecimalForm};
+use crate::json::geometry::PointForm;
 use crate::json::number::FloatStyle;
 use crate::json::temporal::{Unit, time_unit, timestamp_unit};
 
@@ -69,17 +71,19 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
         CellFormat::Int16 => ConnectSchema::new(Kind::Int16),
         CellFormat::Int32 => ConnectSchema::new(Kind::Int32),
         CellFormat::Int64 => ConnectSchema::new(Kind::Int64),
+        CellFormat::Year => ConnectSchema::named(Kind::Int32, "io.debezium.time.Year"),
         CellFormat::Float32(_) => ConnectSchema::new(Kind::Float),
         CellFormat::Float64(_) => ConnectSchema::new(Kind::Double),
         CellFormat::Decimal(form, _) => decimal(*form),
         CellFormat::Text(kind) => text(kind),
         CellFormat::Bytes(format) | CellFormat::TextBytes(format) => binary(*format),
         CellFormat::Bits(BitsForm::Text) => ConnectSchema::new(Kind::Text),
-        CellFormat::Bits(BitsForm::LittleEndian { length }) => {
+        CellFormat::Bits(BitsForm::LittleEndian { length, .. }) => {
             ConnectSchema::named(Kind::Bytes, "io.debezium.data.Bits").parameter("length", length)
         }
         CellFormat::Date(format) => date(*format),
         CellFormat::Time(format, precision) => time(*format, *precision),
+        CellFormat::Amount(_) => interval(IntervalFormat::Structured),
         CellFormat::Timestamp(format, precision) => timestamp(*format, *precision),
         CellFormat::TimeTz(TimeFormat::Structured, _) => {
             structured("StructuredZonedTime", &[CLOCK, &[OFFSET, PRECISION]])
@@ -134,8 +138,11 @@ fn text(kind: &TextKind) -> ConnectSchema {
         TextKind::Ltree => "io.debezium.data.Ltree",
         TextKind::TsVector => "io.debezium.data.Tsvector",
         TextKind::Enum(symbols) => {
-            // One string, in which Debezium's connector for PostgreSQL escapes nothing.
             return ConnectSchema::named(Kind::Text, "io.debezium.data.Enum").parameter("allowed", symbols.join(","));
+        }
+        TextKind::Set(symbols) => {
+            return ConnectSchema::named(Kind::Text, "io.debezium.data.EnumSet")
+                .parameter("allowed", symbols.join(","));
         }
         TextKind::Plain | TextKind::Range | TextKind::Network | TextKind::Opaque => {
             return ConnectSchema::new(Kind::Text);
@@ -234,14 +241,14 @@ fn geometric(format: &CellFormat) -> ConnectSchema {
     let vector = |kind, name: &str| ConnectSchema::named(Kind::Array(Box::new(ConnectSchema::new(kind))), name);
     let srid = || Field::optional("srid", Kind::Int32);
     match format {
-        CellFormat::Point(style) => point(*style),
+        CellFormat::Point(form) => point(*form),
         CellFormat::Line(_) => {
             let fields = ["a", "b", "c"].map(|name| Field::plain(name, Kind::Double)).to_vec();
             geometry("Line", fields).documented("Geometry (LINE)").optional()
         }
         CellFormat::Circle(style) => {
             let fields = vec![
-                Field::new("center", point(*style)),
+                Field::new("center", point(PointForm::of(*style, Dialect::Common))),
                 Field::plain("radius", Kind::Double),
             ];
             geometry("Circle", fields).documented("Geometry (CIRCLE)").optional()
@@ -253,7 +260,7 @@ fn geometric(format: &CellFormat) -> ConnectSchema {
         CellFormat::FloatVector(_) => vector(Kind::Float, "io.debezium.data.FloatVector"),
         CellFormat::DoubleVector(_) => vector(Kind::Double, "io.debezium.data.DoubleVector"),
         CellFormat::SparseVector(style) => sparse_vector(*style),
-        // Geometries of PostGIS, and the database's own figures.
+        // Geometries, and the database's own figures.
         _ => {
             let text = || Box::new(ConnectSchema::new(Kind::Text));
             let extensions = ConnectSchema::new(Kind::Map(text(), text())).optional();
@@ -270,10 +277,12 @@ fn geometric(format: &CellFormat) -> ConnectSchema {
     }
 }
 
-fn point(style: FloatStyle) -> ConnectSchema {
+fn point(form: PointForm) -> ConnectSchema {
     let mut fields = vec![Field::plain("x", Kind::Double), Field::plain("y", Kind::Double)];
-    if style == FloatStyle::Java {
+    if form == PointForm::Debezium {
         fields.push(Field::optional("wkb", Kind::Bytes));
+    }
+    if form != PointForm::Numbers {
         fields.push(Field::optional("srid", Kind::Int32));
     }
     ConnectSchema::named(Kind::Struct(fields), "io.debezium.data.geometry.Point").documented("Geometry (POINT)")

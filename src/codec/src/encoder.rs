@@ -19,6 +19,7 @@ use tailrace_core::ports::Encoder;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
 
+use crate::dialect::Dialect;
 use crate::envelope::debezium::ProcessedAt;
 use crate::envelope::headers::{NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
 use crate::envelope::source::{SourceConstants, SourceOfChange, SourceOfTransaction};
@@ -42,7 +43,7 @@ pub struct EncoderSettings {
     pub connector: String,
     /// What `{prefix}` in topics and `source.name` in Debezium's envelope stand for.
     pub prefix: String,
-    /// What the source calls itself in Debezium's `source.connector`: `postgresql`, `sqlite`, `mysql`.
+    /// What the source calls itself in Debezium's `source.connector`: `postgresql`, `sqlite`, `mysql`, `mariadb`.
     pub source_kind: String,
     /// Version in Debezium's `source.version`; Tailrace's own.
     pub version: String,
@@ -182,7 +183,7 @@ fn now_us() -> i64 {
 impl Context {
     pub(crate) fn new(settings: EncoderSettings) -> Result<Self> {
         Ok(Self {
-            format: settings.format.resolve()?,
+            format: settings.format.resolve_for(Dialect::of(&settings.source_kind))?,
             source: SourceConstants::new(&settings.source_kind, &settings.prefix, &settings.version),
             connector: settings.connector,
             prefix: settings.prefix,
@@ -453,6 +454,7 @@ impl<'a> Encoding<'a> {
         let of_change = SourceOfChange {
             snapshot: change.operation() == Operation::Read,
             log_position: change.change().log_position,
+            ordinal: change.change().ordinal,
         };
         self.source.write(
             &mut self.output.buffer,

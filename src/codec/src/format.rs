@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tailrace_core::{Error, Result};
 
+use crate::dialect::Dialect;
+
 /// The text that stands for a large value that the log does not repeat; Debezium's default, which consumers know.
 pub const DEFAULT_UNAVAILABLE_VALUE: &str = "__debezium_unavailable_value";
 
@@ -54,11 +56,13 @@ pub enum TimeFormat {
     /// ISO 8601 text with as many fraction digits as the column declares; `Z` only where the value is a point in time.
     /// Default of `entity`.
     Iso,
-    /// Numbers in the unit that fits the column's precision. Default of `debezium`.
+    /// Numbers in the unit that fits the column's precision. Default of `debezium`. With MySQL and MariaDB it is the same as
+    /// `adaptive_time_microseconds`: their times reach to 838 hours, which 32 bits of milliseconds cannot hold.
     Adaptive,
     /// As `adaptive`, but times of day always in microseconds.
     AdaptiveTimeMicroseconds,
-    /// Kafka Connect's own logical types: days and milliseconds. Finer fractions are cut off.
+    /// Kafka Connect's own logical types: days and milliseconds. Finer fractions are cut off; times beyond 596 hours are
+    /// refused.
     Connect,
     /// Debezium's ISO 8601 text, where everything ends with `Z`.
     Isostring,
@@ -66,7 +70,8 @@ pub enum TimeFormat {
     Microseconds,
     /// Nanoseconds; timestamps outside of 1677-09-21 to 2262-04-11 are refused.
     Nanoseconds,
-    /// Debezium's structs of year, month, day, hour and so on; also turns intervals into structs.
+    /// Debezium's structs of year, month, day, hour and so on; also turns intervals, and the times of MySQL and MariaDB,
+    /// into structs of a duration.
     Structured,
 }
 
@@ -164,6 +169,8 @@ pub struct FormatConfig {
 /// The `format` section as meant: every option decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
+    /// Whose events they are.
+    pub dialect: Dialect,
     /// The shape of an event's value.
     pub envelope: Envelope,
     /// The bytes of an event.
@@ -195,11 +202,19 @@ pub struct Format {
 // === impl FormatConfig ===
 
 impl FormatConfig {
-    /// Fills in what the envelope says.
+    /// Fills in what the envelope says, for a source of the common dialect.
     ///
     /// # Errors
-    /// `format_contradiction` where two options cannot both hold.
+    /// As [`Self::resolve_for`].
     pub fn resolve(&self) -> Result<Format> {
+        self.resolve_for(Dialect::Common)
+    }
+
+    /// Fills in what the envelope says, for a source of a dialect.
+    ///
+    /// # Errors
+    /// `format_contradiction` where two options cannot both hold; whether there is one does not depend on the dialect.
+    pub fn resolve_for(&self, dialect: Dialect) -> Result<Format> {
         let tombstones = self.tombstones.unwrap_or(true);
         if self.envelope == Envelope::Entity && !tombstones {
             return Err(Error::definite(
@@ -208,12 +223,16 @@ impl FormatConfig {
             ));
         }
         let base = Format::defaults(self.envelope);
-        let time = self.time.unwrap_or(base.time);
+        let time = match (dialect, self.time.unwrap_or(base.time)) {
+            (Dialect::MySql, TimeFormat::Adaptive) => TimeFormat::AdaptiveTimeMicroseconds,
+            (_, time) => time,
+        };
         let interval = match time {
             TimeFormat::Structured => IntervalFormat::Structured,
             _ => base.interval,
         };
         Ok(Format {
+            dialect,
             codec: self.codec,
             inline_schema: self.inline_schema,
             decimal: self.decimal.unwrap_or(base.decimal),
@@ -234,11 +253,12 @@ impl FormatConfig {
 // === impl Format ===
 
 impl Format {
-    /// What an envelope means where nothing else is written.
+    /// What an envelope means where nothing else is written, for a source of the common dialect.
     pub fn defaults(envelope: Envelope) -> Self {
         let entity = envelope == Envelope::Entity;
         let pick = |for_entity, for_debezium| if entity { for_entity } else { for_debezium };
         Self {
+            dialect: Dialect::Common,
             envelope,
             codec: Codec::Json,
             inline_schema: false,
@@ -298,6 +318,20 @@ mod tests {
         assert_eq!(format.interval, IntervalFormat::Structured);
         let format = config(r#"{"time":"structured","interval":"iso"}"#).resolve().unwrap();
         assert_eq!(format.interval, IntervalFormat::Iso);
+    }
+
+    #[test]
+    fn times_of_mysql_are_never_milliseconds_unless_connect_asks_for_them() {
+        for (format, expected) in [
+            (r#"{"envelope":"debezium"}"#, TimeFormat::AdaptiveTimeMicroseconds),
+            (r#"{"time":"adaptive"}"#, TimeFormat::AdaptiveTimeMicroseconds),
+            (r#"{"time":"connect"}"#, TimeFormat::Connect),
+            ("{}", TimeFormat::Iso),
+        ] {
+            assert_eq!(config(format).resolve_for(Dialect::MySql).unwrap().time, expected);
+        }
+        assert_eq!(Dialect::of("mariadb"), Dialect::MySql);
+        assert_eq!(Dialect::of("postgresql"), Dialect::Common);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod column_schema;
 mod connect_schema;
 mod describe;
+mod dialect;
 mod encoder;
 mod envelope;
 mod format;
@@ -15,6 +16,7 @@ mod records;
 mod topic;
 
 pub use describe::{EventDescriber, EventDescription};
+pub use dialect::Dialect;
 pub use encoder::{EncoderSettings, EventEncoder};
 pub use envelope::headers::{NEW_KEY, OLD_KEY, UNCHANGED};
 pub use format::{

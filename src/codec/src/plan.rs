@@ -97,7 +97,7 @@ impl TablePlan {
                 .collect(),
             key_frame,
             value_frame,
-            source: SourceOfTable::new(schema),
+            source: SourceOfTable::new(schema, constants.fields),
         }
     }
 

@@ -5,6 +5,9 @@
 //! escape is escaped itself. Reading from left to right gives the name back, so that two names of a part never become
 //! one. Parts joined by a dot can still meet (schema `a.b`, table `c` and schema `a`, table `b.c`): that is refused with a
 //! sentence, by [`TopicTemplate::check`] before the start and by the encoder at the first event.
+//!
+//! What MySQL and MariaDB call a database is a schema here, and there is nothing above it. Who writes `{database}` for them
+//! means it, so that it stands for the schema wherever a table has no database, unless the template has `{schema}` too.
 
 use std::collections::BTreeMap;
 
@@ -113,6 +116,10 @@ impl TopicTemplate {
 
     fn render(&self, prefix: &str, name: &TableName) -> String {
         let mut topic = String::new();
+        let database = match self.segments.contains(&Segment::Schema) {
+            false if name.database.is_empty() => &name.schema,
+            _ => &name.database,
+        };
         let mut swallow_separator = false;
         for segment in &self.segments {
             let value = match segment {
@@ -128,7 +135,7 @@ impl TopicTemplate {
                     continue;
                 }
                 Segment::Prefix => prefix,
-                Segment::Database => &name.database,
+                Segment::Database => database,
                 Segment::Schema => &name.schema,
                 Segment::Table => &name.table,
             };
@@ -314,6 +321,18 @@ mod tests {
         assert_eq!(topic(DEFAULT_TOPIC_TEMPLATE, &name("", "", "orders")), "srv.orders");
         assert_eq!(topic("{database}-{schema}-{table}", &name("", "", "orders")), "orders");
         assert_eq!(topic("{table}.{schema}", &name("", "", "orders")), "orders");
+    }
+
+    #[test]
+    fn what_mysql_calls_a_database_is_a_schema() {
+        let orders = name("", "shop", "orders");
+        assert_eq!(topic(DEFAULT_TOPIC_TEMPLATE, &orders), "srv.shop.orders");
+        assert_eq!(topic("{prefix}.{database}.{table}", &orders), "srv.shop.orders");
+        assert_eq!(topic("{database}.{schema}.{table}", &orders), "shop.orders");
+        assert_eq!(
+            topic("{database}.{table}", &name("app", "public", "orders")),
+            "app.orders"
+        );
     }
 
     #[test]

@@ -93,6 +93,21 @@ pub struct Transaction {
     pub log_position: Option<u64>,
     /// Log position of the commit before it, for Debezium's `sequence`.
     pub previous_log_position: Option<u64>,
+    /// What only a binary log has.
+    pub binlog: Option<BinlogTransaction>,
+}
+
+/// Where a transaction stands in MySQL's or MariaDB's binary log, for Debezium's `source`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinlogTransaction {
+    /// The file; no transaction is spread over two.
+    pub file: Arc<str>,
+    /// The server that it was first committed on.
+    pub server_id: u32,
+    /// The connection that committed it there, where the log says.
+    pub thread_id: Option<u32>,
+    /// Its global identifier, where the server gives such.
+    pub gtid: Option<Arc<str>>,
 }
 
 /// One row-level fact.

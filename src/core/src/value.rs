@@ -13,6 +13,7 @@
 //! | `Text` (all kinds) | `Text` |
 //! | `Bytes` | `Bytes` |
 //! | `Bits` | `Text` of `0` and `1`, first bit first |
+//! | `Year` | `Int` |
 //! | `Date` | `Int`: days since 1970-01-01; `i32::MAX` / `i32::MIN` are ±infinity |
 //! | `Time` | `Int`: microseconds of day, 24:00:00 is 86 400 000 000 |
 //! | `TimeTz` | `TimeTz` |
@@ -20,7 +21,7 @@
 //! | `Interval` | `Interval` |
 //! | `Array` | `List`, nested for several dimensions; `Text` in the database's own form where bounds do not start at 1 |
 //! | `Map` | `List` of key, value, key, value … (`Text`, value may be `Null`) |
-//! | `Point` | `List` of two `Float64` |
+//! | `Point` | `List` of two `Float64`, and an `Int` with the number of its reference system where it has one |
 //! | `Line` | `List` of three `Float64` (A, B, C) |
 //! | `Circle` | `List` of three `Float64` (x, y, radius) |
 //! | `Shape` | `List`: `Bytes` (little-endian WKB), `Boolean` (closed; only a path may be open) |
@@ -68,9 +69,11 @@ pub enum LogicalType {
         /// Number of bits, or the largest number of them.
         length: Option<u32>,
     },
+    /// Year of four digits; 0 stands for MySQL's `0000`.
+    Year,
     /// Calendar date.
     Date,
-    /// Time of day without zone.
+    /// Time of day without zone; MySQL's also is an amount of time, may be negative, and reaches to 838 hours.
     Time {
         /// Fraction digits, 0 to 6.
         precision: u8,
@@ -130,6 +133,8 @@ pub enum TextKind {
     Uuid,
     /// One of the symbols, in their declared order.
     Enum(Arc<[String]>),
+    /// Any number of the symbols, joined by commas in their declared order.
+    Set(Arc<[String]>),
     /// A label path.
     Ltree,
     /// A text search vector.

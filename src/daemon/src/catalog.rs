@@ -4,12 +4,14 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector};
 use tailrace_postgres::{PostgresConfig, PostgresConnector};
 use tailrace_sqlite::{SqliteConfig, SqliteConnector};
 
@@ -65,7 +67,12 @@ pub(crate) struct Type<T: ?Sized> {
 
 /// Every type of source.
 pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
-    vec![source::<PostgresConfig>("postgres"), source::<SqliteConfig>("sqlite")]
+    vec![
+        source::<PostgresConfig>("postgres"),
+        source::<MySqlSource>("mysql"),
+        source::<MariaDbSource>("mariadb"),
+        source::<SqliteConfig>("sqlite"),
+    ]
 }
 
 /// Every type of stream.
@@ -133,6 +140,53 @@ impl SourceSpec for PostgresConfig {
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(PostgresConnector::new(self.clone())))
+    }
+}
+
+// === MySQL and MariaDB ===
+
+/// One connector under two names, because who reads the events is told which of the two the database was.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct MySqlSource(MySqlConfig);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct MariaDbSource(MySqlConfig);
+
+impl SourceSpec for MySqlSource {
+    fn problems(&self, _connector: &str) -> Vec<Finding> {
+        self.0.problems()
+    }
+
+    fn claims(&self, _connector: &str) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.0.tables.clone()
+    }
+
+    fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
+        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Flavour::MySql)))
+    }
+}
+
+impl SourceSpec for MariaDbSource {
+    fn problems(&self, _connector: &str) -> Vec<Finding> {
+        self.0.problems()
+    }
+
+    fn claims(&self, _connector: &str) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.0.tables.clone()
+    }
+
+    fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
+        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Flavour::MariaDb)))
     }
 }
 

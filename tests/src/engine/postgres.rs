@@ -32,7 +32,7 @@ impl PostgresEngine {
     pub(super) async fn open(version: PostgresVersion) -> Result<PostgresEngine> {
         let database = Database::shared(version).await?;
         Ok(PostgresEngine {
-            outside: database.server().connect().await?,
+            outside: database.postgres()?.connect().await?,
             database,
             sessions: Mutex::new(BTreeMap::new()),
         })

@@ -1,5 +1,5 @@
 //! Statements out of a script: where a semicolon ends one, and where it is inside of a literal, a name, a function's body or
-//! a comment (PostgreSQL documentation, "Lexical Structure").
+//! a comment (PostgreSQL documentation, "Lexical Structure"; MySQL quotes names with backquotes).
 
 /// The statements of a script, without the semicolons between them.
 pub(super) fn split(script: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ pub(super) fn split(script: &str) -> Vec<String> {
 
 /// How far the literal, name or comment reaches that begins here; 0 where none does.
 fn length_of_token(text: &str) -> usize {
-    for quote in ["'", "\""] {
+    for quote in ["'", "\"", "`"] {
         if let Some(inside) = text.strip_prefix(quote) {
             // A doubled quote ends one literal and begins the next, which comes to the same.
             return inside.find(quote).map_or(text.len(), |end| end + 2);

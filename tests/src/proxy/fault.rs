@@ -16,7 +16,8 @@ const HAPPENING_DEADLINE: Duration = Duration::from_secs(90);
 pub enum Who {
     /// All.
     All,
-    /// Those of PostgreSQL whose application name ends like this: `log`, `snapshot`, `catalog`.
+    /// Those of PostgreSQL whose application name ends like this: `log`, `snapshot`, `catalog`; those of MySQL that read the log or
+    /// a snapshot.
     Purpose(&'static str),
 }
 

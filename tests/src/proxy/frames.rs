@@ -5,6 +5,7 @@
 //! | Kafka | both | length (4 bytes, without itself), then api key, version and correlation id, or the correlation id alone |
 //! | PostgreSQL | to the server | one or two without a tag (length with itself, code), then tag and length |
 //! | PostgreSQL | to the client | not cut: no fault is about one of them |
+//! | MySQL | both | length (3 bytes, low first, without the four of the head), sequence number; before TLS |
 
 use std::collections::HashMap;
 
@@ -22,6 +23,16 @@ const ENCRYPTION_REQUESTS: [i32; 2] = [80_877_103, 80_877_104];
 const COPY_DATA: u8 = b'd';
 const STATUS_UPDATE: u8 = b'r';
 
+/// MySQL's commands that ask for the binary log: COM_BINLOG_DUMP, COM_BINLOG_DUMP_GTID (documentation, "Replication Protocol").
+const DUMP_COMMANDS: [u8; 2] = [18, 30];
+
+/// What a session of MySQL says that only reads a snapshot.
+const COM_QUERY: u8 = 3;
+const SNAPSHOT_STATEMENT: &[u8] = b"START TRANSACTION";
+
+/// The length of a frame of MySQL's that is continued in the next one.
+const MYSQL_LONGEST: usize = 0xff_ff_ff;
+
 /// What is spoken through a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -29,6 +40,8 @@ pub enum Protocol {
     Kafka,
     /// PostgreSQL's, without TLS.
     Postgres,
+    /// MySQL's and MariaDB's, without TLS.
+    MySql,
 }
 
 /// Frames that faults are about.
@@ -40,6 +53,8 @@ pub enum FrameKind {
     ProduceResponse,
     /// PostgreSQL: so much of the log is durable on the other side.
     StatusUpdate,
+    /// MySQL: an event of the binary log, or the first 16 MiB of one.
+    BinlogEvent,
     /// Anything else.
     Other,
 }
@@ -58,8 +73,12 @@ pub(super) struct Conversation {
     produced: HashMap<i32, i16>,
     /// PostgreSQL: the startup message has passed.
     started: bool,
-    /// PostgreSQL: what the client calls itself.
+    /// PostgreSQL: what the client calls itself. MySQL: what it has last asked for that names a purpose: `log`, `snapshot`.
     pub(super) application_name: String,
+    /// MySQL: the server sends its log from here on.
+    dumping: bool,
+    /// MySQL: the frame before was as long as one can be, so that the next one continues it.
+    continued: bool,
 }
 
 /// A length or a byte that the protocol does not have.
@@ -83,6 +102,7 @@ impl Conversation {
                 kind: FrameKind::Other,
                 bytes: buffer.split().freeze(),
             })),
+            (Protocol::MySql, _) => Ok(self.next_of_mysql(direction, buffer)),
         }
     }
 
@@ -139,6 +159,49 @@ impl Conversation {
         };
         Ok(Some(Frame { kind, bytes }))
     }
+
+    fn next_of_mysql(&mut self, direction: Direction, buffer: &mut BytesMut) -> Option<Frame> {
+        let bytes = take_mysql_frame(buffer)?;
+        let kind = match direction {
+            Direction::ToServer => {
+                self.note_command(bytes.get(3..).unwrap_or_default());
+                FrameKind::Other
+            }
+            Direction::ToClient if self.dumping => {
+                let continues = std::mem::replace(&mut self.continued, bytes.len() - 4 == MYSQL_LONGEST);
+                // Behind the head a byte says what it is: 0 an event, 254 the end of the log, 255 an error.
+                let is_event = !continues && bytes.get(4) == Some(&0);
+                if is_event {
+                    FrameKind::BinlogEvent
+                } else {
+                    FrameKind::Other
+                }
+            }
+            Direction::ToClient => FrameKind::Other,
+        };
+        Some(Frame { kind, bytes })
+    }
+
+    /// A frame from the client that begins a conversation has the sequence number 0, and then the command.
+    fn note_command(&mut self, sequence_and_body: &[u8]) {
+        match sequence_and_body {
+            [0, command, ..] if DUMP_COMMANDS.contains(command) => {
+                self.dumping = true;
+                "log".clone_into(&mut self.application_name);
+            }
+            [0, COM_QUERY, statement @ ..] if contains(statement, SNAPSHOT_STATEMENT) && !self.dumping => {
+                "snapshot".clone_into(&mut self.application_name);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A frame of MySQL's: three bytes of length, low byte first, one of sequence, the body.
+fn take_mysql_frame(buffer: &mut BytesMut) -> Option<Bytes> {
+    let [low, middle, high, _] = *buffer.first_chunk::<4>()?;
+    let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
+    (buffer.remaining() >= length + 4).then(|| buffer.split_to(length + 4).freeze())
 }
 
 /// Takes a frame whose length stands at `length_at` and leaves out the first `beside` bytes of it.
@@ -151,6 +214,12 @@ fn take_frame(buffer: &mut BytesMut, length_at: usize, beside: usize) -> Result<
         return Err(NotTheProtocol);
     }
     Ok((buffer.remaining() >= length).then(|| buffer.split_to(length).freeze()))
+}
+
+/// Whether there is a word in a statement, in upper or lower case.
+fn contains(statement: &[u8], word: &[u8]) -> bool {
+    let mut places = statement.windows(word.len());
+    places.any(|place| place.eq_ignore_ascii_case(word))
 }
 
 fn number_at(bytes: &[u8], at: usize) -> Option<i32> {
@@ -248,6 +317,64 @@ mod tests {
         assert_eq!(kinds, wanted);
         assert_eq!(frames[1].1, startup.len());
         assert_eq!(conversation.application_name, "tailrace shop log");
+    }
+
+    fn mysql_frame(sequence: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        [&length[..3], &[sequence], body].concat()
+    }
+
+    #[test]
+    fn events_of_mysql_are_known_after_the_dump_was_asked_for() {
+        let mut conversation = Conversation::default();
+        let protocol = Protocol::MySql;
+        let greeting = mysql_frame(0, b"\x0a9.7.4\0");
+        let frames = cut(&mut conversation, protocol, Direction::ToClient, &greeting);
+        assert_eq!(frames, [(FrameKind::Other, greeting.len())]);
+        let requests = [
+            mysql_frame(1, b"handshake response"),
+            mysql_frame(0, b"\x03select 1"),
+            mysql_frame(0, b"\x12\x04\0\0\0\0\0\x01\0\0\0binlog.000001"),
+        ];
+        cut(&mut conversation, protocol, Direction::ToServer, &requests.concat());
+        assert_eq!(conversation.application_name, "log");
+        let answers = [
+            mysql_frame(1, b"\0event"),
+            mysql_frame(2, b"\xfe\0\0\x02\0"),
+            mysql_frame(3, b"\xff\xd4\x04error"),
+        ];
+        let frames = cut(&mut conversation, protocol, Direction::ToClient, &answers.concat());
+        let kinds: Vec<FrameKind> = frames.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [FrameKind::BinlogEvent, FrameKind::Other, FrameKind::Other]);
+    }
+
+    #[test]
+    fn what_continues_a_long_event_is_no_other_event() {
+        let mut conversation = Conversation::default();
+        let dump = mysql_frame(0, &[30]);
+        cut(&mut conversation, Protocol::MySql, Direction::ToServer, &dump);
+        let answers = [
+            mysql_frame(1, &vec![0; MYSQL_LONGEST]),
+            mysql_frame(2, &[0, 7]),
+            mysql_frame(3, &[0, 7]),
+        ];
+        let mut buffer = BytesMut::from(&answers.concat()[..]);
+        let mut kinds = Vec::new();
+        while let Ok(Some(frame)) = conversation.next_frame(Protocol::MySql, Direction::ToClient, &mut buffer) {
+            kinds.push(frame.kind);
+        }
+        assert_eq!(
+            kinds,
+            [FrameKind::BinlogEvent, FrameKind::Other, FrameKind::BinlogEvent]
+        );
+    }
+
+    #[test]
+    fn a_session_of_mysql_that_reads_a_snapshot_is_known() {
+        let mut conversation = Conversation::default();
+        let begin = mysql_frame(0, b"\x03start transaction with consistent snapshot");
+        cut(&mut conversation, Protocol::MySql, Direction::ToServer, &begin);
+        assert_eq!(conversation.application_name, "snapshot");
     }
 
     #[test]

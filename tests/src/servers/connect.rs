@@ -1,4 +1,4 @@
-//! A private Kafka Connect worker (stand-alone) that runs Debezium's connector for PostgreSQL, as people run it: what
+//! A private Kafka Connect worker (stand-alone) that runs Debezium's connectors for PostgreSQL and MySQL, as people run them: what
 //! Tailrace is compared with, record by record and second by second.
 //!
 //! Connectors are made over the worker's REST endpoint and are as far as `RUNNING` when [`Connect::create`] returns; that
@@ -6,16 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::process::{ServerCommand, ServerFolder, ServerProcess, poll_until};
-use super::{Port, Postgres, Result, ServerError, installed};
+use super::process::{Server, ServerCommand, ServerFolder, poll_until};
+use super::{MySqlServer, Port, Postgres, Result, ServerError, installed};
 
 /// A JVM that loads eighty jars, on two cores that are compiling at the same time; alone it takes four to eight seconds.
 const START_DEADLINE: Duration = Duration::from_secs(180);
@@ -28,6 +27,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Answering a request may mean starting a connector.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Readers of a log must not share a number, nor have a server's; Tailrace's are far above these.
+static MYSQL_READER: AtomicU32 = AtomicU32::new(70_000);
 
 /// How a worker is to be started.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub struct Connect {
     port: Port,
     java_options: Vec<String>,
     /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
-    server: Mutex<Option<ServerProcess>>,
+    server: Server,
     folder: ServerFolder,
 }
 
@@ -65,6 +67,34 @@ pub fn debezium_postgres(server: &Postgres, database: &str, name: &str) -> BTree
         ("publication.name", name),
         ("publication.autocreate.mode", "filtered"),
         ("topic.prefix", name),
+        // The tests' brokers make no topic unasked.
+        ("topic.creation.default.partitions", "1"),
+        ("topic.creation.default.replication.factor", "1"),
+    ];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    properties.into_iter().map(owned).collect()
+}
+
+/// What Debezium's connector for MySQL needs to be told of a server, published under topics that begin with `name`. What it
+/// knows of tables it forgets with the worker. To be added to, or changed.
+#[must_use]
+pub fn debezium_mysql(server: &MySqlServer, name: &str) -> BTreeMap<String, String> {
+    let port = server.port().to_string();
+    let reader = MYSQL_READER.fetch_add(1, Ordering::Relaxed).to_string();
+    let properties = [
+        ("connector.class", "io.debezium.connector.mysql.MySqlConnector"),
+        ("tasks.max", "1"),
+        ("database.hostname", "127.0.0.1"),
+        ("database.port", &port),
+        ("database.user", "root"),
+        ("database.password", ""),
+        ("database.server.id", &reader),
+        ("topic.prefix", name),
+        (
+            "schema.history.internal",
+            "io.debezium.relational.history.MemorySchemaHistory",
+        ),
+        ("include.schema.changes", "false"),
         // The tests' brokers make no topic unasked.
         ("topic.creation.default.partitions", "1"),
         ("topic.creation.default.replication.factor", "1"),
@@ -129,7 +159,7 @@ impl Connect {
         let connect = Connect {
             port,
             java_options: options.java_options.clone(),
-            server: Mutex::new(None),
+            server: Server::new("Kafka Connect"),
             folder,
         };
         connect.restart()?;
@@ -143,18 +173,10 @@ impl Connect {
     /// As [`Connect::start`].
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
-        let mut running = self.folder.spawn("Kafka Connect", self.command()?)?;
-        let ready = running.wait_ready(START_DEADLINE, || {
-            self.request("GET", "/connectors", "")
-                .is_ok_and(|(status, _)| status == 200)
-        });
-        if ready.is_err() {
-            // Its end is all that is wanted; the error to tell is the one at hand.
-            drop(running.kill());
-        }
-        ready?;
-        *self.server() = Some(running);
-        Ok(())
+        self.server.start(&self.folder, self.command()?, START_DEADLINE, |_| {
+            let answer = self.request("GET", "/connectors", "");
+            answer.is_ok_and(|(status, _)| status == 200)
+        })
     }
 
     /// Makes a connector of these properties, or changes the one of that name, and waits until it and its task run.
@@ -218,13 +240,7 @@ impl Connect {
     /// # Errors
     /// When it is still there after the deadline.
     pub fn stop(&self) -> Result<()> {
-        let mut server = self.server();
-        if let Some(running) = server.as_mut() {
-            running.signal("TERM")?;
-            running.wait_exit(STOP_DEADLINE)?;
-            *server = None;
-        }
-        Ok(())
+        self.server.stop("TERM", STOP_DEADLINE)
     }
 
     /// SIGKILL. No effect on a stopped worker.
@@ -232,24 +248,19 @@ impl Connect {
     /// # Errors
     /// When the process is still there after the deadline.
     pub fn kill9(&self) -> Result<()> {
-        let mut server = self.server();
-        if let Some(running) = server.as_mut() {
-            running.kill()?;
-            *server = None;
-        }
-        Ok(())
+        self.server.kill()
     }
 
     /// The JVM's process id, for its memory and CPU time under `/proc`; none while it is stopped.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
-        self.server().as_ref().map(ServerProcess::process_id)
+        self.server.process_id()
     }
 
     /// Everything that the worker has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.folder.log()
     }
 
     fn command(&self) -> Result<ServerCommand> {
@@ -289,17 +300,6 @@ impl Connect {
             Some((status, body.to_owned()))
         });
         parsed.ok_or_else(|| ServerError::new(format!("Kafka Connect did not answer in HTTP: {answer:?}")))
-    }
-
-    fn server(&self) -> MutexGuard<'_, Option<ServerProcess>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Connect {
-    fn drop(&mut self) {
-        // A failure is left to the folder's watchdog.
-        drop(self.kill9());
     }
 }
 

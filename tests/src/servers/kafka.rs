@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -24,7 +24,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::process::{ServerCommand, ServerFolder, ServerProcess, poll_until};
+use super::process::{Server, ServerCommand, ServerFolder, poll_until};
 use super::{Port, Result, ServerError, installed};
 use crate::proxy::{Protocol, Proxies, Proxy};
 
@@ -79,7 +79,7 @@ pub struct Kafka {
     _further_ports: Vec<Port>,
     proxies: Proxies,
     /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
-    server: Mutex<Option<ServerProcess>>,
+    server: Server,
     java_options: Vec<String>,
     folder: ServerFolder,
 }
@@ -236,11 +236,11 @@ impl Kafka {
             internal_port: ports.internal,
             _further_ports: further_ports,
             proxies: Proxies::new(proxies),
-            server: Mutex::new(None),
+            server: Server::new("Apache Kafka"),
             java_options: options.java_options,
             folder,
         };
-        kafka.launch(&mut kafka.server())?;
+        kafka.launch()?;
         Ok(kafka)
     }
 
@@ -265,13 +265,13 @@ impl Kafka {
     /// The running broker's process id; `None` while it is stopped.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
-        self.server().as_ref().map(ServerProcess::process_id)
+        self.server.process_id()
     }
 
     /// Everything that the broker has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.folder.log()
     }
 
     /// A controlled shutdown. No effect on a stopped broker.
@@ -279,13 +279,7 @@ impl Kafka {
     /// # Errors
     /// When the broker is still there after the deadline.
     pub fn stop(&self) -> Result<()> {
-        let mut server = self.server();
-        if let Some(running) = server.as_mut() {
-            running.signal("TERM")?;
-            running.wait_exit(STOP_DEADLINE)?;
-            *server = None;
-        }
-        Ok(())
+        self.server.stop("TERM", STOP_DEADLINE)
     }
 
     /// SIGKILL. No effect on a stopped broker.
@@ -293,12 +287,7 @@ impl Kafka {
     /// # Errors
     /// When the process is still there after the deadline.
     pub fn kill9(&self) -> Result<()> {
-        let mut server = self.server();
-        if let Some(running) = server.as_mut() {
-            running.kill()?;
-            *server = None;
-        }
-        Ok(())
+        self.server.kill()
     }
 
     /// Starts the broker again on the same ports and data, after `stop` or `kill9`; a running one is stopped first.
@@ -307,7 +296,7 @@ impl Kafka {
     /// When it does not stop or does not start.
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
-        self.launch(&mut self.server())
+        self.launch()
     }
 
     /// SIGSTOP: connections stay open and nothing answers, like a network that swallows packets.
@@ -315,7 +304,7 @@ impl Kafka {
     /// # Errors
     /// When no signal can be sent.
     pub fn pause(&self) -> Result<()> {
-        self.server().as_ref().map_or(Ok(()), |running| running.signal("STOP"))
+        self.server.pause()
     }
 
     /// SIGCONT: goes on after `pause`.
@@ -323,7 +312,7 @@ impl Kafka {
     /// # Errors
     /// When no signal can be sent.
     pub fn resume(&self) -> Result<()> {
-        self.server().as_ref().map_or(Ok(()), |running| running.signal("CONT"))
+        self.server.resume()
     }
 
     /// Creates a topic with one replica.
@@ -442,22 +431,13 @@ impl Kafka {
         Ok(records)
     }
 
-    fn launch(&self, server: &mut Option<ServerProcess>) -> Result<()> {
-        let mut running = self.folder.spawn("Apache Kafka", self.command()?)?;
-        let answered = self.consumer("").and_then(|consumer| {
-            running.wait_ready(START_DEADLINE, || {
-                consumer
-                    .fetch_metadata(None, REQUEST_TIMEOUT)
-                    .is_ok_and(|metadata| !metadata.brokers().is_empty())
-            })
-        });
-        if answered.is_err() {
-            // Its end is all that is wanted; the error to tell is the one at hand.
-            drop(running.kill());
-        }
-        answered?;
-        *server = Some(running);
-        Ok(())
+    fn launch(&self) -> Result<()> {
+        // Made beforehand, so that nothing but the broker is waited for.
+        let consumer = self.consumer("")?;
+        self.server.start(&self.folder, self.command()?, START_DEADLINE, |_| {
+            let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT);
+            metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+        })
     }
 
     fn command(&self) -> Result<ServerCommand> {
@@ -509,17 +489,6 @@ impl Kafka {
             // Refused connections are no news here.
             .set("log_level", "0");
         config
-    }
-
-    fn server(&self) -> MutexGuard<'_, Option<ServerProcess>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        // A failure is left to the folder's watchdog.
-        drop(self.kill9());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Real servers for tests: PostgreSQL 13 to 18, Apache Kafka, and Kafka Connect with Debezium.
+//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, and Kafka Connect with Debezium.
 //!
 //! ```text
 //!   test process ──spawns──▶ server            (own process group, output to FOLDER/log)
@@ -10,7 +10,7 @@
 //! JVM that outlives every test run fills a machine. The kernel closes the pipe in all of these cases.
 //!
 //! Starting a server is blocking code, as is stopping it: a test has nothing to do meanwhile, and plain functions serve
-//! synchronous and asynchronous tests alike. SQL is asynchronous, because tokio-postgres is.
+//! synchronous and asynchronous tests alike. SQL is asynchronous, because tokio-postgres and mysql_async are.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -18,12 +18,15 @@ use std::path::{Path, PathBuf};
 
 mod connect;
 mod kafka;
+mod mysql;
 mod ports;
 mod postgres;
 pub(crate) mod process;
 
-pub use connect::{Connect, ConnectOptions, debezium_postgres};
+pub use connect::{Connect, ConnectOptions, debezium_mysql, debezium_postgres};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
+pub(crate) use mysql::texts as mysql_texts;
+pub use mysql::{MySqlOptions, MySqlServer, MySqlVersion};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use process::{eventually, poll_until};

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tailrace_core::task::spawn_named;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::process::{Account, ServerCommand, ServerFolder, ServerProcess, poll_until};
+use super::process::{Account, Server, ServerCommand, ServerFolder, poll_until};
 use super::{Port, Result, ServerError, installed};
 
 /// A start with recovery on two busy cores; usually it is well below a second.
@@ -74,7 +73,7 @@ pub struct Postgres {
     libraries: PathBuf,
     port: Port,
     /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
-    server: Mutex<Option<ServerProcess>>,
+    server: Server,
     folder: ServerFolder,
 }
 
@@ -164,7 +163,7 @@ impl Postgres {
         let program = installed(&format!("postgresql/{major}/bin/postgres"))?;
         let libraries = installed(&format!("postgresql/{major}/lib"))?;
         let template = installed(&format!("postgresql/template-{major}"))?;
-        let folder = ServerFolder::create(&format!("postgres{major}"), Account::for_postgres()?)?;
+        let folder = ServerFolder::create(&format!("postgres{major}"), Account::for_databases()?)?;
         let port = Port::claim()?;
         folder.copy_in(&template, "data")?;
         let configuration = options.configuration(port.number(), folder.path());
@@ -184,10 +183,10 @@ impl Postgres {
             program,
             libraries,
             port,
-            server: Mutex::new(None),
+            server: Server::new(options.version.to_string()),
             folder,
         };
-        postgres.launch(&mut postgres.server())?;
+        postgres.launch()?;
         Ok(postgres)
     }
 
@@ -230,7 +229,7 @@ impl Postgres {
     /// Everything that the server has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.folder.log()
     }
 
     /// Adds a line to postgresql.conf; it holds from the next `restart`, or `select pg_reload_conf()`.
@@ -249,13 +248,7 @@ impl Postgres {
     /// # Errors
     /// When the server is still there after the deadline.
     pub fn stop_fast(&self) -> Result<()> {
-        let mut server = self.server();
-        if let Some(running) = server.as_mut() {
-            running.signal("INT")?;
-            running.wait_exit(STOP_DEADLINE)?;
-            *server = None;
-        }
-        Ok(())
+        self.server.stop("INT", STOP_DEADLINE)
     }
 
     /// SIGKILL to all its processes at once, as when the machine runs out of memory. No effect on a stopped server.
@@ -263,13 +256,8 @@ impl Postgres {
     /// # Errors
     /// When one of its processes is still there after the deadline.
     pub fn kill9(&self) -> Result<()> {
-        let mut server = self.server();
-        if let Some(running) = server.as_mut() {
-            running.kill()?;
-            *server = None;
-            self.wait_detached()?;
-        }
-        Ok(())
+        self.server.kill()?;
+        self.wait_detached()
     }
 
     /// Starts the server again on the same port and data, after `stop_fast` or `kill9`; a running one is stopped first.
@@ -278,7 +266,7 @@ impl Postgres {
     /// When it does not stop or does not start.
     pub fn restart(&self) -> Result<()> {
         self.stop_fast()?;
-        self.launch(&mut self.server())
+        self.launch()
     }
 
     /// A client of database `postgres`, its connection driven by a task of its own.
@@ -353,26 +341,17 @@ impl Postgres {
         value.ok_or_else(|| ServerError::new(format!("no value came back from {query}")))
     }
 
-    fn launch(&self, server: &mut Option<ServerProcess>) -> Result<()> {
+    fn launch(&self) -> Result<()> {
         // A status that a killed server left behind must not count for the new one.
         let status_file = self.data_dir().join("postmaster.pid");
-        let mut running = self.folder.spawn(
-            &self.version.to_string(),
-            ServerCommand {
-                program: self.program.clone(),
-                arguments: vec!["-D".into(), self.data_dir().into()],
-                environment: vec![("LD_LIBRARY_PATH".to_owned(), self.libraries.clone().into())],
-            },
-        )?;
-        let process_id = running.process_id();
-        let ready = running.wait_ready(START_DEADLINE, || says_ready(&status_file, process_id));
-        if ready.is_err() {
-            // Its end is all that is wanted; the error to tell is the one at hand.
-            drop(running.kill());
-        }
-        ready?;
-        *server = Some(running);
-        Ok(())
+        let command = ServerCommand {
+            program: self.program.clone(),
+            arguments: vec!["-D".into(), self.data_dir().into()],
+            environment: vec![("LD_LIBRARY_PATH".to_owned(), self.libraries.clone().into())],
+        };
+        self.server.start(&self.folder, command, START_DEADLINE, |process_id| {
+            says_ready(&status_file, process_id)
+        })
     }
 
     /// A new server refuses to start while a process of the old one is attached to its shared memory, so that is what is
@@ -385,17 +364,6 @@ impl Postgres {
             let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
             Ok((attached_processes(&segments, &segment) == 0).then_some(()))
         })
-    }
-
-    fn server(&self) -> MutexGuard<'_, Option<ServerProcess>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // A failure is left to the folder's watchdog.
-        drop(self.kill9());
     }
 }
 

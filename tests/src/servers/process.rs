@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Result, ServerError, running_as_root};
@@ -63,6 +64,13 @@ pub(crate) struct ServerProcess {
     name: String,
     log: PathBuf,
     child: Child,
+}
+
+/// A server over its lives in one folder: at most one process at a time. Dropping it kills that.
+#[derive(Debug)]
+pub(crate) struct Server {
+    name: String,
+    running: Mutex<Option<ServerProcess>>,
 }
 
 /// What to run.
@@ -143,11 +151,11 @@ fn parent_of(process_id: u32) -> Option<u32> {
 // === impl Account ===
 
 impl Account {
-    /// `postgres` where we are root, else nobody but ourselves.
+    /// For servers that refuse root: `postgres` where we are root, else nobody but ourselves.
     ///
     /// # Errors
     /// When we are root and there is no account `postgres`.
-    pub(crate) fn for_postgres() -> Result<Option<Account>> {
+    pub(crate) fn for_databases() -> Result<Option<Account>> {
         if !running_as_root()? {
             return Ok(None);
         }
@@ -157,7 +165,7 @@ impl Account {
             .find_map(Account::parse_postgres)
             .map(Some)
             .ok_or_else(|| {
-                ServerError::new("there is no account 'postgres' to run PostgreSQL as; run tests/services/install")
+                ServerError::new("there is no account 'postgres' to run databases as; run tests/services/install")
             })
     }
 
@@ -215,6 +223,11 @@ impl ServerFolder {
         fs::write(&path, contents).map_err(ServerError::doing(attempt()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(ServerError::doing(attempt()))?;
         self.give_to_account(&path)
+    }
+
+    /// Everything that the server has written to its output.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path.join("log")).unwrap_or_default()
     }
 
     /// Copies a folder with owners and modes, sharing blocks where the file system can.
@@ -287,6 +300,89 @@ impl Drop for ServerFolder {
         drop(self.watchdog.stdin.take());
         // Nothing can be done about a failure here, and the watchdog does its work unwatched too.
         drop(self.watchdog.wait());
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// One that does not run yet.
+    pub(crate) fn new(name: impl Into<String>) -> Server {
+        Server {
+            name: name.into(),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Starts it and waits until it is ready, which is asked with its process id.
+    pub(crate) fn start(
+        &self,
+        folder: &ServerFolder,
+        command: ServerCommand,
+        deadline: Duration,
+        mut is_ready: impl FnMut(u32) -> bool,
+    ) -> Result<()> {
+        let mut running = folder.spawn(&self.name, command)?;
+        let process_id = running.process_id();
+        let ready = running.wait_ready(deadline, || is_ready(process_id));
+        if ready.is_err() {
+            // Its end is all that is wanted; the error to tell is the one at hand.
+            drop(running.kill());
+        }
+        ready?;
+        *self.running() = Some(running);
+        Ok(())
+    }
+
+    /// Asks it to end by a signal and waits for that. No effect where nothing runs.
+    pub(crate) fn stop(&self, signal: &str, deadline: Duration) -> Result<()> {
+        let mut running = self.running();
+        if let Some(process) = running.as_mut() {
+            process.signal(signal)?;
+            process.wait_exit(deadline)?;
+            *running = None;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL to it and to its children, all at once. No effect where nothing runs.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let mut running = self.running();
+        if let Some(process) = running.as_mut() {
+            process.kill()?;
+            *running = None;
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers, like a network that swallows packets.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// SIGCONT: goes on after `pause`.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    /// The process, while there is one.
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.running().as_ref().map(ServerProcess::process_id)
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        self.running().as_ref().map_or(Ok(()), |running| running.signal(signal))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<ServerProcess>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A failure is left to the folder's watchdog.
+        drop(self.kill());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where something holds: `postgres`, `postgres 15+`, `postgres 13-14`, `sqlite`, `kafka`, `file`.
+//! Where something holds: `postgres`, `postgres 15+`, `postgres 13-14`, `mysql 5.6`, `mariadb`, `sqlite`, `kafka`, `file`.
 
 use std::ops::RangeInclusive;
 
@@ -33,7 +33,7 @@ impl Condition {
         if !Target::all().iter().any(|target| target.database == name) {
             return Err(unknown());
         }
-        let number = |text: &str| text.parse::<u16>().map_err(|_| unknown());
+        let number = |text: &str| Target::version_number(text).ok_or_else(unknown);
         let versions = match (versions.strip_suffix('+'), versions.split_once('-')) {
             (Some(first), _) => number(first)?..=u16::MAX,
             (None, Some((first, last))) => number(first)?..=number(last)?,
@@ -77,6 +77,19 @@ mod tests {
         assert!(on("postgres", 15, StreamKind::File));
         assert!(on("postgres", 18, StreamKind::Kafka));
         assert!(on("sqlite", 0, StreamKind::Kafka));
+    }
+
+    #[test]
+    fn versions_of_mysql_have_two_numbers() {
+        let list = Condition::list("mysql 5.7+, mariadb 10.11").unwrap();
+        let on = |database, version| {
+            let target = Target { database, version };
+            list.iter().any(|condition| condition.allows_target(target))
+        };
+        assert!(!on("mysql", 506));
+        assert!(on("mysql", 907));
+        assert!(on("mariadb", 1011));
+        assert!(!on("postgres", 17));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Stage {
         let name = engine.name().to_owned();
         Ok(Stage {
             reader: Reader::open(setting.stream, daemon.path(), &name)?,
-            words: Words::new(&name),
+            words: Words::new(&name, engine.schema()),
             engine,
             daemon,
             is_running: false,

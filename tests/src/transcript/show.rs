@@ -246,7 +246,7 @@ mod tests {
 
     fn shown(record: &StreamRecord, with: &str) -> String {
         let with: Vec<String> = with.split(' ').map(str::to_owned).collect();
-        let mut words = Words::new("shop7");
+        let mut words = Words::new("shop7", "public");
         let lines = event(record, &with, &mut words).join("\n");
         words.number_positions(&lines)
     }

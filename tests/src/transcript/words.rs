@@ -3,6 +3,7 @@
 //! | in the run | in the transcript |
 //! |---|---|
 //! | the database's name, which is the connector's too and begins topics and slots | `shop` |
+//! | its schema, where that is the database itself (MySQL) | `public` |
 //! | a time while the transcript ran | «commit time», «publish time», «now» |
 //! | a position in the log | `lsn#1`, `lsn#2`: numbered in the log's order |
 //! | the number of a transaction | `txn#1`, `txn#2`: numbered as they are shown first |
@@ -16,12 +17,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What the database is called in a transcript.
 pub(super) const DATABASE: &str = "shop";
 
+/// What the schema of its tables is called there.
+const SCHEMA: &str = "public";
+
 /// Around a position until it is numbered: characters that nothing else has, and that JSON does not escape.
 const POSITION_MARKS: [char; 2] = ['⟦', '⟧'];
 
 /// The words of one run.
 pub(super) struct Words {
     database: String,
+    /// The schema, where it is not called as the transcript calls it.
+    schema: Option<String>,
     started_us: i64,
     transactions: Vec<String>,
     sources: Vec<String>,
@@ -31,9 +37,10 @@ pub(super) struct Words {
 // === impl Words ===
 
 impl Words {
-    pub(super) fn new(database: &str) -> Words {
+    pub(super) fn new(database: &str, schema: &str) -> Words {
         Words {
             database: database.to_owned(),
+            schema: (schema != SCHEMA).then(|| schema.to_owned()),
             started_us: now_us(),
             transactions: Vec::new(),
             sources: Vec::new(),
@@ -43,12 +50,21 @@ impl Words {
 
     /// From the transcript to the run.
     pub(super) fn inward(&self, text: &str) -> String {
-        replace_word(text, DATABASE, &self.database)
+        let text = replace_word(text, DATABASE, &self.database);
+        match &self.schema {
+            Some(schema) => text.replace(&format!("{SCHEMA}."), &format!("{schema}.")),
+            None => text,
+        }
     }
 
     /// From the run to the transcript.
     pub(super) fn outward(&self, text: &str) -> String {
-        replace_word(text, &self.database, DATABASE)
+        let text = match &self.schema {
+            // Behind the prefix of a topic.
+            Some(schema) => text.replace(&format!(".{schema}."), &format!(".{SCHEMA}.")),
+            None => text.to_owned(),
+        };
+        replace_word(&text, &self.database, DATABASE)
     }
 
     pub(super) fn transaction(&mut self, number: &str) -> String {
@@ -138,14 +154,43 @@ pub(super) fn time_us(text: &str) -> Option<i64> {
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micros)
 }
 
-/// `0/16E9018`, as PostgreSQL writes positions.
+/// A position in a log, as a number that is in the log's order: `0/16E9018` of PostgreSQL; of MySQL and MariaDB
+/// `3e11fa47-71ca-11e1-9e33-c80aa9429562:23`, `0-1-23` or `binlog.000002:1234`.
 pub(super) fn log_position(text: &str) -> Option<u64> {
+    postgres_position(text).or_else(|| binlog_position(text))
+}
+
+fn postgres_position(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
     let number = |text: &str| {
         let is_plain = !text.is_empty() && text.len() <= 8 && text.chars().all(|digit| digit.is_ascii_hexdigit());
         is_plain.then(|| u64::from_str_radix(text, 16).ok()).flatten()
     };
     Some((number(high)? << 32) + number(low)?)
+}
+
+fn binlog_position(text: &str) -> Option<u64> {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|digit| digit.is_ascii_digit());
+    if let Some((before, number)) = text.rsplit_once(':') {
+        let number = is_number(number).then(|| number.parse::<u64>().ok()).flatten()?;
+        let is_uuid = before.len() == 36 && before.chars().all(|digit| digit.is_ascii_hexdigit() || digit == '-');
+        if is_uuid {
+            return Some(number);
+        }
+        let (name, file) = before.rsplit_once('.')?;
+        let file = (is_number(file) && !name.is_empty())
+            .then(|| file.parse::<u64>().ok())
+            .flatten()?;
+        return Some((file << 40) + number);
+    }
+    let parts: Vec<&str> = text.split('-').collect();
+    match parts.as_slice() {
+        [domain, server, number] if [domain, server, number].iter().all(|part| is_number(part)) => {
+            // A date is written in the same way, and begins with a year.
+            (domain.len() < 4).then(|| number.parse().ok()).flatten()
+        }
+        _ => None,
+    }
 }
 
 /// Where a word begins in a text: neither letter nor digit stands beside it.
@@ -182,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_databases_name_goes_in_and_comes_out() {
-        let words = Words::new("shop12");
+        let words = Words::new("shop12", "public");
         let inside = "drop publication tailrace_shop; select 'shop.public.t', shop_b, workshop, shops";
         let outside = "drop publication tailrace_shop12; select 'shop12.public.t', shop12_b, workshop, shops";
         assert_eq!(words.inward(inside), outside);
@@ -191,8 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_that_is_the_database_is_public() {
+        let words = Words::new("shop12", "shop12");
+        assert_eq!(words.inward("tables: [public.*]"), "tables: [shop12.*]");
+        let topics = "shop12.shop12.t, shop12_all.shop12.t";
+        assert_eq!(words.outward(topics), "shop.public.t, shop_all.public.t");
+    }
+
+    #[test]
     fn positions_are_numbered_in_the_logs_order() {
-        let mut words = Words::new("shop1");
+        let mut words = Words::new("shop1", "public");
         let shown = format!("{} {} {}", words.position(30), words.position(10), words.position(30));
         assert_eq!(words.number_positions(&shown), "lsn#2 lsn#1 lsn#2");
         assert_eq!(
@@ -202,11 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn positions_of_binary_logs_are_in_their_order() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert_eq!(log_position(&format!("{uuid}:23")), Some(23));
+        assert_eq!(log_position("0-1-23"), Some(23));
+        assert!(log_position("binlog.000002:4") > log_position("binlog.000001:900000"));
+        for other in ["2026-03-01", "10:30", "a-b-c", "shop.public.t", "0-1-", "x:y"] {
+            assert_eq!(log_position(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn times_of_the_run_become_words() {
         assert_eq!(time_us("2020-02-03T04:05:06.789000Z"), Some(1_580_702_706_789_000));
         assert_eq!(time_us("1969-12-31T23:59:59"), Some(-1_000_000));
         assert_eq!(time_us("2020-02-03"), None);
-        let words = Words::new("shop1");
+        let words = Words::new("shop1", "public");
         assert_eq!(words.time(words.started_us, "x", "«now»"), "«now»");
         assert_eq!(words.time(words.started_us - 1, "x", "«now»"), "x");
     }

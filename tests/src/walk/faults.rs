@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::plan::STREAMED;
-use super::{EXTRA_ROWS, Ending, Fault, Network, Proxy, Restart, Walk, Who};
+use super::{EXTRA_ROWS, Ending, Fault, Network, Proxy, Restart, Walk, Who, saved_position};
 use crate::proxy::{Armed, Fault as Armable, pass_time};
 use crate::servers::{Result, ServerError, eventually};
 
@@ -59,14 +59,18 @@ impl Walk<'_> {
                 self.scenario.database.execute(&statements.concat()).await?;
                 self.ensure_running().await
             }
-            Fault::Postgres(restart) => {
+            Fault::Database(restart) => {
                 self.ensure_running().await?;
-                let server = std::sync::Arc::clone(self.scenario.database.server());
+                let server = self.scenario.database.server().clone();
                 self.scenario.workload.release(COMMITS_MEANWHILE);
                 if matches!(restart, Restart::Kill) {
                     server.kill9()?;
                 }
                 server.restart()
+            }
+            Fault::Rotate(purged) => {
+                self.ensure_running().await?;
+                self.rotate(purged).await
             }
             Fault::Broker(restart) => self.restart_broker(restart),
         }
@@ -108,12 +112,31 @@ impl Walk<'_> {
     /// One more table that the pattern selects; it is found at the next start.
     async fn add_table(&mut self) -> Result<()> {
         let name = format!("extra{}", self.extra_tables.len());
-        let statement = format!(
-            "create table {name} (id int primary key); insert into {name} select generate_series(1, {EXTRA_ROWS})"
-        );
+        let numbers = self.scenario.database.numbers(1..EXTRA_ROWS + 1);
+        let statement = format!("create table {name} (id int primary key); insert into {name} {numbers}");
         self.scenario.database.execute(&statement).await?;
         self.extra_tables.push(name);
         Ok(())
+    }
+
+    /// A new file of the log; the ones before that of the checkpoint may go.
+    async fn rotate(&self, purged: bool) -> Result<()> {
+        self.scenario.workload.release(COMMITS_MEANWHILE);
+        self.scenario.database.execute("flush binary logs").await?;
+        let Ok((_, progress)) = self.scenario.checkpoint().await else {
+            return Ok(());
+        };
+        let position = saved_position(&progress)?;
+        let file = position.split_once(':').map(|(file, _)| file);
+        match file.filter(|_| purged) {
+            Some(file) => {
+                self.scenario
+                    .database
+                    .execute(&format!("purge binary logs to '{file}'"))
+                    .await
+            }
+            None => Ok(()),
+        }
     }
 
     /// SIGTERM, where it runs, and a new start. It may be in the middle of anything.

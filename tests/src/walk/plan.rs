@@ -5,10 +5,20 @@
 
 use std::fmt;
 
+use crate::database::Version;
 use crate::proxy::{Direction, Ending, FrameKind, Then, Who};
 use crate::scenario::Lane;
-use crate::servers::PostgresVersion;
+use crate::servers::{MySqlVersion, PostgresVersion};
 use crate::workload::Dice;
+
+/// Whose log is walked along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// PostgreSQL's.
+    Postgres,
+    /// MySQL's and MariaDB's.
+    MySql,
+}
 
 /// One walk.
 #[derive(Clone, Debug)]
@@ -18,7 +28,7 @@ pub struct Plan {
     /// Where changes go.
     pub lane: Lane,
     /// The server.
-    pub version: PostgresVersion,
+    pub version: Version,
     /// Values in binary form.
     pub binary: bool,
     /// Transactions are sent while they run, and spill early.
@@ -69,8 +79,10 @@ pub enum Fault {
     Table(&'static str, u64),
     /// A table's changes come with more of the row, or with less, from here on.
     Identity(&'static str),
-    /// PostgreSQL is restarted, or killed and started.
-    Postgres(Restart),
+    /// The database is restarted, or killed and started.
+    Database(Restart),
+    /// MySQL's log goes over into a new file; with `true` the files that were carried are removed.
+    Rotate(bool),
     /// The broker is restarted, or killed and started.
     Broker(Restart),
 }
@@ -155,6 +167,15 @@ const LATE: [(&str, u64); 18] = [
 /// Failpoints of transactions that the server sends while they run.
 pub(super) const STREAMED: [&str; 3] = ["in_streamed_transaction", "spool_spill", "stream_commit"];
 
+/// Failpoints of what only PostgreSQL has: publications, slots, and a server that is told of progress.
+const OF_SLOTS: [&str; 5] = [
+    "after_publication",
+    "slot_announced",
+    "after_slot_create",
+    "after_slot_saved",
+    "status_sent",
+];
+
 /// PostgreSQL's sessions of a first start, by the ends of their application names.
 const SESSIONS_EARLY: [Who; 7] = [
     Who::Purpose("log"),
@@ -172,6 +193,14 @@ const SESSIONS_LATE: [Who; 5] = [
     Who::Purpose("log"),
     Who::Purpose("log"),
     Who::Purpose("catalog"),
+    Who::All,
+];
+
+/// MySQL's sessions.
+const SESSIONS_MYSQL: [Who; 4] = [
+    Who::Purpose("log"),
+    Who::Purpose("log"),
+    Who::Purpose("snapshot"),
     Who::All,
 ];
 
@@ -200,16 +229,19 @@ const CURABLE: [i16; 11] = [5, 6, 7, 13, 19, 20, 56, -1, 29, 45, 59];
 impl Plan {
     /// What this seed stands for.
     #[must_use]
-    pub fn of(seed: u64) -> Plan {
+    pub fn of(family: Family, seed: u64) -> Plan {
         let mut dice = Dice::new(seed);
         let lane = choose(&mut dice, &Lane::ALL);
-        let version = choose(&mut dice, &PostgresVersion::ALL);
+        let version: Version = match family {
+            Family::Postgres => choose(&mut dice, &PostgresVersion::ALL).into(),
+            Family::MySql => choose(&mut dice, &MySqlVersion::ALL).into(),
+        };
         let mut plan = Plan {
             seed,
             lane,
             version,
-            binary: version >= PostgresVersion::V14 && dice.chance(40),
-            streaming: dice.chance(50),
+            binary: streams_transactions(version) && dice.chance(40),
+            streaming: family == Family::Postgres && dice.chance(50),
             partitions: 1 + narrow(dice.below(4)),
             snapshot_connections: 1 + dice.below(3),
             commits_before: size(5 + dice.below(60)),
@@ -232,19 +264,28 @@ impl Plan {
 }
 
 impl Plan {
+    /// Whose log it is.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self.version {
+            Version::Postgres(_) => Family::Postgres,
+            Version::MySql(_) => Family::MySql,
+        }
+    }
+
     /// Whether there is any hope that such a daemon passes a failpoint.
     fn passes(&self, failpoint: &str) -> bool {
         match failpoint {
             "segment_write" | "before_fsync" | "segment_roll" => self.lane == Lane::File,
-            failpoint if STREAMED.contains(&failpoint) => self.streaming && self.version >= PostgresVersion::V14,
-            _ => true,
+            failpoint if STREAMED.contains(&failpoint) => self.streaming && streams_transactions(self.version),
+            failpoint => self.family() == Family::Postgres || !OF_SLOTS.contains(&failpoint),
         }
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lane, version, partitions) = (self.lane, self.version.major(), self.partitions);
+        let (lane, version, partitions) = (self.lane, self.version, self.partitions);
         write!(
             formatter,
             "{version} → {lane:?}, {partitions} partitions, {} copying",
@@ -286,12 +327,14 @@ impl Fault {
                 let (point, passages) = choose(dice, &TABLE);
                 Fault::Table(point, 1 + dice.below(passages))
             }
+            51..54 if plan.family() == Family::MySql => Fault::Rotate(dice.chance(50)),
             51..54 => Fault::Identity(choose(dice, &["full", "default"])),
-            54..59 => Fault::Postgres(Restart::draw(dice)),
+            54..59 => Fault::Database(Restart::draw(dice)),
             // A broker takes some seconds to come back.
             59..60 if kafka && !early => Fault::Broker(Restart::draw(dice)),
             60..80 if kafka => Fault::Stream(Network::draw_stream(dice)),
-            _ => Fault::Source(Network::draw_source(dice, early)),
+            92.. if plan.family() == Family::MySql => Fault::Rotate(dice.chance(50)),
+            _ => Fault::Source(Network::draw_source(dice, plan, early)),
         }
     }
 
@@ -329,7 +372,8 @@ impl fmt::Display for Fault {
             Fault::Freeze(ms) => write!(formatter, "freeze {ms} ms"),
             Fault::Source(network) => write!(formatter, "source {network:?}"),
             Fault::Stream(network) => write!(formatter, "stream {network:?}"),
-            Fault::Postgres(restart) => write!(formatter, "PostgreSQL {restart:?}"),
+            Fault::Database(restart) => write!(formatter, "database {restart:?}"),
+            Fault::Rotate(purged) => write!(formatter, "rotate{}", if *purged { " and purge" } else { "" }),
             Fault::Broker(restart) => write!(formatter, "broker {restart:?}"),
         }
     }
@@ -338,12 +382,19 @@ impl fmt::Display for Fault {
 // === impl Network ===
 
 impl Network {
-    fn draw_source(dice: &mut Dice, early: bool) -> Network {
+    fn draw_source(dice: &mut Dice, plan: &Plan, early: bool) -> Network {
         let ending = choose(dice, &[Ending::Close, Ending::Reset]);
-        let who = choose(dice, if early { &SESSIONS_EARLY[..] } else { &SESSIONS_LATE });
+        let is_mysql = plan.family() == Family::MySql;
+        let sessions = match (is_mysql, early) {
+            (true, _) => &SESSIONS_MYSQL[..],
+            (false, true) => &SESSIONS_EARLY[..],
+            (false, false) => &SESSIONS_LATE[..],
+        };
+        let who = choose(dice, sessions);
         match dice.below(100) {
             0..40 => Network::CutAfter(who, direction(dice), bytes(dice), ending),
             40..55 => Network::Cut(who, ending),
+            55..65 if is_mysql => Network::CutInside(FrameKind::BinlogEvent, ending),
             55..65 => Network::Lose(FrameKind::StatusUpdate, 1 + narrow(dice.below(5)), then(dice, ending)),
             65..70 => Network::Strand(Who::Purpose("log")),
             _ => Network::draw_weather(dice),
@@ -385,6 +436,11 @@ impl Restart {
     }
 }
 
+/// PostgreSQL since 14: transactions come while they run, and values in binary form.
+fn streams_transactions(version: Version) -> bool {
+    matches!(version, Version::Postgres(version) if version >= PostgresVersion::V14)
+}
+
 fn direction(dice: &mut Dice) -> Direction {
     choose(dice, &[Direction::ToClient, Direction::ToClient, Direction::ToServer])
 }
@@ -424,7 +480,36 @@ mod tests {
     #[test]
     fn a_seed_stands_for_the_same_walk_again() {
         for seed in 0..200 {
-            assert_eq!(format!("{:?}", Plan::of(seed)), format!("{:?}", Plan::of(seed)));
+            assert_eq!(
+                format!("{:?}", Plan::of(Family::Postgres, seed)),
+                format!("{:?}", Plan::of(Family::Postgres, seed))
+            );
+        }
+    }
+
+    #[test]
+    fn walks_along_mysql_meet_what_mysql_has() {
+        let plans = (0..2000).map(|seed| Plan::of(Family::MySql, seed));
+        let faults: std::collections::BTreeSet<String> = plans
+            .flat_map(|plan| plan.steps)
+            .map(|step| step.fault.to_string())
+            .collect();
+        for wanted in [
+            "rotate and purge",
+            "source CutInside(BinlogEvent",
+            "database Kill",
+            "kill at in_transaction",
+        ] {
+            assert!(faults.iter().any(|told| told.starts_with(wanted)), "{wanted}");
+        }
+        for unwanted in [
+            "replica identity",
+            "source Lose",
+            "kill at slot",
+            "kill at status_sent",
+            "kill at spool",
+        ] {
+            assert!(!faults.iter().any(|told| told.starts_with(unwanted)), "{unwanted}");
         }
     }
 
@@ -432,7 +517,7 @@ mod tests {
     fn seeds_reach_every_kind_of_fault() {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..3000 {
-            let plan = Plan::of(seed);
+            let plan = Plan::of(Family::Postgres, seed);
             assert!((1..=4).contains(&plan.steps.len()));
             for step in plan.steps {
                 let told = match step.fault {
@@ -451,7 +536,7 @@ mod tests {
             "StreamLoseProduceResponse",
             "SourceLoseStatusUpdate",
             "BrokerKill",
-            "PostgresClean",
+            "DatabaseClean",
             "Stop",
         ] {
             assert!(seen.iter().any(|told| told.starts_with(wanted)), "{wanted}: {seen:?}");

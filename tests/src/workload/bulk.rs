@@ -37,8 +37,12 @@ impl Writer {
     pub(super) fn insert_bulk(&mut self, transaction: &mut Transaction, rows: u64) {
         let (writer, from) = (self.number, transaction.bulk.end);
         let (until, version) = (from + rows, self.next_versions(rows));
+        let (numbers, digest) = (
+            self.shared.database.numbers(from..until),
+            self.shared.dialect.digest("n"),
+        );
         transaction.push(&format!(
-            "insert into bulk select {writer}, n, {version} + n - {from}, repeat(md5(n::text), 3) from generate_series({from}, {until} - 1) n;"
+            "insert into bulk select {writer}, n, {version} + n - {from}, repeat({digest}, 3) from ({numbers}) numbers;"
         ));
         let steps = (from..until).map(|number| (bulk_key(writer, number), Step::Put(version + number - from)));
         transaction.steps.extend(steps);

@@ -1,18 +1,15 @@
 //! A daemon that captures a database into Kafka: what nearly every test begins with.
 
 use tailrace_tests::daemon::Daemon;
-use tailrace_tests::database::Database;
+use tailrace_tests::database::{Database, Version};
 use tailrace_tests::events::Event;
 use tailrace_tests::oracle::{self, Findings, Snapshot};
 use tailrace_tests::servers::{Kafka, PostgresVersion, shared_kafka};
 use tailrace_tests::workload::History;
 
-/// Progress is told to the server this often, so that a test does not wait for it.
-const STATUS_INTERVAL_MS: u64 = 100;
-
 /// What differs from test to test, as YAML.
 pub(crate) struct Wanted<'a> {
-    /// Table patterns.
+    /// Table patterns, in which `public` stands for the database's schema.
     pub(crate) tables: &'a str,
     /// Inside of `format`.
     pub(crate) format: &'a str,
@@ -74,20 +71,20 @@ pub(crate) fn sections(database: &Database, bootstrap: &str, wanted: &Wanted<'_>
 
 /// The connector alone, into the stream `events`.
 pub(crate) fn connector(database: &Database, wanted: &Wanted<'_>) -> String {
-    let url = wanted.url.clone().unwrap_or_else(|| database.url());
     let indented = |text: &str, indent: &str| text.lines().map(|line| format!("{indent}{line}\n")).collect::<String>();
     format!(
-        "  {name}:\n    stream: events\n    format: {{ {format} }}\n{more}    source:\n      type: postgres\n      url: \"{url}\"\n      tables: {tables}\n      status_interval_ms: {STATUS_INTERVAL_MS}\n{source}",
+        "  {name}:\n    stream: events\n    format: {{ {format} }}\n{more}    source:\n{place}      tables: {tables}\n{source}",
         name = database.name(),
         format = wanted.format,
         more = indented(wanted.connector, "    "),
-        tables = wanted.tables,
+        place = indented(&database.source(wanted.url.as_deref()), "      "),
+        tables = database.patterns(wanted.tables),
         source = indented(wanted.source, "      "),
     )
 }
 
 /// A new database on the shared server of a version, with these tables in it.
-pub(crate) async fn database_with(version: PostgresVersion, statements: &str) -> Database {
+pub(crate) async fn database_with(version: impl Into<Version>, statements: &str) -> Database {
     let database = Database::shared(version).await.unwrap();
     database.execute(statements).await.unwrap();
     database
@@ -135,7 +132,7 @@ impl Capture {
     }
 
     pub(crate) fn topic(&self, table: &str) -> String {
-        format!("{}.public.{table}", self.database.name())
+        self.database.topic(table)
     }
 
     /// Waits until everything is carried.

@@ -103,10 +103,16 @@ fn two_connectors_on_one_slot_are_refused() {
 
 #[test]
 fn every_example_is_right() {
-    let environment = [(
-        "ORDERS_DATABASE_URL".to_owned(),
-        "postgres://tailrace:secret@localhost:5432/orders".to_owned(),
-    )];
+    let environment = [
+        (
+            "ORDERS_DATABASE_URL".to_owned(),
+            "postgres://tailrace:secret@localhost:5432/orders".to_owned(),
+        ),
+        (
+            "SHOP_DATABASE_URL".to_owned(),
+            "mysql://tailrace:secret@localhost:3306/".to_owned(),
+        ),
+    ];
     let mut examples = 0;
     for entry in fs::read_dir(root().join("config")).unwrap() {
         let path = entry.unwrap().path();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tailrace_tests::database::Database;
+use tailrace_tests::database::{Database, ServerOptions, Version};
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Options, Scenario};
 use tailrace_tests::servers::{Kafka, KafkaOptions, PostgresOptions, PostgresVersion};
@@ -31,9 +31,8 @@ pub(crate) fn seed() -> u64 {
     given.unwrap_or_else(|| clock.as_secs() * 1000 + u64::from(clock.subsec_millis()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_in_the_stream() {
-    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+pub(crate) async fn killed_in_the_stream(version: impl Into<Version>) {
+    let database = Database::shared(version).await.unwrap();
     let workload = Workload::start(&database, seed()).await.unwrap();
     let seed = workload.seed();
     workload.wait_for_commits(100).await.unwrap();
@@ -51,14 +50,19 @@ async fn killed_again_and_again_in_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_in_the_snapshot() {
-    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+async fn killed_again_and_again_in_the_stream() {
+    killed_in_the_stream(PostgresVersion::V17).await;
+}
+
+pub(crate) async fn killed_in_the_snapshot(version: impl Into<Version>) {
+    let database = Database::shared(version).await.unwrap();
     let workload = Workload::start(&database, seed()).await.unwrap();
     let seed = workload.seed();
     // The name comes first, so that the workload's tables are read late, or half, when the kill comes.
+    let numbers = database.numbers(1..ARCHIVE_ROWS + 1);
     let many = format!(
-        "create table a_archive as select n as id, repeat(md5(n::text), 10) as text from generate_series(1, {ARCHIVE_ROWS}) n;
-        alter table a_archive add primary key (id)"
+        "create table a_archive (id int primary key, text text);
+        insert into a_archive select n, repeat('tailrace', 40) from ({numbers}) numbers"
     );
     database.execute(&many).await.unwrap();
     workload.wait_for_commits(50).await.unwrap();
@@ -102,8 +106,12 @@ async fn killed_again_and_again_in_the_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopped_and_started_nothing_comes_twice() {
-    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+async fn killed_again_and_again_in_the_snapshot() {
+    killed_in_the_snapshot(PostgresVersion::V17).await;
+}
+
+pub(crate) async fn stopped_and_started(version: impl Into<Version>) {
+    let database = Database::shared(version).await.unwrap();
     let workload = Workload::start(&database, seed()).await.unwrap();
     let seed = workload.seed();
     let capture = Capture::start(database, &WANTED);
@@ -120,6 +128,11 @@ async fn stopped_and_started_nothing_comes_twice() {
     let history = workload.stop().await.unwrap();
     let findings = capture.compare(seed, &history).await;
     assert_eq!(findings.duplicates, 0, "seed {seed}: {findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_and_started_nothing_comes_twice() {
+    stopped_and_started(PostgresVersion::V17).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,9 +156,7 @@ async fn the_broker_dies_and_comes_back() {
     capture.compare(seed, &history).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_restarted_and_killed() {
-    let options = PostgresOptions::version(PostgresVersion::V16).setting("wal_sender_timeout = 5s");
+pub(crate) async fn server_restarted_and_killed(options: impl Into<ServerOptions>) {
     let database = Database::own(options).await.unwrap();
     let workload = Workload::start(&database, seed()).await.unwrap();
     let seed = workload.seed();
@@ -163,6 +174,12 @@ async fn postgresql_is_restarted_and_killed() {
     let history = workload.stop().await.unwrap();
     capture.compare(seed, &history).await;
     assert_eq!(capture.daemon.state(capture.database.name()).unwrap(), "streaming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_restarted_and_killed() {
+    server_restarted_and_killed(PostgresOptions::version(PostgresVersion::V16).setting("wal_sender_timeout = 5s"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,7 +66,7 @@ impl<'a> Beside<'a> {
         let daemon = Daemon::new(&pairs::tailrace(&pairs, &database, &kafka.bootstrap())).unwrap();
         daemon.start().unwrap();
         for pair in &pairs {
-            let properties = pair.debezium(database.server(), database.name());
+            let properties = pair.debezium(database.postgres().unwrap(), database.name());
             connect.create(&pair.debezium_name(), &properties).unwrap();
         }
         for pair in &pairs {

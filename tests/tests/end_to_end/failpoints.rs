@@ -16,11 +16,11 @@ mod state;
 mod streams;
 
 /// Transactions before the daemon is started for the first time.
-const ROWS_FIRST: usize = 60;
+pub(crate) const ROWS_FIRST: usize = 60;
 
 /// The first checkpoint within a transaction of which several batches are in flight: they come slowly, so that a checkpoint
 /// comes before the last of them on the fastest machine too.
-const PART_SAVED: &str = "after_enqueue=slow,after_partial_checkpoint=kill";
+pub(crate) const PART_SAVED: &str = "after_enqueue=slow,after_partial_checkpoint=kill";
 
 /// Something to read, and nothing started.
 async fn unstarted(lane: Lane) -> Scenario {
@@ -30,7 +30,7 @@ async fn unstarted(lane: Lane) -> Scenario {
 }
 
 /// Past its snapshot, and dead.
-async fn in_the_log(options: Options) -> Scenario {
+pub(crate) async fn in_the_log(options: Options) -> Scenario {
     let scenario = Scenario::new(options).await.unwrap();
     scenario.commit(ROWS_FIRST).await.unwrap();
     scenario.start().unwrap();
@@ -41,7 +41,7 @@ async fn in_the_log(options: Options) -> Scenario {
 }
 
 /// Starts unarmed, goes on for a while, and asks the oracle.
-async fn ends_well(scenario: Scenario, snapshot: Snapshot) -> Findings {
+pub(crate) async fn ends_well(scenario: Scenario, snapshot: Snapshot) -> Findings {
     scenario.start().unwrap();
     scenario.commit(20).await.unwrap();
     let findings = scenario.finish(snapshot).await.unwrap();
@@ -50,7 +50,7 @@ async fn ends_well(scenario: Scenario, snapshot: Snapshot) -> Findings {
 }
 
 /// Each of these deaths one after the other in the log, the state of the world going on from one to the next.
-async fn dies_in_the_log(options: Options, failpoints: &[&str]) -> Findings {
+pub(crate) async fn dies_in_the_log(options: Options, failpoints: &[&str]) -> Findings {
     let scenario = in_the_log(options).await;
     for failpoint in failpoints {
         scenario.dies_at(failpoint).await.unwrap();

@@ -152,7 +152,10 @@ async fn no_secret_is_ever_printed() {
     let options = tailrace_tests::servers::PostgresOptions::version(PostgresVersion::V17);
     let database = tailrace_tests::database::Database::own(options).await.unwrap();
     database.execute(statements).await.unwrap();
-    let url = database.server().url_as("teller:Canary-4711", database.name());
+    let url = database
+        .postgres()
+        .unwrap()
+        .url_as("teller:Canary-4711", database.name());
     let mut capture = Capture::prepare(
         database,
         &Wanted {

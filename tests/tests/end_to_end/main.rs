@@ -5,6 +5,7 @@
 //! | `transcripts` | what becomes of each kind of change? A manual of semantics, SQL in and events out |
 //! | `shapes` | the same, where a transcript cannot show it |
 //! | `versions` | do the PostgreSQL versions between the oldest and the newest work at all? |
+//! | `mysql` | the same for MySQL and MariaDB: crashes, failpoints, the network, and what becomes of the log's files |
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
 //! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |
@@ -35,6 +36,7 @@ mod failpoints;
 mod file_stream;
 mod large_transactions;
 mod lifecycle;
+mod mysql;
 mod network;
 mod preflight;
 mod shapes;

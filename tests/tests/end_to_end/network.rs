@@ -18,7 +18,7 @@ mod database;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Lets the workload go on until a fault has happened.
-async fn meet(scenario: &Scenario, armed: Armed) {
+pub(crate) async fn meet(scenario: &Scenario, armed: Armed) {
     let outcome = eventually("the fault", DEADLINE, || async {
         if scenario.workload.is_idle() {
             scenario.workload.release(2);

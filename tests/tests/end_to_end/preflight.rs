@@ -55,7 +55,7 @@ async fn a_role_that_may_nothing() {
     let database = database_with(PostgresVersion::V17, TABLE).await;
     let role = format!("reader_{}", database.name());
     database.execute(&format!("create role {role} login")).await.unwrap();
-    let url = database.server().url_as(&role, database.name());
+    let url = database.postgres().unwrap().url_as(&role, database.name());
     let capture = Capture::prepare(
         database,
         &Wanted {
@@ -73,7 +73,7 @@ async fn what_check_prints_is_all_that_is_missing() {
     let database = database_with(PostgresVersion::V17, TABLE).await;
     let role = format!("reader_{}", database.name());
     database.execute(&format!("create role {role} login")).await.unwrap();
-    let url = database.server().url_as(&role, database.name());
+    let url = database.postgres().unwrap().url_as(&role, database.name());
     let capture = Capture::prepare(
         database,
         &Wanted {
@@ -119,9 +119,9 @@ async fn a_password_that_is_wrong_and_then_right() {
         ))
         .await
         .unwrap();
-    let file = database.server().socket_dir().join("password");
+    let file = database.postgres().unwrap().socket_dir().join("password");
     std::fs::write(&file, "wrong\n").unwrap();
-    let url = database.server().url_as("teller", database.name());
+    let url = database.postgres().unwrap().url_as("teller", database.name());
     let source = format!("password_file: {}", file.display());
     let capture = Capture::prepare(
         database,

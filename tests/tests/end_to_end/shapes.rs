@@ -12,8 +12,8 @@ async fn text_of_another_encoding_arrives_as_unicode() {
     let create = format!("create database {name} encoding 'LATIN1' locale 'C' template template0");
     other.execute(&create).await.unwrap();
     let table = "create table t (id int primary key, v text); insert into t values (1, chr(233))";
-    other.server().execute_in(&name, table).await.unwrap();
-    let url = other.server().url_as("postgres", &name);
+    other.postgres().unwrap().execute_in(&name, table).await.unwrap();
+    let url = other.postgres().unwrap().url_as("postgres", &name);
     let capture = Capture::start(
         other,
         &Wanted {
@@ -22,7 +22,13 @@ async fn text_of_another_encoding_arrives_as_unicode() {
         },
     );
     let insert = "insert into t values (2, chr(223))";
-    capture.database.server().execute_in(&name, insert).await.unwrap();
+    capture
+        .database
+        .postgres()
+        .unwrap()
+        .execute_in(&name, insert)
+        .await
+        .unwrap();
     let expected = [
         r#"r {"id":1} null -> {"id":1,"v":"é"}"#,
         r#"c {"id":2} null -> {"id":2,"v":"ß"}"#,

@@ -171,7 +171,7 @@ async fn a_log_whose_files_were_removed() {
     }
     database.execute("checkpoint").await.unwrap();
     database.server().stop_fast().unwrap();
-    fs::remove_file(database.server().data_dir().join("pg_wal").join(needed)).unwrap();
+    fs::remove_file(database.postgres().unwrap().data_dir().join("pg_wal").join(needed)).unwrap();
     database.server().restart().unwrap();
     capture.daemon.start().unwrap();
     is_halted(&capture, "wal_removed", "removed");
@@ -247,7 +247,7 @@ async fn a_captured_table_that_is_dropped_ends_nothing_and_actions_left_out_are_
 async fn another_database_under_the_same_address() {
     let capture = stopped().await;
     let other = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
-    let url = capture.database.server().url_as("postgres", other.name());
+    let url = capture.database.postgres().unwrap().url_as("postgres", other.name());
     let wanted = Wanted {
         url: Some(url),
         ..Wanted::default()

@@ -7,6 +7,7 @@
 //! | `TAILRACE_SOAK_LANES` | how many walks at a time, each on servers of its own |
 //! | `TAILRACE_REPLAY_SEED` | walk this one again; set by `tests/run replay` |
 //! | `TAILRACE_REPLAY_TIMES` | so many times |
+//! | `TAILRACE_WALK_DATABASE` | of both: `Postgres`, which is the default, or `MySql` |
 //! | `TAILRACE_KEEP` | a folder for what is left of walks that failed |
 
 use std::path::PathBuf;
@@ -14,12 +15,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tailrace_tests::walk::{Outcome, Plan, Site, walk};
+use tailrace_tests::walk::{Family, Outcome, Plan, Site, walk};
 
 use crate::crashes::seed;
 
 /// Seeds of the ordinary run, beside a random one: both lanes, three versions, and a kill, a stop, a cut snapshot and a lost answer.
 const SEEDS: [u64; 4] = [20_002, 20_003, 20_005, 20_012];
+
+/// The same along MySQL and MariaDB: both lanes, all three servers, purged files, a killed server, a restarted one, cut events.
+const SEEDS_MYSQL: [u64; 5] = [128, 130, 142, 163, 187];
 
 /// A walk is mostly waiting; three keep two cores busy.
 const LANES: u64 = 3;
@@ -29,6 +33,7 @@ const FAILURES_MOST: usize = 10;
 
 /// Which seeds, and until when.
 struct Seeds {
+    family: Family,
     given: Vec<u64>,
     /// Random ones count up from here until the time is over.
     random: AtomicU64,
@@ -69,7 +74,7 @@ fn walk_lane(seeds: &Seeds, failures: &Mutex<Vec<String>>, done: &AtomicU64) {
     while failures.lock().unwrap().len() < FAILURES_MOST
         && let Some(seed) = seeds.next()
     {
-        let outcome: Outcome = runtime.block_on(walk(&mut site, Plan::of(seed), &keep));
+        let outcome: Outcome = runtime.block_on(walk(&mut site, Plan::of(seeds.family, seed), &keep));
         eprintln!("{outcome}");
         done.fetch_add(1, Ordering::Relaxed);
         if outcome.findings.is_err() {
@@ -79,21 +84,31 @@ fn walk_lane(seeds: &Seeds, failures: &Mutex<Vec<String>>, done: &AtomicU64) {
     }
 }
 
-#[test]
-fn seeds_are_walked_and_nothing_is_lost() {
-    let (mut given, mut lanes, mut until) = (SEEDS.to_vec(), 1, None);
+/// Seeds that are asked for, of the family that is asked for, or those of the ordinary run.
+fn walk_all(family: Family, ordinary: &[u64]) {
+    let (mut given, mut lanes, mut until) = (ordinary.to_vec(), 1, None);
     let first = number("TAILRACE_SOAK_SEED").unwrap_or_else(seed);
+    let asked_for = std::env::var("TAILRACE_WALK_DATABASE").unwrap_or_else(|_| format!("{:?}", Family::Postgres));
+    let is_asked_for = asked_for == format!("{family:?}");
     if let Some(replayed) = number("TAILRACE_REPLAY_SEED") {
         let times = number("TAILRACE_REPLAY_TIMES").unwrap_or(1);
-        given = vec![replayed; usize::try_from(times).unwrap()];
+        given = vec![
+            replayed;
+            if is_asked_for {
+                usize::try_from(times).unwrap()
+            } else {
+                0
+            }
+        ];
     } else if let Some(seconds) = number("TAILRACE_SOAK_SECONDS") {
         given = Vec::new();
         lanes = number("TAILRACE_SOAK_LANES").unwrap_or(LANES);
-        until = Some(Instant::now() + Duration::from_secs(seconds));
+        until = is_asked_for.then(|| Instant::now() + Duration::from_secs(seconds));
     } else {
         given.push(first);
     }
     let seeds = Seeds {
+        family,
         given,
         random: AtomicU64::new(first),
         until,
@@ -113,4 +128,14 @@ fn seeds_are_walked_and_nothing_is_lost() {
         failures.len(),
         failures.join("\n\n")
     );
+}
+
+#[test]
+fn seeds_are_walked_and_nothing_is_lost() {
+    walk_all(Family::Postgres, &SEEDS);
+}
+
+#[test]
+fn seeds_are_walked_along_mysql_and_nothing_is_lost() {
+    walk_all(Family::MySql, &SEEDS_MYSQL);
 }

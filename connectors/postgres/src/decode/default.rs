@@ -135,6 +135,7 @@ fn zero(logical_type: &LogicalType) -> Option<Datum> {
         LogicalType::Money
         | LogicalType::TimeTz { .. }
         | LogicalType::Bytes
+        | LogicalType::Year
         | LogicalType::Array(_)
         | LogicalType::Map
         | LogicalType::Point

@@ -391,6 +391,7 @@ impl Assembler {
                 position: open.commit.to_text(),
                 log_position: Some(open.commit.0),
                 previous_log_position: previous,
+                binlog: None,
             })
         })
     }
@@ -424,6 +425,7 @@ impl Assembler {
                 position: Lsn(message.lsn).to_text(),
                 log_position: Some(message.lsn),
                 previous_log_position: self.previous_commit.map(|lsn| lsn.0),
+                binlog: None,
             })
         };
         let change = Change {

@@ -265,6 +265,7 @@ impl<'a> Gathering<'a> {
             position: format!("{point}.snapshot.{heap}").into(),
             log_position: Some(point.0),
             previous_log_position: None,
+            binlog: None,
         });
         self.transactions.insert(heap, index);
         index

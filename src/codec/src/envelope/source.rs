@@ -12,11 +12,24 @@
 //! ,"txId":555                                    transaction
 //! ,"lsn":2,"xmin":null,"origin":null,"origin_lsn":null}
 //! ```
+//!
+//! MySQL and MariaDB say instead where the change is in the binary log; their databases are schemas here:
+//!
+//! ```text
+//! ,"db":"shop","sequence":                       table
+//! null                                           change
+//! ,"ts_us":…,"ts_ns":…                           transaction
+//! ,"table":"customers"                           table
+//! ,"server_id":1,"gtid":…,"file":"…","pos":      transaction
+//! 484,"row":0                                    change
+//! ,"thread":7,"query":null}                      transaction
+//! ```
 
-use tailrace_core::batch::Transaction;
+use tailrace_core::batch::{BinlogTransaction, Transaction};
 use tailrace_core::schema::{TableKind, TableSchema};
 
 use crate::connect_schema::{ConnectSchema, Field, Kind};
+use crate::dialect::Dialect;
 use crate::json::number::{write_int, write_unsigned};
 use crate::json::text::write_text;
 
@@ -28,6 +41,8 @@ const SNAPSHOT_VALUES: &str = "true,first,first_in_data_collection,last_in_data_
 pub(crate) enum SourceFields {
     /// Debezium's PostgreSQL connector's.
     Postgres,
+    /// Debezium's MySQL and MariaDB connectors'.
+    Binlog,
     /// Of a source that Debezium has no connector for: schema, table, transaction and position.
     Generic,
 }
@@ -53,6 +68,8 @@ pub(crate) struct SourceOfTransaction {
     head: Vec<u8>,
     times: Vec<u8>,
     tail: Vec<u8>,
+    /// What follows the change's own place in a binary log.
+    end: Vec<u8>,
     log_position: Option<u64>,
     previous_log_position: Option<u64>,
 }
@@ -62,6 +79,8 @@ pub(crate) struct SourceOfTransaction {
 pub(crate) struct SourceOfChange {
     pub(crate) snapshot: bool,
     pub(crate) log_position: Option<u64>,
+    /// Number of the change in its transaction; of a binary log, the low half is the row within the rows event.
+    pub(crate) ordinal: u64,
 }
 
 // === impl SourceConstants ===
@@ -70,6 +89,7 @@ impl SourceConstants {
     pub(crate) fn new(kind: &str, name: &str, version: &str) -> Self {
         let fields = match kind {
             "postgresql" => SourceFields::Postgres,
+            _ if Dialect::of(kind) == Dialect::MySql => SourceFields::Binlog,
             _ => SourceFields::Generic,
         };
         let mut head = b"{\"version\":".to_vec();
@@ -113,6 +133,16 @@ impl SourceConstants {
                 Field::optional("origin", Kind::Text),
                 Field::optional("origin_lsn", Kind::Int64),
             ],
+            SourceFields::Binlog => vec![
+                Field::optional("table", Kind::Text),
+                Field::plain("server_id", Kind::Int64),
+                Field::optional("gtid", Kind::Text),
+                Field::plain("file", Kind::Text),
+                Field::plain("pos", Kind::Int64),
+                Field::plain("row", Kind::Int32),
+                Field::optional("thread", Kind::Int64),
+                Field::optional("query", Kind::Text),
+            ],
             SourceFields::Generic => vec![
                 Field::plain("schema", Kind::Text),
                 Field::plain("table", Kind::Text),
@@ -122,7 +152,7 @@ impl SourceConstants {
         };
         fields.extend(own);
         let name = match self.fields {
-            SourceFields::Postgres => "io.debezium.connector.postgresql.Source".to_owned(),
+            SourceFields::Postgres | SourceFields::Binlog => format!("io.debezium.connector.{}.Source", self.kind),
             SourceFields::Generic => format!("tailrace.{}.Source", self.kind),
         };
         ConnectSchema::named(Kind::Struct(fields), &name)
@@ -132,17 +162,22 @@ impl SourceConstants {
 // === impl SourceOfTable ===
 
 impl SourceOfTable {
-    pub(crate) fn new(table: &TableSchema) -> Self {
+    pub(crate) fn new(table: &TableSchema, fields: SourceFields) -> Self {
         // A logical message belongs to no table.
         let (schema, name) = match table.kind {
             TableKind::Table => (table.name.schema.as_str(), table.name.table.as_str()),
             TableKind::Message => ("", ""),
         };
         let mut database = b"\",\"db\":".to_vec();
-        write_text(&mut database, &table.name.database);
+        let mut names = Vec::new();
+        if fields == SourceFields::Binlog {
+            write_text(&mut database, schema);
+        } else {
+            write_text(&mut database, &table.name.database);
+            names.extend_from_slice(b",\"schema\":");
+            write_text(&mut names, schema);
+        }
         database.extend_from_slice(b",\"sequence\":");
-        let mut names = b",\"schema\":".to_vec();
-        write_text(&mut names, schema);
         names.extend_from_slice(b",\"table\":");
         write_text(&mut names, name);
         Self { database, names }
@@ -165,8 +200,12 @@ impl SourceOfTransaction {
         self.times.extend_from_slice(b",\"ts_ns\":");
         write_int(&mut self.times, committed_at_us.saturating_mul(1000));
         self.tail.clear();
-        self.tail.extend_from_slice(b",\"txId\":");
-        write_optional(&mut self.tail, transaction.id);
+        if constants.fields == SourceFields::Binlog {
+            self.render_binlog(transaction.binlog.as_ref());
+        } else {
+            self.tail.extend_from_slice(b",\"txId\":");
+            write_optional(&mut self.tail, transaction.id);
+        }
         if constants.fields == SourceFields::Generic {
             self.tail.extend_from_slice(b",\"position\":");
             write_text(&mut self.tail, &transaction.position);
@@ -176,20 +215,64 @@ impl SourceOfTransaction {
         self.previous_log_position = transaction.previous_log_position;
     }
 
+    fn render_binlog(&mut self, binlog: Option<&BinlogTransaction>) {
+        self.tail.extend_from_slice(b",\"server_id\":");
+        write_unsigned(&mut self.tail, binlog.map_or(0, |binlog| binlog.server_id.into()));
+        self.tail.extend_from_slice(b",\"gtid\":");
+        match binlog.and_then(|binlog| binlog.gtid.as_deref()) {
+            Some(gtid) => write_text(&mut self.tail, gtid),
+            None => self.tail.extend_from_slice(b"null"),
+        }
+        self.tail.extend_from_slice(b",\"file\":");
+        write_text(&mut self.tail, binlog.map_or("", |binlog| &binlog.file));
+        self.tail.extend_from_slice(b",\"pos\":");
+        self.end.clear();
+        self.end.extend_from_slice(b",\"thread\":");
+        write_optional(&mut self.end, binlog.and_then(|binlog| binlog.thread_id).map(u64::from));
+        self.end.extend_from_slice(b",\"query\":null}");
+    }
+
     /// Writes the whole block.
     pub(crate) fn write(&self, out: &mut Vec<u8>, fields: SourceFields, table: &SourceOfTable, change: SourceOfChange) {
         let log_position = change.log_position.or(self.log_position);
         out.extend_from_slice(&self.head);
         out.extend_from_slice(if change.snapshot { b"true" } else { b"false" });
         out.extend_from_slice(&table.database);
-        write_sequence(out, self.previous_log_position, log_position);
+        match fields {
+            SourceFields::Binlog => out.extend_from_slice(b"null"),
+            SourceFields::Postgres | SourceFields::Generic => {
+                write_sequence(out, self.previous_log_position, log_position);
+            }
+        }
         out.extend_from_slice(&self.times);
         out.extend_from_slice(&table.names);
         out.extend_from_slice(&self.tail);
-        if fields == SourceFields::Postgres {
-            out.extend_from_slice(b",\"lsn\":");
-            write_optional(out, log_position);
-            out.extend_from_slice(b",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
+        match fields {
+            SourceFields::Postgres => {
+                out.extend_from_slice(b",\"lsn\":");
+                write_optional(out, log_position);
+                out.extend_from_slice(b",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
+            }
+            SourceFields::Binlog => {
+                write_unsigned(out, log_position.unwrap_or_default());
+                out.extend_from_slice(b",\"row\":");
+                write_unsigned(out, change.row());
+                out.extend_from_slice(&self.end);
+            }
+            SourceFields::Generic => {}
+        }
+    }
+}
+
+// === impl SourceOfChange ===
+
+impl SourceOfChange {
+    /// Index of the row in its rows event; what a snapshot read is in none.
+    fn row(self) -> u64 {
+        if self.snapshot {
+            0
+        } else {
+            self.ordinal & u64::from(u32::MAX)
         }
     }
 }
@@ -245,6 +328,15 @@ mod tests {
             position: "0/16E9018".into(),
             log_position: Some(24_023_130),
             previous_log_position: Some(24_023_119),
+            binlog: None,
+        }
+    }
+
+    fn of_change(snapshot: bool, log_position: Option<u64>) -> SourceOfChange {
+        SourceOfChange {
+            snapshot,
+            log_position,
+            ordinal: 5 << 32 | 2,
         }
     }
 
@@ -253,16 +345,14 @@ mod tests {
         let mut parts = SourceOfTransaction::default();
         parts.render(&constants, transaction);
         let mut out = Vec::new();
-        parts.write(&mut out, constants.fields, &SourceOfTable::new(&table()), change);
+        let table = SourceOfTable::new(&table(), constants.fields);
+        parts.write(&mut out, constants.fields, &table, change);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn postgres_as_debezium_writes_it() {
-        let change = SourceOfChange {
-            snapshot: false,
-            log_position: Some(24_023_128),
-        };
+        let change = of_change(false, Some(24_023_128));
         assert_eq!(
             block("postgresql", change, &transaction()),
             concat!(
@@ -280,14 +370,7 @@ mod tests {
             previous_log_position: None,
             ..transaction()
         };
-        let text = block(
-            "postgresql",
-            SourceOfChange {
-                snapshot: true,
-                log_position: None,
-            },
-            &transaction,
-        );
+        let text = block("postgresql", of_change(true, None), &transaction);
         assert!(text.contains(r#""snapshot":"true","db":"app","sequence":"[null,\"24023130\"]""#));
         assert!(text.contains(r#""txId":null,"lsn":24023130"#));
     }
@@ -300,17 +383,63 @@ mod tests {
             previous_log_position: None,
             ..transaction()
         };
-        let text = block(
-            "sqlite",
-            SourceOfChange {
-                snapshot: false,
-                log_position: None,
-            },
-            &transaction,
-        );
+        let text = block("sqlite", of_change(false, None), &transaction);
         assert!(text.contains(r#""connector":"sqlite""#));
         assert!(text.contains(r#""sequence":null"#));
         assert!(text.ends_with(r#""table":"customers","txId":null,"position":"0/16E9018"}"#));
         serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+
+    #[test]
+    fn mysql_as_debezium_writes_it() {
+        let binlog = BinlogTransaction {
+            file: "mysql-bin.000003".into(),
+            server_id: 223_344,
+            thread_id: Some(7),
+            gtid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:23".into()),
+        };
+        let transaction = Transaction {
+            id: None,
+            binlog: Some(binlog),
+            committed_at_us: 1_700_000_000_000_000,
+            ..transaction()
+        };
+        assert_eq!(
+            block("mysql", of_change(false, Some(484)), &transaction),
+            concat!(
+                r#"{"version":"3.7.0","connector":"mysql","name":"srv","ts_ms":1700000000000,"snapshot":"false","db":"public","#,
+                r#""sequence":null,"ts_us":1700000000000000,"ts_ns":1700000000000000000,"table":"customers","server_id":223344,"#,
+                r#""gtid":"3e11fa47-71ca-11e1-9e33-c80aa9429562:23","file":"mysql-bin.000003","pos":484,"row":2,"thread":7,"query":null}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_snapshot_of_mariadb_is_at_a_place_in_the_log_and_of_no_server() {
+        let binlog = BinlogTransaction {
+            file: "mariadb-bin.000001".into(),
+            server_id: 0,
+            thread_id: None,
+            gtid: None,
+        };
+        let transaction = Transaction {
+            id: None,
+            binlog: Some(binlog),
+            log_position: Some(1024),
+            previous_log_position: None,
+            ..transaction()
+        };
+        let text = block("mariadb", of_change(true, None), &transaction);
+        assert!(text.contains(r#""connector":"mariadb""#));
+        assert!(text.ends_with(
+            r#""table":"customers","server_id":0,"gtid":null,"file":"mariadb-bin.000001","pos":1024,"row":0,"thread":null,"query":null}"#
+        ));
+        let nowhere = Transaction {
+            binlog: None,
+            log_position: None,
+            ..transaction
+        };
+        let text = block("mariadb", of_change(false, None), &nowhere);
+        assert!(text.ends_with(r#""server_id":0,"gtid":null,"file":"","pos":0,"row":2,"thread":null,"query":null}"#));
     }
 }

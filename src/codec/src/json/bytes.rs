@@ -43,16 +43,18 @@ fn append_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Writes a string of bits, first bit first, as Debezium's `Bits`: little-endian, without leading zero bytes.
-pub(crate) fn write_bits(out: &mut Vec<u8>, bits: &str) -> CellResult {
+/// Writes a string of bits, first bit first, as Debezium's `Bits`: little-endian, without leading zero bytes but of at least
+/// so many bytes.
+pub(crate) fn write_bits(out: &mut Vec<u8>, bits: &str, least_bytes: usize) -> CellResult {
     if bits.bytes().any(|bit| bit != b'0' && bit != b'1') {
         return Err(CellError::mismatch());
     }
     let significant = bits.trim_start_matches('0').as_bytes();
-    let bytes: Vec<u8> = significant
+    let mut bytes: Vec<u8> = significant
         .rchunks(8)
         .map(|chunk| chunk.iter().fold(0, |byte, bit| byte << 1 | (bit & 1)))
         .collect();
+    bytes.resize(bytes.len().max(least_bytes), 0);
     write_base64(out, &bytes);
     Ok(())
 }
@@ -69,7 +71,7 @@ mod tests {
 
     fn bits(text: &str) -> String {
         let mut out = Vec::new();
-        write_bits(&mut out, text).unwrap();
+        write_bits(&mut out, text, 0).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -92,6 +94,19 @@ mod tests {
         assert_eq!(bits("101"), "\"BQ==\"");
         assert_eq!(bits("0000"), "\"\"");
         assert_eq!(bits("100000001"), "\"AQE=\"");
-        assert!(write_bits(&mut Vec::new(), "12").is_err());
+        assert!(write_bits(&mut Vec::new(), "12", 0).is_err());
+    }
+
+    #[test]
+    fn bits_fill_whole_bytes_where_that_is_asked_for() {
+        let padded = |text, least_bytes| {
+            let mut out = Vec::new();
+            write_bits(&mut out, text, least_bytes).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(padded("01", 1), "\"AQ==\"");
+        assert_eq!(padded("00000000", 1), "\"AA==\"");
+        assert_eq!(padded("000000001", 2), "\"AQA=\"");
+        assert_eq!(padded("100000001", 1), "\"AQE=\"");
     }
 }

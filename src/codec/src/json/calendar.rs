@@ -24,7 +24,7 @@ pub(crate) struct Civil {
     pub(crate) day: i64,
 }
 
-/// A time of day. The hour is 24 only for the end of the day.
+/// A time of day. The hour is 24 only for the end of the day, and more for an amount of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clock {
     pub(crate) hour: i64,
@@ -121,10 +121,17 @@ fn write_year(out: &mut Vec<u8>, year: i64) {
     }
 }
 
-/// Writes `13:51:30.123`.
+/// Writes `13:51:30.123`; an amount of time, as MySQL has it, may be `-838:59:59`.
 pub(crate) fn write_clock(out: &mut Vec<u8>, microseconds: i64, fraction: Fraction) {
-    let clock = Clock::from_microseconds(microseconds);
-    write_two_digits(out, clock.hour);
+    if microseconds < 0 {
+        out.push(b'-');
+    }
+    let clock = Clock::from_microseconds(microseconds.saturating_abs());
+    if clock.hour < 100 {
+        write_two_digits(out, clock.hour);
+    } else {
+        write_int(out, clock.hour);
+    }
     out.push(b':');
     write_two_digits(out, clock.minute);
     out.push(b':');
@@ -268,6 +275,20 @@ mod tests {
         assert_eq!(date_time(123_000, Fraction::Digits(3)), "1970-01-01T00:00:00.123");
         assert_eq!(date_time(0, Fraction::Digits(0)), "1970-01-01T00:00:00");
         assert_eq!(date_time(0, Fraction::Digits(6)), "1970-01-01T00:00:00.000000");
+    }
+
+    #[test]
+    fn amounts_of_time() {
+        let written = |microseconds, digits| {
+            let mut out = Vec::new();
+            write_clock(&mut out, microseconds, Fraction::Digits(digits));
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(-3_020_399_000_000, 6), "-838:59:59.000000");
+        assert_eq!(written(3_020_399_000_000, 0), "838:59:59");
+        assert_eq!(written(360_000_000_000, 0), "100:00:00");
+        assert_eq!(written(-1_000, 3), "-00:00:00.001");
+        assert_eq!(written(359_999_999_999, 6), "99:59:59.999999");
     }
 
     #[test]

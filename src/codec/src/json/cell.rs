@@ -1,13 +1,17 @@
 //! How the cells of one column are written: decided once per table version, from the column's logical type and the
 //! format options, so that the hot path is one match on a small enum and one on the value.
 
+use std::sync::Arc;
+
 use tailrace_core::batch::ListView;
 use tailrace_core::value::{LogicalType, ShapeKind, TextKind, Value};
 
 use super::decimal::{Rounding, write_decimal_double, write_decimal_fixed, write_decimal_text, write_decimal_variable};
+use super::geometry::{PointForm, WkbForm};
 use super::number::{FloatStyle, write_float32, write_float64, write_int};
 use super::text::{write_text, write_text_nested};
 use super::{CellError, CellResult, bytes, geometry, interval, late, temporal, vector};
+use crate::dialect::Dialect;
 use crate::format::{
     BinaryFormat, DEFAULT_MONEY_FRACTION_DIGITS, DecimalFormat, Envelope, Format, HstoreFormat, IntervalFormat,
     OpaqueFormat, TimeFormat,
@@ -39,7 +43,7 @@ pub(crate) enum BitsForm {
     /// One bit is true or false.
     Boolean,
     /// Debezium's `Bits` of so many.
-    LittleEndian { length: u32 },
+    LittleEndian { length: u32, least_bytes: usize },
     /// A string of 0 and 1.
     Text,
 }
@@ -51,6 +55,7 @@ pub(crate) enum CellFormat {
     Int16,
     Int32,
     Int64,
+    Year,
     Float32(FloatStyle),
     Float64(FloatStyle),
     Decimal(DecimalForm, FloatStyle),
@@ -61,17 +66,19 @@ pub(crate) enum CellFormat {
     Bits(BitsForm),
     Date(TimeFormat),
     Time(TimeFormat, u8),
+    /// An amount of time of so many fraction digits, as a struct.
+    Amount(u8),
     TimeTz(TimeFormat, u8),
     Timestamp(TimeFormat, u8),
     TimestampTz(TimeFormat, u8),
     Interval(IntervalFormat),
     Array(Box<CellFormat>),
     Map(HstoreFormat),
-    Point(FloatStyle),
+    Point(PointForm),
     Line(FloatStyle),
     Circle(FloatStyle),
     Shape(ShapeKind),
-    Geometry,
+    Geometry(WkbForm),
     Geography,
     FloatVector(FloatStyle),
     DoubleVector(FloatStyle),
@@ -100,22 +107,23 @@ impl CellFormat {
             LogicalType::Text(TextKind::Opaque) if format.opaque == OpaqueFormat::Binary => {
                 Self::TextBytes(format.binary)
             }
-            LogicalType::Text(kind) => Self::Text(kind.clone()),
+            LogicalType::Text(kind) => Self::Text(text_kind(kind, format.dialect)),
             LogicalType::Bytes => Self::Bytes(format.binary),
-            LogicalType::Bits { length } => Self::Bits(bits_form(*length, format.envelope)),
+            LogicalType::Bits { length } => Self::Bits(bits_form(*length, format)),
+            LogicalType::Year => Self::Year,
             LogicalType::Date => Self::Date(format.time),
-            LogicalType::Time { precision } => Self::Time(format.time, *precision),
+            LogicalType::Time { precision } => time_format(*precision, format),
             LogicalType::TimeTz { precision } => Self::TimeTz(format.time, *precision),
             LogicalType::Timestamp { precision } => Self::Timestamp(format.time, *precision),
             LogicalType::TimestampTz { precision } => Self::TimestampTz(format.time, *precision),
             LogicalType::Interval => Self::Interval(format.interval),
             LogicalType::Array(element) => Self::Array(Box::new(Self::of(element, format))),
             LogicalType::Map => Self::Map(format.hstore),
-            LogicalType::Point => Self::Point(style),
+            LogicalType::Point => Self::Point(PointForm::of(style, format.dialect)),
             LogicalType::Line => Self::Line(style),
             LogicalType::Circle => Self::Circle(style),
             LogicalType::Shape(kind) => Self::Shape(*kind),
-            LogicalType::Geometry => Self::Geometry,
+            LogicalType::Geometry => Self::Geometry(wkb_form(format.dialect)),
             LogicalType::Geography => Self::Geography,
             LogicalType::FloatVector => Self::FloatVector(style),
             LogicalType::DoubleVector => Self::DoubleVector(style),
@@ -126,7 +134,7 @@ impl CellFormat {
     /// Writes a value that is neither null nor unchanged.
     pub(crate) fn write(&self, out: &mut Vec<u8>, value: Value<'_>) -> CellResult {
         match (self, value) {
-            (Self::Int16 | Self::Int32 | Self::Int64, Value::Int(value)) => write_int(out, value),
+            (Self::Int16 | Self::Int32 | Self::Int64 | Self::Year, Value::Int(value)) => write_int(out, value),
             (Self::Text(_), Value::Text(text)) => write_text(out, text),
             (Self::Boolean, Value::Boolean(value)) => out.extend_from_slice(if value { b"true" } else { b"false" }),
             (Self::Float32(style), Value::Float32(value)) => write_float32(out, value, *style),
@@ -141,8 +149,8 @@ impl CellFormat {
                 temporal::write_time_tz_value(out, time, *format, *precision)
             }
             (_, Value::List(list)) => return self.write_list(out, list),
-            (Self::Geometry, Value::Bytes(ewkb)) => return geometry::write_ewkb(out, ewkb, false),
-            (Self::Geography, Value::Bytes(ewkb)) => return geometry::write_ewkb(out, ewkb, true),
+            (Self::Geometry(form), Value::Bytes(ewkb)) => return geometry::write_geometry(out, ewkb, *form),
+            (Self::Geography, Value::Bytes(ewkb)) => return geometry::write_geography(out, ewkb),
             (Self::Timestamp(format, precision), Value::Text(text)) => {
                 return late::write_timestamp(out, text, *format, *precision);
             }
@@ -159,7 +167,8 @@ impl CellFormat {
     fn write_temporal(&self, out: &mut Vec<u8>, value: i64) -> CellResult {
         match self {
             Self::Date(format) => temporal::write_date_value(out, value, *format),
-            Self::Time(format, precision) => temporal::write_time_value(out, value, *format, *precision),
+            Self::Time(format, precision) => return temporal::write_time_value(out, value, *format, *precision),
+            Self::Amount(precision) => interval::write_amount(out, value, *precision),
             Self::Timestamp(format, precision) => {
                 return temporal::write_timestamp_value(out, value, *format, *precision);
             }
@@ -174,7 +183,7 @@ impl CellFormat {
             Self::Array(element) => element.write_elements(out, list),
             Self::Map(HstoreFormat::Map) => write_map(out, list),
             Self::Map(HstoreFormat::Json) => write_map_text(out, list),
-            Self::Point(style) => geometry::write_point(out, list, *style),
+            Self::Point(form) => geometry::write_point(out, list, *form),
             Self::Line(style) => geometry::write_line(out, list, *style),
             Self::Circle(style) => geometry::write_circle(out, list, *style),
             Self::Shape(kind) => geometry::write_shape(out, list, *kind),
@@ -253,13 +262,50 @@ fn declared_scale(logical_type: &LogicalType) -> u32 {
     }
 }
 
-fn bits_form(length: Option<u32>, envelope: Envelope) -> BitsForm {
-    match (length, envelope) {
+/// The kind of text as its schema has it. Debezium's connectors for MySQL and MariaDB escape what separates the symbols.
+fn text_kind(kind: &TextKind, dialect: Dialect) -> TextKind {
+    match (kind, dialect) {
+        (TextKind::Enum(symbols), Dialect::MySql) => TextKind::Enum(escaped(symbols)),
+        (TextKind::Set(symbols), Dialect::MySql) => TextKind::Set(escaped(symbols)),
+        _ => kind.clone(),
+    }
+}
+
+fn escaped(symbols: &[String]) -> Arc<[String]> {
+    let escape = |symbol: &String| symbol.replace('\\', r"\\").replace(',', r"\,");
+    symbols.iter().map(escape).collect()
+}
+
+fn bits_form(length: Option<u32>, format: &Format) -> BitsForm {
+    match (length, format.envelope) {
         (Some(1), _) => BitsForm::Boolean,
         (_, Envelope::Entity) => BitsForm::Text,
-        (length, Envelope::Debezium) => BitsForm::LittleEndian {
-            length: length.unwrap_or(UNLIMITED_BITS),
-        },
+        (length, Envelope::Debezium) => {
+            let length = length.unwrap_or(UNLIMITED_BITS);
+            BitsForm::LittleEndian {
+                length,
+                least_bytes: match format.dialect {
+                    Dialect::Common => 0,
+                    Dialect::MySql => usize::try_from(length.div_ceil(8)).unwrap_or_default(),
+                },
+            }
+        }
+    }
+}
+
+/// How times are written. MySQL's are amounts of time, for which Debezium has another struct.
+fn time_format(precision: u8, format: &Format) -> CellFormat {
+    match (format.time, format.dialect) {
+        (TimeFormat::Structured, Dialect::MySql) => CellFormat::Amount(precision),
+        (time, _) => CellFormat::Time(time, precision),
+    }
+}
+
+/// What the WKB of geometries has in it: PostGIS's is published as it is.
+fn wkb_form(dialect: Dialect) -> WkbForm {
+    match dialect {
+        Dialect::Common => WkbForm::Extended,
+        Dialect::MySql => WkbForm::Standard,
     }
 }
 
@@ -276,7 +322,7 @@ fn write_decimal(out: &mut Vec<u8>, text: &str, form: DecimalForm, style: FloatS
 fn write_bits(out: &mut Vec<u8>, bits: &str, form: BitsForm) -> CellResult {
     match form {
         BitsForm::Text => write_text(out, bits),
-        BitsForm::LittleEndian { .. } => return bytes::write_bits(out, bits),
+        BitsForm::LittleEndian { least_bytes, .. } => return bytes::write_bits(out, bits, least_bytes),
         BitsForm::Boolean => match bits {
             "1" => out.extend_from_slice(b"true"),
             "0" | "" => out.extend_from_slice(b"false"),

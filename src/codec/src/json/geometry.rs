@@ -1,5 +1,6 @@
 //! Points, lines, circles and shapes as Debezium's geometry structs (3.7): WKB in base64, its SRID, and what else must be
-//! known to read the shape back. Under the entity envelope points and circles are just their numbers.
+//! known to read the shape back. Under the entity envelope points and circles are just their numbers, and a point of MySQL
+//! also the number of its reference system.
 
 use tailrace_core::batch::ListView;
 use tailrace_core::value::{ShapeKind, Value};
@@ -7,29 +8,87 @@ use tailrace_core::value::{ShapeKind, Value};
 use super::bytes::write_base64;
 use super::number::{FloatStyle, write_float64, write_int};
 use super::{CellError, CellResult};
+use crate::dialect::Dialect;
 
 /// Flag of an EWKB type number: a SRID follows.
 const EWKB_SRID_FLAG: u32 = 0x2000_0000;
 
-/// Writes a point; with WKB where Debezium wants it.
-pub(crate) fn write_point(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
-    let [x, y] = numbers(list)?;
-    write_coordinates(out, x, y, style);
+/// What a point says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PointForm {
+    /// Its two numbers.
+    Numbers,
+    /// Its two numbers and the number of their reference system.
+    NumbersAndSystem,
+    /// Both, and WKB between them, as Debezium has it.
+    Debezium,
+}
+
+/// What the WKB of a geometry has in it; its SRID stands beside it in either form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WkbForm {
+    /// PostGIS's own: the SRID too, where there is one.
+    Extended,
+    /// The standard's: no SRID.
+    Standard,
+}
+
+// === impl PointForm ===
+
+impl PointForm {
+    /// What a point says under an envelope, in a dialect.
+    pub(crate) fn of(style: FloatStyle, dialect: Dialect) -> Self {
+        match (style, dialect) {
+            (FloatStyle::Java, _) => Self::Debezium,
+            (FloatStyle::Plain, Dialect::MySql) => Self::NumbersAndSystem,
+            (FloatStyle::Plain, Dialect::Common) => Self::Numbers,
+        }
+    }
+
+    fn style(self) -> FloatStyle {
+        match self {
+            Self::Debezium => FloatStyle::Java,
+            Self::Numbers | Self::NumbersAndSystem => FloatStyle::Plain,
+        }
+    }
+}
+
+/// Writes a point: two numbers, and a third for its reference system where it has one.
+pub(crate) fn write_point(out: &mut Vec<u8>, list: ListView<'_>, form: PointForm) -> CellResult {
+    let (Some(Value::Float64(x)), Some(Value::Float64(y))) = (list.get(0), list.get(1)) else {
+        return Err(CellError::mismatch());
+    };
+    let srid = match (list.len(), list.get(2)) {
+        (2, _) => None,
+        (3, Some(Value::Int(srid))) => Some(srid),
+        _ => return Err(CellError::mismatch()),
+    };
+    write_coordinates(out, [x, y], srid, form);
     Ok(())
 }
 
 /// Writes a point from its coordinates.
-pub(crate) fn write_coordinates(out: &mut Vec<u8>, x: f64, y: f64, style: FloatStyle) {
+pub(crate) fn write_coordinates(out: &mut Vec<u8>, [x, y]: [f64; 2], srid: Option<i64>, form: PointForm) {
     out.extend_from_slice(b"{\"x\":");
-    write_float64(out, x, style);
+    write_float64(out, x, form.style());
     out.extend_from_slice(b",\"y\":");
-    write_float64(out, y, style);
-    if style == FloatStyle::Java {
+    write_float64(out, y, form.style());
+    if form == PointForm::Debezium {
         out.extend_from_slice(b",\"wkb\":");
         write_base64(out, &point_wkb(x, y));
-        out.extend_from_slice(b",\"srid\":null");
+    }
+    if form != PointForm::Numbers {
+        out.extend_from_slice(b",\"srid\":");
+        write_srid(out, srid);
     }
     out.push(b'}');
+}
+
+fn write_srid(out: &mut Vec<u8>, srid: Option<i64>) {
+    match srid {
+        Some(srid) => write_int(out, srid),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 fn point_wkb(x: f64, y: f64) -> [u8; 21] {
@@ -64,7 +123,7 @@ pub(crate) fn write_circle(out: &mut Vec<u8>, list: ListView<'_>, style: FloatSt
 /// Writes a circle from x, y and radius.
 pub(crate) fn write_disc(out: &mut Vec<u8>, [x, y, radius]: [f64; 3], style: FloatStyle) {
     out.extend_from_slice(b"{\"center\":");
-    write_coordinates(out, x, y, style);
+    write_coordinates(out, [x, y], None, PointForm::of(style, Dialect::Common));
     out.extend_from_slice(b",\"radius\":");
     write_float64(out, radius, style);
     out.push(b'}');
@@ -94,22 +153,50 @@ pub(crate) fn extensions(kind: ShapeKind, closed: bool) -> &'static str {
     }
 }
 
-/// Writes a PostGIS value, given as EWKB; a geography has no field for extensions.
-pub(crate) fn write_ewkb(out: &mut Vec<u8>, ewkb: &[u8], geography: bool) -> CellResult {
-    let srid = srid_of(ewkb)?;
-    out.extend_from_slice(b"{\"wkb\":");
-    write_base64(out, ewkb);
-    out.extend_from_slice(b",\"srid\":");
-    match srid {
-        Some(srid) => write_int(out, srid.into()),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(if geography { b"}" } else { b",\"extensions\":null}" });
+/// Writes a geometry, given as EWKB.
+pub(crate) fn write_geometry(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
+    write_ewkb(out, ewkb, form)?;
+    out.extend_from_slice(b",\"extensions\":null}");
     Ok(())
 }
 
+/// Writes a geography, given as EWKB; it has no field for extensions.
+pub(crate) fn write_geography(out: &mut Vec<u8>, ewkb: &[u8]) -> CellResult {
+    write_ewkb(out, ewkb, WkbForm::Extended)?;
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_ewkb(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
+    let srid = srid_of(ewkb)?;
+    out.extend_from_slice(b"{\"wkb\":");
+    match (form, srid) {
+        (WkbForm::Standard, Some(_)) => write_base64(out, &without_srid(ewkb)?),
+        _ => write_base64(out, ewkb),
+    }
+    out.extend_from_slice(b",\"srid\":");
+    write_srid(out, srid.map(i64::from));
+    Ok(())
+}
+
+/// Standard WKB from EWKB that has a SRID: the four bytes of it, and the flag that tells of it, taken out.
+fn without_srid(ewkb: &[u8]) -> Result<Vec<u8>, CellError> {
+    let (head, rest) = ewkb.split_at_checked(1 + 4 + 4).ok_or_else(broken)?;
+    let mut wkb = head.get(..1 + 4).ok_or_else(broken)?.to_vec();
+    // The flag is in the type's most significant byte.
+    let most_significant = if head.first() == Some(&0) { 1 } else { 4 };
+    if let Some(byte) = wkb.get_mut(most_significant) {
+        *byte &= !EWKB_SRID_FLAG.to_be_bytes()[0];
+    }
+    wkb.extend_from_slice(rest);
+    Ok(wkb)
+}
+
+fn broken() -> CellError {
+    CellError::new("is not EWKB", "please report this as a bug, with the column's type")
+}
+
 fn srid_of(ewkb: &[u8]) -> Result<Option<i32>, CellError> {
-    let broken = || CellError::new("is not EWKB", "please report this as a bug, with the column's type");
     let (order, rest) = ewkb.split_first().ok_or_else(broken)?;
     let number = |bytes: [u8; 4]| {
         if *order == 0 {
@@ -154,10 +241,39 @@ mod tests {
     }
 
     #[test]
+    fn standard_wkb_has_no_srid_in_it() {
+        let written = |ewkb: &[u8], form| {
+            let mut out = Vec::new();
+            write_geometry(&mut out, ewkb, form).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let little = [1, 7, 0, 0, 0x20, 0xe6, 0x10, 0, 0, 0, 0, 0, 0];
+        assert_eq!(
+            written(&little, WkbForm::Standard),
+            r#"{"wkb":"AQcAAAAAAAAA","srid":4326,"extensions":null}"#
+        );
+        assert_eq!(
+            written(&little, WkbForm::Extended),
+            r#"{"wkb":"AQcAACDmEAAAAAAAAA==","srid":4326,"extensions":null}"#
+        );
+        let big = [0, 0x20, 0, 0, 7, 0, 0, 0x10, 0xe6, 0, 0, 0, 0];
+        assert_eq!(
+            written(&big, WkbForm::Standard),
+            r#"{"wkb":"AAAAAAcAAAAA","srid":4326,"extensions":null}"#
+        );
+        let without = [1, 7, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(
+            written(&without, WkbForm::Standard),
+            written(&without, WkbForm::Extended)
+        );
+    }
+
+    #[test]
     fn every_truncation_is_an_error() {
         let little = [1, 1, 0, 0, 0x20, 0x73, 0x0c, 0, 0];
         for length in 0..little.len() {
             assert!(srid_of(&little[..length]).is_err());
+            assert!(write_geometry(&mut Vec::new(), &little[..length], WkbForm::Standard).is_err());
         }
     }
 }

@@ -45,10 +45,20 @@ pub(crate) fn write_interval(out: &mut Vec<u8>, interval: Interval, format: Inte
     match format {
         IntervalFormat::Iso => write_iso(out, interval.into()),
         IntervalFormat::String => write_every_part(out, interval.into()),
-        IntervalFormat::Structured => write_structured(out, interval.into()),
+        IntervalFormat::Structured => write_structured(out, interval.into(), 6),
         IntervalFormat::Numeric => return write_microseconds(out, interval),
     }
     Ok(())
+}
+
+/// Writes an amount of time as Debezium's struct of a duration: hours are its largest part, as in MySQL's `TIME`.
+pub(crate) fn write_amount(out: &mut Vec<u8>, microseconds: i64, precision: u8) {
+    let amount = Interval {
+        months: 0,
+        days: 0,
+        microseconds,
+    };
+    write_structured(out, amount.into(), precision);
 }
 
 fn write_microseconds(out: &mut Vec<u8>, interval: Interval) -> CellResult {
@@ -118,7 +128,7 @@ fn write_seconds(out: &mut Vec<u8>, parts: Parts) {
     write_fraction(out, parts.microseconds.abs(), Fraction::Needed);
 }
 
-fn write_structured(out: &mut Vec<u8>, parts: Parts) {
+fn write_structured(out: &mut Vec<u8>, parts: Parts, precision: u8) {
     let fields = [
         ("{\"years\":", parts.years),
         (",\"months\":", parts.months),
@@ -132,7 +142,9 @@ fn write_structured(out: &mut Vec<u8>, parts: Parts) {
         out.extend_from_slice(name.as_bytes());
         write_int(out, value);
     }
-    out.extend_from_slice(b",\"precision\":6}");
+    out.extend_from_slice(b",\"precision\":");
+    write_int(out, precision.into());
+    out.push(b'}');
 }
 
 #[cfg(test)]
@@ -155,6 +167,16 @@ mod tests {
     }
 
     const TIME: i64 = 14_706_780_000;
+
+    #[test]
+    fn amounts_of_time_are_durations() {
+        let mut out = Vec::new();
+        write_amount(&mut out, -3_020_399_000_001, 6);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"years":0,"months":0,"days":0,"hours":-838,"minutes":-59,"seconds":-59,"nanos":-1000,"precision":6}"#
+        );
+    }
 
     #[test]
     fn numeric_counts_a_month_as_a_twelfth_of_a_year() {

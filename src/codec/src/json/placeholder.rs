@@ -31,7 +31,9 @@ pub(crate) fn unavailable(format: &CellFormat, placeholder: &str) -> Option<Vec<
             out.push(b'}');
         }
         CellFormat::Map(format) => write_map(&mut out, placeholder, *format),
-        CellFormat::Geometry => write_geometry(&mut out, placeholder.as_bytes(), ",\"srid\":null,\"extensions\":null}"),
+        CellFormat::Geometry(_) => {
+            write_geometry(&mut out, placeholder.as_bytes(), ",\"srid\":null,\"extensions\":null}")
+        }
         CellFormat::Geography => write_geometry(&mut out, placeholder.as_bytes(), ",\"srid\":null}"),
         CellFormat::Shape(kind) => write_shape(&mut out, placeholder.as_bytes(), *kind, true),
         CellFormat::FloatVector(style) | CellFormat::DoubleVector(style) => {
@@ -164,7 +166,7 @@ pub(crate) fn zero(format: &CellFormat) -> Vec<u8> {
     let mut out = Vec::new();
     match format {
         CellFormat::Boolean | CellFormat::Bits(BitsForm::Boolean) => out.extend_from_slice(b"false"),
-        CellFormat::Int16 | CellFormat::Int32 | CellFormat::Int64 => out.push(b'0'),
+        CellFormat::Int16 | CellFormat::Int32 | CellFormat::Int64 | CellFormat::Year => out.push(b'0'),
         CellFormat::Float32(_) | CellFormat::Float64(_) | CellFormat::Decimal(DecimalForm::Double, _) => {
             out.extend_from_slice(b"0.0");
         }
@@ -179,7 +181,7 @@ pub(crate) fn zero(format: &CellFormat) -> Vec<u8> {
         CellFormat::Array(_) | CellFormat::FloatVector(_) | CellFormat::DoubleVector(_) => out.extend_from_slice(b"[]"),
         CellFormat::SparseVector(FloatStyle::Java) => out.extend_from_slice(b"{\"dimensions\":0,\"vector\":[]}"),
         CellFormat::SparseVector(FloatStyle::Plain) => out.extend_from_slice(b"{\"dimensions\":0,\"vector\":{}}"),
-        CellFormat::Geometry => write_geometry(&mut out, &EMPTY_GEOMETRY_WKB, ",\"srid\":null,\"extensions\":null}"),
+        CellFormat::Geometry(_) => write_geometry(&mut out, &EMPTY_GEOMETRY_WKB, ",\"srid\":null,\"extensions\":null}"),
         CellFormat::Geography => write_geometry(&mut out, &EMPTY_GEOMETRY_WKB, ",\"srid\":null}"),
         other => zero_temporal_or_shape(&mut out, other),
     }
@@ -202,7 +204,7 @@ fn zero_temporal_or_shape(out: &mut Vec<u8>, format: &CellFormat) {
             out.extend_from_slice(b"\"1970-01-01T00:00:00Z\"")
         }
         CellFormat::TimeTz(time, _) if *time != TimeFormat::Structured => out.extend_from_slice(b"\"00:00:00Z\""),
-        CellFormat::Point(style) => write_coordinates(out, 0.0, 0.0, *style),
+        CellFormat::Point(form) => write_coordinates(out, [0.0, 0.0], None, *form),
         CellFormat::Line(style) => write_coefficients(out, [0.0, 1.0, 0.0], *style),
         CellFormat::Circle(style) => write_disc(out, [0.0, 0.0, 0.0], *style),
         CellFormat::Shape(kind) => write_empty_shape(out, *kind),

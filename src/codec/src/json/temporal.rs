@@ -66,9 +66,10 @@ pub(crate) fn write_date_value(out: &mut Vec<u8>, days: i64, format: TimeFormat)
     }
 }
 
-/// Writes a time of day, given in microseconds.
-pub(crate) fn write_time_value(out: &mut Vec<u8>, microseconds: i64, format: TimeFormat, precision: u8) {
+/// Writes a time of day, or an amount of time, given in microseconds.
+pub(crate) fn write_time_value(out: &mut Vec<u8>, microseconds: i64, format: TimeFormat, precision: u8) -> CellResult {
     match time_unit(format, precision) {
+        Some(Unit::Milliseconds) => write_int(out, milliseconds_in_32_bits(microseconds)?),
         Some(unit) => write_int(out, in_unit(microseconds, unit).unwrap_or(microseconds)),
         None if format == TimeFormat::Structured => structured::write_time(out, microseconds, precision),
         None if format == TimeFormat::Iso => {
@@ -82,6 +83,18 @@ pub(crate) fn write_time_value(out: &mut Vec<u8>, microseconds: i64, format: Tim
             out.extend_from_slice(b"Z\"");
         }
     }
+    Ok(())
+}
+
+/// Milliseconds of a time, whose field has 32 bits: enough for a day, and for 596 hours of an amount of time.
+fn milliseconds_in_32_bits(microseconds: i64) -> Result<i64, CellError> {
+    let milliseconds = microseconds.div_euclid(1000);
+    i32::try_from(milliseconds).map(i64::from).map_err(|_| {
+        CellError::new(
+            "is a time of more than 596 hours, whose milliseconds 32 bits cannot hold",
+            "set format.time: adaptive_time_microseconds (or iso)",
+        )
+    })
 }
 
 /// Writes a time of day with offset: with the offset itself in `iso` and `structured`, in UTC otherwise.
@@ -321,7 +334,7 @@ mod tests {
 
     #[test]
     fn times_in_each_format() {
-        let time = |value, format, precision| text(|out| write_time_value(out, value, format, precision));
+        let time = |value, format, precision| text(|out| write_time_value(out, value, format, precision).unwrap());
         assert_eq!(time(49_890_123_000, TimeFormat::Adaptive, 3), "49890123");
         assert_eq!(time(49_890_123_789, TimeFormat::Adaptive, 6), "49890123789");
         assert_eq!(time(14_711_789_000, TimeFormat::Microseconds, 3), "14711789000");
@@ -335,6 +348,22 @@ mod tests {
             time(14_711_789_000, TimeFormat::Structured, 6),
             "{\"hour\":4,\"minute\":5,\"second\":11,\"nanos\":789000000,\"precision\":6}"
         );
+    }
+
+    #[test]
+    fn amounts_of_time_in_each_format() {
+        let time = |value, format, precision| text(|out| write_time_value(out, value, format, precision).unwrap());
+        let most = 3_020_399_000_000;
+        assert_eq!(time(-most, TimeFormat::Iso, 6), "\"-838:59:59.000000\"");
+        assert_eq!(time(-most, TimeFormat::Isostring, 6), "\"-838:59:59Z\"");
+        assert_eq!(time(most, TimeFormat::AdaptiveTimeMicroseconds, 0), "3020399000000");
+        assert_eq!(time(-most, TimeFormat::Nanoseconds, 0), "-3020399000000000");
+        assert_eq!(time(-47_690_000_000, TimeFormat::Connect, 0), "-47690000");
+        assert_eq!(time(2_147_483_647_000, TimeFormat::Connect, 0), "2147483647");
+        for beyond in [2_147_483_648_000, -2_147_483_648_001] {
+            let error = write_time_value(&mut Vec::new(), beyond, TimeFormat::Connect, 0).unwrap_err();
+            assert!(error.remedy.contains("adaptive_time_microseconds"));
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@
 mod debezium;
 mod entity;
 mod inline_schemas;
+mod mysql;
+mod mysql_observed;
 mod property;
 mod support;
 mod vectors;
+mod vectors_mysql;
 mod vectors_temporal;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tailrace_codec::EventEncoder;
+use tailrace_codec::{EncoderSettings, EventEncoder};
 use tailrace_core::batch::Operation;
 use tailrace_core::error::Kind;
 use tailrace_core::ports::Encoder;
@@ -45,6 +45,7 @@ fn plain() -> impl Strategy<Value = (LogicalType, Datum)> {
         any::<u32>().prop_map(|bits| (LogicalType::Float32, Datum::Float32(f32::from_bits(bits)))),
         any::<u64>().prop_map(|bits| (LogicalType::Float64, Datum::Float64(f64::from_bits(bits)))),
         vec(any::<u8>(), 0..40).prop_map(|value| (LogicalType::Bytes, Datum::Bytes(value))),
+        (0_i64..=2155).prop_map(|year| (LogicalType::Year, Datum::Int(year))),
         "[01]{0,70}".prop_map(|bits| (LogicalType::Bits { length: None }, Datum::Text(bits))),
     ]
 }
@@ -56,6 +57,7 @@ fn textual() -> impl Strategy<Value = (LogicalType, Datum)> {
         Just(TextKind::Uuid),
         Just(TextKind::Opaque),
         Just(TextKind::Enum(Arc::from(["a,b".to_owned(), "\"".to_owned()]))),
+        Just(TextKind::Set(Arc::from(["a\\".to_owned(), "\"".to_owned()]))),
     ];
     let decimal = prop_oneof![
         "-?[0-9]{1,60}(\\.[0-9]{1,20})?",
@@ -84,20 +86,21 @@ fn textual() -> impl Strategy<Value = (LogicalType, Datum)> {
 
 fn temporal() -> impl Strategy<Value = (LogicalType, Datum)> {
     let precision = 0_u8..=6;
-    let day = 0_i64..=86_400_000_000;
     prop_oneof![
         any::<i32>().prop_map(|days| (LogicalType::Date, Datum::Int(days.into()))),
-        (precision.clone(), day.clone())
+        (precision.clone(), -3_020_399_000_000..=3_020_399_000_000_i64)
             .prop_map(|(precision, time)| (LogicalType::Time { precision }, Datum::Int(time))),
-        (precision.clone(), day, -57_599..=57_599).prop_map(|(precision, microseconds, offset_seconds)| {
-            (
-                LogicalType::TimeTz { precision },
-                Datum::TimeTz(TimeTz {
-                    microseconds,
-                    offset_seconds,
-                }),
-            )
-        }),
+        (precision.clone(), 0_i64..=86_400_000_000, -57_599..=57_599).prop_map(
+            |(precision, microseconds, offset_seconds)| {
+                (
+                    LogicalType::TimeTz { precision },
+                    Datum::TimeTz(TimeTz {
+                        microseconds,
+                        offset_seconds,
+                    }),
+                )
+            }
+        ),
         (precision.clone(), any::<i64>())
             .prop_map(|(precision, at)| (LogicalType::Timestamp { precision }, Datum::Int(at))),
         (precision, any::<i64>()).prop_map(|(precision, at)| (LogicalType::TimestampTz { precision }, Datum::Int(at))),
@@ -118,6 +121,11 @@ fn figures() -> impl Strategy<Value = (LogicalType, Datum)> {
     let list = |values: &[f64]| Datum::List(values.iter().copied().map(Datum::Float64).collect());
     prop_oneof![
         any::<[f64; 2]>().prop_map(move |values| (LogicalType::Point, list(&values))),
+        (any::<[f64; 2]>(), any::<u32>()).prop_map(|(values, srid)| {
+            let numbers = values.into_iter().map(Datum::Float64);
+            let system = Datum::Int(srid.into());
+            (LogicalType::Point, Datum::List(numbers.chain([system]).collect()))
+        }),
         any::<[f64; 3]>().prop_map(move |values| (LogicalType::Line, list(&values))),
         any::<[f64; 3]>().prop_map(move |values| (LogicalType::Circle, list(&values))),
         vec(any::<f64>(), 0..4).prop_map(move |values| (LogicalType::DoubleVector, list(&values))),
@@ -128,7 +136,10 @@ fn figures() -> impl Strategy<Value = (LogicalType, Datum)> {
             )
         }),
         vec(any::<u8>(), 0..12).prop_map(|rest| {
-            let wkb = [1, 1, 0, 0, 0].into_iter().chain(rest).collect();
+            let wkb = [1, 1, 0, 0, if rest.len() > 6 { 0x20 } else { 0 }]
+                .into_iter()
+                .chain(rest)
+                .collect();
             (LogicalType::Geometry, Datum::Bytes(wkb))
         }),
     ]
@@ -188,7 +199,15 @@ fn check(
     let has_before = matches!(operation, Operation::Update | Operation::Delete);
     let has_after = !matches!(operation, Operation::Delete | Operation::Truncate);
     batch.change(operation, has_before.then_some(&key_only), has_after.then_some(&values));
-    let encoded = match encoder(format).encode(&batch.changes) {
+    for kind in ["postgresql", "mysql"] {
+        check_events(&batch, settings_of(kind, format))?;
+    }
+    Ok(())
+}
+
+fn check_events(batch: &Batch, settings: EncoderSettings) -> Result<(), TestCaseError> {
+    let mut encoder = EventEncoder::new(settings).unwrap();
+    let encoded = match encoder.encode(&batch.changes) {
         Ok(encoded) => events(&encoded),
         Err(error) => {
             prop_assert_eq!(error.kind(), Kind::Poison);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, EncoderSettings, EventEncoder, FormatConfig, TopicTemplate};
-use tailrace_core::batch::{BeforeImage, Change, ChangeBatch, Operation, Row, Transaction};
+use tailrace_core::batch::{BeforeImage, BinlogTransaction, Change, ChangeBatch, Operation, Row, Transaction};
 use tailrace_core::event::{EncodedBatch, EncodedRecord};
 use tailrace_core::ports::Encoder;
 use tailrace_core::position::{Position, Progress};
@@ -101,6 +101,45 @@ pub(crate) fn encoder(format: &str) -> EventEncoder {
     EventEncoder::new(settings(format)).unwrap().with_clock(clock)
 }
 
+/// Of a source of another kind.
+pub(crate) fn settings_of(kind: &str, format: &str) -> EncoderSettings {
+    EncoderSettings {
+        source_kind: kind.into(),
+        ..settings(format)
+    }
+}
+
+/// `shop.orders` with some columns: what MySQL calls a database is a schema.
+pub(crate) fn orders(columns: Vec<Column>, key: Vec<usize>) -> SharedSchema {
+    let name = TableName {
+        database: String::new(),
+        schema: "shop".into(),
+        table: "orders".into(),
+    };
+    let schema = TableSchema {
+        name,
+        ..table(columns, key).as_ref().clone()
+    };
+    Arc::new(schema)
+}
+
+/// A transaction of a binary log.
+pub(crate) fn binlog_transaction() -> Transaction {
+    Transaction {
+        id: None,
+        committed_at_us: 1_700_000_000_000_000,
+        position: "mysql-bin.000003:197".into(),
+        log_position: Some(197),
+        previous_log_position: None,
+        binlog: Some(BinlogTransaction {
+            file: "mysql-bin.000003".into(),
+            server_id: 223_344,
+            thread_id: Some(7),
+            gtid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:23".into()),
+        }),
+    }
+}
+
 pub(crate) struct Batch {
     pub(crate) changes: ChangeBatch,
     table: usize,
@@ -116,6 +155,7 @@ impl Batch {
             position: "0/16E9018".into(),
             log_position: Some(24_023_130),
             previous_log_position: Some(24_023_119),
+            binlog: None,
         });
         Self { changes, table }
     }
@@ -160,8 +200,12 @@ impl Batch {
     }
 
     pub(crate) fn encode(&self, format: &str) -> Vec<Event> {
-        let encoded = encoder(format).encode(&self.changes).unwrap();
-        events(&encoded)
+        self.encode_with(settings(format))
+    }
+
+    pub(crate) fn encode_with(&self, settings: EncoderSettings) -> Vec<Event> {
+        let mut encoder = EventEncoder::new(settings).unwrap().with_clock(clock);
+        events(&encoder.encode(&self.changes).unwrap())
     }
 }
 
@@ -224,9 +268,14 @@ pub(crate) fn events(batch: &EncodedBatch) -> Vec<Event> {
 
 /// The value of one cell of a type, as it is published.
 pub(crate) fn published(logical_type: LogicalType, datum: Datum, format: &str) -> String {
+    published_with(logical_type, datum, settings(format))
+}
+
+/// The same with other settings than the format alone.
+pub(crate) fn published_with(logical_type: LogicalType, datum: Datum, settings: EncoderSettings) -> String {
     let mut batch = Batch::new(&table(vec![column("v", logical_type)], vec![]));
     batch.change(Operation::Create, None, Some(&[Cell::Is(datum)]));
-    let value = batch.encode(format).remove(0).value.unwrap();
+    let value = batch.encode_with(settings).remove(0).value.unwrap();
     let start = value.find("{\"v\":").unwrap() + 5;
     let end = value.find("},\"source\":").unwrap_or(value.len() - 1);
     value.get(start..end).unwrap().to_owned()

@@ -48,6 +48,7 @@ impl Given {
             position: "1".into(),
             log_position: None,
             previous_log_position: None,
+            binlog: None,
         });
         Self {
             batch,

@@ -277,6 +277,7 @@ impl ModelScan {
                 position: format!("rows@{}", self.exported.point).into(),
                 log_position: None,
                 previous_log_position: None,
+                binlog: None,
             });
             let limit = state.dice.random_range(1..=budget.changes);
             let rows = self.exported.left.get_mut(&table)?;

@@ -154,6 +154,7 @@ impl Reading {
             position: committed.position.to_string().into(),
             log_position: Some(committed.position),
             previous_log_position: None,
+            binlog: None,
         });
         for (ordinal, change) in committed.changes.iter().enumerate().skip(self.at.changes) {
             if batch.changes.len() == limit {

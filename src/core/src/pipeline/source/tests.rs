@@ -30,6 +30,7 @@ fn batch(number: u64) -> ChangeBatch {
         position: number.to_string().into(),
         log_position: None,
         previous_log_position: None,
+        binlog: None,
     });
     batch.changes.push(Change {
         operation: Operation::Create,

@@ -70,7 +70,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         ),
         (
             format!("{HEAD}{}", one.replace("type: postgres, ", "")),
-            "x.yaml:6:13: connectors.orders.source: the key `type` is missing; it is one of `postgres`, `sqlite`",
+            "x.yaml:6:13: connectors.orders.source: the key `type` is missing; it is one of `postgres`, `mysql`, `mariadb`, `sqlite`",
         ),
         (
             format!("{HEAD}{}", one.replace("orders:", "my orders:")),
@@ -194,8 +194,10 @@ fn every_example_is_right() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let bytes = std::fs::read(&path).unwrap();
-            let surroundings =
-                Surroundings::of(&[("ORDERS_DATABASE_URL", "postgres://tailrace:secret@localhost/orders")]);
+            let surroundings = Surroundings::of(&[
+                ("ORDERS_DATABASE_URL", "postgres://tailrace:secret@localhost/orders"),
+                ("SHOP_DATABASE_URL", "mysql://tailrace:secret@localhost/"),
+            ]);
             understand(&path.display().to_string(), &bytes, &surroundings)
                 .unwrap_or_else(|problems| panic!("{problems}"));
             examples.push(path.file_name().unwrap().to_string_lossy().into_owned());
@@ -205,6 +207,7 @@ fn every_example_is_right() {
     assert_eq!(
         examples,
         [
+            "mysql-to-kafka.yaml",
             "postgres-to-file.yaml",
             "postgres-to-kafka.yaml",
             "quickstart.yaml",

@@ -1,0 +1,211 @@
+//! What our user may do, and what follows for how the snapshot begins.
+
+use tailrace_core::check::Finding;
+
+use super::Facts;
+use crate::config::SnapshotMode;
+use crate::quote::{identifier, qualified};
+use crate::server::{Flavour, ServerFacts};
+
+pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
+    let server = &facts.server;
+    let mut findings = Vec::new();
+    if server.grants.is_superuser() {
+        findings.push(Finding::warning(
+            "superuser",
+            format!(
+                "the user {} may do everything, which capturing does not need",
+                server.user
+            ),
+            create_user(server.flavour()),
+        ));
+    }
+    findings.extend(replication(server));
+    if facts.config.snapshot.mode != SnapshotMode::Never {
+        findings.extend(reading(facts));
+        findings.extend(locking(facts));
+    }
+    findings
+}
+
+fn create_user(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::MySql => {
+            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO tailrace; \
+             -- and GRANT SELECT, LOCK TABLES on the captured databases"
+        }
+        Flavour::MariaDb => {
+            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO tailrace; \
+             -- and GRANT SELECT, LOCK TABLES on the captured databases"
+        }
+    }
+}
+
+/// `tailrace@%` as a statement names it.
+fn user(server: &ServerFacts) -> String {
+    let (name, host) = server.user.rsplit_once('@').unwrap_or((&server.user, "%"));
+    format!("{}@{}", identifier(name), identifier(host))
+}
+
+/// Both are rights on the whole server.
+fn replication(server: &ServerFacts) -> Option<Finding> {
+    let monitor = match server.flavour() {
+        Flavour::MySql => "REPLICATION CLIENT",
+        Flavour::MariaDb => "BINLOG MONITOR",
+    };
+    let mut missing = Vec::new();
+    if !server.grants.anywhere(&["REPLICATION SLAVE", "REPLICATION REPLICA"]) {
+        missing.push("REPLICATION SLAVE");
+    }
+    if !server
+        .grants
+        .anywhere(&["REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"])
+    {
+        missing.push(monitor);
+    }
+    (!missing.is_empty()).then(|| {
+        let missing = missing.join(", ");
+        Finding::blocks(
+            "insufficient_privilege",
+            format!(
+                "the user {} may not read the binary log: it lacks {missing}",
+                server.user
+            ),
+            format!("GRANT {missing} ON *.* TO {}", user(server)),
+        )
+    })
+}
+
+/// Tables that our user may not read at all are not shown to it; of these it sees the columns, or may change them.
+fn reading(facts: &Facts<'_>) -> Option<Finding> {
+    let server = &facts.server;
+    let captured = facts.discovery.selection.captured.iter();
+    let unreadable: Vec<&(String, String)> = captured
+        .filter(|(schema, table)| !server.grants.on_table("SELECT", schema, table))
+        .collect();
+    let names: Vec<String> = unreadable
+        .iter()
+        .map(|(schema, table)| format!("{schema}.{table}"))
+        .collect();
+    let grants: Vec<String> = unreadable
+        .iter()
+        .map(|(schema, table)| format!("GRANT SELECT ON {} TO {};", qualified(schema, table), user(server)))
+        .collect();
+    (!unreadable.is_empty()).then(|| {
+        Finding::blocks(
+            "insufficient_privilege",
+            format!("the user {} may not read {}", server.user, names.join(", ")),
+            grants.join(" "),
+        )
+    })
+}
+
+/// Rows and log must meet at one point. Which way that is reached follows from what the user may do.
+fn locking(facts: &Facts<'_>) -> Option<Finding> {
+    let server = &facts.server;
+    let mut captured = facts.discovery.selection.captured.iter();
+    let locks_tables = captured.all(|(schema, table)| server.grants.on_table("LOCK TABLES", schema, table));
+    if server.flavour() == Flavour::MariaDb {
+        let lockable = locks_tables || server.grants.anywhere(&["RELOAD"]);
+        return (!lockable && facts.config.snapshot.connections > 1).then(|| {
+            Finding::note(
+                "snapshot_lock",
+                "the snapshot begins without a lock, at a moment without commits: on a busy server that may take some attempts; \
+                 with `snapshot.connections: 1`, or with LOCK TABLES on the captured databases, it does not",
+            )
+        });
+    }
+    if locks_tables {
+        return None;
+    }
+    if server.grants.anywhere(&["RELOAD"]) {
+        return Some(Finding::note(
+            "snapshot_lock",
+            "the snapshot begins under a lock of all tables, for a moment (RELOAD); with LOCK TABLES on the captured databases it locks these alone",
+        ));
+    }
+    let schemas: std::collections::BTreeSet<String> = facts
+        .discovery
+        .selection
+        .captured
+        .iter()
+        .map(|(schema, _)| format!("GRANT LOCK TABLES ON {}.* TO {};", identifier(schema), user(server)))
+        .collect();
+    let remedy = Vec::from_iter(schemas).join(" ");
+    Some(if server.gtids.is_some() {
+        Finding::warning(
+            "snapshot_lock",
+            "the user may lock nothing, so the snapshot begins between two commits: on a busy server that may take many attempts",
+            remedy,
+        )
+    } else {
+        Finding::blocks(
+            "snapshot_lock",
+            "the user may lock nothing, and without GTIDs there is no other way to begin a snapshot at a known place of the log",
+            remedy,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tailrace_core::check::Severity;
+
+    use super::super::testing::{ORDERS, codes, judged};
+    use super::*;
+    use crate::server::Grants;
+    use crate::server::testing::mariadb;
+
+    fn with(grants: &'static [&'static str], json: &str) -> Vec<Finding> {
+        judged(judge, json, |facts| {
+            facts.server.grants = Grants::parse(grants.iter().copied())
+        })
+    }
+
+    #[test]
+    fn rights_come_with_their_grant() {
+        let findings = with(&["GRANT USAGE ON *.* TO `tailrace`@`%`"], ORDERS);
+        assert_eq!(
+            codes(&findings),
+            ["insufficient_privilege", "insufficient_privilege", "snapshot_lock"]
+        );
+        assert_eq!(
+            findings[0].remedy,
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"
+        );
+        assert_eq!(findings[1].remedy, "GRANT SELECT ON `shop`.`orders` TO `tailrace`@`%`;");
+        assert_eq!(findings[2].remedy, "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`;");
+        let unread = with(
+            &["GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"],
+            r#""tables": ["shop.orders"], "snapshot": {"mode": "never"}"#,
+        );
+        assert_eq!(codes(&unread), [""; 0]);
+        let all = with(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost`"], ORDERS);
+        assert_eq!(codes(&all), ["superuser"]);
+    }
+
+    #[test]
+    fn the_way_into_the_snapshot_is_said() {
+        const READER: &str = "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`";
+        let severity = |findings: &[Finding]| findings.first().map(|finding| (finding.code, finding.severity));
+        let unlocked = with(&[READER], ORDERS);
+        assert_eq!(severity(&unlocked), Some(("snapshot_lock", Severity::Warning)));
+        let without_gtids = judged(judge, ORDERS, |facts| {
+            facts.server.grants = Grants::parse([READER]);
+            facts.server.gtids = None;
+        });
+        assert_eq!(severity(&without_gtids), Some(("snapshot_lock", Severity::Blocks)));
+        let tables = with(&[READER, "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`"], ORDERS);
+        assert_eq!(severity(&tables), None);
+        let mariadb_grants = |connections: u16| {
+            let json = format!(r#""tables": ["shop.orders"], "snapshot": {{"connections": {connections}}}"#);
+            let findings = judged(judge, &json, |facts| {
+                facts.server = mariadb();
+                facts.server.grants = Grants::parse([READER]);
+            });
+            severity(&findings)
+        };
+        assert_eq!(mariadb_grants(1), None);
+        assert_eq!(mariadb_grants(2), Some(("snapshot_lock", Severity::Note)));
+    }
+}

@@ -1,0 +1,76 @@
+//! MySQL and MariaDB as sources: their existing rows, then their binary log.
+//!
+//! Read in this order: [`config`] (what can be said), `bootstrap` (from nothing to an open source), `scan` (rows),
+//! `log` (changes: `log/dump.rs` → `log/assemble.rs`), `decode` (bytes to values), `ddl` (definitions that change on the way).
+
+mod bootstrap;
+mod charset;
+mod check;
+mod column_type;
+mod config;
+mod connect;
+mod ddl;
+mod decode;
+mod discover;
+mod endpoint;
+mod error;
+pub mod fuzzing;
+mod log;
+mod memory;
+mod position;
+mod quote;
+mod scan;
+mod server;
+mod table;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_core::ports::{Source, SourceConnector, SourceContext};
+use tailrace_core::schema::SharedSchema;
+
+pub use config::{InvalidDates, MySqlConfig, SnapshotConfig, SnapshotMode, SnapshotOrder, TlsConfig, TlsMode};
+pub use server::Flavour;
+
+/// A configured MySQL or MariaDB source. Nothing is connected before a method is called.
+pub struct MySqlConnector {
+    config: Arc<MySqlConfig>,
+    flavour: Flavour,
+}
+
+// === impl MySqlConnector ===
+
+impl MySqlConnector {
+    /// A source with this configuration, on a server that speaks this dialect.
+    pub fn new(config: MySqlConfig, flavour: Flavour) -> Self {
+        Self {
+            config: Arc::new(config),
+            flavour,
+        }
+    }
+}
+
+#[async_trait]
+impl SourceConnector for MySqlConnector {
+    async fn check(&self, _connector: &str) -> Vec<Finding> {
+        check::check(&self.config, self.flavour).await
+    }
+
+    async fn describe(&self) -> Result<Vec<SharedSchema>> {
+        discover::describe(&self.config, self.flavour).await
+    }
+
+    async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>> {
+        // Boxed because the state of opening a database is large and is only needed while it is opened.
+        Box::pin(bootstrap::open(Arc::clone(&self.config), self.flavour, context)).await
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql => "mysql",
+            Flavour::MariaDb => "mariadb",
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The binary log as a [`LogReader`].
+//!
+//! ```text
+//!   dump task                      bounded channel       pipeline task
+//!   socket ─▶ events, checked ────────────────────────▶ assemble ─▶ batch
+//!                                                         ├─ definitions changed: remember them, then go on
+//!                                                         └─ XA COMMIT: a second dump reads the prepared rows again
+//! ```
+//!
+//! Nothing is acknowledged to the server: `confirm` only forgets what is not needed any more. Back-pressure is that the channel is full and
+//! the socket is not read; the dump's session has a write timeout that outlasts it.
+
+mod assemble;
+pub(crate) mod dump;
+mod events;
+mod rows;
+mod tables;
+mod transaction;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_core::batch::ChangeBatch;
+use tailrace_core::ports::{Budget, ConnectorStore, LogReader};
+use tailrace_core::position::{Position, Progress};
+use tailrace_core::telemetry::{Life, Telemetry};
+use tailrace_core::{Error, Result, task};
+use tokio::task::JoinHandle;
+
+use crate::config::MySqlConfig;
+use crate::connect::{self, Purpose};
+use crate::endpoint::Endpoint;
+use crate::error::dump_error;
+use crate::memory::Memory;
+use crate::position::gtid::GtidSet;
+use crate::position::{BinlogPosition, FileOffset, start};
+use crate::server::{self, ServerFacts};
+use assemble::{Assembler, Next, Start};
+use dump::{BinlogDump, DumpStart};
+use events::Events;
+use tables::{TableSettings, Tables};
+
+/// What the log is read with.
+pub(crate) struct LogSettings {
+    pub(crate) config: Arc<MySqlConfig>,
+    pub(crate) server: ServerFacts,
+    /// First part of every `event_id`.
+    pub(crate) identity: Arc<str>,
+    pub(crate) memory: Memory,
+    pub(crate) store: Arc<dyn ConnectorStore>,
+    pub(crate) telemetry: Arc<Telemetry>,
+}
+
+/// The binary log of one server.
+pub(crate) struct MySqlLog {
+    settings: LogSettings,
+    reading: Option<Reading>,
+}
+
+/// A log that is streaming.
+struct Reading {
+    events: Events,
+    /// Rows of an XA transaction that was prepared earlier and is committed now.
+    prepared: Option<Events>,
+    assembler: Assembler,
+    errand: Option<Errand>,
+}
+
+/// What must be done before the next event. It goes on by itself, because the call that waits for it may be given up at any time.
+enum Errand {
+    /// Definitions are being remembered.
+    Remember(JoinHandle<Result<()>>),
+    /// The rows of a prepared transaction are being asked for.
+    ReadPrepared(JoinHandle<Result<Events>>),
+}
+
+// === impl MySqlLog ===
+
+impl MySqlLog {
+    /// A log that was not begun.
+    pub(crate) fn new(settings: LogSettings) -> Self {
+        Self {
+            settings,
+            reading: None,
+        }
+    }
+
+    /// Starts reading after `progress`.
+    pub(crate) async fn start(&mut self, progress: &Progress, read_at: &BTreeMap<String, Position>) -> Result<()> {
+        let position = BinlogPosition::from_position(&progress.position)?;
+        let settings = &mut self.settings;
+        let start = settings.decide(&position).await?;
+        settings.memory.being_added.clear();
+        settings.memory.read_at.clone_from(read_at);
+        settings.memory.remember(&*settings.store).await?;
+        let tables = TableSettings {
+            patterns: settings.config.patterns()?,
+            policy: settings.config.type_policy(),
+            server: settings.server.clone(),
+        };
+        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
+        let text = format!("streaming the binary log from {}", position.at);
+        let events = events(&settings.config, &dump_start(&position, start.by)).await?;
+        let start = Start {
+            partial: partial(progress),
+            read_at: saved_positions(read_at)?,
+            checks_fingerprint: start.compare_fingerprint,
+            position,
+        };
+        let assembler = Assembler::new(Arc::clone(&settings.identity), tables, start);
+        self.reading = Some(Reading {
+            events,
+            prepared: None,
+            assembler,
+            errand: None,
+        });
+        settings.telemetry.enter(Life::Streaming, text);
+        Ok(())
+    }
+}
+
+// === impl LogSettings ===
+
+impl LogSettings {
+    /// Asks the server anew: rows may have been read for hours since it was asked.
+    async fn decide(&mut self, position: &BinlogPosition) -> Result<start::Start> {
+        let mut connection = connect::connect(&self.config, Purpose::Setup).await?;
+        self.server = server::server_facts(&mut connection).await?;
+        let start = start::decide_start(position, &self.memory.server, &self.server)?;
+        if start.compare_fingerprint && position.file_started_s.is_some() {
+            // Before anything is carried: by identifiers the server may begin in another file.
+            let endpoint = Endpoint::resolve(&self.config)?;
+            let server_id = self.config.server_id_range.choose();
+            let started_s = server::file_started_s(&connect::options(&endpoint)?, &position.at.file, server_id).await;
+            let started_s =
+                started_s.map_err(|error| dump_error(&error, &endpoint, "read the beginning of a file of the log"))?;
+            start::verify_fingerprint(position, started_s)?;
+        }
+        if start.failed_over {
+            if let Some(pending) = position.pending.first() {
+                return Err(Error::definite(
+                    "xa_after_failover",
+                    format!(
+                        "the XA transaction {} was prepared on the server before this one, and where its rows are in this one's log is not known; \
+                         `tailrace forget` the connector to begin anew with a snapshot",
+                        pending.xid
+                    ),
+                ));
+            }
+            self.memory.move_to(&self.server, &position.at);
+        }
+        Ok(start)
+    }
+}
+
+async fn events(config: &MySqlConfig, start: &DumpStart) -> Result<Events> {
+    let endpoint = Endpoint::resolve(config)?;
+    let options = connect::options(&endpoint)?;
+    let dump = BinlogDump::start(&options, start, config.server_id_range.choose()).await;
+    let dump = dump.map_err(|error| dump_error(&error, &endpoint, "begin to read the binary log"))?;
+    Ok(Events::of(dump, endpoint))
+}
+
+fn dump_start(position: &BinlogPosition, by: start::StartBy) -> DumpStart {
+    match (by, &position.gtids) {
+        (start::StartBy::Gtids, Some(GtidSet::MySql(executed))) => DumpStart::MySqlGtids(executed.to_string()),
+        (start::StartBy::Gtids, Some(GtidSet::MariaDb(executed))) => DumpStart::MariaDbGtids(executed.to_string()),
+        (start::StartBy::Gtids, None) | (start::StartBy::File, _) => at_file(&position.at),
+    }
+}
+
+fn at_file(at: &FileOffset) -> DumpStart {
+    DumpStart::File {
+        file: at.file.clone(),
+        offset: at.offset,
+    }
+}
+
+fn partial(progress: &Progress) -> Option<(Arc<str>, u64)> {
+    let partial = progress.partial.as_ref()?;
+    Some((partial.transaction.as_str().into(), partial.changes))
+}
+
+fn saved_positions(read_at: &BTreeMap<String, Position>) -> Result<BTreeMap<String, BinlogPosition>> {
+    let parsed = read_at.iter().map(|(table, position)| {
+        let position = BinlogPosition::from_position(position)?;
+        Ok((table.clone(), position))
+    });
+    parsed.collect()
+}
+
+fn unbegun() -> Error {
+    Error::definite("log_not_begun", "the log was read before it was begun")
+}
+
+#[async_trait]
+impl LogReader for MySqlLog {
+    async fn begin(&mut self, start: &Position, read_at: &BTreeMap<String, Position>) -> Result<()> {
+        self.start(&Progress::at(start.clone()), read_at).await
+    }
+
+    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch> {
+        let Self { settings, reading } = self;
+        let reading = reading.as_mut().ok_or_else(unbegun)?;
+        loop {
+            reading.finish_errand().await?;
+            if let Some(next) = reading.fill(budget)? {
+                reading.begin_errand(settings, next);
+                continue;
+            }
+            if let Some(batch) = reading.assembler.take() {
+                return Ok(batch);
+            }
+            if !reading.assembler.is_unfinished() {
+                reading.source().ready().await?;
+            }
+        }
+    }
+
+    async fn confirm(&mut self, durable: &Position) -> Result<()> {
+        let durable = BinlogPosition::from_position(durable)?;
+        let settings = &mut self.settings;
+        if settings.memory.forget_definitions_before(durable.needed_from()) {
+            settings.memory.remember(&*settings.store).await?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Where the next event comes from.
+    fn source(&mut self) -> &mut Events {
+        self.prepared.as_mut().unwrap_or(&mut self.events)
+    }
+
+    /// Takes events in until the budget is used or nothing more is there; tells where something else must be done first.
+    fn fill(&mut self, budget: Budget) -> Result<Option<Next>> {
+        while !self.assembler.is_full(budget) {
+            let next = if self.assembler.is_unfinished() {
+                self.assembler.go_on(budget)?
+            } else {
+                let Some(event) = self.source().next_now()? else {
+                    return Ok(None);
+                };
+                self.assembler.accept(&event)?
+            };
+            match next {
+                Next::Continue => {}
+                Next::PreparedWasRead => self.prepared = None,
+                Next::Remember | Next::ReadPrepared(_) => return Ok(Some(next)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn begin_errand(&mut self, settings: &mut LogSettings, next: Next) {
+        self.errand = match next {
+            Next::Continue | Next::PreparedWasRead => None,
+            Next::Remember => {
+                let from = self.assembler.position().at.clone();
+                for definition in self.assembler.tables_mut().take_changed() {
+                    settings.memory.define(from.clone(), definition);
+                }
+                let (memory, store) = (settings.memory.clone(), Arc::clone(&settings.store));
+                let remember = async move { memory.remember(&*store).await };
+                Some(Errand::Remember(task::spawn_named("remember definitions", remember)))
+            }
+            Next::ReadPrepared(at) => {
+                let config = Arc::clone(&settings.config);
+                let read = async move { events(&config, &at_file(&at)).await };
+                Some(Errand::ReadPrepared(task::spawn_named("read prepared rows", read)))
+            }
+        };
+    }
+
+    async fn finish_errand(&mut self) -> Result<()> {
+        match &mut self.errand {
+            None => {}
+            Some(Errand::Remember(task)) => task.await.map_err(|error| ended_early(&error))??,
+            Some(Errand::ReadPrepared(task)) => {
+                self.prepared = Some(task.await.map_err(|error| ended_early(&error))??);
+            }
+        }
+        self.errand = None;
+        Ok(())
+    }
+}
+
+fn ended_early(error: &tokio::task::JoinError) -> Error {
+    Error::transient(
+        "task_failed",
+        format!("what had to be done before the next event ended early: {error}"),
+    )
+}

@@ -1,0 +1,127 @@
+//! Whether a connector has carried everything up to a place in MySQL's or MariaDB's binary log.
+//!
+//! Nothing is told to the server, so that the connector itself is asked: `/status` shows the checkpointed position, which begins
+//! with the file and the offset where the next transaction starts. Behind a file's beginning there are events that are no
+//! transactions; a connector need not have moved over them.
+
+use serde_json::Value;
+
+use crate::servers::{MySqlServer, Result, ServerError};
+
+/// Events that carry nothing (documentation of both, "Binary Log Event Types").
+const EMPTY_EVENTS: [&str; 9] = [
+    "Format_desc",
+    "Previous_gtids",
+    "Gtid_list",
+    "Binlog_checkpoint",
+    "Rotate",
+    "Stop",
+    "Start_encryption",
+    "Ignorable",
+    "Heartbeat",
+];
+
+/// A place in the log: a file's number and the offset in it, and its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    number: u64,
+    offset: u64,
+    file: String,
+}
+
+/// Where the log ends now, as text for [`is_carried`].
+///
+/// # Errors
+/// When the server does not answer.
+pub(crate) async fn end(server: &MySqlServer) -> Result<String> {
+    let (file, offset) = server.log_end().await?;
+    Ok(format!("{file}:{offset}"))
+}
+
+/// Whether a connector, of which `/status` says this, has made everything durable that is in the log before the end.
+///
+/// # Errors
+/// When the server does not answer.
+pub(crate) async fn is_carried(server: &MySqlServer, connector: &Value, end: &str) -> Result<bool> {
+    let position = connector.get("position").and_then(Value::as_str).unwrap_or_default();
+    let end = Place::parse(end).ok_or_else(|| ServerError::new(format!("{end} is no place in the log")))?;
+    let Some(reached) = Place::parse(position) else {
+        return Ok(false);
+    };
+    if reached >= end {
+        return Ok(true);
+    }
+    let mut files = server.log_files().await?;
+    files.retain(|file| Place::number_of(file).is_some_and(|number| (reached.number..=end.number).contains(&number)));
+    for file in files {
+        let from = if file == reached.file { reached.offset } else { 4 };
+        let events = server
+            .query(&format!("show binlog events in '{file}' from {from} limit 20"))
+            .await?;
+        for event in events {
+            let text = |index: usize| event.get(index).cloned().flatten().unwrap_or_default();
+            let place = Place::parse(&format!("{file}:{}", text(1)));
+            if place.is_some_and(|place| place >= end) {
+                return Ok(true);
+            }
+            if !EMPTY_EVENTS.contains(&text(2).as_str()) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+// === impl Place ===
+
+impl Place {
+    /// `binlog.000003:157`, and whatever follows behind a semicolon.
+    fn parse(text: &str) -> Option<Place> {
+        let (file, offset) = text.split(';').next()?.rsplit_once(':')?;
+        Some(Place {
+            number: Place::number_of(file)?,
+            offset: offset.parse().ok()?,
+            file: file.to_owned(),
+        })
+    }
+
+    fn number_of(file: &str) -> Option<u64> {
+        file.rsplit_once('.')?.1.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::{MySqlOptions, MySqlVersion};
+    use serde_json::json;
+
+    #[test]
+    fn places_are_ordered_by_file_and_offset() {
+        let place = |text| Place::parse(text).unwrap();
+        assert!(place("binlog.999999:900") < place("binlog.1000000:4"));
+        assert!(place("binlog.000002:99;started=17;mysql_gtids=3e11fa47:1-77") < place("binlog.000002:100"));
+        assert!(Place::parse("snapshot:{}").is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_transaction_need_not_be_carried() {
+        for version in MySqlVersion::ALL {
+            let server = MySqlServer::start(MySqlOptions::version(version)).unwrap();
+            server.execute("create database shop").await.unwrap();
+            let before = end(&server).await.unwrap();
+            server.execute("flush binary logs").await.unwrap();
+            let flushed = end(&server).await.unwrap();
+            let at = |position: &str| json!({ "position": position });
+            assert!(is_carried(&server, &at(&before), &before).await.unwrap(), "{version}");
+            assert!(is_carried(&server, &at(&before), &flushed).await.unwrap(), "{version}");
+            server.execute("create database shop2").await.unwrap();
+            let after = end(&server).await.unwrap();
+            assert!(!is_carried(&server, &at(&before), &after).await.unwrap(), "{version}");
+            assert!(
+                !is_carried(&server, &at("snapshot:{}"), &after).await.unwrap(),
+                "{version}"
+            );
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! MySQL and MariaDB: what is asked of PostgreSQL elsewhere, and what only a binary log has.
+//!
+//! | module | what it asks |
+//! |---|---|
+//! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
+//! | `deaths` | what if the daemon or the server dies? |
+//! | `network` | what if the network between them fails? |
+//! | `files` | what becomes of a log that goes over into other files, is purged, is begun anew? |
+
+use tailrace_tests::servers::MySqlVersion;
+
+use crate::crashes::seed;
+use tailrace_tests::scenario::{Lane, Options};
+
+mod deaths;
+mod files;
+mod network;
+mod works;
+
+/// Into this lane, from the server of this version that all tests share.
+fn options(version: MySqlVersion, lane: Lane) -> Options {
+    Options {
+        version: version.into(),
+        ..Options::new(lane, seed())
+    }
+}

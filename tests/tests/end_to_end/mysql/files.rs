@@ -1,0 +1,113 @@
+//! The log is a row of files: it goes over into the next one, old ones are purged, and it can be begun anew.
+
+use std::time::Duration;
+
+use tailrace_tests::database::Database;
+use tailrace_tests::oracle::Snapshot;
+use tailrace_tests::scenario::{Lane, Scenario};
+use tailrace_tests::servers::{MySqlOptions, MySqlVersion, eventually};
+
+use super::options;
+
+/// Nothing here takes long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn on_a_server_of_its_own(server: MySqlOptions) -> Scenario {
+    let version = server.version;
+    let database = Database::own(server).await.unwrap();
+    let scenario = Scenario::on(database, options(version, Lane::File)).await.unwrap();
+    scenario.commit(30).await.unwrap();
+    scenario
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_files_are_one_log() {
+    for version in MySqlVersion::ALL {
+        let server = MySqlOptions::version(version).setting("max_binlog_size=16384");
+        let scenario = on_a_server_of_its_own(server).await;
+        scenario.start().unwrap();
+        for _ in 0..5 {
+            scenario.commit(20).await.unwrap();
+            scenario.database.execute("flush binary logs").await.unwrap();
+        }
+        scenario.daemon.kill9().unwrap();
+        scenario.commit(20).await.unwrap();
+        scenario.database.execute("flush binary logs").await.unwrap();
+        scenario.start().unwrap();
+        scenario.finish(Snapshot::Whole).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_carried_may_go() {
+    for version in MySqlVersion::ALL {
+        let scenario = on_a_server_of_its_own(MySqlOptions::version(version)).await;
+        scenario.start().unwrap();
+        scenario.commit(20).await.unwrap();
+        scenario.settle().await.unwrap();
+        scenario.daemon.terminate().unwrap();
+        scenario.database.execute("flush binary logs").await.unwrap();
+        // The position is at the end of the file before, which holds nothing that is still wanted.
+        let server = scenario.database.mysql().unwrap();
+        let (newest, _) = server.log_end().await.unwrap();
+        let file_before = server.log_files().await.unwrap().into_iter().rev().nth(1).unwrap();
+        assert_ne!(file_before, newest);
+        server
+            .execute(&format!("purge binary logs to '{file_before}'"))
+            .await
+            .unwrap();
+        scenario.commit(20).await.unwrap();
+        scenario.start().unwrap();
+        scenario.finish(Snapshot::Whole).await.unwrap();
+    }
+}
+
+/// The state that a connector is in for good after this became of the log while it was down.
+async fn state_after(version: MySqlVersion, statements: &[&str]) -> String {
+    let scenario = on_a_server_of_its_own(MySqlOptions::version(version)).await;
+    scenario.start().unwrap();
+    scenario.commit(10).await.unwrap();
+    scenario.settle().await.unwrap();
+    scenario.daemon.kill9().unwrap();
+    scenario.commit(10).await.unwrap();
+    for statement in statements {
+        scenario.database.execute(statement).await.unwrap();
+    }
+    let server = scenario.database.mysql().unwrap();
+    let (newest, _) = server.log_end().await.unwrap();
+    eventually("that the newest file is the only one", DEADLINE, || async {
+        // A file stays as long as the server has not noticed that its reader was killed.
+        server.execute(&format!("purge binary logs to '{newest}'")).await?;
+        Ok((server.log_files().await? == [newest.clone()]).then_some(()))
+    })
+    .await
+    .unwrap();
+    scenario.commit(10).await.unwrap();
+    scenario.daemon.start().unwrap();
+    let name = scenario.database.name();
+    let status = scenario
+        .daemon
+        .wait_for(name, "that it is halted", |status| status["state"] == "halted");
+    status.unwrap();
+    scenario.daemon.state(name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_purged_too_far_is_not_gone_on_from() {
+    for version in MySqlVersion::ALL {
+        let state = state_after(version, &["flush binary logs"]).await;
+        assert!(state.starts_with("halted:"), "{version}: {state}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_begun_anew_is_not_gone_on_from() {
+    for version in MySqlVersion::ALL {
+        let reset = match version {
+            MySqlVersion::MySql97 => "reset binary logs and gtids",
+            MySqlVersion::MySql56 | MySqlVersion::MariaDb1011 => "reset master",
+        };
+        let state = state_after(version, &[reset]).await;
+        assert!(state.starts_with("halted:"), "{version}: {state}");
+    }
+}
