@@ -261,7 +261,13 @@ impl Reading {
             Next::Continue | Next::PreparedWasRead => None,
             Next::Remember => {
                 let from = self.assembler.position().at.clone();
-                for definition in self.assembler.tables_mut().take_changed() {
+                let tables = self.assembler.tables_mut();
+                for definition in tables.take_changed() {
+                    if tables.captures(&definition.schema, &definition.table) {
+                        // Made or renamed in the log, it is carried from its first row: the next start has nothing to read of it.
+                        let name = format!("{}.{}", definition.schema, definition.table);
+                        settings.memory.tables.insert(name);
+                    }
                     settings.memory.define(from.clone(), definition);
                 }
                 let (memory, store) = (settings.memory.clone(), Arc::clone(&settings.store));

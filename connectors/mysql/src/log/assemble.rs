@@ -248,7 +248,10 @@ impl Assembler {
         match event {
             Event::Gtid(gtid) => self.begin(Group::of_mysql(gtid, header), start)?,
             Event::MariaDbGtid(gtid) => self.begin(Group::of_mariadb(gtid, header), start)?,
-            Event::Query(query) => return self.statement(query, header, start),
+            // LOAD DATA as a statement is as good as any other: it halts where its table is captured.
+            Event::Query(query) | Event::LoadData(decode::LoadData::Execute(query)) => {
+                return self.statement(query, header, start);
+            }
             Event::TableMap(map) => self.tables.define(map, body),
             Event::Rows(rows) => self.begin_rows(rows, body, start)?,
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, start)?,

@@ -171,6 +171,11 @@ impl Tables {
         Ok(Statement { truncated, changed })
     }
 
+    /// The configuration asks for the table.
+    pub(crate) fn captures(&self, schema: &str, table: &str) -> bool {
+        self.settings.patterns.captures(schema, table)
+    }
+
     /// Definitions that changed since they were fetched last.
     pub(crate) fn take_changed(&mut self) -> Vec<TableDefinition> {
         let changed = std::mem::take(&mut self.changed);
