@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tailrace_tests::servers::{Connect, ConnectOptions, Kafka, Result, debezium_mysql, debezium_postgres};
+use tailrace_tests::servers::{Connect, ConnectOptions, Kafka, Result, ServerError, debezium_mysql, debezium_postgres};
 
 use super::{Backlog, Reader};
 use crate::failed;
@@ -69,8 +69,8 @@ impl Run {
             Source::Postgres(_) => worker.create(reader.name(), &properties)?,
             Source::MySql(source) => {
                 let (file, offset) = &source.place;
-                let place = (json!({ "server": prefix }), json!({ "file": file, "pos": offset }));
-                worker.create_at(reader.name(), &properties, place)?;
+                let offset = json!({ "file": file, "pos": offset, "gtids": source.executed });
+                worker.create_at(reader.name(), &properties, (json!({ "server": prefix }), offset))?;
             }
         }
         if let Some(process_id) = worker.process_id() {
@@ -106,7 +106,9 @@ pub(super) async fn drain(reader: Reader, backlog: &Backlog<'_>, round: u32) -> 
     let watching = Watch::start();
     let began = Instant::now();
     let run = Run::start(reader, source, kafka, &prefix, &watching).await?;
-    let arrivals = arrivals.recv().map_err(failed("watching the topic")).flatten()?;
+    let arrivals = arrivals.recv().map_err(failed("watching the topic")).flatten();
+    let arrivals =
+        arrivals.map_err(|error| ServerError::new(format!("{error}; Debezium's log:\n{}", run.worker.log())))?;
     let cost = watching.finish();
     run.worker.kill9()?;
     let mut measurement = Measurement::new(backlog.workload, reader.name(), round, cost);

@@ -52,6 +52,8 @@ pub(crate) struct MySqlSource {
     pub(crate) server: Arc<MySqlServer>,
     /// File of the log and offset in it, before the first row.
     pub(crate) place: (String, u64),
+    /// The transactions before it, where the server numbers them as MySQL does.
+    pub(crate) executed: Option<String>,
 }
 
 // === impl MySqlSource ===
@@ -70,7 +72,15 @@ impl MySqlSource {
         let insert = format!("insert into benchmark_load.numbers values {}", numbers.join(", "));
         server.execute(&insert).await?;
         let place = server.log_end().await?;
-        Ok(MySqlSource { server, place })
+        let executed = match version {
+            MySqlVersion::MariaDb1011 => None,
+            MySqlVersion::MySql56 | MySqlVersion::MySql97 => Some(server.query_value("select @@gtid_executed").await?),
+        };
+        Ok(MySqlSource {
+            server,
+            place,
+            executed,
+        })
     }
 
     pub(super) fn configuration(&self) -> String {
