@@ -69,8 +69,8 @@ pub(crate) struct Type<T: ?Sized> {
 pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
     vec![
         source::<PostgresConfig>("postgres"),
-        source::<MySqlSource>("mysql"),
-        source::<MariaDbSource>("mariadb"),
+        source::<BinlogSource<false>>("mysql"),
+        source::<BinlogSource<true>>("mariadb"),
         source::<SqliteConfig>("sqlite"),
     ]
 }
@@ -148,13 +148,9 @@ impl SourceSpec for PostgresConfig {
 /// One connector under two names, because who reads the events is told which of the two the database was.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
-struct MySqlSource(MySqlConfig);
+struct BinlogSource<const IS_MARIADB: bool>(MySqlConfig);
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(transparent)]
-struct MariaDbSource(MySqlConfig);
-
-impl SourceSpec for MySqlSource {
+impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     fn problems(&self, _connector: &str) -> Vec<Finding> {
         self.0.problems()
     }
@@ -168,25 +164,8 @@ impl SourceSpec for MySqlSource {
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
-        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Flavour::MySql)))
-    }
-}
-
-impl SourceSpec for MariaDbSource {
-    fn problems(&self, _connector: &str) -> Vec<Finding> {
-        self.0.problems()
-    }
-
-    fn claims(&self, _connector: &str) -> Vec<Claim> {
-        Vec::new()
-    }
-
-    fn tables(&self) -> Vec<String> {
-        self.0.tables.clone()
-    }
-
-    fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
-        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Flavour::MariaDb)))
+        let flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
+        Ok(Arc::new(MySqlConnector::new(self.0.clone(), flavour)))
     }
 }
 
