@@ -24,7 +24,7 @@ use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finis
 use tailrace_core::telemetry::{Life, now_us};
 use tailrace_core::{Error, Result, failpoint};
 
-use crate::config::{MySqlConfig, SnapshotMode};
+use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
 use crate::discover::{self, CapturedTable};
 use crate::log::{LogSettings, MySqlLog};
@@ -33,6 +33,7 @@ use crate::position::{BinlogPosition, start};
 use crate::scan::{ScanPlan, Scanner};
 use crate::server::{self, Flavour, ServerFacts};
 use consistent_point::{ConsistentPoint, Views};
+use tailrace_sql::log_config::SnapshotMode;
 
 /// Everything that opening needs at hand.
 struct Opening {

@@ -11,7 +11,9 @@ mod tables;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 
-use crate::config::{MySqlConfig, TlsMode};
+use tailrace_sql::log_config::TlsMode;
+
+use crate::config::MySqlConfig;
 use crate::connect::{Purpose, connect};
 use crate::discover::foreign_key::{self, ForeignKey};
 use crate::discover::{Discovery, survey};

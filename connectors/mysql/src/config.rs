@@ -8,6 +8,8 @@ use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
+use tailrace_sql::log_config::TablePatterns;
+use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TlsConfig};
 
 use crate::endpoint::Endpoint;
 
@@ -35,6 +37,9 @@ const HEARTBEAT_INTERVAL_MAXIMUM_MS: u64 = 4_294_967_000;
 /// thousand, and a meeting is noticed.
 const SERVER_ID_FIRST: u32 = 0x4000_0000;
 const SERVER_ID_LAST: u32 = 0x7fff_ffff;
+
+/// What belongs to the server itself is never captured.
+const SYSTEM_SCHEMAS: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
 
 /// A MySQL or MariaDB server whose rows and binary log are captured.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -111,30 +116,6 @@ pub struct SnapshotConfig {
     pub lock_timeout_ms: u64,
 }
 
-/// Whether the rows that are there already are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotMode {
-    /// At the first start, then the log.
-    #[default]
-    Initial,
-    /// Never: only what changes from the first start on.
-    Never,
-    /// Only they: the connector stops when all are carried.
-    Only,
-}
-
-/// In which order the rows of a snapshot come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotOrder {
-    /// As they lie on disk, which for InnoDB is the order of the primary key: fastest.
-    #[default]
-    Physical,
-    /// By the connector's updated-at column within each table: the server sorts.
-    UpdatedAt,
-}
-
 /// Numbers from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -143,50 +124,6 @@ pub struct ServerIdRange {
     pub first: u32,
     /// The highest.
     pub last: u32,
-}
-
-/// Encryption of the connection.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// By default `verify_full`, and `disable` for Unix sockets and loopback addresses.
-    #[serde(default)]
-    pub mode: Option<TlsMode>,
-
-    /// Certificates (PEM) of the authorities to trust; by default the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-
-    /// Our certificate and its chain (PEM), for servers that ask for one.
-    #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
-
-    /// The private key (PEM) of `certificate_file`.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-}
-
-/// How far the server's identity is checked. There is no mode that falls back to plain text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TlsMode {
-    /// No encryption.
-    Disable,
-    /// Encrypted, but whoever answers is believed.
-    Require,
-    /// Encrypted, and the certificate is from a trusted authority, for whatever host.
-    VerifyCa,
-    /// Encrypted, and the certificate is from a trusted authority for this host.
-    VerifyFull,
-}
-
-/// Which tables are captured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TablePatterns {
-    /// What is captured.
-    pub(crate) include: Vec<TablePattern>,
-    /// What is left out again.
-    pub(crate) exclude: Vec<TablePattern>,
 }
 
 fn snapshot_connections() -> u16 {
@@ -244,28 +181,8 @@ impl ServerIdRange {
     }
 }
 
-// === impl TablePatterns ===
-
-impl TablePatterns {
-    /// Whether a pattern of `tables` fits.
-    pub(crate) fn includes(&self, schema: &str, table: &str) -> bool {
-        self.include.iter().any(|pattern| pattern.matches(schema, table))
-    }
-
-    /// Whether a pattern of `exclude` fits.
-    pub(crate) fn excludes(&self, schema: &str, table: &str) -> bool {
-        self.exclude.iter().any(|pattern| pattern.matches(schema, table))
-    }
-
-    /// Whether a table of this name is captured, if there is one.
-    pub(crate) fn captures(&self, schema: &str, table: &str) -> bool {
-        !is_system_schema(schema) && self.includes(schema, table) && !self.excludes(schema, table)
-    }
-}
-
-/// What belongs to the server itself is never captured.
+/// Whether a schema is one of [`SYSTEM_SCHEMAS`].
 pub(crate) fn is_system_schema(schema: &str) -> bool {
-    const SYSTEM_SCHEMAS: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
     SYSTEM_SCHEMAS.iter().any(|system| schema.eq_ignore_ascii_case(system))
 }
 
@@ -305,6 +222,7 @@ impl MySqlConfig {
         Ok(TablePatterns {
             include: parse(&self.tables)?,
             exclude: parse(&self.exclude)?,
+            system_schemas: &SYSTEM_SCHEMAS,
         })
     }
 

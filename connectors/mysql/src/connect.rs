@@ -13,8 +13,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tailrace_core::{Error, Result};
 
-use crate::config::{MySqlConfig, TlsMode};
-use crate::endpoint::{Endpoint, Host, TlsFiles};
+use tailrace_sql::log_config::{TlsFiles, TlsMode};
+
+use crate::config::MySqlConfig;
+use crate::endpoint::{Endpoint, Host};
 use crate::error::{connect_error, connect_timeout, query_error};
 use crate::server::{Flavour, Identity, Version, identify};
 

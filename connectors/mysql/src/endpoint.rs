@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
+use tailrace_sql::log_config::{TlsFiles, TlsMode, password};
+use tailrace_sql::server_url::{ServerUrl, host_and_port, is_loopback, port_number};
 
-use crate::config::{MySqlConfig, TlsConfig, TlsMode};
+use crate::config::MySqlConfig;
 
 /// MySQL's port.
 const PORT: u16 = 3306;
@@ -37,24 +39,9 @@ pub(crate) enum Host {
     Unix(PathBuf),
 }
 
-/// Files of certificates (PEM).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    /// Authorities to trust; the system's where there is none.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Our certificate.
-    pub(crate) certificate_file: Option<PathBuf>,
-    /// Our private key.
-    pub(crate) key_file: Option<PathBuf>,
-}
-
-/// What a URL says, before defaults.
+/// What the parameters of a URL say.
 #[derive(Default)]
-struct Parts {
-    host: Option<String>,
-    port: Option<String>,
-    user: Option<String>,
-    password: Option<String>,
+struct Parameters {
     socket: Option<String>,
     tls_mode: Option<String>,
     files: TlsFiles,
@@ -65,26 +52,30 @@ struct Parts {
 impl Endpoint {
     /// Takes the configuration's URL apart and reads the password file. Every error but that of the file is definite.
     pub(crate) fn resolve(config: &MySqlConfig) -> Result<Self> {
-        let mut parts = parse(config.url.expose())?;
-        let password = password(config, parts.password.take())?;
-        let host = host(&parts)?;
-        let tls_mode = tls_mode(&host, &config.tls, parts.tls_mode.as_deref())?;
+        let (mut url, parameters) = parse(config.url.expose())?;
+        let password = password(
+            url.password.take(),
+            config.password.as_ref(),
+            config.password_file.as_deref(),
+        )?;
+        let host = host(&url, parameters.socket.as_ref())?;
+        let tls_mode = parameters.tls_mode.as_deref().map(tls_mode_of_url).transpose()?;
+        let reached = (matches!(host, Host::Unix(_)), host.is_local());
         Ok(Self {
+            tls_mode: config.tls.mode(tls_mode, "ssl-mode", reached)?,
             host,
-            user: parts
+            user: url
                 .user
                 .ok_or_else(|| invalid("the `url` names no user; write `mysql://USER@host:3306/`"))?,
             password,
-            tls_mode,
-            tls: tls_files(&config.tls, parts.files)?,
+            tls: config.tls.files(parameters.files)?,
         })
     }
 
     /// The server as an operator names it: `db.example:3306`, or the socket's path.
     pub(crate) fn server(&self) -> String {
         match &self.host {
-            Host::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-            Host::Tcp(host, port) => format!("{host}:{port}"),
+            Host::Tcp(host, port) => host_and_port(host, *port),
             Host::Unix(path) => path.display().to_string(),
         }
     }
@@ -97,10 +88,7 @@ impl Host {
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp(host, _) => {
-                let address = host.parse::<std::net::IpAddr>();
-                host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-            }
+            Self::Tcp(host, _) => is_loopback(host),
         }
     }
 }
@@ -111,8 +99,8 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::definite("config", message)
 }
 
-fn host(parts: &Parts) -> Result<Host> {
-    match (&parts.host, &parts.socket) {
+fn host(url: &ServerUrl, socket: Option<&String>) -> Result<Host> {
+    match (&url.host, socket) {
         (None, Some(socket)) => Ok(Host::Unix(PathBuf::from(socket))),
         (Some(_), Some(_)) => Err(invalid(
             "the `url` names a host and a socket; write `mysql://user@host:3306/` or `mysql://user@/?socket=/path`",
@@ -120,36 +108,9 @@ fn host(parts: &Parts) -> Result<Host> {
         (Some(list), None) if list.contains(',') => Err(invalid(
             "the `url` lists several hosts; name the one whose log is to be captured, because another has another log",
         )),
-        (Some(host), None) => Ok(Host::Tcp(host.clone(), port(parts.port.as_deref())?)),
+        (Some(host), None) => Ok(Host::Tcp(host.clone(), port_number(url.port.as_deref(), PORT)?)),
         (None, None) => Err(invalid(
             "the `url` names no host; write `mysql://user@HOST:3306/`, or `mysql://user@/?socket=/path` for a Unix socket",
-        )),
-    }
-}
-
-fn port(port: Option<&str>) -> Result<u16> {
-    let Some(text) = port.filter(|text| !text.is_empty()) else {
-        return Ok(PORT);
-    };
-    let number = text.parse::<u16>().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| invalid("the `url` names a port that is no number from 1 to 65535"))
-}
-
-fn password(config: &MySqlConfig, in_url: Option<String>) -> Result<Option<Secret>> {
-    match (in_url, &config.password, &config.password_file) {
-        (None, None, None) => Ok(None),
-        (Some(password), None, None) => Ok(Some(Secret::new(password))),
-        (None, Some(password), None) => Ok(Some(password.clone())),
-        (None, None, Some(file)) => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                // A secret that is being rotated may be missing for a moment.
-                let message = format!("cannot read the password file {}", file.display());
-                Error::transient("source_authentication", message).with_source(error)
-            })?;
-            Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
-        }
-        (Some(_), _, _) | (None, Some(_), Some(_)) => Err(invalid(
-            "the password is given more than once; keep it in one of `url`, `password` and `password_file`",
         )),
     }
 }
@@ -170,42 +131,9 @@ fn tls_mode_of_url(text: &str) -> Result<TlsMode> {
     }
 }
 
-fn tls_mode(host: &Host, tls: &TlsConfig, in_url: Option<&str>) -> Result<TlsMode> {
-    let said = match (tls.mode, in_url.map(tls_mode_of_url).transpose()?) {
-        (Some(mode), Some(other)) if mode != other => {
-            return Err(invalid(
-                "`tls.mode` and the ssl-mode of the `url` differ; keep one of them",
-            ));
-        }
-        (mode, other) => mode.or(other),
-    };
-    match said {
-        Some(mode) if matches!(host, Host::Unix(_)) && mode != TlsMode::Disable => Err(invalid(
-            "a Unix socket is not encrypted; name the host in the `url`, or set `tls.mode: disable`",
-        )),
-        Some(mode) => Ok(mode),
-        None if host.is_local() => Ok(TlsMode::Disable),
-        None => Ok(TlsMode::VerifyFull),
-    }
-}
-
-fn tls_files(tls: &TlsConfig, in_url: TlsFiles) -> Result<TlsFiles> {
-    let files = TlsFiles {
-        ca_file: tls.ca_file.clone().or(in_url.ca_file),
-        certificate_file: tls.certificate_file.clone().or(in_url.certificate_file),
-        key_file: tls.key_file.clone().or(in_url.key_file),
-    };
-    if files.certificate_file.is_some() != files.key_file.is_some() {
-        return Err(invalid(
-            "`tls.certificate_file` and `tls.key_file` belong together; give both or none",
-        ));
-    }
-    Ok(files)
-}
-
 // === parsing ===
 
-fn parse(text: &str) -> Result<Parts> {
+fn parse(text: &str) -> Result<(ServerUrl, Parameters)> {
     let after_scheme = ["mysql://", "mariadb://"]
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme));
@@ -214,79 +142,28 @@ fn parse(text: &str) -> Result<Parts> {
             "the `url` is of another scheme; write `mysql://user@host:3306/`",
         ));
     };
-    let mut parts = Parts::default();
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    if !database.is_empty() {
+    let url = ServerUrl::parse(rest)?;
+    if url.path.is_some() {
         return Err(invalid(
             "the `url` names a database; leave it out and write it in `tables`, as in `shop.orders`",
         ));
     }
-    let (user_info, host_port) = authority
-        .rsplit_once('@')
-        .map_or((None, authority), |(user, host)| (Some(user), host));
-    if let Some(user_info) = user_info {
-        let (user, password) = user_info
-            .split_once(':')
-            .map_or((user_info, None), |(user, secret)| (user, Some(secret)));
-        parts.user = non_empty(decode(user)?);
-        parts.password = password.map(decode).transpose()?.and_then(non_empty);
+    let mut parameters = Parameters::default();
+    for (key, value) in &url.parameters {
+        parameters.set(key, value)?;
     }
-    let (host, port) = split_port(host_port);
-    parts.host = non_empty(decode(host)?);
-    parts.port = port.map(str::to_owned);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        parts.set(key, decode(value)?)?;
-    }
-    Ok(parts)
+    Ok((url, parameters))
 }
 
-/// The port stands after the last colon, unless that is within the brackets of an IPv6 address.
-fn split_port(host_port: &str) -> (&str, Option<&str>) {
-    if let Some((address, rest)) = host_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return (address, rest.strip_prefix(':'));
-    }
-    host_port
-        .rsplit_once(':')
-        .map_or((host_port, None), |(host, port)| (host, Some(port)))
-}
+// === impl Parameters ===
 
-fn non_empty(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// Percent decoding; the text itself stays out of the error because it may be the password.
-fn decode(text: &str) -> Result<String> {
-    let broken = || invalid("the `url` holds a broken percent sequence; write a percent sign as %25");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = (rest.next().and_then(hex), rest.next().and_then(hex));
-        let (Some(high), Some(low)) = digits else {
-            return Err(broken());
-        };
-        bytes.push(high << 4 | low);
-    }
-    String::from_utf8(bytes).map_err(|_| broken())
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
-// === impl Parts ===
-
-impl Parts {
-    fn set(&mut self, key: &str, value: String) -> Result<()> {
-        let path = || Some(PathBuf::from(&value));
+impl Parameters {
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let text = || Some(value.to_owned()).filter(|value| !value.is_empty());
+        let path = || Some(PathBuf::from(value));
         match key {
-            "socket" => self.socket = non_empty(value),
-            "ssl-mode" | "ssl_mode" | "sslmode" => self.tls_mode = non_empty(value),
+            "socket" => self.socket = text(),
+            "ssl-mode" | "ssl_mode" | "sslmode" => self.tls_mode = text(),
             "ssl-ca" | "ssl_ca" => self.files.ca_file = path(),
             "ssl-cert" | "ssl_cert" => self.files.certificate_file = path(),
             "ssl-key" | "ssl_key" => self.files.key_file = path(),

@@ -31,7 +31,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
-pub use config::{InvalidDates, MySqlConfig, SnapshotConfig, SnapshotMode, SnapshotOrder, TlsConfig, TlsMode};
+pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
 pub use server::Flavour;
 
 /// A configured MySQL or MariaDB source. Nothing is connected before a method is called.

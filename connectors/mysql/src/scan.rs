@@ -31,9 +31,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::column_type::TypePolicy;
-use crate::config::{MySqlConfig, SnapshotOrder};
+use crate::config::MySqlConfig;
 use crate::discover::CapturedTable;
 use division::Division;
+use tailrace_sql::log_config::SnapshotOrder;
 use worker::Worker;
 
 /// What is scanned.

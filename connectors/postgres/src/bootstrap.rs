@@ -29,7 +29,7 @@ use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finis
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result, failpoint};
 
-use crate::config::{PostgresConfig, ServerNames, SnapshotMode};
+use crate::config::{PostgresConfig, ServerNames};
 use crate::connect::{self, Purpose};
 use crate::discover::{self, CapturedTable, Discovery};
 use crate::error::query_error;
@@ -39,6 +39,7 @@ use crate::memory::Memory;
 use crate::position::Lsn;
 use crate::scan::{ScanPlan, Scanner};
 use crate::slot::Slot;
+use tailrace_sql::log_config::SnapshotMode;
 
 /// Everything that opening needs at hand.
 struct Opening {
@@ -306,8 +307,14 @@ impl Opening {
         }
         let mut slot = self.create_slot(true).await?;
         let names: BTreeSet<String> = new.iter().map(|table| table.schema.name.qualified()).collect();
-        if !memory.being_added.is_disjoint(&names) {
-            // They were read before, and no checkpoint came of it: as when a snapshot is interrupted, see `scan_again`.
+        let publication = self.discovery.publication.as_ref();
+        let was_published = names
+            .iter()
+            .any(|name| publication.is_some_and(|publication| publication.lists(name)));
+        if was_published || !memory.being_added.is_disjoint(&names) {
+            // They were read before, and no checkpoint came of it; or changes were carried although nothing was read, because
+            // the table came to this name, or into a publication of all tables, while the log was followed. As when a
+            // snapshot is interrupted, see `scan_again`.
             slot.contained_until = progress.position.clone();
         }
         memory.being_added = names;

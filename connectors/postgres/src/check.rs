@@ -12,7 +12,9 @@ use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tokio_postgres::Client;
 
-use crate::config::{PostgresConfig, ServerNames, TlsMode};
+use tailrace_sql::log_config::TlsMode;
+
+use crate::config::{PostgresConfig, ServerNames};
 use crate::connect::{OUTPUT_SETTINGS, Purpose, connect};
 use crate::discover::{Discovery, survey};
 use crate::endpoint::Endpoint;

@@ -8,6 +8,8 @@ use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
+use tailrace_sql::log_config::TablePatterns;
+use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TlsConfig};
 
 use crate::endpoint::Endpoint;
 
@@ -122,65 +124,6 @@ pub struct SnapshotConfig {
     pub order: SnapshotOrder,
 }
 
-/// Whether the rows that are there already are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotMode {
-    /// At the first start, then the log.
-    #[default]
-    Initial,
-    /// Never: only what changes from the first start on.
-    Never,
-    /// Only they: the connector stops when all are carried.
-    Only,
-}
-
-/// In which order the rows of a snapshot come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotOrder {
-    /// As they lie on disk: fastest.
-    #[default]
-    Physical,
-    /// By the connector's updated-at column within each table: the server sorts.
-    UpdatedAt,
-}
-
-/// Encryption of the connection.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// By default `verify_full`, and `disable` for Unix sockets and loopback addresses.
-    #[serde(default)]
-    pub mode: Option<TlsMode>,
-
-    /// Certificates (PEM) of the authorities to trust; by default the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-
-    /// Our certificate and its chain (PEM), for servers that ask for one.
-    #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
-
-    /// The private key (PEM) of `certificate_file`.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-}
-
-/// How far the server's identity is checked. There is no mode that falls back to plain text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TlsMode {
-    /// No encryption.
-    Disable,
-    /// Encrypted, but whoever answers is believed.
-    Require,
-    /// Encrypted, and the certificate is from a trusted authority, for whatever host.
-    VerifyCa,
-    /// Encrypted, and the certificate is from a trusted authority for this host.
-    VerifyFull,
-}
-
 /// What the connector is called on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerNames {
@@ -188,15 +131,6 @@ pub(crate) struct ServerNames {
     pub(crate) slot: String,
     /// Publication.
     pub(crate) publication: String,
-}
-
-/// Which tables are captured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TablePatterns {
-    /// What is captured.
-    pub(crate) include: Vec<TablePattern>,
-    /// What is left out again.
-    pub(crate) exclude: Vec<TablePattern>,
 }
 
 fn yes() -> bool {
@@ -228,20 +162,6 @@ impl Default for SnapshotConfig {
             connections: SNAPSHOT_CONNECTIONS,
             order: SnapshotOrder::default(),
         }
-    }
-}
-
-// === impl TablePatterns ===
-
-impl TablePatterns {
-    /// Whether a pattern of `tables` fits.
-    pub(crate) fn includes(&self, schema: &str, table: &str) -> bool {
-        self.include.iter().any(|pattern| pattern.matches(schema, table))
-    }
-
-    /// Whether a pattern of `exclude` fits.
-    pub(crate) fn excludes(&self, schema: &str, table: &str) -> bool {
-        self.exclude.iter().any(|pattern| pattern.matches(schema, table))
     }
 }
 
@@ -281,6 +201,8 @@ impl PostgresConfig {
         Ok(TablePatterns {
             include: parse(&self.tables)?,
             exclude: parse(&self.exclude)?,
+            // The catalogue's query leaves them out.
+            system_schemas: &[],
         })
     }
 

@@ -9,7 +9,9 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{PostgresConfig, TlsMode};
+use tailrace_sql::log_config::TlsMode;
+
+use crate::config::PostgresConfig;
 use crate::endpoint::{Endpoint, Host};
 use crate::error::connect_error;
 use crate::tls;

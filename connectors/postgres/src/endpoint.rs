@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
+use tailrace_sql::log_config::{TlsFiles, TlsMode, password};
+use tailrace_sql::server_url::{ServerUrl, host_and_port, is_loopback, port_number};
 
-use crate::config::{PostgresConfig, TlsConfig, TlsMode};
+use crate::config::PostgresConfig;
 
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
@@ -43,17 +45,6 @@ pub(crate) enum Host {
     Unix(PathBuf),
 }
 
-/// Files of certificates (PEM).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    /// Authorities to trust; the system's where there is none.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Our certificate.
-    pub(crate) certificate_file: Option<PathBuf>,
-    /// Our private key.
-    pub(crate) key_file: Option<PathBuf>,
-}
-
 /// What a URL or a key=value string says, before defaults.
 #[derive(Default)]
 struct Parts {
@@ -72,12 +63,19 @@ impl Endpoint {
     /// Takes the configuration's URL apart and reads the password file. Every error is definite.
     pub(crate) fn resolve(config: &PostgresConfig) -> Result<Self> {
         let mut parts = parse(config.url.expose())?;
-        let password = password(config, parts.password.take())?;
+        let password = password(
+            parts.password.take(),
+            config.password.as_ref(),
+            config.password_file.as_deref(),
+        )?;
         let hosts = hosts(parts.host.as_deref())?;
-        let tls_mode = tls_mode(&hosts, &config.tls, parts.tls_mode.as_deref())?;
+        let over_socket = hosts.iter().all(|host| matches!(host, Host::Unix(_)));
+        let is_local = hosts.iter().all(Host::is_local);
+        let tls_mode = parts.tls_mode.as_deref().map(tls_mode_of_url).transpose()?;
+        let tls_mode = config.tls.mode(tls_mode, "sslmode", (over_socket, is_local))?;
         Ok(Self {
             hosts,
-            port: port(parts.port.as_deref())?,
+            port: port_number(parts.port.as_deref(), PORT)?,
             user: parts
                 .user
                 .ok_or_else(|| missing("user", "postgres://USER@host/database"))?,
@@ -86,7 +84,7 @@ impl Endpoint {
                 .ok_or_else(|| missing("database", "postgres://user@host/DATABASE"))?,
             password,
             tls_mode,
-            tls: tls_files(&config.tls, parts.files)?,
+            tls: config.tls.files(parts.files)?,
         })
     }
 
@@ -103,8 +101,7 @@ impl Host {
     /// `host:port`, or the socket's path.
     pub(crate) fn address(&self, port: u16) -> String {
         match self {
-            Self::Tcp(host) if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp(host) => format!("{host}:{port}"),
+            Self::Tcp(host) => host_and_port(host, port),
             Self::Unix(folder) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
         }
     }
@@ -113,10 +110,7 @@ impl Host {
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp(host) => {
-                let address = host.parse::<std::net::IpAddr>();
-                host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-            }
+            Self::Tcp(host) => is_loopback(host),
         }
     }
 }
@@ -145,86 +139,19 @@ fn hosts(host: Option<&str>) -> Result<Vec<Host>> {
     }
 }
 
-fn port(port: Option<&str>) -> Result<u16> {
-    let Some(text) = port.filter(|text| !text.is_empty()) else {
-        return Ok(PORT);
-    };
-    let number = text.parse::<u16>().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| {
-        invalid(format!(
-            "the `url` names the port `{text}`; write a number from 1 to 65535"
-        ))
-    })
-}
-
-fn password(config: &PostgresConfig, in_url: Option<String>) -> Result<Option<Secret>> {
-    match (in_url, &config.password, &config.password_file) {
-        (None, None, None) => Ok(None),
-        (Some(password), None, None) => Ok(Some(Secret::new(password))),
-        (None, Some(password), None) => Ok(Some(password.clone())),
-        (None, None, Some(file)) => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                // A secret that is being rotated may be missing for a moment.
-                let message = format!("cannot read the password file {}", file.display());
-                Error::transient("source_authentication", message).with_source(error)
-            })?;
-            Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
-        }
-        (Some(_), _, _) | (None, Some(_), Some(_)) => Err(invalid(
-            "the password is given more than once; keep it in one of `url`, `password` and `password_file`",
+fn tls_mode_of_url(text: &str) -> Result<TlsMode> {
+    match text {
+        "disable" => Ok(TlsMode::Disable),
+        "require" => Ok(TlsMode::Require),
+        "verify-ca" | "verify_ca" => Ok(TlsMode::VerifyCa),
+        "verify-full" | "verify_full" => Ok(TlsMode::VerifyFull),
+        "allow" | "prefer" => Err(invalid(
+            "the `url` asks for an sslmode that falls back to plain text; write disable, require, verify-ca or verify-full",
         )),
+        other => Err(invalid(format!(
+            "the `url` says sslmode={other}; write disable, require, verify-ca or verify-full"
+        ))),
     }
-}
-
-fn tls_mode(hosts: &[Host], tls: &TlsConfig, in_url: Option<&str>) -> Result<TlsMode> {
-    let in_url = match in_url {
-        None => None,
-        Some("disable") => Some(TlsMode::Disable),
-        Some("require") => Some(TlsMode::Require),
-        Some("verify-ca" | "verify_ca") => Some(TlsMode::VerifyCa),
-        Some("verify-full" | "verify_full") => Some(TlsMode::VerifyFull),
-        Some("allow" | "prefer") => {
-            return Err(invalid(
-                "the `url` asks for an sslmode that falls back to plain text; write disable, require, verify-ca or verify-full",
-            ));
-        }
-        Some(other) => {
-            return Err(invalid(format!(
-                "the `url` says sslmode={other}; write disable, require, verify-ca or verify-full"
-            )));
-        }
-    };
-    let said = match (tls.mode, in_url) {
-        (Some(mode), Some(other)) if mode != other => {
-            return Err(invalid(
-                "`tls.mode` and the sslmode of the `url` differ; keep one of them",
-            ));
-        }
-        (mode, other) => mode.or(other),
-    };
-    let over_socket = hosts.iter().all(|host| matches!(host, Host::Unix(_)));
-    match said {
-        Some(mode) if over_socket && mode != TlsMode::Disable => Err(invalid(
-            "TLS does not run over a Unix socket; name the host in the `url`, or set `tls.mode: disable`",
-        )),
-        Some(mode) => Ok(mode),
-        None if hosts.iter().all(Host::is_local) => Ok(TlsMode::Disable),
-        None => Ok(TlsMode::VerifyFull),
-    }
-}
-
-fn tls_files(tls: &TlsConfig, in_url: TlsFiles) -> Result<TlsFiles> {
-    let files = TlsFiles {
-        ca_file: tls.ca_file.clone().or(in_url.ca_file),
-        certificate_file: tls.certificate_file.clone().or(in_url.certificate_file),
-        key_file: tls.key_file.clone().or(in_url.key_file),
-    };
-    if files.certificate_file.is_some() != files.key_file.is_some() {
-        return Err(invalid(
-            "`tls.certificate_file` and `tls.key_file` belong together; give both or none",
-        ));
-    }
-    Ok(files)
 }
 
 // === parsing ===
@@ -243,65 +170,19 @@ fn parse(text: &str) -> Result<Parts> {
 }
 
 fn parse_url(rest: &str) -> Result<Parts> {
-    let mut parts = Parts::default();
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (user_info, host_port) = authority
-        .rsplit_once('@')
-        .map_or((None, authority), |(user, host)| (Some(user), host));
-    if let Some(user_info) = user_info {
-        let (user, password) = user_info
-            .split_once(':')
-            .map_or((user_info, None), |(user, secret)| (user, Some(secret)));
-        parts.user = non_empty(decode(user)?);
-        parts.password = password.map(decode).transpose()?.and_then(non_empty);
-    }
-    let (host, port) = split_port(host_port);
-    parts.host = non_empty(decode(host)?);
-    parts.port = port.map(str::to_owned);
-    parts.database = non_empty(decode(database)?);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        parts.set(key, decode(value)?)?;
+    let url = ServerUrl::parse(rest)?;
+    let mut parts = Parts {
+        host: url.host,
+        port: url.port,
+        user: url.user,
+        password: url.password,
+        database: url.path,
+        ..Parts::default()
+    };
+    for (key, value) in url.parameters {
+        parts.set(&key, value)?;
     }
     Ok(parts)
-}
-
-/// The port stands after the last colon, unless that is within the brackets of an IPv6 address.
-fn split_port(host_port: &str) -> (&str, Option<&str>) {
-    if let Some((address, rest)) = host_port.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return (address, rest.strip_prefix(':'));
-    }
-    host_port
-        .rsplit_once(':')
-        .map_or((host_port, None), |(host, port)| (host, Some(port)))
-}
-
-fn non_empty(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// Percent decoding; the text itself stays out of the error because it may be the password.
-fn decode(text: &str) -> Result<String> {
-    let broken = || invalid("the `url` holds a broken percent sequence; write a percent sign as %25");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = (rest.next().and_then(hex), rest.next().and_then(hex));
-        let (Some(high), Some(low)) = digits else {
-            return Err(broken());
-        };
-        bytes.push(high << 4 | low);
-    }
-    String::from_utf8(bytes).map_err(|_| broken())
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// `key = 'value with \' and \\'` as in libpq.
@@ -364,7 +245,7 @@ impl Parts {
         if slot.is_some() {
             return Err(invalid(format!("the `url` gives `{key}` twice; keep one")));
         }
-        *slot = non_empty(value);
+        *slot = Some(value).filter(|value| !value.is_empty());
         Ok(())
     }
 

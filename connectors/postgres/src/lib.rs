@@ -30,7 +30,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
-pub use config::{PostgresConfig, SnapshotConfig, SnapshotMode, SnapshotOrder, TlsConfig, TlsMode};
+pub use config::{PostgresConfig, SnapshotConfig};
 
 /// A configured PostgreSQL source. Nothing is connected before a method is called.
 pub struct PostgresConnector {

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use crate::config::{PostgresConfig, SnapshotOrder};
+use crate::config::PostgresConfig;
 use crate::connect::{Purpose, Session, connect};
 use crate::discover::CapturedTable;
 use crate::discover::server::ServerFacts;
@@ -40,6 +40,7 @@ use crate::error::query_error;
 use crate::position::Lsn;
 use crate::quote::literal;
 use ranges::{Extent, WorkList};
+use tailrace_sql::log_config::SnapshotOrder;
 use worker::Worker;
 
 /// What is scanned.

@@ -15,8 +15,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tailrace_core::{Error, Result};
 
-use crate::config::TlsMode;
-use crate::endpoint::TlsFiles;
+use tailrace_sql::log_config::TlsFiles;
+use tailrace_sql::log_config::TlsMode;
 
 /// What is believed of a server.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! What is written once for every SQL database: reading its changes by asking for them.
+//! What is written once for every SQL database: what a source that reads the database's log may be told ([`log_config`],
+//! [`server_url`]), and reading changes by asking for them.
 //!
 //! ```text
 //!   Dialect (one per database)          PollingSource (here)                       the pipeline
@@ -13,9 +14,11 @@ pub mod check;
 pub mod config;
 pub mod cursor;
 pub mod dialect;
+pub mod log_config;
 pub mod page;
 pub mod plan;
 pub mod polling;
+pub mod server_url;
 
 pub use config::{QueryConfig, QueryMode, TableQueryConfig};
 pub use cursor::{Cursor, CursorValue, RowKey};

@@ -3,9 +3,9 @@
 use tailrace_core::check::Finding;
 
 use super::Facts;
-use crate::config::SnapshotMode;
 use crate::quote::{identifier, qualified};
 use crate::server::{Flavour, ServerFacts};
+use tailrace_sql::log_config::SnapshotMode;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let server = &facts.server;

@@ -3,8 +3,8 @@
 use tailrace_core::check::Finding;
 
 use super::Facts;
-use crate::config::SnapshotMode;
 use crate::server::{Flavour, Identity, ServerFacts};
+use tailrace_sql::log_config::SnapshotMode;
 
 /// Dialect and version.
 pub(super) fn judge_identity(identity: &Identity, flavour: Flavour) -> Vec<Finding> {

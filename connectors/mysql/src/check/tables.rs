@@ -3,10 +3,10 @@
 use tailrace_core::check::Finding;
 
 use super::Facts;
-use crate::config::SnapshotMode;
 use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind};
 use crate::quote::qualified;
+use tailrace_sql::log_config::SnapshotMode;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = patterns(facts);

@@ -1,6 +1,8 @@
 //! Which tables are captured: a pure decision over the list of everything.
 
-use crate::config::{TablePatterns, is_system_schema};
+use tailrace_sql::log_config::TablePatterns;
+
+use crate::config::is_system_schema;
 use crate::discover::catalog::{Relation, RelationKind};
 
 /// What the patterns select.

@@ -17,13 +17,13 @@ use tailrace_core::{Error, Result};
 use super::rows::RowPlan;
 use crate::charset::Charset;
 use crate::column_type::{ColumnType, TypeKind, TypePolicy};
-use crate::config::TablePatterns;
 use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};
 use crate::decode::cell::CellDecoder;
 use crate::decode::{QuerySession, TableDescription, TableMap, WireColumn};
 use crate::position::FileOffset;
 use crate::server::{Flavour, ServerFacts};
 use crate::table::{ColumnDefinition, TableDefinition};
+use tailrace_sql::log_config::TablePatterns;
 
 /// The log numbers a table anew whenever the server has opened it again. More numbers than this are forgotten between two transactions.
 const MAPS_MAXIMUM: usize = 4096;

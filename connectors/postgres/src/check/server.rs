@@ -3,9 +3,9 @@
 use tailrace_core::check::{Finding, Severity};
 
 use super::Facts;
-use crate::config::SnapshotMode;
 use crate::discover::server::ServerFacts;
 use crate::quote::identifier;
+use tailrace_sql::log_config::SnapshotMode;
 
 /// pgoutput can send binary values and logical messages from this version on.
 const BINARY_AND_MESSAGES_MAJOR: u32 = 14;

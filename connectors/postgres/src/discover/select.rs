@@ -10,8 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::TablePatterns;
 use crate::discover::catalog::{Relation, RelationKind};
+use tailrace_sql::log_config::TablePatterns;
 
 /// What the patterns select.
 #[derive(Debug, Default, PartialEq, Eq)]
