@@ -52,7 +52,11 @@ impl Words {
     pub(super) fn inward(&self, text: &str) -> String {
         let text = replace_word(text, DATABASE, &self.database);
         match &self.schema {
-            Some(schema) => text.replace(&format!("{SCHEMA}."), &format!("{schema}.")),
+            Some(schema) => {
+                let text = text.replace(&format!("{SCHEMA}."), &format!("{schema}."));
+                // In a regular expression.
+                text.replace(&format!(r"{SCHEMA}\."), &format!(r"{schema}\."))
+            }
             None => text,
         }
     }
@@ -239,6 +243,7 @@ mod tests {
     fn a_schema_that_is_the_database_is_public() {
         let words = Words::new("shop12", "shop12");
         assert_eq!(words.inward("tables: [public.*]"), "tables: [shop12.*]");
+        assert_eq!(words.inward(r"^public\.(.*)$"), r"^shop12\.(.*)$");
         let topics = "shop12.shop12.t, shop12_all.shop12.t";
         assert_eq!(words.outward(topics), "shop.public.t, shop_all.public.t");
     }
