@@ -20,6 +20,8 @@ pub(super) const DATABASE: &str = "shop";
 /// What the schema of its tables is called there.
 const SCHEMA: &str = "public";
 
+const SECOND_US: i64 = 1_000_000;
+
 /// Around a position until it is numbered: characters that nothing else has, and that JSON does not escape.
 const POSITION_MARKS: [char; 2] = ['⟦', '⟧'];
 
@@ -41,7 +43,8 @@ impl Words {
         Words {
             database: database.to_owned(),
             schema: (schema != SCHEMA).then(|| schema.to_owned()),
-            started_us: now_us(),
+            // MySQL's log has whole seconds.
+            started_us: now_us() / SECOND_US * SECOND_US,
             transactions: Vec::new(),
             sources: Vec::new(),
             positions: BTreeSet::new(),
