@@ -30,7 +30,6 @@ use tokio::task::JoinHandle;
 
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::discover::catalog;
 use crate::endpoint::Endpoint;
 use crate::error::dump_error;
 use crate::memory::Memory;
@@ -100,11 +99,7 @@ impl MySqlLog {
             policy: settings.config.type_policy(),
             server: settings.server.clone(),
         };
-        let tables = Tables::new(
-            tables,
-            settings.memory.definitions_at(&position.at).cloned(),
-            &settings.memory.schema_charsets,
-        );
+        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
         let text = format!("streaming the binary log from {}", position.at);
         let events = events(&settings.config, &dump_start(&position, start.by)).await?;
         let start = Start {
@@ -132,8 +127,6 @@ impl LogSettings {
     async fn decide(&mut self, position: &BinlogPosition) -> Result<start::Start> {
         let mut connection = connect::connect(&self.config, Purpose::Setup).await?;
         self.server = server::server_facts(&mut connection).await?;
-        self.memory
-            .learn_schemas(catalog::schema_charsets(&mut connection).await?);
         let start = start::decide_start(position, &self.memory.server, &self.server)?;
         if start.compare_fingerprint && position.file_started_s.is_some() {
             // Before anything is carried: by identifiers the server may begin in another file.
@@ -277,7 +270,6 @@ impl Reading {
                     }
                     settings.memory.define(from.clone(), definition);
                 }
-                settings.memory.schema_charsets.clone_from(tables.schema_charsets());
                 let (memory, store) = (settings.memory.clone(), Arc::clone(&settings.store));
                 let remember = async move { memory.remember(&*store).await };
                 Some(Errand::Remember(task::spawn_named("remember definitions", remember)))

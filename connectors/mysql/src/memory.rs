@@ -8,7 +8,6 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
-use crate::charset::Charset;
 use crate::discover::CapturedTable;
 use crate::position::FileOffset;
 use crate::position::start::ServerIdentity;
@@ -38,9 +37,6 @@ pub(crate) struct Memory {
     /// Versions of each table, oldest first: what rows of the log mean where the log itself does not say it.
     #[serde(default)]
     pub(crate) definitions: BTreeMap<String, Vec<DefinitionVersion>>,
-    /// What tables of each schema are in that name no character set.
-    #[serde(default)]
-    pub(crate) schema_charsets: BTreeMap<String, Charset>,
 }
 
 /// How a table looked from a place of the log on.
@@ -66,7 +62,6 @@ impl Memory {
             being_added: BTreeSet::new(),
             read_at: BTreeMap::new(),
             definitions: BTreeMap::new(),
-            schema_charsets: BTreeMap::new(),
         }
     }
 
@@ -117,13 +112,6 @@ impl Memory {
                     definition: table.definition.clone(),
                 }]
             });
-        }
-    }
-
-    /// Takes in what schemas are in now. What was followed in the log is known better: it is read from where it may have been otherwise.
-    pub(crate) fn learn_schemas(&mut self, charsets: BTreeMap<String, Charset>) {
-        for (schema, charset) in charsets {
-            self.schema_charsets.entry(schema).or_insert(charset);
         }
     }
 
@@ -267,19 +255,6 @@ mod tests {
         assert_eq!(comments_at(&memory, &at(300)), ["today"]);
         memory.learn(&[captured("orders", "later")]);
         assert_eq!(comments_at(&memory, &at(4)), ["today", "later"]);
-    }
-
-    #[test]
-    fn a_schemas_characters_are_those_that_were_followed() {
-        let mut memory = memory();
-        memory.learn_schemas(BTreeMap::from([("shop".to_owned(), Charset::Latin1)]));
-        let today = [
-            ("shop".to_owned(), Charset::Utf8mb4),
-            ("new".to_owned(), Charset::Utf8mb4),
-        ];
-        memory.learn_schemas(BTreeMap::from(today));
-        assert_eq!(memory.schema_charsets["shop"], Charset::Latin1);
-        assert_eq!(memory.schema_charsets["new"], Charset::Utf8mb4);
     }
 
     #[test]

@@ -103,11 +103,6 @@ impl Definitions {
         self.tables.insert(name, definition);
     }
 
-    /// The default character sets of schemas, as far as they are known.
-    pub(crate) fn schema_charsets(&self) -> &BTreeMap<String, Charset> {
-        &self.charsets
-    }
-
     /// A schema's default character set, as the catalogue has it.
     pub(crate) fn define_schema(&mut self, schema: &str, charset: Charset) {
         self.charsets.insert(schema.to_owned(), charset);

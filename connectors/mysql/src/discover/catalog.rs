@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use mysql_async::Conn;
 use tailrace_core::Result;
 
-use crate::charset::Charset;
 use crate::connect::{Texts, texts};
 use crate::quote::literal;
 
@@ -125,8 +124,6 @@ const RELATIONS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM inform
      WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo') \
      ORDER BY TABLE_SCHEMA, TABLE_NAME";
 
-const SCHEMAS: &str = "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA";
-
 const ENGINES: &str = "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'";
 
 const DOING: &str = "read the catalogue";
@@ -135,13 +132,6 @@ const DOING: &str = "read the catalogue";
 pub(crate) async fn relations(connection: &mut Conn) -> Result<Vec<Relation>> {
     let rows = texts(connection, RELATIONS, DOING).await?;
     Ok(rows.iter().filter_map(relation).collect())
-}
-
-/// What tables of each schema are in that name no character set. One that we do not know is left out.
-pub(crate) async fn schema_charsets(connection: &mut Conn) -> Result<BTreeMap<String, Charset>> {
-    let rows = texts(connection, SCHEMAS, DOING).await?;
-    let named = |row: &Texts| Some((row.text(0)?.to_owned(), Charset::named(row.text(1)?)?));
-    Ok(rows.iter().filter_map(named).collect())
 }
 
 /// Everything about the tables of these schemas.

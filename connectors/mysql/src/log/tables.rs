@@ -7,7 +7,7 @@
 //! map is never used.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,19 +68,11 @@ struct Mapped {
 // === impl Tables ===
 
 impl Tables {
-    /// Tables with these definitions, in schemas with these characters, are known.
-    pub(crate) fn new(
-        settings: TableSettings,
-        definitions: impl Iterator<Item = TableDefinition>,
-        schema_charsets: &BTreeMap<String, Charset>,
-    ) -> Self {
-        let mut definitions: Definitions = definitions.collect();
-        for (schema, charset) in schema_charsets {
-            definitions.define_schema(schema, *charset);
-        }
+    /// Tables with these definitions are known.
+    pub(crate) fn new(settings: TableSettings, definitions: impl Iterator<Item = TableDefinition>) -> Self {
         Self {
             settings,
-            definitions,
+            definitions: definitions.collect(),
             changed: BTreeSet::new(),
             maps: HashMap::new(),
             schemas: HashMap::new(),
@@ -161,9 +153,8 @@ impl Tables {
             is_captured: &|schema, table| patterns.captures(schema, table),
             log_has_columns: self.settings.server.log.full_metadata,
         };
-        let charsets = self.definitions.schema_charsets().clone();
         let applied = ddl::apply(&mut self.definitions, ddl, context, &tracking)?;
-        let changed = !applied.changed.is_empty() || *self.definitions.schema_charsets() != charsets;
+        let changed = !applied.changed.is_empty();
         self.changed.extend(applied.changed);
         // Numbers of tables may go on meaning what they did, but what was compiled of a definition does not.
         self.maps.clear();
@@ -183,11 +174,6 @@ impl Tables {
     /// The configuration asks for the table.
     pub(crate) fn captures(&self, schema: &str, table: &str) -> bool {
         self.settings.patterns.captures(schema, table)
-    }
-
-    /// What tables of each schema are in that name no character set.
-    pub(crate) fn schema_charsets(&self) -> &BTreeMap<String, Charset> {
-        self.definitions.schema_charsets()
     }
 
     /// Definitions that changed since they were fetched last.
