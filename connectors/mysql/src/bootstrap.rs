@@ -27,6 +27,7 @@ use tailrace_core::{Error, Result, failpoint};
 use crate::config::{MySqlConfig, SnapshotMode};
 use crate::connect::{self, Purpose};
 use crate::discover::{self, CapturedTable};
+use crate::log::dumps::Dumps;
 use crate::log::{LogSettings, MySqlLog};
 use crate::memory::Memory;
 use crate::position::{BinlogPosition, start};
@@ -37,6 +38,7 @@ use consistent_point::{ConsistentPoint, Views};
 /// Everything that opening needs at hand.
 struct Opening {
     config: Arc<MySqlConfig>,
+    dumps: Dumps,
     context: SourceContext,
     connection: Conn,
     server: ServerFacts,
@@ -44,11 +46,8 @@ struct Opening {
 }
 
 /// Opens the source where `context.resume` says.
-pub(crate) async fn open(
-    config: Arc<MySqlConfig>,
-    flavour: Flavour,
-    context: SourceContext,
-) -> Result<Box<dyn Source>> {
+pub(crate) async fn open(dumps: Dumps, flavour: Flavour, context: SourceContext) -> Result<Box<dyn Source>> {
+    let config = Arc::clone(dumps.config());
     context
         .telemetry
         .enter(Life::Starting, format!("connecting to {}", flavour.name()));
@@ -61,6 +60,7 @@ pub(crate) async fn open(
     let resume = Resume::from_progress(context.resume.as_ref())?;
     let opening = Opening {
         config,
+        dumps,
         context,
         connection,
         server,
@@ -87,7 +87,8 @@ impl Opening {
     async fn first_start(mut self) -> Result<Box<dyn Source>> {
         let mut memory = Memory::new(&self.server, self.table_names());
         if self.config.snapshot.mode == SnapshotMode::Never {
-            let position = consistent_point::current_position(&mut self.connection, &self.server).await?;
+            let mut position = consistent_point::current_position(&mut self.connection, &self.server).await?;
+            position.file_started_s = Some(server::file_started_s(&self.dumps, &position.at.file).await?);
             memory.began_at = Some(position.to_position());
             memory.learn(&self.tables);
             memory.remember(&*self.context.store).await?;
@@ -192,8 +193,14 @@ impl Opening {
             server: &self.server,
             tables: &self.tables,
         };
-        let point = views.open().await?;
+        let mut point = views.open().await?;
         consistent_point::refuse_prepared(&mut self.connection).await?;
+        if self.config.snapshot.mode != SnapshotMode::Only {
+            // A log that is reset before its first event comes is told from this one by it.
+            let started_s = server::file_started_s(&self.dumps, &point.position.at.file).await?;
+            point.position.file_started_s = Some(started_s);
+            point.contained_until = point.position.to_position();
+        }
         self.tables = discover::discover(&mut self.connection, &self.config, &self.server).await?;
         Ok(point)
     }
@@ -252,6 +259,7 @@ impl Opening {
     fn log_settings(&self, memory: Memory) -> LogSettings {
         LogSettings {
             config: Arc::clone(&self.config),
+            dumps: self.dumps.clone(),
             server: self.server.clone(),
             identity: memory.identity.as_str().into(),
             memory,
