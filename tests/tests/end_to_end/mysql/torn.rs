@@ -212,13 +212,13 @@ async fn mariadb_is_killed_while_it_writes_large_transactions() {
     ] {
         let scenario = on_a_server_of_its_own(settings).await;
         let server = server(&scenario);
-        let bulk = "create table bulk (id int auto_increment primary key, round int, text mediumtext)";
-        scenario.database.execute(bulk).await.unwrap();
+        let large = "create table large (id int auto_increment primary key, round int, text mediumtext)";
+        scenario.database.execute(large).await.unwrap();
         scenario.start().unwrap();
         for round in 1..=4 {
             let rows = scenario.database.numbers(0..2_000);
             let insert =
-                format!("insert into bulk (round, text) select {round}, repeat('tailrace', 400) from ({rows}) numbers");
+                format!("insert into large (round, text) select {round}, repeat('tailrace', 400) from ({rows}) numbers");
             let (file, end) = server.log_end().await.unwrap();
             let database = scenario.database.clone();
             let writing = tokio::spawn(async move { while database.execute(&insert).await.is_ok() {} });
@@ -234,7 +234,7 @@ async fn mariadb_is_killed_while_it_writes_large_transactions() {
         }
         scenario.settle().await.unwrap();
         let mut carried: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-        for event in scenario.events("bulk").await.unwrap() {
+        for event in scenario.events("large").await.unwrap() {
             let row = event.after();
             let number = |name: &str| row[name].as_u64().unwrap();
             carried.entry(number("round")).or_default().insert(number("id"));
@@ -245,7 +245,7 @@ async fn mariadb_is_killed_while_it_writes_large_transactions() {
             .collect();
         let there = scenario
             .database
-            .query("select concat(round, ': ', count(*)) from bulk group by round order by round");
+            .query("select concat(round, ': ', count(*)) from large group by round order by round");
         let there: Vec<String> = there.await.unwrap().into_iter().flatten().flatten().collect();
         assert_eq!(carried, there, "{settings:?}");
         eprintln!(
