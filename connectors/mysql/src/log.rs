@@ -32,8 +32,9 @@ use tokio::task::JoinHandle;
 
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
+use crate::ddl::Definitions;
 use crate::error::TORN;
-use crate::memory::Memory;
+use crate::memory::{Learnt, Memory};
 use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset, start};
 use crate::server::{self, ServerFacts};
@@ -104,7 +105,11 @@ impl MySqlLog {
             policy: settings.config.type_policy(),
             server: settings.server.clone(),
         };
-        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
+        let known = Definitions::of(
+            settings.memory.definitions_at(&position.at).cloned(),
+            settings.memory.charsets_at(&position.at),
+        );
+        let tables = Tables::new(tables, known);
         let text = format!("streaming the binary log from {}", position.at);
         let torn = torn::torn_ends(&settings.dumps, &settings.server, &position, !start.failed_over).await?;
         let events = events(&settings.dumps, &dump_start(&position, start.by)).await?;
@@ -274,13 +279,14 @@ impl Reading {
             Next::Remember => {
                 let from = self.assembler.position().at.clone();
                 let tables = self.assembler.tables_mut();
-                for definition in tables.take_changed() {
-                    if tables.captures(&definition.schema, &definition.table) {
+                for learnt in tables.take_changed() {
+                    if let Learnt::Table(name, Some(definition)) = &learnt
+                        && tables.captures(&definition.schema, &definition.table)
+                    {
                         // Made or renamed in the log, it is carried from its first row: the next start has nothing to read of it.
-                        let name = format!("{}.{}", definition.schema, definition.table);
-                        settings.memory.tables.insert(name);
+                        settings.memory.tables.insert(name.clone());
                     }
-                    settings.memory.define(from.clone(), definition);
+                    settings.memory.define(from.clone(), learnt);
                 }
                 let (memory, store) = (settings.memory.clone(), Arc::clone(&settings.store));
                 let remember = async move { memory.remember(&*store).await };

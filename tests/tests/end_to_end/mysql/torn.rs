@@ -217,8 +217,9 @@ async fn mariadb_is_killed_while_it_writes_large_transactions() {
         scenario.start().unwrap();
         for round in 1..=4 {
             let rows = scenario.database.numbers(0..2_000);
-            let insert =
-                format!("insert into large (round, text) select {round}, repeat('tailrace', 400) from ({rows}) numbers");
+            let insert = format!(
+                "insert into large (round, text) select {round}, repeat('tailrace', 400) from ({rows}) numbers"
+            );
             let (file, end) = server.log_end().await.unwrap();
             let database = scenario.database.clone();
             let writing = tokio::spawn(async move { while database.execute(&insert).await.is_ok() {} });
