@@ -3,6 +3,7 @@
 pub(crate) mod catalog;
 pub(crate) mod foreign_key;
 mod select;
+mod surroundings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
 use crate::discover::select::Selection;
 use crate::server::{Flavour, ServerFacts, identify};
 use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
+
+pub(crate) use surroundings::Surroundings;
 
 /// One captured table.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +47,8 @@ pub(crate) struct Discovery {
     pub(crate) tables: Vec<CapturedTable>,
     /// Columns of captured tables that cannot.
     pub(crate) unreadable: Vec<UnreadableColumn>,
+    /// Tables that are not captured, of schemas that have captured ones.
+    pub(crate) others: Vec<TableDefinition>,
 }
 
 /// A column whose values cannot be carried.
@@ -67,14 +72,22 @@ struct Assembly<'a> {
     transactional_engines: &'a BTreeSet<String>,
 }
 
-/// The captured tables. A pattern that matches nothing is an error, and so is a column that cannot be carried.
+/// The captured tables, and what is around them where the log does not say what its rows are. A pattern that matches nothing is an error, and so is
+/// a column that cannot be carried.
 pub(crate) async fn discover(
     connection: &mut Conn,
     config: &MySqlConfig,
     server: &ServerFacts,
-) -> Result<Vec<CapturedTable>> {
-    let discovery = survey(connection, config, server.flavour()).await?;
-    discovery.verified()
+) -> Result<(Vec<CapturedTable>, Surroundings)> {
+    let mut discovery = survey(connection, config, server.flavour()).await?;
+    if server.log.full_metadata {
+        return Ok((discovery.verified()?, Surroundings::default()));
+    }
+    let surroundings = Surroundings {
+        tables: std::mem::take(&mut discovery.others),
+        charsets: surroundings::charsets(connection).await?,
+    };
+    Ok((discovery.verified()?, surroundings))
 }
 
 /// The captured tables as they are now.
@@ -118,6 +131,7 @@ fn put_together(
         }
     }
     Discovery {
+        others: surroundings::others(&assembly, &relations, &selection),
         relations,
         tables,
         unreadable,
@@ -375,6 +389,27 @@ mod tests {
         assert!(table.schema.columns[1].default.is_some() && table.schema.columns[1].nullable);
         assert_eq!((table.rows_estimated, table.transactional), (Some(10), true));
         assert_eq!(table.definition.charset, Some(Charset::Utf8mb4));
+    }
+
+    #[test]
+    fn tables_beside_the_captured_ones_are_known() {
+        let relations = vec![
+            relation("_orders_new", RelationKind::Table),
+            relation("orders", RelationKind::Table),
+            relation("orders_view", RelationKind::View),
+            relation("shapes", RelationKind::Table),
+            Relation {
+                schema: "crm".to_owned(),
+                ..relation("people", RelationKind::Table)
+            },
+        ];
+        let discovery = discovery(&config(r#""tables": ["shop.orders"]"#), relations, |details| {
+            details.attributes.push(attribute("shapes", "shape", "hypercube(4)"));
+        });
+        let others: Vec<&str> = discovery.others.iter().map(|other| other.table.as_str()).collect();
+        assert_eq!(others, ["_orders_new"]);
+        assert_eq!(discovery.others[0].columns.len(), 2);
+        assert_eq!(discovery.verified().unwrap().len(), 1);
     }
 
     #[test]

@@ -124,6 +124,8 @@ const RELATIONS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM inform
      WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo') \
      ORDER BY TABLE_SCHEMA, TABLE_NAME";
 
+const SCHEMA_CHARSETS: &str = "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA";
+
 const ENGINES: &str = "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'";
 
 const DOING: &str = "read the catalogue";
@@ -132,6 +134,13 @@ const DOING: &str = "read the catalogue";
 pub(crate) async fn relations(connection: &mut Conn) -> Result<Vec<Relation>> {
     let rows = texts(connection, RELATIONS, DOING).await?;
     Ok(rows.iter().filter_map(relation).collect())
+}
+
+/// Schemas and the names of their default character sets.
+pub(crate) async fn schema_charsets(connection: &mut Conn) -> Result<Vec<(String, String)>> {
+    let rows = texts(connection, SCHEMA_CHARSETS, DOING).await?;
+    let pair = |row: &Texts| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
+    Ok(rows.iter().filter_map(pair).collect())
 }
 
 /// Everything about the tables of these schemas.
