@@ -11,7 +11,7 @@
 //! The copy is not captured, and what is copied is no event. From the rename on rows of `t` have the columns of the copy: two of them
 //! trade places, so that a connector that still read them as before would publish one column's values as the other's.
 
-use tailrace_tests::database::{Database, Refusal};
+use tailrace_tests::database::Database;
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Options, Scenario};
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
@@ -155,12 +155,9 @@ async fn cut_over(database: &Database) {
 /// A statement that a writer may win against.
 async fn until_it_wins(database: &Database, statement: &str) {
     let mut session = database.session().await.unwrap();
-    loop {
-        match session.execute(statement).await {
-            Ok(()) => return,
-            Err(Refusal { is_lost: true, .. }) => session = database.session().await.unwrap(),
-            Err(refusal) => panic!("{}", refusal.text),
-        }
+    while let Err(refusal) = session.execute(statement).await {
+        assert!(refusal.is_lost, "{}", refusal.text);
+        session = database.session().await.unwrap();
     }
 }
 
