@@ -106,7 +106,11 @@ pub(crate) async fn survey(connection: &mut Conn, config: &MySqlConfig, flavour:
     let relations = catalog::relations(connection).await?;
     let selection = select::select(&relations, &patterns);
     let schemas: BTreeSet<&str> = selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
-    let details = catalog::details(connection, &schemas).await?;
+    let mut details = catalog::details(connection, &schemas).await?;
+    for (schema, table) in details.with_several_unique_keys(&selection.captured) {
+        let names = catalog::index_names(connection, schema, table).await?;
+        details.put_in_order(schema, table, &names);
+    }
     Ok(put_together(
         relations,
         selection,
@@ -236,7 +240,7 @@ impl<'a> Assembly<'a> {
             documentation: storage.and_then(|storage| storage.comment.clone()),
             engine: storage.and_then(|storage| storage.engine.clone()),
         };
-        definition.key = definition.key_of_unique_keys();
+        definition.settle_key();
         let engine = definition.engine.as_deref().unwrap_or_default();
         Ok(CapturedTable {
             schema: Arc::new(definition.to_schema(&self.policy)),
@@ -262,8 +266,8 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// By name, because the catalogue does not tell their order in every version. One that holds only the first characters of a
-    /// column is as good as one with an expression: the whole column may still be NULL or large.
+    /// One that holds only the first characters of a column is as good as one with an expression: the whole column may still be
+    /// large.
     fn unique_keys(&self, name: (&str, &str)) -> Vec<UniqueKey> {
         let indexes = self.indexes.get(&name).map(Vec::as_slice).unwrap_or_default();
         let columns = |index: &Index| match index.whole_columns || index.is_primary() {
@@ -423,6 +427,17 @@ mod tests {
             details.indexes = Index::of_parts([part("orders", "a_note", "note"), part("orders", "b_id", "id")]);
         };
         assert_eq!(key(unique), [0]);
+        let by_order = |names: [&'static str; 2]| {
+            move |details: &mut Details| {
+                details.attributes[1].nullable = false;
+                unique(details);
+                let captured = [("shop".to_owned(), "orders".to_owned())];
+                assert_eq!(details.with_several_unique_keys(&captured), [("shop", "orders")]);
+                details.put_in_order("shop", "orders", &names.map(str::to_owned));
+            }
+        };
+        assert_eq!(key(by_order(["a_note", "b_id"])), [1]);
+        assert_eq!(key(by_order(["b_id", "a_note"])), [0]);
         let prefix = |details: &mut Details| {
             let mut id = part("orders", "u", "id");
             id.whole_column = false;
