@@ -26,7 +26,8 @@ use tailrace_core::{Error, Result, failpoint};
 
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::discover::{self, CapturedTable};
+use crate::discover::{self, CapturedTable, Surroundings};
+use crate::log::dumps::Dumps;
 use crate::log::{LogSettings, MySqlLog};
 use crate::memory::Memory;
 use crate::position::{BinlogPosition, start};
@@ -38,18 +39,17 @@ use tailrace_sql::log_config::SnapshotMode;
 /// Everything that opening needs at hand.
 struct Opening {
     config: Arc<MySqlConfig>,
+    dumps: Dumps,
     context: SourceContext,
     connection: Conn,
     server: ServerFacts,
     tables: Vec<CapturedTable>,
+    around: Surroundings,
 }
 
 /// Opens the source where `context.resume` says.
-pub(crate) async fn open(
-    config: Arc<MySqlConfig>,
-    flavour: Flavour,
-    context: SourceContext,
-) -> Result<Box<dyn Source>> {
+pub(crate) async fn open(dumps: Dumps, flavour: Flavour, context: SourceContext) -> Result<Box<dyn Source>> {
+    let config = Arc::clone(dumps.config());
     context
         .telemetry
         .enter(Life::Starting, format!("connecting to {}", flavour.name()));
@@ -57,15 +57,17 @@ pub(crate) async fn open(
     let server = server::server_facts(&mut connection).await?;
     server.identity.verify_flavour(flavour)?;
     server.refuse_unfit()?;
-    let tables = discover::discover(&mut connection, &config, &server).await?;
+    let (tables, around) = discover::discover(&mut connection, &config, &server).await?;
     let remembered = Memory::recall(&*context.store).await?;
     let resume = Resume::from_progress(context.resume.as_ref())?;
     let opening = Opening {
         config,
+        dumps,
         context,
         connection,
         server,
         tables,
+        around,
     };
     match (remembered, resume) {
         (None, Resume::Bootstrap) => opening.first_start().await,
@@ -84,13 +86,18 @@ impl Opening {
         self.tables.iter().map(|table| table.schema.name.qualified()).collect()
     }
 
+    fn teach(&self, memory: &mut Memory, tables: &[CapturedTable]) {
+        memory.learn(tables, &self.around, self.server.log.full_metadata);
+    }
+
     /// Consistent point, rows, log; or the log alone.
     async fn first_start(mut self) -> Result<Box<dyn Source>> {
         let mut memory = Memory::new(&self.server, self.table_names());
         if self.config.snapshot.mode == SnapshotMode::Never {
-            let position = consistent_point::current_position(&mut self.connection, &self.server).await?;
+            let mut position = consistent_point::current_position(&mut self.connection, &self.server).await?;
+            position.file_started_s = Some(server::file_started_s(&self.dumps, &position.at.file).await?);
             memory.began_at = Some(position.to_position());
-            memory.learn(&self.tables);
+            self.teach(&mut memory, &self.tables);
             memory.remember(&*self.context.store).await?;
             return self.stream(memory, &Progress::at(position.to_position())).await;
         }
@@ -98,7 +105,7 @@ impl Opening {
         let began_at = point.position.to_position();
         memory.tables = self.table_names();
         memory.began_at = Some(began_at.clone());
-        memory.learn(&self.tables);
+        self.teach(&mut memory, &self.tables);
         memory.remember(&*self.context.store).await?;
         failpoint!(try AfterSlotSaved);
         let (so_far, tables) = (SnapshotPosition::starting_at(began_at), self.tables.clone());
@@ -142,7 +149,7 @@ impl Opening {
         if new.is_empty() || self.config.snapshot.mode == SnapshotMode::Never {
             // A table that was taken out is forgotten: when it is put back, what happened meanwhile was not carried.
             memory.tables = self.table_names();
-            memory.learn(&self.tables);
+            self.teach(&mut memory, &self.tables);
             return self.stream(memory, &progress).await;
         }
         let mut point = self.consistent_point().await?;
@@ -156,7 +163,7 @@ impl Opening {
             .filter(|table| new.contains(&table.schema.name.qualified()))
             .cloned()
             .collect();
-        memory.learn(&tables);
+        self.teach(&mut memory, &tables);
         memory.being_added = new;
         memory.remember(&*self.context.store).await?;
         let known = std::mem::replace(&mut memory.tables, self.table_names());
@@ -173,7 +180,7 @@ impl Opening {
     async fn scan_again(mut self, mut memory: Memory, so_far: SnapshotPosition) -> Result<Box<dyn Source>> {
         let mut point = self.consistent_point().await?;
         memory.tables = self.table_names();
-        memory.learn(&self.tables);
+        self.teach(&mut memory, &self.tables);
         let left = self.tables.iter();
         let left: Vec<CapturedTable> = left
             .filter(|table| !so_far.read_at.contains_key(&table.schema.name.qualified()))
@@ -193,9 +200,15 @@ impl Opening {
             server: &self.server,
             tables: &self.tables,
         };
-        let point = views.open().await?;
+        let mut point = views.open().await?;
         consistent_point::refuse_prepared(&mut self.connection).await?;
-        self.tables = discover::discover(&mut self.connection, &self.config, &self.server).await?;
+        if self.config.snapshot.mode != SnapshotMode::Only {
+            // A log that is reset before its first event comes is told from this one by it.
+            let started_s = server::file_started_s(&self.dumps, &point.position.at.file).await?;
+            point.position.file_started_s = Some(started_s);
+            point.contained_until = point.position.to_position();
+        }
+        (self.tables, self.around) = discover::discover(&mut self.connection, &self.config, &self.server).await?;
         Ok(point)
     }
 
@@ -253,6 +266,7 @@ impl Opening {
     fn log_settings(&self, memory: Memory) -> LogSettings {
         LogSettings {
             config: Arc::clone(&self.config),
+            dumps: self.dumps.clone(),
             server: self.server.clone(),
             identity: memory.identity.as_str().into(),
             memory,

@@ -23,9 +23,6 @@ use tailrace_core::value::{LogicalType, TextKind};
 use crate::charset::Charset;
 use crate::decode::{ColumnDescription, WireColumn};
 
-/// Digits of the largest `BIGINT UNSIGNED`, 18446744073709551615.
-const BIGINT_UNSIGNED_DIGITS: u32 = 20;
-
 /// A column's type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ColumnType {
@@ -112,7 +109,9 @@ pub(crate) enum TypeKind {
     },
     /// MySQL's `JSON`. MariaDB's is a `LONGTEXT`.
     Json,
-    /// `GEOMETRY`, `POINT` and the others
+    /// `POINT`
+    Point,
+    /// `GEOMETRY` and the others
     Geometry,
     /// `VECTOR`: single precision numbers
     Vector,
@@ -249,6 +248,7 @@ impl ColumnType {
             TypeKind::Enum { members, .. } => LogicalType::Text(TextKind::Enum(Arc::clone(members))),
             TypeKind::Set { members, .. } => LogicalType::Text(TextKind::Set(Arc::clone(members))),
             TypeKind::Json => LogicalType::Text(TextKind::Json),
+            TypeKind::Point => LogicalType::Point,
             TypeKind::Geometry => LogicalType::Geometry,
             TypeKind::Vector => LogicalType::FloatVector,
             TypeKind::Uuid => LogicalType::Text(TextKind::Uuid),
@@ -275,10 +275,7 @@ impl IntegerWidth {
             (Self::Tiny, _) | (Self::Small, false) => LogicalType::Int16,
             (Self::Small, true) | (Self::Medium, _) | (Self::Regular, false) => LogicalType::Int32,
             (Self::Regular, true) | (Self::Big, false) => LogicalType::Int64,
-            (Self::Big, true) => LogicalType::Decimal {
-                precision: Some(BIGINT_UNSIGNED_DIGITS),
-                scale: Some(0),
-            },
+            (Self::Big, true) => LogicalType::UnsignedInt64,
         }
     }
 

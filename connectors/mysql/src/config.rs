@@ -84,8 +84,8 @@ pub struct MySqlConfig {
     #[serde(default)]
     pub tls: TlsConfig,
 
-    /// How often the server tells that it is still there while nothing changes, milliseconds. After three silent intervals the
-    /// connection counts as lost.
+    /// How often the server tells that it is still there while nothing changes, milliseconds. After three silent intervals, and not
+    /// before ten seconds, the connection counts as lost.
     #[serde(default = "heartbeat_interval_ms")]
     pub heartbeat_interval_ms: u64,
 }
@@ -175,9 +175,19 @@ impl Default for ServerIdRange {
 }
 
 impl ServerIdRange {
-    /// One of the range, another at each call where the range has more.
-    pub(crate) fn choose(self) -> u32 {
-        rand::random_range(self.first..=self.last.max(self.first))
+    /// One of the range, another at each call where the range has more; not the one that is known to be `taken`, unless there is no other.
+    pub(crate) fn choose_but(self, taken: Option<u32>) -> u32 {
+        let last = self.last.max(self.first);
+        let taken = taken.filter(|taken| (self.first..=last).contains(taken) && self.first < last);
+        let Some(taken) = taken else {
+            return rand::random_range(self.first..=last);
+        };
+        let chosen = rand::random_range(self.first..=last.saturating_sub(1));
+        if chosen < taken {
+            chosen
+        } else {
+            chosen.saturating_add(1)
+        }
     }
 }
 
@@ -314,15 +324,26 @@ mod tests {
         assert_eq!(config.snapshot.lock_timeout_s(), 2);
         assert_eq!(config.heartbeat_interval_ms, 10_000);
         assert!(config.problems().is_empty());
-        assert!((0x4000_0000..=0x7fff_ffff).contains(&config.server_id_range.choose()));
+        assert!((0x4000_0000..=0x7fff_ffff).contains(&config.server_id_range.choose_but(None)));
     }
 
     #[test]
     fn a_server_id_is_of_its_range() {
         let range = ServerIdRange { first: 7, last: 8 };
-        let chosen: std::collections::BTreeSet<u32> = (0..200).map(|_| range.choose()).collect();
-        assert_eq!(Vec::from_iter(chosen), [7, 8]);
-        assert_eq!(ServerIdRange { first: 9, last: 9 }.choose(), 9);
+        let chosen = |range: ServerIdRange, taken| {
+            let chosen: std::collections::BTreeSet<u32> = (0..200).map(|_| range.choose_but(taken)).collect();
+            Vec::from_iter(chosen)
+        };
+        assert_eq!(chosen(range, None), [7, 8]);
+        assert_eq!(chosen(range, Some(7)), [8]);
+        assert_eq!(chosen(range, Some(8)), [7]);
+        assert_eq!(chosen(range, Some(9)), [7, 8]);
+        assert_eq!(chosen(ServerIdRange { first: 9, last: 9 }, Some(9)), [9]);
+        let all = ServerIdRange {
+            first: 1,
+            last: u32::MAX,
+        };
+        assert_ne!(all.choose_but(Some(u32::MAX)), u32::MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod catalog;
 pub(crate) mod foreign_key;
 mod select;
+mod surroundings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
 use crate::discover::select::Selection;
 use crate::server::{Flavour, ServerFacts, identify};
 use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
+
+pub(crate) use surroundings::Surroundings;
 
 /// One captured table.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +47,8 @@ pub(crate) struct Discovery {
     pub(crate) tables: Vec<CapturedTable>,
     /// Columns of captured tables that cannot.
     pub(crate) unreadable: Vec<UnreadableColumn>,
+    /// Tables that are not captured, of schemas that have captured ones.
+    pub(crate) others: Vec<TableDefinition>,
 }
 
 /// A column whose values cannot be carried.
@@ -67,14 +72,22 @@ struct Assembly<'a> {
     transactional_engines: &'a BTreeSet<String>,
 }
 
-/// The captured tables. A pattern that matches nothing is an error, and so is a column that cannot be carried.
+/// The captured tables, and what is around them where the log does not say what its rows are. A pattern that matches nothing is an error, and so is
+/// a column that cannot be carried.
 pub(crate) async fn discover(
     connection: &mut Conn,
     config: &MySqlConfig,
     server: &ServerFacts,
-) -> Result<Vec<CapturedTable>> {
-    let discovery = survey(connection, config, server.flavour()).await?;
-    discovery.verified()
+) -> Result<(Vec<CapturedTable>, Surroundings)> {
+    let mut discovery = survey(connection, config, server.flavour()).await?;
+    if server.log.full_metadata {
+        return Ok((discovery.verified()?, Surroundings::default()));
+    }
+    let surroundings = Surroundings {
+        tables: std::mem::take(&mut discovery.others),
+        charsets: surroundings::charsets(connection).await?,
+    };
+    Ok((discovery.verified()?, surroundings))
 }
 
 /// The captured tables as they are now.
@@ -93,7 +106,11 @@ pub(crate) async fn survey(connection: &mut Conn, config: &MySqlConfig, flavour:
     let relations = catalog::relations(connection).await?;
     let selection = select::select(&relations, &patterns);
     let schemas: BTreeSet<&str> = selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
-    let details = catalog::details(connection, &schemas).await?;
+    let mut details = catalog::details(connection, &schemas).await?;
+    for (schema, table) in details.with_several_unique_keys(&selection.captured) {
+        let names = catalog::index_names(connection, schema, table).await?;
+        details.put_in_order(schema, table, &names);
+    }
     Ok(put_together(
         relations,
         selection,
@@ -118,6 +135,7 @@ fn put_together(
         }
     }
     Discovery {
+        others: surroundings::others(&assembly, &relations, &selection),
         relations,
         tables,
         unreadable,
@@ -222,7 +240,7 @@ impl<'a> Assembly<'a> {
             documentation: storage.and_then(|storage| storage.comment.clone()),
             engine: storage.and_then(|storage| storage.engine.clone()),
         };
-        definition.key = definition.key_of_unique_keys();
+        definition.settle_key();
         let engine = definition.engine.as_deref().unwrap_or_default();
         Ok(CapturedTable {
             schema: Arc::new(definition.to_schema(&self.policy)),
@@ -248,8 +266,8 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// By name, because the catalogue does not tell their order in every version. One that holds only the first characters of a
-    /// column is as good as one with an expression: the whole column may still be NULL or large.
+    /// One that holds only the first characters of a column is as good as one with an expression: the whole column may still be
+    /// large.
     fn unique_keys(&self, name: (&str, &str)) -> Vec<UniqueKey> {
         let indexes = self.indexes.get(&name).map(Vec::as_slice).unwrap_or_default();
         let columns = |index: &Index| match index.whole_columns || index.is_primary() {
@@ -378,6 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn tables_beside_the_captured_ones_are_known() {
+        let relations = vec![
+            relation("_orders_new", RelationKind::Table),
+            relation("orders", RelationKind::Table),
+            relation("orders_view", RelationKind::View),
+            relation("shapes", RelationKind::Table),
+            Relation {
+                schema: "crm".to_owned(),
+                ..relation("people", RelationKind::Table)
+            },
+        ];
+        let discovery = discovery(&config(r#""tables": ["shop.orders"]"#), relations, |details| {
+            details.attributes.push(attribute("shapes", "shape", "hypercube(4)"));
+        });
+        let others: Vec<&str> = discovery.others.iter().map(|other| other.table.as_str()).collect();
+        assert_eq!(others, ["_orders_new"]);
+        assert_eq!(discovery.others[0].columns.len(), 2);
+        assert_eq!(discovery.verified().unwrap().len(), 1);
+    }
+
+    #[test]
     fn the_key_is_primary_or_unique_and_never_null() {
         assert_eq!(key(|_| {}), [0]);
         let compound = |details: &mut Details| {
@@ -388,6 +427,17 @@ mod tests {
             details.indexes = Index::of_parts([part("orders", "a_note", "note"), part("orders", "b_id", "id")]);
         };
         assert_eq!(key(unique), [0]);
+        let by_order = |names: [&'static str; 2]| {
+            move |details: &mut Details| {
+                details.attributes[1].nullable = false;
+                unique(details);
+                let captured = [("shop".to_owned(), "orders".to_owned())];
+                assert_eq!(details.with_several_unique_keys(&captured), [("shop", "orders")]);
+                details.put_in_order("shop", "orders", &names.map(str::to_owned));
+            }
+        };
+        assert_eq!(key(by_order(["a_note", "b_id"])), [1]);
+        assert_eq!(key(by_order(["b_id", "a_note"])), [0]);
         let prefix = |details: &mut Details| {
             let mut id = part("orders", "u", "id");
             id.whole_column = false;

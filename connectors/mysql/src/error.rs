@@ -11,6 +11,10 @@ use crate::log::dump::DumpError;
 
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`.
 const LOG_ERROR: u16 = 1236;
+/// What it says where a file ends within an event; all versions of both dialects.
+const CUT_OFF: &str = "binlog truncated in the middle of event";
+/// The code for it.
+pub(crate) const TORN: &str = "binlog_torn";
 
 /// Transient or definite, with the stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,11 @@ pub(crate) fn dump_error(error: &DumpError, endpoint: &Endpoint, doing: &str) ->
             format!("{text}; switch gtid_mode to ON, or FLUSH BINARY LOGS more often"),
         ),
     }
+}
+
+/// The file that is read ends within an event.
+pub(crate) fn is_cut_off(error: &DumpError) -> bool {
+    matches!(error, DumpError::Client(mysql_async::Error::Server(said)) if said.code == LOG_ERROR && said.message.contains(CUT_OFF))
 }
 
 /// Nothing came in time.
@@ -231,9 +240,10 @@ fn log_meaning(message: &str) -> Meaning {
         "is not in the source's binlog",
         // The offset is within an event of another log.
         "bogus data in log event",
-        "binlog truncated in the middle of event",
     ]) {
         Definite("source_rewound")
+    } else if says(&[CUT_OFF]) {
+        Definite(TORN)
     } else if says(&["max_allowed_packet"]) {
         Definite("binlog_event_too_large")
     } else if says(&["AUTO_POSITION mode", "GTID_MODE = O", "anonymous transaction"]) {
@@ -275,6 +285,10 @@ fn remedy(code: &str, number: u16) -> &'static str {
         ("source_rewound" | "diverged", _) => {
             "; the server's log is not the one that was carried: it lost its end in a crash, was reset, or is another server's; \
              compare, then `tailrace forget` and start again with a snapshot"
+        }
+        (TORN, _) => {
+            "; the server had no space, or crashed, while it wrote its log, and nothing says what it made of it: restart the server, which then tells which \
+             transactions it has, or `tailrace forget` and start again with a snapshot"
         }
         ("binlog_event_too_large", _) => {
             "; raise max_allowed_packet on the server up to 1G: one change there is larger, or the position is not one of this log"
@@ -394,7 +408,7 @@ mod tests {
         ),
         (
             "binlog truncated in the middle of event; consider out of disk space on source; the first event 'b.000003' at 130",
-            "source_rewound",
+            "binlog_torn",
         ),
         (
             "Error: connecting slave requested to start from GTID 0-1-12, which is not in the master's binlog. Since the master's binlog contains GTIDs with higher sequence numbers, it probably means that the slave has diverged due to executing extra erroneous transactions",

@@ -31,6 +31,8 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
+use log::dumps::Dumps;
+
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
 pub use server::Flavour;
 
@@ -38,6 +40,8 @@ pub use server::Flavour;
 pub struct MySqlConnector {
     config: Arc<MySqlConfig>,
     flavour: Flavour,
+    /// Remembers over all attempts what went wrong with those before.
+    dumps: Dumps,
 }
 
 // === impl MySqlConnector ===
@@ -45,8 +49,10 @@ pub struct MySqlConnector {
 impl MySqlConnector {
     /// A source with this configuration, on a server that speaks this dialect.
     pub fn new(config: MySqlConfig, flavour: Flavour) -> Self {
+        let config = Arc::new(config);
         Self {
-            config: Arc::new(config),
+            dumps: Dumps::new(Arc::clone(&config)),
+            config,
             flavour,
         }
     }
@@ -64,7 +70,7 @@ impl SourceConnector for MySqlConnector {
 
     async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>> {
         // Boxed because the state of opening a database is large and is only needed while it is opened.
-        Box::pin(bootstrap::open(Arc::clone(&self.config), self.flavour, context)).await
+        Box::pin(bootstrap::open(self.dumps.clone(), self.flavour, context)).await
     }
 
     fn kind(&self) -> &'static str {

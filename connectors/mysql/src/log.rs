@@ -12,9 +12,11 @@
 
 mod assemble;
 pub(crate) mod dump;
+pub(crate) mod dumps;
 mod events;
 mod rows;
 mod tables;
+mod torn;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -30,20 +32,22 @@ use tokio::task::JoinHandle;
 
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
-use crate::endpoint::Endpoint;
-use crate::error::dump_error;
-use crate::memory::Memory;
+use crate::ddl::Definitions;
+use crate::error::TORN;
+use crate::memory::{Learnt, Memory};
 use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset, start};
 use crate::server::{self, ServerFacts};
 use assemble::{Assembler, Next, Start};
-use dump::{BinlogDump, DumpStart};
+use dump::DumpStart;
+use dumps::Dumps;
 use events::Events;
 use tables::{TableSettings, Tables};
 
 /// What the log is read with.
 pub(crate) struct LogSettings {
     pub(crate) config: Arc<MySqlConfig>,
+    pub(crate) dumps: Dumps,
     pub(crate) server: ServerFacts,
     /// First part of every `event_id`.
     pub(crate) identity: Arc<str>,
@@ -73,6 +77,8 @@ enum Errand {
     Remember(JoinHandle<Result<()>>),
     /// The rows of a prepared transaction are being asked for.
     ReadPrepared(JoinHandle<Result<Events>>),
+    /// The log is being asked for from another place on.
+    ReadFrom(JoinHandle<Result<Events>>),
 }
 
 // === impl MySqlLog ===
@@ -99,13 +105,19 @@ impl MySqlLog {
             policy: settings.config.type_policy(),
             server: settings.server.clone(),
         };
-        let tables = Tables::new(tables, settings.memory.definitions_at(&position.at).cloned());
+        let known = Definitions::of(
+            settings.memory.definitions_at(&position.at).cloned(),
+            settings.memory.charsets_at(&position.at),
+        );
+        let tables = Tables::new(tables, known);
         let text = format!("streaming the binary log from {}", position.at);
-        let events = events(&settings.config, &dump_start(&position, start.by)).await?;
+        let torn = torn::torn_ends(&settings.dumps, &settings.server, &position, !start.failed_over).await?;
+        let events = events(&settings.dumps, &dump_start(&position, start.by)).await?;
         let start = Start {
             partial: partial(progress),
             read_at: saved_positions(read_at)?,
             checks_fingerprint: start.compare_fingerprint,
+            torn,
             position,
         };
         let assembler = Assembler::new(Arc::clone(&settings.identity), tables, start);
@@ -130,11 +142,7 @@ impl LogSettings {
         let start = start::decide_start(position, &self.memory.server, &self.server)?;
         if start.compare_fingerprint && position.file_started_s.is_some() {
             // Before anything is carried: by identifiers the server may begin in another file.
-            let endpoint = Endpoint::resolve(&self.config)?;
-            let server_id = self.config.server_id_range.choose();
-            let started_s = server::file_started_s(&connect::options(&endpoint)?, &position.at.file, server_id).await;
-            let started_s =
-                started_s.map_err(|error| dump_error(&error, &endpoint, "read the beginning of a file of the log"))?;
+            let started_s = server::file_started_s(&self.dumps, &position.at.file).await?;
             start::verify_fingerprint(position, started_s)?;
         }
         if start.failed_over {
@@ -154,12 +162,9 @@ impl LogSettings {
     }
 }
 
-async fn events(config: &MySqlConfig, start: &DumpStart) -> Result<Events> {
-    let endpoint = Endpoint::resolve(config)?;
-    let options = connect::options(&endpoint)?;
-    let dump = BinlogDump::start(&options, start, config.server_id_range.choose()).await;
-    let dump = dump.map_err(|error| dump_error(&error, &endpoint, "begin to read the binary log"))?;
-    Ok(Events::of(dump, endpoint))
+async fn events(dumps: &Dumps, start: &DumpStart) -> Result<Events> {
+    let dump = dumps.start(start, "begin to read the binary log").await?;
+    Ok(Events::of(dump, dumps.clone()))
 }
 
 fn dump_start(position: &BinlogPosition, by: start::StartBy) -> DumpStart {
@@ -212,8 +217,11 @@ impl LogReader for MySqlLog {
             if let Some(batch) = reading.assembler.take() {
                 return Ok(batch);
             }
-            if !reading.assembler.is_unfinished() {
-                reading.source().ready().await?;
+            if !reading.assembler.is_unfinished()
+                && let Err(error) = reading.source().ready().await
+            {
+                let next = reading.after(error)?;
+                reading.begin_errand(settings, next);
             }
         }
     }
@@ -242,18 +250,27 @@ impl Reading {
             let next = if self.assembler.is_unfinished() {
                 self.assembler.go_on(budget)?
             } else {
-                let Some(event) = self.source().next_now()? else {
-                    return Ok(None);
-                };
-                self.assembler.accept(&event)?
+                match self.source().next_now() {
+                    Ok(Some(event)) => self.assembler.accept(&event)?,
+                    Ok(None) => return Ok(None),
+                    Err(error) => self.after(error)?,
+                }
             };
             match next {
                 Next::Continue => {}
                 Next::PreparedWasRead => self.prepared = None,
-                Next::Remember | Next::ReadPrepared(_) => return Ok(Some(next)),
+                Next::Remember | Next::ReadPrepared(_) | Next::ReadFrom(_) => return Ok(Some(next)),
             }
         }
         Ok(None)
+    }
+
+    /// A file whose end is known to be torn ends with an error.
+    fn after(&mut self, error: Error) -> Result<Next> {
+        if error.code() != TORN || self.prepared.is_some() {
+            return Err(error);
+        }
+        self.assembler.leave_torn_file().ok_or(error)
     }
 
     fn begin_errand(&mut self, settings: &mut LogSettings, next: Next) {
@@ -262,22 +279,28 @@ impl Reading {
             Next::Remember => {
                 let from = self.assembler.position().at.clone();
                 let tables = self.assembler.tables_mut();
-                for definition in tables.take_changed() {
-                    if tables.captures(&definition.schema, &definition.table) {
+                for learnt in tables.take_changed() {
+                    if let Learnt::Table(name, Some(definition)) = &learnt
+                        && tables.captures(&definition.schema, &definition.table)
+                    {
                         // Made or renamed in the log, it is carried from its first row: the next start has nothing to read of it.
-                        let name = format!("{}.{}", definition.schema, definition.table);
-                        settings.memory.tables.insert(name);
+                        settings.memory.tables.insert(name.clone());
                     }
-                    settings.memory.define(from.clone(), definition);
+                    settings.memory.define(from.clone(), learnt);
                 }
                 let (memory, store) = (settings.memory.clone(), Arc::clone(&settings.store));
                 let remember = async move { memory.remember(&*store).await };
                 Some(Errand::Remember(task::spawn_named("remember definitions", remember)))
             }
             Next::ReadPrepared(at) => {
-                let config = Arc::clone(&settings.config);
-                let read = async move { events(&config, &at_file(&at)).await };
+                let dumps = settings.dumps.clone();
+                let read = async move { events(&dumps, &at_file(&at)).await };
                 Some(Errand::ReadPrepared(task::spawn_named("read prepared rows", read)))
+            }
+            Next::ReadFrom(at) => {
+                let dumps = settings.dumps.clone();
+                let read = async move { events(&dumps, &at_file(&at)).await };
+                Some(Errand::ReadFrom(task::spawn_named("read the next file", read)))
             }
         };
     }
@@ -288,6 +311,9 @@ impl Reading {
             Some(Errand::Remember(task)) => task.await.map_err(|error| ended_early(&error))??,
             Some(Errand::ReadPrepared(task)) => {
                 self.prepared = Some(task.await.map_err(|error| ended_early(&error))??);
+            }
+            Some(Errand::ReadFrom(task)) => {
+                self.events = task.await.map_err(|error| ended_early(&error))??;
             }
         }
         self.errand = None;

@@ -8,7 +8,8 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
-use crate::discover::CapturedTable;
+use crate::charset::Charset;
+use crate::discover::{CapturedTable, Surroundings};
 use crate::position::FileOffset;
 use crate::position::start::ServerIdentity;
 use crate::server::{Flavour, ServerFacts};
@@ -36,17 +37,32 @@ pub(crate) struct Memory {
     pub(crate) read_at: BTreeMap<String, Position>,
     /// Versions of each table, oldest first: what rows of the log mean where the log itself does not say it.
     #[serde(default)]
-    pub(crate) definitions: BTreeMap<String, Vec<DefinitionVersion>>,
+    pub(crate) definitions: BTreeMap<String, Vec<Version<TableDefinition>>>,
+    /// Versions of each schema's default character set.
+    #[serde(default)]
+    pub(crate) charsets: BTreeMap<String, Vec<Version<Charset>>>,
+    /// Schemas of which every table was looked at once. Their tables are followed in the log from then on, captured or not.
+    #[serde(default)]
+    pub(crate) surveyed: BTreeSet<String>,
 }
 
-/// How a table looked from a place of the log on.
+/// How something was from a place of the log on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DefinitionVersion {
+pub(crate) struct Version<T> {
     /// Where the statement ends that made it so; `None` for since before anything was read.
     pub(crate) from: Option<FileOffset>,
-    /// How it looked.
-    pub(crate) definition: TableDefinition,
+    /// How it was; `None` where it was dropped, or became what is not known.
+    pub(crate) definition: Option<T>,
+}
+
+/// What a statement of the log made something that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Learnt {
+    /// A table, by its qualified name.
+    Table(String, Option<TableDefinition>),
+    /// A schema's default character set.
+    Schema(String, Option<Charset>),
 }
 
 // === impl Memory ===
@@ -62,6 +78,8 @@ impl Memory {
             being_added: BTreeSet::new(),
             read_at: BTreeMap::new(),
             definitions: BTreeMap::new(),
+            charsets: BTreeMap::new(),
+            surveyed: BTreeSet::new(),
         }
     }
 
@@ -91,67 +109,110 @@ impl Memory {
 
     /// How each table looked at a place of the log.
     pub(crate) fn definitions_at(&self, at: &FileOffset) -> impl Iterator<Item = &TableDefinition> {
-        let holding = |versions: &'_ Vec<DefinitionVersion>| versions.iter().rposition(|version| version.holds_at(at));
-        self.definitions
-            .values()
-            .filter_map(move |versions| versions.get(holding(versions)?))
-            .map(|version| &version.definition)
+        self.definitions.values().filter_map(move |versions| held(versions, at))
     }
 
-    /// Takes in how captured tables are now. A table that was captured before keeps what is known of it, because the log may be read
-    /// from a place where it still looked otherwise; one that was taken out of the configuration is forgotten, because its changes
-    /// are not followed any more.
-    pub(crate) fn learn(&mut self, tables: &[CapturedTable]) {
-        let followed = &self.tables;
-        self.definitions.retain(|table, _| followed.contains(table));
+    /// What new tables of each schema were in at a place of the log.
+    pub(crate) fn charsets_at(&self, at: &FileOffset) -> impl Iterator<Item = (&str, Charset)> {
+        let schemas = self.charsets.iter();
+        schemas.filter_map(move |(schema, versions)| Some((schema.as_str(), *held(versions, at)?)))
+    }
+
+    /// Takes in how captured tables are now, and what is around them. A table that was captured before keeps what is known of it, because
+    /// the log may be read from a place where it still looked otherwise.
+    ///
+    /// Where the log says what its rows are, one that was taken out of the configuration is forgotten. Where it does not, every table is
+    /// followed from when it was first seen, because it may get a captured name.
+    pub(crate) fn learn(&mut self, tables: &[CapturedTable], around: &Surroundings, log_has_columns: bool) {
+        if log_has_columns {
+            let followed = &self.tables;
+            self.definitions.retain(|table, _| followed.contains(table));
+            self.charsets.clear();
+            self.surveyed.clear();
+        }
+        let first = |definition: &TableDefinition| vec![Version::since_ever(definition.clone())];
         for table in tables {
             let name = table.schema.name.qualified();
-            self.definitions.entry(name).or_insert_with(|| {
-                vec![DefinitionVersion {
-                    from: None,
-                    definition: table.definition.clone(),
-                }]
-            });
+            self.definitions.entry(name).or_insert_with(|| first(&table.definition));
+        }
+        if log_has_columns {
+            return;
+        }
+        for other in around
+            .tables
+            .iter()
+            .filter(|other| !self.surveyed.contains(&other.schema))
+        {
+            let name = format!("{}.{}", other.schema, other.table);
+            self.definitions.entry(name).or_insert_with(|| first(other));
+        }
+        self.surveyed
+            .extend(tables.iter().map(|table| table.definition.schema.clone()));
+        if self.charsets.is_empty() {
+            let charsets = around.charsets.iter();
+            self.charsets = charsets
+                .map(|(schema, charset)| (schema.clone(), vec![Version::since_ever(*charset)]))
+                .collect();
         }
     }
 
-    /// A statement that ends at `from` made a table so. What was remembered from the same place on, or from a later one, was learnt
+    /// A statement that ends at `from` made something so. What was remembered from the same place on, or from a later one, was learnt
     /// in a run that did not come to a checkpoint, and is learnt again.
-    pub(crate) fn define(&mut self, from: FileOffset, definition: TableDefinition) {
-        let table = format!("{}.{}", definition.schema, definition.table);
-        let versions = self.definitions.entry(table).or_default();
-        versions.retain(|older| older.from.as_ref().is_none_or(|older| *older < from));
-        versions.push(DefinitionVersion {
-            from: Some(from),
-            definition,
-        });
+    pub(crate) fn define(&mut self, from: FileOffset, learnt: Learnt) {
+        match learnt {
+            Learnt::Table(table, definition) => add(&mut self.definitions, table, from, definition),
+            Learnt::Schema(schema, charset) => add(&mut self.charsets, schema, from, charset),
+        }
     }
 
     /// Drops versions that nothing can ask for any more, because the log is not read before this place again. Whether there were any.
     pub(crate) fn forget_definitions_before(&mut self, needed_from: &FileOffset) -> bool {
-        let mut forgotten = false;
-        for versions in self.definitions.values_mut() {
-            let holding = versions.iter().rposition(|version| version.holds_at(needed_from));
-            let outlived = holding.unwrap_or_default();
-            forgotten |= outlived > 0;
-            drop(versions.drain(..outlived));
-        }
-        forgotten
+        let tables = forget_before(&mut self.definitions, needed_from);
+        let schemas = forget_before(&mut self.charsets, needed_from);
+        tables || schemas
     }
 
     /// Another server has taken over, which has everything that was carried up to `at` on the old one: files and offsets are its own
     /// from now on.
     pub(crate) fn move_to(&mut self, server: &ServerFacts, at: &FileOffset) {
-        for versions in self.definitions.values_mut() {
-            let holding = versions.iter().rposition(|version| version.holds_at(at));
-            *versions = holding
-                .map(|index| versions.swap_remove(index))
-                .into_iter()
-                .map(|version| DefinitionVersion { from: None, ..version })
-                .collect();
-        }
+        self.definitions = since_ever(std::mem::take(&mut self.definitions), at);
+        self.charsets = since_ever(std::mem::take(&mut self.charsets), at);
         self.server = ServerIdentity::of(server);
     }
+}
+
+fn held<'v, T>(versions: &'v [Version<T>], at: &FileOffset) -> Option<&'v T> {
+    let version = versions.iter().rfind(|version| version.holds_at(at))?;
+    version.definition.as_ref()
+}
+
+fn add<T>(all: &mut BTreeMap<String, Vec<Version<T>>>, name: String, from: FileOffset, definition: Option<T>) {
+    let versions = all.entry(name).or_default();
+    versions.retain(|older| older.from.as_ref().is_none_or(|older| *older < from));
+    versions.push(Version {
+        from: Some(from),
+        definition,
+    });
+}
+
+fn forget_before<T>(all: &mut BTreeMap<String, Vec<Version<T>>>, needed_from: &FileOffset) -> bool {
+    let mut forgotten = false;
+    all.retain(|_, versions| {
+        let holding = versions.iter().rposition(|version| version.holds_at(needed_from));
+        let outlived = holding.unwrap_or_default();
+        drop(versions.drain(..outlived));
+        let is_gone = holding.is_some() && matches!(&**versions, [only] if only.definition.is_none());
+        forgotten |= outlived > 0 || is_gone;
+        !is_gone
+    });
+    forgotten
+}
+
+fn since_ever<T: Clone>(all: BTreeMap<String, Vec<Version<T>>>, at: &FileOffset) -> BTreeMap<String, Vec<Version<T>>> {
+    let held = all
+        .into_iter()
+        .filter_map(|(name, versions)| Some((name, vec![Version::since_ever(held(&versions, at)?.clone())])));
+    held.collect()
 }
 
 /// A MariaDB server has nothing of its own but a number that others have too.
@@ -162,9 +223,16 @@ fn new_identity(server: &ServerFacts) -> String {
     }
 }
 
-// === impl DefinitionVersion ===
+// === impl Version ===
 
-impl DefinitionVersion {
+impl<T> Version<T> {
+    fn since_ever(definition: T) -> Self {
+        Self {
+            from: None,
+            definition: Some(definition),
+        }
+    }
+
     fn holds_at(&self, at: &FileOffset) -> bool {
         self.from.as_ref().is_none_or(|from| from <= at)
     }
@@ -205,12 +273,23 @@ mod tests {
         }
     }
 
+    fn learnt(table: &str, comment: &str) -> Learnt {
+        Learnt::Table(format!("shop.{table}"), Some(definition(table, comment)))
+    }
+
+    fn around(comment: &str, charset: Charset) -> Surroundings {
+        Surroundings {
+            tables: vec![definition("_orders_new", comment)],
+            charsets: BTreeMap::from([("shop".to_owned(), charset)]),
+        }
+    }
+
     /// `first` since ever, `second` from 100 on, `third` from 200 on.
     fn memory() -> Memory {
         let mut memory = Memory::new(&mysql(), BTreeSet::from(["shop.orders".to_owned()]));
-        memory.learn(&[captured("orders", "first")]);
-        memory.define(at(100), definition("orders", "second"));
-        memory.define(at(200), definition("orders", "third"));
+        memory.learn(&[captured("orders", "first")], &Surroundings::default(), true);
+        memory.define(at(100), learnt("orders", "second"));
+        memory.define(at(200), learnt("orders", "third"));
         memory
     }
 
@@ -238,7 +317,7 @@ mod tests {
     #[test]
     fn what_is_learnt_again_from_the_log_replaces_what_was_learnt_before() {
         let mut memory = memory();
-        memory.define(at(100), definition("orders", "again"));
+        memory.define(at(100), learnt("orders", "again"));
         assert_eq!(comments_at(&memory, &at(300)), ["again"]);
         assert_eq!(comments_at(&memory, &at(4)), ["first"]);
     }
@@ -247,14 +326,58 @@ mod tests {
     fn the_catalogue_of_today_does_not_replace_what_was_followed() {
         let mut memory = memory();
         memory.tables = BTreeSet::from(["shop.orders".to_owned(), "shop.lines".to_owned()]);
-        memory.learn(&[captured("orders", "today"), captured("lines", "today")]);
+        let nothing = Surroundings::default();
+        memory.learn(
+            &[captured("orders", "today"), captured("lines", "today")],
+            &nothing,
+            true,
+        );
         assert_eq!(comments_at(&memory, &at(4)), ["today", "first"]);
         // Taken out of the configuration, and put in again when nobody knows what happened meanwhile.
         memory.tables = BTreeSet::from(["shop.lines".to_owned()]);
-        memory.learn(&[captured("lines", "later")]);
+        memory.learn(&[captured("lines", "later")], &nothing, true);
         assert_eq!(comments_at(&memory, &at(300)), ["today"]);
-        memory.learn(&[captured("orders", "later")]);
+        memory.learn(&[captured("orders", "later")], &nothing, true);
         assert_eq!(comments_at(&memory, &at(4)), ["today", "later"]);
+    }
+
+    /// Without descriptions in the log a table may come from anywhere.
+    #[test]
+    fn tables_that_are_not_captured_are_followed_where_the_log_does_not_describe_them() {
+        let mut memory = memory();
+        memory.learn(&[captured("orders", "x")], &around("first", Charset::Latin1), false);
+        assert_eq!(comments_at(&memory, &at(4)), ["first", "first"]);
+        assert_eq!(Vec::from_iter(memory.charsets_at(&at(4))), [("shop", Charset::Latin1)]);
+        // A ghost is made, and another is swapped in and gone; then a restart before all of it.
+        memory.define(at(300), learnt("_orders_gho", "ghost"));
+        memory.define(at(400), Learnt::Table("shop._orders_new".to_owned(), None));
+        memory.define(at(500), Learnt::Schema("shop".to_owned(), Some(Charset::Utf8mb4)));
+        memory.learn(&[captured("orders", "x")], &around("later", Charset::Utf8mb4), false);
+        assert_eq!(comments_at(&memory, &at(350)), ["ghost", "first", "third"]);
+        assert_eq!(comments_at(&memory, &at(450)), ["ghost", "third"]);
+        assert_eq!(
+            Vec::from_iter(memory.charsets_at(&at(450))),
+            [("shop", Charset::Latin1)]
+        );
+        assert_eq!(
+            Vec::from_iter(memory.charsets_at(&at(550))),
+            [("shop", Charset::Utf8mb4)]
+        );
+        // What was dropped does not come back, also when nothing is left that says so.
+        assert!(memory.forget_definitions_before(&at(600)));
+        assert!(!memory.definitions.contains_key("shop._orders_new"));
+        memory.learn(&[captured("orders", "x")], &around("later", Charset::Latin1), false);
+        assert_eq!(comments_at(&memory, &at(600)), ["ghost", "third"]);
+        assert!(!memory.forget_definitions_before(&at(600)));
+    }
+
+    #[test]
+    fn a_log_that_describes_its_rows_needs_no_other_tables() {
+        let mut memory = memory();
+        memory.learn(&[captured("orders", "x")], &around("first", Charset::Latin1), false);
+        memory.learn(&[captured("orders", "x")], &around("first", Charset::Latin1), true);
+        assert_eq!(comments_at(&memory, &at(300)), ["third"]);
+        assert_eq!(memory.charsets_at(&at(300)).count(), 0);
     }
 
     #[test]

@@ -9,12 +9,18 @@ use serde::{Deserialize, Serialize};
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
-use tailrace_core::value::Datum;
+use tailrace_core::value::{Datum, LogicalType};
 
 use crate::charset::Charset;
 use crate::column_type::{ColumnType, InvalidDates, TypeKind, TypePolicy};
 use crate::decode::cell::{CellDecoder, CellError, TextDecoder, rescaled};
 use crate::decode::table_map::WireColumn;
+
+/// The primary key's name, which no other key can have.
+const PRIMARY: &str = "PRIMARY";
+
+/// 1970-01-01, which stands for a moment that is not known before a row is inserted, as Debezium has it.
+const EPOCH: Datum = Datum::Int(0);
 
 /// One version of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +33,7 @@ pub(crate) struct TableDefinition {
     pub(crate) columns: Vec<ColumnDefinition>,
     /// Indexes of the key's columns, in the key's order; empty where there is no key.
     pub(crate) key: Vec<usize>,
-    /// The primary key and every other unique key, in the table's order: what is left to identify rows where one is dropped.
+    /// The primary key and every other unique key, in the server's order: what is left to identify rows where one is dropped.
     /// Empty where only the key is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) unique_keys: Vec<UniqueKey>,
@@ -133,24 +139,27 @@ impl TableDefinition {
         }
     }
 
-    /// What identifies a row: the primary key, else the first unique key without a column that may be NULL.
-    pub(crate) fn key_of_unique_keys(&self) -> Vec<usize> {
-        let indexes = |key: &UniqueKey| {
-            let indexes: Option<Vec<usize>> = key.columns.iter().map(|name| self.column_index(name)).collect();
-            indexes.filter(|indexes| !indexes.is_empty())
-        };
-        let never_null = |indexes: &Vec<usize>| {
-            let mut columns = indexes.iter().filter_map(|index| self.columns.get(*index));
-            columns.all(|column| !column.nullable)
-        };
-        let primary = self
-            .unique_keys
-            .iter()
-            .find(|key| key.name == "PRIMARY")
-            .and_then(indexes);
-        primary
-            .or_else(|| self.unique_keys.iter().filter_map(indexes).find(never_null))
-            .unwrap_or_default()
+    /// Brings the unique keys into the server's order, in which those that are never NULL come first and otherwise older ones, and
+    /// takes what identifies a row from them: the primary key, else the first that is never NULL.
+    pub(crate) fn settle_key(&mut self) {
+        let mut keys = std::mem::take(&mut self.unique_keys);
+        keys.sort_by_key(|key| !self.identifies_rows(key));
+        let primary = keys.iter().find(|key| key.name == PRIMARY);
+        let key = primary.or_else(|| keys.iter().find(|key| self.identifies_rows(key)));
+        self.key = key.and_then(|key| self.column_indexes(key)).unwrap_or_default();
+        self.unique_keys = keys;
+    }
+
+    /// Whole columns, none of which may be NULL.
+    fn identifies_rows(&self, key: &UniqueKey) -> bool {
+        let never_null = |index: &usize| self.columns.get(*index).is_some_and(|column| !column.nullable);
+        self.column_indexes(key)
+            .is_some_and(|indexes| indexes.iter().all(never_null))
+    }
+
+    fn column_indexes(&self, key: &UniqueKey) -> Option<Vec<usize>> {
+        let indexes: Option<Vec<usize>> = key.columns.iter().map(|name| self.column_index(name)).collect();
+        indexes.filter(|indexes| !indexes.is_empty())
     }
 
     /// Every unique key that is known; where only the key is, it is taken for the primary one.
@@ -160,7 +169,7 @@ impl TableDefinition {
         }
         let name = |index: &usize| self.columns.get(*index).map(|column| column.name.clone());
         vec![UniqueKey {
-            name: "PRIMARY".to_owned(),
+            name: PRIMARY.to_owned(),
             columns: self.key.iter().filter_map(name).collect(),
         }]
     }
@@ -220,10 +229,15 @@ impl ColumnDefinition {
         }
     }
 
-    /// The default as a value; `None` where it is computed, NULL, or not in its type's form.
+    /// The default as a value; `None` where it is computed, NULL, or not in its type's form. For the present moment 1970-01-01 stands
+    /// in, where the column must have a value.
     fn default_value(&self, policy: &TypePolicy) -> Option<Datum> {
-        let Some(ColumnDefault::Constant(text)) = &self.default else {
-            return None;
+        let text = match self.default.as_ref()? {
+            ColumnDefault::Constant(text) => text,
+            ColumnDefault::Expression(text) => {
+                let stands_in = !self.nullable && is_current_timestamp(text) && self.has_moments(policy);
+                return stands_in.then_some(EPOCH);
+            }
         };
         // A connector that halts at an invalid date halts at the row that has it, not at the default that no row may have.
         let invalid_dates = match policy.invalid_dates {
@@ -238,6 +252,13 @@ impl ColumnDefinition {
         let row = batch.end_row().ok()?;
         let value = batch.row(row).get(0).to_datum();
         value.filter(|value| *value != Datum::Null)
+    }
+
+    fn has_moments(&self, policy: &TypePolicy) -> bool {
+        matches!(
+            self.column_type.logical_type(policy),
+            LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. }
+        )
     }
 }
 

@@ -70,7 +70,7 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
         CellFormat::Boolean | CellFormat::Bits(BitsForm::Boolean) => ConnectSchema::new(Kind::Boolean),
         CellFormat::Int16 => ConnectSchema::new(Kind::Int16),
         CellFormat::Int32 => ConnectSchema::new(Kind::Int32),
-        CellFormat::Int64 => ConnectSchema::new(Kind::Int64),
+        CellFormat::Int64 | CellFormat::Long => ConnectSchema::new(Kind::Int64),
         CellFormat::Year => ConnectSchema::named(Kind::Int32, "io.debezium.time.Year"),
         CellFormat::Float32(_) => ConnectSchema::new(Kind::Float),
         CellFormat::Float64(_) => ConnectSchema::new(Kind::Double),

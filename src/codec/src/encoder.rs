@@ -453,6 +453,7 @@ impl<'a> Encoding<'a> {
     fn write_source(&mut self, plan: &TablePlan, change: ChangeView<'a>) {
         let of_change = SourceOfChange {
             snapshot: change.operation() == Operation::Read,
+            truncate: change.operation() == Operation::Truncate,
             log_position: change.change().log_position,
             ordinal: change.change().ordinal,
         };

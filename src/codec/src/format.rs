@@ -49,6 +49,18 @@ pub enum DecimalFormat {
     Double,
 }
 
+/// How 64-bit integers without a sign (`BIGINT UNSIGNED` of MySQL and MariaDB) are written. Debezium's words for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BigintUnsignedFormat {
+    /// As a signed integer of 64 bits, a JSON number. A value above 9223372036854775807, which Debezium would publish as a
+    /// negative number, halts the connector. Default of `debezium`.
+    Long,
+    /// Every value exactly: under `entity` as `decimal` says, and under `debezium` as Connect's `Decimal`, whatever `decimal` says.
+    /// Default of `entity`.
+    Precise,
+}
+
 /// How dates, times and timestamps are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -146,6 +158,8 @@ pub struct FormatConfig {
     pub inline_schema: bool,
     /// How exact decimals are written.
     pub decimal: Option<DecimalFormat>,
+    /// How 64-bit integers without a sign are written.
+    pub bigint_unsigned: Option<BigintUnsignedFormat>,
     /// How dates, times and timestamps are written.
     pub time: Option<TimeFormat>,
     /// How intervals are written.
@@ -179,6 +193,8 @@ pub struct Format {
     pub inline_schema: bool,
     /// How exact decimals are written.
     pub decimal: DecimalFormat,
+    /// How 64-bit integers without a sign are written.
+    pub bigint_unsigned: BigintUnsignedFormat,
     /// How dates, times and timestamps are written.
     pub time: TimeFormat,
     /// How intervals are written.
@@ -236,6 +252,7 @@ impl FormatConfig {
             codec: self.codec,
             inline_schema: self.inline_schema,
             decimal: self.decimal.unwrap_or(base.decimal),
+            bigint_unsigned: self.bigint_unsigned.unwrap_or(base.bigint_unsigned),
             time,
             interval: self.interval.unwrap_or(interval),
             binary: self.binary.unwrap_or(base.binary),
@@ -266,6 +283,11 @@ impl Format {
                 DecimalFormat::String
             } else {
                 DecimalFormat::Precise
+            },
+            bigint_unsigned: if entity {
+                BigintUnsignedFormat::Precise
+            } else {
+                BigintUnsignedFormat::Long
             },
             time: if entity { TimeFormat::Iso } else { TimeFormat::Adaptive },
             interval: if entity {
@@ -298,6 +320,7 @@ mod tests {
         assert_eq!(format, Format::defaults(Envelope::Entity));
         assert_eq!(format.decimal, DecimalFormat::String);
         assert_eq!(format.time, TimeFormat::Iso);
+        assert_eq!(format.bigint_unsigned, BigintUnsignedFormat::Precise);
     }
 
     #[test]
@@ -308,6 +331,7 @@ mod tests {
         assert_eq!(format.interval, IntervalFormat::Numeric);
         assert_eq!(format.binary, BinaryFormat::Bytes);
         assert_eq!(format.hstore, HstoreFormat::Json);
+        assert_eq!(format.bigint_unsigned, BigintUnsignedFormat::Long);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `Boolean` | `Boolean` |
 //! | `Int16` `Int32` `Int64` | `Int` |
+//! | `UnsignedInt64` | `Text`: decimal digits |
 //! | `Float32` / `Float64` | `Float32` / `Float64` (NaN and infinities included) |
 //! | `Decimal` | `Text`: plain decimal digits with the value's own scale, or `NaN`, `Infinity`, `-Infinity`; never an exponent |
 //! | `Text` (all kinds) | `Text` |
@@ -47,6 +48,8 @@ pub enum LogicalType {
     Int32,
     /// 64-bit signed integer.
     Int64,
+    /// 64-bit integer without a sign, half of whose values no `Int64` can hold.
+    UnsignedInt64,
     /// IEEE 754 single precision.
     Float32,
     /// IEEE 754 double precision.

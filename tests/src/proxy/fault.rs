@@ -62,6 +62,11 @@ pub enum Fault {
         /// What becomes of the connection after the last of them.
         then: Then,
     },
+    /// One bit turns over in so many events with rows of MySQL's log.
+    Flip {
+        /// How many.
+        count: u32,
+    },
     /// So many produce responses say this instead (an error code of Kafka's protocol).
     Answer {
         /// How many.
@@ -108,6 +113,8 @@ pub(super) enum Verdict {
     Hold,
     /// The first so many pass, then the connection ends.
     Cut(usize, Ending),
+    /// One bit in their middle turns over.
+    Flip,
     /// They say this error.
     Answer(i16),
 }
@@ -156,7 +163,7 @@ impl Rule {
         let left = match fault {
             Fault::CutAfter { bytes, .. } => bytes,
             Fault::CutInside(..) => 1,
-            Fault::Lose { count, .. } | Fault::Answer { count, .. } => u64::from(count),
+            Fault::Lose { count, .. } | Fault::Flip { count } | Fault::Answer { count, .. } => u64::from(count),
         };
         let happened_sender = Arc::new(sender);
         let rule = Rule {
@@ -197,13 +204,26 @@ impl Rule {
                     Then::GoOn | Then::Cut(_) | Then::Hold => Verdict::Lose,
                 }
             }
+            Fault::Flip { .. } if has_rows(frame) => {
+                self.left = self.left.saturating_sub(1);
+                Verdict::Flip
+            }
             Fault::Answer { error_code, .. } if frame.kind == FrameKind::ProduceResponse => {
                 self.left = self.left.saturating_sub(1);
                 Verdict::Answer(error_code)
             }
-            Fault::CutAfter { .. } | Fault::CutInside(..) | Fault::Lose { .. } | Fault::Answer { .. } => Verdict::Pass,
+            Fault::CutAfter { .. }
+            | Fault::CutInside(..)
+            | Fault::Lose { .. }
+            | Fault::Flip { .. }
+            | Fault::Answer { .. } => Verdict::Pass,
         }
     }
+}
+
+/// An event of MySQL's log that writes, updates or deletes rows: behind the frame's head, a zero and the time stands its type.
+fn has_rows(frame: &Frame) -> bool {
+    frame.kind == FrameKind::BinlogEvent && matches!(frame.bytes.get(9), Some(23..=25 | 30..=32))
 }
 
 /// What the first rule that has something to say makes of a frame, and the signal to give when that is done. Rules that

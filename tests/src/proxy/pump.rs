@@ -156,6 +156,11 @@ impl<'a> Pump<'a> {
             match verdict {
                 Verdict::Pass => passing.extend_from_slice(&frame.bytes),
                 Verdict::Lose => {}
+                Verdict::Flip => {
+                    let middle = passing.len() + frame.bytes.len() / 2;
+                    passing.extend_from_slice(&frame.bytes);
+                    passing.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
+                }
                 Verdict::Answer(error_code) => passing.extend_from_slice(&self.answer(&frame, error_code)?),
                 Verdict::Hold => {
                     self.write(to, &passing).await?;

@@ -146,6 +146,9 @@ fn source(value: Json, words: &mut Words) -> Json {
             ("ts_ms" | "ts_us" | "ts_ns", _) => Json::Word("«commit time»".to_owned()),
             ("txId", Json::Word(number)) => Json::Word(words.transaction(number)),
             ("lsn", Json::Word(number)) => Json::Word(numbered(number, words)),
+            ("gtid", Json::Text(text)) => Json::Text(position(text, words)),
+            // A place in a file is another one with each server that is started.
+            ("file" | "pos" | "thread", _) => Json::Word(format!("«{name}»")),
             ("sequence", Json::Text(text)) => Json::Text(sequence(text, words)),
             (_, Json::Text(text)) => Json::Text(words.outward(text)),
             (_, _) => value,

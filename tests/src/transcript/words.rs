@@ -20,6 +20,8 @@ pub(super) const DATABASE: &str = "shop";
 /// What the schema of its tables is called there.
 const SCHEMA: &str = "public";
 
+const SECOND_US: i64 = 1_000_000;
+
 /// Around a position until it is numbered: characters that nothing else has, and that JSON does not escape.
 const POSITION_MARKS: [char; 2] = ['⟦', '⟧'];
 
@@ -41,7 +43,8 @@ impl Words {
         Words {
             database: database.to_owned(),
             schema: (schema != SCHEMA).then(|| schema.to_owned()),
-            started_us: now_us(),
+            // MySQL's log has whole seconds.
+            started_us: now_us() / SECOND_US * SECOND_US,
             transactions: Vec::new(),
             sources: Vec::new(),
             positions: BTreeSet::new(),
@@ -52,7 +55,11 @@ impl Words {
     pub(super) fn inward(&self, text: &str) -> String {
         let text = replace_word(text, DATABASE, &self.database);
         match &self.schema {
-            Some(schema) => text.replace(&format!("{SCHEMA}."), &format!("{schema}.")),
+            Some(schema) => {
+                let text = text.replace(&format!("{SCHEMA}."), &format!("{schema}."));
+                // In a regular expression.
+                text.replace(&format!(r"{SCHEMA}\."), &format!(r"{schema}\."))
+            }
             None => text,
         }
     }
@@ -239,6 +246,7 @@ mod tests {
     fn a_schema_that_is_the_database_is_public() {
         let words = Words::new("shop12", "shop12");
         assert_eq!(words.inward("tables: [public.*]"), "tables: [shop12.*]");
+        assert_eq!(words.inward(r"^public\.(.*)$"), r"^shop12\.(.*)$");
         let topics = "shop12.shop12.t, shop12_all.shop12.t";
         assert_eq!(words.outward(topics), "shop.public.t, shop_all.public.t");
     }

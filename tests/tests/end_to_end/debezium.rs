@@ -1,11 +1,11 @@
-//! Debezium beside it: the same database, the same changes, Debezium's own connector in a Kafka Connect worker and
+//! Debezium beside it: the same database, PostgreSQL or MySQL, the same changes, Debezium's own connector in a Kafka Connect worker and
 //! Tailrace with `envelope: debezium`; record by record, field by field, byte by byte the same, but for what the table in
 //! `docs/debezium.md` lists with its reason.
 //!
 //! ```text
-//!   before.sql + vectors ──▶ database ──slot, publication──▶ Debezium ──▶ beside_d_<pair>.*  ┐
+//!   before.sql + vectors ──▶ database ──────── log ────────▶ Debezium ──▶ beside_d_<pair>.*  ┐
 //!                                 │                                                          ├─▶ compare ─▶ differences
-//!   changes.sql + vectors ──▶     └──────slot, publication──▶ Tailrace ──▶ beside_t_<pair>.*  ┘             less the list
+//!   changes.sql + vectors ──▶     └────────────── log ────────▶ Tailrace ──▶ beside_t_<pair>.*  ┘             less the list
 //! ```
 //!
 //! A [`pairs::Pair`] is one set of options, written as Tailrace's and translated to Debezium's. All pairs share the
@@ -20,8 +20,10 @@ mod tables;
 use std::time::Duration;
 
 use tailrace_tests::daemon::Daemon;
-use tailrace_tests::database::Database;
-use tailrace_tests::servers::{Connect, ConnectOptions, Kafka, PostgresVersion, poll_until, shared_kafka};
+use tailrace_tests::database::{Database, Version};
+use tailrace_tests::servers::{
+    Connect, ConnectOptions, Kafka, MySqlVersion, PostgresVersion, poll_until, shared_kafka,
+};
 
 use differences::Differences;
 use pairs::Pair;
@@ -48,7 +50,7 @@ impl<'a> Beside<'a> {
     /// Everything started, on a database with these tables, and past the snapshots.
     async fn start(
         connect: &'a Connect,
-        (version, extensions): (PostgresVersion, &[&str]),
+        (version, extensions): (impl Into<Version>, &[&str]),
         before: &[String],
         pairs: Vec<Pair>,
     ) -> Beside<'a> {
@@ -66,7 +68,7 @@ impl<'a> Beside<'a> {
         let daemon = Daemon::new(&pairs::tailrace(&pairs, &database, &kafka.bootstrap())).unwrap();
         daemon.start().unwrap();
         for pair in &pairs {
-            let properties = pair.debezium(database.postgres().unwrap(), database.name());
+            let properties = pair.debezium(&database);
             connect.create(&pair.debezium_name(), &properties).unwrap();
         }
         for pair in &pairs {
@@ -108,7 +110,7 @@ impl<'a> Beside<'a> {
         let wanted = self.marks;
         for pair in &self.pairs {
             for name in [pair.debezium_name(), pair.tailrace_name()] {
-                let topic = format!("{name}.public.{MARKS}");
+                let topic = format!("{name}.{}.{MARKS}", self.database.schema());
                 let outcome = poll_until(&format!("mark {wanted} in {topic}"), DEADLINE, || {
                     let there = self
                         .kafka
@@ -136,14 +138,15 @@ impl<'a> Beside<'a> {
         self.daemon.terminate().unwrap();
         let topics = self.kafka.topics().unwrap();
         for pair in &self.pairs {
-            compare::pair(pair, &topics, |topic| self.kafka.records(topic).unwrap(), differences);
+            let records = |topic: &str| self.kafka.records(topic).unwrap();
+            compare::pair((pair, self.database.schema()), &topics, records, differences);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_debeziums_but_for_what_is_listed() {
-    let mut differences = Differences::listed_in(&read("docs/debezium.md"));
+    let mut differences = Differences::listed_in(&read("docs/debezium.md"), &[EVERYWHERE, "Of PostgreSQL"]);
     let bootstrap = shared_kafka().unwrap().bootstrap();
     let connect = Connect::start(&bootstrap, &ConnectOptions::default()).unwrap();
 
@@ -166,6 +169,23 @@ async fn events_are_debeziums_but_for_what_is_listed() {
     beside.compare(&mut differences);
     differences.assert_as_listed();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_mysql_are_debeziums_but_for_what_is_listed() {
+    let mut differences = Differences::listed_in(&read("docs/debezium.md"), &[EVERYWHERE, "Of MySQL and MariaDB"]);
+    let bootstrap = shared_kafka().unwrap().bootstrap();
+    let connect = Connect::start(&bootstrap, &ConnectOptions::default()).unwrap();
+    let before = tables::paragraphs(&read("tests/debezium/mysql/before.sql"));
+    let changes = tables::paragraphs(&read("tests/debezium/mysql/changes.sql"));
+    let pairs = pairs::of_mysql();
+    let mut beside = Beside::start(&connect, (MySqlVersion::MySql97, &[]), &before, pairs).await;
+    beside.run(&changes).await;
+    beside.compare(&mut differences);
+    differences.assert_as_listed();
+}
+
+/// The part of the list that holds for every database.
+const EVERYWHERE: &str = "Of every database";
 
 /// A file of the repository. Read and not compiled in: whoever changes the SQL or the list does not wait for a compiler.
 fn read(path: &str) -> String {

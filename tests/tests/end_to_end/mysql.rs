@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
 //! | `deaths` | what if the daemon or the server dies? |
+//! | `torn` | what if MariaDB dies while it writes its log? |
 //! | `network` | what if the network between them fails? |
+//! | `online_schema_change` | what if a table is replaced by a changed copy while it is written to? |
 //! | `files` | what becomes of a log that goes over into other files, is purged, is begun anew? |
 
 use tailrace_tests::servers::MySqlVersion;
@@ -15,6 +17,8 @@ use tailrace_tests::scenario::{Lane, Options};
 mod deaths;
 mod files;
 mod network;
+mod online_schema_change;
+mod torn;
 mod works;
 
 /// Into this lane, from the server of this version that all tests share.

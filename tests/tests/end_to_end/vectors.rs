@@ -1,4 +1,5 @@
-//! Values of every type, each through the snapshot and through the log: both as `tests/vectors/postgres.tsv` says.
+//! Values of every type of PostgreSQL, each through the snapshot and through the log: both as `tests/vectors/postgres.tsv` says.
+//! Those of MySQL and MariaDB are in `mysql`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,6 +11,8 @@ use tailrace_tests::events::Event;
 use tailrace_tests::servers::PostgresVersion;
 
 use crate::capture::{Capture, Wanted};
+
+mod mysql;
 
 const VECTORS: &str = include_str!("../../vectors/postgres.tsv");
 

@@ -51,7 +51,13 @@ pub(super) fn from_log(wire: WireColumn, column: &ColumnDescription<'_>) -> Resu
         code::GEOMETRY => {
             let name = column.geometry.and_then(|number| usize::try_from(number).ok());
             let name = name.and_then(|number| GEOMETRY_NAMES.get(number));
-            ColumnType::new(TypeKind::Geometry, *name.unwrap_or(&"geometry"))
+            let name = *name.unwrap_or(&"geometry");
+            let kind = if name == "point" {
+                TypeKind::Point
+            } else {
+                TypeKind::Geometry
+            };
+            ColumnType::new(kind, name)
         }
         code::VECTOR => ColumnType::new(TypeKind::Vector, dimensions(column)),
         other => return Err(TypeError::UnknownCode(other)),

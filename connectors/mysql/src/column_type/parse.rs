@@ -186,7 +186,8 @@ impl<'a> Declaration<'a> {
             },
             // MariaDB's catalogue prints longtext; a statement may say json, and then the characters are utf8mb4.
             "json" => TypeKind::Json,
-            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
+            "point" => TypeKind::Point,
+            "geometry" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
             | "geometrycollection" | "geomcollection" => TypeKind::Geometry,
             "vector" => TypeKind::Vector,
             "uuid" => TypeKind::Uuid,
@@ -447,7 +448,7 @@ mod tests {
             ("int", LogicalType::Int32),
             ("int zerofill", LogicalType::Int64),
             ("bigint", LogicalType::Int64),
-            ("bigint unsigned", decimal(20, 0)),
+            ("bigint unsigned", LogicalType::UnsignedInt64),
             ("decimal(7)", decimal(7, 0)),
             ("numeric(7,5)", decimal(7, 5)),
             ("float", LogicalType::Float32),
@@ -464,7 +465,8 @@ mod tests {
             ("text", text(TextKind::Plain)),
             ("binary(4)", LogicalType::Bytes),
             ("json", text(TextKind::Json)),
-            ("point", LogicalType::Geometry),
+            ("point", LogicalType::Point),
+            ("polygon", LogicalType::Geometry),
             ("vector(3)", LogicalType::FloatVector),
             ("uuid", text(TextKind::Uuid)),
             ("inet6", text(TextKind::Network)),

@@ -587,7 +587,7 @@ impl<'a> Change<'a> {
             charset: self.charset,
             ..definition
         };
-        finished.key = finished.key_of_unique_keys();
+        finished.settle_key();
         finished
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Applied {
     pub(crate) effects: Vec<Effect>,
     /// Tables, captured or not, that have a definition now that they did not have, or none any more.
     pub(crate) changed: BTreeSet<TableName>,
+    /// Schemas whose default character set is another, or gone.
+    pub(crate) changed_schemas: BTreeSet<String>,
 }
 
 /// What happened to a captured table.
@@ -92,6 +94,23 @@ struct Application<'a> {
 // === impl Definitions ===
 
 impl Definitions {
+    /// Tables as they are, and what new tables of each schema are in.
+    pub(crate) fn of<'s>(
+        tables: impl Iterator<Item = TableDefinition>,
+        charsets: impl Iterator<Item = (&'s str, Charset)>,
+    ) -> Self {
+        let mut all: Self = tables.collect();
+        for (schema, charset) in charsets {
+            all.define_schema(schema, charset);
+        }
+        all
+    }
+
+    /// What new tables of a schema are in, where it is known.
+    pub(crate) fn schema_charset(&self, schema: &str) -> Option<Charset> {
+        self.charsets.get(schema).copied()
+    }
+
     /// A table's definition, where it is known.
     pub(crate) fn get(&self, schema: &str, table: &str) -> Option<&TableDefinition> {
         self.tables.get(&table_name(schema, table))
@@ -253,7 +272,12 @@ impl<'a> Application<'a> {
 
     fn create(&mut self, table: &TableName, or_replace: bool) -> Result<(), DdlError> {
         let created = match grammar::create_body(&mut self.body()) {
-            Ok(TableBody::Columns(spec)) => new_table(table, &spec, self.schema_charset(&table.schema), self.context),
+            Ok(TableBody::Columns(spec)) => new_table(
+                table,
+                &spec,
+                self.definitions.schema_charset(&table.schema),
+                self.context,
+            ),
             Ok(TableBody::Like(model)) => match self.definitions.tables.get(&model) {
                 Some(known) => Ok(renamed(known.clone(), table)),
                 None => return self.create_like_unknown(table, &model, or_replace),
@@ -314,15 +338,12 @@ impl<'a> Application<'a> {
         for table in &tables {
             self.drop_table(table);
         }
-        self.definitions.charsets.remove(schema);
+        if self.definitions.charsets.remove(schema).is_some() {
+            self.applied.changed_schemas.insert(schema.to_owned());
+        }
     }
 
     // --- schemas
-
-    /// What new tables of a schema are in.
-    fn schema_charset(&self, schema: &str) -> Option<Charset> {
-        self.definitions.charsets.get(schema).copied()
-    }
 
     fn schema_options(&mut self, schema: &str) {
         let mut body = self.body();
@@ -330,12 +351,15 @@ impl<'a> Application<'a> {
         let mut charset = if is_new {
             self.context.server_charset
         } else {
-            self.schema_charset(schema)
+            self.definitions.schema_charset(schema)
         };
         while let Ok(Some(option)) = grammar::table_option(&mut body) {
             if let TableOption::Charset(named) = option {
                 charset = named.or(charset);
             }
+        }
+        if charset != self.definitions.schema_charset(schema) {
+            self.applied.changed_schemas.insert(schema.to_owned());
         }
         match charset {
             Some(charset) => self.definitions.define_schema(schema, charset),
@@ -353,7 +377,12 @@ impl<'a> Application<'a> {
             Err(reason) => return self.alter_lost(table, &reason),
         };
         let known = self.definitions.tables.get(table);
-        match alter(known, &clauses, self.schema_charset(&table.schema), self.context) {
+        match alter(
+            known,
+            &clauses,
+            self.definitions.schema_charset(&table.schema),
+            self.context,
+        ) {
             Ok(altered) => self.alter_done(table, altered, &clauses),
             Err(reason) => self.alter_lost(table, &reason),
         }

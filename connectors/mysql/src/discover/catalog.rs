@@ -7,7 +7,7 @@ use mysql_async::Conn;
 use tailrace_core::Result;
 
 use crate::connect::{Texts, texts};
-use crate::quote::literal;
+use crate::quote::{literal, qualified};
 
 /// Anything with columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(crate) struct Storage {
 pub(crate) struct Details {
     /// Columns, by table and place.
     pub(crate) attributes: Vec<Attribute>,
-    /// Primary keys and unique indexes, by table and name.
+    /// Primary keys and unique indexes, by table and name, or in the server's order ([`Details::put_in_order`]).
     pub(crate) indexes: Vec<Index>,
     /// Engines, comments, numbers of rows.
     pub(crate) storage: Vec<Storage>,
@@ -124,6 +124,8 @@ const RELATIONS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM inform
      WHERE TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo') \
      ORDER BY TABLE_SCHEMA, TABLE_NAME";
 
+const SCHEMA_CHARSETS: &str = "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA";
+
 const ENGINES: &str = "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'";
 
 const DOING: &str = "read the catalogue";
@@ -132,6 +134,13 @@ const DOING: &str = "read the catalogue";
 pub(crate) async fn relations(connection: &mut Conn) -> Result<Vec<Relation>> {
     let rows = texts(connection, RELATIONS, DOING).await?;
     Ok(rows.iter().filter_map(relation).collect())
+}
+
+/// Schemas and the names of their default character sets.
+pub(crate) async fn schema_charsets(connection: &mut Conn) -> Result<Vec<(String, String)>> {
+    let rows = texts(connection, SCHEMA_CHARSETS, DOING).await?;
+    let pair = |row: &Texts| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
+    Ok(rows.iter().filter_map(pair).collect())
 }
 
 /// Everything about the tables of these schemas.
@@ -152,6 +161,20 @@ pub(crate) async fn details(connection: &mut Conn, schemas: &BTreeSet<&str>) -> 
         storage: storage.iter().filter_map(stored).collect(),
         transactional_engines: engines.iter().filter_map(engine).collect(),
     })
+}
+
+/// Names of a table's indexes in the server's order, which no view of the catalogue has in every version: the primary key, unique ones
+/// that are never NULL, other unique ones, others, and each of these in the order in which they were made.
+pub(crate) async fn index_names(connection: &mut Conn, schema: &str, table: &str) -> Result<Vec<String>> {
+    const KEY_NAME: usize = 2;
+    let query = format!("SHOW INDEX FROM {}", qualified(schema, table));
+    let rows = texts(connection, &query, DOING).await?;
+    let mut names: Vec<String> = rows
+        .iter()
+        .filter_map(|row| row.text(KEY_NAME).map(str::to_owned))
+        .collect();
+    names.dedup();
+    Ok(names)
 }
 
 fn attributes_query(schemas: &str) -> String {
@@ -230,6 +253,32 @@ fn stored(row: &Texts) -> Option<Storage> {
         comment: comment(row.text(4)),
         collation: row.text(5).map(str::to_owned),
     })
+}
+
+// === impl Details ===
+
+impl Details {
+    /// Those tables whose key depends on the order of their indexes.
+    pub(crate) fn with_several_unique_keys<'a>(&self, tables: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+        let mut several = Vec::new();
+        for (schema, table) in tables {
+            let of_table = |index: &&Index| index.schema == *schema && index.table == *table;
+            let indexes: Vec<&Index> = self.indexes.iter().filter(of_table).collect();
+            if indexes.len() > 1 && !indexes.iter().any(|index| index.is_primary()) {
+                several.push((schema.as_str(), table.as_str()));
+            }
+        }
+        several
+    }
+
+    /// Brings the indexes of a table into the order of these names.
+    pub(crate) fn put_in_order(&mut self, schema: &str, table: &str, names: &[String]) {
+        let place = |index: &Index| match index.schema == schema && index.table == table {
+            true => names.iter().position(|name| *name == index.name),
+            false => None,
+        };
+        self.indexes.sort_by_key(place);
+    }
 }
 
 // === impl RelationKind ===

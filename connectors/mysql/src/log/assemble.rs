@@ -20,6 +20,8 @@
 
 mod files;
 
+pub(crate) use files::{executed_on_mariadb, extended};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,9 +34,11 @@ use tailrace_core::{Error, Result, failpoint};
 
 use super::rows::RowsInProgress;
 use super::tables::{Tables, statement_text};
+use super::torn::TornEnds;
 use super::transaction::{Group, OpenTransaction};
 use crate::ddl::{self, Statement};
 use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
+use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset, PendingXa, Xid};
 
 /// Where reading begins.
@@ -47,6 +51,8 @@ pub(crate) struct Start {
     pub(crate) read_at: BTreeMap<String, BinlogPosition>,
     /// The server is the one whose files the position names, so that a file of the same name must be the same.
     pub(crate) checks_fingerprint: bool,
+    /// Where files are torn that may be read.
+    pub(crate) torn: TornEnds,
 }
 
 /// What is known between two events.
@@ -60,6 +66,8 @@ pub(crate) struct Assembler {
     file_started_s: Option<u32>,
     open: Option<OpenTransaction>,
     payload: Option<PayloadReader>,
+    /// A reader that is done: making one takes longer than reading a small transaction.
+    idle_payload: Option<PayloadReader>,
     /// The events that come now are those of a prepared transaction whose commit is the open transaction.
     reads_prepared: bool,
     rows: Option<RowsInProgress>,
@@ -71,6 +79,7 @@ pub(crate) struct Assembler {
     read_at: BTreeMap<String, BinlogPosition>,
     /// The server is the one whose files the position names.
     checks_fingerprint: bool,
+    torn: TornEnds,
     batch: ChangeBatch,
 }
 
@@ -85,6 +94,8 @@ pub(crate) enum Next {
     ReadPrepared(FileOffset),
     /// They were.
     PreparedWasRead,
+    /// Nothing more comes of this file, and the log goes on there.
+    ReadFrom(FileOffset),
 }
 
 // === impl Assembler ===
@@ -101,6 +112,7 @@ impl Assembler {
             file_started_s: start.position.file_started_s,
             open: None,
             payload: None,
+            idle_payload: None,
             reads_prepared: false,
             rows: None,
             position: start.position,
@@ -108,6 +120,7 @@ impl Assembler {
             partial: start.partial,
             read_at: start.read_at,
             checks_fingerprint: start.checks_fingerprint,
+            torn: start.torn,
             batch,
         }
     }
@@ -168,10 +181,16 @@ impl Assembler {
             return self.prepared(&parsed, &event.body, &place);
         }
         let start = self.start_of(&event.header);
+        if self.is_torn_at(&start)
+            && !event.header.is_artificial()
+            && let Some(next) = self.leave_torn_file()
+        {
+            return Ok(next);
+        }
         let parsed = self.parse(&event.header, &event.body, &start)?;
         let next = match &parsed {
             Event::Rotate(rotate) => self.rotate(&event.header, rotate.file, rotate.offset)?,
-            Event::FormatDescription(_) => self.begin_file(&event.header)?,
+            Event::FormatDescription(file) => self.begin_file(&event.header, file.created_seconds)?,
             other => self.content(other, &event.header, &event.body, &start)?,
         };
         self.advance(&event.header);
@@ -190,6 +209,7 @@ impl Assembler {
         let place = self.at.clone();
         let inner = payload.next_event().map_err(|error| self.undecodable(&error, &place))?;
         let Some(inner) = inner else {
+            self.idle_payload = Some(payload);
             return Ok(Next::Continue);
         };
         let parsed = self.parse(&inner.header, &inner.body, &place)?;
@@ -208,7 +228,7 @@ impl Assembler {
             Event::TransactionPayload(payload) => self.begin_payload(payload, body, place)?,
             Event::XaPrepare(_) => {
                 self.reads_prepared = false;
-                self.payload = None;
+                self.idle_payload = self.payload.take().or(self.idle_payload.take());
                 let end = self.at.clone();
                 let open = self.open.take().ok_or_else(|| no_transaction(&end))?;
                 self.close(open, end)?;
@@ -225,7 +245,10 @@ impl Assembler {
         body: &Bytes,
         place: &FileOffset,
     ) -> Result<()> {
-        let reader = PayloadReader::new(payload, body);
+        let reader = match self.idle_payload.take() {
+            Some(mut idle) => idle.restart(payload, body).map(|()| idle),
+            None => PayloadReader::new(payload, body),
+        };
         self.payload = Some(reader.map_err(|error| self.undecodable(&error, place))?);
         Ok(())
     }
@@ -259,7 +282,7 @@ impl Assembler {
             Event::XaPrepare(prepare) if prepare.one_phase => return Ok(self.commit_in_one_phase()),
             Event::XaPrepare(_) => self.finish_prepare(header)?,
             Event::PreviousGtids(executed) => self.learn(|| files::executed_on_mysql(executed))?,
-            Event::GtidList(list) => self.learn(|| Ok(files::executed_on_mariadb(list)))?,
+            Event::GtidList(list) => self.learn(|| Ok(GtidSet::MariaDb(executed_on_mariadb(list))))?,
             Event::Heartbeat(heartbeat) => self.heartbeat(heartbeat.file, heartbeat.offset),
             Event::Incident(incident) => return Err(self.incident(&incident.text, start)),
             // What only statements need, and what says nothing about rows.
@@ -276,7 +299,9 @@ impl Assembler {
             Some(gtid) => gtid.to_string().into(),
             None => start.to_string().into(),
         };
-        let partial = self.partial.take().filter(|(partly, _)| *partly == name);
+        let partial = self.partial.take();
+        self.verify_partial(partial.as_ref(), &name, start)?;
+        let partial = partial.filter(|(partly, _)| *partly == name);
         self.open = Some(OpenTransaction {
             start: start.clone(),
             gtid: group.gtid,
@@ -307,6 +332,20 @@ impl Assembler {
                 "the transaction {} at {} has no end, and {then}: the server crashed while it wrote the log. What was carried of it may have been rolled back; \
                  compare its rows, then `tailrace forget` the connector or go on behind it",
                 open.name, open.start
+            ),
+        ))
+    }
+
+    /// A transaction that was carried in part is the next one, unless another server has it elsewhere.
+    fn verify_partial(&self, partial: Option<&(Arc<str>, u64)>, name: &str, start: &FileOffset) -> Result<()> {
+        let Some((partly, _)) = partial.filter(|(partly, _)| self.checks_fingerprint && **partly != *name) else {
+            return Ok(());
+        };
+        Err(Error::definite(
+            "source_rewound",
+            format!(
+                "rows of the transaction {partly} were carried, and the server's log does not have it any more: at {start}, where it was, is {name}. The server \
+                 lost the end of its log in a crash; compare what is in the stream and not in the database, then `tailrace forget` the connector"
             ),
         ))
     }
@@ -362,10 +401,7 @@ impl Assembler {
         let open = self.open(header, start)?;
         open.thread_id = Some(query.thread_id);
         match sql.as_ref() {
-            b"BEGIN" => {
-                open.begun = true;
-                return Ok(Next::Continue);
-            }
+            b"BEGIN" => return self.begun(None, start).map(|()| Next::Continue),
             b"COMMIT" => return self.finish(header).map(|()| Next::Continue),
             _ => {}
         }
@@ -373,8 +409,8 @@ impl Assembler {
         let text = statement_text(&sql);
         let context = self.tables.context(query.schema, &session);
         match ddl::classify(&text, &context) {
-            Statement::Begin => self.begun(None),
-            Statement::XaStart(xid) => self.begun(Some(xid)),
+            Statement::Begin => self.begun(None, start)?,
+            Statement::XaStart(xid) => self.begun(Some(xid), start)?,
             // A prepare comes as an event of its own.
             Statement::Savepoint | Statement::XaEnd(_) | Statement::XaPrepare(_) => {}
             Statement::RollbackTo(_) => self.refuse_rolled_back(start)?,
@@ -402,11 +438,20 @@ impl Assembler {
         Ok(Next::Continue)
     }
 
-    fn begun(&mut self, prepares: Option<Xid>) {
+    /// Without identifiers nothing else begins a group, and one that has begun already has no end.
+    fn begun(&mut self, prepares: Option<Xid>, start: &FileOffset) -> Result<()> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.begun && open.gtid.is_none() && open.start != *start)
+        {
+            self.refuse_open_transaction("another begins")?;
+        }
         if let Some(open) = &mut self.open {
             open.begun = true;
             open.prepared = prepares.or(open.prepared.take());
         }
+        Ok(())
     }
 
     fn rolled_back_prepared(&mut self, xid: Xid, header: &EventHeader) -> Result<()> {

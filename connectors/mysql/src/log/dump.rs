@@ -4,8 +4,8 @@
 //! rest; MariaDB is told the last one of each domain, in variables of the session.
 //!
 //! Back-pressure is that nobody calls [`BinlogDump::next`]: then nothing is read, and the server waits to write, for which the session
-//! has an hour. A server that has nothing to say sends heartbeats; when it says nothing at all for some of these intervals while somebody waits, it is
-//! taken for dead.
+//! has an hour. A server that has nothing to say sends heartbeats; when it says nothing at all for three of these intervals while somebody waits,
+//! it is taken for dead.
 //!
 //! Invariants: events arrive in order, and none is skipped: whatever cannot be read is an error. The checksum of each event is compared
 //! before anything else of it is believed, and bodies are handed on without it, as pieces of the read buffer.
@@ -26,14 +26,23 @@ use session::Session;
 
 /// How long connecting and logging in may take before it is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle server says that it is there so often; often enough to notice soon that it is not, too seldom to cost anything.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// So many heartbeats that did not come mean that the connection is dead.
-const SILENT_HEARTBEATS: u32 = 4;
+const SILENT_HEARTBEATS: u32 = 3;
+/// A busy server's pause, however often it is to speak, is not its death.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(10);
 /// How long the server waits for us to read: an hour of back-pressure costs no reconnect.
 const WRITE_TIMEOUT_S: u64 = 3_600;
 /// `ER_ACCESS_DENIED_ERROR`.
 const ACCESS_DENIED: u16 = 1045;
+
+/// As whom the log is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replica {
+    /// The number that no other reader of this log has.
+    pub(crate) server_id: u32,
+    /// How often an idle server shall say that it is there.
+    pub(crate) heartbeat: Duration,
+}
 
 /// Where a dump begins. Always between two transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,30 +100,37 @@ pub(crate) enum DumpError {
 pub(crate) struct BinlogDump {
     session: Session,
     check: EventCheck,
+    replica: Replica,
 }
 
 // === impl BinlogDump ===
 
 impl BinlogDump {
-    /// Connects with `options` and asks for the log as the replica `server_id`.
-    pub(crate) async fn start(options: &Opts, start: &DumpStart, server_id: u32) -> Result<Self, DumpError> {
-        let beginning = tokio::time::timeout(CONNECT_TIMEOUT, Self::begin(options, start, server_id));
+    /// Connects with `options` and asks for the log as `replica`.
+    pub(crate) async fn start(options: &Opts, start: &DumpStart, replica: Replica) -> Result<Self, DumpError> {
+        let beginning = tokio::time::timeout(CONNECT_TIMEOUT, Self::begin(options, start, replica));
         beginning.await.map_err(|_| DumpError::Silent(CONNECT_TIMEOUT))?
     }
 
-    async fn begin(options: &Opts, start: &DumpStart, server_id: u32) -> Result<Self, DumpError> {
-        let command = start.command(server_id)?;
+    async fn begin(options: &Opts, start: &DumpStart, replica: Replica) -> Result<Self, DumpError> {
+        let command = start.command(replica.server_id)?;
         let mut session = Session::open(options).await?;
-        for statement in start.settings() {
+        for statement in start.settings(replica.heartbeat) {
             session.execute(&statement).await?;
         }
-        session.command(&request::register(server_id)).await?;
+        session.command(&request::register(replica.server_id)).await?;
         session.read().await.map_err(refused_registration)?;
         session.command(&command).await?;
         Ok(Self {
             session,
             check: EventCheck::default(),
+            replica,
         })
+    }
+
+    /// As whom it was asked for.
+    pub(crate) fn replica(&self) -> Replica {
+        self.replica
     }
 
     /// The next event; waits for it. Cancel-safe.
@@ -123,7 +139,7 @@ impl BinlogDump {
             if let Some(packet) = self.session.read_now()? {
                 return self.check.event(&packet);
             }
-            let silence = HEARTBEAT * SILENT_HEARTBEATS;
+            let silence = (self.replica.heartbeat * SILENT_HEARTBEATS).max(SHORTEST_SILENCE);
             let received = tokio::time::timeout(silence, self.session.receive()).await;
             received.map_err(|_| DumpError::Silent(silence))??;
         }
@@ -142,8 +158,8 @@ fn refused_registration(error: Error) -> DumpError {
 
 impl DumpStart {
     /// Statements ahead of the dump. Each dialect ignores the other's variables, and all old names are still read by new servers.
-    fn settings(&self) -> Vec<String> {
-        let heartbeat_ns = HEARTBEAT.as_nanos();
+    fn settings(&self, heartbeat: Duration) -> Vec<String> {
+        let heartbeat_ns = heartbeat.as_nanos();
         let mut settings = vec![
             format!("SET SESSION net_write_timeout = {WRITE_TIMEOUT_S}"),
             "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = @@global.binlog_checksum"

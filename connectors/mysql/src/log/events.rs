@@ -8,9 +8,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::dump::BinlogDump;
+use super::dumps::Dumps;
 use crate::decode::RawEvent;
-use crate::endpoint::Endpoint;
-use crate::error::dump_error;
 
 /// Events are handed over in handfuls, so that a wake-up is paid for many of them.
 const HANDFUL_EVENTS: usize = 256;
@@ -30,9 +29,9 @@ pub(crate) struct Events {
 
 impl Events {
     /// Begins to read.
-    pub(crate) fn of(dump: BinlogDump, endpoint: Endpoint) -> Self {
+    pub(crate) fn of(dump: BinlogDump, dumps: Dumps) -> Self {
         let (sender, handfuls) = mpsc::channel(HANDFULS);
-        let task = task::spawn_named("mysql binlog", read(dump, endpoint, sender));
+        let task = task::spawn_named("mysql binlog", read(dump, dumps, sender));
         Self {
             handfuls,
             current: VecDeque::new(),
@@ -66,9 +65,9 @@ impl Drop for Events {
     }
 }
 
-async fn read(mut dump: BinlogDump, endpoint: Endpoint, sender: mpsc::Sender<Result<VecDeque<RawEvent>>>) {
+async fn read(mut dump: BinlogDump, dumps: Dumps, sender: mpsc::Sender<Result<VecDeque<RawEvent>>>) {
     loop {
-        let (handful, end) = handful(&mut dump, &endpoint).await;
+        let (handful, end) = handful(&mut dump, &dumps).await;
         if !handful.is_empty() && sender.send(Ok(handful)).await.is_err() {
             return;
         }
@@ -81,7 +80,7 @@ async fn read(mut dump: BinlogDump, endpoint: Endpoint, sender: mpsc::Sender<Res
 }
 
 /// The next event, and those that are there already.
-async fn handful(dump: &mut BinlogDump, endpoint: &Endpoint) -> (VecDeque<RawEvent>, Option<Error>) {
+async fn handful(dump: &mut BinlogDump, dumps: &Dumps) -> (VecDeque<RawEvent>, Option<Error>) {
     let mut events = VecDeque::new();
     let mut bytes = 0;
     let mut next = Some(dump.next().await);
@@ -91,7 +90,7 @@ async fn handful(dump: &mut BinlogDump, endpoint: &Endpoint) -> (VecDeque<RawEve
                 bytes += event.body.len();
                 events.push_back(event);
             }
-            Err(error) => return (events, Some(dump_error(&error, endpoint, "read the binary log"))),
+            Err(error) => return (events, Some(dumps.error(&error, dump.replica(), "read the binary log"))),
         }
         let full = events.len() >= HANDFUL_EVENTS || bytes >= HANDFUL_BYTES;
         next = if full { None } else { dump.next().now_or_never() };

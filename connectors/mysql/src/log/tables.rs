@@ -20,6 +20,7 @@ use crate::column_type::{ColumnType, TypeKind, TypePolicy};
 use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};
 use crate::decode::cell::CellDecoder;
 use crate::decode::{QuerySession, TableDescription, TableMap, WireColumn};
+use crate::memory::Learnt;
 use crate::position::FileOffset;
 use crate::server::{Flavour, ServerFacts};
 use crate::table::{ColumnDefinition, TableDefinition};
@@ -50,6 +51,8 @@ pub(crate) struct Tables {
     definitions: Definitions,
     /// Tables whose definitions changed and were not fetched yet.
     changed: BTreeSet<TableName>,
+    /// Schemas whose default character set did.
+    changed_schemas: BTreeSet<String>,
     /// By the number that the log gives a table.
     maps: HashMap<u64, Mapped>,
     /// The newest of each table, by its qualified name: an equal one is the same to whoever compiles something of it.
@@ -69,11 +72,12 @@ struct Mapped {
 
 impl Tables {
     /// Tables with these definitions are known.
-    pub(crate) fn new(settings: TableSettings, definitions: impl Iterator<Item = TableDefinition>) -> Self {
+    pub(crate) fn new(settings: TableSettings, definitions: Definitions) -> Self {
         Self {
             settings,
-            definitions: definitions.collect(),
+            definitions,
             changed: BTreeSet::new(),
+            changed_schemas: BTreeSet::new(),
             maps: HashMap::new(),
             schemas: HashMap::new(),
         }
@@ -154,8 +158,9 @@ impl Tables {
             log_has_columns: self.settings.server.log.full_metadata,
         };
         let applied = ddl::apply(&mut self.definitions, ddl, context, &tracking)?;
-        let changed = !applied.changed.is_empty();
+        let changed = !applied.changed.is_empty() || !applied.changed_schemas.is_empty();
         self.changed.extend(applied.changed);
+        self.changed_schemas.extend(applied.changed_schemas);
         // Numbers of tables may go on meaning what they did, but what was compiled of a definition does not.
         self.maps.clear();
         let mut truncated = Vec::new();
@@ -176,13 +181,18 @@ impl Tables {
         self.settings.patterns.captures(schema, table)
     }
 
-    /// Definitions that changed since they were fetched last.
-    pub(crate) fn take_changed(&mut self) -> Vec<TableDefinition> {
-        let changed = std::mem::take(&mut self.changed);
-        let definitions = changed
-            .iter()
-            .filter_map(|table| self.definitions.get(&table.schema, &table.table));
-        definitions.cloned().collect()
+    /// What changed since it was fetched last, and is to be remembered.
+    pub(crate) fn take_changed(&mut self) -> Vec<Learnt> {
+        let tables = std::mem::take(&mut self.changed).into_iter().map(|table| {
+            let definition = self.definitions.get(&table.schema, &table.table);
+            Learnt::Table(table.qualified(), definition.cloned())
+        });
+        let schemas = std::mem::take(&mut self.changed_schemas).into_iter();
+        let schemas = schemas.map(|schema| {
+            let charset = self.definitions.schema_charset(&schema);
+            Learnt::Schema(schema, charset)
+        });
+        tables.chain(schemas).collect()
     }
 
     fn schema_of(&mut self, table: &TableName) -> Option<SharedSchema> {

@@ -1,5 +1,3 @@
-use tailrace_core::value::LogicalType;
-
 use super::*;
 
 fn column(name: &str, column_type: &str, nullable: bool, default: Option<ColumnDefault>) -> ColumnDefinition {
@@ -68,7 +66,7 @@ fn a_definition_becomes_a_schema() {
         [
             ("id", "bigint(20) unsigned", false, None),
             ("Note", "varchar(20)", true, Some(Datum::Text("none".to_owned()))),
-            ("at", "datetime(3)", false, None),
+            ("at", "datetime(3)", false, Some(Datum::Int(0))),
         ]
     );
     assert_eq!(schema.columns[2].logical_type, LogicalType::Timestamp { precision: 3 });
@@ -99,10 +97,20 @@ fn a_row_is_identified_by_its_primary_key_or_by_a_unique_one() {
         key("expression", &[]),
         key("by_note", &["note"]),
         key("by_time", &["at", "id"]),
+        key("by_id", &["id"]),
     ];
-    assert_eq!(orders.key_of_unique_keys(), [2, 0]);
+    orders.settle_key();
+    assert_eq!(orders.key, [2, 0]);
+    // One that was NULL before is behind those that were not, wherever it was made.
+    orders.columns[1].nullable = false;
+    orders.settle_key();
+    assert_eq!(orders.key, [2, 0]);
     orders.unique_keys.push(key("PRIMARY", &["id"]));
-    assert_eq!(orders.key_of_unique_keys(), [0]);
+    orders.settle_key();
+    assert_eq!(orders.key, [0]);
+    orders.unique_keys.clear();
+    orders.settle_key();
+    assert!(orders.key.is_empty());
 }
 
 #[test]
@@ -193,6 +201,30 @@ fn defaults_are_values() {
             "{column_type} {default}"
         );
     }
+}
+
+#[test]
+fn the_present_moment_has_a_stand_in_where_null_cannot_be() {
+    let of = |column_type, nullable, expression: &str, policy: &TypePolicy| {
+        let default = Some(ColumnDefault::Expression(expression.to_owned()));
+        column("c", column_type, nullable, default).to_column(policy).default
+    };
+    let policy = TypePolicy::default();
+    assert_eq!(
+        of("timestamp", false, "CURRENT_TIMESTAMP", &policy),
+        Some(Datum::Int(0))
+    );
+    assert_eq!(
+        of("timestamp(6)", false, "current_timestamp(6)", &policy),
+        Some(Datum::Int(0))
+    );
+    assert_eq!(of("timestamp", true, "CURRENT_TIMESTAMP", &policy), None);
+    assert_eq!(of("timestamp", false, "(now() + interval 1 day)", &policy), None);
+    assert_eq!(of("varchar(50)", false, "CURRENT_TIMESTAMP", &policy), None);
+    let policy = TypePolicy {
+        invalid_dates: InvalidDates::Text,
+    };
+    assert_eq!(of("timestamp", false, "CURRENT_TIMESTAMP", &policy), None);
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn zero(logical_type: &LogicalType) -> Option<Datum> {
         LogicalType::Text(_) => Datum::Text(String::new()),
         LogicalType::Bits { length } => Datum::Text("0".repeat(usize::try_from(length.unwrap_or(1)).ok()?)),
         LogicalType::Money
+        | LogicalType::UnsignedInt64
         | LogicalType::TimeTz { .. }
         | LogicalType::Bytes
         | LogicalType::Year

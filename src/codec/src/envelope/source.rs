@@ -78,6 +78,8 @@ pub(crate) struct SourceOfTransaction {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SourceOfChange {
     pub(crate) snapshot: bool,
+    /// A statement and no row, of whose connection Debezium says nothing.
+    pub(crate) truncate: bool,
     pub(crate) log_position: Option<u64>,
     /// Number of the change in its transaction; of a binary log, the low half is the row within the rows event.
     pub(crate) ordinal: u64,
@@ -257,7 +259,11 @@ impl SourceOfTransaction {
                 write_unsigned(out, log_position.unwrap_or_default());
                 out.extend_from_slice(b",\"row\":");
                 write_unsigned(out, change.row());
-                out.extend_from_slice(&self.end);
+                if change.truncate {
+                    out.extend_from_slice(b",\"thread\":null,\"query\":null}");
+                } else {
+                    out.extend_from_slice(&self.end);
+                }
             }
             SourceFields::Generic => {}
         }
@@ -335,6 +341,7 @@ mod tests {
     fn of_change(snapshot: bool, log_position: Option<u64>) -> SourceOfChange {
         SourceOfChange {
             snapshot,
+            truncate: false,
             log_position,
             ordinal: 5 << 32 | 2,
         }

@@ -13,8 +13,8 @@ use super::text::{write_text, write_text_nested};
 use super::{CellError, CellResult, bytes, geometry, interval, late, temporal, vector};
 use crate::dialect::Dialect;
 use crate::format::{
-    BinaryFormat, DEFAULT_MONEY_FRACTION_DIGITS, DecimalFormat, Envelope, Format, HstoreFormat, IntervalFormat,
-    OpaqueFormat, TimeFormat,
+    BigintUnsignedFormat, BinaryFormat, DEFAULT_MONEY_FRACTION_DIGITS, DecimalFormat, Envelope, Format, HstoreFormat,
+    IntervalFormat, OpaqueFormat, TimeFormat,
 };
 
 /// How exact decimals of a column are written.
@@ -55,6 +55,8 @@ pub(crate) enum CellFormat {
     Int16,
     Int32,
     Int64,
+    /// Digits of an integer without a sign, as one that has one.
+    Long,
     Year,
     Float32(FloatStyle),
     Float64(FloatStyle),
@@ -88,6 +90,9 @@ pub(crate) enum CellFormat {
 /// Length of bits that vary without a limit, as Debezium declares it.
 const UNLIMITED_BITS: u32 = 2_147_483_647;
 
+/// Digits of the largest 64-bit integer without a sign, 18446744073709551615.
+const UNSIGNED_DIGITS: u32 = 20;
+
 // === impl CellFormat ===
 
 impl CellFormat {
@@ -99,6 +104,10 @@ impl CellFormat {
             LogicalType::Int16 => Self::Int16,
             LogicalType::Int32 => Self::Int32,
             LogicalType::Int64 => Self::Int64,
+            LogicalType::UnsignedInt64 => match format.bigint_unsigned {
+                BigintUnsignedFormat::Long => Self::Long,
+                BigintUnsignedFormat::Precise => Self::Decimal(unsigned_form(format), style),
+            },
             LogicalType::Float32 => Self::Float32(style),
             LogicalType::Float64 => Self::Float64(style),
             LogicalType::Decimal { .. } | LogicalType::Money => {
@@ -139,6 +148,7 @@ impl CellFormat {
             (Self::Boolean, Value::Boolean(value)) => out.extend_from_slice(if value { b"true" } else { b"false" }),
             (Self::Float32(style), Value::Float32(value)) => write_float32(out, value, *style),
             (Self::Float64(style), Value::Float64(value)) => write_float64(out, value, *style),
+            (Self::Long, Value::Text(digits)) => return write_long(out, digits),
             (Self::Decimal(form, style), Value::Text(text)) => return write_decimal(out, text, *form, *style),
             (Self::TextBytes(format), Value::Text(text)) => bytes::write_bytes(out, text.as_bytes(), *format),
             (Self::Bytes(format), Value::Bytes(value)) => bytes::write_bytes(out, value, *format),
@@ -228,7 +238,11 @@ impl CellFormat {
 }
 
 fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
-    match (format.decimal, logical_type) {
+    decimal_form_of(logical_type, format.decimal, format)
+}
+
+fn decimal_form_of(logical_type: &LogicalType, decimal: DecimalFormat, format: &Format) -> DecimalForm {
+    match (decimal, logical_type) {
         (DecimalFormat::String, kind) => DecimalForm::Text {
             scale: declared_scale(kind),
         },
@@ -251,6 +265,19 @@ fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
         },
         (DecimalFormat::Precise, _) => DecimalForm::Variable,
     }
+}
+
+/// Every 64-bit integer without a sign, exactly. Debezium has them as `Decimal` whatever becomes of other decimals.
+fn unsigned_form(format: &Format) -> DecimalForm {
+    let declared = LogicalType::Decimal {
+        precision: Some(UNSIGNED_DIGITS),
+        scale: Some(0),
+    };
+    let decimal = match format.envelope {
+        Envelope::Entity => format.decimal,
+        Envelope::Debezium => DecimalFormat::Precise,
+    };
+    decimal_form_of(&declared, decimal, format)
 }
 
 /// Fraction digits of every value of a column, as far as they are known.
@@ -316,6 +343,17 @@ fn write_decimal(out: &mut Vec<u8>, text: &str, form: DecimalForm, style: FloatS
         DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed(out, text, scale, rounding),
         DecimalForm::Variable => return write_decimal_variable(out, text),
     }
+    Ok(())
+}
+
+fn write_long(out: &mut Vec<u8>, digits: &str) -> CellResult {
+    if digits.parse::<i64>().is_err() {
+        return Err(CellError::new(
+            "is above 9223372036854775807, the largest signed integer of 64 bits",
+            "set format.bigint_unsigned: precise, which holds every value and writes those of all such columns in another form",
+        ));
+    }
+    out.extend_from_slice(digits.as_bytes());
     Ok(())
 }
 

@@ -166,7 +166,9 @@ pub(crate) fn zero(format: &CellFormat) -> Vec<u8> {
     let mut out = Vec::new();
     match format {
         CellFormat::Boolean | CellFormat::Bits(BitsForm::Boolean) => out.extend_from_slice(b"false"),
-        CellFormat::Int16 | CellFormat::Int32 | CellFormat::Int64 | CellFormat::Year => out.push(b'0'),
+        CellFormat::Int16 | CellFormat::Int32 | CellFormat::Int64 | CellFormat::Long | CellFormat::Year => {
+            out.push(b'0');
+        }
         CellFormat::Float32(_) | CellFormat::Float64(_) | CellFormat::Decimal(DecimalForm::Double, _) => {
             out.extend_from_slice(b"0.0");
         }

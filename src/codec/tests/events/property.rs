@@ -42,6 +42,8 @@ fn plain() -> impl Strategy<Value = (LogicalType, Datum)> {
         any::<i16>().prop_map(|value| (LogicalType::Int16, Datum::Int(value.into()))),
         any::<i32>().prop_map(|value| (LogicalType::Int32, Datum::Int(value.into()))),
         any::<i64>().prop_map(|value| (LogicalType::Int64, Datum::Int(value))),
+        // Others are refused where they are written as signed integers.
+        (0..=i64::MAX).prop_map(|value| (LogicalType::UnsignedInt64, Datum::Text(value.to_string()))),
         any::<u32>().prop_map(|bits| (LogicalType::Float32, Datum::Float32(f32::from_bits(bits)))),
         any::<u64>().prop_map(|bits| (LogicalType::Float64, Datum::Float64(f64::from_bits(bits)))),
         vec(any::<u8>(), 0..40).prop_map(|value| (LogicalType::Bytes, Datum::Bytes(value))),

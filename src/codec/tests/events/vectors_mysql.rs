@@ -4,7 +4,7 @@
 //! padding, JSON) is the decoder's matter and comes here as its result. Where Debezium is wrong on purpose or by default,
 //! and we are not, the case says so:
 //!
-//! - MV25: unsigned 64-bit integers above the signed ones wrap in Debezium; here they are exact, as with its `precise`.
+//! - MV25: unsigned 64-bit integers above the signed ones wrap in Debezium; here they are refused, or exact as with its `precise`.
 //! - MV42, MV46, MV49: years below 100 become 1970 to 2069 in Debezium; here a year is the year that is stored.
 //! - MV128 to MV131, MV149: a snapshot of Debezium has spaces in JSON and its stream has not; here neither has.
 //! - MV55, MV56, MV59 and MV192 to MV194 are of converters that Debezium can be given; a boolean and a date are the same here
@@ -13,7 +13,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tailrace_codec::EventDescriber;
+use tailrace_codec::{EncoderSettings, EventDescriber, EventEncoder};
+use tailrace_core::batch::Operation;
+use tailrace_core::ports::Encoder;
 use tailrace_core::schema::Column;
 use tailrace_core::value::{Datum, LogicalType, TextKind};
 
@@ -40,6 +42,14 @@ fn check_integers(logical_type: &LogicalType, cases: &[(&str, i64)]) {
             check(logical_type, format, &[(*vector, number(*value), &value.to_string())]);
         }
     }
+}
+
+/// Why a value is not published.
+fn refused_with(logical_type: LogicalType, datum: Datum, settings: EncoderSettings) -> String {
+    let mut batch = Batch::new(&orders(vec![column("v", logical_type)], vec![]));
+    batch.change(Operation::Create, None, Some(&[Cell::Is(datum)]));
+    let mut encoder = EventEncoder::new(settings).unwrap();
+    encoder.encode(&batch.changes).unwrap_err().to_string()
 }
 
 /// The schema of a column's field.
@@ -148,22 +158,25 @@ fn integers() {
 
 #[test]
 fn unsigned_64_bit_integers_are_exact() {
-    let unsigned = numeric(20, 0);
+    let unsigned = LogicalType::UnsignedInt64;
     let greatest = || string("18446744073709551615");
+    let precise = with(r#""bigint_unsigned":"precise""#);
     check(
         &unsigned,
-        DEBEZIUM,
+        &precise,
         &[
             ("MV25", greatest(), "\"AP//////////\""),
             ("MV27", greatest(), "\"AP//////////\""),
             ("MV29", string("0"), "\"AA==\""),
         ],
     );
-    for format in ["{}", &with(r#""decimal":"string""#)] {
-        check(&unsigned, format, &[("MV27", greatest(), "\"18446744073709551615\"")]);
-    }
+    // Debezium's is precise whatever becomes of decimals; an entity's is a decimal like others.
+    let precise_among_texts = with(r#""bigint_unsigned":"precise","decimal":"string""#);
+    check(&unsigned, &precise_among_texts, &[("MV29", string("0"), "\"AA==\"")]);
+    check(&unsigned, "{}", &[("MV27", greatest(), "\"18446744073709551615\"")]);
+    check(&unsigned, r#"{"decimal":"double"}"#, &[("MV29", string("3"), "3.0")]);
     assert_eq!(
-        schema(unsigned),
+        field(required("v", unsigned), &precise),
         json!({
             "type": "bytes",
             "optional": false,
@@ -173,6 +186,31 @@ fn unsigned_64_bit_integers_are_exact() {
             "field": "v"
         })
     );
+}
+
+#[test]
+fn unsigned_64_bit_integers_are_signed_ones_where_they_fit() {
+    let unsigned = LogicalType::UnsignedInt64;
+    let fitting = [
+        ("MV29", string("0"), "0"),
+        ("MV30", string("9223372036854775807"), "9223372036854775807"),
+    ];
+    check(&unsigned, DEBEZIUM, &fitting);
+    check(&unsigned, r#"{"bigint_unsigned":"long"}"#, &fitting);
+    assert_eq!(
+        schema(unsigned.clone()),
+        json!({"type": "int64", "optional": false, "field": "v"})
+    );
+    assert_eq!(default_of(unsigned.clone(), string("7")), json!(7));
+    assert_eq!(default_of(unsigned.clone(), string("9223372036854775808")), Value::Null);
+    for format in [DEBEZIUM, r#"{"bigint_unsigned":"long"}"#] {
+        let too_large = string("9223372036854775808");
+        let error = refused_with(unsigned.clone(), too_large, settings_of("mysql", format));
+        assert!(
+            error.contains("column v") && error.contains("format.bigint_unsigned: precise"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -18,9 +18,9 @@ struct Text {
     headers: BTreeMap<String, String>,
 }
 
-/// Compares every topic of a pair.
+/// Compares every topic of a pair on tables of a schema.
 pub(super) fn pair(
-    pair: &Pair,
+    (pair, schema): (&Pair, &str),
     topics: &[String],
     records: impl Fn(&str) -> Vec<Record>,
     differences: &mut Differences,
@@ -40,7 +40,8 @@ pub(super) fn pair(
             let texts = records.iter().map(|record| Text::new(record, prefix, &tailrace));
             texts.collect()
         };
-        let table = name.strip_prefix("public.").unwrap_or(name);
+        let in_schema = name.strip_prefix(schema).and_then(|rest| rest.strip_prefix('.'));
+        let table = in_schema.unwrap_or(name);
         let place = format!("{} {table}", pair.name);
         topic(
             &place,

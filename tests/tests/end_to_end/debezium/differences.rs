@@ -1,6 +1,6 @@
 //! The list of intended differences, and what was found beside it.
 //!
-//! The list is the table in `docs/debezium.md` whose first column is headed `where`. Its first three columns are patterns
+//! The list is in `docs/debezium.md`: tables under headings, each with a first column that is called `where`. The first three columns are patterns
 //! in code, `*` standing for anything: the place, what Debezium publishes there, what Tailrace does. A place is
 //! `PAIR TABLE OPERATION PATH`, for example `defaults plain c value.source.version`; `{a,b}` in it stands for two lines.
 
@@ -27,15 +27,17 @@ pub(super) struct Differences {
 // === impl Differences ===
 
 impl Differences {
-    /// Reads the list.
-    pub(super) fn listed_in(document: &str) -> Differences {
-        let rows = document
-            .lines()
-            .skip_while(|line| !line.starts_with("| where |"))
-            .skip(2);
-        let rows = rows.take_while(|line| line.starts_with('|'));
-        let listed: Vec<Listed> = rows.flat_map(Listed::parse).collect();
-        assert!(!listed.is_empty(), "docs/debezium.md has no table of differences");
+    /// Reads the parts of the list that have these headings.
+    pub(super) fn listed_in(document: &str, headings: &[&str]) -> Differences {
+        let mut listed: Vec<Listed> = Vec::new();
+        for heading in headings {
+            let heading = format!("### {heading}");
+            let part = document.lines().skip_while(|line| *line != heading);
+            let rows = part.skip_while(|line| !line.starts_with("| where |")).skip(2);
+            let before = listed.len();
+            listed.extend(rows.take_while(|line| line.starts_with('|')).flat_map(Listed::parse));
+            assert!(listed.len() > before, "docs/debezium.md has no table under {heading}");
+        }
         Differences {
             listed,
             unlisted: BTreeMap::new(),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tailrace_tests::database::Database;
-use tailrace_tests::servers::{Postgres, debezium_postgres};
+use tailrace_tests::database::{Database, Server};
+use tailrace_tests::servers::{debezium_mysql, debezium_postgres};
 
 use super::MARKS;
 use super::tables::Group;
@@ -40,8 +40,8 @@ pub(super) struct Pair {
     properties: &'static [(&'static str, &'static str)],
     /// Lines of Tailrace's source.
     source: &'static [&'static str],
-    /// Schema and table.
-    tables: Vec<(&'static str, String)>,
+    /// Schema and table; no schema where it is the database's own.
+    tables: Vec<(Option<&'static str>, String)>,
 }
 
 /// What a pair begins with.
@@ -64,9 +64,13 @@ enum Tables {
     Roots,
     /// The vectors of pgvector, which are on a server of their own.
     Extension,
+    /// The tables of MySQL.
+    MySql,
+    /// Those whose times of day all are within a day.
+    MySqlOfADay,
 }
 
-const WANTED: [Wanted; 9] = [
+const WANTED: [Wanted; 14] = [
     Wanted {
         name: "defaults",
         options: &[],
@@ -158,7 +162,61 @@ const WANTED: [Wanted; 9] = [
         ],
         tables: Tables::Roots,
     },
+    Wanted {
+        name: "my_defaults",
+        options: &[],
+        properties: &[],
+        source: &[],
+        tables: Tables::MySql,
+    },
+    Wanted {
+        name: "my_schemas",
+        options: &[("inline_schema", "true"), ("truncate", "publish")],
+        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        source: &[],
+        tables: Tables::MySql,
+    },
+    Wanted {
+        name: "my_texts",
+        options: &[
+            ("inline_schema", "true"),
+            ("decimal", "string"),
+            ("time", "isostring"),
+            ("binary", "hex"),
+            ("tombstones", "false"),
+            ("truncate", "skip"),
+        ],
+        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        source: &[],
+        tables: Tables::MySqlOfADay,
+    },
+    Wanted {
+        name: "my_doubles",
+        options: &[
+            ("inline_schema", "true"),
+            ("decimal", "double"),
+            ("time", "microseconds"),
+            ("binary", "base64"),
+        ],
+        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        source: &[],
+        tables: Tables::MySql,
+    },
+    Wanted {
+        name: "my_connect",
+        options: &[
+            ("inline_schema", "true"),
+            ("time", "connect"),
+            ("binary", "base64_url_safe"),
+        ],
+        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        source: &[],
+        tables: Tables::MySqlOfADay,
+    },
 ];
+
+/// What wraps around unless it is told not to.
+const PRECISE_UNSIGNED: (&str, &str) = ("bigint.unsigned.handling.mode", "precise");
 
 /// Debezium captures all of them unless it is told not to, Tailrace none.
 const MESSAGES: &str = "message_prefixes: [\"*\"]";
@@ -179,8 +237,16 @@ const DEFAULTS: [(&str, &str); 7] = [
 
 /// Every pair on the server with everything, with those groups of vectors that hold under its options.
 pub(super) fn all(groups: &[Group]) -> Vec<Pair> {
-    let wanted = WANTED.iter().filter(|wanted| wanted.tables != Tables::Extension);
+    let of_postgres = [Tables::Vectors, Tables::Everything, Tables::Roots];
+    let wanted = WANTED.iter().filter(|wanted| of_postgres.contains(&wanted.tables));
     wanted.map(|wanted| pair(wanted, groups)).collect()
+}
+
+/// The pairs on MySQL.
+pub(super) fn of_mysql() -> Vec<Pair> {
+    let of_mysql = [Tables::MySql, Tables::MySqlOfADay];
+    let wanted = WANTED.iter().filter(|wanted| of_mysql.contains(&wanted.tables));
+    wanted.map(|wanted| pair(wanted, &[])).collect()
 }
 
 /// The pairs on the server with pgvector.
@@ -191,7 +257,7 @@ pub(super) fn of_extension(groups: &[Group]) -> Vec<Pair> {
 
 /// The daemon's configuration.
 pub(super) fn tailrace(pairs: &[Pair], database: &Database, bootstrap: &str) -> String {
-    let connectors: String = pairs.iter().map(|pair| pair.tailrace(&database.url())).collect();
+    let connectors: String = pairs.iter().map(|pair| pair.tailrace(database)).collect();
     format!(
         "streams:\n  events:\n    type: kafka\n    bootstrap_servers: [\"{bootstrap}\"]\n    topics: {{ partitions: 1 }}\nconnectors:\n{connectors}"
     )
@@ -202,16 +268,19 @@ fn pair(wanted: &Wanted, groups: &[Group]) -> Pair {
     let mut meant: BTreeMap<_, _> = DEFAULTS.into_iter().collect();
     meant.extend(options.clone());
     let holds = |group: &&Group| group.options.iter().all(|(key, value)| meant.get(key) == Some(value));
-    let mut tables = vec![("public", MARKS.to_owned())];
+    let mut tables = vec![(None, MARKS.to_owned())];
     if wanted.tables != Tables::Roots {
-        tables.extend(groups.iter().filter(holds).map(|group| ("public", group.name.clone())));
+        tables.extend(groups.iter().filter(holds).map(|group| (None, group.name.clone())));
     }
-    let named: &[(&str, &str)] = match wanted.tables {
-        Tables::Vectors | Tables::Extension => &[],
-        Tables::Everything => &BEFORE,
-        Tables::Roots => &[("public", "measured")],
+    let (named, odd): (&[&str], _) = match wanted.tables {
+        Tables::Vectors | Tables::Extension => (&[], None),
+        Tables::Everything => (&BEFORE, Some(ODD)),
+        Tables::Roots => (&["measured"], None),
+        Tables::MySql => (&BEFORE_OF_MYSQL, None),
+        Tables::MySqlOfADay => (BEFORE_OF_MYSQL.split_at(MYSQL_AMOUNTS).1, None),
     };
-    tables.extend(named.iter().map(|(schema, table)| (*schema, (*table).to_owned())));
+    tables.extend(named.iter().map(|table| (None, (*table).to_owned())));
+    tables.extend(odd.map(|(schema, table)| (Some(schema), table.to_owned())));
     Pair {
         name: wanted.name,
         options,
@@ -222,36 +291,83 @@ fn pair(wanted: &Wanted, groups: &[Group]) -> Pair {
 }
 
 /// The tables of `before.sql`.
-const BEFORE: [(&str, &str); 28] = [
-    ("public", "plain"),
-    ("public", "empty"),
-    ("public", "identity_full"),
-    ("public", "identity_index"),
-    ("public", "keyless"),
-    ("public", "keyless_index"),
-    ("public", "unique_index_only"),
-    ("public", "composite_key"),
-    ("public", "required"),
-    ("public", "defaults"),
-    ("public", "toasted"),
-    ("public", "rare"),
-    ("public", "measured_1_january"),
-    ("public", "measured_2_february"),
-    ("public", "computed"),
-    ("public", "changing"),
-    ("public", "referred"),
-    ("public", "referring"),
-    ("public", "unique_nullable"),
-    ("public", "unique_expression"),
-    ("public", "unique_two"),
-    ("public", "numbers"),
-    ("public", "characters"),
-    ("public", "text_keys"),
-    ("public", "moments"),
-    ("public", "endless"),
-    ("public", "lists"),
-    ("Odd schema", "Table with: names"),
+const BEFORE: [&str; 27] = [
+    "plain",
+    "empty",
+    "identity_full",
+    "identity_index",
+    "keyless",
+    "keyless_index",
+    "unique_index_only",
+    "composite_key",
+    "required",
+    "defaults",
+    "toasted",
+    "rare",
+    "measured_1_january",
+    "measured_2_february",
+    "computed",
+    "changing",
+    "referred",
+    "referring",
+    "unique_nullable",
+    "unique_expression",
+    "unique_two",
+    "numbers",
+    "characters",
+    "text_keys",
+    "moments",
+    "endless",
+    "lists",
 ];
+
+/// Another, in a schema of its own.
+const ODD: (&str, &str) = ("Odd schema", "Table with: names");
+
+/// The tables of MySQL's `before.sql` and `changes.sql`, some of which are made later; first those with times that are not of a day.
+const BEFORE_OF_MYSQL: [&str; 38] = [
+    "amounts",
+    "moments",
+    "defaults",
+    "required",
+    "plain",
+    "vacant",
+    "keyless",
+    "unique_index_only",
+    "unique_nullable",
+    "unique_two",
+    "composite_key",
+    "integers",
+    "unsigned_keys",
+    "year_zero",
+    "numbers",
+    "bit_fields",
+    "characters",
+    "text_keys",
+    "json_values",
+    "symbols",
+    "commas",
+    "old_dates",
+    "two_digit_years",
+    "zero_dates",
+    "figures",
+    "vectors",
+    "expressions",
+    "computed",
+    "hidden",
+    "changing",
+    "referred",
+    "referring",
+    "renamed_*",
+    "dropped_later",
+    "without_transactions",
+    "partitioned",
+    "made_*",
+    "Table with: names",
+];
+
+/// So many of them are the first.
+const MYSQL_AMOUNTS: usize = 3;
 
 // === impl Pair ===
 
@@ -267,9 +383,15 @@ impl Pair {
     }
 
     /// The properties of Debezium's connector.
-    pub(super) fn debezium(&self, server: &Postgres, database: &str) -> BTreeMap<String, String> {
-        let mut properties = debezium_postgres(server, database, &self.debezium_name());
-        let escaped = self.tables.iter().map(|(schema, table)| format!("{schema}\\.{table}"));
+    pub(super) fn debezium(&self, database: &Database) -> BTreeMap<String, String> {
+        let mut properties = match database.server() {
+            Server::Postgres(server) => debezium_postgres(server, database.name(), &self.debezium_name()),
+            Server::MySql(server) => debezium_mysql(server, &self.debezium_name()),
+        };
+        let escaped = self.tables.iter().map(|(schema, table)| {
+            let table = table.replace('*', ".*");
+            format!("{}\\.{table}", schema.unwrap_or(database.schema()))
+        });
         let mut set = |key: &str, value: &str| drop(properties.insert(key.to_owned(), value.to_owned()));
         set("table.include.list", &escaped.collect::<Vec<_>>().join(","));
         set("poll.interval.ms", "20");
@@ -303,17 +425,20 @@ impl Pair {
         properties
     }
 
-    fn tailrace(&self, url: &str) -> String {
+    fn tailrace(&self, database: &Database) -> String {
         let name = self.tailrace_name();
         let options = self.options.iter().map(|(key, value)| match *value {
             "true" | "false" => format!(", {key}: {value}"),
             value if value.parse::<u32>().is_ok() => format!(", {key}: {value}"),
             value => format!(", {key}: \"{value}\""),
         });
-        let tables = self.tables.iter().map(|(schema, table)| format!("'{schema}.{table}'"));
-        let source = self.source.iter().map(|line| format!("      {line}\n"));
+        let tables = self.tables.iter();
+        let tables = tables.map(|(schema, table)| format!("'{}.{table}'", schema.unwrap_or(database.schema())));
+        let source = database.source(None);
+        let source = source.lines().chain(self.source.iter().copied());
+        let source = source.map(|line| format!("      {line}\n"));
         format!(
-            "  {name}:\n    stream: events\n    format: {{ envelope: debezium{options} }}\n    source:\n      type: postgres\n      url: \"{url}\"\n      tables: [{tables}]\n      status_interval_ms: 100\n{source}",
+            "  {name}:\n    stream: events\n    format: {{ envelope: debezium{options} }}\n    source:\n      tables: [{tables}]\n{source}",
             options = options.collect::<String>(),
             tables = tables.collect::<Vec<_>>().join(", "),
             source = source.collect::<String>(),

@@ -41,6 +41,11 @@ async fn stopped_and_started_nothing_comes_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mariadb_is_restarted_and_killed() {
+    server_restarted_and_killed(MySqlOptions::version(MySqlVersion::MariaDb1011)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mysql_is_restarted_and_killed() {
     server_restarted_and_killed(MySqlOptions::version(MySqlVersion::MySql97)).await;
 }

@@ -83,13 +83,7 @@ async fn state_after(version: MySqlVersion, statements: &[&str]) -> String {
     .await
     .unwrap();
     scenario.commit(10).await.unwrap();
-    scenario.daemon.start().unwrap();
-    let name = scenario.database.name();
-    let status = scenario
-        .daemon
-        .wait_for(name, "that it is halted", |status| status["state"] == "halted");
-    status.unwrap();
-    scenario.daemon.state(name).unwrap()
+    halted(&scenario)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,4 +104,61 @@ async fn a_log_that_was_begun_anew_is_not_gone_on_from() {
         let state = state_after(version, &[reset]).await;
         assert!(state.starts_with("halted:"), "{version}: {state}");
     }
+}
+
+/// The new log has the old one's names, numbers and offsets, and not one event of it was seen yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_begun_anew_before_its_first_event_is_not_gone_on_from() {
+    let server = MySqlOptions::version(MySqlVersion::MySql56).without_gtids();
+    let scenario = on_a_server_of_its_own(server).await;
+    let server = scenario.database.mysql().unwrap();
+    scenario.dies_at("snapshot_complete").await.unwrap();
+    let (file, offset) = server.log_end().await.unwrap();
+    server.execute("reset master").await.unwrap();
+    eventually("that the new log is as long as the old one", DEADLINE, || async {
+        scenario.commit(20).await?;
+        let end = server.log_end().await?;
+        Ok((end >= (file.clone(), offset)).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(server.log_end().await.unwrap().0, file);
+    assert_eq!(halted(&scenario), "halted:source_identity_changed");
+}
+
+/// What a crash of the machine does where commits are not written to the disk (`sync_binlog = 0`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_end_is_not_gone_on_from() {
+    let all = MySqlVersion::ALL.map(MySqlOptions::version);
+    let old = MySqlOptions::version(MySqlVersion::MySql56).without_gtids();
+    for options in all.into_iter().chain([old]) {
+        let shown = format!("{} {:?}", options.version, options.settings);
+        let scenario = on_a_server_of_its_own(options).await;
+        scenario.start().unwrap();
+        scenario.commit(10).await.unwrap();
+        let server = scenario.database.mysql().unwrap();
+        let (file, offset) = server.log_end().await.unwrap();
+        scenario.commit(10).await.unwrap();
+        scenario.settle().await.unwrap();
+        scenario.daemon.kill9().unwrap();
+        server.kill9().unwrap();
+        let log = std::fs::OpenOptions::new()
+            .write(true)
+            .open(server.data_dir().join(&file))
+            .unwrap();
+        log.set_len(offset).unwrap();
+        server.restart().unwrap();
+        assert_eq!(halted(&scenario), "halted:source_rewound", "{shown}");
+    }
+}
+
+/// Starts the daemon; the state that the connector is in for good.
+fn halted(scenario: &Scenario) -> String {
+    scenario.daemon.start().unwrap();
+    let name = scenario.database.name();
+    let status = scenario
+        .daemon
+        .wait_for(name, "that it is halted", |status| status["state"] == "halted");
+    status.unwrap();
+    scenario.daemon.state(name).unwrap()
 }

@@ -6,7 +6,7 @@ use tailrace_tests::database::Database;
 use tailrace_tests::oracle::{Findings, Snapshot};
 use tailrace_tests::proxy::{Direction, Ending, Fault, FrameKind, Proxy, Who};
 use tailrace_tests::scenario::{Lane, Options, Scenario};
-use tailrace_tests::servers::MySqlVersion;
+use tailrace_tests::servers::{MySqlVersion, eventually};
 
 use super::options;
 use crate::network::meet;
@@ -132,5 +132,69 @@ async fn a_session_that_falls_silent_is_given_up() {
         carried.scenario.commit(20).await.unwrap();
         carried.scenario.wait_for("streaming").unwrap();
         carried.finish(Snapshot::Whole).await;
+    }
+}
+
+/// Two readers with one number throw each other out: one of them gives up, and the other goes on. MySQL 5.6 lets both read.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_readers_with_one_number_do_not_flap_for_ever() {
+    for (server_id, version) in [(77_001, MySqlVersion::MySql97), (77_002, MySqlVersion::MariaDb1011)] {
+        let mut readers = Vec::new();
+        for _ in 0..2 {
+            let options = Options {
+                source: format!("server_id_range: {{ first: {server_id}, last: {server_id} }}\n"),
+                ..options(version, Lane::File)
+            };
+            let scenario = Scenario::new(options).await.unwrap();
+            scenario.commit(20).await.unwrap();
+            scenario.daemon.start().unwrap();
+            readers.push(scenario);
+        }
+        let state = |scenario: &Scenario| scenario.daemon.state(scenario.database.name()).unwrap_or_default();
+        eventually("that one gives up", Duration::from_secs(90), || async {
+            // They meet when there is something to read.
+            for scenario in &readers {
+                scenario.commit(2).await?;
+            }
+            Ok(readers
+                .iter()
+                .any(|scenario| state(scenario) == "halted:server_id_conflict")
+                .then_some(()))
+        })
+        .await
+        .unwrap_or_else(|error| {
+            panic!(
+                "{version}: {error}, {:?}",
+                readers.iter().map(&state).collect::<Vec<_>>()
+            )
+        });
+        let (halted, others): (Vec<_>, Vec<_>) = readers
+            .into_iter()
+            .partition(|scenario| state(scenario).starts_with("halted"));
+        assert_eq!((halted.len(), others.len()), (1, 1), "{version}");
+        for scenario in others {
+            scenario.wait_for("streaming").unwrap();
+            scenario.finish(Snapshot::Interrupted).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_event_is_asked_for_again_once() {
+    for version in MySqlVersion::ALL {
+        let carried = Carried::start(version).await;
+        carried.meet(LOG, Fault::Flip { count: 1 }).await;
+        carried.finish(Snapshot::Whole).await;
+
+        let carried = Carried::start(version).await;
+        carried.meet(LOG, Fault::Flip { count: 1 }).await;
+        carried.meet(LOG, Fault::Flip { count: 1 }).await;
+        carried.scenario.wait_for("halted").unwrap();
+        let name = carried.scenario.database.name();
+        assert_eq!(
+            carried.scenario.daemon.state(name).unwrap(),
+            "halted:binlog_checksum",
+            "{version}"
+        );
     }
 }

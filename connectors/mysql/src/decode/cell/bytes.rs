@@ -10,6 +10,8 @@ use crate::charset::{Charset, TextEncoding};
 
 /// Flag of a geometry's type that says that the number of its reference system follows.
 const EWKB_SRID: u32 = 0x2000_0000;
+/// A point's type in WKB.
+const WKB_POINT: u32 = 1;
 /// Bytes that are compressed begin with a byte whose high four bits say how: not at all, or by zlib.
 const UNCOMPRESSED: u8 = 0;
 const ZLIB: u8 = 8;
@@ -80,6 +82,35 @@ pub(super) fn push_geometry(bytes: &[u8], batch: &mut ChangeBatch) -> Result<()>
         buffer.extend_from_slice(&number);
         buffer.extend_from_slice(rest);
     })?)
+}
+
+/// Pushes a point: its two numbers, and the number of its reference system where it has one.
+pub(super) fn push_point(bytes: &[u8], batch: &mut ChangeBatch) -> Result<()> {
+    let (srid, [x, y]) = point(bytes).ok_or(CellError::Malformed("POINT"))?;
+    batch.begin_list();
+    batch.push_float64(x);
+    batch.push_float64(y);
+    if srid != 0 {
+        batch.push_int(srid.into());
+    }
+    Ok(batch.end_list()?)
+}
+
+/// Four bytes with the number of a reference system, and the WKB of a point.
+fn point(bytes: &[u8]) -> Option<(u32, [f64; 2])> {
+    let (srid, wkb) = bytes.split_first_chunk::<4>()?;
+    let (order, wkb) = wkb.split_first()?;
+    let (kind, wkb) = wkb.split_first_chunk::<4>()?;
+    let (x, wkb) = wkb.split_first_chunk::<8>()?;
+    let (y, []) = wkb.split_first_chunk::<8>()? else {
+        return None;
+    };
+    let srid = u32::from_le_bytes(*srid);
+    match order {
+        0 if u32::from_be_bytes(*kind) == WKB_POINT => Some((srid, [x, y].map(|number| f64::from_be_bytes(*number)))),
+        1 if u32::from_le_bytes(*kind) == WKB_POINT => Some((srid, [x, y].map(|number| f64::from_le_bytes(*number)))),
+        _ => None,
+    }
 }
 
 /// Pushes a vector: numbers of single precision, low byte first.

@@ -53,6 +53,7 @@ impl CellDecoder {
             TypeKind::Enum { members, .. } => enumeration(wire, members),
             TypeKind::Set { members, .. } => set(wire, members),
             TypeKind::Json => blob(wire, code::JSON).map(Self::Json),
+            TypeKind::Point => blob(wire, code::GEOMETRY).map(Self::Point),
             TypeKind::Geometry => blob(wire, code::GEOMETRY).map(Self::Geometry),
             // MariaDB's is a VARBINARY to the log.
             TypeKind::Vector => blob(wire, code::VECTOR).or_else(|| variable(wire)).map(Self::Vector),

@@ -17,12 +17,14 @@ const GROUP_DIGITS: u8 = 9;
 const GROUP_BYTES: usize = 4;
 /// Bytes that so many digits take.
 const BYTES_OF_DIGITS: [u8; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
-/// Most bytes: 65 digits with 30 after the point take 30.
+/// Most bytes: 72 digits before the point.
 const BYTES_MAX: usize = 32;
-/// Most characters: a sign, 65 digits, a point, and a zero before it.
+/// Most characters: a sign, 72 digits, a point, and a zero before it.
 const CHARACTERS_MAX: usize = 80;
 /// Most digits, and most after the point.
 const PRECISION_MAX: u8 = 65;
+/// In a document the server counts whole groups, so that 65 digits are 72.
+const JSON_PRECISION_MAX: u8 = 72;
 const SCALE_MAX: u8 = 30;
 
 /// Where the digits of a DECIMAL(M,D) are.
@@ -49,8 +51,17 @@ struct Digits {
 impl DecimalShape {
     /// The shape of DECIMAL(`precision`,`scale`).
     pub(crate) fn new(precision: u8, scale: u8) -> Option<Self> {
+        Self::of_at_most(PRECISION_MAX, precision, scale)
+    }
+
+    /// The shape of a DECIMAL inside of a JSON document.
+    pub(crate) fn in_json(precision: u8, scale: u8) -> Option<Self> {
+        Self::of_at_most(JSON_PRECISION_MAX, precision, scale)
+    }
+
+    fn of_at_most(precision_max: u8, precision: u8, scale: u8) -> Option<Self> {
         let integer = precision.checked_sub(scale)?;
-        let valid = (1..=PRECISION_MAX).contains(&precision) && scale <= SCALE_MAX;
+        let valid = (1..=precision_max).contains(&precision) && scale <= SCALE_MAX;
         valid.then_some(Self {
             leading_digits: integer % GROUP_DIGITS,
             integer_groups: integer / GROUP_DIGITS,

@@ -96,6 +96,8 @@ pub(crate) enum CellDecoder {
     Set(MemberBytes, Arc<[String]>),
     /// `JSON`
     Json(LengthBytes),
+    /// `POINT`
+    Point(LengthBytes),
     /// `GEOMETRY` and the others
     Geometry(LengthBytes),
     /// `VECTOR`
@@ -208,6 +210,7 @@ impl CellDecoder {
                 push_members(bits, members, batch)
             }
             Self::Json(length) => json::push(length.take(reader)?, batch),
+            Self::Point(length) => bytes::push_point(length.take(reader)?, batch),
             Self::Geometry(length) => bytes::push_geometry(length.take(reader)?, batch),
             Self::Vector(length) => bytes::push_vector(length.take(reader)?, batch),
             Self::Uuid => bytes::push_uuid(LengthBytes::One.take(reader)?, batch),
@@ -242,6 +245,7 @@ impl CellDecoder {
             Self::Text(length, _)
             | Self::Bytes(length)
             | Self::Json(length)
+            | Self::Point(length)
             | Self::Geometry(length)
             | Self::Vector(length)
             | Self::CompressedText(length, _)

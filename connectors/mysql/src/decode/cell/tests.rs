@@ -547,13 +547,47 @@ fn geometries_are_ewkb() {
     let wkb = b"\x01\x01\0\0\0\0\0\0\0\0\0\xf0\x3f\0\0\0\0\0\0\xf0\x3f";
     let stored = [&[0; 4], &wkb[..]].concat();
     let logged = [&25_u32.to_le_bytes(), &stored[..]].concat();
-    assert_value("point", (255, 4), &logged, &stored, &Datum::Bytes(wkb.to_vec()));
+    assert_value("geometry", (255, 4), &logged, &stored, &Datum::Bytes(wkb.to_vec()));
     let stored = [&4326_u32.to_le_bytes(), &wkb[..]].concat();
     let logged = [&25_u32.to_le_bytes(), &stored[..]].concat();
     let ewkb = [&b"\x01\x01\0\0\x20\xe6\x10\0\0"[..], &wkb[5..]].concat();
     assert_value("geometry", (255, 4), &logged, &stored, &Datum::Bytes(ewkb));
     let column = column("geometry", "utf8mb4", false);
     assert!(queried(&column, b"\x00\x00\x00\x00\x01\x01", &TypePolicy::default()).is_err());
+}
+
+#[test]
+fn points_are_numbers_in_either_byte_order() {
+    let numbers = |[x, y]: [f64; 2]| vec![Datum::Float64(x), Datum::Float64(y)];
+    let little = [
+        &[0; 4],
+        &b"\x01\x01\0\0\0"[..],
+        &1.5_f64.to_le_bytes(),
+        &(-2_f64).to_le_bytes(),
+    ]
+    .concat();
+    let logged = [&25_u32.to_le_bytes(), &little[..]].concat();
+    assert_value("point", (255, 4), &logged, &little, &Datum::List(numbers([1.5, -2.0])));
+    let srid = &4326_u32.to_le_bytes();
+    let big = [
+        srid,
+        &b"\0\0\0\0\x01"[..],
+        &1.5_f64.to_be_bytes(),
+        &(-2_f64).to_be_bytes(),
+    ]
+    .concat();
+    let logged = [&25_u32.to_le_bytes(), &big[..]].concat();
+    let expected = [numbers([1.5, -2.0]), vec![Datum::Int(4326)]].concat();
+    assert_value("point", (255, 4), &logged, &big, &Datum::List(expected));
+    let column = column("point", "utf8mb4", false);
+    for length in 0..little.len() {
+        assert!(queried(&column, &little[..length], &TypePolicy::default()).is_err());
+    }
+    let longer = [&little[..], &[0]].concat();
+    assert!(queried(&column, &longer, &TypePolicy::default()).is_err());
+    let mut line = little;
+    line[5] = 2;
+    assert!(queried(&column, &line, &TypePolicy::default()).is_err());
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) enum TextDecoder {
     FixedBytes(u8),
     /// MySQL's `JSON`
     Json,
+    /// `POINT`
+    Point,
     /// `GEOMETRY` and the others
     Geometry,
     /// `VECTOR`
@@ -79,6 +81,7 @@ impl TextDecoder {
             TypeKind::FixedBytes { length } => Self::FixedBytes(*length),
             TypeKind::Bytes => Self::Bytes,
             TypeKind::Json => Self::Json,
+            TypeKind::Point => Self::Point,
             TypeKind::Geometry => Self::Geometry,
             TypeKind::Vector => Self::Vector,
             TypeKind::Uuid | TypeKind::Inet4 | TypeKind::Inet6 => Self::Text(TextColumn::new(Charset::Ascii)),
@@ -128,6 +131,7 @@ impl TextDecoder {
             Self::Bytes => batch.push_bytes(bytes)?,
             Self::FixedBytes(length) => return bytes::push_padded(bytes, usize::from(*length), batch),
             Self::Json => return json::push_compacted(bytes, batch),
+            Self::Point => return bytes::push_point(bytes, batch),
             Self::Geometry => return bytes::push_geometry(bytes, batch),
             Self::Vector => return bytes::push_vector(bytes, batch),
         }

@@ -244,7 +244,7 @@ impl<'a> Printer<'a> {
     /// Digits, digits after the point, and the bytes of a DECIMAL column.
     fn decimal(&mut self, bytes: &[u8]) -> Option<()> {
         let ([precision, scale], stored) = bytes.split_first_chunk::<2>()?;
-        let shape = DecimalShape::new(*precision, *scale)?;
+        let shape = DecimalShape::in_json(*precision, *scale)?;
         let stored = stored
             .get(..shape.length())
             .filter(|whole| whole.len() == stored.len())?;

@@ -250,6 +250,7 @@ fn strings_print_as_the_server_prints_them() {
 
 #[test]
 fn values_of_sql_types() {
+    let nines = |groups: usize| b"\x3b\x9a\xc9\xff".repeat(groups);
     let opaque = |field_type: u8, bytes: &[u8]| [&[0x0f, field_type][..], &counted(bytes)].concat();
     let packed = |whole: i64, microseconds: i64| ((whole << 24) + microseconds).to_le_bytes();
     let moment = |month: i64, day: i64, time: i64| ((2015 * 13 + month) << 5 | day) << 17 | time;
@@ -257,6 +258,15 @@ fn values_of_sql_types() {
     let values = [
         (opaque(246, b"\x03\x02\x83\x0e"), "3.14"),
         (opaque(246, b"\x03\x02\x7c\xf1"), "-3.14"),
+        // As MySQL 9.7 logs DECIMAL(65,30) and DECIMAL(65,0) at their largest: whole groups are counted.
+        (
+            opaque(246, &[b"\x42\x1e\x85\xf5\xe0\xff", &nines(6)[..], b"\x03\xe7"].concat()),
+            "99999999999999999999999999999999999.999999999999999999999999999999",
+        ),
+        (
+            opaque(246, &[b"\x48\x00\x80\x00\x00\x63", &nines(7)[..]].concat()),
+            "99999999999999999999999999999999999999999999999999999999999999999",
+        ),
         (opaque(10, &packed(moment(1, 15, 0), 0)), r#""2015-01-15""#),
         (
             opaque(12, &packed(moment(1, 15, time), 120_000)),

@@ -8,6 +8,7 @@ use crate::position::FileOffset;
 use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::{MariaDbGtid, MariaDbGtidSet};
 use crate::position::mysql_gtid::InvalidGtidSet;
+use crate::server::FIRST_EVENT_OFFSET;
 
 impl Assembler {
     /// The server says which file comes next: at the end of one, and at the beginning of the dump.
@@ -26,7 +27,35 @@ impl Assembler {
         Ok(Next::Continue)
     }
 
-    pub(super) fn begin_file(&mut self, header: &EventHeader) -> Result<Next> {
+    /// The server goes on with the next file behind this place, which no event of its own tells.
+    pub(super) fn is_torn_at(&self, start: &FileOffset) -> bool {
+        self.torn
+            .get(&start.file)
+            .is_some_and(|torn| start.offset >= torn.offset)
+    }
+
+    /// Everything of this file was carried that is whole; what follows is at the beginning of the next. `None` where it is not torn here.
+    pub(crate) fn leave_torn_file(&mut self) -> Option<Next> {
+        if self.open.is_some() || self.is_unfinished() || self.reads_prepared {
+            return None;
+        }
+        let end = self.torn.get(&self.at.file)?;
+        if self.at.offset < end.offset {
+            return None;
+        }
+        let next = FileOffset::new(&end.next, FIRST_EVENT_OFFSET);
+        self.torn.remove(&self.at.file);
+        self.at = next.clone();
+        self.file = next.file.as_str().into();
+        self.file_started_s = None;
+        self.position.at = next.clone();
+        self.position.file_started_s = None;
+        self.moved = true;
+        Some(Next::ReadFrom(next))
+    }
+
+    pub(super) fn begin_file(&mut self, header: &EventHeader, created_seconds: u32) -> Result<Next> {
+        self.roll_back_incomplete(header, created_seconds);
         self.refuse_open_transaction("the server was started again")?;
         let started_s = header.timestamp_s;
         self.file_started_s = Some(started_s);
@@ -46,6 +75,21 @@ impl Assembler {
         }
         self.position.file_started_s = Some(started_s);
         Ok(Next::Continue)
+    }
+
+    /// A server that was started anew rolled back what it had not written to its end. Where rows of it were handed out already, that is an error.
+    fn roll_back_incomplete(&mut self, header: &EventHeader, created_seconds: u32) {
+        let was_started = created_seconds != 0 && !header.is_artificial();
+        if was_started && let Some(open) = self.open.take_if(|open| !open.emitted && open.covered == 0) {
+            self.rows = None;
+            self.payload = None;
+            tracing::warn!(
+                code = "binlog_torn",
+                "the transaction {} at {} has no end: the server crashed while it wrote its log, and rolled it back; nothing of it was carried",
+                open.name,
+                open.start
+            );
+        }
     }
 
     /// Nothing is open, and the server is here.
@@ -81,16 +125,8 @@ impl Assembler {
         }
     }
 
-    /// Offsets have 32 bits in events, and files may be larger.
     pub(super) fn extend(&self, low: u64) -> u64 {
-        const HALF: u64 = 1 << 31;
-        let high = self.at.offset & !0xffff_ffff;
-        let candidate = high | low & 0xffff_ffff;
-        if candidate + HALF < self.at.offset {
-            candidate + 2 * HALF
-        } else {
-            candidate
-        }
+        extended(self.at.offset, low)
     }
 
     pub(super) fn end_of(&self, header: &EventHeader) -> FileOffset {
@@ -110,6 +146,18 @@ impl Assembler {
     }
 }
 
+/// Offsets have 32 bits in events, and files may be larger: the one that comes next after `at`.
+pub(crate) fn extended(at: u64, low: u64) -> u64 {
+    const HALF: u64 = 1 << 31;
+    let high = at & !0xffff_ffff;
+    let candidate = high | low & 0xffff_ffff;
+    if candidate + HALF < at {
+        candidate + 2 * HALF
+    } else {
+        candidate
+    }
+}
+
 pub(super) fn executed_on_mysql(executed: &decode::PreviousGtids<'_>) -> Result<GtidSet> {
     let set = executed.to_string().parse().map_err(|error: InvalidGtidSet| {
         let message = "the set of executed transactions at the beginning of a file of the log cannot be read";
@@ -118,7 +166,7 @@ pub(super) fn executed_on_mysql(executed: &decode::PreviousGtids<'_>) -> Result<
     Ok(GtidSet::MySql(set))
 }
 
-pub(super) fn executed_on_mariadb(list: &decode::GtidList) -> GtidSet {
+pub(crate) fn executed_on_mariadb(list: &decode::GtidList) -> MariaDbGtidSet {
     let mut set = MariaDbGtidSet::default();
     for (domain, server, sequence) in &list.transactions {
         set.add(&MariaDbGtid {
@@ -127,5 +175,5 @@ pub(super) fn executed_on_mariadb(list: &decode::GtidList) -> GtidSet {
             sequence: *sequence,
         });
     }
-    GtidSet::MariaDb(set)
+    set
 }

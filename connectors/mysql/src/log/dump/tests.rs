@@ -11,6 +11,11 @@ use crate::decode::event_type;
 use crate::decode::recorded::{self, MARIADB_10_11};
 
 const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+const HEARTBEAT: Duration = Duration::from_millis(7_500);
+const REPLICA: Replica = Replica {
+    server_id: 7,
+    heartbeat: HEARTBEAT,
+};
 
 /// The server's side of one connection.
 struct Script {
@@ -111,7 +116,7 @@ async fn started(listener: &TcpListener, options: &Opts) -> (BinlogDump, Script)
         script.begin().await;
         script
     };
-    let (dump, script) = tokio::join!(BinlogDump::start(options, &start, 7), server);
+    let (dump, script) = tokio::join!(BinlogDump::start(options, &start, REPLICA), server);
     (dump.unwrap(), script)
 }
 
@@ -180,12 +185,14 @@ async fn the_command_and_the_session_say_where_to_begin() {
             script.write(OK).await;
             (answer, statements, script.read().await)
         };
-        let (dump, (answer, statements, command)) = tokio::join!(BinlogDump::start(&options, &start, 7), server);
+        let (dump, (answer, statements, command)) = tokio::join!(BinlogDump::start(&options, &start, REPLICA), server);
         dump.unwrap();
         assert!(!answer.windows(6).any(|bytes| bytes == b"secret"));
         assert_eq!(command, expected);
         let state = "SET @slave_connect_state = '0-1-5,3-2-9'".to_owned();
         assert_eq!(statements.contains(&state), matches!(start, DumpStart::MariaDbGtids(_)));
+        let heartbeat = "SET @master_heartbeat_period = 7500000000, @source_heartbeat_period = 7500000000";
+        assert!(statements.iter().any(|statement| statement == heartbeat));
     }
 }
 
@@ -215,7 +222,7 @@ async fn who_may_not_read_the_log_is_told_so() {
         script.accept_settings().await;
         script.write(b"\xff\x15\x04#28000Access denied").await;
     };
-    let (dump, ()) = tokio::join!(BinlogDump::start(&options, &start, 7), server);
+    let (dump, ()) = tokio::join!(BinlogDump::start(&options, &start, REPLICA), server);
     assert!(matches!(dump.err(), Some(DumpError::NotAllowed(_))));
 }
 
@@ -239,7 +246,7 @@ async fn silence_is_noticed() {
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
     assert!(matches!(dump.next().await, Err(DumpError::Silent(_))));
-    assert!(begun.elapsed() > HEARTBEAT * 3 && begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() >= HEARTBEAT * 3 && begun.elapsed() < HEARTBEAT * 4);
     drop(script);
 }
 
@@ -248,11 +255,11 @@ async fn what_cannot_be_asked_for_is_not_asked() {
     let (listener, options) = listen().await;
     drop(listener);
     let start = DumpStart::MySqlGtids("0-1-5".to_owned());
-    let error = BinlogDump::start(&options, &start, 7).await.err().unwrap();
+    let error = BinlogDump::start(&options, &start, REPLICA).await.err().unwrap();
     assert_eq!(error.to_string(), "`0-1-5` is no set of executed transactions");
     let start = DumpStart::MariaDbGtids("0-1-5'; DROP".to_owned());
     assert!(matches!(
-        BinlogDump::start(&options, &start, 7).await,
+        BinlogDump::start(&options, &start, REPLICA).await,
         Err(DumpError::NoGtidSet(_))
     ));
     let start = DumpStart::File {
@@ -260,11 +267,11 @@ async fn what_cannot_be_asked_for_is_not_asked() {
         offset: 1 << 32,
     };
     assert!(matches!(
-        BinlogDump::start(&options, &start, 7).await,
+        BinlogDump::start(&options, &start, REPLICA).await,
         Err(DumpError::OffsetTooLarge(_))
     ));
     assert!(matches!(
-        BinlogDump::start(&options, &file_start(), 7).await,
+        BinlogDump::start(&options, &file_start(), REPLICA).await,
         Err(DumpError::Client(Error::Io(_)))
     ));
 }
