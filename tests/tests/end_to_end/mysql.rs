@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
 //! | `deaths` | what if the daemon or the server dies? |
+//! | `migrations` | what if tables are swapped, and the log does not say what its rows are? |
 //! | `torn` | what if MariaDB dies while it writes its log? |
 //! | `network` | what if the network between them fails? |
 //! | `files` | what becomes of a log that goes over into other files, is purged, is begun anew? |
@@ -15,6 +16,7 @@ use tailrace_tests::scenario::{Lane, Options};
 
 mod deaths;
 mod files;
+mod migrations;
 mod network;
 mod torn;
 mod works;
