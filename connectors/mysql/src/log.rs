@@ -4,6 +4,7 @@
 //!   dump task                      bounded channel       pipeline task
 //!   socket ─▶ events, checked ────────────────────────▶ assemble ─▶ batch
 //!                                                         ├─ definitions changed: remember them, then go on
+//!                                                         ├─ the file is torn here (log/torn.rs): go on in the next
 //!                                                         └─ XA COMMIT: a second dump reads the prepared rows again
 //! ```
 //!

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
 //! | `deaths` | what if the daemon or the server dies? |
+//! | `migrations` | what if tables are swapped, and the log does not say what its rows are? |
 //! | `torn` | what if MariaDB dies while it writes its log? |
 //! | `network` | what if the network between them fails? |
 //! | `online_schema_change` | what if a table is replaced by a changed copy while it is written to? |
@@ -16,6 +17,7 @@ use tailrace_tests::scenario::{Lane, Options};
 
 mod deaths;
 mod files;
+mod migrations;
 mod network;
 mod online_schema_change;
 mod torn;

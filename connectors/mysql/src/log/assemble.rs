@@ -19,6 +19,7 @@
 //! - A rows event of a table that no table map described is an error, never skipped.
 
 mod files;
+mod xa;
 
 pub(crate) use files::{executed_on_mariadb, extended};
 
@@ -39,7 +40,7 @@ use super::transaction::{Group, OpenTransaction};
 use crate::ddl::{self, Statement};
 use crate::decode::{self, Event, EventHeader, PayloadReader, RawEvent};
 use crate::position::gtid::GtidSet;
-use crate::position::{BinlogPosition, FileOffset, PendingXa, Xid};
+use crate::position::{BinlogPosition, FileOffset, Xid};
 
 /// Where reading begins.
 pub(crate) struct Start {
@@ -220,25 +221,6 @@ impl Assembler {
         self.content(&parsed, &inner.header, &inner.body, &place)
     }
 
-    /// An event of a transaction that was prepared earlier, read again: only its rows count.
-    fn prepared(&mut self, event: &Event<'_>, body: &Bytes, place: &FileOffset) -> Result<Next> {
-        match event {
-            Event::TableMap(map) => self.tables.define(map, body),
-            Event::Rows(rows) => self.begin_rows(rows, body, place)?,
-            Event::TransactionPayload(payload) => self.begin_payload(payload, body, place)?,
-            Event::XaPrepare(_) => {
-                self.reads_prepared = false;
-                self.idle_payload = self.payload.take().or(self.idle_payload.take());
-                let end = self.at.clone();
-                let open = self.open.take().ok_or_else(|| no_transaction(&end))?;
-                self.close(open, end)?;
-                return Ok(Next::PreparedWasRead);
-            }
-            _ => {}
-        }
-        Ok(Next::Continue)
-    }
-
     fn begin_payload(
         &mut self,
         payload: &decode::TransactionPayload<'_>,
@@ -379,23 +361,6 @@ impl Assembler {
         Ok(())
     }
 
-    /// The transaction waits for its decision; the position says where.
-    fn finish_prepare(&mut self, header: &EventHeader) -> Result<()> {
-        let end = self.end_of(header);
-        let Some(open) = self.open.take() else {
-            return Err(no_transaction(&end));
-        };
-        let Some(xid) = open.prepared.clone() else {
-            return Err(no_transaction(&end));
-        };
-        failpoint!(try InTransaction);
-        self.position.pending.push(PendingXa {
-            xid,
-            at: open.start.clone(),
-        });
-        self.close(open, end)
-    }
-
     fn statement(&mut self, query: &decode::Query<'_>, header: &EventHeader, start: &FileOffset) -> Result<Next> {
         let sql = query.sql().map_err(|error| self.undecodable(&error, start))?;
         let open = self.open(header, start)?;
@@ -454,13 +419,6 @@ impl Assembler {
         Ok(())
     }
 
-    fn rolled_back_prepared(&mut self, xid: Xid, header: &EventHeader) -> Result<()> {
-        if let Some(open) = &mut self.open {
-            open.decides = Some(xid);
-        }
-        self.finish(header)
-    }
-
     /// A statement that commits by itself is a transaction of its own.
     fn end_unless_begun(&mut self, header: &EventHeader) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| !open.begun) {
@@ -487,38 +445,6 @@ impl Assembler {
                  its rows were carried already. Compare them, and use transactional tables only"
             ),
         ))
-    }
-
-    /// The rows stand where the transaction was prepared.
-    fn decided(&mut self, xid: &Xid, start: &FileOffset) -> Result<Next> {
-        let pending = self.position.pending.iter().find(|pending| pending.xid == *xid);
-        let Some(prepared) = pending else {
-            return Err(Error::definite(
-                "xa_unknown",
-                format!(
-                    "the XA transaction {xid} is committed at {start} and was prepared before the log was begun, so that its rows are not known; \
-                     `tailrace forget` the connector to read the tables anew"
-                ),
-            ));
-        };
-        let at = prepared.at.clone();
-        if let Some(open) = &mut self.open {
-            open.decides = Some(xid.clone());
-        }
-        self.reads_prepared = true;
-        Ok(Next::ReadPrepared(at))
-    }
-
-    /// Its rows were passed over, because nothing said at their start that it would not be prepared first.
-    fn commit_in_one_phase(&mut self) -> Next {
-        match &mut self.open {
-            Some(open) if open.prepared.is_some() => {
-                open.prepared = None;
-                self.reads_prepared = true;
-                Next::ReadPrepared(open.start.clone())
-            }
-            _ => Next::Continue,
-        }
     }
 
     // --- rows
@@ -636,3 +562,6 @@ fn no_transaction(place: &FileOffset) -> Error {
         format!("an event at {place} belongs to no transaction that was begun"),
     )
 }
+
+#[cfg(test)]
+mod tests;

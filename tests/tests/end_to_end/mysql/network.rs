@@ -45,6 +45,15 @@ impl Carried {
         meet(&self.scenario, self.proxy.arm(who, fault)).await;
     }
 
+    /// The connector has begun again, and streams.
+    fn noticed(&self, what: &str) {
+        let name = self.scenario.database.name();
+        let noticed = self.scenario.daemon.wait_for(name, what, |status| {
+            status["retries"].as_u64().unwrap_or_default() > 0 && status["state"] == "streaming"
+        });
+        noticed.unwrap();
+    }
+
     async fn finish(self, snapshot: Snapshot) -> Findings {
         self.proxy.heal().unwrap();
         self.scenario.commit(20).await.unwrap();
@@ -188,6 +197,7 @@ async fn a_damaged_event_is_asked_for_again_once() {
 
         let carried = Carried::start(version).await;
         carried.meet(LOG, Fault::Flip { count: 1 }).await;
+        carried.noticed("that the event is asked for again");
         carried.meet(LOG, Fault::Flip { count: 1 }).await;
         carried.scenario.wait_for("halted").unwrap();
         let name = carried.scenario.database.name();

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tailrace_core::task::spawn_named;
 use tailrace_tests::database::Database;
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Scenario};
@@ -222,7 +223,10 @@ async fn mariadb_is_killed_while_it_writes_large_transactions() {
             );
             let (file, end) = server.log_end().await.unwrap();
             let database = scenario.database.clone();
-            let writing = tokio::spawn(async move { while database.execute(&insert).await.is_ok() {} });
+            let writing = spawn_named(
+                "writer",
+                async move { while database.execute(&insert).await.is_ok() {} },
+            );
             eventually("that a transaction is being written", DEADLINE, || async {
                 let bytes = fs::metadata(server.data_dir().join(&file)).map_or(0, |file| file.len());
                 Ok((bytes > end + 8_000_000 + round * 1_300_000).then_some(()))

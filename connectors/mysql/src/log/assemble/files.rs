@@ -40,7 +40,9 @@ impl Assembler {
             return None;
         }
         let end = self.torn.get(&self.at.file)?;
-        if self.at.offset < end.offset {
+        // By identifiers the server passes over what was carried before, and says nothing of it.
+        let carried = Some(self.position.at.offset).filter(|_| self.position.at.file == self.at.file);
+        if carried.unwrap_or_default().max(self.at.offset) < end.offset {
             return None;
         }
         let next = FileOffset::new(&end.next, FIRST_EVENT_OFFSET);
