@@ -5,6 +5,7 @@
 //! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
 //! | `deaths` | what if the daemon or the server dies? |
 //! | `network` | what if the network between them fails? |
+//! | `failover` | what if another server takes over? |
 //! | `files` | what becomes of a log that goes over into other files, is purged, is begun anew? |
 
 use tailrace_tests::servers::MySqlVersion;
@@ -13,6 +14,7 @@ use crate::crashes::seed;
 use tailrace_tests::scenario::{Lane, Options};
 
 mod deaths;
+mod failover;
 mod files;
 mod network;
 mod works;
