@@ -23,6 +23,9 @@ pub(crate) struct Memory {
     pub(crate) identity: String,
     /// The server that the position's file is on.
     pub(crate) server: ServerIdentity,
+    /// Progress that was made on another server, from which this one has taken over, and whose it is. Its file and offset mean nothing here.
+    #[serde(default)]
+    pub(crate) moved_from: Option<MovedFrom>,
     /// Where the log was begun; `None` while the first snapshot has no consistent point yet.
     pub(crate) began_at: Option<Position>,
     /// Tables that were captured at the last start.
@@ -37,6 +40,16 @@ pub(crate) struct Memory {
     /// Versions of each table, oldest first: what rows of the log mean where the log itself does not say it.
     #[serde(default)]
     pub(crate) definitions: BTreeMap<String, Vec<DefinitionVersion>>,
+}
+
+/// Progress on a server that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MovedFrom {
+    /// That server.
+    pub(crate) server: ServerIdentity,
+    /// As it is saved.
+    pub(crate) position: Position,
 }
 
 /// How a table looked from a place of the log on.
@@ -57,6 +70,7 @@ impl Memory {
         Self {
             identity: new_identity(server),
             server: ServerIdentity::of(server),
+            moved_from: None,
             began_at: None,
             tables,
             being_added: BTreeSet::new(),
@@ -139,16 +153,36 @@ impl Memory {
         forgotten
     }
 
-    /// Another server has taken over, which has everything that was carried up to `at` on the old one: files and offsets are its own
-    /// from now on.
-    pub(crate) fn move_to(&mut self, server: &ServerFacts, at: &FileOffset) {
+    /// The server that a saved position is of.
+    pub(crate) fn server_of(&self, saved: &Position) -> &ServerIdentity {
+        match &self.moved_from {
+            Some(moved) if moved.position == *saved => &moved.server,
+            Some(_) | None => &self.server,
+        }
+    }
+
+    /// Another server has taken over, which has everything that was carried up to `saved` (at `at`) on the old one: files and offsets are its
+    /// own from now on. Said again after a crash that came before the first checkpoint there, it changes nothing.
+    pub(crate) fn move_to(&mut self, server: &ServerFacts, saved: &Position, at: &FileOffset) {
+        let again = self.moved_from.as_ref().is_some_and(|moved| moved.position == *saved);
         for versions in self.definitions.values_mut() {
-            let holding = versions.iter().rposition(|version| version.holds_at(at));
+            let holding = if again {
+                // What was learnt on the new server is learnt there once more.
+                versions.iter().rposition(|version| version.from.is_none())
+            } else {
+                versions.iter().rposition(|version| version.holds_at(at))
+            };
             *versions = holding
                 .map(|index| versions.swap_remove(index))
                 .into_iter()
                 .map(|version| DefinitionVersion { from: None, ..version })
                 .collect();
+        }
+        if !again {
+            self.moved_from = Some(MovedFrom {
+                server: self.server.clone(),
+                position: saved.clone(),
+            });
         }
         self.server = ServerIdentity::of(server);
     }
@@ -274,13 +308,20 @@ mod tests {
             server_uuid: Some("other".to_owned()),
             ..mysql()
         };
-        memory.move_to(&replica, &at(150));
+        let (was, saved) = (memory.server.clone(), Position::new("b.000009:150"));
+        memory.move_to(&replica, &saved, &at(150));
         assert_eq!(memory.server.uuid.as_deref(), Some("other"));
+        assert_eq!(memory.server_of(&saved), &was, "until there is a checkpoint of the new server's");
+        assert_eq!(memory.server_of(&Position::new("elsewhere.000001:4")), &memory.server);
         assert_eq!(
             comments_at(&memory, &FileOffset::new("elsewhere.000001", 4)),
             ["second"]
         );
         assert_eq!(memory.definitions["shop.orders"].len(), 1);
+        let moved = memory.clone();
+        memory.define(FileOffset::new("elsewhere.000001", 700), definition("orders", "altered there"));
+        memory.move_to(&replica, &saved, &at(150));
+        assert_eq!(memory, moved, "it died before a checkpoint");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::position::gtid::GtidSet;
 use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
-pub(crate) use log_file::file_started_s;
+pub(crate) use log_file::{FIRST_EVENT_OFFSET, file_started_s};
 pub(crate) use query::{identify, invalid_gtids, log_status, server_facts};
 
 /// The oldest MySQL whose log and catalogue are understood.

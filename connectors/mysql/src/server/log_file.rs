@@ -5,8 +5,8 @@ use mysql_async::Opts;
 use crate::decode::event_type::FORMAT_DESCRIPTION;
 use crate::log::dump::{BinlogDump, DumpError, DumpStart};
 
-/// Behind the magic number of a file.
-const FIRST_EVENT_OFFSET: u64 = 4;
+/// Where the first event of a file is: behind the magic number.
+pub(crate) const FIRST_EVENT_OFFSET: u64 = 4;
 
 /// The second in which the server opened a file, from the first event in it. No statement tells it.
 pub(crate) async fn file_started_s(options: &Opts, file: &str, server_id: u32) -> Result<u32, DumpError> {
