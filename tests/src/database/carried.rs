@@ -45,8 +45,11 @@ pub(crate) async fn end(server: &MySqlServer) -> Result<String> {
 /// # Errors
 /// When the server does not answer.
 pub(crate) async fn is_carried(server: &MySqlServer, connector: &Value, end: &str) -> Result<bool> {
-    let position = connector.get("position").and_then(Value::as_str).unwrap_or_default();
-    if position.starts_with("snapshot:") || !has_executed(server, position, end).await? {
+    let Some(position) = logged(connector.get("position").and_then(Value::as_str).unwrap_or_default()) else {
+        return Ok(false);
+    };
+    let position = position.as_str();
+    if !has_executed(server, position, end).await? {
         return Ok(false);
     }
     let end = Place::parse(end).ok_or_else(|| ServerError::new(format!("{end} is no place in the log")))?;
@@ -75,6 +78,17 @@ pub(crate) async fn is_carried(server: &MySqlServer, connector: &Value, end: &st
         }
     }
     Ok(true)
+}
+
+/// The position in the log: that of a snapshot is where the log goes on when all rows are there, and none before.
+fn logged(position: &str) -> Option<String> {
+    let Some(snapshot) = position.strip_prefix("snapshot:") else {
+        return Some(position.to_owned());
+    };
+    let snapshot: Value = serde_json::from_str(snapshot).ok()?;
+    let is_complete = snapshot.get("complete").and_then(Value::as_bool).unwrap_or_default();
+    let start = snapshot.get("log_start").and_then(Value::as_str)?;
+    is_complete.then(|| start.to_owned())
 }
 
 /// Whether the identifiers of a position contain those of the end; yes where either has none.
@@ -131,6 +145,9 @@ mod tests {
         assert!(place("binlog.999999:900") < place("binlog.1000000:4"));
         assert!(place("binlog.000002:99;started=17;mysql_gtids=3e11fa47:1-77") < place("binlog.000002:100"));
         assert!(Place::parse("snapshot:{}").is_none());
+        assert_eq!(logged(r#"snapshot:{"log_start":"b.000001:4"}"#), None);
+        let complete = r#"snapshot:{"log_start":"b.000001:4","complete":true}"#;
+        assert_eq!(logged(complete).as_deref(), Some("b.000001:4"));
     }
 
     #[tokio::test]

@@ -5,8 +5,12 @@
 //! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
 //! | `deaths` | what if the daemon or the server dies? |
 //! | `network` | what if the network between them fails? |
+//! | `transactions` | what if a transaction or a statement is none of the usual ones? |
+//! | `xa` | what if it is prepared first, and decided later? |
+//! | `preflight` | does `check` name all that is missing? |
 //! | `failover` | what if another server takes over? |
 //! | `files` | what becomes of a log that goes over into other files, is purged, is begun anew? |
+//! | `large` | what if it is more than is held at a time? |
 
 use tailrace_tests::servers::MySqlVersion;
 
@@ -16,8 +20,12 @@ use tailrace_tests::scenario::{Lane, Options};
 mod deaths;
 mod failover;
 mod files;
+mod large;
 mod network;
+mod preflight;
+mod transactions;
 mod works;
+mod xa;
 
 /// Into this lane, from the server of this version that all tests share.
 fn options(version: MySqlVersion, lane: Lane) -> Options {
