@@ -13,7 +13,7 @@
 mod assemble;
 pub(crate) mod dump;
 mod events;
-mod rows;
+pub(crate) mod rows;
 mod tables;
 mod transaction;
 
@@ -119,6 +119,7 @@ impl MySqlLog {
             assembler,
             errand: None,
         });
+        settings.tell_rewritten();
         settings.telemetry.enter(Life::Streaming, text);
         Ok(())
     }
@@ -155,6 +156,10 @@ impl LogSettings {
             self.memory.move_to(&self.server, saved, &position.at);
         }
         Ok(start)
+    }
+
+    fn tell_rewritten(&self) {
+        self.telemetry.set_notice("resync_needed", self.memory.resync_needed());
     }
 
     /// Files and offsets of the old server mean nothing any more. The identifiers say what is wanted, and until the first transaction
@@ -275,6 +280,8 @@ impl Reading {
             Next::Remember => {
                 let from = self.assembler.position().at.clone();
                 let tables = self.assembler.tables_mut();
+                settings.memory.note_rewritten(tables.take_rewritten());
+                settings.tell_rewritten();
                 for definition in tables.take_changed() {
                     if tables.captures(&definition.schema, &definition.table) {
                         // Made or renamed in the log, it is carried from its first row: the next start has nothing to read of it.

@@ -37,6 +37,9 @@ pub(crate) struct Memory {
     /// Tables whose rows were read under a later snapshot than the first.
     #[serde(default)]
     pub(crate) read_at: BTreeMap<String, Position>,
+    /// Tables in which a statement changed values without rows in the log, and what it did: until they are read anew.
+    #[serde(default)]
+    pub(crate) rewritten: BTreeMap<String, String>,
     /// Versions of each table, oldest first: what rows of the log mean where the log itself does not say it.
     #[serde(default)]
     pub(crate) definitions: BTreeMap<String, Vec<DefinitionVersion>>,
@@ -75,6 +78,7 @@ impl Memory {
             tables,
             being_added: BTreeSet::new(),
             read_at: BTreeMap::new(),
+            rewritten: BTreeMap::new(),
             definitions: BTreeMap::new(),
         }
     }
@@ -118,6 +122,7 @@ impl Memory {
     pub(crate) fn learn(&mut self, tables: &[CapturedTable]) {
         let followed = &self.tables;
         self.definitions.retain(|table, _| followed.contains(table));
+        self.rewritten.retain(|table, _| followed.contains(table));
         for table in tables {
             let name = table.schema.name.qualified();
             self.definitions.entry(name).or_insert_with(|| {
@@ -127,6 +132,35 @@ impl Memory {
                 }]
             });
         }
+    }
+
+    /// What statements did to values without rows in the log; `None` where those values are gone.
+    pub(crate) fn note_rewritten(&mut self, rewritten: BTreeMap<String, Option<String>>) {
+        for (table, what) in rewritten {
+            match what {
+                Some(what) => {
+                    let known = self.rewritten.entry(table).or_default();
+                    if !known.contains(what.as_str()) {
+                        known.push_str(if known.is_empty() { "" } else { ", " });
+                        known.push_str(&what);
+                    }
+                }
+                None => drop(self.rewritten.remove(&table)),
+            }
+        }
+    }
+
+    /// The standing warning of tables that must be read anew; `None` where there are none.
+    pub(crate) fn resync_needed(&self) -> Option<String> {
+        if self.rewritten.is_empty() {
+            return None;
+        }
+        let tables = self.rewritten.iter().map(|(table, what)| format!("{table} ({what})"));
+        Some(format!(
+            "a statement changed values that are not in the log: {}; events that were published before have the old ones. \
+             To have such a table read anew, start without it in `tables`, and then with it again",
+            tables.collect::<Vec<_>>().join("; ")
+        ))
     }
 
     /// A statement that ends at `from` made a table so. What was remembered from the same place on, or from a later one, was learnt
@@ -289,6 +323,25 @@ mod tests {
         assert_eq!(comments_at(&memory, &at(300)), ["today"]);
         memory.learn(&[captured("orders", "later")]);
         assert_eq!(comments_at(&memory, &at(4)), ["today", "later"]);
+    }
+
+    #[test]
+    fn tables_with_values_that_no_event_has_are_named_until_they_are_read_anew() {
+        let mut memory = memory();
+        assert_eq!(memory.resync_needed(), None);
+        let note = |table: &str, what: Option<&str>| BTreeMap::from([(table.to_owned(), what.map(str::to_owned))]);
+        memory.note_rewritten(note("shop.orders", Some("column `a` was converted")));
+        memory.note_rewritten(note("shop.orders", Some("column `b` was filled")));
+        // Learnt again in a run after one that came to no checkpoint.
+        memory.note_rewritten(note("shop.orders", Some("column `b` was filled")));
+        memory.note_rewritten(note("shop.lines", Some("its rows were exchanged")));
+        let told = memory.resync_needed().unwrap();
+        assert!(told.contains("shop.orders (column `a` was converted, column `b` was filled)"), "{told}");
+        memory.note_rewritten(note("shop.lines", None));
+        assert!(!memory.resync_needed().unwrap().contains("shop.lines"), "it was emptied");
+        memory.tables = BTreeSet::new();
+        memory.learn(&[captured("orders", "later")]);
+        assert_eq!(memory.resync_needed(), None, "it was taken out, and is read anew");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! map is never used.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ pub(crate) struct TableSettings {
 pub(super) struct Statement {
     /// Tables that were emptied.
     pub(super) truncated: Vec<SharedSchema>,
-    /// Definitions are others than before.
+    /// Definitions are others than before, or values are: it must be remembered.
     pub(super) changed: bool,
 }
 
@@ -50,6 +50,8 @@ pub(crate) struct Tables {
     definitions: Definitions,
     /// Tables whose definitions changed and were not fetched yet.
     changed: BTreeSet<TableName>,
+    /// What statements did to values without rows in the log, by table, not fetched yet; `None` where those values are gone.
+    rewritten: BTreeMap<String, Option<String>>,
     /// By the number that the log gives a table.
     maps: HashMap<u64, Mapped>,
     /// The newest of each table, by its qualified name: an equal one is the same to whoever compiles something of it.
@@ -74,6 +76,7 @@ impl Tables {
             settings,
             definitions: definitions.collect(),
             changed: BTreeSet::new(),
+            rewritten: BTreeMap::new(),
             maps: HashMap::new(),
             schemas: HashMap::new(),
         }
@@ -154,21 +157,37 @@ impl Tables {
             log_has_columns: self.settings.server.log.full_metadata,
         };
         let applied = ddl::apply(&mut self.definitions, ddl, context, &tracking)?;
-        let changed = !applied.changed.is_empty();
+        let definitions_changed = !applied.changed.is_empty();
         self.changed.extend(applied.changed);
         // Numbers of tables may go on meaning what they did, but what was compiled of a definition does not.
         self.maps.clear();
         let mut truncated = Vec::new();
         for effect in applied.effects {
             match effect {
-                Effect::Truncated(table) => truncated.extend(self.schema_of(&table)),
-                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => {
-                    warn_of(&table, &rewrites)
+                Effect::Truncated(table) => {
+                    self.rewritten.insert(table.qualified(), None);
+                    truncated.extend(self.schema_of(&table));
                 }
-                Effect::Created(_) | Effect::Renamed { .. } | Effect::Dropped(_) => {}
+                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => {
+                    if !rewrites.is_empty() {
+                        self.rewritten.insert(table.qualified(), Some(listed(&rewrites)));
+                    }
+                }
+                Effect::Dropped(table) => {
+                    self.rewritten.insert(table.qualified(), None);
+                }
+                Effect::Created(_) | Effect::Renamed { .. } => {}
             }
         }
-        Ok(Statement { truncated, changed })
+        Ok(Statement {
+            truncated,
+            changed: definitions_changed || !self.rewritten.is_empty(),
+        })
+    }
+
+    /// What statements did to values without rows in the log since it was fetched last, by table; `None` where those values are gone.
+    pub(crate) fn take_rewritten(&mut self) -> BTreeMap<String, Option<String>> {
+        std::mem::take(&mut self.rewritten)
     }
 
     /// The configuration asks for the table.
@@ -316,14 +335,9 @@ fn statement_seen(table: &str, sql: &str, place: &FileOffset) -> Error {
     )
 }
 
-fn warn_of(table: &TableName, rewrites: &[Rewrite]) {
-    for rewrite in rewrites {
-        tracing::warn!(
-            table = table.qualified(),
-            code = "resync_needed",
-            "a statement changed values that are not in the log: {rewrite}; events that were published before have the old ones"
-        );
-    }
+fn listed(rewrites: &[Rewrite]) -> String {
+    let rewrites: Vec<String> = rewrites.iter().map(ToString::to_string).collect();
+    rewrites.join(", ")
 }
 
 /// Names of all columns; `None` where the server does not log them.
