@@ -116,7 +116,11 @@ impl Opening {
                 Resume::Snapshot(snapshot) => &snapshot.log_start,
                 Resume::Log(progress) => &progress.position,
             };
-            start::decide_start(&BinlogPosition::from_position(saved)?, memory.server_of(saved), &self.server)?;
+            start::decide_start(
+                &BinlogPosition::from_position(saved)?,
+                memory.server_of(saved),
+                &self.server,
+            )?;
         }
         match resume {
             Resume::Bootstrap if self.config.snapshot.mode == SnapshotMode::Never => {

@@ -223,7 +223,8 @@ fn batch() -> ChangeBatch {
 }
 
 fn policies() -> [TypePolicy; 3] {
-    [InvalidDates::NullOrEpoch, InvalidDates::Text, InvalidDates::Halt].map(|invalid_dates| TypePolicy { invalid_dates })
+    [InvalidDates::NullOrEpoch, InvalidDates::Text, InvalidDates::Halt]
+        .map(|invalid_dates| TypePolicy { invalid_dates })
 }
 
 /// The columns of a table as its map describes them; `None` where one of them cannot be captured.
@@ -426,9 +427,21 @@ mod tests {
 
     #[test]
     fn texts_of_cells_survive_arbitrary_bytes() {
-        let texts = ["2024-02-31 25:61:61.9999999", "-838:59:59.000000", "0000-00-00", "18446744073709551615", "-1e400", "x,y", "[1, {\"a\": 2}]"];
-        let maps = recorded_rows().into_iter().map(|input| counted(split_counted(&input).unwrap().0));
-        let seeds = maps.zip(texts.iter().cycle()).map(|(map, text)| [&map, text.as_bytes()].concat());
+        let texts = [
+            "2024-02-31 25:61:61.9999999",
+            "-838:59:59.000000",
+            "0000-00-00",
+            "18446744073709551615",
+            "-1e400",
+            "x,y",
+            "[1, {\"a\": 2}]",
+        ];
+        let maps = recorded_rows()
+            .into_iter()
+            .map(|input| counted(split_counted(&input).unwrap().0));
+        let seeds = maps
+            .zip(texts.iter().cycle())
+            .map(|(map, text)| [&map, text.as_bytes()].concat());
         let seeds: Vec<Vec<u8>> = seeds.collect();
         let mut random = Random(4);
         for _ in 0..ROUNDS / 10 {

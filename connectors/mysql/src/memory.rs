@@ -336,9 +336,15 @@ mod tests {
         memory.note_rewritten(note("shop.orders", Some("column `b` was filled")));
         memory.note_rewritten(note("shop.lines", Some("its rows were exchanged")));
         let told = memory.resync_needed().unwrap();
-        assert!(told.contains("shop.orders (column `a` was converted, column `b` was filled)"), "{told}");
+        assert!(
+            told.contains("shop.orders (column `a` was converted, column `b` was filled)"),
+            "{told}"
+        );
         memory.note_rewritten(note("shop.lines", None));
-        assert!(!memory.resync_needed().unwrap().contains("shop.lines"), "it was emptied");
+        assert!(
+            !memory.resync_needed().unwrap().contains("shop.lines"),
+            "it was emptied"
+        );
         memory.tables = BTreeSet::new();
         memory.learn(&[captured("orders", "later")]);
         assert_eq!(memory.resync_needed(), None, "it was taken out, and is read anew");
@@ -364,7 +370,11 @@ mod tests {
         let (was, saved) = (memory.server.clone(), Position::new("b.000009:150"));
         memory.move_to(&replica, &saved, &at(150));
         assert_eq!(memory.server.uuid.as_deref(), Some("other"));
-        assert_eq!(memory.server_of(&saved), &was, "until there is a checkpoint of the new server's");
+        assert_eq!(
+            memory.server_of(&saved),
+            &was,
+            "until there is a checkpoint of the new server's"
+        );
         assert_eq!(memory.server_of(&Position::new("elsewhere.000001:4")), &memory.server);
         assert_eq!(
             comments_at(&memory, &FileOffset::new("elsewhere.000001", 4)),
@@ -372,7 +382,10 @@ mod tests {
         );
         assert_eq!(memory.definitions["shop.orders"].len(), 1);
         let moved = memory.clone();
-        memory.define(FileOffset::new("elsewhere.000001", 700), definition("orders", "altered there"));
+        memory.define(
+            FileOffset::new("elsewhere.000001", 700),
+            definition("orders", "altered there"),
+        );
         memory.move_to(&replica, &saved, &at(150));
         assert_eq!(memory, moved, "it died before a checkpoint");
     }
