@@ -167,7 +167,10 @@ async fn a_transaction_that_was_carried_by_half_is_carried_whole_from_the_replic
         let on_primary = rows_events(pair.primary()).await;
         pair.fail_over().await;
         let on_replica = rows_events(pair.replica()).await;
-        assert!(on_replica < on_primary, "{version}: {on_replica} rows events, {on_primary} on the primary");
+        assert!(
+            on_replica < on_primary,
+            "{version}: {on_replica} rows events, {on_primary} on the primary"
+        );
         // Twice, so that a part that was saved on the new server is not mistaken for one either.
         pair.scenario.dies_at(PART_SAVED).await.unwrap();
         pair.scenario.start().unwrap();
@@ -202,7 +205,10 @@ async fn a_replica_that_lacks_what_was_carried_is_refused_with_what_is_missing()
         assert_eq!(code, "diverged", "{version}: {reason}");
         // The number of the last one: `…:1-77`, `0-1-77`.
         let number = last.rsplit(['-', ':']).next().unwrap().trim();
-        assert!(reason.contains(number), "{version}: {number} of {last} is not in: {reason}");
+        assert!(
+            reason.contains(number),
+            "{version}: {number} of {last} is not in: {reason}"
+        );
     }
 }
 
@@ -313,7 +319,11 @@ async fn a_replica_that_does_not_log_what_it_replicates_is_refused() {
         scenario.move_to(replica.clone()).unwrap();
         let printed = scenario.daemon.command("check", &[]).unwrap();
         assert_eq!(printed.code, Some(3), "{version}: {}", printed.all());
-        assert!(printed.stdout.contains("log_replica_updates"), "{version}: {}", printed.all());
+        assert!(
+            printed.stdout.contains("log_replica_updates"),
+            "{version}: {}",
+            printed.all()
+        );
         let (code, reason) = halted(&scenario);
         assert_eq!(code, "log_replica_updates", "{version}: {reason}");
     }

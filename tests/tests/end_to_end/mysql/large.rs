@@ -30,7 +30,8 @@ async fn an_event_that_is_larger_than_a_packet_of_the_server_arrives() {
     for version in MySqlVersion::ALL {
         let server = MySqlOptions::version(version).setting("max_allowed_packet=1048576");
         let scenario = on_a_server_of_its_own(server, "create table large (id int primary key, text longtext)").await;
-        let statements = "insert into large values (1, repeat('x', 1000000)); update large set text = repeat('y', 1000000)";
+        let statements =
+            "insert into large values (1, repeat('x', 1000000)); update large set text = repeat('y', 1000000)";
         scenario.database.execute(statements).await.unwrap();
         scenario.settle().await.unwrap();
         let lengths = lengths(&scenario).await;
@@ -132,7 +133,11 @@ async fn a_broker_that_is_stuck_costs_neither_rows_nor_memory_nor_the_dump() {
             .unwrap();
         let peak = scenario.daemon.peak_memory_bytes().unwrap();
         assert!(peak < MEMORY_BYTES, "{version}: {peak} bytes");
-        assert_eq!(scenario.database.query_value(dump).await.unwrap(), reader, "{version}: the same session");
+        assert_eq!(
+            scenario.database.query_value(dump).await.unwrap(),
+            reader,
+            "{version}: the same session"
+        );
         proxy.heal().unwrap();
         scenario.commit(20).await.unwrap();
         scenario.settle().await.unwrap();

@@ -37,7 +37,9 @@ async fn captured_in(database: Database, tables: &str, statements: &str) -> Capt
 
 /// Where identifiers would forbid it, a server without them.
 async fn lenient(version: MySqlVersion) -> Database {
-    Database::own(MySqlOptions::version(version).without_gtids()).await.unwrap()
+    Database::own(MySqlOptions::version(version).without_gtids())
+        .await
+        .unwrap()
 }
 
 fn status(capture: &Capture) -> Value {
@@ -90,12 +92,17 @@ async fn rows_that_were_logged_as_a_statement_halt_and_the_remedy_is_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_on_tables_that_are_not_captured_are_passed_over() {
     for version in MySqlVersion::ALL {
-        let tables = "create table t (id int primary key); create table other (id int auto_increment primary key, at datetime)";
+        let tables =
+            "create table t (id int primary key); create table other (id int auto_increment primary key, at datetime)";
         let capture = captured(version, "[public.t]", tables).await;
         let statements = "set session binlog_format = 'STATEMENT';
             insert into other values (null, now()), (null, now()); begin; update other set id = id + 10; delete from other; commit;
             set session binlog_format = 'ROW'; insert into t values (1)";
-        assert_eq!(capture.after(statements, "t").await, [r#"c {"id":1} {"id":1}"#], "{version}");
+        assert_eq!(
+            capture.after(statements, "t").await,
+            [r#"c {"id":1} {"id":1}"#],
+            "{version}"
+        );
     }
 }
 
@@ -114,7 +121,11 @@ async fn rows_of_a_table_that_cannot_be_rolled_back_survive_the_rollback() {
         assert_eq!(safe, [r#"c {"id":3} {"id":3}"#, r#"c {"id":4} {"id":4}"#], "{version}");
         let id = |id| format!(r#"c {{"id":{id}}} {{"id":{id}}}"#);
         assert_eq!(briefs(&capture, "unsafe"), [1, 2, 3, 4].map(id), "{version}");
-        let left = capture.database.query("select id from unsafe order by id").await.unwrap();
+        let left = capture
+            .database
+            .query("select id from unsafe order by id")
+            .await
+            .unwrap();
         assert_eq!(left.len(), 4, "{version}: as in the table");
     }
 }
@@ -144,7 +155,10 @@ async fn every_end_of_a_transaction_is_one() {
         let mut transactions: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for event in capture.events("t") {
             let id = event.key_json()["id"].as_u64().unwrap();
-            transactions.entry(event.header("position").to_owned()).or_default().push(id);
+            transactions
+                .entry(event.header("position").to_owned())
+                .or_default()
+                .push(id);
         }
         let mut together: Vec<Vec<u64>> = transactions.into_values().filter(|ids| ids.len() > 1).collect();
         together.sort();
@@ -192,7 +206,11 @@ async fn killed_at_every_row_of_a_transaction() {
         ];
         assert_eq!(briefs, expected, "{version}");
         // The workload never wrote that row.
-        scenario.database.execute("delete from ledger where writer = 90").await.unwrap();
+        scenario
+            .database
+            .execute("delete from ledger where writer = 90")
+            .await
+            .unwrap();
     }
 }
 
@@ -208,12 +226,20 @@ async fn tables_are_emptied_renamed_dropped_and_made_of_rows() {
             truncate table t; insert into t values (4, 4);
             drop table moved; create table moved (id int primary key, w int); insert into moved values (5, 6)";
         let events = capture.after(statements, "t").await;
-        assert_eq!(events[..2], [r#"r {"id":1} {"id":1,"v":1}"#, r#"r {"id":2} {"id":2,"v":2}"#], "{version}");
+        assert_eq!(
+            events[..2],
+            [r#"r {"id":1} {"id":1,"v":1}"#, r#"r {"id":2} {"id":2,"v":2}"#],
+            "{version}"
+        );
         assert!(events[2].starts_with("t "), "{version}: {events:?}");
         assert_eq!(events[3..], [r#"c {"id":4} {"id":4,"v":4}"#], "{version}");
         let copied = [r#"c {"id":1} {"id":1,"v":1}"#, r#"c {"id":2} {"id":2,"v":2}"#];
         assert_eq!(briefs(&capture, "copy"), copied, "{version}");
-        let transactions: Vec<String> = capture.events("copy").iter().map(|event| event.header("position").to_owned()).collect();
+        let transactions: Vec<String> = capture
+            .events("copy")
+            .iter()
+            .map(|event| event.header("position").to_owned())
+            .collect();
         assert_eq!(transactions[0], transactions[1], "{version}: in one position");
         let moved = [r#"c {"id":3} {"id":3,"v":3}"#, r#"c {"id":5} {"id":5,"w":6}"#];
         assert_eq!(briefs(&capture, "moved"), moved, "{version}");
@@ -242,7 +268,11 @@ async fn a_table_made_of_rows_is_carried_whole_over_deaths_within_it() {
             .iter()
             .map(|event| (event.key_json()["n"].as_u64().unwrap(), event.event_id().to_owned()))
             .collect();
-        assert_eq!(rows.keys().copied().collect::<Vec<_>>(), (1..=100).collect::<Vec<u64>>(), "{version}");
+        assert_eq!(
+            rows.keys().copied().collect::<Vec<_>>(),
+            (1..=100).collect::<Vec<u64>>(),
+            "{version}"
+        );
         let ids: std::collections::BTreeSet<&str> = events.iter().map(Event::event_id).collect();
         assert_eq!(ids.len(), 100, "{version}: what came twice came under the same id");
         scenario.finish(Snapshot::Whole).await.unwrap();
@@ -275,7 +305,10 @@ async fn a_table_is_altered_before_the_snapshot_reads_it() {
         });
         let reading = reading.unwrap();
         assert_eq!(reading["state"], "snapshotting", "{version}");
-        assert_eq!(reading["tables"][&archive]["finished"], false, "{version}: altered too late");
+        assert_eq!(
+            reading["tables"][&archive]["finished"], false,
+            "{version}: altered too late"
+        );
         let statements = "alter table z_late add column w int not null default 7, drop column v; update z_late set w = 8 where id = 2";
         capture.database.execute(statements).await.unwrap();
         capture.wait_for("streaming");
@@ -295,10 +328,13 @@ async fn a_table_is_altered_before_the_snapshot_reads_it() {
 /// What the notice says, once it says something.
 fn notice(capture: &Capture) -> String {
     let name = capture.database.name();
-    let noticed = capture
-        .daemon
-        .wait_for(name, "the notice", |status| !status["notices"]["resync_needed"].is_null());
-    noticed.unwrap()["notices"]["resync_needed"].as_str().unwrap().to_owned()
+    let noticed = capture.daemon.wait_for(name, "the notice", |status| {
+        !status["notices"]["resync_needed"].is_null()
+    });
+    noticed.unwrap()["notices"]["resync_needed"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,13 +344,20 @@ async fn values_that_a_statement_rewrites_are_told_until_the_table_is_read_anew(
             create table other (id int primary key)";
         let database = Database::shared(version).await.unwrap();
         let capture = captured_in(database, "[public.*]", tables).await;
-        capture.database.execute("insert into other values (1); alter table other add column harmless int").await.unwrap();
+        capture
+            .database
+            .execute("insert into other values (1); alter table other add column harmless int")
+            .await
+            .unwrap();
         capture.settle().await;
         assert_eq!(status(&capture)["notices"], serde_json::json!({}), "{version}");
         capture.database.execute("alter table t modify v int").await.unwrap();
         let told = notice(&capture);
         let table = format!("{}.t", capture.database.name());
-        assert!(told.contains(&table) && told.contains("column `v`"), "{version}: {told}");
+        assert!(
+            told.contains(&table) && told.contains("column `v`"),
+            "{version}: {told}"
+        );
         assert!(!told.contains("other"), "{version}: {told}");
         // It outlives the process.
         capture.settle().await;
@@ -340,11 +383,14 @@ async fn values_that_a_statement_rewrites_are_told_until_the_table_is_read_anew(
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_rewriting_statement_is_told() {
     for version in MySqlVersion::ALL {
-        let table = "create table t (id int primary key, a varchar(20) charset utf8mb4, b timestamp(6) null, c enum('x', 'y'))";
+        let table =
+            "create table t (id int primary key, a varchar(20) charset utf8mb4, b timestamp(6) null, c enum('x', 'y'))";
         let filled = match version {
             // No expression may be a default.
             MySqlVersion::MySql56 => "add column token datetime not null default current_timestamp",
-            MySqlVersion::MySql97 | MySqlVersion::MariaDb1011 => "add column token varchar(40) default (concat('t', id))",
+            MySqlVersion::MySql97 | MySqlVersion::MariaDb1011 => {
+                "add column token varchar(40) default (concat('t', id))"
+            }
         };
         let clauses = [
             (filled, "token"),

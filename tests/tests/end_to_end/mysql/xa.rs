@@ -69,11 +69,15 @@ impl Xa {
             return prepared;
         }
         let mut prepared = prepared;
-        let own = prepared.query("select connection_id()").await.unwrap()[0][0].clone().unwrap();
+        let own = prepared.query("select connection_id()").await.unwrap()[0][0]
+            .clone()
+            .unwrap();
         drop(prepared);
         let database = &self.scenario.database;
         database
-            .wait_until(&format!("not exists (select 1 from information_schema.processlist where id = {own})"))
+            .wait_until(&format!(
+                "not exists (select 1 from information_schema.processlist where id = {own})"
+            ))
             .await
             .unwrap();
         if decider == Decider::AfterRestart {
@@ -108,7 +112,10 @@ impl Xa {
             Decision::Rollback => "rollback",
         };
         self.scenario.commit(3).await.unwrap();
-        session.execute(&format!("xa {word} 'transfer {id}', 'b'")).await.unwrap();
+        session
+            .execute(&format!("xa {word} 'transfer {id}', 'b'"))
+            .await
+            .unwrap();
         self.scenario.commit(3).await.unwrap();
         self.scenario.start().unwrap();
         self.scenario.settle().await.unwrap();
@@ -179,7 +186,10 @@ async fn deaths_while_a_commit_is_carried() {
     for version in VERSIONS {
         let xa = Xa::start(version).await;
         let database = &xa.scenario.database;
-        database.execute("create table others (id int primary key)").await.unwrap();
+        database
+            .execute("create table others (id int primary key)")
+            .await
+            .unwrap();
         let mut sessions = Vec::new();
         for id in 1..=3_u32 {
             let mut session = database.session().await.unwrap();
@@ -236,7 +246,10 @@ async fn a_snapshot_waits_for_what_is_prepared() {
         xa.scenario.daemon.terminate().unwrap();
         let name = xa.scenario.database.name().to_owned();
         let mut session = xa.prepare(1).await;
-        assert_eq!(xa.scenario.daemon.command("forget", &[&name, "--yes"]).unwrap().code, Some(0));
+        assert_eq!(
+            xa.scenario.daemon.command("forget", &[&name, "--yes"]).unwrap().code,
+            Some(0)
+        );
         xa.scenario.daemon.start().unwrap();
         xa.scenario.wait_for("degraded:prepared_transactions").unwrap();
         session.execute("xa commit 'transfer 1', 'b'").await.unwrap();
