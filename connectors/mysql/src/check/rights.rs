@@ -39,7 +39,7 @@ fn create_user(flavour: Flavour) -> &'static str {
              -- and GRANT SELECT, LOCK TABLES on the captured databases"
         }
         Flavour::MariaDb => {
-            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO tailrace; \
+            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO tailrace; \
              -- and GRANT SELECT, LOCK TABLES on the captured databases"
         }
     }

@@ -19,6 +19,8 @@
 //! - A rows event of a table that no table map described is an error, never skipped.
 
 mod files;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
