@@ -30,11 +30,14 @@ async fn captured_by_root(options: MySqlOptions, tables: &str) -> Capture {
 
 /// As another user, who has these rights.
 async fn captured_by(options: MySqlOptions, rights: &[&str]) -> (Capture, String) {
+    let version = options.version;
     let database = Database::own(options).await.unwrap();
     database.execute(TABLE).await.unwrap();
     let user = format!("reader_{}", database.name());
     database.execute(&format!("create user {user}")).await.unwrap();
-    for right in rights {
+    // Whether a server is a replica is a right of its own there.
+    let monitor = (version == MySqlVersion::MariaDb1011 && !rights.is_empty()).then_some("slave monitor on *.*");
+    for right in rights.iter().copied().chain(monitor) {
         let right = right.replace("SHOP", database.name());
         database.execute(&format!("grant {right} to {user}")).await.unwrap();
     }
