@@ -75,7 +75,7 @@ fn replication(server: &ServerFacts) -> Option<Finding> {
                 "the user {} may not read the binary log: it lacks {missing}",
                 server.user
             ),
-            format!("GRANT {missing} ON *.* TO {}", user(server)),
+            format!("GRANT {missing} ON *.* TO {};", user(server)),
         )
     })
 }
@@ -194,7 +194,7 @@ mod tests {
         );
         assert_eq!(
             findings[0].remedy,
-            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`;"
         );
         assert_eq!(findings[1].remedy, "GRANT SELECT ON `shop`.`orders` TO `tailrace`@`%`;");
         assert_eq!(findings[2].remedy, "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`;");
