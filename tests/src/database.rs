@@ -70,6 +70,15 @@ impl Database {
         Ok(Database { server, name })
     }
 
+    /// The database of this name on another server, which got it by replication.
+    #[must_use]
+    pub fn on_replica(&self, server: Server) -> Database {
+        Database {
+            server,
+            name: self.name.clone(),
+        }
+    }
+
     /// The server it is on.
     #[must_use]
     pub fn server(&self) -> &Server {

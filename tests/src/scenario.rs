@@ -20,7 +20,7 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::daemon::Daemon;
-use crate::database::{Database, Version};
+use crate::database::{Database, Server, Version};
 use crate::events::Event;
 use crate::oracle::{self, Findings, Snapshot};
 use crate::published::Published;
@@ -208,6 +208,17 @@ impl Scenario {
     /// When the configuration cannot be written.
     pub fn change(&mut self, change: impl FnOnce(&mut Options)) -> Result<()> {
         change(&mut self.options);
+        self.configure()
+    }
+
+    /// Another server has taken over, with everything that was committed: the workload goes on there, and so will the daemon from its
+    /// next start on.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn move_to(&mut self, server: Server) -> Result<()> {
+        self.database = self.database.on_replica(server);
+        self.workload.move_to(&self.database);
         self.configure()
     }
 

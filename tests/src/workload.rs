@@ -97,7 +97,8 @@ pub struct Workload {
 pub struct Dice(u64);
 
 struct Shared {
-    database: Database,
+    /// Where the next connection goes.
+    database: Mutex<Database>,
     dialect: Dialect,
     stop: AtomicBool,
     paced: bool,
@@ -195,7 +196,7 @@ impl Workload {
         database.execute(dialect.tables()).await?;
         let permits = if load.paced { 0 } else { Semaphore::MAX_PERMITS };
         let shared = Arc::new(Shared {
-            database: database.clone(),
+            database: Mutex::new(database.clone()),
             dialect,
             stop: AtomicBool::new(false),
             paced: load.paced,
@@ -271,6 +272,11 @@ impl Workload {
         self.commit(1).await
     }
 
+    /// Another server has taken over, with everything that was committed: connections that break come back there.
+    pub fn move_to(&self, database: &Database) {
+        *self.shared.database() = database.clone();
+    }
+
     /// Waits for so many more commits.
     ///
     /// # Errors
@@ -319,6 +325,10 @@ impl Workload {
 impl Shared {
     fn failure(&self) -> MutexGuard<'_, Option<ServerError>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> MutexGuard<'_, Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -370,7 +380,8 @@ impl Writer {
 
     /// Nothing where the server cannot be had just now.
     async fn connect(&self) -> Option<Session> {
-        let mut session = self.shared.database.session().await.ok()?;
+        let database = self.shared.database().clone();
+        let mut session = database.session().await.ok()?;
         session.execute(self.shared.dialect.session()).await.ok()?;
         Some(session)
     }

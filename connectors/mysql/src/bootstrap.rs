@@ -124,7 +124,11 @@ impl Opening {
                 Resume::Snapshot(snapshot) => &snapshot.log_start,
                 Resume::Log(progress) => &progress.position,
             };
-            start::decide_start(&BinlogPosition::from_position(saved)?, &memory.server, &self.server)?;
+            start::decide_start(
+                &BinlogPosition::from_position(saved)?,
+                memory.server_of(saved),
+                &self.server,
+            )?;
         }
         match resume {
             Resume::Bootstrap if self.config.snapshot.mode == SnapshotMode::Never => {
@@ -195,6 +199,8 @@ impl Opening {
 
     /// Opens the read views, and looks at the tables again: what was altered before is seen, and what is altered after is an error of the scan.
     async fn consistent_point(&mut self) -> Result<ConsistentPoint> {
+        // Also before: what is prepared holds the tables, and the lock that is waited for would not say why.
+        consistent_point::refuse_prepared(&mut self.connection).await?;
         let views = Views {
             config: &self.config,
             server: &self.server,

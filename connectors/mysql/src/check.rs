@@ -155,8 +155,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_without_faults_has_no_findings_but_what_no_log_has() {
-        assert_eq!(codes(&judged(judge, ORDERS, |_| {})), ["unseen_changes"]);
+    fn a_server_without_faults_has_no_findings_but_what_is_not_seen() {
+        assert_eq!(
+            codes(&judged(judge, ORDERS, |_| {})),
+            ["unseen_changes", "prepared_unseen"]
+        );
     }
 
     #[test]

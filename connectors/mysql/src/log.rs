@@ -15,7 +15,7 @@ mod assemble;
 pub(crate) mod dump;
 pub(crate) mod dumps;
 mod events;
-mod rows;
+pub(crate) mod rows;
 mod tables;
 mod torn;
 mod transaction;
@@ -95,9 +95,12 @@ impl MySqlLog {
 
     /// Starts reading after `progress`.
     pub(crate) async fn start(&mut self, progress: &Progress, read_at: &BTreeMap<String, Position>) -> Result<()> {
-        let position = BinlogPosition::from_position(&progress.position)?;
+        let mut position = BinlogPosition::from_position(&progress.position)?;
         let settings = &mut self.settings;
-        let start = settings.decide(&position).await?;
+        let start = settings.decide(&position, &progress.position).await?;
+        if start.failed_over {
+            settings.place_on_new_server(&mut position);
+        }
         settings.memory.being_added.clear();
         settings.memory.read_at.clone_from(read_at);
         settings.memory.remember(&*settings.store).await?;
@@ -115,7 +118,8 @@ impl MySqlLog {
         let torn = torn::torn_ends(&settings.dumps, &settings.server, &position, !start.failed_over).await?;
         let events = events(&settings.dumps, &dump_start(&position, start.by)).await?;
         let start = Start {
-            partial: partial(progress),
+            // Another server may have cut the same rows into other events, so that their ordinals say nothing: the transaction is read whole.
+            partial: partial(progress).filter(|_| !start.failed_over),
             read_at: saved_positions(read_at)?,
             checks_fingerprint: start.compare_fingerprint,
             torn,
@@ -128,6 +132,7 @@ impl MySqlLog {
             assembler,
             errand: None,
         });
+        settings.tell_rewritten();
         settings.telemetry.enter(Life::Streaming, text);
         Ok(())
     }
@@ -137,10 +142,10 @@ impl MySqlLog {
 
 impl LogSettings {
     /// Asks the server anew: rows may have been read for hours since it was asked.
-    async fn decide(&mut self, position: &BinlogPosition) -> Result<start::Start> {
+    async fn decide(&mut self, position: &BinlogPosition, saved: &Position) -> Result<start::Start> {
         let mut connection = connect::connect(&self.config, Purpose::Setup).await?;
         self.server = server::server_facts(&mut connection).await?;
-        let start = start::decide_start(position, &self.memory.server, &self.server)?;
+        let start = start::decide_start(position, self.memory.server_of(saved), &self.server)?;
         if start.compare_fingerprint && position.file_started_s.is_some() {
             // Before anything is carried: by identifiers the server may begin in another file.
             let started_s = server::file_started_s(&self.dumps, &position.at.file).await?;
@@ -157,9 +162,22 @@ impl LogSettings {
                     ),
                 ));
             }
-            self.memory.move_to(&self.server, &position.at);
+            self.memory.move_to(&self.server, saved, &position.at);
         }
         Ok(start)
+    }
+
+    fn tell_rewritten(&self) {
+        self.telemetry.set_notice("resync_needed", self.memory.resync_needed());
+    }
+
+    /// Files and offsets of the old server mean nothing any more. The identifiers say what is wanted, and until the first transaction
+    /// came the place is before everything that this server has.
+    fn place_on_new_server(&self, position: &mut BinlogPosition) {
+        if let Some(first) = self.server.log_files.first() {
+            position.at = FileOffset::new(first.name.as_str(), server::FIRST_EVENT_OFFSET);
+            position.file_started_s = None;
+        }
     }
 }
 
@@ -280,6 +298,8 @@ impl Reading {
             Next::Remember => {
                 let from = self.assembler.position().at.clone();
                 let tables = self.assembler.tables_mut();
+                settings.memory.note_rewritten(tables.take_rewritten());
+                settings.tell_rewritten();
                 for learnt in tables.take_changed() {
                     if let Learnt::Table(name, Some(definition)) = &learnt
                         && tables.captures(&definition.schema, &definition.table)

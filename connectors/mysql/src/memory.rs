@@ -24,6 +24,9 @@ pub(crate) struct Memory {
     pub(crate) identity: String,
     /// The server that the position's file is on.
     pub(crate) server: ServerIdentity,
+    /// Progress that was made on another server, from which this one has taken over, and whose it is. Its file and offset mean nothing here.
+    #[serde(default)]
+    pub(crate) moved_from: Option<MovedFrom>,
     /// Where the log was begun; `None` while the first snapshot has no consistent point yet.
     pub(crate) began_at: Option<Position>,
     /// Tables that were captured at the last start.
@@ -35,6 +38,9 @@ pub(crate) struct Memory {
     /// Tables whose rows were read under a later snapshot than the first.
     #[serde(default)]
     pub(crate) read_at: BTreeMap<String, Position>,
+    /// Tables in which a statement changed values without rows in the log, and what it did: until they are read anew.
+    #[serde(default)]
+    pub(crate) rewritten: BTreeMap<String, String>,
     /// Versions of each table, oldest first: what rows of the log mean where the log itself does not say it.
     #[serde(default)]
     pub(crate) definitions: BTreeMap<String, Vec<Version<TableDefinition>>>,
@@ -44,6 +50,16 @@ pub(crate) struct Memory {
     /// Schemas of which every table was looked at once. Their tables are followed in the log from then on, captured or not.
     #[serde(default)]
     pub(crate) surveyed: BTreeSet<String>,
+}
+
+/// Progress on a server that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MovedFrom {
+    /// That server.
+    pub(crate) server: ServerIdentity,
+    /// As it is saved.
+    pub(crate) position: Position,
 }
 
 /// How something was from a place of the log on.
@@ -73,10 +89,12 @@ impl Memory {
         Self {
             identity: new_identity(server),
             server: ServerIdentity::of(server),
+            moved_from: None,
             began_at: None,
             tables,
             being_added: BTreeSet::new(),
             read_at: BTreeMap::new(),
+            rewritten: BTreeMap::new(),
             definitions: BTreeMap::new(),
             charsets: BTreeMap::new(),
             surveyed: BTreeSet::new(),
@@ -130,6 +148,7 @@ impl Memory {
             self.charsets.clear();
             self.surveyed.clear();
         }
+        self.rewritten.retain(|table, _| self.tables.contains(table));
         let first = |definition: &TableDefinition| vec![Version::since_ever(definition.clone())];
         for table in tables {
             let name = table.schema.name.qualified();
@@ -156,6 +175,35 @@ impl Memory {
         }
     }
 
+    /// What statements did to values without rows in the log; `None` where those values are gone.
+    pub(crate) fn note_rewritten(&mut self, rewritten: BTreeMap<String, Option<String>>) {
+        for (table, what) in rewritten {
+            match what {
+                Some(what) => {
+                    let known = self.rewritten.entry(table).or_default();
+                    if !known.contains(what.as_str()) {
+                        known.push_str(if known.is_empty() { "" } else { ", " });
+                        known.push_str(&what);
+                    }
+                }
+                None => drop(self.rewritten.remove(&table)),
+            }
+        }
+    }
+
+    /// The standing warning of tables that must be read anew; `None` where there are none.
+    pub(crate) fn resync_needed(&self) -> Option<String> {
+        if self.rewritten.is_empty() {
+            return None;
+        }
+        let tables = self.rewritten.iter().map(|(table, what)| format!("{table} ({what})"));
+        Some(format!(
+            "a statement changed values that are not in the log: {}; events that were published before have the old ones. \
+             To have such a table read anew, start without it in `tables`, and then with it again",
+            tables.collect::<Vec<_>>().join("; ")
+        ))
+    }
+
     /// A statement that ends at `from` made something so. What was remembered from the same place on, or from a later one, was learnt
     /// in a run that did not come to a checkpoint, and is learnt again.
     pub(crate) fn define(&mut self, from: FileOffset, learnt: Learnt) {
@@ -172,11 +220,28 @@ impl Memory {
         tables || schemas
     }
 
-    /// Another server has taken over, which has everything that was carried up to `at` on the old one: files and offsets are its own
-    /// from now on.
-    pub(crate) fn move_to(&mut self, server: &ServerFacts, at: &FileOffset) {
+    /// The server that a saved position is of.
+    pub(crate) fn server_of(&self, saved: &Position) -> &ServerIdentity {
+        match &self.moved_from {
+            Some(moved) if moved.position == *saved => &moved.server,
+            Some(_) | None => &self.server,
+        }
+    }
+
+    /// Another server has taken over, which has everything that was carried up to `saved` (at `at`) on the old one: files and offsets are its
+    /// own from now on. Said again after a crash that came before the first checkpoint there, it changes nothing.
+    pub(crate) fn move_to(&mut self, server: &ServerFacts, saved: &Position, at: &FileOffset) {
+        let again = self.moved_from.as_ref().is_some_and(|moved| moved.position == *saved);
+        // What was learnt on the new server is learnt there once more.
+        let at = (!again).then_some(at);
         self.definitions = since_ever(std::mem::take(&mut self.definitions), at);
         self.charsets = since_ever(std::mem::take(&mut self.charsets), at);
+        if !again {
+            self.moved_from = Some(MovedFrom {
+                server: self.server.clone(),
+                position: saved.clone(),
+            });
+        }
         self.server = ServerIdentity::of(server);
     }
 }
@@ -208,10 +273,22 @@ fn forget_before<T>(all: &mut BTreeMap<String, Vec<Version<T>>>, needed_from: &F
     forgotten
 }
 
-fn since_ever<T: Clone>(all: BTreeMap<String, Vec<Version<T>>>, at: &FileOffset) -> BTreeMap<String, Vec<Version<T>>> {
+/// What held at a place, or, without one, before everything else that is remembered: as of the beginning.
+fn since_ever<T: Clone>(
+    all: BTreeMap<String, Vec<Version<T>>>,
+    at: Option<&FileOffset>,
+) -> BTreeMap<String, Vec<Version<T>>> {
+    let held = |versions: &[Version<T>]| match at {
+        Some(at) => held(versions, at).cloned(),
+        None => versions
+            .iter()
+            .find(|version| version.from.is_none())?
+            .definition
+            .clone(),
+    };
     let held = all
         .into_iter()
-        .filter_map(|(name, versions)| Some((name, vec![Version::since_ever(held(&versions, at)?.clone())])));
+        .filter_map(|(name, versions)| Some((name, vec![Version::since_ever(held(&versions)?)])));
     held.collect()
 }
 
@@ -381,6 +458,31 @@ mod tests {
     }
 
     #[test]
+    fn tables_with_values_that_no_event_has_are_named_until_they_are_read_anew() {
+        let mut memory = memory();
+        assert_eq!(memory.resync_needed(), None);
+        let note = |table: &str, what: Option<&str>| BTreeMap::from([(table.to_owned(), what.map(str::to_owned))]);
+        memory.note_rewritten(note("shop.orders", Some("column `a` was converted")));
+        memory.note_rewritten(note("shop.orders", Some("column `b` was filled")));
+        // Learnt again in a run after one that came to no checkpoint.
+        memory.note_rewritten(note("shop.orders", Some("column `b` was filled")));
+        memory.note_rewritten(note("shop.lines", Some("its rows were exchanged")));
+        let told = memory.resync_needed().unwrap();
+        assert!(
+            told.contains("shop.orders (column `a` was converted, column `b` was filled)"),
+            "{told}"
+        );
+        memory.note_rewritten(note("shop.lines", None));
+        assert!(
+            !memory.resync_needed().unwrap().contains("shop.lines"),
+            "it was emptied"
+        );
+        memory.tables = BTreeSet::new();
+        memory.learn(&[captured("orders", "later")], &around("later", Charset::Utf8mb4), true);
+        assert_eq!(memory.resync_needed(), None, "it was taken out, and is read anew");
+    }
+
+    #[test]
     fn versions_that_nothing_asks_for_are_dropped() {
         let mut memory = memory();
         assert!(memory.forget_definitions_before(&at(150)));
@@ -397,13 +499,27 @@ mod tests {
             server_uuid: Some("other".to_owned()),
             ..mysql()
         };
-        memory.move_to(&replica, &at(150));
+        let (was, saved) = (memory.server.clone(), Position::new("b.000009:150"));
+        memory.move_to(&replica, &saved, &at(150));
         assert_eq!(memory.server.uuid.as_deref(), Some("other"));
+        assert_eq!(
+            memory.server_of(&saved),
+            &was,
+            "until there is a checkpoint of the new server's"
+        );
+        assert_eq!(memory.server_of(&Position::new("elsewhere.000001:4")), &memory.server);
         assert_eq!(
             comments_at(&memory, &FileOffset::new("elsewhere.000001", 4)),
             ["second"]
         );
         assert_eq!(memory.definitions["shop.orders"].len(), 1);
+        let moved = memory.clone();
+        memory.define(
+            FileOffset::new("elsewhere.000001", 700),
+            learnt("orders", "altered there"),
+        );
+        memory.move_to(&replica, &saved, &at(150));
+        assert_eq!(memory, moved, "it died before a checkpoint");
     }
 
     #[test]

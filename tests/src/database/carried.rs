@@ -2,7 +2,8 @@
 //!
 //! Nothing is told to the server, so that the connector itself is asked: `/status` shows the checkpointed position, which begins
 //! with the file and the offset where the next transaction starts. Behind a file's beginning there are events that are no
-//! transactions; a connector need not have moved over them.
+//! transactions; a connector need not have moved over them. After a failover file and offset may still be those of the old server:
+//! where there are global transaction identifiers, they must have been reached as well.
 
 use serde_json::Value;
 
@@ -35,7 +36,8 @@ struct Place {
 /// When the server does not answer.
 pub(crate) async fn end(server: &MySqlServer) -> Result<String> {
     let (file, offset) = server.log_end().await?;
-    Ok(format!("{file}:{offset}"))
+    let executed = server.executed().await?;
+    Ok(format!("{file}:{offset};{executed}"))
 }
 
 /// Whether a connector, of which `/status` says this, has made everything durable that is in the log before the end.
@@ -43,7 +45,13 @@ pub(crate) async fn end(server: &MySqlServer) -> Result<String> {
 /// # Errors
 /// When the server does not answer.
 pub(crate) async fn is_carried(server: &MySqlServer, connector: &Value, end: &str) -> Result<bool> {
-    let position = connector.get("position").and_then(Value::as_str).unwrap_or_default();
+    let Some(position) = logged(connector.get("position").and_then(Value::as_str).unwrap_or_default()) else {
+        return Ok(false);
+    };
+    let position = position.as_str();
+    if !has_executed(server, position, end).await? {
+        return Ok(false);
+    }
     let end = Place::parse(end).ok_or_else(|| ServerError::new(format!("{end} is no place in the log")))?;
     let Some(reached) = Place::parse(position) else {
         return Ok(false);
@@ -70,6 +78,41 @@ pub(crate) async fn is_carried(server: &MySqlServer, connector: &Value, end: &st
         }
     }
     Ok(true)
+}
+
+/// The position in the log: that of a snapshot is where the log goes on when all rows are there, and none before.
+fn logged(position: &str) -> Option<String> {
+    let Some(snapshot) = position.strip_prefix("snapshot:") else {
+        return Some(position.to_owned());
+    };
+    let snapshot: Value = serde_json::from_str(snapshot).ok()?;
+    let is_complete = snapshot.get("complete").and_then(Value::as_bool).unwrap_or_default();
+    let start = snapshot.get("log_start").and_then(Value::as_str)?;
+    is_complete.then(|| start.to_owned())
+}
+
+/// Whether the identifiers of a position contain those of the end; yes where either has none.
+async fn has_executed(server: &MySqlServer, position: &str, end: &str) -> Result<bool> {
+    let executed = end.split_once(';').map_or("", |(_, executed)| executed);
+    let carried = |name| position.split(';').find_map(|part| part.strip_prefix(name));
+    if let (Some(carried), false) = (carried("mysql_gtids="), executed.is_empty()) {
+        let query = format!("select gtid_subset('{executed}', '{carried}')");
+        return Ok(server.query_value(&query).await? == "1");
+    }
+    if let Some(carried) = carried("mariadb_gtids=") {
+        let reached = |(domain, number)| last_of_domains(carried).any(|(of, last)| of == domain && last >= number);
+        return Ok(last_of_domains(executed).all(reached));
+    }
+    Ok(true)
+}
+
+/// Domain and number of each identifier in `0-1-17,1-2-3`.
+fn last_of_domains(set: &str) -> impl Iterator<Item = (u32, u64)> + '_ {
+    set.split(',').filter_map(|identifier| {
+        let (domain, rest) = identifier.trim().split_once('-')?;
+        let (_, number) = rest.split_once('-')?;
+        Some((domain.parse().ok()?, number.parse().ok()?))
+    })
 }
 
 // === impl Place ===
@@ -102,6 +145,9 @@ mod tests {
         assert!(place("binlog.999999:900") < place("binlog.1000000:4"));
         assert!(place("binlog.000002:99;started=17;mysql_gtids=3e11fa47:1-77") < place("binlog.000002:100"));
         assert!(Place::parse("snapshot:{}").is_none());
+        assert_eq!(logged(r#"snapshot:{"log_start":"b.000001:4"}"#), None);
+        let complete = r#"snapshot:{"log_start":"b.000001:4","complete":true}"#;
+        assert_eq!(logged(complete).as_deref(), Some("b.000001:4"));
     }
 
     #[tokio::test]

@@ -36,6 +36,9 @@ const PROTOCOL_VERSION: u8 = 10;
 /// Readers of the log choose numbers far above this one.
 const SERVER_ID: u32 = 1;
 
+/// A replica takes what its source has logged, and what it has logged is taken, within this.
+const REPLICATION_DEADLINE: Duration = Duration::from_secs(60);
+
 /// What every test relies on, on every server. Small buffers, because many servers run side by side.
 const BASE_SETTINGS: [&str; 14] = [
     "bind_address=127.0.0.1",
@@ -120,6 +123,14 @@ impl MySqlVersion {
         match self {
             MySqlVersion::MySql56 | MySqlVersion::MariaDb1011 => "show master status",
             MySqlVersion::MySql97 => "show binary log status",
+        }
+    }
+
+    /// The query for the global transaction identifiers of everything that was executed.
+    fn executed_query(self) -> &'static str {
+        match self {
+            MySqlVersion::MySql56 | MySqlVersion::MySql97 => "select @@global.gtid_executed",
+            MySqlVersion::MariaDb1011 => "select @@global.gtid_binlog_pos",
         }
     }
 
@@ -430,6 +441,14 @@ impl MySqlServer {
         end.ok_or_else(|| ServerError::new(format!("{self:?} did not say where its log ends: {rows:?}")))
     }
 
+    /// The global transaction identifiers of everything that was executed; empty where there are none.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn executed(&self) -> Result<String> {
+        self.query_value(self.version.executed_query()).await
+    }
+
     /// The files of the log that are there, oldest first.
     ///
     /// # Errors
@@ -437,6 +456,65 @@ impl MySqlServer {
     pub async fn log_files(&self) -> Result<Vec<String>> {
         let rows = self.query("show binary logs").await?;
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next()?).collect())
+    }
+
+    /// Becomes a replica of another server, by global transaction identifiers.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn replicate_from(&self, source: &MySqlServer) -> Result<()> {
+        let port = source.port();
+        let statements = match self.version {
+            MySqlVersion::MySql97 => format!(
+                "change replication source to source_host = '127.0.0.1', source_port = {port}, source_user = 'root', \
+                 source_auto_position = 1, source_connect_retry = 1, get_source_public_key = 1; start replica"
+            ),
+            MySqlVersion::MySql56 => format!(
+                "change master to master_host = '127.0.0.1', master_port = {port}, master_user = 'root', \
+                 master_auto_position = 1, master_connect_retry = 1; start slave"
+            ),
+            MySqlVersion::MariaDb1011 => format!(
+                "change master to master_host = '127.0.0.1', master_port = {port}, master_user = 'root', \
+                 master_use_gtid = slave_pos, master_connect_retry = 1; start slave"
+            ),
+        };
+        self.execute(&statements).await
+    }
+
+    /// Waits until this replica has everything that its source has logged by now.
+    ///
+    /// # Errors
+    /// When either does not answer, or it does not happen in time.
+    pub async fn catch_up_with(&self, source: &MySqlServer) -> Result<()> {
+        let executed = source.executed().await?;
+        let seconds = REPLICATION_DEADLINE.as_secs();
+        let wait = match self.version {
+            MySqlVersion::MySql97 => format!("select wait_for_executed_gtid_set('{executed}', {seconds})"),
+            MySqlVersion::MySql56 => {
+                format!("select wait_until_sql_thread_after_gtids('{executed}', {seconds}) < 0")
+            }
+            MySqlVersion::MariaDb1011 => format!("select master_gtid_wait('{executed}', {seconds})"),
+        };
+        let answer = self.query_value(&wait).await?;
+        if answer == "0" {
+            return Ok(());
+        }
+        Err(ServerError::new(format!(
+            "{self:?} has not got {executed} from its source: {answer}; it logged:\n{}",
+            self.log()
+        )))
+    }
+
+    /// Is no replica any more: what it has is all that there is.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn promote(&self) -> Result<()> {
+        self.execute(match self.version {
+            MySqlVersion::MySql97 => "stop replica; reset replica all",
+            MySqlVersion::MySql56 | MySqlVersion::MariaDb1011 => "stop slave; reset slave all",
+        })
+        .await
     }
 
     fn launch(&self) -> Result<()> {

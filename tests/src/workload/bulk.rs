@@ -38,7 +38,7 @@ impl Writer {
         let (writer, from) = (self.number, transaction.bulk.end);
         let (until, version) = (from + rows, self.next_versions(rows));
         let (numbers, digest) = (
-            self.shared.database.numbers(from..until),
+            self.shared.database().numbers(from..until),
             self.shared.dialect.digest("n"),
         );
         transaction.push(&format!(

@@ -8,7 +8,12 @@
 //! | `torn` | what if MariaDB dies while it writes its log? |
 //! | `network` | what if the network between them fails? |
 //! | `online_schema_change` | what if a table is replaced by a changed copy while it is written to? |
+//! | `transactions` | what if a transaction or a statement is none of the usual ones? |
+//! | `xa` | what if it is prepared first, and decided later? |
+//! | `preflight` | does `check` name all that is missing? |
+//! | `failover` | what if another server takes over? |
 //! | `files` | what becomes of a log that goes over into other files, is purged, is begun anew? |
+//! | `large` | what if it is more than is held at a time? |
 
 use tailrace_tests::servers::MySqlVersion;
 
@@ -16,12 +21,17 @@ use crate::crashes::seed;
 use tailrace_tests::scenario::{Lane, Options};
 
 mod deaths;
+mod failover;
 mod files;
+mod large;
 mod migrations;
 mod network;
 mod online_schema_change;
+mod preflight;
 mod torn;
+mod transactions;
 mod works;
+mod xa;
 
 /// Into this lane, from the server of this version that all tests share.
 fn options(version: MySqlVersion, lane: Lane) -> Options {

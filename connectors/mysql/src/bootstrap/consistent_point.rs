@@ -265,9 +265,15 @@ pub(super) async fn refuse_prepared(connection: &mut Conn) -> Result<()> {
             ),
         )),
         // Who may not see them has no business with them; a commit of one is noticed in the log.
-        Err(error) if server_error_number(&error).is_some_and(is_denied) => Ok(()),
+        Err(error) if server_error_number(&error).is_some_and(is_unseen) => Ok(()),
         Err(error) => Err(query_error(&error, "ask for prepared XA transactions")),
     }
+}
+
+/// MySQL from 8.0 on says to who lacks `XA_RECOVER_ADMIN` that something is wrong with the transactions (`ER_XAER_RMERR`).
+fn is_unseen(number: u16) -> bool {
+    const XA_RESOURCE_ERROR: u16 = 1401;
+    is_denied(number) || number == XA_RESOURCE_ERROR
 }
 
 fn no_log() -> Error {

@@ -152,7 +152,7 @@ fn expiry(server: &ServerFacts) -> Option<Finding> {
     Some(Finding::warning(
         "log_expires_soon",
         format!(
-            "the server deletes its log after {} hours: when the connector is down for longer, it must start anew",
+            "the server deletes its log after {} h: when the connector is down for longer, it must start anew",
             expire_s / 3_600
         ),
         remedy,

@@ -1,11 +1,14 @@
 //! What our user may do, and what follows for how the snapshot begins.
 
-use tailrace_core::check::Finding;
+use tailrace_core::check::{Finding, Severity};
 
 use super::Facts;
 use crate::quote::{identifier, qualified};
-use crate::server::{Flavour, ServerFacts};
+use crate::server::{Flavour, ServerFacts, Version};
 use tailrace_sql::log_config::SnapshotMode;
+
+/// `XA RECOVER` needs a right of its own from here on.
+const XA_RECOVER_GUARDED: Version = Version::new(8, 0, 0);
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let server = &facts.server;
@@ -24,6 +27,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     if facts.config.snapshot.mode != SnapshotMode::Never {
         findings.extend(reading(facts));
         findings.extend(locking(facts));
+        findings.extend(prepared(server));
     }
     findings
 }
@@ -35,14 +39,14 @@ fn create_user(flavour: Flavour) -> &'static str {
              -- and GRANT SELECT, LOCK TABLES on the captured databases"
         }
         Flavour::MariaDb => {
-            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO tailrace; \
+            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO tailrace; \
              -- and GRANT SELECT, LOCK TABLES on the captured databases"
         }
     }
 }
 
 /// `tailrace@%` as a statement names it.
-fn user(server: &ServerFacts) -> String {
+pub(super) fn user(server: &ServerFacts) -> String {
     let (name, host) = server.user.rsplit_once('@').unwrap_or((&server.user, "%"));
     format!("{}@{}", identifier(name), identifier(host))
 }
@@ -71,7 +75,7 @@ fn replication(server: &ServerFacts) -> Option<Finding> {
                 "the user {} may not read the binary log: it lacks {missing}",
                 server.user
             ),
-            format!("GRANT {missing} ON *.* TO {}", user(server)),
+            format!("GRANT {missing} ON *.* TO {};", user(server)),
         )
     })
 }
@@ -96,6 +100,20 @@ fn reading(facts: &Facts<'_>) -> Option<Finding> {
             "insufficient_privilege",
             format!("the user {} may not read {}", server.user, names.join(", ")),
             grants.join(" "),
+        )
+    })
+}
+
+/// A snapshot that begins while an XA transaction is prepared does not have its rows: the commit halts the connector then.
+fn prepared(server: &ServerFacts) -> Option<Finding> {
+    let guarded = server.identity.at_least(Some(XA_RECOVER_GUARDED), None);
+    let sees = !guarded || server.grants.is_superuser() || server.grants.anywhere(&["XA_RECOVER_ADMIN"]);
+    (!sees).then(|| Finding {
+        severity: Severity::Note,
+        ..Finding::blocks(
+            "prepared_unseen",
+            "the user may not see prepared XA transactions: if one is open when the snapshot begins, its commit halts the connector (`xa_unknown`)",
+            format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}; -- where the application uses XA", user(server)),
         )
     })
 }
@@ -167,11 +185,16 @@ mod tests {
         let findings = with(&["GRANT USAGE ON *.* TO `tailrace`@`%`"], ORDERS);
         assert_eq!(
             codes(&findings),
-            ["insufficient_privilege", "insufficient_privilege", "snapshot_lock"]
+            [
+                "insufficient_privilege",
+                "insufficient_privilege",
+                "snapshot_lock",
+                "prepared_unseen"
+            ]
         );
         assert_eq!(
             findings[0].remedy,
-            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`"
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `tailrace`@`%`;"
         );
         assert_eq!(findings[1].remedy, "GRANT SELECT ON `shop`.`orders` TO `tailrace`@`%`;");
         assert_eq!(findings[2].remedy, "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`;");
@@ -196,7 +219,21 @@ mod tests {
         });
         assert_eq!(severity(&without_gtids), Some(("snapshot_lock", Severity::Blocks)));
         let tables = with(&[READER, "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`"], ORDERS);
-        assert_eq!(severity(&tables), None);
+        assert_eq!(severity(&tables), Some(("prepared_unseen", Severity::Note)));
+        assert!(
+            tables[0]
+                .remedy
+                .starts_with("GRANT XA_RECOVER_ADMIN ON *.* TO `tailrace`@`%`;")
+        );
+        let sees = [
+            READER,
+            "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`",
+            "GRANT XA_RECOVER_ADMIN ON *.* TO `tailrace`@`%`",
+        ];
+        assert_eq!(
+            codes(&judged(judge, ORDERS, |facts| facts.server.grants = Grants::parse(sees))),
+            [""; 0]
+        );
         let mariadb_grants = |connections: u16| {
             let json = format!(r#""tables": ["shop.orders"], "snapshot": {{"connections": {connections}}}"#);
             let findings = judged(judge, &json, |facts| {

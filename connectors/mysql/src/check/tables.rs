@@ -2,10 +2,10 @@
 
 use tailrace_core::check::Finding;
 
-use super::Facts;
+use super::{Facts, rights};
 use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind};
-use crate::quote::qualified;
+use crate::quote::{identifier, qualified};
 use tailrace_sql::log_config::SnapshotMode;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
@@ -51,9 +51,20 @@ fn unmatched_remedy(facts: &Facts<'_>, pattern: &str) -> String {
     match similar(relations, pattern) {
         Some(name) => format!("write `{name}`"),
         None => format!(
-            "correct `tables` (upper and lower case differ), or GRANT SELECT to {}: a table is shown to those who may read it",
-            facts.server.user
+            "GRANT SELECT ON {} TO {}; -- or correct `tables`: upper and lower case differ, and a table is shown to those who may read it",
+            granted(pattern),
+            rights::user(&facts.server)
         ),
+    }
+}
+
+/// What a pattern names, as a GRANT says it: a table, a whole schema, or everything.
+fn granted(pattern: &str) -> String {
+    let is_name = |part: &str| !part.is_empty() && !part.contains(['*', '?', '"']);
+    match pattern.split_once('.') {
+        Some((schema, table)) if is_name(schema) && is_name(table) => qualified(schema, table),
+        Some((schema, _)) if is_name(schema) => format!("{}.*", identifier(schema)),
+        _ => "*.*".to_owned(),
     }
 }
 
@@ -205,10 +216,18 @@ mod tests {
             findings[1].remedy
         );
         assert!(
-            findings[2].remedy.contains("GRANT SELECT to tailrace@%"),
+            findings[2]
+                .remedy
+                .starts_with("GRANT SELECT ON `shop`.`nothing` TO `tailrace`@`%`;"),
             "{}",
             findings[2].remedy
         );
+    }
+
+    #[test]
+    fn what_is_granted_is_as_much_as_a_pattern_names() {
+        let told = ["shop.orders", "shop.*", "shop.order_?", "*.orders", "orders"].map(granted);
+        assert_eq!(told, ["`shop`.`orders`", "`shop`.*", "`shop`.*", "*.*", "*.*"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! map is never used.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub(crate) struct TableSettings {
 pub(super) struct Statement {
     /// Tables that were emptied.
     pub(super) truncated: Vec<SharedSchema>,
-    /// Definitions are others than before.
+    /// Definitions are others than before, or values are: it must be remembered.
     pub(super) changed: bool,
 }
 
@@ -53,6 +53,8 @@ pub(crate) struct Tables {
     changed: BTreeSet<TableName>,
     /// Schemas whose default character set did.
     changed_schemas: BTreeSet<String>,
+    /// What statements did to values without rows in the log, by table, not fetched yet; `None` where those values are gone.
+    rewritten: BTreeMap<String, Option<String>>,
     /// By the number that the log gives a table.
     maps: HashMap<u64, Mapped>,
     /// The newest of each table, by its qualified name: an equal one is the same to whoever compiles something of it.
@@ -78,6 +80,7 @@ impl Tables {
             definitions,
             changed: BTreeSet::new(),
             changed_schemas: BTreeSet::new(),
+            rewritten: BTreeMap::new(),
             maps: HashMap::new(),
             schemas: HashMap::new(),
         }
@@ -158,7 +161,7 @@ impl Tables {
             log_has_columns: self.settings.server.log.full_metadata,
         };
         let applied = ddl::apply(&mut self.definitions, ddl, context, &tracking)?;
-        let changed = !applied.changed.is_empty() || !applied.changed_schemas.is_empty();
+        let definitions_changed = !applied.changed.is_empty() || !applied.changed_schemas.is_empty();
         self.changed.extend(applied.changed);
         self.changed_schemas.extend(applied.changed_schemas);
         // Numbers of tables may go on meaning what they did, but what was compiled of a definition does not.
@@ -166,14 +169,30 @@ impl Tables {
         let mut truncated = Vec::new();
         for effect in applied.effects {
             match effect {
-                Effect::Truncated(table) => truncated.extend(self.schema_of(&table)),
-                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => {
-                    warn_of(&table, &rewrites)
+                Effect::Truncated(table) => {
+                    self.rewritten.insert(table.qualified(), None);
+                    truncated.extend(self.schema_of(&table));
                 }
-                Effect::Created(_) | Effect::Renamed { .. } | Effect::Dropped(_) => {}
+                Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => {
+                    if !rewrites.is_empty() {
+                        self.rewritten.insert(table.qualified(), Some(listed(&rewrites)));
+                    }
+                }
+                Effect::Dropped(table) => {
+                    self.rewritten.insert(table.qualified(), None);
+                }
+                Effect::Created(_) | Effect::Renamed { .. } => {}
             }
         }
-        Ok(Statement { truncated, changed })
+        Ok(Statement {
+            truncated,
+            changed: definitions_changed || !self.rewritten.is_empty(),
+        })
+    }
+
+    /// What statements did to values without rows in the log since it was fetched last, by table; `None` where those values are gone.
+    pub(crate) fn take_rewritten(&mut self) -> BTreeMap<String, Option<String>> {
+        std::mem::take(&mut self.rewritten)
     }
 
     /// The configuration asks for the table.
@@ -326,14 +345,9 @@ fn statement_seen(table: &str, sql: &str, place: &FileOffset) -> Error {
     )
 }
 
-fn warn_of(table: &TableName, rewrites: &[Rewrite]) {
-    for rewrite in rewrites {
-        tracing::warn!(
-            table = table.qualified(),
-            code = "resync_needed",
-            "a statement changed values that are not in the log: {rewrite}; events that were published before have the old ones"
-        );
-    }
+fn listed(rewrites: &[Rewrite]) -> String {
+    let rewrites: Vec<String> = rewrites.iter().map(ToString::to_string).collect();
+    rewrites.join(", ")
 }
 
 /// Names of all columns; `None` where the server does not log them.

@@ -6,6 +6,7 @@ use tailrace_tests::database::Database;
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Scenario};
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion, eventually};
+use tailrace_tests::workload::TABLES;
 
 use super::options;
 
@@ -62,6 +63,14 @@ async fn files_that_were_carried_may_go() {
     }
 }
 
+/// The statement after which the log begins anew.
+fn reset(version: MySqlVersion) -> &'static str {
+    match version {
+        MySqlVersion::MySql97 => "reset binary logs and gtids",
+        MySqlVersion::MySql56 | MySqlVersion::MariaDb1011 => "reset master",
+    }
+}
+
 /// The state that a connector is in for good after this became of the log while it was down.
 async fn state_after(version: MySqlVersion, statements: &[&str]) -> String {
     let scenario = on_a_server_of_its_own(MySqlOptions::version(version)).await;
@@ -90,19 +99,65 @@ async fn state_after(version: MySqlVersion, statements: &[&str]) -> String {
 async fn a_log_that_was_purged_too_far_is_not_gone_on_from() {
     for version in MySqlVersion::ALL {
         let state = state_after(version, &["flush binary logs"]).await;
-        assert!(state.starts_with("halted:"), "{version}: {state}");
+        assert_eq!(state, "halted:position_purged", "{version}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_begun_anew_is_not_gone_on_from() {
     for version in MySqlVersion::ALL {
-        let reset = match version {
-            MySqlVersion::MySql97 => "reset binary logs and gtids",
-            MySqlVersion::MySql56 | MySqlVersion::MariaDb1011 => "reset master",
-        };
-        let state = state_after(version, &[reset]).await;
-        assert!(state.starts_with("halted:"), "{version}: {state}");
+        let state = state_after(version, &[reset(version)]).await;
+        assert_eq!(state, "halted:source_rewound", "{version}");
+    }
+}
+
+/// Files of the same names that are longer than before, and identifiers that count from one again: nothing but the second in which the server
+/// began the file tells them apart.
+async fn refilled(server: MySqlOptions) {
+    let version = server.version;
+    let shown = format!("{version} {:?}", server.settings);
+    let scenario = on_a_server_of_its_own(server).await;
+    scenario.start().unwrap();
+    scenario.commit(5).await.unwrap();
+    scenario.settle().await.unwrap();
+    scenario.daemon.terminate().unwrap();
+    let before = records(&scenario).await;
+    let server = scenario.database.mysql().unwrap();
+    let end = server.log_end().await.unwrap();
+    scenario.database.execute(reset(version)).await.unwrap();
+    scenario.commit(60).await.unwrap();
+    while server.log_end().await.unwrap() <= end {
+        scenario.commit(10).await.unwrap();
+    }
+    scenario.daemon.start().unwrap();
+    let name = scenario.database.name();
+    let halted = scenario
+        .daemon
+        .wait_for(name, "that it is halted", |status| status["state"] == "halted");
+    halted.unwrap();
+    assert_eq!(
+        scenario.daemon.state(name).unwrap(),
+        "halted:source_identity_changed",
+        "{shown}"
+    );
+    assert_eq!(records(&scenario).await, before, "{shown}: nothing may be carried");
+}
+
+async fn records(scenario: &Scenario) -> usize {
+    let mut records = 0;
+    for (table, _) in TABLES {
+        records += scenario.events(table).await.unwrap().len();
+    }
+    records
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_begun_anew_and_refilled_is_told_from_the_old_one() {
+    for version in MySqlVersion::ALL {
+        refilled(MySqlOptions::version(version)).await;
+    }
+    for version in [MySqlVersion::MySql56, MySqlVersion::MySql97] {
+        refilled(MySqlOptions::version(version).without_gtids()).await;
     }
 }
 
