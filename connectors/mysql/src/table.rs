@@ -124,6 +124,20 @@ pub(crate) enum Disagreement {
 // === impl TableDefinition ===
 
 impl TableDefinition {
+    /// A table of which only the name is known.
+    pub(crate) fn unknown(schema: &str, table: &str) -> Self {
+        Self {
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            unique_keys: Vec::new(),
+            charset: None,
+            documentation: None,
+            engine: None,
+        }
+    }
+
     /// What the rest of the house sees of the table.
     pub(crate) fn to_schema(&self, policy: &TypePolicy) -> TableSchema {
         TableSchema {

@@ -171,7 +171,7 @@ impl Tables {
             match effect {
                 Effect::Truncated(table) => {
                     self.rewritten.insert(table.qualified(), None);
-                    truncated.extend(self.schema_of(&table));
+                    truncated.push(self.schema_of(&table));
                 }
                 Effect::Altered { table, rewrites } | Effect::Replaced { table, rewrites, .. } => {
                     if !rewrites.is_empty() {
@@ -214,12 +214,19 @@ impl Tables {
         tables.chain(schemas).collect()
     }
 
-    fn schema_of(&mut self, table: &TableName) -> Option<SharedSchema> {
-        let definition = self
-            .definitions
-            .get(&table.schema, &table.table)?
-            .to_schema(&self.settings.policy);
-        Some(self.shared(definition))
+    /// A table that is emptied is told of whatever is known of its columns.
+    fn schema_of(&mut self, table: &TableName) -> SharedSchema {
+        if let Some(definition) = self.definitions.get(&table.schema, &table.table) {
+            let schema = definition.to_schema(&self.settings.policy);
+            return self.shared(schema);
+        }
+        match self.schemas.get(&table.qualified()) {
+            Some(logged) => Arc::clone(logged),
+            None => {
+                let definition = TableDefinition::unknown(&table.schema, &table.table);
+                Arc::new(definition.to_schema(&self.settings.policy))
+            }
+        }
     }
 
     /// Between two transactions no number is in use.
