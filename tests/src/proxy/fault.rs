@@ -301,6 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bit_turns_over_in_rows_and_nowhere_else() {
+        let event = |event_type: u8| Frame {
+            kind: FrameKind::BinlogEvent,
+            bytes: [&[0; 9][..], &[event_type], &[0; 20]].concat().into(),
+        };
+        let mut rules = vec![Rule::new(Who::All, Fault::Flip { count: 1 }).0];
+        let mut ask = |frame: &Frame| judge(&mut rules, "", Direction::ToClient, frame).0;
+        assert_eq!(ask(&event(15)), Verdict::Pass);
+        assert_eq!(ask(&frame(FrameKind::Other, 30)), Verdict::Pass);
+        assert_eq!(ask(&event(30)), Verdict::Flip);
+        assert_eq!(ask(&event(30)), Verdict::Pass);
+    }
+
+    #[test]
     fn a_cut_inside_a_frame_leaves_half_of_it() {
         let mut rules = vec![Rule::new(Who::All, Fault::CutInside(FrameKind::ProduceRequest, Ending::Reset)).0];
         let verdict = judge(

@@ -170,9 +170,11 @@ impl<'a> Pump<'a> {
                 }
                 Verdict::Cut(length, ending) => {
                     passing.extend_from_slice(frame.bytes.get(..length).unwrap_or_default());
-                    self.write(to, &passing).await?;
+                    // A side that is gone already, as after another cut, is cut off as well.
+                    let written = self.write(to, &passing).await;
                     self.connection.end(ending);
                     tell(happened);
+                    written?;
                     return pending().await;
                 }
             }
