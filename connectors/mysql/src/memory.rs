@@ -199,13 +199,11 @@ impl Memory {
     /// own from now on. Said again after a crash that came before the first checkpoint there, it changes nothing.
     pub(crate) fn move_to(&mut self, server: &ServerFacts, saved: &Position, at: &FileOffset) {
         let again = self.moved_from.as_ref().is_some_and(|moved| moved.position == *saved);
+        // What was learnt on the new server is learnt there once more: nothing holds but what was moved.
+        let nowhere = FileOffset::new("", 0);
+        let at = if again { &nowhere } else { at };
         for versions in self.definitions.values_mut() {
-            let holding = if again {
-                // What was learnt on the new server is learnt there once more.
-                versions.iter().rposition(|version| version.from.is_none())
-            } else {
-                versions.iter().rposition(|version| version.holds_at(at))
-            };
+            let holding = versions.iter().rposition(|version| version.holds_at(at));
             *versions = holding
                 .map(|index| versions.swap_remove(index))
                 .into_iter()

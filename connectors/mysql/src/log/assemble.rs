@@ -20,7 +20,7 @@
 
 mod files;
 #[cfg(test)]
-mod tests;
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use tailrace_core::ports::Budget;
 use super::*;
 use crate::config::MySqlConfig;
 use crate::decode::event_type;
-use crate::decode::recorded::{self, MARIADB_10_11, MYSQL_5_6, MYSQL_9_7};
+use crate::decode::recorded::{self as files, MARIADB_10_11, MYSQL_5_6, MYSQL_9_7};
 use crate::log::tables::TableSettings;
 use crate::server::ServerFacts;
 use crate::server::testing::{mariadb, mysql};
@@ -73,11 +73,11 @@ fn positions(assembler: &mut Assembler, events: &[RawEvent]) -> Result<Vec<u64>>
     Ok(positions)
 }
 
-fn files() -> [(&'static str, Vec<RawEvent>, ServerFacts); 3] {
+fn servers() -> [(&'static str, Vec<RawEvent>, ServerFacts); 3] {
     [
-        ("MySQL 5.6", recorded::events(MYSQL_5_6), mysql()),
-        ("MySQL 9.7", recorded::events(MYSQL_9_7), mysql()),
-        ("MariaDB 10.11", recorded::events(MARIADB_10_11), mariadb()),
+        ("MySQL 5.6", files::events(MYSQL_5_6), mysql()),
+        ("MySQL 9.7", files::events(MYSQL_9_7), mysql()),
+        ("MariaDB 10.11", files::events(MARIADB_10_11), mariadb()),
     ]
 }
 
@@ -90,7 +90,7 @@ fn positions_are_where_transactions_begin() {
         event_type::GTID_TAGGED,
         event_type::MARIADB_GTID,
     ];
-    for (name, events, server) in files() {
+    for (name, events, server) in servers() {
         let groups = events.iter().filter(|event| GROUPS.contains(&event.header.event_type));
         let mut begins: BTreeSet<u64> = groups.map(start_of).collect();
         assert!(begins.len() >= 20, "{name}: {} groups", begins.len());
@@ -109,7 +109,7 @@ fn positions_are_where_transactions_begin() {
 /// A reader that began between a table map and its rows would get rows of tables that it knows nothing of.
 #[test]
 fn rows_without_the_map_of_their_table_are_never_passed_over() {
-    for (name, events, server) in files() {
+    for (name, events, server) in servers() {
         let cut: Vec<RawEvent> = events
             .into_iter()
             .filter(|event| event.header.event_type != event_type::TABLE_MAP)
@@ -125,7 +125,7 @@ fn rows_without_the_map_of_their_table_are_never_passed_over() {
 
 #[test]
 fn a_file_that_ends_within_a_transaction_is_not_gone_on_from() {
-    for (name, events, server) in files() {
+    for (name, events, server) in servers() {
         let rows = events
             .iter()
             .position(|event| event.header.event_type == event_type::TABLE_MAP)
