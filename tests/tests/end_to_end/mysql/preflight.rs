@@ -52,7 +52,7 @@ async fn captured_by(options: MySqlOptions, rights: &[&str]) -> (Capture, String
 /// What `check` finds of these severities, and its exit code.
 fn findings(capture: &Capture, severities: &[&str]) -> (Vec<Value>, Option<i32>) {
     let printed = capture.daemon.command("check", &["--json"]).unwrap();
-    let reports: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{}", printed.all()));
+    let reports: Value = serde_json::from_str(&printed.stdout).unwrap();
     let found = reports[0]["findings"].as_array().unwrap().iter();
     let found = found.filter(|finding| severities.contains(&finding["severity"].as_str().unwrap()));
     (found.cloned().collect(), printed.code)
