@@ -19,7 +19,7 @@ use crate::processes::{Watch, as_float};
 use crate::readers::Reader;
 use crate::readers::tailrace::Prepared;
 use crate::report::Report;
-use crate::source::{Shape, Source};
+use crate::source::{Engine, Shape, Source, Table};
 use crate::topic::Until;
 
 /// The name of the workload.
@@ -52,7 +52,7 @@ pub(crate) async fn run(options: &Options, kafka: &Kafka, report: &mut Report) -
     } else {
         [5_000, 20_000]
     };
-    let source = Source::with_employees().await?;
+    let source = Engine::Postgres.start(Table::Employees).await?;
     let readers = [Reader::Kafka, Reader::File]
         .into_iter()
         .filter(|reader| options.readers.contains(reader));
@@ -63,7 +63,7 @@ pub(crate) async fn run(options: &Options, kafka: &Kafka, report: &mut Report) -
     let mut loaded = 0;
     for rows in sizes {
         source
-            .insert_employees(loaded + 1, rows, Shape::Transactions(500))
+            .insert(Table::Employees, loaded + 1, rows, Shape::Transactions(500))
             .await?;
         loaded = rows;
         for (reader, prepared, runs) in &mut prepared {

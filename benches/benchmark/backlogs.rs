@@ -1,33 +1,52 @@
-//! W1: a backlog of employees, drained by everybody in turn.
+//! W1 and W2: a backlog, drained by everybody in turn.
 
 use tailrace_tests::servers::{Kafka, Result, ServerError};
 
 use crate::measurement::Measurement;
 use crate::options::{Options, Workload};
-use crate::readers::Backlog;
+use crate::readers::{Backlog, Reader};
 use crate::report::Report;
-use crate::source::{Shape, Source};
+use crate::source::{Engine, Shape, Table};
+
+/// What a backlog consists of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content {
+    engine: Engine,
+    table: Table,
+    shape: Shape,
+}
+
+// === impl Content ===
+
+impl Content {
+    pub(crate) fn new(engine: Engine, table: Table, shape: Shape) -> Content {
+        Content { engine, table, shape }
+    }
+}
 
 /// Loads the backlog once and lets every reader drain it, in another order in each round, so that nobody is always the first
 /// after the load or always behind the same other.
 pub(crate) async fn run(
     workload: Workload,
-    shape: Shape,
+    content: Content,
     options: &Options,
     kafka: &Kafka,
     report: &mut Report,
 ) -> Result<()> {
-    let source = Source::with_employees().await?;
+    let Content { engine, table, shape } = content;
+    let source = engine.start(table).await?;
     let mut prepared = Vec::new();
-    for reader in options.readers.iter().filter(|reader| shape.is_for(**reader, 1)) {
+    let can_read = |reader: &&Reader| engine.is_for(**reader) && shape.is_for(**reader, 1);
+    for reader in options.readers.iter().filter(can_read) {
         prepared.push((*reader, reader.prepare(&source, kafka).await?));
     }
-    source.insert_employees(1, options.rows, shape).await?;
+    let rows = options.rows / table.rows_divisor();
+    source.insert(table, 1, rows, shape).await?;
     let backlog = Backlog {
         workload: workload.name(),
         source: &source,
         kafka,
-        rows: options.rows,
+        rows,
         end: source.end_of_log().await?,
     };
     source.settle().await?;

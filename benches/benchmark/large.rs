@@ -11,7 +11,7 @@ use crate::processes::Watch;
 use crate::readers::Reader;
 use crate::readers::tailrace::Run;
 use crate::report::Report;
-use crate::source::{Shape, Source};
+use crate::source::{Engine, Shape, Table};
 use crate::topic::Until;
 
 /// The name of the workload.
@@ -35,7 +35,7 @@ pub(crate) async fn run(options: &Options, kafka: &Kafka, report: &mut Report) -
 }
 
 async fn follow(reader: Reader, rows: u64, kafka: &Kafka, round: u32) -> Result<Measurement> {
-    let source = Source::with_employees().await?;
+    let source = Engine::Postgres.start(Table::Employees).await?;
     let run = Run::new(reader, &source, kafka, &format!("{NAME}-{}-{round}", reader.name())).await?;
     run.start_streaming()?;
     let until = Until::all(rows);
@@ -43,7 +43,7 @@ async fn follow(reader: Reader, rows: u64, kafka: &Kafka, round: u32) -> Result<
     let watch = Watch::start();
     run.follow(&watch, &source, kafka).await?;
     let began = Instant::now();
-    source.insert_employees(1, rows, Shape::OneTransaction).await?;
+    source.insert(Table::Employees, 1, rows, Shape::OneTransaction).await?;
     let committed = Instant::now();
     let arrivals = run.wait(arrivals, until)?;
     let cost = watch.finish();

@@ -30,6 +30,7 @@ use crate::readers::tailrace::{Run, slot_of};
 use crate::readers::{Reader, debezium};
 use crate::report::Report;
 use crate::source::Source;
+use crate::source::postgres::PostgresSource;
 use crate::topic::{consumer, number_in, read_from_beginning};
 
 /// The name of the workload.
@@ -101,7 +102,7 @@ struct Reading {
 
 /// Ours in every round; Debezium once.
 pub(crate) async fn run(options: &Options, kafka: &Kafka, report: &mut Report) -> Result<()> {
-    let source = Source::start("changes", SCHEMA).await?;
+    let source = Source::Postgres(PostgresSource::start("changes", SCHEMA).await?);
     let mut generator = Generator::new(&source).await?;
     for round in 1..=options.rounds {
         for reader in options.readers.iter().copied() {
@@ -156,7 +157,7 @@ async fn follow(
         } else {
             slot_of(reader)
         };
-        watch.follow("walsender", source.walsender(&slot).await?, Since::Now);
+        source.follow_server(&watch, &slot, Since::Now).await?;
         kafka
             .process_id()
             .into_iter()
@@ -171,6 +172,7 @@ async fn follow(
     }
     drop((ours, theirs));
     source
+        .postgres()?
         .drop_slot(&if reader.is_debezium() {
             reader.name().to_owned()
         } else {
@@ -239,7 +241,7 @@ fn percentiles(measurement: &mut Measurement, name: &str, mut values_us: Vec<i64
 
 impl Generator {
     async fn new(source: &Source) -> Result<Generator> {
-        let client = source.server.connect().await?;
+        let client = source.postgres()?.server.connect().await?;
         let statement = client.prepare("select apply_changes($1, $2)").await;
         Ok(Generator {
             statement: statement.map_err(failed("preparing the generator"))?,

@@ -4,9 +4,10 @@ use std::fmt;
 
 use tailrace_tests::servers::{Kafka, Result, ServerError};
 
+use crate::backlogs::Content;
 use crate::readers::Reader;
 use crate::report::Report;
-use crate::source::Shape;
+use crate::source::{Engine, Shape, Table};
 use crate::{allocations, backlogs, large, latency, outage};
 
 /// How large everything is.
@@ -25,6 +26,8 @@ pub(crate) enum Workload {
     Bulk,
     /// W1 in transactions of 500 rows.
     Transactions,
+    /// W2 in transactions of 500 rows, on each database.
+    Cart(Engine),
     /// W3: latency at a fixed rate.
     Latency,
     /// W5: idle, and killed.
@@ -50,9 +53,12 @@ pub(crate) struct Options {
 // === impl Workload ===
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 6] = [
+    pub(crate) const ALL: [Workload; 9] = [
         Workload::Transactions,
         Workload::Bulk,
+        Workload::Cart(Engine::Postgres),
+        Workload::Cart(Engine::MySql),
+        Workload::Cart(Engine::MariaDb),
         Workload::Latency,
         Workload::Outage,
         Workload::Large,
@@ -64,6 +70,9 @@ impl Workload {
         match self {
             Workload::Bulk => "W1-bulk",
             Workload::Transactions => "W1-500",
+            Workload::Cart(Engine::Postgres) => "W2-postgresql",
+            Workload::Cart(Engine::MySql) => "W2-mysql",
+            Workload::Cart(Engine::MariaDb) => "W2-mariadb",
             Workload::Latency => latency::NAME,
             Workload::Outage => "W5",
             Workload::Large => large::NAME,
@@ -72,9 +81,20 @@ impl Workload {
     }
 
     pub(crate) async fn run(self, options: &Options, kafka: &Kafka, report: &mut Report) -> Result<()> {
+        let transactions = Shape::Transactions(500);
         match self {
-            Workload::Bulk => backlogs::run(self, Shape::OneTransaction, options, kafka, report).await,
-            Workload::Transactions => backlogs::run(self, Shape::Transactions(500), options, kafka, report).await,
+            Workload::Bulk => {
+                let content = Content::new(Engine::Postgres, Table::Employees, Shape::OneTransaction);
+                backlogs::run(self, content, options, kafka, report).await
+            }
+            Workload::Transactions => {
+                let content = Content::new(Engine::Postgres, Table::Employees, transactions);
+                backlogs::run(self, content, options, kafka, report).await
+            }
+            Workload::Cart(engine) => {
+                let content = Content::new(engine, Table::Cart, transactions);
+                backlogs::run(self, content, options, kafka, report).await
+            }
             Workload::Latency => latency::run(options, kafka, report).await,
             Workload::Outage => outage::run(options, kafka, report).await,
             Workload::Large => large::run(options, kafka, report).await,

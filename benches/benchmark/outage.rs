@@ -15,7 +15,7 @@ use crate::processes::{Since, Watch, as_float, resident_memory_bytes};
 use crate::readers::tailrace::{Prepared, Run};
 use crate::readers::{Reader, debezium};
 use crate::report::Report;
-use crate::source::{Shape, Source};
+use crate::source::{Engine, Shape, Source, Table};
 use crate::topic::{Seen, consumer, end_of, read_from_beginning};
 
 /// The names of the workload's halves.
@@ -52,9 +52,11 @@ pub(crate) async fn run(options: &Options, kafka: &Kafka, report: &mut Report) -
     } else {
         options.rows
     };
-    let source = Source::with_employees().await?;
+    let source = Engine::Postgres.start(Table::Employees).await?;
     let prepared = Prepared::new(Reader::Kafka, &source, kafka).await?;
-    source.insert_employees(1, rows, Shape::Transactions(500)).await?;
+    source
+        .insert(Table::Employees, 1, rows, Shape::Transactions(500))
+        .await?;
     source.settle().await?;
     for round in 1..=options.rounds {
         let measurement = kill(&prepared, &source, kafka, rows, round).await?;
@@ -67,7 +69,7 @@ pub(crate) async fn run(options: &Options, kafka: &Kafka, report: &mut Report) -
 /// Both at the same time on the same idle server: neither takes anything from the other.
 async fn idle(options: &Options, kafka: &Kafka, report: &mut Report) -> Result<()> {
     let duration = Duration::from_secs(if options.mode == Mode::Full { 60 } else { 1 });
-    let source = Source::with_employees().await?;
+    let source = Engine::Postgres.start(Table::Employees).await?;
     let run = Run::new(Reader::Kafka, &source, kafka, IDLE_NAME).await?;
     run.start_streaming()?;
     let mut other = None;

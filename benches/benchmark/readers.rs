@@ -1,4 +1,4 @@
-//! Everything that can drain a backlog, each through a slot of its own.
+//! Everything that can drain a backlog, each from a place of its own.
 
 use tailrace_tests::servers::{Kafka, Result};
 
@@ -16,6 +16,8 @@ pub(crate) enum Reader {
     Limit,
     /// The same with large transactions streamed while they run (protocol version 2).
     LimitStreaming,
+    /// `mysqlbinlog --raw` into nothing: what the server and a socket can do.
+    RawDump,
     /// Tailrace into Kafka, as it is without configuration: the row itself as JSON.
     Kafka,
     /// Tailrace into Kafka, with Debezium's envelope.
@@ -39,7 +41,7 @@ pub(crate) struct Backlog<'a> {
     pub(crate) end: String,
 }
 
-/// A reader that has its slot.
+/// A reader that has its place.
 pub(crate) enum Prepared {
     Limit(Reader),
     Tailrace(Box<tailrace::Prepared>),
@@ -49,9 +51,10 @@ pub(crate) enum Prepared {
 // === impl Reader ===
 
 impl Reader {
-    pub(crate) const ALL: [Reader; 7] = [
+    pub(crate) const ALL: [Reader; 8] = [
         Reader::Limit,
         Reader::LimitStreaming,
+        Reader::RawDump,
         Reader::Kafka,
         Reader::KafkaDebezium,
         Reader::File,
@@ -64,6 +67,7 @@ impl Reader {
         match self {
             Reader::Limit => "limit",
             Reader::LimitStreaming => "limit_streaming",
+            Reader::RawDump => "raw_dump",
             Reader::Kafka => "kafka",
             Reader::KafkaDebezium => "kafka_debezium",
             Reader::File => "file",
@@ -77,6 +81,7 @@ impl Reader {
         match self {
             Reader::Limit => "`pg_recvlogical` → /dev/null",
             Reader::LimitStreaming => "`pg_recvlogical` → /dev/null, streaming",
+            Reader::RawDump => "`mysqlbinlog --raw` → /dev/null",
             Reader::Kafka => "Tailrace → Kafka",
             Reader::KafkaDebezium => "Tailrace → Kafka, Debezium's envelope",
             Reader::File => "Tailrace → file",
@@ -89,15 +94,16 @@ impl Reader {
         Reader::ALL.into_iter().find(|reader| reader.name() == name)
     }
 
-    /// Makes its slot, before anything is loaded.
+    /// Makes its place, before anything is loaded.
     pub(crate) async fn prepare(self, source: &Source, kafka: &Kafka) -> Result<Prepared> {
         match self {
-            Reader::Limit | Reader::LimitStreaming => {
-                self.create_slot(source).await?;
+            Reader::Limit | Reader::LimitStreaming | Reader::RawDump => {
+                source.make_place(self.name()).await?;
                 Ok(Prepared::Limit(self))
             }
+
             Reader::Debezium | Reader::DebeziumTuned => {
-                self.create_slot(source).await?;
+                source.make_place(self.name()).await?;
                 Ok(Prepared::Debezium(self))
             }
             Reader::Kafka | Reader::KafkaDebezium | Reader::File => {
@@ -105,11 +111,6 @@ impl Reader {
                 Ok(Prepared::Tailrace(Box::new(prepared)))
             }
         }
-    }
-
-    async fn create_slot(self, source: &Source) -> Result<()> {
-        source.create_slot(self.name()).await?;
-        source.keep_place_of(self.name()).await
     }
 
     /// Whether it is Debezium, which takes so long to start that some workloads ask it only once.

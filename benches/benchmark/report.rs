@@ -18,8 +18,8 @@ const FOLDER: &str = "target/benchmarks/latest";
 /// How the report begins.
 const INTRODUCTION: &str = "# Benchmark
 
-Made by `benches/run` in one run on one machine: Tailrace, the physical limit (`pg_recvlogical`, which decodes and sends and throws
-away) and Debezium drain the same backlog from the same log into the same broker. Ratios travel better than absolute figures.
+Made by `benches/run` in one run on one machine: Tailrace, the physical limit (`pg_recvlogical` or `mysqlbinlog --raw`, which take what the
+server sends and throw it away) and Debezium drain the same backlog from the same log into the same broker. Ratios travel better than absolute figures.
 ";
 
 /// A run's folder and its measurements so far.
@@ -143,10 +143,12 @@ fn conditions(options: &Options) -> String {
 ## Conditions
 
 - All servers, the reader and the harness share the cores above; loopback and Unix sockets only.
-- Backlogs hold {} rows; {} rounds, in which the readers' order rotates; the tables hold medians. Every reader drains its own slot of the
-  same log, and all slots are copies of ones that were made before the load.
+- Backlogs hold {} rows (W2: half as many, three times as large); {} rounds, in which the readers' order rotates; the tables hold medians.
+  Every reader drains the same log from the place where the load began: a copy of a slot that was made before, or a position.
 - PostgreSQL: `fsync = off`, `shared_buffers = 1GB`, no autovacuum. `pg_recvlogical` and Tailrace connect through the Unix socket,
   Debezium, which cannot, through TCP.
+- MySQL and MariaDB: `sync_binlog = 0`, no doublewrite, a buffer pool of 1 GB, GTIDs, `binlog_row_metadata = FULL`. Readers connect through
+  the Unix socket, Debezium through TCP. The server's CPU time is that of the whole process.
 - Kafka: one broker, one partition, 1 GB of heap and the options of its own scripts; warm before the first measurement. Records
   as JSON.
 - Tailrace: as without configuration (idempotent producer, lz4, linger 5 ms; file: every batch synced).

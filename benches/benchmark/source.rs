@@ -1,40 +1,41 @@
 //! The database that is read: loaded once per workload, and read by every reader from the same place in the same log.
 //!
-//! ```text
-//!   publication, table
-//!   each reader's slot ──▶ kept as origin_<slot>      all made before the first row, and never read
-//!   load
-//!   each round: origin_<slot> ──copy──▶ <slot>        so that every round begins where the load began
-//! ```
+//! A reader's place is made before the first row. PostgreSQL keeps it in a slot, which is put back before each round; of a binary
+//! log every reader keeps its own place, in its state, in an offset or on its command line, and the server knows none.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tailrace_tests::servers::{Postgres, PostgresOptions, PostgresVersion, Result, eventually};
+use tailrace_tests::servers::{MySqlVersion, Result, ServerError};
 
 use crate::failed;
+use crate::processes::{Since, Watch};
 use crate::readers::Reader;
 
-/// The publication of every reader.
-pub(crate) const PUBLICATION: &str = "benchmark";
+pub(crate) mod mysql;
+pub(crate) mod postgres;
 
-/// The table of the backlogs: nine columns, about 180 bytes, and text that differs from row to row, because equal rows flatter
-/// compression.
-const EMPLOYEES: &str = "
-    create table employees (
-        id int primary key, first_name text not null, last_name text not null, email text not null,
-        salary numeric(10, 2) not null, hired_on date not null, is_active boolean not null,
-        department int not null, modified_on timestamptz not null);
-    create publication benchmark for table employees";
-
-/// A slot is free a moment after its reader has gone.
-const SLOT_DEADLINE: Duration = Duration::from_secs(60);
+use mysql::MySqlSource;
+use postgres::PostgresSource;
 
 /// A server with one table.
-pub(crate) struct Source {
-    pub(crate) server: Arc<Postgres>,
-    /// The table's name, in the schema `public`.
-    pub(crate) table: &'static str,
+pub(crate) enum Source {
+    Postgres(PostgresSource),
+    MySql(MySqlSource),
+}
+
+/// A database, as workloads are told apart by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Postgres,
+    MySql,
+    MariaDb,
+}
+
+/// A table of which there is a backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// Nine columns, about 180 bytes; on PostgreSQL only.
+    Employees,
+    /// Fourteen columns, about 600 bytes.
+    Cart,
 }
 
 /// How rows are cut into transactions.
@@ -44,6 +45,47 @@ pub(crate) enum Shape {
     OneTransaction,
     /// So many rows each.
     Transactions(u64),
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// The server with the table, which is empty.
+    pub(crate) async fn start(self, table: Table) -> Result<Source> {
+        match self {
+            Engine::Postgres => PostgresSource::with(table).await.map(Source::Postgres),
+            Engine::MySql => MySqlSource::start(MySqlVersion::MySql97).await.map(Source::MySql),
+            Engine::MariaDb => MySqlSource::start(MySqlVersion::MariaDb1011).await.map(Source::MySql),
+        }
+    }
+
+    /// Whether a reader can read this database's log. Debezium's connector for MariaDB is another than the one beside ours.
+    pub(crate) fn is_for(self, reader: Reader) -> bool {
+        match self {
+            Engine::Postgres => reader != Reader::RawDump,
+            Engine::MySql => !matches!(reader, Reader::Limit | Reader::LimitStreaming),
+            Engine::MariaDb => !matches!(reader, Reader::Limit | Reader::LimitStreaming) && !reader.is_debezium(),
+        }
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Table::Employees => "employees",
+            Table::Cart => "cart",
+        }
+    }
+
+    /// Larger rows in smaller numbers: the backlogs are of about the same size.
+    pub(crate) fn rows_divisor(self) -> u64 {
+        match self {
+            Table::Employees => 1,
+            Table::Cart => 2,
+        }
+    }
 }
 
 // === impl Shape ===
@@ -63,122 +105,101 @@ impl Shape {
 // === impl Source ===
 
 impl Source {
-    /// A server with the empty table `employees`.
-    pub(crate) async fn with_employees() -> Result<Source> {
-        Source::start("employees", EMPLOYEES).await
+    /// The table as it is called in configurations and, after a prefix, in topics: `public.cart`.
+    pub(crate) fn qualified_table(&self) -> String {
+        match self {
+            Source::Postgres(source) => format!("public.{}", source.table),
+            Source::MySql(_) => format!("{}.{}", mysql::DATABASE, Table::Cart.name()),
+        }
     }
 
-    /// A server on which these statements were run. Debian's 15, which comes with `pg_recvlogical`.
-    pub(crate) async fn start(table: &'static str, statements: &str) -> Result<Source> {
-        let options = PostgresOptions::version(PostgresVersion::V15)
-            .setting("shared_buffers = 1GB")
-            .setting("max_wal_size = 32GB")
-            .setting("checkpoint_timeout = 1h")
-            .setting("max_replication_slots = 100")
-            // It would begin to look at the new rows at a time of its own choice.
-            .setting("autovacuum = off");
-        let server = Arc::new(Postgres::start(options)?);
-        server.execute(statements).await?;
-        Ok(Source { server, table })
+    /// Different for every server that runs.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Source::Postgres(source) => source.server.port(),
+            Source::MySql(source) => source.server.port(),
+        }
     }
 
-    /// Where a reader on this machine connects: the Unix socket.
-    pub(crate) fn url(&self) -> String {
-        let folder = self.server.socket_dir().display();
-        format!(
-            "host={folder} port={} user=postgres dbname=postgres",
-            self.server.port()
-        )
+    /// The lines of a connector's `source`, without its tables.
+    pub(crate) fn configuration(&self) -> String {
+        match self {
+            Source::Postgres(source) => source.configuration(),
+            Source::MySql(source) => source.configuration(),
+        }
     }
 
-    /// Makes a slot where there is none yet, as readers do that do not make their own.
-    pub(crate) async fn create_slot(&self, slot: &str) -> Result<()> {
-        let statement = format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')");
-        self.server.query(&statement).await.map(drop)
+    /// Makes a slot where there is none yet, as readers do that do not make their own, and keeps the place that it is at.
+    pub(crate) async fn make_place(&self, slot: &str) -> Result<()> {
+        if let Source::Postgres(source) = self {
+            source.create_slot(slot).await?;
+        }
+        self.keep_place_of(slot).await
     }
 
     /// Keeps the place that a slot is at.
     pub(crate) async fn keep_place_of(&self, slot: &str) -> Result<()> {
-        self.copy_slot(slot, &format!("origin_{slot}")).await
+        match self {
+            Source::Postgres(source) => source.keep_place_of(slot).await,
+            Source::MySql(_) => Ok(()),
+        }
     }
 
     /// Takes a slot back to the place that was kept.
     pub(crate) async fn rewind(&self, slot: &str) -> Result<()> {
-        self.drop_slot(slot).await?;
-        self.copy_slot(&format!("origin_{slot}"), slot).await
+        match self {
+            Source::Postgres(source) => source.rewind(slot).await,
+            Source::MySql(_) => Ok(()),
+        }
     }
 
-    async fn copy_slot(&self, from: &str, to: &str) -> Result<()> {
-        let statement = format!("select pg_copy_logical_replication_slot('{from}', '{to}')");
-        self.server.query(&statement).await.map(drop)
+    /// Counts in what the server spends on this reader from now on; MySQL has one process for everything, and nothing else to do.
+    pub(crate) async fn follow_server(&self, watching: &Watch, slot: &str, since: Since) -> Result<()> {
+        match self {
+            Source::Postgres(source) => watching.follow("walsender", source.walsender(slot).await?, since),
+            Source::MySql(source) => {
+                if let Some(process_id) = source.server.process_id() {
+                    watching.follow("mysqld", process_id, Since::Now);
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Drops a slot, as soon as nobody reads it.
-    pub(crate) async fn drop_slot(&self, slot: &str) -> Result<()> {
-        self.walsender_gone(slot).await?;
-        let statement =
-            format!("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{slot}'");
-        self.server.query(&statement).await.map(drop)
-    }
-
-    async fn walsender_gone(&self, slot: &str) -> Result<()> {
-        eventually(
-            &format!("the end of the reader of slot {slot}"),
-            SLOT_DEADLINE,
-            || async { Ok(self.active_process(slot).await?.is_none().then_some(())) },
-        )
-        .await
-    }
-
-    /// The process that serves a slot, as soon as there is one.
-    pub(crate) async fn walsender(&self, slot: &str) -> Result<u32> {
-        eventually(&format!("a reader of slot {slot}"), SLOT_DEADLINE, || {
-            self.active_process(slot)
-        })
-        .await
-    }
-
-    async fn active_process(&self, slot: &str) -> Result<Option<u32>> {
-        let query = format!("select active_pid::text from pg_replication_slots where slot_name = '{slot}'");
-        let rows = self.server.query(&query).await?;
-        let process_id = rows.into_iter().flatten().flatten().next();
-        process_id
-            .map(|text| text.parse().map_err(failed(format!("reading the process id {text}"))))
-            .transpose()
-    }
-
-    /// Inserts employees with the ids `first` to `last`.
-    pub(crate) async fn insert_employees(&self, first: u64, last: u64, shape: Shape) -> Result<()> {
-        let rows = |from: &str, to: &str| {
-            format!(
-                "insert into employees select i, 'first' || md5(i::text), 'last' || i, md5(i::text || 'e') || '@example.org',
-                    (i % 100000) * 1.37, date '2020-01-01' + i % 3000, i % 2 = 0, i % 40, clock_timestamp()
-                 from generate_series({from}, {to}) i"
-            )
-        };
-        let statement = match shape {
-            Shape::OneTransaction => rows(&first.to_string(), &last.to_string()),
-            Shape::Transactions(size) => format!(
-                "do $$ begin for b in 0..{} loop {}; commit; end loop; end $$",
-                (last - first) / size,
-                rows(
-                    &format!("{first} + b * {size}"),
-                    &format!("least({first} + b * {size} + {}, {last})", size - 1)
-                )
-            ),
-        };
-        self.server.execute(&statement).await
+    /// Inserts rows with the ids `first` to `last`.
+    pub(crate) async fn insert(&self, table: Table, first: u64, last: u64, shape: Shape) -> Result<()> {
+        match self {
+            Source::Postgres(source) => source.insert(table, first, last, shape).await,
+            Source::MySql(source) => source.insert(first, last, shape).await,
+        }
     }
 
     /// Puts everything that was written onto the disk, so that no measurement pays for it.
     pub(crate) async fn settle(&self) -> Result<()> {
-        self.server.execute("checkpoint").await?;
+        if let Source::Postgres(source) = self {
+            source.server.execute("checkpoint").await?;
+        }
         let synced = std::process::Command::new("sync").status();
         synced.map(drop).map_err(failed("running sync"))
     }
 
-    /// The end of the log as it is now.
+    /// The end of the log as it is now, in the database's own words.
     pub(crate) async fn end_of_log(&self) -> Result<String> {
-        self.server.query_value("select pg_current_wal_lsn()").await
+        match self {
+            Source::Postgres(source) => source.end_of_log().await,
+            Source::MySql(source) => source
+                .server
+                .log_end()
+                .await
+                .map(|(file, offset)| format!("{file}:{offset}")),
+        }
+    }
+
+    /// For what only PostgreSQL has.
+    pub(crate) fn postgres(&self) -> Result<&PostgresSource> {
+        match self {
+            Source::Postgres(source) => Ok(source),
+            Source::MySql(source) => Err(ServerError::new(format!("{:?} is not PostgreSQL", source.server))),
+        }
     }
 }

@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tailrace_tests::servers::{Connect, ConnectOptions, Kafka, Result, debezium_postgres};
+use serde_json::json;
+use tailrace_tests::servers::{Connect, ConnectOptions, Kafka, Result, ServerError, debezium_mysql, debezium_postgres};
 
 use super::{Backlog, Reader};
 use crate::failed;
 use crate::measurement::Measurement;
 use crate::processes::{Since, Watch};
-use crate::source::{PUBLICATION, Source};
+use crate::source::Source;
+use crate::source::postgres::PUBLICATION;
 use crate::topic::{Until, find, watch};
 
 /// Events after which its rate is known well enough.
@@ -62,14 +64,22 @@ impl Run {
         watching: &Watch,
     ) -> Result<Run> {
         let worker = Connect::start(&kafka.bootstrap(), &worker_options())?;
-        worker.create(reader.name(), &properties(reader, source, prefix))?;
+        let properties = properties(reader, source, prefix);
+        match source {
+            Source::Postgres(_) => worker.create(reader.name(), &properties)?,
+            Source::MySql(source) => {
+                let (file, offset) = &source.place;
+                let offset = json!({ "file": file, "pos": offset, "gtids": source.executed });
+                worker.create_at(reader.name(), &properties, (json!({ "server": prefix }), offset))?;
+            }
+        }
         if let Some(process_id) = worker.process_id() {
             watching.follow("debezium", process_id, Since::Now);
         }
         if let Some(broker) = kafka.process_id() {
             watching.follow("broker", broker, Since::Now);
         }
-        watching.follow("walsender", source.walsender(reader.name()).await?, Since::Birth);
+        source.follow_server(watching, reader.name(), Since::Birth).await?;
         let topic = topic_of(source, prefix);
         Ok(Run { worker, topic })
     }
@@ -77,7 +87,7 @@ impl Run {
 
 /// Its one topic; to be made before it starts.
 pub(crate) fn topic_of(source: &Source, prefix: &str) -> String {
-    format!("{prefix}.public.{}", source.table)
+    format!("{prefix}.{}", source.qualified_table())
 }
 
 /// Drains a slice of the backlog.
@@ -96,7 +106,9 @@ pub(super) async fn drain(reader: Reader, backlog: &Backlog<'_>, round: u32) -> 
     let watching = Watch::start();
     let began = Instant::now();
     let run = Run::start(reader, source, kafka, &prefix, &watching).await?;
-    let arrivals = arrivals.recv().map_err(failed("watching the topic")).flatten()?;
+    let arrivals = arrivals.recv().map_err(failed("watching the topic")).flatten();
+    let arrivals =
+        arrivals.map_err(|error| ServerError::new(format!("{error}; Debezium's log:\n{}", run.worker.log())))?;
     let cost = watching.finish();
     run.worker.kill9()?;
     let mut measurement = Measurement::new(backlog.workload, reader.name(), round, cost);
@@ -123,13 +135,22 @@ fn worker_options() -> ConnectOptions {
 }
 
 fn properties(reader: Reader, source: &Source, prefix: &str) -> BTreeMap<String, String> {
-    let mut properties = debezium_postgres(&source.server, "postgres", reader.name());
-    let mut set = |name: &str, value: &str| properties.insert(name.to_owned(), value.to_owned());
+    let mut properties = match source {
+        Source::Postgres(source) => debezium_postgres(&source.server, "postgres", reader.name()),
+        Source::MySql(source) => debezium_mysql(&source.server, reader.name()),
+    };
+    let mut set = |name: &str, value: &str| drop(properties.insert(name.to_owned(), value.to_owned()));
     set("topic.prefix", prefix);
-    set("publication.name", PUBLICATION);
-    set("publication.autocreate.mode", "disabled");
-    set("table.include.list", &format!("public.{}", source.table));
-    set("snapshot.mode", "no_data");
+    set("table.include.list", &source.qualified_table());
+    match source {
+        Source::Postgres(_) => {
+            set("publication.name", PUBLICATION);
+            set("publication.autocreate.mode", "disabled");
+            set("snapshot.mode", "no_data");
+        }
+        // It begins at a place that it is told, and asks the server what the table looks like.
+        Source::MySql(_) => set("snapshot.mode", "recovery"),
+    }
     // Then a change is one record in every stream that is compared.
     set("tombstones.on.delete", "false");
     if reader == Reader::DebeziumTuned {

@@ -1,4 +1,5 @@
-//! `pg_recvlogical` into nothing: decoding, the walsender and a socket, without anything that makes use of it.
+//! What comes with the database, into nothing: `pg_recvlogical` and `mysqlbinlog --raw` are the server and a socket, without
+//! anything that makes use of what it sends.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +10,9 @@ use super::{Backlog, Reader};
 use crate::failed;
 use crate::measurement::Measurement;
 use crate::processes::{Since, Watch, times, written_bytes};
-use crate::source::PUBLICATION;
+use crate::source::Source;
+use crate::source::mysql::MySqlSource;
+use crate::source::postgres::{PUBLICATION, PostgresSource};
 
 /// Short beside a drain, long beside a look.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,17 +30,23 @@ struct Seen {
 /// Drains the backlog to its end. Events are the rows that are there: the program counts none.
 pub(super) async fn drain(reader: Reader, backlog: &Backlog<'_>, round: u32) -> Result<Measurement> {
     backlog.source.rewind(reader.name()).await?;
+    let mut command = match backlog.source {
+        Source::Postgres(source) => of_postgres(reader, source, &backlog.end)?,
+        Source::MySql(source) => of_mysql(source).await?,
+    };
+    let program = program(reader);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
     let watch = Watch::start();
     let began = Instant::now();
-    let mut child = command(reader, backlog)?
-        .spawn()
-        .map_err(failed("starting pg_recvlogical"))?;
-    watch.follow("pg_recvlogical", child.id(), Since::Birth);
-    let walsender = backlog.source.walsender(reader.name()).await?;
-    watch.follow("walsender", walsender, Since::Birth);
-    let seen = wait_for_end(&child)?;
+    let mut child = command.spawn().map_err(failed(format!("starting {program}")))?;
+    watch.follow(program, child.id(), Since::Birth);
+    backlog
+        .source
+        .follow_server(&watch, reader.name(), Since::Birth)
+        .await?;
+    let seen = wait_for_end(program, &child)?;
     let cost = watch.finish();
-    finish(&mut child)?;
+    finish(program, &mut child)?;
     let mut measurement = Measurement::new(backlog.workload, reader.name(), round, cost);
     measurement.events = backlog.rows;
     measurement.seconds = seen.end.duration_since(began).as_secs_f64();
@@ -46,9 +55,16 @@ pub(super) async fn drain(reader: Reader, backlog: &Backlog<'_>, round: u32) -> 
     Ok(measurement)
 }
 
-fn command(reader: Reader, backlog: &Backlog<'_>) -> Result<Command> {
+fn program(reader: Reader) -> &'static str {
+    match reader {
+        Reader::RawDump => "mysqlbinlog",
+        _ => "pg_recvlogical",
+    }
+}
+
+fn of_postgres(reader: Reader, source: &PostgresSource, end: &str) -> Result<Command> {
     let root = cache_folder()?.join("postgresql/15");
-    let server = &backlog.source.server;
+    let server = &source.server;
     let mut command = Command::new(root.join("bin/pg_recvlogical"));
     command
         .args([
@@ -61,7 +77,7 @@ fn command(reader: Reader, backlog: &Backlog<'_>) -> Result<Command> {
             "-d",
             "postgres",
         ])
-        .args(["-S", reader.name(), "--endpos", &backlog.end])
+        .args(["-S", reader.name(), "--endpos", end])
         .arg("-h")
         .arg(server.socket_dir())
         .args(["-p", &server.port().to_string()])
@@ -70,12 +86,28 @@ fn command(reader: Reader, backlog: &Backlog<'_>) -> Result<Command> {
         Reader::LimitStreaming => command.args(["-o", "proto_version=2", "-o", "streaming=on"]),
         _ => command.args(["-o", "proto_version=1"]),
     };
-    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// From the place that was kept to the end of the newest file.
+async fn of_mysql(source: &MySqlSource) -> Result<Command> {
+    let server = &source.server;
+    let (file, offset) = &source.place;
+    let mut command = Command::new(server.client_program("mysqlbinlog")?);
+    command
+        .args(["--read-from-remote-server", "--raw", "--to-last-log"])
+        .args(["--user=root", &format!("--start-position={offset}")])
+        .arg(format!("--socket={}", server.socket().display()))
+        .arg(format!(
+            "--result-file={}/",
+            source.folder_of_nothing().await?.display()
+        ))
+        .arg(file);
     Ok(command)
 }
 
 /// Until it has ended and before its status is asked for, so that what it has spent is still there to be read.
-fn wait_for_end(child: &Child) -> Result<Seen> {
+fn wait_for_end(program: &str, child: &Child) -> Result<Seen> {
     let deadline = Instant::now() + DEADLINE;
     let mut seen = Seen {
         first: None,
@@ -94,21 +126,21 @@ fn wait_for_end(child: &Child) -> Result<Seen> {
         }
         if seen.end >= deadline {
             return Err(ServerError::new(format!(
-                "pg_recvlogical did not come to the end of the backlog within {DEADLINE:?}"
+                "{program} did not come to the end of the backlog within {DEADLINE:?}"
             )));
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
 }
 
-fn finish(child: &mut Child) -> Result<()> {
-    let status = child.wait().map_err(failed("waiting for pg_recvlogical"))?;
+fn finish(program: &str, child: &mut Child) -> Result<()> {
+    let status = child.wait().map_err(failed(format!("waiting for {program}")))?;
     if status.success() {
         return Ok(());
     }
     let mut said = String::new();
     if let Some(stderr) = child.stderr.as_mut() {
-        std::io::Read::read_to_string(stderr, &mut said).map_err(failed("reading what pg_recvlogical said"))?;
+        std::io::Read::read_to_string(stderr, &mut said).map_err(failed(format!("reading what {program} said")))?;
     }
-    Err(ServerError::new(format!("pg_recvlogical ended with {status}: {said}")))
+    Err(ServerError::new(format!("{program} ended with {status}: {said}")))
 }

@@ -14,7 +14,7 @@ use super::{Backlog, Reader};
 use crate::failed;
 use crate::measurement::{Found, Measurement};
 use crate::processes::{Since, Watch};
-use crate::source::{PUBLICATION, Source};
+use crate::source::Source;
 use crate::topic::{Arrivals, Seen, Until, find, number_in, watch};
 
 /// Between two looks at `/status`, where that is what tells how far the embedded stream is.
@@ -45,7 +45,7 @@ impl Prepared {
     /// Starts Tailrace on the empty table, so that it makes its slot, and stops it.
     pub(crate) async fn new(reader: Reader, source: &Source, kafka: &Kafka) -> Result<Prepared> {
         // Topics are deleted in the background: each server's seeds have names of their own.
-        let prefix = format!("seed-{}-{}", source.server.port(), reader.name());
+        let prefix = format!("seed-{}-{}", source.port(), reader.name());
         let seed = Run::new(reader, source, kafka, &prefix).await?;
         seed.start_streaming()?;
         seed.daemon.terminate()?;
@@ -92,7 +92,7 @@ impl Run {
     pub(crate) async fn new(reader: Reader, source: &Source, kafka: &Kafka, prefix: &str) -> Result<Run> {
         let daemon = Daemon::new("")?;
         daemon.configure(&sections(reader, source, kafka, prefix, daemon.path()))?;
-        let topic = format!("{prefix}.public.{}", source.table);
+        let topic = format!("{prefix}.{}", source.qualified_table());
         if reader != Reader::File {
             kafka.create_topic(&topic, 1, &[("retention.ms", "-1")]).await?;
         }
@@ -124,9 +124,9 @@ impl Run {
         if let Some(broker) = kafka.process_id().filter(|_| self.reader != Reader::File) {
             watching.follow("broker", broker, Since::Now);
         }
-        let walsender = source.walsender(&slot_of(self.reader)).await?;
-        watching.follow("walsender", walsender, Since::Birth);
-        Ok(())
+        source
+            .follow_server(watching, &slot_of(self.reader), Since::Birth)
+            .await
     }
 
     /// Until everything has arrived.
@@ -225,18 +225,15 @@ fn sections(reader: Reader, source: &Source, kafka: &Kafka, prefix: &str, folder
 connectors:
   {}:
     source:
-      type: postgres
-      url: \"{}\"
-      tables: [public.{}]
-      publication: {PUBLICATION}
-      create_publication: false
+      {}
+      tables: [{}]
       snapshot: {{ mode: never }}
     stream: events
     prefix: \"{prefix}\"
     format: {{ envelope: {envelope} }}",
         reader.name(),
-        source.url(),
-        source.table
+        source.configuration(),
+        source.qualified_table()
     )
 }
 

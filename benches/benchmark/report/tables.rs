@@ -8,13 +8,18 @@ use crate::readers::Reader;
 use crate::{allocations, large, outage};
 
 /// Processes in the order of the tables, and what they are called there.
-const PROCESSES: [(&str, &str); 5] = [
+const PROCESSES: [(&str, &str); 7] = [
     ("tailrace", "Tailrace"),
     ("debezium", "Debezium"),
     ("pg_recvlogical", "`pg_recvlogical`"),
+    ("mysqlbinlog", "`mysqlbinlog`"),
     ("walsender", "walsender"),
+    ("mysqld", "server"),
     ("broker", "broker"),
 ];
+
+/// So many of these are readers themselves.
+const OWN_PROCESSES: usize = 4;
 
 /// Rounds of one reader in one workload.
 struct Rounds<'a>(Vec<&'a Measurement>);
@@ -51,6 +56,12 @@ pub(super) fn all(measurements: &[Measurement]) -> String {
     for (name, title) in [
         ("W1-500", "W1: a backlog in transactions of 500 rows"),
         ("W1-bulk", "W1: a backlog in one `INSERT … SELECT`"),
+        (
+            "W2-postgresql",
+            "W2: rows of 600 bytes in transactions of 500, PostgreSQL",
+        ),
+        ("W2-mysql", "W2: rows of 600 bytes in transactions of 500, MySQL"),
+        ("W2-mariadb", "W2: rows of 600 bytes in transactions of 500, MariaDB"),
     ] {
         section(&mut text, title, measurements, name, drains);
     }
@@ -127,7 +138,7 @@ fn drains(measurements: &[&Measurement]) -> String {
         "peak MB",
     ]);
     for rounds in by_reader(measurements) {
-        let ratio = |limit: Reader| number(rounds.median(|one| ratio_to(limit, one, measurements)), 2);
+        let ratio = |limit: &[Reader]| number(rounds.median(|one| ratio_to(limit, one, measurements)), 2);
         line(
             &mut text,
             &[
@@ -137,8 +148,8 @@ fn drains(measurements: &[&Measurement]) -> String {
                 } else {
                     thousands(rounds.median(|one| Some(one.rate())))
                 },
-                ratio(Reader::Limit),
-                ratio(Reader::LimitStreaming),
+                ratio(&[Reader::Limit, Reader::RawDump]),
+                ratio(&[Reader::LimitStreaming]),
                 number(
                     rounds.median(|one| {
                         if one.notes.is_empty() {
@@ -158,12 +169,15 @@ fn drains(measurements: &[&Measurement]) -> String {
         );
     }
     text + "\n\"Limit\" is `pg_recvlogical` in the same round, with protocol version 1 or with large transactions \
-            streamed (2). MB are 10⁶ bytes of keys, values and headers before compression; of `pg_recvlogical`, what it wrote.\n"
+            streamed (2), or `mysqlbinlog --raw`, which does not decode. MB are 10⁶ bytes of keys, values and headers before \
+            compression; of these programs, what they wrote.\n"
 }
 
 /// A slice is compared from its first event on, which favours it: what came before is the start.
-fn ratio_to(limit: Reader, measurement: &Measurement, all: &[&Measurement]) -> Option<f64> {
-    let is_limit = |other: &&&Measurement| other.reader == limit.name() && other.round == measurement.round;
+fn ratio_to(limits: &[Reader], measurement: &Measurement, all: &[&Measurement]) -> Option<f64> {
+    let is_limit = |other: &&&Measurement| {
+        other.round == measurement.round && limits.iter().any(|limit| limit.name() == other.reader)
+    };
     let limit = all.iter().find(is_limit)?.rate();
     let is_debezium = Reader::by_name(&measurement.reader).is_some_and(Reader::is_debezium);
     let rate = if is_debezium {
@@ -399,18 +413,18 @@ impl Rounds<'_> {
         parts.collect::<Vec<_>>().join(", ")
     }
 
-    /// Of the reader's own process, which is one of the first three.
+    /// Of the reader's own process.
     fn own_cpu(&self) -> Option<f64> {
         PROCESSES
             .into_iter()
-            .take(3)
+            .take(OWN_PROCESSES)
             .find_map(|(name, _)| self.median(|measurement| measurement.cpu_seconds_per_million(name)))
     }
 
     fn own_peak(&self) -> Option<f64> {
         PROCESSES
             .into_iter()
-            .take(3)
+            .take(OWN_PROCESSES)
             .find_map(|(name, _)| self.median(|measurement| Some(as_float(measurement.cost.of(name)?.peak_bytes))))
     }
 }

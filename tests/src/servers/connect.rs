@@ -184,13 +184,40 @@ impl Connect {
     /// # Errors
     /// When the worker refuses, or the task fails; with its trace and the end of the worker's log.
     pub fn create(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {
-        let body = json!(properties).to_string();
-        let (status, answer) = self.request("PUT", &format!("/connectors/{name}/config"), &body)?;
-        if status >= 300 {
-            return Err(ServerError::new(format!(
-                "connector {name} was refused with {status}: {answer}"
-            )));
+        self.expect("PUT", &format!("/connectors/{name}/config"), &json!(properties))?;
+        self.wait_until_running(name)
+    }
+
+    /// As [`Connect::create`]; the connector begins at a place, which is a partition and an offset of it in the connector's
+    /// own terms.
+    ///
+    /// # Errors
+    /// As [`Connect::create`].
+    pub fn create_at(
+        &self,
+        name: &str,
+        properties: &BTreeMap<String, String>,
+        (partition, offset): (Value, Value),
+    ) -> Result<()> {
+        let connector = json!({ "name": name, "config": properties, "initial_state": "STOPPED" });
+        self.expect("POST", "/connectors", &connector)?;
+        let offsets = json!({ "offsets": [{ "partition": partition, "offset": offset }] });
+        self.expect("PATCH", &format!("/connectors/{name}/offsets"), &offsets)?;
+        self.expect("PUT", &format!("/connectors/{name}/resume"), &Value::Null)?;
+        self.wait_until_running(name)
+    }
+
+    fn expect(&self, method: &str, path: &str, body: &Value) -> Result<()> {
+        let (status, answer) = self.request(method, path, &body.to_string())?;
+        if status < 300 {
+            return Ok(());
         }
+        Err(ServerError::new(format!(
+            "{method} {path} of Kafka Connect was refused with {status}: {answer}"
+        )))
+    }
+
+    fn wait_until_running(&self, name: &str) -> Result<()> {
         let outcome = poll_until(&format!("connector {name} running"), CONNECTOR_DEADLINE, || {
             self.is_running(name).map(|running| running.then_some(()))
         });

@@ -148,6 +148,19 @@ fn parent_of(process_id: u32) -> Option<u32> {
     after_name.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Whether no thread of a process runs any more (state `T`, proc(5)).
+fn all_threads_stopped(process_id: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process_id}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut states = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    states.all(|stat| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, state)| state.trim_start().starts_with('T'))
+    })
+}
+
 // === impl Account ===
 
 impl Account {
@@ -355,9 +368,16 @@ impl Server {
         Ok(())
     }
 
-    /// SIGSTOP: connections stay open and nothing answers, like a network that swallows packets.
+    /// SIGSTOP: connections stay open and nothing answers, like a network that swallows packets. Returns when every thread has
+    /// stopped, because one that was running when the signal came may still answer.
     pub(crate) fn pause(&self) -> Result<()> {
-        self.signal("STOP")
+        self.signal("STOP")?;
+        let Some(process_id) = self.process_id() else {
+            return Ok(());
+        };
+        poll_until("the stop of every thread", KILL_DEADLINE, || {
+            Ok(all_threads_stopped(process_id).then_some(()))
+        })
     }
 
     /// SIGCONT: goes on after `pause`.
