@@ -243,15 +243,11 @@ impl ColumnDefinition {
         }
     }
 
-    /// The default as a value; `None` where it is computed, NULL, or not in its type's form. For the present moment 1970-01-01 stands
-    /// in, where the column must have a value.
+    /// The default as a value; `None` where it is computed, NULL, or not in its type's form.
     fn default_value(&self, policy: &TypePolicy) -> Option<Datum> {
         let text = match self.default.as_ref()? {
             ColumnDefault::Constant(text) => text,
-            ColumnDefault::Expression(text) => {
-                let stands_in = !self.nullable && is_current_timestamp(text) && self.has_moments(policy);
-                return stands_in.then_some(EPOCH);
-            }
+            ColumnDefault::Expression(text) => return self.stand_in(policy).filter(|_| is_current_timestamp(text)),
         };
         // A connector that halts at an invalid date halts at the row that has it, not at the default that no row may have.
         let invalid_dates = match policy.invalid_dates {
@@ -268,11 +264,13 @@ impl ColumnDefinition {
         value.filter(|value| *value != Datum::Null)
     }
 
-    fn has_moments(&self, policy: &TypePolicy) -> bool {
-        matches!(
-            self.column_type.logical_type(policy),
-            LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. }
-        )
+    /// What stands for the present moment as a default: Debezium's, which a `TIMESTAMP` that may be NULL has not.
+    fn stand_in(&self, policy: &TypePolicy) -> Option<Datum> {
+        match self.column_type.logical_type(policy) {
+            LogicalType::Timestamp { .. } => Some(EPOCH),
+            LogicalType::TimestampTz { .. } if !self.nullable => Some(EPOCH),
+            _ => None,
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
 use crate::json::cell::{BitsForm, CellFormat, DecimalForm};
 use crate::json::geometry::PointForm;
 use crate::json::number::FloatStyle;
+use crate::json::placeholder::zero;
 use crate::json::temporal::{Unit, time_unit, timestamp_unit};
 
 /// The schema of a column's field.
-pub(crate) fn column_schema(column: &Column, format: &CellFormat) -> ConnectSchema {
+pub(crate) fn column_schema(column: &Column, format: &CellFormat, dialect: Dialect) -> ConnectSchema {
     let mut schema = schema_of(format);
     schema.optional |= column.nullable;
     if column.documentation.is_some() {
@@ -24,13 +25,18 @@ pub(crate) fn column_schema(column: &Column, format: &CellFormat) -> ConnectSche
         schema.default = column
             .default
             .as_ref()
-            .and_then(|default| default_json(default, format));
+            .and_then(|default| default_json(default, format, dialect));
     }
     schema
 }
 
 /// JSON of a default; `None` for NULL, and for what the format cannot hold: a default is a help and never stops an event.
-pub(crate) fn default_json(default: &Datum, format: &CellFormat) -> Option<Vec<u8>> {
+pub(crate) fn default_json(default: &Datum, format: &CellFormat, dialect: Dialect) -> Option<Vec<u8>> {
+    // 1970-01-01 is before the first moment that a TIMESTAMP of MySQL can hold: it stands for one that is not known, and has no
+    // fraction whatever the column's precision.
+    if dialect == Dialect::MySql && *default == Datum::Int(0) && matches!(format, CellFormat::TimestampTz(..)) {
+        return Some(zero(format));
+    }
     let mut batch = ChangeBatch::new("".into(), Progress::at(Position::new("")));
     batch.begin_row().ok()?;
     push_datum(&mut batch, default)?;

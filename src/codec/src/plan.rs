@@ -226,7 +226,10 @@ impl ColumnPlan {
         let cell = CellFormat::of(&column.logical_type, format);
         let null = match format.envelope {
             Envelope::Debezium if !column.nullable => {
-                let default = column.default.as_ref().and_then(|default| default_json(default, &cell));
+                let default = column
+                    .default
+                    .as_ref()
+                    .and_then(|default| default_json(default, &cell, format.dialect));
                 default.unwrap_or_else(|| zero(&cell))
             }
             _ => b"null".to_vec(),
@@ -286,7 +289,7 @@ impl Schemas {
     pub(crate) fn of(schema: &TableSchema, topic: &str, format: &Format, constants: &SourceConstants) -> Self {
         let field = |column: &Column| {
             let cell = CellFormat::of(&column.logical_type, format);
-            Field::new(&column.name, column_schema(column, &cell))
+            Field::new(&column.name, column_schema(column, &cell, format.dialect))
         };
         let row = Kind::Struct(schema.columns.iter().map(field).collect());
         let key: Vec<_> = key_columns(schema, format.envelope)

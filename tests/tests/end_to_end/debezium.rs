@@ -20,9 +20,9 @@ mod tables;
 use std::time::Duration;
 
 use tailrace_tests::daemon::Daemon;
-use tailrace_tests::database::{Database, Version};
+use tailrace_tests::database::Database;
 use tailrace_tests::servers::{
-    Connect, ConnectOptions, Kafka, MySqlVersion, PostgresVersion, poll_until, shared_kafka,
+    Connect, ConnectOptions, Kafka, MySqlOptions, MySqlVersion, PostgresVersion, poll_until, shared_kafka,
 };
 
 use differences::Differences;
@@ -50,12 +50,11 @@ impl<'a> Beside<'a> {
     /// Everything started, on a database with these tables, and past the snapshots.
     async fn start(
         connect: &'a Connect,
-        (version, extensions): (impl Into<Version>, &[&str]),
+        (database, extensions): (Database, &[&str]),
         before: &[String],
         pairs: Vec<Pair>,
     ) -> Beside<'a> {
         let kafka = shared_kafka().unwrap();
-        let database = Database::shared(version).await.unwrap();
         for extension in extensions {
             let statement = format!("create extension \"{extension}\"");
             database.execute(&statement).await.unwrap();
@@ -155,16 +154,18 @@ async fn events_are_debeziums_but_for_what_is_listed() {
     before.extend(groups.iter().map(tables::Group::before));
     let mut changes = tables::paragraphs(&read("tests/debezium/changes.sql"));
     changes.extend(groups.iter().flat_map(tables::Group::after));
-    let server: (_, &[&str]) = (PostgresVersion::V15, &["citext", "hstore", "ltree", "isn", "postgis"]);
-    let mut beside = Beside::start(&connect, server, &before, pairs::all(&groups)).await;
+    let database = Database::shared(PostgresVersion::V15).await.unwrap();
+    let extensions: &[&str] = &["citext", "hstore", "ltree", "isn", "postgis"];
+    let mut beside = Beside::start(&connect, (database, extensions), &before, pairs::all(&groups)).await;
     beside.run(&changes).await;
     beside.compare(&mut differences);
 
     let groups = tables::groups(tables::is_pgvector);
     let before: Vec<String> = groups.iter().map(tables::Group::before).collect();
     let changes: Vec<String> = groups.iter().flat_map(tables::Group::after).collect();
-    let server: (_, &[&str]) = (PostgresVersion::V18, &["vector"]);
-    let mut beside = Beside::start(&connect, server, &before, pairs::of_extension(&groups)).await;
+    let database = Database::shared(PostgresVersion::V18).await.unwrap();
+    let pairs = pairs::of_extension(&groups);
+    let mut beside = Beside::start(&connect, (database, &["vector"]), &before, pairs).await;
     beside.run(&changes).await;
     beside.compare(&mut differences);
     differences.assert_as_listed();
@@ -177,10 +178,17 @@ async fn events_of_mysql_are_debeziums_but_for_what_is_listed() {
     let connect = Connect::start(&bootstrap, &ConnectOptions::default()).unwrap();
     let before = tables::paragraphs(&read("tests/debezium/mysql/before.sql"));
     let changes = tables::paragraphs(&read("tests/debezium/mysql/changes.sql"));
-    let pairs = pairs::of_mysql();
-    let mut beside = Beside::start(&connect, (MySqlVersion::MySql97, &[]), &before, pairs).await;
-    beside.run(&changes).await;
-    beside.compare(&mut differences);
+    let described = MySqlOptions::version(MySqlVersion::MySql97);
+    let minimal = described.clone().setting("binlog_row_metadata=MINIMAL");
+    for (options, pairs) in [(described, pairs::of_mysql()), (minimal, pairs::of_minimal_mysql())] {
+        let database = Database::own(options).await.unwrap();
+        // What tables are in that are made from here on.
+        let charset = format!("alter database {} character set utf8mb4", database.name());
+        let mut beside = Beside::start(&connect, (database, &[]), &before, pairs).await;
+        beside.run(&[charset]).await;
+        beside.run(&changes).await;
+        beside.compare(&mut differences);
+    }
     differences.assert_as_listed();
 }
 

@@ -541,6 +541,9 @@ impl<'a> Change<'a> {
                 self.forbid_null(*number);
             }
         }
+        if key.kind == KeyKind::Beginnings {
+            columns.clear();
+        }
         let added = Key { name, columns };
         if key.kind == KeyKind::Period {
             self.periods.push(added);

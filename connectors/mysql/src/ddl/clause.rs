@@ -121,7 +121,10 @@ pub(super) struct TypeText {
 pub(super) enum KeyKind {
     /// No two rows share it.
     Unique,
-    /// The same, and another of its name goes: CREATE OR REPLACE INDEX.
+    /// No two rows share the first characters of its columns. What is left out of the index cannot be ordered by, so that it is no
+    /// row's key.
+    Beginnings,
+    /// As the first, and another of its name goes: CREATE OR REPLACE INDEX.
     Replacement,
     /// MariaDB's PERIOD: a name for two columns, which may not be NULL.
     Period,

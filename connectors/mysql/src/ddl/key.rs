@@ -43,6 +43,7 @@ pub(super) fn key(cursor: &mut Cursor<'_>) -> Read<Option<KeySpec>> {
         take_if_not_exists(cursor);
         let mut key = key_parts(cursor)?;
         key.name = Some(PRIMARY.to_owned());
+        key.kind = KeyKind::Unique;
         return Ok(Some(key));
     }
     if cursor.take_word("UNIQUE") {
@@ -61,7 +62,7 @@ fn period(cursor: &mut Cursor<'_>) -> Read<KeySpec> {
     take_if_not_exists(cursor);
     Ok(KeySpec {
         name: Some(cursor.name()?),
-        columns: key_columns(cursor)?,
+        columns: key_columns(cursor)?.0,
         kind: KeyKind::Period,
     })
 }
@@ -75,25 +76,30 @@ fn key_parts(cursor: &mut Cursor<'_>) -> Read<KeySpec> {
     if cursor.take_any(&["USING", "TYPE"]) {
         cursor.name()?;
     }
-    let columns = key_columns(cursor)?;
+    let (columns, has_beginnings) = key_columns(cursor)?;
     cursor.skip_clause(&TAIL)?;
     Ok(KeySpec {
         name,
         columns,
-        kind: KeyKind::Unique,
+        kind: if has_beginnings {
+            KeyKind::Beginnings
+        } else {
+            KeyKind::Unique
+        },
     })
 }
 
-/// Columns of a key; none where a part of it is an expression.
-fn key_columns(cursor: &mut Cursor<'_>) -> Read<Vec<String>> {
+/// Columns of a key, none where a part of it is an expression, and whether it has only the first characters of one.
+fn key_columns(cursor: &mut Cursor<'_>) -> Read<(Vec<String>, bool)> {
     cursor.expect_symbol('(')?;
     let mut columns = Vec::new();
-    let mut has_expression = false;
+    let (mut has_expression, mut has_beginnings) = (false, false);
     loop {
         if cursor.is_at_symbol('(') {
             has_expression = true;
         } else {
             columns.push(cursor.name()?);
+            has_beginnings |= cursor.is_at_symbol('(');
         }
         // The length of a prefix, the direction, WITHOUT OVERLAPS.
         cursor.skip_clause(&[])?;
@@ -105,7 +111,7 @@ fn key_columns(cursor: &mut Cursor<'_>) -> Read<Vec<String>> {
     if has_expression {
         columns.clear();
     }
-    Ok(columns)
+    Ok((columns, has_beginnings))
 }
 
 /// Everything from the kind on: `UNIQUE INDEX name ON table (a, b)`.
@@ -128,9 +134,13 @@ pub(super) fn create_index(cursor: &mut Cursor<'_>, or_replace: bool) -> Read<Ve
             Vec::new()
         });
     }
+    let (mut columns, has_beginnings) = key_columns(cursor)?;
+    if has_beginnings {
+        columns.clear();
+    }
     Ok(vec![Clause::AddKey(KeySpec {
         name: Some(name),
-        columns: key_columns(cursor)?,
+        columns,
         kind: if or_replace {
             KeyKind::Replacement
         } else {

@@ -258,6 +258,22 @@ fn keys_that_are_known_only_as_such_can_be_dropped() {
     assert_eq!(dropped, ["altered shop.t", "shop.t(id int not null, b int)"]);
 }
 
+#[test]
+fn a_key_of_first_characters_is_no_rows_key_and_has_its_name() {
+    let context = context_of("# server mysql 8.0.36");
+    let mut definitions = Definitions::default();
+    let create = "CREATE TABLE t (v VARCHAR(20) CHARSET latin1 NOT NULL, b INT NOT NULL, UNIQUE (v(5)), UNIQUE z (b))";
+    outcome(create, &context, &mut definitions);
+    let key_of = |definitions: &Definitions| definitions.get("shop", "t").unwrap().key.clone();
+    assert_eq!(key_of(&definitions), [1]);
+    outcome("ALTER TABLE t DROP KEY v, DROP KEY z", &context, &mut definitions);
+    assert!(key_of(&definitions).is_empty());
+    outcome("CREATE UNIQUE INDEX u ON t (b, v(5))", &context, &mut definitions);
+    assert!(key_of(&definitions).is_empty());
+    outcome("ALTER TABLE t ADD PRIMARY KEY (v(5))", &context, &mut definitions);
+    assert_eq!(key_of(&definitions), [0]);
+}
+
 // --- a witness
 
 /// Columns of a CREATE TABLE as `sqlparser` reads them: name, NOT NULL, and the key.

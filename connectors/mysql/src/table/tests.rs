@@ -204,7 +204,7 @@ fn defaults_are_values() {
 }
 
 #[test]
-fn the_present_moment_has_a_stand_in_where_null_cannot_be() {
+fn the_present_moment_has_debeziums_stand_in() {
     let of = |column_type, nullable, expression: &str, policy: &TypePolicy| {
         let default = Some(ColumnDefault::Expression(expression.to_owned()));
         column("c", column_type, nullable, default).to_column(policy).default
@@ -219,6 +219,11 @@ fn the_present_moment_has_a_stand_in_where_null_cannot_be() {
         Some(Datum::Int(0))
     );
     assert_eq!(of("timestamp", true, "CURRENT_TIMESTAMP", &policy), None);
+    assert_eq!(of("datetime", false, "CURRENT_TIMESTAMP", &policy), Some(Datum::Int(0)));
+    assert_eq!(
+        of("datetime(6)", true, "CURRENT_TIMESTAMP(6)", &policy),
+        Some(Datum::Int(0))
+    );
     assert_eq!(of("timestamp", false, "(now() + interval 1 day)", &policy), None);
     assert_eq!(of("varchar(50)", false, "CURRENT_TIMESTAMP", &policy), None);
     let policy = TypePolicy {

@@ -81,6 +81,7 @@ fn topic(place: &str, theirs: &[Text], ours: &[Text], differences: &mut Differen
         differences.found(&format!("{place} records"), &brief(theirs), &brief(ours));
         return;
     }
+    differences.compared(ours.len());
     for (theirs, ours) in theirs.iter().zip(ours) {
         record(&format!("{place} {}", theirs.operation()), theirs, ours, differences);
     }

@@ -22,6 +22,8 @@ struct Listed {
 pub(super) struct Differences {
     listed: Vec<Listed>,
     unlisted: BTreeMap<String, Vec<String>>,
+    /// Records of one side that were held against one of the other.
+    compared: usize,
 }
 
 // === impl Differences ===
@@ -41,6 +43,7 @@ impl Differences {
         Differences {
             listed,
             unlisted: BTreeMap::new(),
+            compared: 0,
         }
     }
 
@@ -60,8 +63,14 @@ impl Differences {
         }
     }
 
+    /// So many more records were held against one another.
+    pub(super) fn compared(&mut self, records: usize) {
+        self.compared += records;
+    }
+
     /// Nothing but what is listed, and all of that.
     pub(super) fn assert_as_listed(&self) {
+        assert!(self.compared > 0, "no records were compared");
         let mut report = String::new();
         for (place, lines) in &self.unlisted {
             writeln!(report, "{place}").unwrap();
@@ -80,7 +89,8 @@ impl Differences {
         }
         assert!(
             report.is_empty(),
-            "place\n    pair: Debezium <> Tailrace; docs/debezium.md has the list\n{report}"
+            "{} pairs of records were compared; place\n    pair: Debezium <> Tailrace; docs/debezium.md has the list\n{report}",
+            self.compared
         );
     }
 }

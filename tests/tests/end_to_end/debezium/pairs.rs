@@ -10,8 +10,9 @@ use super::tables::Group;
 
 /// Every key of `format` that Debezium or Connect has too, under its name there. Values are the same words, with `-` where
 /// Tailrace has `_`.
-const OPTIONS: [(&str, &[&str]); 9] = [
+const OPTIONS: [(&str, &[&str]); 10] = [
     ("decimal", &["decimal.handling.mode"]),
+    ("bigint_unsigned", &["bigint.unsigned.handling.mode"]),
     ("time", &["time.precision.mode"]),
     ("interval", &["interval.handling.mode"]),
     ("binary", &["binary.handling.mode"]),
@@ -64,13 +65,13 @@ enum Tables {
     Roots,
     /// The vectors of pgvector, which are on a server of their own.
     Extension,
-    /// The tables of MySQL.
-    MySql,
-    /// Those whose times of day all are within a day.
-    MySqlOfADay,
+    /// These of MySQL's.
+    MySql(&'static [&'static [&'static str]]),
+    /// These, on a server that says in its log as little as can be.
+    MySqlMinimal(&'static [&'static [&'static str]]),
 }
 
-const WANTED: [Wanted; 14] = [
+const WANTED: [Wanted; 17] = [
     Wanted {
         name: "defaults",
         options: &[],
@@ -167,28 +168,33 @@ const WANTED: [Wanted; 14] = [
         options: &[],
         properties: &[],
         source: &[],
-        tables: Tables::MySql,
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS]),
     },
     Wanted {
         name: "my_schemas",
-        options: &[("inline_schema", "true"), ("truncate", "publish")],
-        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        options: &[
+            ("inline_schema", "true"),
+            ("bigint_unsigned", "precise"),
+            ("truncate", "publish"),
+        ],
+        properties: &[REPLACE_NULL],
         source: &[],
-        tables: Tables::MySql,
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS, MYSQL_LARGE]),
     },
     Wanted {
         name: "my_texts",
         options: &[
             ("inline_schema", "true"),
             ("decimal", "string"),
+            ("bigint_unsigned", "precise"),
             ("time", "isostring"),
             ("binary", "hex"),
             ("tombstones", "false"),
             ("truncate", "skip"),
         ],
-        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        properties: &[REPLACE_NULL],
         source: &[],
-        tables: Tables::MySqlOfADay,
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_LARGE]),
     },
     Wanted {
         name: "my_doubles",
@@ -198,9 +204,9 @@ const WANTED: [Wanted; 14] = [
             ("time", "microseconds"),
             ("binary", "base64"),
         ],
-        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        properties: &[REPLACE_NULL],
         source: &[],
-        tables: Tables::MySql,
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS]),
     },
     Wanted {
         name: "my_connect",
@@ -209,14 +215,37 @@ const WANTED: [Wanted; 14] = [
             ("time", "connect"),
             ("binary", "base64_url_safe"),
         ],
-        properties: &[REPLACE_NULL, PRECISE_UNSIGNED],
+        properties: &[REPLACE_NULL],
         source: &[],
-        tables: Tables::MySqlOfADay,
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR]),
+    },
+    Wanted {
+        name: "my_nanoseconds",
+        options: &[("inline_schema", "true"), ("time", "nanoseconds")],
+        properties: &[REPLACE_NULL],
+        source: &[],
+        tables: Tables::MySql(&[MYSQL]),
+    },
+    Wanted {
+        name: "my_times",
+        options: &[
+            ("inline_schema", "true"),
+            ("bigint_unsigned", "precise"),
+            ("decimal", "double"),
+            ("time", "adaptive_time_microseconds"),
+        ],
+        properties: &[REPLACE_NULL],
+        source: &[],
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS, MYSQL_LARGE]),
+    },
+    Wanted {
+        name: "my_minimal",
+        options: &[("inline_schema", "true"), ("truncate", "publish")],
+        properties: &[REPLACE_NULL],
+        source: &[],
+        tables: Tables::MySqlMinimal(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS]),
     },
 ];
-
-/// What wraps around unless it is told not to.
-const PRECISE_UNSIGNED: (&str, &str) = ("bigint.unsigned.handling.mode", "precise");
 
 /// Debezium captures all of them unless it is told not to, Tailrace none.
 const MESSAGES: &str = "message_prefixes: [\"*\"]";
@@ -242,10 +271,17 @@ pub(super) fn all(groups: &[Group]) -> Vec<Pair> {
     wanted.map(|wanted| pair(wanted, groups)).collect()
 }
 
-/// The pairs on MySQL.
+/// The pairs on MySQL with a log that describes its rows.
 pub(super) fn of_mysql() -> Vec<Pair> {
-    let of_mysql = [Tables::MySql, Tables::MySqlOfADay];
-    let wanted = WANTED.iter().filter(|wanted| of_mysql.contains(&wanted.tables));
+    let wanted = WANTED.iter().filter(|wanted| matches!(wanted.tables, Tables::MySql(_)));
+    wanted.map(|wanted| pair(wanted, &[])).collect()
+}
+
+/// The pairs on MySQL with a log that does not.
+pub(super) fn of_minimal_mysql() -> Vec<Pair> {
+    let wanted = WANTED
+        .iter()
+        .filter(|wanted| matches!(wanted.tables, Tables::MySqlMinimal(_)));
     wanted.map(|wanted| pair(wanted, &[])).collect()
 }
 
@@ -272,14 +308,13 @@ fn pair(wanted: &Wanted, groups: &[Group]) -> Pair {
     if wanted.tables != Tables::Roots {
         tables.extend(groups.iter().filter(holds).map(|group| (None, group.name.clone())));
     }
-    let (named, odd): (&[&str], _) = match wanted.tables {
+    let (named, odd): (&[&[&str]], _) = match wanted.tables {
         Tables::Vectors | Tables::Extension => (&[], None),
-        Tables::Everything => (&BEFORE, Some(ODD)),
-        Tables::Roots => (&["measured"], None),
-        Tables::MySql => (&BEFORE_OF_MYSQL, None),
-        Tables::MySqlOfADay => (BEFORE_OF_MYSQL.split_at(MYSQL_AMOUNTS).1, None),
+        Tables::Everything => (&[&BEFORE], Some(ODD)),
+        Tables::Roots => (&[&["measured"]], None),
+        Tables::MySql(named) | Tables::MySqlMinimal(named) => (named, None),
     };
-    tables.extend(named.iter().map(|table| (None, (*table).to_owned())));
+    tables.extend(named.concat().iter().map(|table| (None, (*table).to_owned())));
     tables.extend(odd.map(|(schema, table)| (Some(schema), table.to_owned())));
     Pair {
         name: wanted.name,
@@ -324,40 +359,45 @@ const BEFORE: [&str; 27] = [
 /// Another, in a schema of its own.
 const ODD: (&str, &str) = ("Odd schema", "Table with: names");
 
-/// The tables of MySQL's `before.sql` and `changes.sql`, some of which are made later; first those with times that are not of a day.
-const BEFORE_OF_MYSQL: [&str; 38] = [
-    "amounts",
-    "moments",
-    "defaults",
+/// The tables of MySQL's `before.sql` and `changes.sql`, some of which are made later.
+const MYSQL: &[&str] = &[
     "required",
     "plain",
     "vacant",
     "keyless",
-    "unique_index_only",
-    "unique_nullable",
-    "unique_two",
+    "unique_*",
     "composite_key",
+    "typed_key",
     "integers",
-    "unsigned_keys",
+    "unsigned_*",
     "year_zero",
     "numbers",
     "bit_fields",
     "characters",
+    "lengths",
+    "charsets",
     "text_keys",
     "json_values",
     "symbols",
     "commas",
-    "old_dates",
-    "two_digit_years",
+    "many_members",
+    "recent",
     "zero_dates",
     "figures",
     "vectors",
+    "moments_by_default",
+    "required_*",
     "expressions",
     "computed",
+    "generated_key",
     "hidden",
     "changing",
     "referred",
     "referring",
+    "parents",
+    "children",
+    "watched",
+    "watching",
     "renamed_*",
     "dropped_later",
     "without_transactions",
@@ -366,8 +406,14 @@ const BEFORE_OF_MYSQL: [&str; 38] = [
     "Table with: names",
 ];
 
-/// So many of them are the first.
-const MYSQL_AMOUNTS: usize = 3;
+/// Those with moments that 64 bits of nanoseconds do not reach.
+const MYSQL_FAR: &[&str] = &["old_dates", "two_digit_years"];
+
+/// Those with times that are not of a day.
+const MYSQL_AMOUNTS: &[&str] = &["amounts", "moments", "defaults"];
+
+/// Those with whole numbers that signed ones of 64 bits do not reach.
+const MYSQL_LARGE: &[&str] = &["large_keys"];
 
 // === impl Pair ===
 
