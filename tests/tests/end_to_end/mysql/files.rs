@@ -169,6 +169,14 @@ async fn a_log_that_was_begun_anew_before_its_first_event_is_not_gone_on_from() 
     let server = scenario.database.mysql().unwrap();
     scenario.dies_at("snapshot_complete").await.unwrap();
     let (file, offset) = server.log_end().await.unwrap();
+    // A file is told from another of its name by the second in which it was begun.
+    let second = server.query_value("select unix_timestamp()").await.unwrap();
+    eventually("another second", DEADLINE, || async {
+        let now = server.query_value("select unix_timestamp()").await?;
+        Ok((now != second).then_some(()))
+    })
+    .await
+    .unwrap();
     server.execute("reset master").await.unwrap();
     eventually("that the new log is as long as the old one", DEADLINE, || async {
         scenario.commit(20).await?;

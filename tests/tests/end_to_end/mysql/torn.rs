@@ -33,8 +33,13 @@ async fn on_a_server_of_its_own(settings: &[&str]) -> Scenario {
         .fold(MySqlOptions::version(MARIADB), |options, setting| {
             options.setting(setting)
         });
+    on(server).await
+}
+
+async fn on(server: MySqlOptions) -> Scenario {
+    let version = server.version;
     let database = Database::own(server).await.unwrap();
-    let scenario = Scenario::on(database, options(MARIADB, Lane::File)).await.unwrap();
+    let scenario = Scenario::on(database, options(version, Lane::File)).await.unwrap();
     scenario.commit(30).await.unwrap();
     scenario
 }
@@ -257,6 +262,26 @@ async fn mariadb_is_killed_while_it_writes_large_transactions() {
             "{there:?}, torn files: {}",
             scenario.daemon.log().matches("binlog_torn").count()
         );
+        scenario.finish(Snapshot::Whole).await.unwrap();
+    }
+}
+
+/// What MySQL was writing when it died is gone before anybody can read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_cuts_its_log_off_itself() {
+    for version in [MySqlVersion::MySql56, MySqlVersion::MySql97] {
+        let scenario = on(MySqlOptions::version(version)).await;
+        let server = server(&scenario);
+        scenario.start().unwrap();
+        scenario.commit(20).await.unwrap();
+        let (file, end) = server.log_end().await.unwrap();
+        server.kill9().unwrap();
+        let path = server.data_dir().join(file);
+        let last = Event::all(&fs::read(&path).unwrap()).pop().unwrap();
+        let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        log.write_all(&last.0[..last.0.len() - 5]).unwrap();
+        server.restart().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), end, "{version}");
         scenario.finish(Snapshot::Whole).await.unwrap();
     }
 }
