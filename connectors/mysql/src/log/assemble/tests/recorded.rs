@@ -124,18 +124,3 @@ fn rows_without_the_map_of_their_table_are_never_passed_over() {
         );
     }
 }
-
-#[test]
-fn a_file_that_ends_within_a_transaction_is_not_gone_on_from() {
-    for (name, events, server) in files() {
-        let rows = events
-            .iter()
-            .position(|event| event.header.event_type == event_type::TABLE_MAP)
-            .unwrap();
-        let mut cut: Vec<RawEvent> = events.iter().take(rows + 1).cloned().collect();
-        // The server was started again, and its next file begins.
-        cut.push(events[0].clone());
-        let error = positions(&mut assembler(server, "nothing.nothing"), &cut).unwrap_err();
-        assert_eq!(error.code(), "incomplete_transaction", "{name}");
-    }
-}
