@@ -222,7 +222,7 @@ fn poison(table: &CapturedTable, column: usize, error: &dyn std::fmt::Display) -
         .get(column)
         .map_or("?", |column| column.name.as_str());
     let message = format!(
-        "column \"{name}\" of {} holds a value that cannot be carried: {error}; correct the value",
+        "column \"{name}\" of {} holds a value that cannot be carried: {error}",
         table.schema.name.qualified()
     );
     Error::poison("value_undecodable", message)
