@@ -6,8 +6,8 @@ use tailrace_tests::database::{Database, Server};
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Scenario};
 use tailrace_tests::servers::{MySqlOptions, MySqlServer, MySqlVersion};
-use tailrace_tests::workload::TABLES;
 
+use super::files::records;
 use super::options;
 use crate::failpoints::PART_SAVED;
 
@@ -268,14 +268,6 @@ async fn taken_for_another(options_of: MySqlOptions) -> (String, String) {
     let told = halted(&scenario);
     assert_eq!(records(&scenario).await, before, "nothing may be carried");
     told
-}
-
-async fn records(scenario: &Scenario) -> usize {
-    let mut records = 0;
-    for (table, _) in TABLES {
-        records += scenario.events(table).await.unwrap().len();
-    }
-    records
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,7 +143,8 @@ async fn refilled(server: MySqlOptions) {
     assert_eq!(records(&scenario).await, before, "{shown}: nothing may be carried");
 }
 
-async fn records(scenario: &Scenario) -> usize {
+/// How many records the scenario's topics hold.
+pub(super) async fn records(scenario: &Scenario) -> usize {
     let mut records = 0;
     for (table, _) in TABLES {
         records += scenario.events(table).await.unwrap().len();
