@@ -3,6 +3,7 @@
 //! | module | what it asks |
 //! |---|---|
 //! | `works` | snapshot, insert, update, delete, restart, on each server and with each kind of log |
+//! | `authentication` | who may come in, and is the server the right one? |
 //! | `deaths` | what if the daemon or the server dies? |
 //! | `migrations` | what if tables are swapped, and the log does not say what its rows are? |
 //! | `torn` | what if MariaDB dies while it writes its log? |
@@ -20,6 +21,7 @@ use tailrace_tests::servers::MySqlVersion;
 use crate::crashes::seed;
 use tailrace_tests::scenario::{Lane, Options};
 
+mod authentication;
 mod deaths;
 mod failover;
 mod files;
