@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::database::Database;
 use crate::events::Event;
 use crate::servers::{Result, ServerError};
-use crate::workload::{History, Key, Step, TABLES};
+use crate::workload::{History, Step, TABLES};
 
 /// Rows by key, each a JSON object whose values are text or null.
 type Rows = BTreeMap<String, Map<String, Value>>;
@@ -29,6 +29,9 @@ pub struct Findings {
     /// Rows of the snapshot.
     pub reads: usize,
 }
+
+/// Contradictions that are shown; their number is told.
+const SHOWN_KEYS: usize = 10;
 
 /// Whether the snapshot was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,20 +96,20 @@ fn compare_steps(table: &'static str, history: &History, snapshot: Snapshot, eve
     for event in events {
         by_key.entry(event.key_json().to_string()).or_default().push(event);
     }
-    for (key, steps) in history.steps.iter().filter(|((known, _), _)| *known == table) {
-        let (_, name): &Key = key;
+    let mut wrong = Vec::new();
+    for ((_, name), steps) in history.steps.iter().filter(|((known, _), _)| *known == table) {
         let events = by_key.remove(name).unwrap_or_default();
-        compare_key(steps, snapshot, &events).map_err(|reason| {
-            let events: Vec<String> = events
-                .iter()
-                .map(ToString::to_string)
-                .map(|text| text.chars().take(200).collect())
-                .collect();
-            ServerError::new(format!(
-                "key {name}: {reason}\nthe truth: {steps:?}\nthe events:\n{}",
-                events.join("\n")
-            ))
-        })?;
+        if let Err(reason) = compare_key(steps, snapshot, &events) {
+            wrong.push(contradiction(name, &reason, steps, &events));
+        }
+    }
+    if !wrong.is_empty() {
+        let (number, records) = (wrong.len(), events.len());
+        wrong.truncate(SHOWN_KEYS);
+        let wrong = wrong.join("\n");
+        return Err(ServerError::new(format!(
+            "{number} keys of {records} records:\n{wrong}"
+        )));
     }
     match by_key.keys().next() {
         None => Ok(()),
@@ -114,6 +117,18 @@ fn compare_steps(table: &'static str, history: &History, snapshot: Snapshot, eve
             "a phantom: nothing was ever committed under the key {key}"
         ))),
     }
+}
+
+fn contradiction(key: &str, reason: &str, steps: &[Step], events: &[&Event]) -> String {
+    let events: Vec<String> = events
+        .iter()
+        .map(ToString::to_string)
+        .map(|text| text.chars().take(200).collect())
+        .collect();
+    format!(
+        "key {key}: {reason}\nthe truth: {steps:?}\nthe events:\n{}",
+        events.join("\n")
+    )
 }
 
 fn compare_key(steps: &[Step], snapshot: Snapshot, events: &[&Event]) -> Result<(), String> {

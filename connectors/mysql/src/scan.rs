@@ -77,8 +77,9 @@ pub(crate) struct Scanner {
 struct Part {
     table: usize,
     batch: ChangeBatch,
-    /// These are the last rows of the table.
-    table_done: bool,
+    /// These are the last rows of a range. What a worker sends keeps its order, so that all rows of a table have come when all its
+    /// ranges are told to be done.
+    range_done: bool,
 }
 
 // === impl Scanner ===
@@ -136,14 +137,15 @@ impl Scanner {
             .get(part.table)
             .map(|table| table.schema.name.qualified())
             .unwrap_or_default();
+        let table_done = part.range_done && self.division.done(part.table);
         self.plan.telemetry.update_table(&name, |progress| {
             progress.rows_done += rows;
-            progress.finished |= part.table_done;
+            progress.finished |= table_done;
         });
         if let Some(finished) = self.finished.get_mut(part.table) {
-            *finished |= part.table_done;
+            *finished |= table_done;
         }
-        let finished_tables = if part.table_done { vec![name] } else { Vec::new() };
+        let finished_tables = if table_done { vec![name] } else { Vec::new() };
         (rows > 0 || !finished_tables.is_empty()).then_some(Chunk {
             batch: part.batch,
             finished_tables,

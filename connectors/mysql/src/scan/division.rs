@@ -107,7 +107,7 @@ impl Division {
         Ok(Some(claim))
     }
 
-    /// A range is read to its end; tells whether it was the last of its table.
+    /// All rows of a range have come; tells whether it was the last of its table.
     pub(super) fn done(&self, table: usize) -> bool {
         self.tables.get(table).is_some_and(Divided::done)
     }

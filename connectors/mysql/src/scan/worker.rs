@@ -80,8 +80,7 @@ impl Worker {
             }
         }
         drop(rows);
-        let table_done = self.division.done(claim.table);
-        hand_over(&self.parts, gathering.take(table_done)).await
+        hand_over(&self.parts, gathering.take(true)).await
     }
 
     fn statement(&self, plan: &ScanPlan, table: &CapturedTable, claim: &Claim) -> String {
@@ -148,12 +147,12 @@ impl<'a> Gathering<'a> {
         self.batch.changes.len() >= budget.changes || self.batch.size_bytes() >= budget.bytes
     }
 
-    fn take(&mut self, table_done: bool) -> Part {
+    fn take(&mut self, range_done: bool) -> Part {
         self.transaction = None;
         Part {
             table: self.index,
             batch: std::mem::replace(&mut self.batch, self.plan.empty_batch()),
-            table_done,
+            range_done,
         }
     }
 

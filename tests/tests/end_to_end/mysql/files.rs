@@ -5,7 +5,7 @@ use std::time::Duration;
 use tailrace_tests::database::Database;
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Scenario};
-use tailrace_tests::servers::{MySqlOptions, MySqlVersion, eventually};
+use tailrace_tests::servers::{MySqlOptions, MySqlServer, MySqlVersion, eventually};
 use tailrace_tests::workload::TABLES;
 
 use super::options;
@@ -71,6 +71,17 @@ fn reset(version: MySqlVersion) -> &'static str {
     }
 }
 
+/// A file is told from another of its name by the second in which it was begun.
+async fn in_another_second(server: &MySqlServer) {
+    let second = server.query_value("select unix_timestamp()").await.unwrap();
+    eventually("another second", DEADLINE, || async {
+        let now = server.query_value("select unix_timestamp()").await?;
+        Ok((now != second).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
 /// The state that a connector is in for good after this became of the log while it was down.
 async fn state_after(version: MySqlVersion, statements: &[&str]) -> String {
     let scenario = on_a_server_of_its_own(MySqlOptions::version(version)).await;
@@ -124,6 +135,7 @@ async fn refilled(server: MySqlOptions) {
     let before = records(&scenario).await;
     let server = scenario.database.mysql().unwrap();
     let end = server.log_end().await.unwrap();
+    in_another_second(server).await;
     scenario.database.execute(reset(version)).await.unwrap();
     scenario.commit(60).await.unwrap();
     while server.log_end().await.unwrap() <= end {
@@ -170,14 +182,7 @@ async fn a_log_that_was_begun_anew_before_its_first_event_is_not_gone_on_from() 
     let server = scenario.database.mysql().unwrap();
     scenario.dies_at("snapshot_complete").await.unwrap();
     let (file, offset) = server.log_end().await.unwrap();
-    // A file is told from another of its name by the second in which it was begun.
-    let second = server.query_value("select unix_timestamp()").await.unwrap();
-    eventually("another second", DEADLINE, || async {
-        let now = server.query_value("select unix_timestamp()").await?;
-        Ok((now != second).then_some(()))
-    })
-    .await
-    .unwrap();
+    in_another_second(server).await;
     server.execute("reset master").await.unwrap();
     eventually("that the new log is as long as the old one", DEADLINE, || async {
         scenario.commit(20).await?;
