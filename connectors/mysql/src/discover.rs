@@ -80,11 +80,9 @@ pub(crate) async fn discover(
     server: &ServerFacts,
 ) -> Result<(Vec<CapturedTable>, Surroundings)> {
     let mut discovery = survey(connection, config, server.flavour()).await?;
-    if server.log.full_metadata {
-        return Ok((discovery.verified()?, Surroundings::default()));
-    }
+    let others = std::mem::take(&mut discovery.others);
     let surroundings = Surroundings {
-        tables: std::mem::take(&mut discovery.others),
+        tables: if server.log.full_metadata { Vec::new() } else { others },
         charsets: surroundings::charsets(connection).await?,
     };
     Ok((discovery.verified()?, surroundings))

@@ -145,7 +145,6 @@ impl Memory {
         if log_has_columns {
             let followed = &self.tables;
             self.definitions.retain(|table, _| followed.contains(table));
-            self.charsets.clear();
             self.surveyed.clear();
         }
         self.rewritten.retain(|table, _| self.tables.contains(table));
@@ -153,6 +152,13 @@ impl Memory {
         for table in tables {
             let name = table.schema.name.qualified();
             self.definitions.entry(name).or_insert_with(|| first(&table.definition));
+        }
+        if self.charsets.is_empty() {
+            // Also where the log says what its rows are: without it nobody knows what a statement did to a table that was made in the log.
+            let charsets = around.charsets.iter();
+            self.charsets = charsets
+                .map(|(schema, charset)| (schema.clone(), vec![Version::since_ever(*charset)]))
+                .collect();
         }
         if log_has_columns {
             return;
@@ -167,12 +173,6 @@ impl Memory {
         }
         self.surveyed
             .extend(tables.iter().map(|table| table.definition.schema.clone()));
-        if self.charsets.is_empty() {
-            let charsets = around.charsets.iter();
-            self.charsets = charsets
-                .map(|(schema, charset)| (schema.clone(), vec![Version::since_ever(*charset)]))
-                .collect();
-        }
     }
 
     /// What statements did to values without rows in the log; `None` where those values are gone.
@@ -454,7 +454,10 @@ mod tests {
         memory.learn(&[captured("orders", "x")], &around("first", Charset::Latin1), false);
         memory.learn(&[captured("orders", "x")], &around("first", Charset::Latin1), true);
         assert_eq!(comments_at(&memory, &at(300)), ["third"]);
-        assert_eq!(memory.charsets_at(&at(300)).count(), 0);
+        assert_eq!(
+            Vec::from_iter(memory.charsets_at(&at(300))),
+            [("shop", Charset::Latin1)]
+        );
     }
 
     #[test]
