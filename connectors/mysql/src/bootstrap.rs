@@ -23,6 +23,7 @@ use tailrace_core::position::Progress;
 use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
 use tailrace_core::telemetry::{Life, now_us};
 use tailrace_core::{Error, Result, failpoint};
+use tailrace_sql::log_config::SnapshotMode;
 
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
@@ -34,7 +35,6 @@ use crate::position::{BinlogPosition, start};
 use crate::scan::{ScanPlan, Scanner};
 use crate::server::{self, Flavour, ServerFacts};
 use consistent_point::{ConsistentPoint, Views};
-use tailrace_sql::log_config::SnapshotMode;
 
 /// Everything that opening needs at hand.
 struct Opening {

@@ -10,7 +10,6 @@ mod tables;
 
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
-
 use tailrace_sql::log_config::TlsMode;
 
 use crate::config::MySqlConfig;

@@ -8,8 +8,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
-use tailrace_sql::log_config::TablePatterns;
-use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TlsConfig};
+use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
 
 use crate::endpoint::Endpoint;
 

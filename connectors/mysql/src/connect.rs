@@ -12,7 +12,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tailrace_core::{Error, Result};
-
 use tailrace_sql::log_config::{TlsFiles, TlsMode};
 
 use crate::config::MySqlConfig;

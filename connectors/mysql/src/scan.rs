@@ -27,6 +27,7 @@ use tailrace_core::ports::{Budget, Chunk, ChunkReader};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result, task};
+use tailrace_sql::log_config::SnapshotOrder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -34,7 +35,6 @@ use crate::column_type::TypePolicy;
 use crate::config::MySqlConfig;
 use crate::discover::CapturedTable;
 use division::Division;
-use tailrace_sql::log_config::SnapshotOrder;
 use worker::Worker;
 
 /// What is scanned.

@@ -28,6 +28,7 @@ use tailrace_core::position::{Position, Progress};
 use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result, failpoint};
+use tailrace_sql::log_config::SnapshotMode;
 
 use crate::config::{PostgresConfig, ServerNames};
 use crate::connect::{self, Purpose};
@@ -39,7 +40,6 @@ use crate::memory::Memory;
 use crate::position::Lsn;
 use crate::scan::{ScanPlan, Scanner};
 use crate::slot::Slot;
-use tailrace_sql::log_config::SnapshotMode;
 
 /// Everything that opening needs at hand.
 struct Opening {

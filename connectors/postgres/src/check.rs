@@ -10,9 +10,8 @@ mod tables;
 
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
-use tokio_postgres::Client;
-
 use tailrace_sql::log_config::TlsMode;
+use tokio_postgres::Client;
 
 use crate::config::{PostgresConfig, ServerNames};
 use crate::connect::{OUTPUT_SETTINGS, Purpose, connect};

@@ -4,12 +4,11 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use tailrace_core::{Result, task};
+use tailrace_sql::log_config::TlsMode;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-use tailrace_sql::log_config::TlsMode;
 
 use crate::config::PostgresConfig;
 use crate::endpoint::{Endpoint, Host};

@@ -28,6 +28,7 @@ use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, Chunk, ChunkReader};
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result, task};
+use tailrace_sql::log_config::SnapshotOrder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -40,7 +41,6 @@ use crate::error::query_error;
 use crate::position::Lsn;
 use crate::quote::literal;
 use ranges::{Extent, WorkList};
-use tailrace_sql::log_config::SnapshotOrder;
 use worker::Worker;
 
 /// What is scanned.

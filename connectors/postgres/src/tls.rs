@@ -14,9 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tailrace_core::{Error, Result};
-
-use tailrace_sql::log_config::TlsFiles;
-use tailrace_sql::log_config::TlsMode;
+use tailrace_sql::log_config::{TlsFiles, TlsMode};
 
 /// What is believed of a server.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! What our user may do, and what follows for how the snapshot begins.
 
 use tailrace_core::check::{Finding, Severity};
+use tailrace_sql::log_config::SnapshotMode;
 
 use super::Facts;
 use crate::quote::{identifier, qualified};
 use crate::server::{Flavour, ServerFacts, Version};
-use tailrace_sql::log_config::SnapshotMode;
 
 /// `XA RECOVER` needs a right of its own from here on.
 const XA_RECOVER_GUARDED: Version = Version::new(8, 0, 0);

@@ -1,10 +1,10 @@
 //! The server itself: its dialect and version, its place among others, and what it does that no log shows.
 
 use tailrace_core::check::Finding;
+use tailrace_sql::log_config::SnapshotMode;
 
 use super::{Facts, rights};
 use crate::server::{Flavour, Identity, ServerFacts};
-use tailrace_sql::log_config::SnapshotMode;
 
 /// Dialect and version.
 pub(super) fn judge_identity(identity: &Identity, flavour: Flavour) -> Vec<Finding> {

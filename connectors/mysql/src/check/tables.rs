@@ -1,12 +1,12 @@
 //! The tables: whether they are found, what of them the log does not have, and whether their rows can be told apart.
 
 use tailrace_core::check::Finding;
+use tailrace_sql::log_config::SnapshotMode;
 
 use super::{Facts, rights};
 use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind};
 use crate::quote::{identifier, qualified};
-use tailrace_sql::log_config::SnapshotMode;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = patterns(facts);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
+use tailrace_sql::log_config::TablePatterns;
 
 use super::rows::RowPlan;
 use crate::charset::Charset;
@@ -24,7 +25,6 @@ use crate::memory::Learnt;
 use crate::position::FileOffset;
 use crate::server::{Flavour, ServerFacts};
 use crate::table::{ColumnDefinition, TableDefinition};
-use tailrace_sql::log_config::TablePatterns;
 
 /// The log numbers a table anew whenever the server has opened it again. More numbers than this are forgotten between two transactions.
 const MAPS_MAXIMUM: usize = 4096;

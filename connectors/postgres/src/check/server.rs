@@ -1,11 +1,11 @@
 //! The server's settings and our role's rights.
 
 use tailrace_core::check::{Finding, Severity};
+use tailrace_sql::log_config::SnapshotMode;
 
 use super::Facts;
 use crate::discover::server::ServerFacts;
 use crate::quote::identifier;
-use tailrace_sql::log_config::SnapshotMode;
 
 /// pgoutput can send binary values and logical messages from this version on.
 const BINARY_AND_MESSAGES_MAJOR: u32 = 14;

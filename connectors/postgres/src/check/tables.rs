@@ -1,12 +1,12 @@
 //! The tables: whether they are found, may be read, and can be published without harm to the application.
 
 use tailrace_core::check::Finding;
+use tailrace_sql::log_config::SnapshotMode;
 
 use super::Facts;
 use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind, ReplicaIdentity};
 use crate::quote::{identifier, qualified};
-use tailrace_sql::log_config::SnapshotMode;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = patterns(facts);

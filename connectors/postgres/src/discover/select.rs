@@ -9,9 +9,9 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use tailrace_sql::log_config::TablePatterns;
 
 use crate::discover::catalog::{Relation, RelationKind};
-use tailrace_sql::log_config::TablePatterns;
 
 /// What the patterns select.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls::{ClientConnection, StreamOwned};
 use tailrace_core::{Error, Result};
+use tailrace_sql::log_config::TlsMode;
 
 use crate::endpoint::{Endpoint, Host};
 use crate::{error, tls};
-use tailrace_sql::log_config::TlsMode;
 
 /// How long a connection may take before the next address is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
