@@ -21,6 +21,8 @@ pub(crate) struct Ledger {
     /// Sequence of the front of `pending`.
     first: usize,
     pending: VecDeque<Pending>,
+    /// Bytes of all of `pending`.
+    open_bytes: usize,
     /// The first record that the broker or librdkafka gave up.
     lost: Option<LostRecord>,
     acknowledged: u64,
@@ -52,6 +54,7 @@ struct Pending {
 impl Ledger {
     /// Enters a batch before its first record is sent. Returns its sequence, which every record carries.
     pub(crate) fn enter(&mut self, receipt: Receipt, answer: Answer) -> usize {
+        self.open_bytes += receipt.bytes;
         self.pending.push_back(Pending {
             unacknowledged: receipt.records,
             receipt,
@@ -99,8 +102,7 @@ impl Ledger {
 
     /// Answers everything that is still open with this failure.
     pub(crate) fn fail(&mut self, failure: &Failure) {
-        while let Some(batch) = self.pending.pop_front() {
-            self.first += 1;
+        while let Some(batch) = self.leave() {
             give(batch.answer, Err(Error::from(failure.clone())));
         }
     }
@@ -110,9 +112,21 @@ impl Ledger {
         self.pending.len()
     }
 
+    /// Bytes of the batches without an answer.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
     /// Records acknowledged since the beginning: a sign of life.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    fn leave(&mut self) -> Option<Pending> {
+        let batch = self.pending.pop_front()?;
+        self.first += 1;
+        self.open_bytes -= batch.receipt.bytes;
+        Some(batch)
     }
 
     fn settle(&mut self) {
@@ -124,8 +138,7 @@ impl Ledger {
             if front.unacknowledged > 0 {
                 return;
             }
-            if let Some(done) = self.pending.pop_front() {
-                self.first += 1;
+            if let Some(done) = self.leave() {
                 give(done.answer, Ok(done.receipt));
             }
         }
@@ -162,10 +175,14 @@ mod tests {
         assert!(second_result.try_recv().is_err());
         ledger.acknowledge(first);
         assert!(first_result.try_recv().is_err() && second_result.try_recv().is_err());
+        assert_eq!((ledger.open_batches(), ledger.open_bytes()), (2, 30));
         ledger.acknowledge(first);
         assert_eq!(first_result.try_recv().unwrap().unwrap(), receipt(2));
         assert_eq!(second_result.try_recv().unwrap().unwrap(), receipt(1));
-        assert_eq!((ledger.open_batches(), ledger.acknowledged()), (0, 3));
+        assert_eq!(
+            (ledger.open_batches(), ledger.open_bytes(), ledger.acknowledged()),
+            (0, 0, 3)
+        );
     }
 
     #[test]
@@ -209,6 +226,7 @@ mod tests {
             first_result.try_recv().unwrap().unwrap_err().code(),
             "kafka_unreachable"
         );
+        assert_eq!(ledger.open_bytes(), 0);
         ledger.acknowledge(first);
         let (next, mut next_result) = entered(&mut ledger, 1);
         ledger.acknowledge(first);
