@@ -11,7 +11,7 @@ use tailrace_core::position::{Position, Progress};
 use tailrace_core::{Error, Result};
 
 /// A value of a cursor column, as the database stores it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CursorValue {
     /// A whole number.
@@ -28,8 +28,8 @@ pub enum CursorValue {
 /// The cursor columns of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowKey {
-    /// The id column.
-    pub id: CursorValue,
+    /// The id column; where the table has none, nothing until the row is taken, and then what its values come to.
+    pub id: Option<CursorValue>,
     /// The timestamp column where the mode has one: as stored, and as microseconds since 1970.
     pub timestamp: Option<(CursorValue, i64)>,
 }
@@ -53,10 +53,13 @@ pub struct Cursor {
     /// Highest id read so far, with timestamps: a higher one is a new row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub highest_id: Option<i64>,
-    /// How often ids began again below the cursor; part of every row's position, so that an id that is used twice does
-    /// not give the same `event_id` twice.
+    /// How often ids began again below the cursor, or in mode `bulk` the whole table; part of every row's position, so that an id
+    /// that is used twice does not give the same `event_id` twice.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u32,
+    /// Batches of a queue that were handed out so far: what a confirmed position stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_batches: Option<u64>,
 }
 
 /// The cursors of all tables, by table name.
@@ -104,21 +107,21 @@ impl Cursor {
         if let Some((stored, microseconds)) = key.timestamp {
             self.timestamp = Some(stored);
             self.timestamp_us = Some(microseconds);
-            self.highest_id = self.highest_id.max(key.id.as_integer());
+            self.highest_id = self.highest_id.max(key.id.as_ref().and_then(CursorValue::as_integer));
         }
-        self.id = Some(key.id);
+        self.id = key.id;
     }
 
     /// The position of one row: `orders/17`, `orders/2026-01-31 10:00:00/17`, `orders~1/17`. It is of the row alone, so
     /// that the same row has the same `event_id` whatever page it is read in.
-    pub fn row_position(&self, table: &str, key: &RowKey) -> String {
+    pub fn row_position(&self, table: &str, id: &CursorValue, timestamp: Option<&CursorValue>) -> String {
         let generation = match self.generation {
             0 => String::new(),
             count => format!("~{count}"),
         };
-        match &key.timestamp {
-            Some((stored, _)) => format!("{table}{generation}/{stored}/{}", key.id),
-            None => format!("{table}{generation}/{}", key.id),
+        match timestamp {
+            Some(stored) => format!("{table}{generation}/{stored}/{id}"),
+            None => format!("{table}{generation}/{id}"),
         }
     }
 }
@@ -154,7 +157,7 @@ mod tests {
     fn a_position_reads_like_what_it_is() {
         let mut cursor = Cursor::default();
         cursor.advance(RowKey {
-            id: CursorValue::Integer(17),
+            id: Some(CursorValue::Integer(17)),
             timestamp: None,
         });
         let position = to_position(&Cursors::from([("orders".to_owned(), cursor)])).unwrap();
@@ -176,6 +179,7 @@ mod tests {
                 load_end: Some(i64::MAX),
                 highest_id: None,
                 generation: 3,
+                handed_batches: Some(7),
             };
             let cursors = Cursors::from([("orders".to_owned(), cursor)]);
             let progress = Progress::at(to_position(&cursors).unwrap());

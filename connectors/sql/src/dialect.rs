@@ -1,12 +1,14 @@
 //! The small questions that a database answers so that its tables can be polled.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use tailrace_core::Result;
-use tailrace_core::schema::SharedSchema;
+use tailrace_core::schema::{SharedSchema, TableName};
 
-use crate::cursor::Cursor;
 use crate::page::PageWriter;
 use crate::plan::PolledTable;
+use crate::statement::Statement;
 
 /// Who makes the ids of a table, as far as the database tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct DiscoveredTable {
     pub unique_columns: Vec<String>,
     /// Columns of every index, in the index's order, with what the database appends to them by itself.
     pub indexes: Vec<Vec<String>>,
+    /// The statement whose answer it is, where it is not a table of the database.
+    pub query: Option<String>,
 }
 
 /// The tables that are there, at one version of the database's schema.
@@ -37,7 +41,7 @@ pub struct DiscoveredTable {
 pub struct Discovery {
     /// Changes whenever any table does.
     pub schema_version: i64,
-    /// Tables that fit the configured patterns, by name.
+    /// Tables that fit the configured patterns, by name, and configured queries.
     pub tables: Vec<DiscoveredTable>,
 }
 
@@ -46,10 +50,12 @@ pub struct Discovery {
 pub struct PageRequest<'a> {
     /// The table and its cursor columns.
     pub table: &'a PolledTable,
-    /// Rows after this, in the order of the cursor columns.
-    pub after: &'a Cursor,
-    /// At most so many rows.
-    pub limit: u32,
+    /// What follows `SELECT {columns} `, one after the other until `limit` rows came, all of one state of the database. The
+    /// columns are all of the table's schema, in its order.
+    pub statements: &'a [Statement],
+    /// At most so many rows of all statements together; each gets ` LIMIT {what is left}` at its end. Without one the
+    /// statements are run as they are.
+    pub limit: Option<u32>,
     /// The schema version that `table` was discovered at.
     pub schema_version: i64,
 }
@@ -81,25 +87,62 @@ pub struct GapReport {
     pub safety: GapSafety,
     /// Why.
     pub reason: String,
+    /// What to do instead, where rows are sure to be skipped sooner or later: without `query.accept_gaps` such a table is
+    /// refused.
+    pub refused: Option<String>,
+}
+
+/// Open transactions that may have written to a table, under names that no later transaction has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Writers {
+    /// Transactions of sessions.
+    pub sessions: BTreeSet<String>,
+    /// Transactions that are prepared and wait for the second phase. One that had a session's name before gets a new one
+    /// when it is prepared.
+    pub prepared: BTreeSet<String>,
+}
+
+/// How names and values are written in this database's statements.
+pub trait Syntax: Send + Sync {
+    /// A column's or table's name, quoted.
+    fn identifier(&self, name: &str) -> String;
+
+    /// A table's name in full, quoted.
+    fn table(&self, name: &TableName) -> String;
 }
 
 /// A database that can be polled. One connection, one caller, one call at a time; the source holds a call's future until
-/// it is done, so that none of them need be cancel-safe.
+/// it is done, so that none of them need be cancel-safe. Sessions are in UTC.
 #[async_trait]
 pub trait Dialect: Send + 'static {
+    /// How statements are written.
+    fn syntax(&self) -> &'static dyn Syntax;
+
     /// The tables that fit the configuration, as they are now.
     async fn discover(&mut self) -> Result<Discovery>;
 
-    /// Reads rows after `request.after` in ascending order of (id), or of (timestamp, id), by key and never by offset, all
-    /// of one state of the database. Each row goes through [`PageWriter::admit`], its cells into the page's batch, and then
-    /// through [`PageWriter::take`]. Rows whose cursor columns are NULL are left out.
+    /// Runs the statements of a page. Each row goes through [`PageWriter::admit`], its cells into the page's batch, and then
+    /// through [`PageWriter::take`].
     async fn fetch(&mut self, request: PageRequest<'_>, page: &mut PageWriter<'_>) -> Result<Fetched>;
+
+    /// Runs a whole statement that gives one whole number, or NULL.
+    async fn number(&mut self, statement: &Statement) -> Result<Option<i64>>;
+
+    /// Runs a whole statement that changes rows, committed on return. Gives how many.
+    async fn execute(&mut self, statement: &Statement) -> Result<u64>;
 
     /// The highest id that the table has, or ever had where the database remembers that. `None` for an empty table.
     async fn highest_id(&mut self, table: &PolledTable) -> Result<Option<i64>>;
 
     /// The clock that timestamps of rows are taken from, microseconds since 1970.
     async fn now_us(&mut self) -> Result<i64>;
+
+    /// Transactions that are open at this moment and may have inserted into the table. `None` where there is one writer at
+    /// a time, whose rows commit in the order of their ids.
+    async fn writers(&mut self, table: &PolledTable) -> Result<Option<Writers>>;
+
+    /// For how long the oldest open transaction of the database has been, microseconds; `None` where that cannot be told.
+    async fn longest_transaction_us(&mut self) -> Result<Option<i64>>;
 
     /// Whether rows can be skipped.
     fn gap_safety(&self, table: &PolledTable) -> GapReport;
@@ -115,5 +158,36 @@ impl GapSafety {
             Self::DelayWindow => "delay_window",
             Self::None => "none",
         }
+    }
+}
+
+// === impl GapReport ===
+
+impl GapReport {
+    /// A safety that needs no consent.
+    pub fn new(safety: GapSafety, reason: impl Into<String>) -> Self {
+        Self {
+            safety,
+            reason: reason.into(),
+            refused: None,
+        }
+    }
+
+    /// Rows are sure to be skipped sooner or later; `instead` says what to do.
+    pub fn refused(reason: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self {
+            safety: GapSafety::None,
+            reason: reason.into(),
+            refused: Some(instead.into()),
+        }
+    }
+}
+
+// === impl Writers ===
+
+impl Writers {
+    /// Nobody is open.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.prepared.is_empty()
     }
 }

@@ -19,10 +19,14 @@ pub mod page;
 pub mod plan;
 pub mod polling;
 pub mod server_url;
+pub mod statement;
 
 pub use config::{QueryConfig, QueryMode, TableQueryConfig};
 pub use cursor::{Cursor, CursorValue, RowKey};
-pub use dialect::{Dialect, DiscoveredTable, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest};
+pub use dialect::{
+    Dialect, DiscoveredTable, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest, Syntax, Writers,
+};
 pub use page::{Admission, PageWriter};
 pub use plan::PolledTable;
 pub use polling::{Opening, PollingSource};
+pub use statement::{Piece, Statement};

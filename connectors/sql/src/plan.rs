@@ -4,7 +4,7 @@ use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::value::LogicalType;
 
-use crate::config::{QueryConfig, QueryMode};
+use crate::config::{Acknowledge, DeletedRows, QueryConfig, QueryMode};
 use crate::dialect::{DiscoveredTable, IdGeneration};
 
 /// A table that is polled, with its cursor columns found.
@@ -14,12 +14,16 @@ pub struct PolledTable {
     pub table: DiscoveredTable,
     /// What says that a row is new.
     pub mode: QueryMode,
-    /// Index of the id column.
-    pub id_column: usize,
+    /// Index of the id column; `timestamp` and `bulk` may do without.
+    pub id_column: Option<usize>,
     /// Index of the timestamp column, where the mode has one.
     pub timestamp_column: Option<usize>,
     /// How old a timestamp must be, microseconds.
     pub delay_us: i64,
+    /// The column that marks acknowledged rows of a queue, where they are marked.
+    pub mark_column: Option<String>,
+    /// The column that marks a row as deleted, and the value that does where not every value but NULL does.
+    pub deleted: Option<(usize, Option<String>)>,
 }
 
 // === impl PolledTable ===
@@ -29,16 +33,38 @@ impl PolledTable {
     pub fn resolve(table: DiscoveredTable, config: &QueryConfig) -> Result<Self, Finding> {
         let name = table.schema.name.qualified();
         let mode = config.mode_of(&name);
-        let id_column = id_column(&table, &name, mode, config)?;
-        let timestamp_column = match mode {
-            QueryMode::Incrementing => None,
-            QueryMode::TimestampIncrementing => Some(timestamp_column(&table, &name, config)?),
+        let id_column = match id_column(&table, &name, mode, config) {
+            Ok(column) => Some(column),
+            Err(_) if !mode.needs_id() && config.id_column_of(&name).is_none() => None,
+            Err(finding) => return Err(finding),
         };
+        let by_time = mode.by_time() || (mode == QueryMode::Queue && config.timestamp_column_of(&name).is_some());
+        let timestamp_column = by_time
+            .then(|| timestamp_column(&table, &name, config))
+            .transpose()?;
+        let deleted = config
+            .deleted
+            .as_ref()
+            .map(|deleted| deleted_column(&table, &name, deleted))
+            .transpose()?;
+        let mark_column = match (&config.acknowledge, mode) {
+            (Acknowledge::Mark(column), QueryMode::Queue) => Some(mark_column(&table, &name, column)?),
+            _ => None,
+        };
+        if mode == QueryMode::Queue && table.query.is_some() {
+            return Err(Finding::blocks(
+                "queue_of_query",
+                format!("{name} is a query, whose rows cannot be acknowledged one by one, and mode queue does that"),
+                "poll it with another mode, or name a table",
+            ));
+        }
         Ok(Self {
             table,
             mode,
             id_column,
             timestamp_column,
+            mark_column,
+            deleted,
             delay_us: i64::try_from(config.delay_ms.saturating_mul(1000)).unwrap_or(i64::MAX),
         })
     }
@@ -48,9 +74,9 @@ impl PolledTable {
         self.table.schema.name.qualified()
     }
 
-    /// Name of the id column.
+    /// Name of the id column; empty where there is none.
     pub fn id_name(&self) -> &str {
-        self.column_name(Some(self.id_column))
+        self.column_name(self.id_column)
     }
 
     /// Name of the timestamp column; empty where the mode has none.
@@ -66,7 +92,8 @@ impl PolledTable {
     /// The cursor columns, in the order in which rows are read.
     pub fn cursor_columns(&self) -> Vec<&str> {
         let timestamp = self.timestamp_column.map(|_| self.timestamp_name());
-        timestamp.into_iter().chain([self.id_name()]).collect()
+        let id = self.id_column.map(|_| self.id_name());
+        timestamp.into_iter().chain(id).collect()
     }
 
     /// True where an index gives rows in the order of the cursor.
@@ -106,7 +133,7 @@ fn id_column(table: &DiscoveredTable, name: &str, mode: QueryMode, config: &Quer
         }
     };
     let column = schema.columns.get(index).map_or("", |column| &column.name);
-    if !table.unique_columns.iter().any(|unique| unique == column) {
+    if table.query.is_none() && !table.unique_columns.iter().any(|unique| unique == column) {
         return Err(Finding::blocks(
             "id_column_not_unique",
             format!("column {column} of table {name} is not unique: rows with the same value would be skipped"),
@@ -117,11 +144,19 @@ fn id_column(table: &DiscoveredTable, name: &str, mode: QueryMode, config: &Quer
         .columns
         .get(index)
         .is_some_and(|column| is_integer(&column.logical_type));
-    if mode == QueryMode::Incrementing && !integer {
+    let by_id = match mode {
+        QueryMode::Incrementing => true,
+        QueryMode::Queue => config.timestamp_column_of(name).is_none(),
+        QueryMode::Bulk | QueryMode::Timestamp | QueryMode::TimestampIncrementing => false,
+    };
+    if by_id && !integer {
         return Err(Finding::blocks(
             "id_column_not_a_number",
-            format!("column {column} of table {name} does not hold whole numbers, and mode incrementing needs them"),
-            "name another id_column, or use mode: timestamp_incrementing",
+            format!(
+                "column {column} of table {name} does not hold whole numbers, which mode {} orders rows by",
+                mode.name()
+            ),
+            "name another id_column, or the timestamp_column that says which row came first",
         ));
     }
     Ok(index)
@@ -139,7 +174,8 @@ fn timestamp_column(table: &DiscoveredTable, name: &str, config: &QueryConfig) -
         return Err(Finding::blocks(
             "timestamp_column_missing",
             format!(
-                "mode timestamp_incrementing needs the column of table {name} that holds the time of the last change"
+                "mode {} needs the column of table {name} that holds the time of the last change",
+                config.mode_of(name).name()
             ),
             "query: { timestamp_column: <column> }",
         ));
@@ -150,12 +186,37 @@ fn timestamp_column(table: &DiscoveredTable, name: &str, config: &QueryConfig) -
         .ok_or_else(|| missing(table, name, "timestamp_column", column))
 }
 
+fn deleted_column(
+    table: &DiscoveredTable,
+    name: &str,
+    deleted: &DeletedRows,
+) -> Result<(usize, Option<String>), Finding> {
+    let index = table.schema.column_index(&deleted.column);
+    let index = index.ok_or_else(|| missing(table, name, "deleted", &deleted.column))?;
+    Ok((index, deleted.value.clone()))
+}
+
+fn mark_column(table: &DiscoveredTable, name: &str, column: &str) -> Result<String, Finding> {
+    match table.schema.column_index(column) {
+        Some(_) => Ok(column.to_owned()),
+        None => Err(missing(table, name, "acknowledge", column)),
+    }
+}
+
 fn missing(table: &DiscoveredTable, name: &str, setting: &'static str, column: &str) -> Finding {
     let code = match setting {
         "id_column" => "id_column_missing",
-        _ => "timestamp_column_missing",
+        "timestamp_column" => "timestamp_column_missing",
+        _ => "column_missing",
     };
     let columns: Vec<_> = table.schema.columns.iter().map(|column| column.name.as_str()).collect();
+    if code == "column_missing" {
+        return Finding::blocks(
+            code,
+            format!("table {name} has no column {column}, which query.{setting} names; it has {}", columns.join(", ")),
+            format!("name one of its columns in query.{setting}, or leave the table out"),
+        );
+    }
     Finding::blocks(
         code,
         format!("table {name} has no column {column}; it has {}", columns.join(", ")),
