@@ -88,7 +88,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-static METRICS: [Metric; 21] = [
+static METRICS: [Metric; 22] = [
     counter("changes", "Changes taken from the source", |telemetry, _| {
         Some(from(&telemetry.numbers.changes))
     }),
@@ -192,6 +192,12 @@ static METRICS: [Metric; 21] = [
                     .sum()
             })
         },
+    ),
+    gauge(
+        "caught_up_age",
+        "Since everything was handed out that was visible in polled tables",
+        Some(Unit::Seconds),
+        |_, known| Some(signed(now_us().saturating_sub(known.caught_up_us?)) / 1e6),
     ),
     gauge(
         "gap_unsafe_tables",
