@@ -240,7 +240,10 @@ impl PostgresConfig {
             ("create_publication", !self.create_publication),
             ("publication_via_partition_root", self.publication_via_partition_root),
             ("snapshot.mode", self.snapshot.mode != snapshot.mode),
-            ("snapshot.connections", self.snapshot.connections != snapshot.connections),
+            (
+                "snapshot.connections",
+                self.snapshot.connections != snapshot.connections,
+            ),
             ("snapshot.order", self.snapshot.order != snapshot.order),
             ("binary", self.binary),
             ("message_prefixes", !self.message_prefixes.is_empty()),
@@ -253,7 +256,11 @@ impl PostgresConfig {
                 self.retained_wal_warning_bytes != RETAINED_WAL_WARNING_BYTES,
             ),
         ];
-        let set: Vec<_> = of_the_log.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+        let set: Vec<_> = of_the_log
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| *name)
+            .collect();
         if set.is_empty() {
             return Ok(());
         }
@@ -418,17 +425,27 @@ mod tests {
         };
         let polled = r#""tables": ["orders"], "query": {"mode": "queue"}"#;
         assert!(problems(polled).is_empty());
-        let found = problems(&format!(r#"{polled}, "slot": "s", "failover": true, "snapshot": {{"mode": "never"}}"#));
+        let found = problems(&format!(
+            r#"{polled}, "slot": "s", "failover": true, "snapshot": {{"mode": "never"}}"#
+        ));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("`slot`, `snapshot.mode`, `failover` belong to"), "{found:?}");
+        assert!(
+            found[0].starts_with("`slot`, `snapshot.mode`, `failover` belong to"),
+            "{found:?}"
+        );
         let found = problems(r#""tables": ["orders"], "query": {"mode": "queue", "batch_rows": 0}"#);
         assert!(found[0].contains("batch_rows"), "{found:?}");
     }
 
     #[test]
     fn a_query_needs_no_table() {
-        let json = |query: &str| format!(r#"{{"url": "postgres://u@localhost/shop", "query": {{"mode": "bulk"{query}}}}}"#);
-        assert!(config(&json(r#", "queries": {"sums": {"sql": "SELECT 1 AS one"}}"#)).problems("a").is_empty());
+        let json =
+            |query: &str| format!(r#"{{"url": "postgres://u@localhost/shop", "query": {{"mode": "bulk"{query}}}}}"#);
+        assert!(
+            config(&json(r#", "queries": {"sums": {"sql": "SELECT 1 AS one"}}"#))
+                .problems("a")
+                .is_empty()
+        );
         assert_eq!(config(&json("")).problems("a").len(), 1);
     }
 

@@ -10,7 +10,7 @@
 //! - Rows come as a snapshot's do (`COPY` in binary form, the same decoders), so that a value is published the same either way.
 //! - The session is read-only; only what [`Dialect::execute`] runs may write.
 
-mod activity;
+pub(crate) mod activity;
 pub(crate) mod catalog;
 pub(crate) mod gap;
 pub(crate) mod rows;
@@ -117,7 +117,12 @@ impl PostgresDialect {
     }
 
     /// Runs the statements of a page within its transaction. Gives the number of rows that came.
-    async fn read(&self, request: &PageRequest<'_>, plan: &RowPlan<'_>, page: &mut PageWriter<'_>) -> Result<u32, ReadError> {
+    async fn read(
+        &self,
+        request: &PageRequest<'_>,
+        plan: &RowPlan<'_>,
+        page: &mut PageWriter<'_>,
+    ) -> Result<u32, ReadError> {
         let mut reading = Reading {
             plan,
             page,
@@ -159,21 +164,31 @@ impl PostgresDialect {
     /// Whether what a custom query reads was rewritten between the moment that the page is of and the moment that it was locked: a
     /// rewritten table has no rows in an older state.
     async fn was_rewritten(&self) -> Result<bool, tokio_postgres::Error> {
-        const REWRITTEN: &str = "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
+        const REWRITTEN: &str =
+            "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
             WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND c.relkind IN ('r', 'm')
               AND c.relfilenode <> 0 AND c.relfilenode <> pg_catalog.pg_relation_filenode(c.oid)";
         let answers = self.session.simple_query(REWRITTEN).await?;
         Ok(!answers.iter().any(|answer| says(answer, 0, 0)))
     }
 
-    async fn read_page(&self, known: &KnownTable, names_due: bool, request: &PageRequest<'_>, page: &mut PageWriter<'_>) -> Result<Fetched, ReadError> {
+    async fn read_page(
+        &self,
+        known: &KnownTable,
+        names_due: bool,
+        request: &PageRequest<'_>,
+        page: &mut PageWriter<'_>,
+    ) -> Result<Fetched, ReadError> {
         if self.begin(known, names_due).await? == Begun::Changed {
             return Ok(Fetched::SchemaChanged);
         }
         let plan = RowPlan::new(request.table, &known.columns).map_err(ReadError::Row)?;
         let returned = self.read(request, &plan, page).await?;
         if known.oid().is_none() && self.was_rewritten().await? {
-            let message = format!("a table that `query.queries.{}` reads was rewritten while it was read; it is read again", known.name());
+            let message = format!(
+                "a table that `query.queries.{}` reads was rewritten while it was read; it is read again",
+                known.name()
+            );
             return Err(ReadError::Row(Error::transient("table_rewritten", message)));
         }
         Ok(Fetched::Rows(returned))
@@ -238,7 +253,9 @@ impl Dialect for PostgresDialect {
 
     async fn number(&mut self, statement: &Statement) -> Result<Option<i64>> {
         let doing = "ask the database for a number";
-        let answers = self.run(&statement::reading(&statement::render(statement)), doing).await?;
+        let answers = self
+            .run(&statement::reading(&statement::render(statement)), doing)
+            .await?;
         let text = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row.try_get(0)),
             _ => None,
@@ -264,7 +281,9 @@ impl Dialect for PostgresDialect {
     }
 
     async fn highest_id(&mut self, table: &PolledTable) -> Result<Option<i64>> {
-        let highest = self.number(&tailrace_sql::statement::highest_id(&PostgresSyntax, table)).await?;
+        let highest = self
+            .number(&tailrace_sql::statement::highest_id(&PostgresSyntax, table))
+            .await?;
         if table.id_generation() != IdGeneration::NeverReused {
             return Ok(highest);
         }
@@ -273,6 +292,10 @@ impl Dialect for PostgresDialect {
         let Some(sequence) = default.and_then(|default| default.sequence.as_ref()) else {
             return Ok(highest);
         };
+        if !sequence.readable {
+            let role = &self.server.role;
+            return Err(Error::definite("insufficient_privilege", sequence.unreadable(role)));
+        }
         let ever = format!("SELECT pg_catalog.pg_sequence_last_value({})", sequence.oid);
         Ok(highest.max(self.number(&Statement::text(ever)).await?))
     }
@@ -282,13 +305,12 @@ impl Dialect for PostgresDialect {
         asked.map_err(|error| query_error(&error, "ask for the server's time"))
     }
 
-    async fn writers(&mut self, table: &PolledTable) -> Result<Option<Writers>> {
-        // Of a query or a standby nobody can be named. That its ids are not safe is said by `gap_safety`.
+    async fn writers(&mut self, table: &PolledTable) -> Result<Writers> {
         let Some(oid) = self.known(table).and_then(KnownTable::oid) else {
-            return Ok(Some(Writers::default()));
+            return Ok(Writers::default());
         };
         let asked = activity::writers(&self.session, oid).await;
-        asked.map(Some).map_err(|error| query_error(&error, "list who writes"))
+        asked.map_err(|error| query_error(&error, "list who writes"))
     }
 
     async fn longest_transaction_us(&mut self) -> Result<Option<i64>> {
@@ -327,13 +349,16 @@ impl Reading<'_, '_> {
     /// Takes the rows that are there, until one does not belong to the page any more.
     fn take_all(&mut self, reader: &mut CopyReader) -> Result<()> {
         while !self.stopped {
-            let row = reader.next_row().map_err(|error| self.plan.broken(&error.to_string()))?;
+            let row = reader
+                .next_row()
+                .map_err(|error| self.plan.broken(&error.to_string()))?;
             let Some(row) = row else {
                 break;
             };
             self.returned = self.returned.saturating_add(1);
             match self.take(&row) {
-                Ok(admission) => self.stopped = admission == Admission::Stop,
+                Ok(Admission::Take | Admission::Skip) => {}
+                Ok(Admission::Stop) => self.stopped = true,
                 // What comes before a bad row goes out; the next page begins with it and says what is wrong.
                 Err(_) if self.page.has_rows() => {
                     self.page.stop();

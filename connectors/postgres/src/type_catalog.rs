@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
-use crate::decode::cell::{ArrayDecoder, ValueError};
 pub(crate) use crate::decode::cell::CellDecoder;
+use crate::decode::cell::{ArrayDecoder, ValueError};
 use crate::type_name::{geometry_modifier, quoted_identifier, type_name};
 
 /// One type of the database.

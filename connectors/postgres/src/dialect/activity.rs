@@ -58,12 +58,12 @@ fn sorted(names: Vec<String>) -> Writers {
 }
 
 /// Microseconds since 1970 up to which all committed rows can be seen.
-pub(super) async fn now_us(client: &Client) -> Result<i64, tokio_postgres::Error> {
+pub(crate) async fn now_us(client: &Client) -> Result<i64, tokio_postgres::Error> {
     client.query_typed_one(NOW, &[]).await?.try_get(0)
 }
 
 /// Age of the oldest open transaction, microseconds.
-pub(super) async fn longest_transaction_us(client: &Client) -> Result<Option<i64>, tokio_postgres::Error> {
+pub(crate) async fn longest_transaction_us(client: &Client) -> Result<Option<i64>, tokio_postgres::Error> {
     client.query_typed_one(LONGEST, &[]).await?.try_get(0)
 }
 

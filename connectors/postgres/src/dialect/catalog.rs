@@ -6,6 +6,7 @@ use tailrace_core::Result;
 use tokio_postgres::{Client, Row};
 
 use crate::error::query_error;
+use crate::quote::identifier;
 
 /// What is there besides columns and key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -363,6 +364,25 @@ impl DefaultFacts {
         self.sequence
             .as_ref()
             .is_some_and(|sequence| sequence.owned && !sequence.cycles && sequence.other_columns == 0)
+    }
+}
+
+// === impl SequenceFacts ===
+
+impl SequenceFacts {
+    /// Why it must be readable, with the statement that makes it so.
+    pub(crate) fn unreadable(&self, role: &str) -> String {
+        format!(
+            "the role \"{role}\" may not ask for the last number of {}, and nothing else tells a table whose newest rows were deleted \
+             from one that went back: {}",
+            self.name,
+            self.grant(role)
+        )
+    }
+
+    /// The statement that makes it readable.
+    pub(crate) fn grant(&self, role: &str) -> String {
+        format!("GRANT SELECT ON SEQUENCE {} TO {}", self.name, identifier(role))
     }
 }
 

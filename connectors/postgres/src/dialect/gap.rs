@@ -11,8 +11,7 @@ use super::catalog::{DefaultFacts, SequenceFacts, TableFacts, TableKind};
 use super::tables::{KnownTable, Origin};
 
 /// What to do instead, for every way in which ids come out of order.
-const OTHER_MODES: &str =
-    "or poll with mode queue, which remembers no id, or timestamp_incrementing; `query.accept_gaps: true` goes on and may skip rows";
+const OTHER_MODES: &str = "or poll with mode queue, which remembers no id, or with timestamp_incrementing";
 
 /// Whether rows of a table can be skipped. `in_recovery` says that the server is a standby.
 pub(crate) fn gap_safety(known: &KnownTable, table: &PolledTable, in_recovery: bool) -> GapReport {
@@ -74,7 +73,9 @@ fn numbered(name: &str, id: &str, sequence: &SequenceFacts, always: bool) -> Gap
     if let Some(why) = out_of_order(sequence) {
         return GapReport::refused(
             format!("{id} of {name} comes from the sequence {sequence_name}, {why}"),
-            format!("ALTER SEQUENCE {sequence_name} INCREMENT 1 CACHE 1, and set the application's id generator to match, {OTHER_MODES}"),
+            format!(
+                "ALTER SEQUENCE {sequence_name} INCREMENT 1 CACHE 1, and set the application's id generator to match, {OTHER_MODES}"
+            ),
         );
     }
     if sequence.cycles {
@@ -99,13 +100,10 @@ fn numbered(name: &str, id: &str, sequence: &SequenceFacts, always: bool) -> Gap
     } else {
         "nobody writes ids by hand"
     };
-    GapReport::new(
-        GapSafety::Proven,
-        format!(
-            "the server itself gives each new row the next number of {sequence_name}, and a gap is waited for until all who held a \
+    GapReport::proven_by_ledger(format!(
+        "the server itself gives each new row the next number of {sequence_name}, and a gap is waited for until all who held a \
              lock on {name} have ended; this holds as long as {by_hand}"
-        ),
-    )
+    ))
 }
 
 /// Why numbers of a sequence are used in another order than they were given out.
@@ -154,7 +152,9 @@ fn unnumbered(name: &str, id: &str, facts: &TableFacts) -> GapReport {
 fn by_time(known: &KnownTable, table: &PolledTable, in_recovery: bool) -> GapReport {
     let (name, column) = (table.name(), table.timestamp_name());
     let facts = match &known.origin {
-        Origin::Relation { facts, .. } if facts.kind == TableKind::Table || facts.kind == TableKind::Partitioned => facts,
+        Origin::Relation { facts, .. } if facts.kind == TableKind::Table || facts.kind == TableKind::Partitioned => {
+            facts
+        }
         Origin::Relation { .. } | Origin::Query { .. } => {
             let reason = format!(
                 "{name} is no table, and nothing tells what sets {column}: a row that changes without it is not seen again"
@@ -162,10 +162,19 @@ fn by_time(known: &KnownTable, table: &PolledTable, in_recovery: bool) -> GapRep
             return GapReport::new(GapSafety::None, reason);
         }
     };
-    let nullable = table.table.schema.columns.iter().any(|it| it.name == column && it.nullable);
+    let nullable = table
+        .table
+        .schema
+        .columns
+        .iter()
+        .any(|it| it.name == column && it.nullable);
     let (on_insert, on_update) = (facts.sets_on_insert(column), facts.sets_on_update(column));
     if !on_insert && !on_update {
-        let unset = if nullable { "; rows without one are never seen" } else { "" };
+        let unset = if nullable {
+            "; rows without one are never seen"
+        } else {
+            ""
+        };
         return GapReport::new(
             GapSafety::None,
             format!(
@@ -177,7 +186,9 @@ fn by_time(known: &KnownTable, table: &PolledTable, in_recovery: bool) -> GapRep
     if nullable && !on_insert {
         return GapReport::new(
             GapSafety::None,
-            format!("{column} of {name} may be NULL and has no default: new rows without it are not seen before they change"),
+            format!(
+                "{column} of {name} may be NULL and has no default: new rows without it are not seen before they change"
+            ),
         );
     }
     let updates = if on_update {
@@ -275,6 +286,7 @@ mod tests {
         let known = KnownTable {
             table: table(),
             columns: Vec::new(),
+            generated_columns: Vec::new(),
             origin: Origin::Relation {
                 oid: 1,
                 facts: Box::new(facts),
@@ -352,8 +364,14 @@ mod tests {
         assert_eq!(by_time(false, Some((false, true))).0, GapSafety::None);
         assert_eq!(by_time(false, Some((true, true))).0, GapSafety::DelayWindow);
         let (safety, reason) = by_time(true, None);
-        assert!(safety == GapSafety::DelayWindow && reason.contains("only its default"), "{reason}");
+        assert!(
+            safety == GapSafety::DelayWindow && reason.contains("only its default"),
+            "{reason}"
+        );
         let (safety, reason) = by_time(true, Some((false, true)));
-        assert!(safety == GapSafety::DelayWindow && !reason.contains("only its default"), "{reason}");
+        assert!(
+            safety == GapSafety::DelayWindow && !reason.contains("only its default"),
+            "{reason}"
+        );
     }
 }

@@ -53,7 +53,9 @@ impl<'a> RowPlan<'a> {
     /// `timestamp_column_type` where the timestamp column holds no points in time.
     pub(crate) fn new(table: &'a PolledTable, columns: &'a [ColumnType]) -> Result<Self> {
         let mut lead = Vec::new();
-        let id = table.id_column.and_then(|index| columns.get(index).map(|kind| (index, kind)));
+        let id = table
+            .id_column
+            .and_then(|index| columns.get(index).map(|kind| (index, kind)));
         let id = id.map(|(index, kind)| match kind.decoder {
             CellDecoder::Int16 | CellDecoder::Int32 | CellDecoder::Int64 => IdPlace::Number(index),
             _ => {
@@ -61,7 +63,9 @@ impl<'a> RowPlan<'a> {
                 IdPlace::Text(lead.len() - 1)
             }
         });
-        let time = table.timestamp_column.and_then(|index| columns.get(index).map(|kind| (index, kind)));
+        let time = table
+            .timestamp_column
+            .and_then(|index| columns.get(index).map(|kind| (index, kind)));
         let time = match time {
             Some((column, kind)) => {
                 let is_date = is_date(&kind.decoder).ok_or_else(|| not_a_time(table, kind))?;
@@ -96,7 +100,9 @@ impl<'a> RowPlan<'a> {
     /// A row's place in the cursor's order.
     pub(crate) fn key(&self, row: &CopyRow<'_>) -> Result<RowKey> {
         let id = match self.id {
-            Some(IdPlace::Number(column)) => self.field(row, self.lead.len() + column)?.map(|bytes| self.number(bytes)),
+            Some(IdPlace::Number(column)) => self
+                .field(row, self.lead.len() + column)?
+                .map(|bytes| self.number(bytes)),
             Some(IdPlace::Text(field)) => self.field(row, field)?.map(|bytes| self.text(bytes)),
             None => None,
         };
@@ -116,7 +122,8 @@ impl<'a> RowPlan<'a> {
         let (Some(text), Some(value)) = (text, value) else {
             return Err(self.broken("a row without a timestamp came, which none was asked for"));
         };
-        let microseconds = microseconds(value, place.is_date).ok_or_else(|| self.broken("a timestamp has another size"))?;
+        let microseconds =
+            microseconds(value, place.is_date).ok_or_else(|| self.broken("a timestamp has another size"))?;
         Ok((self.text(text)?, microseconds))
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct KnownTable {
     pub(crate) table: DiscoveredTable,
     /// How values are read, in the order of the columns.
     pub(crate) columns: Vec<ColumnType>,
+    /// Computed columns that are left out, as the log leaves them out.
+    pub(crate) generated_columns: Vec<String>,
     /// Where its rows are from.
     pub(crate) origin: Origin,
 }
@@ -71,13 +73,19 @@ pub(crate) struct AnswerColumn {
 }
 
 /// Looks at everything that is polled.
-pub(crate) async fn survey(client: &Client, config: &PostgresConfig, query: &QueryConfig, server: ServerFacts) -> Result<Survey> {
+pub(crate) async fn survey(
+    client: &Client,
+    config: &PostgresConfig,
+    query: &QueryConfig,
+    server: ServerFacts,
+) -> Result<Survey> {
     let database = server.database.clone();
     let survey = in_one_snapshot(client, async {
         let found = read_readables(client, config, server).await?;
         let oids: Vec<u32> = found.tables.iter().map(|(oid, _)| *oid).collect();
         let mut facts = catalog::facts(client, &oids).await?;
-        let known = |(oid, table): (u32, CapturedTable)| known_table(oid, table, facts.remove(&oid).unwrap_or_default());
+        let known =
+            |(oid, table): (u32, CapturedTable)| known_table(oid, table, facts.remove(&oid).unwrap_or_default());
         Ok(Survey {
             names_version: names_version(client).await?,
             tables: found.tables.into_iter().map(known).collect(),
@@ -107,7 +115,12 @@ async fn names_version(client: &Client) -> Result<i64> {
 }
 
 fn known_table(oid: u32, captured: CapturedTable, facts: TableFacts) -> KnownTable {
-    let names: Vec<&str> = captured.schema.columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = captured
+        .schema
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
     let table = DiscoveredTable {
         generated_id: generated_id(&captured, &facts),
         unique_columns: facts.unique_columns(&names),
@@ -118,6 +131,7 @@ fn known_table(oid: u32, captured: CapturedTable, facts: TableFacts) -> KnownTab
     KnownTable {
         table,
         columns: captured.columns.into_iter().map(|column| column.kind).collect(),
+        generated_columns: captured.generated_columns,
         origin: Origin::Relation {
             oid,
             facts: Box::new(facts),
@@ -125,8 +139,7 @@ fn known_table(oid: u32, captured: CapturedTable, facts: TableFacts) -> KnownTab
     }
 }
 
-/// The numbered column: the key, where that is numbered, else the first. A sequence never gives a number twice; but where we may not
-/// ask it for its last one, nothing tells deleted newest rows from a table that went back.
+/// The numbered column: the key, where that is numbered, else the first. A sequence never gives a number twice.
 fn generated_id(captured: &CapturedTable, facts: &TableFacts) -> Option<(String, IdGeneration)> {
     let numbered = |column: &&Column| {
         let default = facts.defaults.get(&column.name);
@@ -139,10 +152,8 @@ fn generated_id(captured: &CapturedTable, facts: &TableFacts) -> Option<(String,
     let sequence = facts.defaults.get(&column.name)?.sequence.as_ref()?;
     let generation = if sequence.cycles {
         IdGeneration::Application
-    } else if sequence.readable {
-        IdGeneration::NeverReused
     } else {
-        IdGeneration::AboveExisting
+        IdGeneration::NeverReused
     };
     Some((column.name.clone(), generation))
 }
@@ -190,9 +201,11 @@ async fn describe_query(client: &Client, database: &str, name: &str, custom: &Cu
             generated_id: None,
             unique_columns: Vec::new(),
             indexes: Vec::new(),
-            query: Some(custom.sql.clone()),
+            // A comment at its end must not swallow what comes behind it.
+            query: Some(format!("{}\n", custom.sql)),
         },
         columns: kinds,
+        generated_columns: Vec::new(),
         origin: Origin::Query { answer: columns },
     })
 }
