@@ -12,6 +12,7 @@
 //! A view is asked like a query of the configuration: nothing says which of its columns are unique, and nobody numbers its rows.
 
 mod catalogue;
+mod check;
 mod described;
 mod facts;
 mod literal;
@@ -45,6 +46,7 @@ use catalogue::{Catalogue, Known, Strictness};
 use facts::Facts;
 use writers::Elders;
 
+pub(crate) use check::check;
 pub(crate) use open::{describe, open};
 
 /// A page only sees that its own table was altered. Tables that come, and keys and indexes, are looked for this often.

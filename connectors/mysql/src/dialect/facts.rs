@@ -4,9 +4,9 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tailrace_core::Result;
 
+use crate::check::rights;
 use crate::connect::{Texts, texts};
 use crate::error::{is_denied, query_error, server_error_number};
-use crate::quote::identifier;
 use crate::server::{Flavour, ServerFacts, Version, texts_where_allowed};
 
 /// What makes locks of tables visible.
@@ -101,7 +101,7 @@ async fn clock_is_utc(connection: &mut Conn) -> Result<bool> {
 
 impl Ledger {
     async fn of(connection: &mut Conn, server: &ServerFacts, sees_others: bool) -> Result<Self> {
-        let user = user(server);
+        let user = rights::user(server);
         let missing = |reason: &str, remedy: String| Self::Missing {
             reason: reason.to_owned(),
             remedy,
@@ -133,12 +133,6 @@ impl Ledger {
             tells_transactions: tells_transactions(&settings),
         })
     }
-}
-
-/// Our user as a statement names it.
-fn user(server: &ServerFacts) -> String {
-    let (name, host) = server.user.rsplit_once('@').unwrap_or((&server.user, "%"));
-    format!("{}@{}", identifier(name), identifier(host))
 }
 
 /// Names and values; also the right to read the locks themselves.

@@ -51,6 +51,14 @@ enum IdForm {
     Bytes,
 }
 
+/// Whether rows of a table can be followed by its cursor columns.
+///
+/// # Errors
+/// `timestamp_column_type`, `id_column_type` where a column is of a type that nothing can be followed by.
+pub(super) fn verify(known: &Known, table: &PolledTable, policy: TypePolicy) -> Result<()> {
+    RowReader::new(known, policy, table).map(drop)
+}
+
 // === impl Reading ===
 
 impl Reading<'_> {
@@ -61,7 +69,7 @@ impl Reading<'_> {
         request: PageRequest<'_>,
         page: &mut PageWriter<'_>,
     ) -> Result<Fetched> {
-        let reader = RowReader::new(self, request.table)?;
+        let reader = RowReader::new(self.known, self.policy, request.table)?;
         if !self.is_unchanged(connection).await? {
             return Ok(Fetched::SchemaChanged);
         }
@@ -124,8 +132,7 @@ impl Reading<'_> {
 // === impl RowReader ===
 
 impl<'a> RowReader<'a> {
-    fn new(reading: &Reading<'a>, table: &'a PolledTable) -> Result<Self> {
-        let known = reading.known;
+    fn new(known: &'a Known, policy: TypePolicy, table: &'a PolledTable) -> Result<Self> {
         let kind = |column: usize| {
             let column = known.definition.columns.get(column);
             column.map(|column| (&column.column_type.kind, column.column_type.source_type()))
@@ -148,10 +155,10 @@ impl<'a> RowReader<'a> {
         Ok(Self {
             table,
             known,
-            decoders: columns.map(|column| TextDecoder::new(column, &reading.policy)).collect(),
+            decoders: columns.map(|column| TextDecoder::new(column, &policy)).collect(),
             id,
             timestamp: table.timestamp_column,
-            invalid_dates: reading.policy.invalid_dates != InvalidDates::Halt,
+            invalid_dates: policy.invalid_dates != InvalidDates::Halt,
         })
     }
 
