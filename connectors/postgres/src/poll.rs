@@ -27,7 +27,7 @@ pub(crate) async fn open(
     establish(&server, &context).await?;
     let identity = identity(&server);
     let opening = Opening {
-        dialect: PostgresDialect::new(session, config, query.clone(), server),
+        dialect: PostgresDialect::new(session, config, query.clone(), server).await?,
         identity,
         config: query,
         context,
@@ -39,7 +39,7 @@ pub(crate) async fn open(
 pub(crate) async fn describe(config: &Arc<PostgresConfig>, query: &QueryConfig) -> Result<Vec<SharedSchema>> {
     let session = connect(config, "describe", Purpose::Poll).await?;
     let server = server_facts(&session).await?;
-    let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server);
+    let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server).await?;
     let discovery = dialect.discover().await?;
     Ok(discovery.tables.into_iter().map(|table| table.schema).collect())
 }
