@@ -139,7 +139,8 @@ impl Polled {
 pub(super) fn number(event: &Event, column: &str) -> i64 {
     event.after()[column]
         .as_i64()
-        .unwrap_or_else(|| panic!("{column} in {event}"))
+        .ok_or_else(|| format!("{column} in {event}"))
+        .unwrap()
 }
 
 /// What is published twice must be the same row under the same id, and of each id there is one row.

@@ -129,11 +129,9 @@ async fn a_query_over_a_join_is_polled_like_a_table() {
     let tables = "create table customer (id int primary key, name text);
         create table purchase (id bigserial primary key, customer int references customer, total numeric(10, 2), changed timestamptz default now());
         insert into customer values (1, 'Ada'); insert into purchase (customer, total) values (1, 12.50)";
-    let source = format!(
-        "query:\n  mode: timestamp_incrementing\n  timestamp_column: changed\n  id_column: number\n  poll_interval_ms: 20\n  delay_ms: 0\n  queries:\n    \
-         public.purchases:\n      key: [number]\n      sql: |\n        SELECT p.id AS number, c.name, p.total, p.changed\n        FROM purchase p JOIN customer c ON c.id = p.customer -- the public shape"
-    );
-    let polled = Polled::start(database_with(tables).await, &source);
+    let source = "query:\n  mode: timestamp_incrementing\n  timestamp_column: changed\n  id_column: number\n  poll_interval_ms: 20\n  delay_ms: 0\n  queries:\n    \
+         public.purchases:\n      key: [number]\n      sql: |\n        SELECT p.id AS number, c.name, p.total, p.changed\n        FROM purchase p JOIN customer c ON c.id = p.customer -- the public shape";
+    let polled = Polled::start(database_with(tables).await, source);
     let events = polled.wait_for_events("purchases", 1).await;
     assert_eq!(events[0].key_json()["number"], 1);
     assert_eq!(events[0].after()["name"], "Ada");
