@@ -33,6 +33,10 @@ impl PolledTable {
     pub fn resolve(table: DiscoveredTable, config: &QueryConfig) -> Result<Self, Finding> {
         let name = table.schema.name.qualified();
         let mode = config.mode_of(&name);
+        let keys = config.queries.get(&name).map(|query| query.key.iter());
+        if let Some(missing_key) = keys.into_iter().flatten().find(|key| table.schema.column_index(key).is_none()) {
+            return Err(missing(&table, &name, "queries.key", missing_key));
+        }
         let id_column = match id_column(&table, &name, mode, config) {
             Ok(column) => Some(column),
             Err(_) if !mode.needs_id() && config.id_column_of(&name).is_none() => None,
