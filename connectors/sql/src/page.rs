@@ -145,6 +145,7 @@ impl<'a> PageWriter<'a> {
             log_position: None,
             updated_at_us: key.timestamp.as_ref().map(|(_, microseconds)| *microseconds),
             topic: None,
+            message: None,
         });
         self.cursor.advance(key);
     }
