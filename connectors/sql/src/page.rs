@@ -301,7 +301,8 @@ impl<'a> PageWriter<'a> {
             (Value::Null, _) => false,
             (_, None) => true,
             (Value::Boolean(flag), Some(wanted)) => {
-                wanted.eq_ignore_ascii_case(if flag { "true" } else { "false" }) || *wanted == i32::from(flag).to_string()
+                wanted.eq_ignore_ascii_case(if flag { "true" } else { "false" })
+                    || *wanted == i32::from(flag).to_string()
             }
             (Value::Int(number), Some(wanted)) => *wanted == number.to_string(),
             (Value::Text(text), Some(wanted)) => text == wanted,

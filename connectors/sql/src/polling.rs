@@ -353,7 +353,9 @@ impl<D: Dialect> Poller<D> {
         self.begin_load(index, now).await?;
         self.look_at_gap(index).await?;
         let fetched = match self.tables.get(index).map(|state| state.plan.mode) {
-            Some(QueryMode::Timestamp) if !self.has_id(index) => self.fetch_times(index, now, budget, &mut batch).await?,
+            Some(QueryMode::Timestamp) if !self.has_id(index) => {
+                self.fetch_times(index, now, budget, &mut batch).await?
+            }
             Some(_) => self.fetch(index, now, budget, &mut batch).await?,
             None => return Ok(None),
         };
@@ -383,13 +385,7 @@ impl<D: Dialect> Poller<D> {
     }
 
     /// The next page of one table; `None` where the schema has changed.
-    async fn fetch(
-        &mut self,
-        index: usize,
-        now: i64,
-        budget: Budget,
-        batch: &mut ChangeBatch,
-    ) -> Result<Option<Page>> {
+    async fn fetch(&mut self, index: usize, now: i64, budget: Budget, batch: &mut ChangeBatch) -> Result<Option<Page>> {
         let limit = self.limit(budget);
         let Some(state) = self.tables.get_mut(index) else {
             return Ok(None);
@@ -457,7 +453,9 @@ impl<D: Dialect> Poller<D> {
     }
 
     fn has_id(&self, index: usize) -> bool {
-        self.tables.get(index).is_some_and(|state| state.plan.id_column.is_some())
+        self.tables
+            .get(index)
+            .is_some_and(|state| state.plan.id_column.is_some())
     }
 
     fn limit(&self, budget: Budget) -> u32 {
@@ -536,7 +534,10 @@ impl<D: Dialect> Poller<D> {
 
     /// Now and then, how long transactions are open, beside the delay that is to cover them.
     async fn look_at_window(&mut self) -> Result<()> {
-        let windows = self.tables.iter().filter(|state| state.gap.safety == GapSafety::DelayWindow);
+        let windows = self
+            .tables
+            .iter()
+            .filter(|state| state.gap.safety == GapSafety::DelayWindow);
         let Some(delay_us) = windows.map(|state| state.plan.delay_us).min() else {
             return Ok(());
         };
@@ -619,7 +620,8 @@ impl<D: Dialect> Poller<D> {
             QueryMode::Bulk if !page.more => {
                 let gone = state.seen.as_mut().map(Seen::finish).unwrap_or_default();
                 let now = self.dialect.now_us().await?;
-                let mut writer = PageWriter::new(batch, &state.plan, cursor.clone(), UNBOUNDED, PageRule::Plain).polled_at(now);
+                let mut writer =
+                    PageWriter::new(batch, &state.plan, cursor.clone(), UNBOUNDED, PageRule::Plain).polled_at(now);
                 for id in &gone {
                     writer.gone(id)?;
                 }
@@ -723,7 +725,11 @@ impl<D: Dialect> Poller<D> {
                     Ok(_) => state.queue.acknowledged(ids.len()),
                     Err(error) if state.queue.unacknowledged() >= UNACKNOWLEDGED_MAXIMUM => return Err(error),
                     Err(error) => {
-                        let sentence = format!("durable rows of table {} are still in it: {}", state.name, error.report());
+                        let sentence = format!(
+                            "durable rows of table {} are still in it: {}",
+                            state.name,
+                            error.report()
+                        );
                         self.telemetry.set_notice("unacknowledged", Some(sentence));
                         return Ok(());
                     }
