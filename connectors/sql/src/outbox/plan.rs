@@ -131,6 +131,11 @@ impl Outbox {
         }
     }
 
+    /// The template of the events' topics, as written.
+    pub fn topic(&self) -> &str {
+        &self.config.topic
+    }
+
     /// Everything that is wrong with the tables that are read as outboxes. `polled` says that no log is read.
     pub fn check(&self, tables: &[SharedSchema], polled: bool) -> Vec<Finding> {
         let outboxes: Vec<_> = tables.iter().filter(|table| self.selects(table)).collect();

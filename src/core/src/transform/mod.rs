@@ -54,6 +54,12 @@ impl Transform {
         })
     }
 
+    /// True where a rule leaves out, renames or masks columns of a table.
+    pub fn alters_rows(&mut self, schema: &SharedSchema) -> Result<bool> {
+        let plan = self.plan(schema)?;
+        Ok(matches!(&*plan, TablePlan::Rewrite(rewrite) if rewrite.alters_rows))
+    }
+
     /// Applies the rules to every change, in place. Returns how many changes were left out.
     pub fn apply(&mut self, batch: &mut ChangeBatch) -> Result<u64> {
         let tables = batch.tables.clone();
@@ -136,17 +142,22 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
     }
 }
 
+/// The refusal of rules that change columns of a table whose rows are events already.
+pub fn alters_messages(schema: &SharedSchema) -> Error {
+    Error::definite(
+        "transform_invalid",
+        format!(
+            "a rule of `transforms` changes columns of {}, whose rows are read by `outbox` and published as they say; \
+             take the rule away, or leave the table out of its `tables`",
+            schema.name.qualified()
+        ),
+    )
+}
+
 /// Of a change that is an event already the row was read before: rules may leave it out or send it elsewhere.
 fn route_message(rewrite: &plan::Rewrite, mut change: Change) -> Result<Change> {
     if rewrite.alters_rows {
-        return Err(Error::definite(
-            "transform_invalid",
-            format!(
-                "a rule of `transforms` changes columns of {}, whose rows are read by `outbox` and published as they say; \
-                 take the rule away, or leave the table out of its `tables`",
-                rewrite.schema.name.qualified()
-            ),
-        ));
+        return Err(alters_messages(&rewrite.schema));
     }
     if rewrite.topic.is_some() {
         change.topic.clone_from(&rewrite.topic);
