@@ -13,6 +13,7 @@
 pub mod check;
 pub mod config;
 pub mod contract;
+pub mod contract_trigger;
 pub mod cursor;
 pub mod dialect;
 pub mod fingerprint;

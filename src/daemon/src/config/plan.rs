@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::transform::{Transform, TransformConfig};
-use tailrace_sql::contract::Contract;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
 use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, SourceSpec, StreamSpec};
+use crate::cli::outbox::read_contract;
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -224,14 +224,6 @@ fn plan_outbox(config: OutboxConfig, prefix: &str, source: &dyn SourceSpec) -> R
         return Ok(Arc::new(outbox));
     }
     Err(findings.iter().map(in_one_sentence).collect())
-}
-
-fn read_contract(path: &Path) -> Result<Contract, Error> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        let message = format!("the contract {} cannot be read; name a file that is there", path.display());
-        Error::definite("contract_unreadable", message).with_source(error)
-    })?;
-    Contract::parse(&bytes)
 }
 
 /// Two connectors with one template write the tables of one name into one topic.
