@@ -353,6 +353,11 @@ impl<'a> PageWriter<'a> {
         }
     }
 
+    /// True where rows are too young to be taken.
+    pub fn is_before_its_time(&self) -> bool {
+        self.stopped == Some(Stopped::NotDue)
+    }
+
     /// True where rows are behind ids that are missing.
     pub fn is_before_gap(&self) -> bool {
         self.stopped == Some(Stopped::Gap)

@@ -128,6 +128,9 @@ impl SourceSpec for PostgresConfig {
     }
 
     fn claims(&self, connector: &str) -> Vec<Claim> {
+        if self.query.is_some() {
+            return Vec::new();
+        }
         // A slot's name has no hyphen: the connectors `a-b` and `a_b` would meet in one.
         let derived = || format!("tailrace_{}", connector.replace('-', "_"));
         let slot = self.slot.clone().unwrap_or_else(derived);

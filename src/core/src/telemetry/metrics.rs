@@ -199,6 +199,12 @@ static METRICS: [Metric; 22] = [
         },
     ),
     gauge(
+        "caught_up_age",
+        "Since everything was handed out that was visible in polled tables",
+        Some(Unit::Seconds),
+        |_, known| Some(signed(now_us().saturating_sub(known.caught_up_us?)) / 1e6),
+    ),
+    gauge(
         "gap_unsafe_tables",
         "Polled tables of which rows may be skipped that commit late; /status has the reasons",
         None,
