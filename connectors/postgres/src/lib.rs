@@ -13,6 +13,7 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod install;
 mod log;
 mod memory;
 mod poll;
@@ -33,6 +34,7 @@ use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
+pub use install::install;
 
 /// A configured PostgreSQL source. Nothing is connected before a method is called.
 pub struct PostgresConnector {

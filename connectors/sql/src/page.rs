@@ -252,6 +252,7 @@ impl<'a> PageWriter<'a> {
             log_position: None,
             updated_at_us,
             topic: None,
+            message: None,
         });
     }
 

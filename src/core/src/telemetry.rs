@@ -88,8 +88,10 @@ pub struct Numbers {
     pub records: AtomicU64,
     /// Bytes that became durable.
     pub bytes: AtomicU64,
-    /// Changes left out by filters.
+    /// Changes left out by filters, or because they are no events of an outbox.
     pub filtered: AtomicU64,
+    /// Changes published as dead letters.
+    pub dead_letters: AtomicU64,
     /// Checkpoints saved.
     pub checkpoints: AtomicU64,
     /// Times the connector was started again after a transient error.

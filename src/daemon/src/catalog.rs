@@ -39,6 +39,9 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
 
+    /// True where tables are asked and no log is read.
+    fn is_polled(&self) -> bool;
+
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
 }
@@ -141,6 +144,10 @@ impl SourceSpec for PostgresConfig {
         self.tables.clone()
     }
 
+    fn is_polled(&self) -> bool {
+        false
+    }
+
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(PostgresConnector::new(self.clone())))
     }
@@ -166,6 +173,10 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         self.0.tables.clone()
     }
 
+    fn is_polled(&self) -> bool {
+        false
+    }
+
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         let flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
         Ok(Arc::new(MySqlConnector::new(self.0.clone(), flavour)))
@@ -185,6 +196,10 @@ impl SourceSpec for SqliteConfig {
 
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
+    }
+
+    fn is_polled(&self) -> bool {
+        true
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {

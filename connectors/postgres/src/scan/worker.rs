@@ -237,6 +237,7 @@ impl<'a> Gathering<'a> {
             log_position: Some(self.worker.plan.consistent_point.0),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         self.batch.changes.push(change);
         Ok(())

@@ -97,8 +97,13 @@ static METRICS: [Metric; 22] = [
         "Records that became durable in the stream",
         |telemetry, _| Some(from(&telemetry.numbers.records)),
     ),
-    counter("filtered_changes", "Changes left out by transforms", |telemetry, _| {
-        Some(from(&telemetry.numbers.filtered))
+    counter(
+        "filtered_changes",
+        "Changes left out by transforms, or because they are no events of an outbox",
+        |telemetry, _| Some(from(&telemetry.numbers.filtered)),
+    ),
+    counter("dead_letters", "Changes published as dead letters", |telemetry, _| {
+        Some(from(&telemetry.numbers.dead_letters))
     }),
     counter("checkpoints", "Checkpoints saved", |telemetry, _| {
         Some(from(&telemetry.numbers.checkpoints))
