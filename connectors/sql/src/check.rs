@@ -3,19 +3,16 @@
 use tailrace_core::check::Finding;
 
 use crate::config::{QueryConfig, QueryMode};
-use crate::dialect::{GapReport, GapSafety};
+use crate::dialect::{GapReport, GapSafety, Syntax};
 use crate::plan::PolledTable;
 
-/// How an identifier is written in this database's statements.
-pub type Quote = fn(&str) -> String;
-
 /// Everything about one table's cursor that can be told from its description.
-pub fn table_findings(table: &PolledTable, gap: &GapReport, quote: Quote) -> Vec<Finding> {
+pub fn table_findings(table: &PolledTable, gap: &GapReport, config: &QueryConfig, syntax: &dyn Syntax) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = table.name();
-    if !table.has_cursor_index() {
+    if !table.has_cursor_index() && table.table.query.is_none() && !table.cursor_columns().is_empty() {
         let columns = table.cursor_columns();
-        let quoted: Vec<_> = columns.iter().map(|column| quote(column)).collect();
+        let quoted: Vec<_> = columns.iter().map(|column| syntax.identifier(column)).collect();
         findings.push(Finding::warning(
             "cursor_index_missing",
             format!(
@@ -24,8 +21,8 @@ pub fn table_findings(table: &PolledTable, gap: &GapReport, quote: Quote) -> Vec
             ),
             format!(
                 "CREATE INDEX {} ON {} ({});",
-                quote(&format!("{name}_{}", columns.join("_"))),
-                quote(&name),
+                syntax.identifier(&format!("{}_{}", table.table.schema.name.table, columns.join("_"))),
+                syntax.table(&table.table.schema.name),
                 quoted.join(", ")
             ),
         ));
@@ -37,6 +34,7 @@ pub fn table_findings(table: &PolledTable, gap: &GapReport, quote: Quote) -> Vec
             "name key columns for the connector",
         ));
     }
+    findings.extend(gap.refusal(&name, config));
     findings.push(gap_finding(&name, gap));
     findings
 }
@@ -51,19 +49,40 @@ fn gap_finding(name: &str, gap: &GapReport) -> Finding {
 
 /// What polling cannot see, said once for all tables.
 pub fn notes(config: &QueryConfig, tables: &[PolledTable]) -> Vec<Finding> {
-    let mut findings = vec![
-        Finding::note(
+    let mut findings = Vec::new();
+    let watched = |mode: QueryMode| tables.iter().any(|table| table.mode == mode);
+    if tables
+        .iter()
+        .any(|table| table.deleted.is_none() && !sees_deletes(table, config))
+    {
+        findings.push(Finding::note(
             "deletes_not_seen",
             "polling does not see rows that are deleted: no delete events are published",
-        ),
-        Finding::note(
+        ));
+    }
+    if tables.iter().any(|table| table.mode != QueryMode::Queue) {
+        findings.push(Finding::note(
             "versions_not_seen",
             format!(
                 "of a row that changes several times between two polls ({} ms) only the last version is seen",
                 config.poll_interval_ms
             ),
-        ),
-    ];
+        ));
+    }
+    if watched(QueryMode::Queue) {
+        findings.push(Finding::note(
+            "queue_rows_not_seen",
+            "a row that the application deletes again before it was read is not seen; read the log instead where rows are inserted and \
+             deleted in one transaction",
+        ));
+    }
+    if config.changes_only {
+        findings.push(Finding::note(
+            "changes_only_in_memory",
+            "rows are compared with the poll before, in memory: after each start every row is published once more, and what was \
+             deleted meanwhile is not told",
+        ));
+    }
     let inserts_only: Vec<_> = tables
         .iter()
         .filter(|table| table.mode == QueryMode::Incrementing)
@@ -79,6 +98,11 @@ pub fn notes(config: &QueryConfig, tables: &[PolledTable]) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Rows of a queue are seen one by one; a bulk that compares finds what is gone.
+fn sees_deletes(table: &PolledTable, config: &QueryConfig) -> bool {
+    table.mode == QueryMode::Queue || (table.mode == QueryMode::Bulk && config.changes_only)
 }
 
 /// Overrides that name no table.

@@ -268,10 +268,27 @@ impl QueryConfig {
         if self.jitter_percent > 100 {
             return Some("`query.jitter_percent` is more than 100".to_owned());
         }
+        let lease_name = self
+            .lease
+            .as_ref()
+            .and_then(|lease| lease.name.as_deref())
+            .unwrap_or_default();
+        if !lease_name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.'))
+        {
+            return Some("`query.lease.name` has other characters than a-z A-Z 0-9 - _ .".to_owned());
+        }
         self.queries
             .iter()
             .find(|(_, query)| query.sql.trim().is_empty() || query.sql.trim_end().ends_with(';'))
             .map(|(name, _)| format!("`query.queries.{name}.sql` is one SELECT without a semicolon at its end"))
+    }
+
+    /// True where rows are deleted or marked.
+    pub fn changes_rows(&self) -> bool {
+        let modes = self.overrides.values().filter_map(|own| own.mode);
+        modes.chain([self.mode]).any(|mode| mode == QueryMode::Queue)
     }
 
     /// The mode of one table.

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use tailrace_core::Result;
+use tailrace_core::check::Finding;
 use tailrace_core::schema::{SharedSchema, TableName};
 
+use crate::config::QueryConfig;
 use crate::page::PageWriter;
 use crate::plan::PolledTable;
 use crate::statement::Statement;
@@ -87,6 +89,8 @@ pub struct GapReport {
     pub safety: GapSafety,
     /// Why.
     pub reason: String,
+    /// It is proven by waiting for the transactions that [`Dialect::writers`] gives.
+    pub ledger: bool,
     /// What to do instead, where rows are sure to be skipped sooner or later: without `query.accept_gaps` such a table is
     /// refused.
     pub refused: Option<String>,
@@ -137,9 +141,9 @@ pub trait Dialect: Send + 'static {
     /// The clock that timestamps of rows are taken from, microseconds since 1970.
     async fn now_us(&mut self) -> Result<i64>;
 
-    /// Transactions that are open at this moment and may have inserted into the table. `None` where there is one writer at
-    /// a time, whose rows commit in the order of their ids.
-    async fn writers(&mut self, table: &PolledTable) -> Result<Option<Writers>>;
+    /// Transactions that are open at this moment and may have inserted into the table. Only asked where the gap report says
+    /// `ledger`.
+    async fn writers(&mut self, table: &PolledTable) -> Result<Writers>;
 
     /// For how long the oldest open transaction of the database has been, microseconds; `None` where that cannot be told.
     async fn longest_transaction_us(&mut self) -> Result<Option<i64>>;
@@ -169,7 +173,16 @@ impl GapReport {
         Self {
             safety,
             reason: reason.into(),
+            ledger: false,
             refused: None,
+        }
+    }
+
+    /// No row is skipped, because rows behind a gap wait for everyone who might fill it.
+    pub fn proven_by_ledger(reason: impl Into<String>) -> Self {
+        Self {
+            ledger: true,
+            ..Self::new(GapSafety::Proven, reason)
         }
     }
 
@@ -178,8 +191,19 @@ impl GapReport {
         Self {
             safety: GapSafety::None,
             reason: reason.into(),
+            ledger: false,
             refused: Some(instead.into()),
         }
+    }
+
+    /// The finding that keeps a table from being polled, where its rows are sure to be skipped and nobody accepted that.
+    pub fn refusal(&self, table: &str, config: &QueryConfig) -> Option<Finding> {
+        let instead = self.refused.as_ref().filter(|_| !config.accept_gaps)?;
+        Some(Finding::blocks(
+            "gaps_certain",
+            format!("rows of table {table} would be skipped: {}", self.reason),
+            format!("{instead}; or, to go on and lose them, query: {{ accept_gaps: true }}"),
+        ))
     }
 }
 

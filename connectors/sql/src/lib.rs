@@ -15,10 +15,13 @@ pub mod check;
 pub mod config;
 pub mod cursor;
 pub mod dialect;
+pub mod fingerprint;
+mod ledger;
 pub mod log_config;
 pub mod page;
 pub mod plan;
 pub mod polling;
+pub mod seen;
 pub mod server_url;
 pub mod statement;
 
@@ -27,7 +30,7 @@ pub use cursor::{Cursor, CursorValue, RowKey};
 pub use dialect::{
     Dialect, DiscoveredTable, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest, Syntax, Writers,
 };
-pub use page::{Admission, PageWriter};
+pub use page::{Admission, PageRule, PageWriter};
 pub use plan::PolledTable;
 pub use polling::{Opening, PollingSource};
 pub use statement::{Piece, Statement};

@@ -5,26 +5,37 @@
 //!
 //! Which operation a row is, and what that can be known from:
 //!
-//! | mode | `r` | `c` | `u` |
-//! |---|---|---|---|
-//! | `incrementing` | id was there at the first poll | any higher id | never |
-//! | `timestamp_incrementing` | changed before the first poll | id is higher than any seen | everything else |
+//! | mode | `r` | `c` | `u` | `d` |
+//! |---|---|---|---|---|
+//! | `incrementing` | id was there at the first poll | any higher id | never | |
+//! | `timestamp`, `timestamp_incrementing` | changed before the first poll | id is higher than any seen | everything else | marked as deleted |
+//! | `bulk` | always | | | marked as deleted |
+//! | `bulk` with `changes_only` | first poll since the start | not there at the poll before | other values | gone, or marked |
+//! | `queue` | | always | | |
 //!
 //! A row that is inserted and then changed between two polls, after a younger one was seen, arrives as `u` alone. Consumers
 //! treat `r`, `c` and `u` alike where they keep the latest state, which is what a polled source can give.
 
-use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row, Transaction};
+use std::collections::{HashMap, HashSet};
+
+use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row, RowView, Transaction};
 use tailrace_core::ports::Budget;
+use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
-use crate::cursor::{Cursor, RowKey};
+use crate::config::QueryMode;
+use crate::cursor::{Cursor, CursorValue, RowKey};
+use crate::fingerprint::{Fingerprint, fingerprint};
 use crate::plan::PolledTable;
+use crate::seen::{News, Seen};
 
 /// What becomes of a row that the database gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Decode it into the batch and hand it to [`PageWriter::take`].
     Take,
+    /// It is on its way already: go on with the next.
+    Skip,
     /// Neither this row nor any after it belongs to the page.
     Stop,
 }
@@ -39,7 +50,28 @@ pub struct PageWriter<'a> {
     budget: Budget,
     polled_at_us: i64,
     due_until_us: i64,
+    rule: PageRule<'a>,
+    /// The cursor before the first row of the newest time, and how many rows were taken by then.
+    before_newest_time: Option<(Cursor, usize)>,
+    /// Ids of the rows taken, of a queue.
+    ids: Vec<CursorValue>,
+    /// Rows without an id, by what their values come to, and how many were alike.
+    repetitions: HashMap<Fingerprint, u32>,
     stopped: Option<Stopped>,
+}
+
+/// What else decides about the rows of a page.
+#[derive(Default)]
+pub enum PageRule<'a> {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// Only ids that follow each other directly: a row behind a gap waits.
+    Contiguous,
+    /// Rows of a queue that were handed out and are not acknowledged yet are not handed out again.
+    Without(&'a HashSet<CursorValue>),
+    /// Only rows that are new or changed since the poll before.
+    News(&'a mut Seen),
 }
 
 /// Why a page ended before the database's rows did.
@@ -49,13 +81,21 @@ enum Stopped {
     Full,
     /// The next row's timestamp is too young.
     NotDue,
+    /// Ids are missing before the next row.
+    Gap,
 }
 
 // === impl PageWriter ===
 
 impl<'a> PageWriter<'a> {
-    /// A page that continues after `cursor`. Timestamps later than `due_until_us` are not taken.
-    pub fn new(batch: &'a mut ChangeBatch, table: &'a PolledTable, cursor: Cursor, budget: Budget) -> Self {
+    /// A page that continues after `cursor`, of rows that `rule` lets pass.
+    pub fn new(
+        batch: &'a mut ChangeBatch,
+        table: &'a PolledTable,
+        cursor: Cursor,
+        budget: Budget,
+        rule: PageRule<'a>,
+    ) -> Self {
         Self {
             batch,
             name: table.name(),
@@ -64,15 +104,22 @@ impl<'a> PageWriter<'a> {
             budget,
             polled_at_us: 0,
             due_until_us: i64::MAX,
+            rule,
+            before_newest_time: None,
+            ids: Vec::new(),
+            repetitions: HashMap::new(),
             stopped: None,
         }
     }
 
-    /// When the poll runs, by the clock that timestamps are taken from.
+    /// When the poll runs, by the clock that timestamps are taken from. Rows whose timestamps are younger than the table's delay are
+    /// not taken, but those of a queue, where nothing is lost that comes later.
     #[must_use]
     pub fn polled_at(mut self, now_us: i64) -> Self {
         self.polled_at_us = now_us;
-        self.due_until_us = now_us.saturating_sub(self.table.delay_us);
+        if self.table.mode != QueryMode::Queue {
+            self.due_until_us = now_us.saturating_sub(self.table.delay_us);
+        }
         self
     }
 
@@ -85,21 +132,13 @@ impl<'a> PageWriter<'a> {
         if let (Some((stored, microseconds)), Some(before)) = (&key.timestamp, self.cursor.timestamp_us)
             && *microseconds < before
         {
-            return Err(Error::definite(
-                "timestamp_order",
-                format!(
-                    "table {}, id {}: timestamp {stored} sorts after {} but is earlier, so the column {} holds more than one \
-                     format and rows could be skipped; bring its values into one format",
-                    self.name,
-                    key.id,
-                    self.cursor
-                        .timestamp
-                        .as_ref()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
-                    self.table.timestamp_name(),
-                ),
-            ));
+            return Err(self.disorder(key, stored));
+        }
+        if let (PageRule::Without(handed), Some(id)) = (&self.rule, &key.id)
+            && handed.contains(id)
+        {
+            self.cursor.advance(key.clone());
+            return Ok(Admission::Skip);
         }
         self.stopped = self.reason_to_stop(key);
         Ok(if self.stopped.is_some() {
@@ -107,6 +146,24 @@ impl<'a> PageWriter<'a> {
         } else {
             Admission::Take
         })
+    }
+
+    fn disorder(&self, key: &RowKey, stored: &CursorValue) -> Error {
+        Error::definite(
+            "timestamp_order",
+            format!(
+                "table {}, id {}: timestamp {stored} sorts after {} but is earlier, so the column {} holds more than one \
+                 format and rows could be skipped; bring its values into one format",
+                self.name,
+                key.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                self.cursor
+                    .timestamp
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                self.table.timestamp_name(),
+            ),
+        )
     }
 
     fn reason_to_stop(&self, key: &RowKey) -> Option<Stopped> {
@@ -117,40 +174,111 @@ impl<'a> PageWriter<'a> {
         {
             return Some(Stopped::NotDue);
         }
+        if matches!(self.rule, PageRule::Contiguous) && !self.follows(key) {
+            return Some(Stopped::Gap);
+        }
+        // Without an id there is no place within a time, or within the whole, that the next page could begin at.
+        let can_end_here = self.table.id_column.is_some();
         let taken = self.batch.changes.len();
         let full = taken >= self.budget.changes || (taken > 0 && self.batch.size_bytes() >= self.budget.bytes);
-        full.then_some(Stopped::Full)
+        (full && can_end_here).then_some(Stopped::Full)
+    }
+
+    fn follows(&self, key: &RowKey) -> bool {
+        let last = self.cursor.id.as_ref().and_then(CursorValue::as_integer);
+        let next = key.id.as_ref().and_then(CursorValue::as_integer);
+        last.and_then(|last| last.checked_add(1)) == next && next.is_some()
     }
 
     /// Takes a row that was admitted and whose cells are in the batch.
     pub fn take(&mut self, row: Row, key: RowKey) {
+        if key.timestamp.as_ref().map(|(stored, _)| stored) != self.cursor.timestamp.as_ref() {
+            self.before_newest_time = Some((self.cursor.clone(), self.batch.changes.len()));
+            self.repetitions.clear();
+        }
+        if let (PageRule::Without(_), Some(id)) = (&self.rule, &key.id) {
+            self.ids.push(id.clone());
+        }
+        let news = match &mut self.rule {
+            PageRule::News(seen) => seen.look(key.id.as_ref(), fingerprint(self.batch.row(row))),
+            PageRule::Plain | PageRule::Contiguous | PageRule::Without(_) => News::Unknown,
+        };
+        if news != News::Same {
+            let id = key.id.clone().unwrap_or_else(|| self.name_by_values(row));
+            let stored = key.timestamp.as_ref().map(|(stored, _)| stored);
+            let position = self.cursor.row_position(&self.name, &id, stored);
+            let operation = self.operation(row, &key, news);
+            self.push(operation, row, position, key.timestamp.as_ref().map(|(_, time)| *time));
+        }
+        self.cursor.advance(key);
+    }
+
+    /// A row that is no longer there, of which only the id is known.
+    ///
+    /// # Errors
+    /// Where the batch is full.
+    pub fn gone(&mut self, id: &CursorValue) -> Result<()> {
+        let row = push_id(self.batch, self.table, id).map_err(batch_full)?;
+        let position = format!("{}/gone", self.cursor.row_position(&self.name, id, None));
+        self.push(Operation::Delete, row, position, None);
+        if let Some(change) = self.batch.changes.last_mut() {
+            change.before_image = BeforeImage::Key;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, operation: Operation, row: Row, position: String, updated_at_us: Option<i64>) {
         let table = self.batch.table_index(&self.table.table.schema);
         let transaction = self.batch.push_transaction(Transaction {
             id: None,
             committed_at_us: self.polled_at_us,
-            position: self.cursor.row_position(&self.name, &key).into(),
+            position: position.into(),
             log_position: None,
             previous_log_position: None,
             binlog: None,
         });
-        let operation = self.operation(&key);
+        let (before, before_image, after) = match operation {
+            Operation::Delete => (Some(row), BeforeImage::Full, None),
+            _ => (None, BeforeImage::None, Some(row)),
+        };
         self.batch.changes.push(Change {
             operation,
             table,
             transaction,
-            before: None,
-            before_image: BeforeImage::None,
-            after: Some(row),
+            before,
+            before_image,
+            after,
             ordinal: 0,
             log_position: None,
-            updated_at_us: key.timestamp.as_ref().map(|(_, microseconds)| *microseconds),
+            updated_at_us,
             topic: None,
         });
-        self.cursor.advance(key);
     }
 
-    fn operation(&self, key: &RowKey) -> Operation {
-        let id = key.id.as_integer();
+    /// What a row without an id is called: what its values come to, and which of those with the same it is. Which of two rows
+    /// that are alike comes first makes no difference to anyone.
+    fn name_by_values(&mut self, row: Row) -> CursorValue {
+        let print = fingerprint(self.batch.row(row));
+        let alike = self.repetitions.entry(print).or_default();
+        let count = *alike;
+        *alike += 1;
+        CursorValue::Text(match count {
+            0 => print.to_string(),
+            count => format!("{print}~{count}"),
+        })
+    }
+
+    fn operation(&self, row: Row, key: &RowKey, news: News) -> Operation {
+        if self.is_deleted(self.batch.row(row)) {
+            return Operation::Delete;
+        }
+        match (self.table.mode, news) {
+            (QueryMode::Queue, _) | (_, News::New) => return Operation::Create,
+            (_, News::Changed) => return Operation::Update,
+            (QueryMode::Bulk, _) => return Operation::Read,
+            (QueryMode::Incrementing | QueryMode::Timestamp | QueryMode::TimestampIncrementing, _) => {}
+        }
+        let id = key.id.as_ref().and_then(CursorValue::as_integer);
         let at = match &key.timestamp {
             Some((_, microseconds)) => Some(*microseconds),
             None => id,
@@ -164,6 +292,37 @@ impl<'a> PageWriter<'a> {
         Operation::Update
     }
 
+    fn is_deleted(&self, row: RowView<'_>) -> bool {
+        let Some((column, value)) = &self.table.deleted else {
+            return false;
+        };
+        match (row.get(*column), value) {
+            (Value::Null, _) => false,
+            (_, None) => true,
+            (Value::Boolean(flag), Some(wanted)) => {
+                wanted.eq_ignore_ascii_case(if flag { "true" } else { "false" })
+                    || *wanted == i32::from(flag).to_string()
+            }
+            (Value::Int(number), Some(wanted)) => *wanted == number.to_string(),
+            (Value::Text(text), Some(wanted)) => text == wanted,
+            (_, Some(_)) => false,
+        }
+    }
+
+    /// Gives back the rows of the newest time, of which there may be more than were read: the next page begins with them.
+    /// False where all rows are of one time.
+    pub fn leave_newest_time(&mut self) -> bool {
+        match self.before_newest_time.take() {
+            Some((cursor, taken)) if taken > 0 => {
+                self.batch.changes.truncate(taken);
+                self.cursor = cursor;
+                self.stopped = Some(Stopped::Full);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// True where at least one row was taken.
     pub fn has_rows(&self) -> bool {
         !self.batch.changes.is_empty()
@@ -174,19 +333,43 @@ impl<'a> PageWriter<'a> {
         self.stopped = Some(Stopped::Full);
     }
 
+    /// Ids of the rows taken, of a queue.
+    pub(crate) fn take_ids(&mut self) -> Vec<CursorValue> {
+        std::mem::take(&mut self.ids)
+    }
+
     /// The cursor after the last row taken.
     pub fn cursor(&self) -> &Cursor {
         &self.cursor
     }
 
     /// True where the table has more rows that could be read at once.
-    pub fn has_more(&self, returned: u32, limit: u32) -> bool {
+    pub fn has_more(&self, returned: u32, limit: Option<u32>) -> bool {
         match self.stopped {
             Some(Stopped::Full) => true,
-            Some(Stopped::NotDue) => false,
-            None => returned >= limit,
+            Some(Stopped::NotDue | Stopped::Gap) => false,
+            None => limit.is_some_and(|limit| returned >= limit),
         }
     }
+
+    /// True where rows are behind ids that are missing.
+    pub fn is_before_gap(&self) -> bool {
+        self.stopped == Some(Stopped::Gap)
+    }
+}
+
+/// A row of which only the id is known; everything else is NULL and means nothing.
+fn push_id(batch: &mut ChangeBatch, table: &PolledTable, id: &CursorValue) -> Result<Row, BatchFull> {
+    batch.begin_row()?;
+    for column in 0..table.table.schema.columns.len() {
+        match id {
+            _ if Some(column) != table.id_column => batch.push_null(),
+            CursorValue::Integer(value) => batch.push_int(*value),
+            CursorValue::Text(text) => batch.push_text(text)?,
+            CursorValue::Real { real } => batch.push_text(real)?,
+        }
+    }
+    batch.end_row()
 }
 
 /// The batch cannot address more bytes.

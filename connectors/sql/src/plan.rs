@@ -39,9 +39,7 @@ impl PolledTable {
             Err(finding) => return Err(finding),
         };
         let by_time = mode.by_time() || (mode == QueryMode::Queue && config.timestamp_column_of(&name).is_some());
-        let timestamp_column = by_time
-            .then(|| timestamp_column(&table, &name, config))
-            .transpose()?;
+        let timestamp_column = by_time.then(|| timestamp_column(&table, &name, config)).transpose()?;
         let deleted = config
             .deleted
             .as_ref()
@@ -213,7 +211,10 @@ fn missing(table: &DiscoveredTable, name: &str, setting: &'static str, column: &
     if code == "column_missing" {
         return Finding::blocks(
             code,
-            format!("table {name} has no column {column}, which query.{setting} names; it has {}", columns.join(", ")),
+            format!(
+                "table {name} has no column {column}, which query.{setting} names; it has {}",
+                columns.join(", ")
+            ),
             format!("name one of its columns in query.{setting}, or leave the table out"),
         );
     }

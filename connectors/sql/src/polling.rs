@@ -1,15 +1,20 @@
 //! The polling loop: which table is asked next, and what the answer does to its cursor.
 //!
 //! ```text
-//!   next_batch ──▶ in flight? ──yes──▶ continue it          ┌─ rows ──▶ batch, cursor advanced
-//!        │no                                                │
-//!        └──▶ Poller::next ─▶ next due table ─▶ fetch page ─┼─ none ─▶ due again after the interval, next table
-//!                                 └─ none due: sleep        └─ schema changed ─▶ discover, ask again
+//!   next_batch ──▶ runs? ──yes──▶ continue it              ┌─ rows ──▶ batch, cursor advanced
+//!        │no                                               │
+//!        └──▶ next due table ──▶ lease ──▶ fetch page ─────┼─ none ─▶ due again after the interval, next table
+//!                 └─ none due: sleep                       ├─ rows behind a gap ─▶ ledger, due again soon
+//!                                                          └─ schema changed ─▶ discover, ask again
 //! ```
 //!
-//! A call of [`Source::next_batch`] that is dropped leaves its future behind, and the next call continues it. The pipeline
+//! A call of [`Source::next_batch`] that is dropped leaves its poll behind, and the next call continues it. The pipeline
 //! drops calls several times a second, and a query that takes longer than that must still come to its end; besides, a poll
 //! can never start while one runs, and a cursor moves only when its rows are handed out.
+
+mod lease;
+mod queue;
+mod table;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,15 +25,34 @@ use futures_util::future::BoxFuture;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::telemetry::{Life, Telemetry, now_us};
-use tailrace_core::{Error, Result};
+use tailrace_core::telemetry::{DelayWindow, Life, Telemetry, now_us};
+use tailrace_core::{Error, Result, failpoint};
 use tokio::time::Instant;
 
 use crate::config::{QueryConfig, QueryMode};
-use crate::cursor::{self, Cursors};
+use crate::cursor::{self, CursorValue, Cursors};
 use crate::dialect::{Dialect, DiscoveredTable, Discovery, Fetched, GapSafety, IdGeneration, PageRequest};
-use crate::page::PageWriter;
+use crate::page::{PageRule, PageWriter};
 use crate::plan::{PolledTable, blocking_error};
+use crate::seen::Seen;
+use crate::statement;
+use lease::Lease;
+use table::{Page, Question, TableState};
+
+/// How soon a table is asked again whose rows wait for somebody's transaction.
+const GAP_INTERVAL: Duration = Duration::from_millis(50);
+/// A transaction that is waited for longer than this is named.
+const GAP_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the longest open transaction is asked for.
+const WINDOW_INTERVAL: Duration = Duration::from_secs(5);
+/// Rows of a queue that are durable and cannot be deleted: with so many nothing more is read.
+const UNACKNOWLEDGED_MAXIMUM: usize = 100_000;
+
+/// A page that takes what it is given.
+const UNBOUNDED: Budget = Budget {
+    changes: usize::MAX,
+    bytes: usize::MAX,
+};
 
 /// What a polled source is opened with.
 pub struct Opening<D> {
@@ -48,10 +72,12 @@ pub struct PollingSource<D> {
     idle: Option<Box<Poller<D>>>,
     /// The poll that runs, whoever waits for it; it has the poller.
     running: Option<BoxFuture<'static, Polled<D>>>,
+    /// A batch that became ready while a confirmation waited for its poll.
+    ready: Option<ChangeBatch>,
 }
 
 /// A finished poll and the poller that made it.
-type Polled<D> = (Box<Poller<D>>, Result<ChangeBatch>);
+type Polled<D> = (Box<Poller<D>>, Result<Option<ChangeBatch>>);
 
 struct Poller<D> {
     dialect: D,
@@ -66,14 +92,11 @@ struct Poller<D> {
     unreported: bool,
     /// Index of the table that is asked next, where it is due.
     turn: usize,
-}
-
-struct TableState {
-    plan: PolledTable,
-    name: String,
-    due_at: Instant,
-    /// Everything that was there at the first poll was handed out, as far as this process knows.
-    drained: bool,
+    /// Nothing is asked before, so that no more rows are read than may be.
+    rest_until: Instant,
+    lease: Option<Lease>,
+    /// When the longest open transaction is asked for next.
+    window_due_at: Instant,
 }
 
 // === impl PollingSource ===
@@ -93,6 +116,8 @@ impl<D: Dialect> PollingSource<D> {
         } = opening;
         let cursors = cursor::from_progress(context.resume.as_ref())?;
         let discovery = dialect.discover().await?;
+        let lease = config.lease.as_ref();
+        let lease = lease.map(|lease| Lease::new(lease, &context.connector, dialect.syntax()));
         let mut poller = Box::new(Poller {
             dialect,
             identity,
@@ -103,6 +128,9 @@ impl<D: Dialect> PollingSource<D> {
             cursors,
             unreported: false,
             turn: 0,
+            rest_until: Instant::now(),
+            lease,
+            window_due_at: Instant::now(),
         });
         poller.plan_at_start(discovery)?;
         poller
@@ -111,34 +139,66 @@ impl<D: Dialect> PollingSource<D> {
         Ok(Self {
             idle: Some(poller),
             running: None,
+            ready: None,
         })
     }
-}
 
-#[async_trait]
-impl<D: Dialect> Source for PollingSource<D> {
-    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch> {
+    /// Begins a poll, where none runs, and waits for its end.
+    async fn poll(&mut self, budget: Budget) -> Result<Option<ChangeBatch>> {
         if let Some(mut poller) = self.idle.take() {
             self.running = Some(Box::pin(async move {
-                let result = poller.next(budget).await;
+                let result = poller.poll_next_due(budget).await;
                 (poller, result)
             }));
         }
+        self.finish_poll().await
+    }
+
+    async fn finish_poll(&mut self) -> Result<Option<ChangeBatch>> {
         let Some(poll) = &mut self.running else {
-            return Err(Error::transient(
-                "source_lost",
-                "a poll ended without an answer; the source is opened again",
-            ));
+            return Ok(None);
         };
         let (poller, result) = poll.await;
         self.idle = Some(poller);
         self.running = None;
         result
     }
+}
 
-    /// A table keeps its rows whatever is read: there is nothing to release.
-    async fn confirm(&mut self, _durable: &Position) -> Result<()> {
-        Ok(())
+#[async_trait]
+impl<D: Dialect> Source for PollingSource<D> {
+    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch> {
+        loop {
+            if let Some(batch) = self.ready.take() {
+                return Ok(batch);
+            }
+            if let Some(poller) = &mut self.idle {
+                if let Some(batch) = poller.progress_alone()? {
+                    return Ok(batch);
+                }
+                tokio::time::sleep_until(poller.next_due_at()).await;
+            }
+            if self.idle.is_none() && self.running.is_none() {
+                return Err(Error::transient(
+                    "source_lost",
+                    "a poll ended without an answer; the source is opened again",
+                ));
+            }
+            if let Some(batch) = self.poll(budget).await? {
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Rows of queues are acknowledged; a table keeps its rows whatever is read, and there is nothing to release.
+    async fn confirm(&mut self, durable: &Position) -> Result<()> {
+        if self.running.is_some() {
+            self.ready = self.finish_poll().await?;
+        }
+        match &mut self.idle {
+            Some(poller) => poller.confirm(durable).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -160,24 +220,24 @@ impl<D: Dialect> Poller<D> {
 
     fn add(&mut self, plan: PolledTable) -> Result<()> {
         let name = plan.name();
-        if let Some(cursor) = self.cursors.get(&name) {
-            let by_time = plan.mode == QueryMode::TimestampIncrementing;
-            if cursor.id.is_some() && cursor.timestamp.is_some() != by_time {
-                return Err(Error::definite(
-                    "position_other_mode",
-                    format!(
-                        "table {name} was polled in another mode so far, and its progress means nothing in this one; set the \
-                         mode back, or give the connector a new name to read the table from the beginning"
-                    ),
-                ));
-            }
+        if let Some(cursor) = self.cursors.get(&name)
+            && cursor.id.is_some()
+            && cursor.timestamp.is_some() != plan.mode.by_time()
+            && plan.mode != QueryMode::Queue
+        {
+            return Err(Error::definite(
+                "position_other_mode",
+                format!(
+                    "table {name} was polled in another mode so far, and its progress means nothing in this one; set the \
+                     mode back, or give the connector a new name to read the table from the beginning"
+                ),
+            ));
         }
-        self.tables.push(TableState {
-            plan,
-            name,
-            due_at: Instant::now(),
-            drained: false,
-        });
+        let gap = self.dialect.gap_safety(&plan);
+        if let Some(finding) = gap.refusal(&name, &self.config) {
+            return Err(blocking_error(&finding));
+        }
+        self.tables.push(TableState::new(plan, gap, self.config.changes_only));
         Ok(())
     }
 
@@ -195,7 +255,11 @@ impl<D: Dialect> Poller<D> {
                 .map(|index| known.swap_remove(index));
             let table = with_known_schema(table, before.as_ref());
             match (PolledTable::resolve(table, &self.config), before) {
-                (Ok(plan), Some(state)) => self.tables.push(TableState { plan, ..state }),
+                (Ok(plan), Some(state)) => self.tables.push(TableState {
+                    gap: self.dialect.gap_safety(&plan),
+                    plan,
+                    ..state
+                }),
                 (Ok(plan), None) => self.add(plan)?,
                 (Err(finding), Some(_)) => return Err(blocking_error(&finding)),
                 (Err(finding), None) => refused.push(format!("{}; {}", finding.problem, finding.remedy)),
@@ -219,30 +283,35 @@ impl<D: Dialect> Poller<D> {
     }
 
     fn announce_gap_safety(&self) {
-        let reports = self
-            .tables
-            .iter()
-            .map(|state| (state, self.dialect.gap_safety(&state.plan)));
-        let unproven = reports.filter(|(_, report)| report.safety != GapSafety::Proven);
-        let sentence = |(state, report): (&TableState, crate::GapReport)| {
-            format!("{}: {}, {}", state.name, report.safety.name(), report.reason)
-        };
+        for state in &self.tables {
+            self.telemetry
+                .set_gap_safety(&state.name, state.gap.safety.name(), &state.gap.reason);
+        }
+        let unproven = self.tables.iter().filter(|state| state.gap.safety != GapSafety::Proven);
+        let sentence =
+            |state: &TableState| format!("{}: {}, {}", state.name, state.gap.safety.name(), state.gap.reason);
         self.announce("gap_safety", unproven.map(sentence).collect());
     }
 
-    /// The next batch: rows of one table, or changed cursors alone. Waits where there is neither.
-    async fn next(&mut self, budget: Budget) -> Result<ChangeBatch> {
-        loop {
-            if let Some(index) = self.next_due() {
-                if let Some(batch) = self.poll(index, budget).await? {
-                    return Ok(batch);
-                }
-                continue;
-            }
-            if self.unreported {
-                return self.progress_alone();
-            }
-            self.wait_for_next_due().await?;
+    /// When there is something to ask for.
+    fn next_due_at(&self) -> Instant {
+        let due_at = self.tables.iter().map(|state| state.due_at).min();
+        // Every table is gone: only a change of the schema can bring one back.
+        let due_at = due_at.unwrap_or_else(|| Instant::now() + self.interval());
+        due_at.max(self.rest_until)
+    }
+
+    /// Asks the next table that is due; `None` where it had nothing to say.
+    async fn poll_next_due(&mut self, budget: Budget) -> Result<Option<ChangeBatch>> {
+        if !self.secure_lease().await? {
+            return Ok(None);
+        }
+        self.acknowledge().await?;
+        self.look_at_window().await?;
+        match self.next_due() {
+            Some(index) => self.poll(index, budget).await,
+            None if self.tables.is_empty() => self.rediscover().await.map(|()| None),
+            None => Ok(None),
         }
     }
 
@@ -250,26 +319,31 @@ impl<D: Dialect> Poller<D> {
     fn next_due(&self) -> Option<usize> {
         let now = Instant::now();
         let count = self.tables.len();
-        let turns = (0..count).map(|step| (self.turn + step) % count);
-        turns
-            .into_iter()
-            .find(|index| self.tables.get(*index).is_some_and(|state| state.due_at <= now))
-    }
-
-    async fn wait_for_next_due(&mut self) -> Result<()> {
-        match self.tables.iter().map(|state| state.due_at).min() {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => {
-                // Every table is gone: only a change of the schema can bring one back.
-                tokio::time::sleep(self.interval()).await;
-                self.rediscover().await?;
-            }
-        }
-        Ok(())
+        let mut turns = (0..count).map(|step| (self.turn + step) % count);
+        turns.find(|index| self.tables.get(*index).is_some_and(|state| state.due_at <= now))
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_millis(self.config.poll_interval_ms)
+        let interval = Duration::from_millis(self.config.poll_interval_ms);
+        if self.config.jitter_percent == 0 {
+            return interval;
+        }
+        let share = f64::from(self.config.jitter_percent) / 100.0;
+        interval.mul_f64(1.0 + share * (rand::random::<f64>() * 2.0 - 1.0))
+    }
+
+    /// Takes or renews the lease, where one is configured. False where somebody else has it.
+    async fn secure_lease(&mut self) -> Result<bool> {
+        let Some(lease) = &mut self.lease else {
+            return Ok(true);
+        };
+        if lease.secure(&mut self.dialect).await? {
+            return Ok(true);
+        }
+        self.rest_until = Instant::now() + lease.retry_after();
+        let reason = "another daemon reads the queue; this one takes over when it no longer does";
+        self.telemetry.enter(Life::Starting, reason);
+        Ok(false)
     }
 
     /// Asks one table for its next page.
@@ -277,39 +351,116 @@ impl<D: Dialect> Poller<D> {
         let mut batch = ChangeBatch::new(Arc::clone(&self.identity), Progress::at(Position::new("")));
         let now = self.dialect.now_us().await?;
         self.begin_load(index, now).await?;
-        let Some(state) = self.tables.get(index) else {
-            return Ok(None);
+        self.look_at_gap(index).await?;
+        let fetched = match self.tables.get(index).map(|state| state.plan.mode) {
+            Some(QueryMode::Timestamp) if !self.has_id(index) => {
+                self.fetch_times(index, now, budget, &mut batch).await?
+            }
+            Some(_) => self.fetch(index, now, budget, &mut batch).await?,
+            None => return Ok(None),
         };
-        let after = self.cursors.get(&state.name).cloned().unwrap_or_default();
-        let limit = self
-            .config
-            .batch_rows
-            .min(u32::try_from(budget.changes).unwrap_or(u32::MAX))
-            .max(1);
-        let mut page = PageWriter::new(&mut batch, &state.plan, after.clone(), budget).polled_at(now);
-        let request = PageRequest {
-            table: &state.plan,
-            after: &after,
-            limit,
-            schema_version: self.schema_version,
-        };
-        let Fetched::Rows(returned) = self.dialect.fetch(request, &mut page).await? else {
+        let Some(page) = fetched else {
             self.rediscover().await?;
             return Ok(None);
         };
-        let more = page.has_more(returned, limit);
-        let cursor = page.cursor().clone();
-        self.settle(index, more, batch.changes.len());
+        if page.before_gap {
+            self.wait_for_gap(index).await?;
+        }
+        self.settle(index, &page, batch.changes.len());
+        self.rest(batch.changes.len());
+        self.move_cursor(index, page, &mut batch).await?;
         if batch.is_heartbeat() {
             self.look_for_reused_ids(index).await?;
             return Ok(None);
         }
-        if let Some(state) = self.tables.get(index) {
-            self.cursors.insert(state.name.clone(), cursor);
+        if self.lease.as_ref().is_some_and(|lease| !lease.is_held()) {
+            return Err(Error::transient(
+                "lease_lost",
+                "a page took longer than the lease; what was read is left to whoever has it now",
+            ));
         }
         batch.progress = Progress::at(cursor::to_position(&self.cursors)?);
         self.unreported = false;
         Ok(Some(batch))
+    }
+
+    /// The next page of one table; `None` where the schema has changed.
+    async fn fetch(&mut self, index: usize, now: i64, budget: Budget, batch: &mut ChangeBatch) -> Result<Option<Page>> {
+        let limit = self.limit(budget);
+        let Some(state) = self.tables.get_mut(index) else {
+            return Ok(None);
+        };
+        let after = state.begin(self.cursors.get(&state.name).cloned().unwrap_or_default());
+        let question = state.question(self.dialect.syntax(), &after, limit);
+        let (table, rule) = state.rule(&question);
+        let mut page = PageWriter::new(batch, table, after, budget, rule).polled_at(now);
+        let request = PageRequest {
+            table,
+            statements: &question.statements,
+            limit: question.limit,
+            schema_version: self.schema_version,
+        };
+        match self.dialect.fetch(request, &mut page).await? {
+            Fetched::Rows(returned) => Ok(Some(Page::of(&mut page, returned, &question))),
+            Fetched::SchemaChanged => Ok(None),
+        }
+    }
+
+    /// The next rows of a table that has timestamps and no id: only whole times, because nothing says where within one the next
+    /// page would begin.
+    async fn fetch_times(
+        &mut self,
+        index: usize,
+        now: i64,
+        budget: Budget,
+        batch: &mut ChangeBatch,
+    ) -> Result<Option<Page>> {
+        let limit = self.limit(budget);
+        let Some(state) = self.tables.get(index) else {
+            return Ok(None);
+        };
+        let (table, syntax) = (&state.plan, self.dialect.syntax());
+        let after = self.cursors.get(&state.name).cloned().unwrap_or_default();
+        let question = Question::plain(statement::by_time(syntax, table, &after), Some(limit));
+        let mut request = PageRequest {
+            table,
+            statements: &question.statements,
+            limit: question.limit,
+            schema_version: self.schema_version,
+        };
+        let mut page = PageWriter::new(batch, table, after.clone(), budget, PageRule::Plain).polled_at(now);
+        let Fetched::Rows(returned) = self.dialect.fetch(request, &mut page).await? else {
+            return Ok(None);
+        };
+        let may_be_cut = page.has_more(returned, question.limit);
+        if !may_be_cut || page.leave_newest_time() {
+            return Ok(Some(Page::of(&mut page, returned, &question)));
+        }
+        let (Some(time), Some(column)) = (page.cursor().timestamp.clone(), table.timestamp_column) else {
+            return Ok(None);
+        };
+        let whole = Question::plain(vec![statement::of_time(syntax, table, column, &time)], None);
+        (request.statements, request.limit) = (&whole.statements, None);
+        *batch = ChangeBatch::new(Arc::clone(&self.identity), Progress::at(Position::new("")));
+        let mut page = PageWriter::new(batch, table, after, budget, PageRule::Plain).polled_at(now);
+        match self.dialect.fetch(request, &mut page).await? {
+            Fetched::Rows(returned) => Ok(Some(Page {
+                more: true,
+                ..Page::of(&mut page, returned, &whole)
+            })),
+            Fetched::SchemaChanged => Ok(None),
+        }
+    }
+
+    fn has_id(&self, index: usize) -> bool {
+        self.tables
+            .get(index)
+            .is_some_and(|state| state.plan.id_column.is_some())
+    }
+
+    fn limit(&self, budget: Budget) -> u32 {
+        let room = u32::try_from(budget.changes).unwrap_or(u32::MAX);
+        self.config.batch_rows.min(room).max(1)
     }
 
     /// Before a table's first page: notes where its existing rows end.
@@ -323,7 +474,8 @@ impl<D: Dialect> Poller<D> {
         }
         let end = match state.plan.mode {
             QueryMode::Incrementing => self.dialect.highest_id(&state.plan).await?,
-            QueryMode::TimestampIncrementing => Some(now.saturating_sub(state.plan.delay_us)),
+            QueryMode::Timestamp | QueryMode::TimestampIncrementing => Some(now.saturating_sub(state.plan.delay_us)),
+            QueryMode::Bulk | QueryMode::Queue => return Ok(()),
         };
         // Of a table without rows none was there: databases number from 1.
         cursor.load_end = Some(end.unwrap_or(0));
@@ -331,15 +483,98 @@ impl<D: Dialect> Poller<D> {
         Ok(())
     }
 
-    /// Notes how a poll went: whose turn is next, when this table is due again, and how far the first load is.
-    fn settle(&mut self, index: usize, more: bool, rows: usize) {
-        self.turn = index + 1;
-        let due_again = Instant::now() + self.interval();
-        if let Some(state) = self.tables.get_mut(index) {
-            if !more {
-                state.due_at = due_again;
+    /// Whether those who are waited for are over.
+    async fn look_at_gap(&mut self, index: usize) -> Result<()> {
+        let Some(state) = self.tables.get_mut(index) else {
+            return Ok(());
+        };
+        if state.ledger.waiting_for().is_none() {
+            return Ok(());
+        }
+        let open = self.dialect.writers(&state.plan).await?;
+        state.ledger.look(&open);
+        self.announce_waiting();
+        Ok(())
+    }
+
+    /// Rows are behind ids that are missing: first the highest id, then who may still fill the gap.
+    async fn wait_for_gap(&mut self, index: usize) -> Result<()> {
+        let Some(state) = self.tables.get_mut(index) else {
+            return Ok(());
+        };
+        if state.ledger.waiting_for().is_some() {
+            return Ok(());
+        }
+        let highest = self.dialect.highest_id(&state.plan).await?;
+        let writers = self.dialect.writers(&state.plan).await?;
+        state.ledger.wait(highest.unwrap_or(0), writers);
+        Ok(())
+    }
+
+    /// Names who is waited for, where that takes long.
+    fn announce_waiting(&mut self) {
+        let mut sentences = Vec::new();
+        for state in &mut self.tables {
+            let Some(writers) = state.ledger.waiting_for() else {
+                state.waiting_since = None;
+                continue;
+            };
+            let since = *state.waiting_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= GAP_PATIENCE {
+                let names: Vec<_> = writers.sessions.iter().chain(&writers.prepared).cloned().collect();
+                sentences.push(format!(
+                    "rows of table {} wait for transactions that may still insert rows with lower ids: {}",
+                    state.name,
+                    names.join(", ")
+                ));
             }
-            let loaded = !more || state.drained;
+        }
+        self.announce("waiting_for_writers", sentences);
+    }
+
+    /// Now and then, how long transactions are open, beside the delay that is to cover them.
+    async fn look_at_window(&mut self) -> Result<()> {
+        let windows = self
+            .tables
+            .iter()
+            .filter(|state| state.gap.safety == GapSafety::DelayWindow);
+        let Some(delay_us) = windows.map(|state| state.plan.delay_us).min() else {
+            return Ok(());
+        };
+        if Instant::now() < self.window_due_at {
+            return Ok(());
+        }
+        self.window_due_at = Instant::now() + WINDOW_INTERVAL;
+        let longest_us = self.dialect.longest_transaction_us().await?;
+        self.telemetry.set_delay_window(DelayWindow {
+            delay_ms: delay_us / 1000,
+            longest_transaction_ms: longest_us.map(|longest| longest / 1000),
+        });
+        let exceeded = longest_us.filter(|longest| *longest > delay_us);
+        let sentence = exceeded.map(|longest| {
+            format!(
+                "a transaction has been open for {} ms, longer than query.delay_ms ({} ms): rows that it commits with an older \
+                 timestamp are not seen; set delay_ms above the longest transaction, and read the table again",
+                longest / 1000,
+                delay_us / 1000
+            )
+        });
+        self.announce("delay_window_exceeded", sentence.into_iter().collect());
+        Ok(())
+    }
+
+    /// Notes how a poll went: whose turn is next, when this table is due again, and how far the first load is.
+    fn settle(&mut self, index: usize, page: &Page, rows: usize) {
+        self.turn = index + 1;
+        let interval = self.interval();
+        if let Some(state) = self.tables.get_mut(index) {
+            let waits = page.before_gap && state.ledger.waiting_for().is_some();
+            let again_at_once = page.more || (page.before_gap && !waits);
+            if !again_at_once {
+                let wait = if waits { interval.min(GAP_INTERVAL) } else { interval };
+                state.due_at = Instant::now() + wait;
+            }
+            let loaded = !again_at_once || state.drained;
             if !state.drained {
                 let rows = u64::try_from(rows).unwrap_or(u64::MAX);
                 self.telemetry.update_table(&state.name, |table| {
@@ -349,22 +584,63 @@ impl<D: Dialect> Poller<D> {
             }
             state.drained = loaded;
         }
-        let all_drained = self.tables.iter().all(|state| state.drained);
-        let life = if all_drained {
-            Life::Streaming
-        } else {
-            Life::Snapshotting
+        let (life, reason) = match self.tables.iter().all(|state| state.drained) {
+            true => (Life::Streaming, "polling for changes"),
+            false => (Life::Snapshotting, "reading the rows that are there"),
         };
         if self.telemetry.life() != life {
-            let reason = if all_drained {
-                "polling for changes"
-            } else {
-                "reading the rows that are there"
-            };
             self.telemetry.enter(life, reason);
         }
     }
 
+    /// After so many rows, as long as it takes not to read more of them than may be.
+    fn rest(&mut self, rows: usize) {
+        if let Some(maximum) = self.config.maximum_rows_per_second {
+            let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+            let pause = Duration::from_secs_f64(f64::from(rows) / f64::from(maximum));
+            self.rest_until = self.rest_until.max(Instant::now()) + pause;
+        }
+    }
+
+    /// What a page means for the progress of its table.
+    async fn move_cursor(&mut self, index: usize, page: Page, batch: &mut ChangeBatch) -> Result<()> {
+        let Some(state) = self.tables.get_mut(index) else {
+            return Ok(());
+        };
+        let cursor = self.cursors.entry(state.name.clone()).or_default();
+        match state.plan.mode {
+            QueryMode::Queue => {
+                state.queue.go_on(page.more.then_some(page.cursor));
+                if !page.ids.is_empty() {
+                    let number = cursor.handed_batches.unwrap_or(0) + 1;
+                    cursor.handed_batches = Some(number);
+                    state.queue.hand_out(number, page.ids);
+                }
+            }
+            QueryMode::Bulk if !page.more => {
+                let gone = state.seen.as_mut().map(Seen::finish).unwrap_or_default();
+                let now = self.dialect.now_us().await?;
+                let mut writer =
+                    PageWriter::new(batch, &state.plan, cursor.clone(), UNBOUNDED, PageRule::Plain).polled_at(now);
+                for id in &gone {
+                    writer.gone(id)?;
+                }
+                cursor.id = None;
+                cursor.generation = cursor.generation.wrapping_add(1);
+                self.unreported = true;
+            }
+            QueryMode::Bulk | QueryMode::Timestamp | QueryMode::TimestampIncrementing => *cursor = page.cursor,
+            QueryMode::Incrementing => {
+                *cursor = page.cursor;
+                // What is missing up to there was rolled back, and is not waited for again.
+                if let (Some(until), false) = (page.settled_until, page.more) {
+                    cursor.id = Some(CursorValue::Integer(until));
+                    self.unreported = true;
+                }
+            }
+        }
+        Ok(())
+    }
     /// A table that has nothing above its cursor may have lost its newest rows, and give their ids out again.
     async fn look_for_reused_ids(&mut self, index: usize) -> Result<()> {
         let Some(state) = self.tables.get(index) else {
@@ -409,14 +685,72 @@ impl<D: Dialect> Poller<D> {
         Ok(())
     }
 
-    fn progress_alone(&mut self) -> Result<ChangeBatch> {
-        self.unreported = false;
+    /// What became durable is acknowledged, as far as it was handed out as a queue.
+    async fn confirm(&mut self, durable: &Position) -> Result<()> {
+        if self.tables.iter().all(|state| state.plan.mode != QueryMode::Queue) {
+            return Ok(());
+        }
+        let cursors = cursor::from_progress(Some(&Progress::at(durable.clone())))?;
+        for state in &mut self.tables {
+            let handed = cursors.get(&state.name).and_then(|cursor| cursor.handed_batches);
+            state.queue.confirm(handed.unwrap_or(0));
+        }
+        failpoint!(try BeforeAcknowledge);
+        self.acknowledge().await
+    }
+
+    /// Deletes or marks what is durable. Where that fails in passing the rows are kept, and tried again before the next page.
+    async fn acknowledge(&mut self) -> Result<()> {
+        let guard = match &self.lease {
+            Some(lease) => match lease.guard() {
+                Some(guard) => Some(guard),
+                None => return Ok(()),
+            },
+            None => None,
+        };
+        for state in &mut self.tables {
+            loop {
+                let ids = state.queue.to_acknowledge();
+                if ids.is_empty() {
+                    break;
+                }
+                let statement = queue::acknowledgement(
+                    self.dialect.syntax(),
+                    &state.plan,
+                    &self.config.acknowledge,
+                    &ids,
+                    guard.as_deref(),
+                );
+                match self.dialect.execute(&statement).await {
+                    Ok(_) => state.queue.acknowledged(ids.len()),
+                    Err(error) if state.queue.unacknowledged() >= UNACKNOWLEDGED_MAXIMUM => return Err(error),
+                    Err(error) => {
+                        let sentence = format!(
+                            "durable rows of table {} are still in it: {}",
+                            state.name,
+                            error.report()
+                        );
+                        self.telemetry.set_notice("unacknowledged", Some(sentence));
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.telemetry.set_notice("unacknowledged", None);
+        Ok(())
+    }
+
+    /// Progress that no batch has carried yet.
+    fn progress_alone(&mut self) -> Result<Option<ChangeBatch>> {
+        if !std::mem::take(&mut self.unreported) {
+            return Ok(None);
+        }
         self.telemetry
             .numbers
             .source_seen_us
             .store(now_us(), std::sync::atomic::Ordering::Relaxed);
         let progress = Progress::at(cursor::to_position(&self.cursors)?);
-        Ok(ChangeBatch::new(Arc::clone(&self.identity), progress))
+        Ok(Some(ChangeBatch::new(Arc::clone(&self.identity), progress)))
     }
 }
 

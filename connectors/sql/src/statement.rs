@@ -73,7 +73,12 @@ impl Statement {
 }
 
 /// Rows with ids from after `after` to `until`, by id; all with an id where neither is given.
-pub fn by_id(syntax: &dyn Syntax, table: &PolledTable, after: Option<&CursorValue>, until: Option<i64>) -> Vec<Statement> {
+pub fn by_id(
+    syntax: &dyn Syntax,
+    table: &PolledTable,
+    after: Option<&CursorValue>,
+    until: Option<i64>,
+) -> Vec<Statement> {
     let Some(column) = table.id_column else {
         return vec![from(syntax, table)];
     };
@@ -96,10 +101,18 @@ pub fn by_time(syntax: &dyn Syntax, table: &PolledTable, after: &Cursor) -> Vec<
     let (Some(time_column), time) = (table.timestamp_column, syntax.identifier(table.timestamp_name())) else {
         return Vec::new();
     };
-    let order: Vec<_> = table.cursor_columns().iter().map(|column| syntax.identifier(column)).collect();
+    let order: Vec<_> = table
+        .cursor_columns()
+        .iter()
+        .map(|column| syntax.identifier(column))
+        .collect();
     let end = format!("{} ORDER BY {}", unmarked(syntax, table), order.join(", "));
-    let id = table.id_column.map(|column| (column, syntax.identifier(table.id_name())));
-    let known_id = id.as_ref().map_or_else(String::new, |(_, id)| format!(" AND {id} IS NOT NULL"));
+    let id = table
+        .id_column
+        .map(|column| (column, syntax.identifier(table.id_name())));
+    let known_id = id
+        .as_ref()
+        .map_or_else(String::new, |(_, id)| format!(" AND {id} IS NOT NULL"));
     let Some(last_time) = &after.timestamp else {
         return vec![from(syntax, table).then(format!(" WHERE {time} IS NOT NULL{known_id}{end}"))];
     };
@@ -143,5 +156,7 @@ fn from(syntax: &dyn Syntax, table: &PolledTable) -> Statement {
 /// Of a queue, only what was not acknowledged.
 fn unmarked(syntax: &dyn Syntax, table: &PolledTable) -> String {
     let column = table.mark_column.as_ref();
-    column.map_or_else(String::new, |column| format!(" AND {} IS NULL", syntax.identifier(column)))
+    column.map_or_else(String::new, |column| {
+        format!(" AND {} IS NULL", syntax.identifier(column))
+    })
 }

@@ -16,6 +16,7 @@ use crate::decode::{RowPlan, push_row, raw, timestamp_us};
 use crate::dialect::gap_safety;
 use crate::discover::{self, quote};
 use crate::error::classify;
+use crate::statement::SqliteSyntax;
 
 /// So many rows of each table, the newest, are decoded: values that do not fit their column are found before the start.
 const ROWS_SAMPLED: i64 = 1_000;
@@ -59,7 +60,7 @@ async fn check_open(
         }
     }
     for table in &polled {
-        findings.extend(table_findings(table, &gap_safety(table), quote));
+        findings.extend(table_findings(table, &gap_safety(table), &config.query, &SqliteSyntax));
         findings.extend(null_cursors(connection, config, table).await?);
         findings.extend(sample(connection, config, table).await?);
     }
@@ -129,7 +130,7 @@ async fn null_cursors(
     table: &PolledTable,
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for index in table.timestamp_column.into_iter().chain([table.id_column]) {
+    for index in table.timestamp_column.into_iter().chain(table.id_column) {
         let Some(column) = table.table.schema.columns.get(index).filter(|column| column.nullable) else {
             continue;
         };
@@ -160,11 +161,17 @@ async fn sample(connection: &mut SqliteConnection, config: &SqliteConfig, table:
         .iter()
         .map(|column| quote(&column.name))
         .collect();
+    let order = table
+        .id_column
+        .map(|_| format!("ORDER BY {} DESC ", quote(table.id_name())));
+    let source = match &table.table.query {
+        Some(query) => format!("({query})"),
+        None => quote(&table.name()),
+    };
     let statement = format!(
-        "SELECT {} FROM {} ORDER BY {} DESC LIMIT {ROWS_SAMPLED}",
+        "SELECT {} FROM {source} {}LIMIT {ROWS_SAMPLED}",
         columns.join(", "),
-        quote(&table.name()),
-        quote(table.id_name())
+        order.unwrap_or_default()
     );
     let asked = sqlx::query(AssertSqlSafe(statement)).fetch_all(connection).await;
     let rows = asked.map_err(|error| classify(error, &config.path))?;
@@ -181,12 +188,13 @@ async fn sample(connection: &mut SqliteConnection, config: &SqliteConfig, table:
 }
 
 fn decode_sample(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Result<()> {
-    let id = match raw(row, table.id_column)? {
-        crate::decode::Raw::Integer(id) => CursorValue::Integer(id),
-        other => CursorValue::Text(other.describe()),
+    let id = match table.id_column.map(|column| raw(row, column)).transpose()? {
+        Some(crate::decode::Raw::Integer(id)) => Some(CursorValue::Integer(id)),
+        Some(other) => Some(CursorValue::Text(other.describe())),
+        None => None,
     };
     let mut batch = ChangeBatch::new("check".into(), Progress::at(Position::new("")));
-    push_row(row, plan, &id, &mut batch)?;
+    push_row(row, plan, id.as_ref(), &mut batch)?;
     let Some(column) = table.timestamp_column else {
         return Ok(());
     };
@@ -197,8 +205,9 @@ fn decode_sample(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Re
     Err(Error::definite(
         "timestamp_unreadable",
         format!(
-            "table {}, row {id}: {} holds {}, which is no time; see timestamp_unit, or name another timestamp_column",
+            "table {}, row {}: {} holds {}, which is no time; see timestamp_unit, or name another timestamp_column",
             table.name(),
+            id.as_ref().map(ToString::to_string).unwrap_or_default(),
             table.timestamp_name(),
             stored.describe()
         ),

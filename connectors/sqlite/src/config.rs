@@ -16,11 +16,12 @@ pub const BUSY_TIMEOUT_MS: u64 = 5_000;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqliteConfig {
-    /// The database file. It is opened for reading only.
+    /// The database file. It is opened for reading only, but for mode `queue`, which deletes or marks rows.
     pub path: PathBuf,
 
     /// Tables to capture, as patterns: `orders`, `order_*`. Upper and lower case differ. A pattern that matches nothing is an
     /// error.
+    #[serde(default)]
     pub tables: Vec<String>,
 
     /// Tables to leave out again, as patterns.
@@ -112,14 +113,11 @@ impl SqliteConfig {
     /// Refuses what no database could make sense of.
     pub(crate) fn validate(&self) -> Result<()> {
         let refuse = |sentence: String| Err(Error::definite("config_invalid", sentence));
-        if self.tables.is_empty() {
-            return refuse("`tables` is empty; name at least one table or pattern".to_owned());
+        if self.tables.is_empty() && self.query.queries.is_empty() {
+            return refuse("`tables` is empty; name at least one table or pattern, or a query".to_owned());
         }
-        if self.query.poll_interval_ms == 0 {
-            return refuse("`query.poll_interval_ms` is 0; a table would be asked without a pause".to_owned());
-        }
-        if self.query.batch_rows == 0 {
-            return refuse("`query.batch_rows` is 0; no row could ever be read".to_owned());
+        if let Some(problem) = self.query.problem() {
+            return refuse(problem);
         }
         match self.columns.keys().find(|name| !name.contains('.')) {
             Some(name) => refuse(format!("`columns` names {name}; write it as table.column")),

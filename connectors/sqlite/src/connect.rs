@@ -1,4 +1,4 @@
-//! Opening the file: for reading only, and never creating one.
+//! Opening the file: never creating one, and for reading only, unless rows of a queue are to be acknowledged.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) async fn open(config: &SqliteConfig) -> Result<SqliteConnection> {
     let path = absolute(&config.path)?;
     let options = SqliteConnectOptions::new()
         .filename(&path)
-        .read_only(true)
+        .read_only(!config.query.changes_rows())
         .busy_timeout(Duration::from_millis(config.busy_timeout_ms))
         .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging();

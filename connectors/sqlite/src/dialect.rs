@@ -5,12 +5,12 @@ use std::path::Path;
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::{Connection, Row};
 use tailrace_core::telemetry::now_us;
 use tailrace_core::{Error, Result};
 use tailrace_sql::{
     Admission, CursorValue, Dialect, Discovery, Fetched, GapReport, GapSafety, IdGeneration, PageRequest, PageWriter,
-    PolledTable, QueryMode, RowKey,
+    PolledTable, QueryMode, RowKey, Statement, Syntax, Writers,
 };
 
 use crate::config::SqliteConfig;
@@ -18,7 +18,7 @@ use crate::decode::{self, Raw, RowPlan, raw};
 use crate::discover::{self, quote};
 use crate::error::classify;
 use crate::identity::{self, FileMark};
-use crate::statement;
+use crate::statement::{self, SqliteSyntax};
 
 /// One connection to the file.
 pub(crate) struct SqliteDialect {
@@ -55,6 +55,34 @@ impl SqliteDialect {
 
 #[async_trait]
 impl Dialect for SqliteDialect {
+    fn syntax(&self) -> &'static dyn Syntax {
+        &SqliteSyntax
+    }
+
+    async fn number(&mut self, statement: &Statement) -> Result<Option<i64>> {
+        let asked = statement::query("", statement, "")
+            .fetch_one(&mut self.connection)
+            .await;
+        let row = asked.map_err(|error| self.classify(error))?;
+        row.try_get(0).map_err(|error| self.classify(error))
+    }
+
+    async fn execute(&mut self, statement: &Statement) -> Result<u64> {
+        let done = statement::query("", statement, "").execute(&mut self.connection).await;
+        done.map(|done| done.rows_affected())
+            .map_err(|error| self.classify(error))
+    }
+
+    /// SQLite has one writer at a time: nobody else's rows can come late.
+    async fn writers(&mut self, _table: &PolledTable) -> Result<Writers> {
+        std::future::ready(Ok(Writers::default())).await
+    }
+
+    /// SQLite does not tell who has a transaction open.
+    async fn longest_transaction_us(&mut self) -> Result<Option<i64>> {
+        std::future::ready(Ok(None)).await
+    }
+
     async fn discover(&mut self) -> Result<Discovery> {
         discover::discover(&mut self.connection, &self.config).await
     }
@@ -80,18 +108,15 @@ impl Dialect for SqliteDialect {
     }
 
     async fn highest_id(&mut self, table: &PolledTable) -> Result<Option<i64>> {
-        let (name, id) = (table.name(), quote(table.id_name()));
-        let statement = format!("SELECT max({id}) FROM {}", quote(&name));
-        let asked = sqlx::query_scalar(AssertSqlSafe(statement))
-            .fetch_one(&mut self.connection)
-            .await;
-        let highest: Option<i64> = asked.map_err(|error| self.classify(error))?;
+        let highest = self
+            .number(&tailrace_sql::statement::highest_id(&SqliteSyntax, table))
+            .await?;
         if table.id_generation() != IdGeneration::NeverReused {
             return Ok(highest);
         }
         // SQLite numbers on from whichever is higher: <https://www.sqlite.org/autoinc.html>.
         let asked = sqlx::query_scalar("SELECT max(seq) FROM sqlite_sequence WHERE name = ?")
-            .bind(name)
+            .bind(table.name())
             .fetch_one(&mut self.connection)
             .await;
         let ever: Option<i64> = asked.map_err(|error| self.classify(error))?;
@@ -110,20 +135,32 @@ impl Dialect for SqliteDialect {
 
 /// Whether rows can be skipped: <https://www.sqlite.org/isolation.html> (one writer at a time, serialized commits).
 pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
-    let (safety, reason) = match (table.mode, table.id_generation()) {
-        (QueryMode::TimestampIncrementing, _) => (
+    if table.mode == QueryMode::Bulk || table.mode == QueryMode::Queue {
+        return GapReport::new(GapSafety::Proven, "every poll reads whatever is in the table");
+    }
+    if table.mode.by_time() {
+        return GapReport::new(
             GapSafety::DelayWindow,
             format!(
                 "rows are seen that commit within {} ms (query.delay_ms) after their {}, which every insert and update must set",
                 table.delay_us / 1000,
                 table.timestamp_name()
             ),
-        ),
-        (QueryMode::Incrementing, IdGeneration::NeverReused) => (
+        );
+    }
+    if table.table.query.is_some() {
+        let reason = format!(
+            "nothing says in which order rows of a query come to their {}",
+            table.id_name()
+        );
+        return GapReport::new(GapSafety::None, reason);
+    }
+    match table.id_generation() {
+        IdGeneration::NeverReused => GapReport::new(
             GapSafety::Proven,
-            "SQLite has one writer at a time, so AUTOINCREMENT ids commit in order and never come again".to_owned(),
+            "SQLite has one writer at a time, so AUTOINCREMENT ids commit in order and never come again",
         ),
-        (QueryMode::Incrementing, IdGeneration::AboveExisting) => (
+        IdGeneration::AboveExisting => GapReport::new(
             GapSafety::None,
             format!(
                 "ids commit in order, but without AUTOINCREMENT SQLite gives the id of a deleted newest row out again; nothing is \
@@ -131,15 +168,14 @@ pub(crate) fn gap_safety(table: &PolledTable) -> GapReport {
                 table.name()
             ),
         ),
-        (QueryMode::Incrementing, IdGeneration::Application) => (
+        IdGeneration::Application => GapReport::new(
             GapSafety::None,
             format!(
                 "{} is not numbered by SQLite; nothing is skipped as long as each new row has a higher one",
                 table.id_name()
             ),
         ),
-    };
-    GapReport { safety, reason }
+    }
 }
 
 /// Runs a page's statements until the page has its rows. Gives the number of rows that SQLite returned.
@@ -150,13 +186,22 @@ async fn read_page(
     page: &mut PageWriter<'_>,
 ) -> Result<u32, ReadError> {
     let mut returned = 0;
-    for part in statement::parts(request.table, request.after) {
-        let left = request.limit.saturating_sub(returned);
-        let mut rows = part.query(left).fetch(&mut *connection);
+    let columns = request
+        .table
+        .table
+        .schema
+        .columns
+        .iter()
+        .map(|column| quote(&column.name));
+    let begin = format!("SELECT {} ", columns.collect::<Vec<_>>().join(", "));
+    for statement in request.statements {
+        let left = request.limit.map(|limit| limit.saturating_sub(returned));
+        let end = left.map_or_else(String::new, |left| format!(" LIMIT {left}"));
+        let mut rows = statement::query(&begin, statement, &end).fetch(&mut *connection);
         while let Some(row) = rows.try_next().await? {
             returned += 1;
             match take(&row, request.table, plan, page) {
-                Ok(Admission::Take) => {}
+                Ok(Admission::Take | Admission::Skip) => {}
                 Ok(Admission::Stop) => return Ok(returned),
                 // What comes before a bad row goes out; the next page begins with it and says what is wrong.
                 Err(_) if page.has_rows() => {
@@ -166,7 +211,7 @@ async fn read_page(
                 Err(error) => return Err(ReadError::Row(error)),
             }
         }
-        if returned >= request.limit {
+        if request.limit.is_some_and(|limit| returned >= limit) {
             break;
         }
     }
@@ -196,15 +241,20 @@ fn take(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>, page: &mut Pag
     let key = row_key(row, table, plan)?;
     let admission = page.admit(&key)?;
     if admission == Admission::Take {
-        let cells = decode::push_row(row, plan, &key.id, page.batch)?;
+        let cells = decode::push_row(row, plan, key.id.as_ref(), page.batch)?;
         page.take(cells, key);
     }
     Ok(admission)
 }
 
 fn row_key(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Result<RowKey> {
-    let id = cursor_value(&raw(row, table.id_column)?, plan, table.id_name())?;
-    if table.mode == QueryMode::Incrementing && id.as_integer().is_none() {
+    let id = match table.id_column {
+        Some(column) => Some(cursor_value(&raw(row, column)?, plan, table.id_name())?),
+        None => None,
+    };
+    if let (QueryMode::Incrementing, Some(id)) = (table.mode, &id)
+        && id.as_integer().is_none()
+    {
         return Err(Error::definite(
             "id_not_a_number",
             format!(
@@ -222,9 +272,10 @@ fn row_key(row: &SqliteRow, table: &PolledTable, plan: &RowPlan<'_>) -> Result<R
         return Err(Error::definite(
             "timestamp_unreadable",
             format!(
-                "table {}, id {id}: {} holds {}, which is no time that SQLite's date functions or timestamp_unit explain; correct \
+                "table {}, id {}: {} holds {}, which is no time that SQLite's date functions or timestamp_unit explain; correct \
                  the value or name another timestamp_column",
                 table.name(),
+                id.as_ref().map(ToString::to_string).unwrap_or_default(),
                 table.timestamp_name(),
                 stored.describe()
             ),

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use tailrace_core::Result;
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
+use tailrace_sql::config::CustomQuery;
 use tailrace_sql::{DiscoveredTable, Discovery, IdGeneration};
 
 use crate::config::SqliteConfig;
@@ -69,7 +70,53 @@ async fn read(connection: &mut SqliteConnection, config: &SqliteConfig) -> sqlx:
         }
     }
     transaction.rollback().await?;
+    for (name, query) in &config.query.queries {
+        tables.push(describe_query(connection, name, query, config).await?);
+    }
     Ok(Discovery { schema_version, tables })
+}
+
+/// The columns of a query's answer. A temporary view has them with the types that SQLite traces back to the tables' columns; it is
+/// of this connection alone, and nothing of it is in the file.
+async fn describe_query(
+    connection: &mut SqliteConnection,
+    name: &str,
+    query: &CustomQuery,
+    config: &SqliteConfig,
+) -> sqlx::Result<DiscoveredTable> {
+    const VIEW: &str = "tailrace_query";
+    let create = format!("CREATE TEMP VIEW {VIEW} AS {}", query.sql);
+    sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
+    let statement = format!(
+        "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_xinfo('{VIEW}', 'temp') ORDER BY cid"
+    );
+    let rows = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_all(&mut *connection)
+        .await;
+    let drop = format!("DROP VIEW temp.{VIEW}");
+    sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    let rows: Vec<ColumnRow> = rows?;
+    let key = query.key.iter();
+    let schema = TableSchema {
+        name: TableName {
+            database: String::new(),
+            schema: String::new(),
+            table: name.to_owned(),
+        },
+        kind: TableKind::Table,
+        key: key
+            .filter_map(|key| rows.iter().position(|row| row.name == *key))
+            .collect(),
+        columns: rows.iter().map(|row| column(name, row, false, config)).collect(),
+        documentation: None,
+    };
+    Ok(DiscoveredTable {
+        schema: Arc::new(schema),
+        generated_id: None,
+        unique_columns: Vec::new(),
+        indexes: Vec::new(),
+        query: Some(query.sql.clone()),
+    })
 }
 
 /// Names of all tables, for sentences about patterns that match none.
@@ -130,6 +177,7 @@ async fn describe(
         generated_id: alias.map(|name| (name.to_owned(), generation(&table.sql))),
         unique_columns: unique_columns(&key_names, &indexes),
         indexes: orders(&indexes, alias, &key_names, table.without_rowid),
+        query: None,
     })
 }
 

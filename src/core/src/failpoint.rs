@@ -111,6 +111,8 @@ failpoints! {
     AfterPartialCheckpoint "after_partial_checkpoint" Fallible,
     /// The source was told; whether the server knows is open.
     AfterConfirm "after_confirm" Fallible,
+    /// Rows of a queue are durable and checkpointed, and neither deleted nor marked.
+    BeforeAcknowledge "before_acknowledge" Fallible,
     /// The server was sent a higher flushed position; whether it received it is open.
     StatusSent "status_sent" Plain,
 }

@@ -51,6 +51,24 @@ pub struct LogRetention {
     pub summary: String,
 }
 
+/// Whether rows of a polled table can be skipped that commit late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableGapSafety {
+    /// `proven`, `delay_window` or `none`.
+    pub gap_safety: &'static str,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// The delay that polled rows wait for, beside what it is to cover.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DelayWindow {
+    /// How old a row's timestamp must be before it is taken, milliseconds.
+    pub delay_ms: i64,
+    /// For how long the oldest transaction was open when last looked, milliseconds; `None` where the database does not tell.
+    pub longest_transaction_ms: Option<i64>,
+}
+
 /// Everything that is known of a connector from outside; shared by its pipeline, its source and the HTTP endpoint.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -98,6 +116,8 @@ struct Words {
     position: String,
     tables: BTreeMap<String, TableProgress>,
     retention: Option<LogRetention>,
+    gap_safety: BTreeMap<String, TableGapSafety>,
+    delay_window: Option<DelayWindow>,
     notices: BTreeMap<&'static str, String>,
 }
 
@@ -131,6 +151,12 @@ pub struct Snapshot {
     pub tables: BTreeMap<String, TableProgress>,
     /// What the log costs the server.
     pub retention: Option<LogRetention>,
+    /// Whether rows can be skipped, by polled table.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gap_safety: BTreeMap<String, TableGapSafety>,
+    /// The delay of polled rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_window: Option<DelayWindow>,
     /// Standing warnings by code.
     pub notices: BTreeMap<&'static str, String>,
 }
@@ -174,6 +200,8 @@ impl Telemetry {
                 position: String::new(),
                 tables: BTreeMap::new(),
                 retention: None,
+                gap_safety: BTreeMap::new(),
+                delay_window: None,
                 notices: BTreeMap::new(),
             }),
         }
@@ -228,6 +256,20 @@ impl Telemetry {
         self.with(|words| words.retention = Some(retention));
     }
 
+    /// Whether rows of a polled table can be skipped.
+    pub fn set_gap_safety(&self, table: &str, gap_safety: &'static str, reason: &str) {
+        let known = TableGapSafety {
+            gap_safety,
+            reason: reason.to_owned(),
+        };
+        self.with(|words| words.gap_safety.insert(table.to_owned(), known));
+    }
+
+    /// For how long the oldest transaction is open, beside the delay that is to cover it.
+    pub fn set_delay_window(&self, window: DelayWindow) {
+        self.with(|words| words.delay_window = Some(window));
+    }
+
     /// Puts up a standing warning, or takes it down with `None`. Logged when it changes.
     pub fn set_notice(&self, code: &'static str, notice: Option<String>) {
         let before = self.with(|words| match &notice {
@@ -263,6 +305,8 @@ impl Telemetry {
             lag_bytes: (lag_bytes >= 0).then_some(lag_bytes),
             tables: words.tables.clone(),
             retention: words.retention.clone(),
+            gap_safety: words.gap_safety.clone(),
+            delay_window: words.delay_window.clone(),
             notices: words.notices.clone(),
         })
     }

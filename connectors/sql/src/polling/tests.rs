@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::cursor::{CursorValue, RowKey};
-use crate::dialect::GapReport;
+use crate::dialect::{GapReport, Syntax, Writers};
 use crate::page::{Admission, batch_full};
+use crate::statement::{Piece, Statement};
 
 const BUDGET: Budget = Budget {
     changes: 100,
@@ -57,18 +58,28 @@ fn table() -> DiscoveredTable {
         generated_id: Some(("id".to_owned(), IdGeneration::NeverReused)),
         unique_columns: vec!["id".to_owned()],
         indexes: vec![vec!["id".to_owned()]],
+        query: None,
     }
 }
 
 impl CountingDialect {
     fn read(&self, request: PageRequest<'_>, page: &mut PageWriter<'_>) -> Result<Fetched> {
-        let after = request.after.id.as_ref().and_then(CursorValue::as_integer).unwrap_or(0);
-        let rows = self.counter.lock().unwrap().rows;
+        let pieces = request.statements.iter().flat_map(|statement| &statement.pieces);
+        let values: Vec<_> = pieces
+            .filter_map(|piece| match piece {
+                Piece::Value { value, .. } => value.as_integer(),
+                Piece::Text(_) => None,
+            })
+            .collect();
+        let (after, rows) = (
+            values.first().copied().unwrap_or(0),
+            self.counter.lock().unwrap().rows,
+        );
         let mut returned = 0;
-        for id in (after + 1..=rows).take(usize::try_from(request.limit).unwrap()) {
+        for id in (after + 1..=rows).take(usize::try_from(request.limit.unwrap()).unwrap()) {
             returned += 1;
             let key = RowKey {
-                id: CursorValue::Integer(id),
+                id: Some(CursorValue::Integer(id)),
                 timestamp: None,
             };
             if page.admit(&key)? == Admission::Stop {
@@ -83,8 +94,40 @@ impl CountingDialect {
     }
 }
 
+struct PlainSyntax;
+
+impl Syntax for PlainSyntax {
+    fn identifier(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    fn table(&self, name: &TableName) -> String {
+        name.table.clone()
+    }
+}
+
 #[async_trait]
 impl Dialect for CountingDialect {
+    fn syntax(&self) -> &'static dyn Syntax {
+        &PlainSyntax
+    }
+
+    async fn number(&mut self, _statement: &Statement) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    async fn execute(&mut self, _statement: &Statement) -> Result<u64> {
+        Ok(0)
+    }
+
+    async fn writers(&mut self, _table: &PolledTable) -> Result<Writers> {
+        Ok(Writers::default())
+    }
+
+    async fn longest_transaction_us(&mut self) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
     async fn discover(&mut self) -> Result<Discovery> {
         Ok(Discovery {
             schema_version: 1,
@@ -115,10 +158,7 @@ impl Dialect for CountingDialect {
     }
 
     fn gap_safety(&self, _table: &PolledTable) -> GapReport {
-        GapReport {
-            safety: GapSafety::Proven,
-            reason: String::new(),
-        }
+        GapReport::new(GapSafety::Proven, "")
     }
 }
 

@@ -174,7 +174,12 @@ fn undecodable(error: sqlx::error::BoxDynError) -> Error {
 ///
 /// # Errors
 /// `value_misfit` (poison) where a value is not what its column is published as.
-pub(crate) fn push_row(row: &SqliteRow, plan: &RowPlan<'_>, id: &CursorValue, batch: &mut ChangeBatch) -> Result<Row> {
+pub(crate) fn push_row(
+    row: &SqliteRow,
+    plan: &RowPlan<'_>,
+    id: Option<&CursorValue>,
+    batch: &mut ChangeBatch,
+) -> Result<Row> {
     batch.begin_row().map_err(batch_full)?;
     for (index, (name, logical_type, declared)) in plan.columns.iter().enumerate() {
         let stored = raw(row, index)?;
@@ -186,12 +191,13 @@ pub(crate) fn push_row(row: &SqliteRow, plan: &RowPlan<'_>, id: &CursorValue, ba
     batch.end_row().map_err(batch_full)
 }
 
-fn misfit(plan: &RowPlan<'_>, id: &CursorValue, (column, declared): (&str, &str), stored: &Raw<'_>) -> Error {
+fn misfit(plan: &RowPlan<'_>, id: Option<&CursorValue>, (column, declared): (&str, &str), stored: &Raw<'_>) -> Error {
     let declared = if declared.is_empty() {
         "without a type"
     } else {
         declared
     };
+    let id = id.map_or_else(|| "without an id".to_owned(), ToString::to_string);
     Error::poison(
         "value_misfit",
         format!(

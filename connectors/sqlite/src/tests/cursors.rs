@@ -231,8 +231,14 @@ async fn pages_are_read_off_the_index_without_sorting() {
         for id in [None, Some(tailrace_sql::CursorValue::Integer(5))] {
             after.timestamp = id.clone().filter(|_| timed);
             after.id = id;
-            for part in crate::statement::parts(&plan, &after) {
-                let explain = format!("EXPLAIN QUERY PLAN {}", part.text());
+            let syntax = &crate::statement::SqliteSyntax;
+            let statements = match timed {
+                true => tailrace_sql::statement::by_time(syntax, &plan, &after),
+                false => tailrace_sql::statement::by_id(syntax, &plan, after.id.as_ref(), None),
+            };
+            for statement in statements {
+                let text = statement.render(|_, _| "?".to_owned());
+                let explain = format!("EXPLAIN QUERY PLAN SELECT * {text} LIMIT 1");
                 let rows = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(explain));
                 plans.extend(
                     rows.fetch_all(&mut shop.writer)

@@ -88,7 +88,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-static METRICS: [Metric; 18] = [
+static METRICS: [Metric; 21] = [
     counter("changes", "Changes taken from the source", |telemetry, _| {
         Some(from(&telemetry.numbers.changes))
     }),
@@ -192,6 +192,27 @@ static METRICS: [Metric; 18] = [
                     .sum()
             })
         },
+    ),
+    gauge(
+        "gap_unsafe_tables",
+        "Polled tables of which rows may be skipped that commit late; /status has the reasons",
+        None,
+        |_, known| {
+            let unsafe_tables = known.gap_safety.values().filter(|table| table.gap_safety != "proven");
+            (!known.gap_safety.is_empty()).then(|| unsigned(u64::try_from(unsafe_tables.count()).unwrap_or(u64::MAX)))
+        },
+    ),
+    gauge(
+        "delay_window",
+        "How old a polled row's timestamp must be before it is taken",
+        Some(Unit::Seconds),
+        |_, known| known.delay_window.as_ref().map(|window| signed(window.delay_ms) / 1e3),
+    ),
+    gauge(
+        "longest_transaction",
+        "For how long the oldest transaction was open when last looked: rows are skipped where that is above the delay window",
+        Some(Unit::Seconds),
+        |_, known| Some(signed(known.delay_window.as_ref()?.longest_transaction_ms?) / 1e3),
     ),
     gauge(
         "notices",
