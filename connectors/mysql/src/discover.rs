@@ -144,7 +144,7 @@ fn put_together(
 // === impl Discovery ===
 
 impl Discovery {
-    fn verified(self) -> Result<Vec<CapturedTable>> {
+    pub(crate) fn verified(self) -> Result<Vec<CapturedTable>> {
         if !self.selection.unmatched.is_empty() {
             let patterns = self.selection.unmatched.join("`, `");
             let message = format!(

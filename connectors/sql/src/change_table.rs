@@ -248,14 +248,12 @@ impl Design {
 
     /// Everything, from nothing; with a change `r` for every row that is there where `backfill` asks for it.
     pub fn install(&self, backfill: bool) -> Script {
-        let generator = self.generator();
-        let mut script = Script::new(self);
-        script.tables.push(generator.create_table(self));
-        script.tables.extend(generator.mark(self));
-        let routines = generator.function(self).into_iter().chain(generator.triggers(self));
-        script.triggers.extend(routines.flat_map(|routine| routine.create));
-        script.triggers.extend(backfill.then(|| generator.backfill(self)));
-        script
+        let nothing = Installed::default();
+        let comparison = Comparison::of(self, &nothing);
+        if backfill {
+            return comparison.with_backfill(self, &nothing).script;
+        }
+        comparison.script
     }
 
     /// The columns of the change table: name and type, the table's own ones without.

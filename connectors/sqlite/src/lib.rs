@@ -13,6 +13,7 @@ pub mod discover;
 mod error;
 mod identity;
 mod statement;
+mod triggers;
 
 use async_trait::async_trait;
 use tailrace_core::Result;
@@ -22,6 +23,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
+pub use triggers::SqliteTriggers;
 
 use crate::dialect::SqliteDialect;
 

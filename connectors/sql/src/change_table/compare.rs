@@ -146,6 +146,21 @@ impl Comparison {
         self.differences.is_empty()
     }
 
+    /// With a change `r` for every row that is there, where the change table is made by this script: rows that were written before and
+    /// after are then told of exactly once.
+    #[must_use]
+    pub fn with_backfill(mut self, design: &Design, installed: &Installed) -> Self {
+        if installed.table.is_none() {
+            self.script.triggers.push(design.generator().backfill(design));
+        } else {
+            self.notes.push(format!(
+                "{} is there already and is not filled from the table; take it away first to begin anew",
+                design.change_table.qualified()
+            ));
+        }
+        self
+    }
+
     fn differs(&mut self, unseen: bool, sentence: String) {
         self.differences.push(Difference { sentence, unseen });
     }

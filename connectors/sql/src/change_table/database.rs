@@ -10,6 +10,7 @@ use tailrace_core::schema::TableName;
 
 use super::compare::{InstalledTable, InstalledTrigger};
 use super::{CapturedTable, Engine};
+use crate::config::QueryConfig;
 
 /// What is there: captured tables, and what may be ours.
 #[derive(Debug, Clone, Default)]
@@ -61,4 +62,18 @@ pub fn exact_pattern(name: &TableName) -> String {
     } else {
         format!("\"{}\".\"{}\"", name.schema, name.table)
     }
+}
+
+/// How change tables are polled where the captured tables are configured so: what is said of one table holds for its change table,
+/// and queries are no change tables.
+#[must_use]
+pub fn reading_query(query: &QueryConfig, change_tables: &[Reading]) -> QueryConfig {
+    let mut query = query.clone();
+    query.queries.clear();
+    let overrides = std::mem::take(&mut query.overrides).into_iter().map(|(table, own)| {
+        let reading = change_tables.iter().find(|reading| reading.captured.qualified() == table);
+        (reading.map_or(table, |reading| reading.change_table.qualified()), own)
+    });
+    query.overrides = overrides.collect();
+    query
 }

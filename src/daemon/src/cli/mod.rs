@@ -7,6 +7,7 @@ mod exit;
 mod forget;
 mod run;
 mod tail;
+mod triggers;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,8 @@ A CONFIGURATION
 
 EXIT CODES
   0    ended as asked
-  1    failed: the state cannot be opened, a port is taken, a database cannot be reached, …
+  1    failed: the state cannot be opened, a port is taken, a database cannot be reached, …; or `triggers diff` found
+       a difference
   2    the command line or the configuration is not right
   3    `check` found something that blocks
   4    at the end a connector was halted, or somebody else had its work
@@ -151,6 +153,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Change tables and the triggers that fill them, for databases whose log cannot be read.
+    Triggers(triggers::TriggersArguments),
     /// Prints the JSON Schema of the configuration, for editors.
     Schema {
         /// The reference page in Markdown instead.
@@ -209,6 +213,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Check { file, json }) => block_on(check::run(load(&file)?, json)),
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
+        Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
         Some(Command::Schema { markdown, commands }) => {
             let page = match (markdown, commands) {
                 (true, _) => config::reference::page(),
