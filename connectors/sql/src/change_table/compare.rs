@@ -135,7 +135,7 @@ impl Comparison {
             comparison.function(function, installed);
         }
         for trigger in design.triggers() {
-            comparison.trigger(trigger, installed, made_anew);
+            comparison.trigger(design, trigger, installed, made_anew);
         }
         comparison.version(design, installed);
         comparison
@@ -183,7 +183,7 @@ impl Comparison {
     fn missing_table(&mut self, design: &Design) {
         self.differs(
             true,
-            format!("the change table {} is missing", design.change_table.qualified()),
+            format!("the change table {} and its triggers are missing", design.change_table.qualified()),
         );
         let generator = design.generator();
         self.script.tables.push(generator.create_table(design));
@@ -232,21 +232,23 @@ impl Comparison {
     }
 
     fn function(&mut self, function: Routine, installed: &Installed) {
-        let sentence = match &installed.function {
-            None => format!("the function {} is missing", function.name),
-            Some(text) if *text != function.definition => {
-                format!("the function {} is another than this table and this release need", function.name)
-            }
+        match &installed.function {
+            // That a table was never captured is said in one sentence.
+            None if installed.table.is_none() => {}
+            None => self.differs(true, format!("the function {} is missing", function.name)),
+            Some(text) if *text != function.definition => self.differs(
+                true,
+                format!("the function {} is another than this table and this release need", function.name),
+            ),
             Some(_) => return,
-        };
-        self.differs(true, sentence);
+        }
         self.script.triggers.extend(function.create);
     }
 
-    fn trigger(&mut self, trigger: Routine, installed: &Installed, made_anew: bool) {
+    fn trigger(&mut self, design: &Design, trigger: Routine, installed: &Installed, made_anew: bool) {
         let there = installed.trigger(&trigger.name);
         let sentence = match there {
-            None => Some(format!("the trigger {} is missing", trigger.name)),
+            None => Some(missing_trigger(design.engine, &trigger.name)),
             Some(there) if !same_text(&there.definition, &trigger.definition) => Some(format!(
                 "the trigger {} is another than this table and this release need",
                 trigger.name
@@ -263,7 +265,8 @@ impl Comparison {
         if sentence.is_none() && !made_anew {
             return;
         }
-        if let Some(sentence) = sentence {
+        let never_captured = there.is_none() && installed.table.is_none();
+        if let Some(sentence) = sentence.filter(|_| !never_captured) {
             self.differs(true, sentence);
         }
         if there.is_some() && !made_anew {
@@ -337,6 +340,16 @@ pub fn removal(design: &Design, installed: &Installed) -> Comparison {
         differences: Vec::new(),
         notes,
         script,
+    }
+}
+
+/// MySQL shows triggers only to those who may make them.
+fn missing_trigger(engine: Engine, name: &str) -> String {
+    match engine {
+        Engine::Postgres | Engine::Sqlite => format!("the trigger {name} is missing"),
+        Engine::MySql | Engine::MariaDb => {
+            format!("the trigger {name} is missing, or the user may not see it (GRANT TRIGGER on the table shows it)")
+        }
     }
 }
 

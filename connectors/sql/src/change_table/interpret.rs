@@ -154,7 +154,8 @@ impl Interpretation {
         let transaction = batch.push_transaction(Transaction {
             id: told.transaction,
             committed_at_us: told.changed_at_us,
-            position: format!("{}:{}", self.change_table, told.sequence).into(),
+            // With the time, because the numbers begin anew where a change table is taken away and made again.
+            position: format!("{}:{}@{}", self.change_table, told.sequence, told.changed_at_us).into(),
             ..raw.clone()
         });
         Ok(Change {
@@ -182,10 +183,6 @@ impl Interpretation {
                 ),
             )
         };
-        let number = |index: usize, column: &str| match row.get(index) {
-            Value::Int(number) => Ok(number),
-            other => Err(malformed(column, other)),
-        };
         let operation = match row.get(self.operation) {
             Value::Text(text) => operation(text),
             _ => None,
@@ -198,8 +195,16 @@ impl Interpretation {
             Some(other) => return Err(malformed(TRANSACTION, other)),
         };
         Ok(Told {
-            sequence: number(self.sequence, SEQUENCE)?,
-            changed_at_us: number(self.changed_at, CHANGED_AT)?,
+            sequence: match row.get(self.sequence) {
+                Value::Int(number) => number,
+                other => return Err(malformed(SEQUENCE, other)),
+            },
+            changed_at_us: match row.get(self.changed_at) {
+                Value::Int(microseconds) => microseconds,
+                // Where the source publishes dates as the database prints them.
+                Value::Text(text) => time_us(text).ok_or_else(|| malformed(CHANGED_AT, Value::Text(text)))?,
+                other => return Err(malformed(CHANGED_AT, other)),
+            },
             special: self.special(row, operation),
             operation,
             transaction,
@@ -258,6 +263,20 @@ fn operation(text: &str) -> Option<Operation> {
         "r" => Operation::Read,
         _ => return None,
     })
+}
+
+/// Microseconds since 1970 of `2026-03-01 08:30:00.123456`, UTC.
+fn time_us(text: &str) -> Option<i64> {
+    let numbers = |text: &str, by: char| -> Option<Vec<i64>> { text.split(by).map(|part| part.parse().ok()).collect() };
+    let (date, time) = text.split_once(' ')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [year, month, day] = <[i64; 3]>::try_from(numbers(date, '-')?).ok()?;
+    let [hour, minute, second] = <[i64; 3]>::try_from(numbers(time, ':')?).ok()?;
+    let microseconds: i64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
+    // Days since 1970 in the Gregorian calendar, counted in years that begin in March.
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + microseconds)
 }
 
 /// Columns of the captured table that the change table has, in the captured table's order; then those that only it has.
