@@ -71,10 +71,7 @@ impl CountingDialect {
                 Piece::Text(_) => None,
             })
             .collect();
-        let (after, rows) = (
-            values.first().copied().unwrap_or(0),
-            self.counter.lock().unwrap().rows,
-        );
+        let (after, rows) = (values.first().copied().unwrap_or(0), self.counter.lock().unwrap().rows);
         let mut returned = 0;
         for id in (after + 1..=rows).take(usize::try_from(request.limit.unwrap()).unwrap()) {
             returned += 1;

@@ -3,7 +3,9 @@
 mod cells;
 mod cursors;
 mod life;
+mod modes;
 mod preflight;
+mod queues;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -106,7 +108,7 @@ pub(super) async fn connect(path: &std::path::Path) -> SqliteConnection {
 pub(super) fn events(batch: &ChangeBatch) -> Vec<Event> {
     let event = |view: tailrace_core::batch::ChangeView<'_>| {
         let schema = view.table().unwrap();
-        let row = view.after().unwrap();
+        let row = view.after().or(view.before()).unwrap();
         let cells = schema.columns.iter().zip(row.iter());
         Event {
             operation: view.operation().code(),
