@@ -288,7 +288,8 @@ impl Daemon {
     pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Printed> {
         let config = self.config_file();
         let config = config.to_string_lossy();
-        let mut all = vec![command, &*config];
+        let mut all: Vec<&str> = command.split(' ').collect();
+        all.push(&*config);
         all.extend(arguments);
         run_binary(&all, self.path(), &self.environment)
     }
