@@ -19,6 +19,7 @@
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
+//! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 #![expect(
     clippy::unwrap_used,
@@ -38,6 +39,7 @@ mod large_transactions;
 mod lifecycle;
 mod mysql;
 mod network;
+mod polling;
 mod preflight;
 mod shapes;
 mod slots;
