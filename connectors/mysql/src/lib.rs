@@ -17,6 +17,7 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod install;
 mod log;
 mod memory;
 mod position;
@@ -36,6 +37,7 @@ use tailrace_core::schema::SharedSchema;
 use log::dumps::Dumps;
 
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
+pub use install::install;
 pub use server::Flavour;
 
 /// A configured MySQL or MariaDB source. Nothing is connected before a method is called.

@@ -15,10 +15,22 @@ use crate::error::classify;
 /// # Errors
 /// `source_missing` (transient: a volume may be mounted later), or what SQLite says.
 pub(crate) async fn open(config: &SqliteConfig) -> Result<SqliteConnection> {
+    open_with(config, !config.query.changes_rows()).await
+}
+
+/// Opens the database so that tables and triggers can be made in it.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_for_changes(config: &SqliteConfig) -> Result<SqliteConnection> {
+    open_with(config, false).await
+}
+
+async fn open_with(config: &SqliteConfig, read_only: bool) -> Result<SqliteConnection> {
     let path = absolute(&config.path)?;
     let options = SqliteConnectOptions::new()
         .filename(&path)
-        .read_only(!config.query.changes_rows())
+        .read_only(read_only)
         .busy_timeout(Duration::from_millis(config.busy_timeout_ms))
         .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging();

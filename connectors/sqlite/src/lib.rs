@@ -12,6 +12,7 @@ mod dialect;
 pub mod discover;
 mod error;
 mod identity;
+mod install;
 mod statement;
 
 use async_trait::async_trait;
@@ -22,6 +23,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
+pub use install::install;
 
 use crate::dialect::SqliteDialect;
 

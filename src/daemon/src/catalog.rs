@@ -39,6 +39,9 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
 
+    /// True where tables are asked and no log is read.
+    fn is_polled(&self) -> bool;
+
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
 }
@@ -125,6 +128,9 @@ impl SourceSpec for PostgresConfig {
     }
 
     fn claims(&self, connector: &str) -> Vec<Claim> {
+        if self.query.is_some() {
+            return Vec::new();
+        }
         // A slot's name has no hyphen: the connectors `a-b` and `a_b` would meet in one.
         let derived = || format!("tailrace_{}", connector.replace('-', "_"));
         let slot = self.slot.clone().unwrap_or_else(derived);
@@ -136,6 +142,10 @@ impl SourceSpec for PostgresConfig {
 
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
+    }
+
+    fn is_polled(&self) -> bool {
+        false
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
@@ -163,6 +173,10 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         self.0.tables.clone()
     }
 
+    fn is_polled(&self) -> bool {
+        false
+    }
+
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         let flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
         Ok(Arc::new(MySqlConnector::new(self.0.clone(), flavour)))
@@ -182,6 +196,10 @@ impl SourceSpec for SqliteConfig {
 
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
+    }
+
+    fn is_polled(&self) -> bool {
+        true
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {

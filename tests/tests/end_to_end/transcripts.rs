@@ -54,6 +54,7 @@ transcripts! {
     zero_dates,
     two_schemas,
     polling,
+    polling_modes,
     two_databases,
 }
 

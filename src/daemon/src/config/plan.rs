@@ -10,11 +10,13 @@ use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::transform::{Transform, TransformConfig};
+use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
 use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, SourceSpec, StreamSpec};
+use crate::cli::outbox::read_contract;
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) format: FormatConfig,
     /// The tables' own updated-at column.
     pub(crate) updated_at_column: Option<String>,
+    /// Tables whose rows are events already.
+    pub(crate) outbox: Option<Arc<Outbox>>,
     /// What happens to changes.
     pub(crate) transforms: TransformConfig,
 }
@@ -169,6 +173,14 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
+    let outbox = config
+        .outbox
+        .map(|outbox| plan_outbox(outbox, &prefix, &*source))
+        .transpose()
+        .unwrap_or_else(|sentences| {
+            sentences.into_iter().for_each(|sentence| refuse(&["outbox"], sentence));
+            None
+        });
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
     let transforms = TransformConfig {
         rules: config.transforms,
@@ -197,8 +209,21 @@ fn plan_connector(
         topic,
         format: config.format,
         updated_at_column,
+        outbox,
         transforms,
     })
+}
+
+/// The outbox as meant, or what is wrong with it.
+fn plan_outbox(config: OutboxConfig, prefix: &str, source: &dyn SourceSpec) -> Result<Arc<Outbox>, Vec<String>> {
+    let contract = config.contract.as_deref().map(read_contract).transpose();
+    let made = contract.and_then(|contract| Outbox::new(config, prefix, contract));
+    let outbox = made.map_err(|error| vec![error.report()])?;
+    let findings = outbox.config_findings(source.is_polled());
+    if findings.is_empty() {
+        return Ok(Arc::new(outbox));
+    }
+    Err(findings.iter().map(in_one_sentence).collect())
 }
 
 /// Two connectors with one template write the tables of one name into one topic.
