@@ -20,6 +20,7 @@
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
+//! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 #![expect(
     clippy::unwrap_used,
