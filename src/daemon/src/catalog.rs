@@ -149,7 +149,7 @@ impl SourceSpec for PostgresConfig {
     }
 
     fn is_polled(&self) -> bool {
-        false
+        self.query.is_some()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
@@ -186,7 +186,7 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     }
 
     fn is_polled(&self) -> bool {
-        false
+        self.0.query.is_some()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {

@@ -18,6 +18,7 @@
 //! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
+//! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
@@ -40,6 +41,7 @@ mod large_transactions;
 mod lifecycle;
 mod mysql;
 mod network;
+mod outbox;
 mod polling;
 mod preflight;
 mod shapes;
