@@ -2,7 +2,7 @@
 //!
 //! Nothing tells from outside that a poll came after a commit. But the checkpointed position, which `/status` shows, names the
 //! last row of each table that is durable in the stream: `{"orders":{"id":17,"timestamp":"2026-03-01 09:30:00"}}`. When it is the
-//! table's last row by time and id, everything is carried.
+//! table's last row by time and id, everything is carried. Change tables are read as queues: when they are empty, it is.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +20,9 @@ use crate::servers::{Result, ServerError};
 
 /// Numbers files apart.
 static NUMBER: AtomicU32 = AtomicU32::new(1);
+
+/// What the names of change tables begin with.
+const QUEUE: &str = "tailrace_changes_";
 
 /// The session that the harness itself looks through.
 const OWN_SESSION: &str = "harness";
@@ -71,7 +74,16 @@ impl SqliteEngine {
     async fn last_rows(&self) -> Result<BTreeMap<String, Vec<String>>> {
         let names = "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'";
         let mut last = BTreeMap::new();
-        for table in self.lines(names).await? {
+        let tables = self.lines(names).await?;
+        let queues: Vec<&String> = tables.iter().filter(|table| table.starts_with(QUEUE)).collect();
+        if !queues.is_empty() {
+            for table in queues {
+                let query = format!("select coalesce(max(sequence), 0) from \"{table}\"");
+                last.insert(table.clone(), self.lines(&query).await?);
+            }
+            return Ok(last);
+        }
+        for table in tables {
             let has_time = format!("select count(*) from pragma_table_info('{table}') where name = 'updated_at'");
             let columns = match self.lines(&has_time).await?.first().map(String::as_str) {
                 Some("0") | None => "id",
@@ -120,9 +132,17 @@ impl Engine for SqliteEngine {
     async fn is_carried(&self, connector: &Value, end: &str) -> Result<bool> {
         let end: BTreeMap<String, Vec<String>> =
             serde_json::from_str(end).map_err(ServerError::doing("reading the last rows"))?;
+        for (table, last) in end.iter().filter(|(table, _)| table.starts_with(QUEUE)) {
+            let last = last.first().map_or("0", String::as_str);
+            let left = format!("select count(*) from \"{table}\" where sequence <= {last}");
+            if self.lines(&left).await? != ["0"] {
+                return Ok(false);
+            }
+        }
         let position = connector.get("position").and_then(Value::as_str).unwrap_or_default();
         let position: Value = serde_json::from_str(position).unwrap_or_default();
-        Ok(end.iter().all(|(table, last)| {
+        let polled = end.iter().filter(|(table, _)| !table.starts_with(QUEUE));
+        Ok(polled.into_iter().all(|(table, last)| {
             let cursor = position.get(format!("main.{table}")).or_else(|| position.get(table));
             let at = |name: &str| cursor.and_then(|cursor| cursor.get(name)).map(as_text);
             let reached: Vec<String> = [at("timestamp"), at("id")].into_iter().flatten().collect();

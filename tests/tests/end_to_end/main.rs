@@ -6,6 +6,7 @@
 //! | `shapes` | the same, where a transcript cannot show it |
 //! | `versions` | do the PostgreSQL versions between the oldest and the newest work at all? |
 //! | `mysql` | the same for MySQL and MariaDB: crashes, failpoints, the network, and what becomes of the log's files |
+//! | `change_tables` | do triggers keep every change, and do table, change table and triggers stay in step? |
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
 //! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |
@@ -28,6 +29,7 @@
 )]
 
 mod capture;
+mod change_tables;
 mod configuration;
 mod consumers;
 mod crashes;

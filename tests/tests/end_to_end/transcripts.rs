@@ -54,6 +54,7 @@ transcripts! {
     zero_dates,
     two_schemas,
     polling,
+    change_tables,
     two_databases,
 }
 
