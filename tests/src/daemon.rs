@@ -281,7 +281,7 @@ impl Daemon {
         )
     }
 
-    /// Runs a command of the binary on the configuration to its end: `check`, `validate`, `describe`, `tail`.
+    /// Runs a command of the binary on the configuration to its end: `check`, `validate`, `describe`, `tail`, `triggers diff`.
     ///
     /// # Errors
     /// When it cannot be run.

@@ -7,6 +7,7 @@
 //! | `versions` | do the PostgreSQL versions between the oldest and the newest work at all? |
 //! | `mysql` | the same for MySQL and MariaDB: crashes, failpoints, the network, and what becomes of the log's files |
 //! | `polling` | what becomes of tables that are polled instead of read from a log? |
+//! | `change_tables` | do triggers keep every change, and do table, change table and triggers stay in step? |
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
 //! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |
@@ -31,6 +32,7 @@
 )]
 
 mod capture;
+mod change_tables;
 mod configuration;
 mod consumers;
 mod crashes;

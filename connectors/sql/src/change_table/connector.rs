@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tailrace_core::Result;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::ports::{Budget, Source, SourceConnector, SourceContext};
@@ -12,6 +11,7 @@ use tailrace_core::position::Position;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::Telemetry;
+use tailrace_core::{Error, Result};
 use tokio::task::JoinHandle;
 
 use super::compare::{Comparison, Installed};
@@ -89,6 +89,10 @@ impl ChangeTableConnector {
     pub async fn captured(&self, without: &[String]) -> Result<Captured> {
         let survey = self.database.survey().await?;
         let engine = self.database.engine();
+        if let Some(unknown) = without.iter().find(|column| !has_column(&survey, column)) {
+            let message = format!("no captured table has the column {unknown} that is to be left out; write it as table.column");
+            return Err(Error::definite("column_missing", message));
+        }
         let designs: Result<Vec<_>, Finding> = survey
             .tables
             .iter()
@@ -244,6 +248,14 @@ impl SourceConnector for ChangeTableConnector {
     fn kind(&self) -> &'static str {
         self.kind
     }
+}
+
+fn has_column(survey: &Survey, column: &str) -> bool {
+    survey.tables.iter().any(|table| {
+        let schema = &table.schema;
+        let mut columns = schema.columns.iter();
+        columns.any(|known| format!("{}.{}", schema.name.qualified(), known.name) == column)
+    })
 }
 
 fn refuse_missing(captured: &Captured, connector: &str) -> Result<()> {

@@ -36,8 +36,7 @@ impl Script {
             has_change_table: true,
             header: vec![
                 format!(
-                    "Made by tailrace {} for the table {}, version {}.",
-                    env!("CARGO_PKG_VERSION"),
+                    "Made by tailrace triggers for the table {}, version {}.",
                     design.captured.qualified(),
                     design.fingerprint
                 ),

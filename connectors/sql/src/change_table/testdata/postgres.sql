@@ -1,4 +1,4 @@
--- Made by tailrace «version» for the table public.orders, version cac0954315c0bc96.
+-- Made by tailrace triggers for the table public.orders, version cac0954315c0bc96.
 -- A trigger that fails makes the application's write fail: nothing is left out without a word.
 BEGIN;
 SET LOCAL lock_timeout = '5s';

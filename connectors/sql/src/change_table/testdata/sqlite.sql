@@ -1,4 +1,4 @@
--- Made by tailrace «version» for the table orders, version 242151dc63909785.
+-- Made by tailrace triggers for the table orders, version 242151dc63909785.
 -- A trigger that fails makes the application's write fail: nothing is left out without a word.
 BEGIN IMMEDIATE;
 CREATE TABLE "tailrace_changes_orders" (
