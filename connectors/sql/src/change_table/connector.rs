@@ -90,7 +90,8 @@ impl ChangeTableConnector {
         let survey = self.database.survey().await?;
         let engine = self.database.engine();
         if let Some(unknown) = without.iter().find(|column| !has_column(&survey, column)) {
-            let message = format!("no captured table has the column {unknown} that is to be left out; write it as table.column");
+            let message =
+                format!("no captured table has the column {unknown} that is to be left out; write it as table.column");
             return Err(Error::definite("column_missing", message));
         }
         let designs: Result<Vec<_>, Finding> = survey

@@ -25,7 +25,8 @@ async fn carries(place: Place, query: Option<&str>) {
     outbox.execute(&before).await.unwrap();
     outbox.configure(query, "");
     outbox.start();
-    let after = row(3, "Order", "7", "'{\"žluť\": \"\\u00e9\"}'").replace("\\u00e9", "é") + &row(4_000, "Order", "8", "'{}'");
+    let after =
+        row(3, "Order", "7", "'{\"žluť\": \"\\u00e9\"}'").replace("\\u00e9", "é") + &row(4_000, "Order", "8", "'{}'");
     outbox.execute(&after).await.unwrap();
     outbox.wait_for_events(&TOPICS, 4).await;
     let told: Vec<_> = outbox.events_so_far(&TOPICS).await.iter().map(told).collect();
@@ -85,7 +86,10 @@ async fn rows_that_are_deleted_at_once_are_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_the_log_need_no_table() {
     let outbox = Outbox::at(Place::Server(Version::Postgres(PostgresVersion::V17))).await;
-    outbox.execute("create table orders (id int primary key)").await.unwrap();
+    outbox
+        .execute("create table orders (id int primary key)")
+        .await
+        .unwrap();
     outbox.configure_source(None, "message_prefixes: [outbox]", "message_prefix: outbox");
     outbox.start();
     let say = |content: &str| format!("select pg_logical_emit_message(true, 'outbox', '{content}');");
@@ -133,9 +137,18 @@ async fn columns_may_be_those_of_somebody_else() {
             .map(|event| {
                 let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap()).into_owned();
                 let (key, value) = (text(&event.key), text(&event.value));
-                format!("{key} {value} {} {} {}", event.event_id(), event.header("type"), event.header("remark"))
+                format!(
+                    "{key} {value} {} {} {}",
+                    event.event_id(),
+                    event.header("type"),
+                    event.header("remark")
+                )
             })
             .collect();
-        assert_eq!(told, [r#"ada {"total":5} 1 new order n"#, r#"bob {"total":null} 2 new order "#], "{place:?}");
+        assert_eq!(
+            told,
+            [r#"ada {"total":5} 1 new order n"#, r#"bob {"total":null} 2 new order "#],
+            "{place:?}"
+        );
     }
 }

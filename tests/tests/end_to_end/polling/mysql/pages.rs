@@ -104,7 +104,12 @@ async fn ids_of_any_type_are_followed_as_their_columns_sort() {
             let polled = Polled::start(database_with(version, &table).await, &source);
             let read = numbers(&polled.wait_for_events("t", 10).await, "n");
             let sorted = polled.database.query("select n from t order by id").await.unwrap();
-            let sorted: Vec<i64> = sorted.into_iter().flatten().flatten().map(|n| n.parse().unwrap()).collect();
+            let sorted: Vec<i64> = sorted
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|n| n.parse().unwrap())
+                .collect();
             assert_eq!(read, sorted, "{version}, {column}");
         }
     }
@@ -120,8 +125,14 @@ async fn ids_beyond_63_bits_and_columns_that_are_no_time_are_refused() {
     polled.wait_for("halted:cursor_value");
     assert_eq!(numbers(&polled.events("t").await, "id"), [1]);
     for (wrong, code) in [
-        (BY_TIME.replace("timestamp_column: at", "timestamp_column: id"), "halted:timestamp_column_type"),
-        (BY_TIME.replace("timestamp_column: at", "timestamp_column: at, id_column: kind"), "halted:id_column_type"),
+        (
+            BY_TIME.replace("timestamp_column: at", "timestamp_column: id"),
+            "halted:timestamp_column_type",
+        ),
+        (
+            BY_TIME.replace("timestamp_column: at", "timestamp_column: at, id_column: kind"),
+            "halted:id_column_type",
+        ),
     ] {
         let table = "create table t (id bigint unsigned primary key, at datetime not null default '2024-01-01', kind enum('a', 'b') not null unique)";
         let polled = Polled::prepare(database_with(MySqlVersion::MySql97, table).await, &wrong);
@@ -161,7 +172,11 @@ async fn rows_that_are_marked_as_deleted_are_deleted() {
             .unwrap();
         // The delete and its tombstone.
         let events = polled.wait_for_events("t", 4).await;
-        assert_eq!((events[2].operation(), &events[2].before()["note"]), ("d", &"goes".into()), "{version}");
+        assert_eq!(
+            (events[2].operation(), &events[2].before()["note"]),
+            ("d", &"goes".into()),
+            "{version}"
+        );
         assert_eq!(events[3].value, None, "{version}");
         assert_eq!(events[3].key, events[2].key, "{version}");
     }
@@ -192,7 +207,10 @@ query:
         let events = polled.wait_for_topic(&topic, 3).await;
         let values: Vec<String> = events.iter().map(|event| event.after().to_string()).collect();
         let expected = r#"{"at":"2024-01-01T00:00:00.125Z","id":10,"name":"Zoë","twice":"11.00"}"#;
-        assert!(values[0] == expected || values[0].contains("Zoë"), "{version}: {values:?}");
+        assert!(
+            values[0] == expected || values[0].contains("Zoë"),
+            "{version}: {values:?}"
+        );
         assert!(values[2].contains(r#""name":null"#), "{version}: {values:?}");
         assert_eq!(events[0].key_json()["id"], 10, "{version}");
         assert_eq!(polled.wait_for_events("cheap", 2).await.len(), 2, "{version}");
@@ -203,7 +221,11 @@ query:
             .unwrap();
         let events = polled.wait_for_topic(&topic, 4).await;
         assert_eq!(events[3].after()["id"], 11, "{version}");
-        assert_eq!(polled.wait_for_events("cheap", 3).await[2].operation(), "c", "{version}");
+        assert_eq!(
+            polled.wait_for_events("cheap", 3).await[2].operation(),
+            "c",
+            "{version}"
+        );
     }
 }
 
@@ -229,16 +251,37 @@ async fn queries_that_the_server_does_not_accept_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_altered_between_polls() {
     for version in VERSIONS {
-        let table = "create table t (id int primary key, name varchar(20), at datetime(6) not null default '2024-01-01');
+        let table =
+            "create table t (id int primary key, name varchar(20), at datetime(6) not null default '2024-01-01');
             insert into t (id, name) values (1, 'one')";
         let polled = Polled::start(database_with(version, table).await, BY_TIME);
         polled.wait_for_events("t", 1).await;
         let steps = [
-            ("alter table t add column price decimal(8,2) default 1.5", "insert into t (id, name) values (2, 'two')", r#""price":"1.50""#),
-            ("alter table t drop column name", "insert into t (id) values (3)", r#"{"at""#),
-            ("alter table t modify price varchar(20)", "insert into t (id, price) values (4, 'x')", r#""price":"x""#),
-            ("alter table t change price cost varchar(20)", "insert into t (id, cost) values (5, 'y')", r#""cost":"y""#),
-            ("alter table t add column first_one int first", "insert into t (id, first_one) values (6, 7)", r#""first_one":7"#),
+            (
+                "alter table t add column price decimal(8,2) default 1.5",
+                "insert into t (id, name) values (2, 'two')",
+                r#""price":"1.50""#,
+            ),
+            (
+                "alter table t drop column name",
+                "insert into t (id) values (3)",
+                r#"{"at""#,
+            ),
+            (
+                "alter table t modify price varchar(20)",
+                "insert into t (id, price) values (4, 'x')",
+                r#""price":"x""#,
+            ),
+            (
+                "alter table t change price cost varchar(20)",
+                "insert into t (id, cost) values (5, 'y')",
+                r#""cost":"y""#,
+            ),
+            (
+                "alter table t add column first_one int first",
+                "insert into t (id, first_one) values (6, 7)",
+                r#""first_one":7"#,
+            ),
         ];
         for (number, (alter, insert, expected)) in steps.into_iter().enumerate() {
             polled.database.execute(alter).await.unwrap();
