@@ -72,7 +72,7 @@ async fn timestamps_of_every_type_go_on_exactly_where_they_were() {
             format!("tables: [public.t]\nquery: {{ mode: timestamp_incrementing, timestamp_column: at, {BY_TIME} }}");
         let polled = Polled::start(database_with(&table).await, &query);
         polled.wait_for_events("t", 1).await;
-        polled.daemon.kill9().unwrap();
+        polled.daemon.terminate().unwrap();
         polled
             .database
             .execute(&format!("insert into t (at) values ('{second}'), ('{first}')"))
