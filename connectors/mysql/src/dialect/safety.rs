@@ -223,7 +223,12 @@ mod tests {
     }
 
     fn by_id(change: impl FnOnce(&mut Facts), generation: IdGeneration) -> GapReport {
-        report(&facts(change), &known("timestamp(6)"), QueryMode::Incrementing, generation)
+        report(
+            &facts(change),
+            &known("timestamp(6)"),
+            QueryMode::Incrementing,
+            generation,
+        )
     }
 
     #[test]
@@ -243,17 +248,34 @@ mod tests {
             IdGeneration::NeverReused,
         );
         assert!(unseen.safety == GapSafety::None && !unseen.ledger && unseen.refused.is_none());
-        assert!(unseen.reason.contains("nobody sees; remedy: GRANT sight"), "{}", unseen.reason);
-        let perhaps = by_id(|facts| facts.server.replica.is_replica = None, IdGeneration::NeverReused);
-        assert!(perhaps.safety == GapSafety::None && perhaps.reason.contains("GRANT"), "{}", perhaps.reason);
+        assert!(
+            unseen.reason.contains("nobody sees; remedy: GRANT sight"),
+            "{}",
+            unseen.reason
+        );
+        let perhaps = by_id(
+            |facts| facts.server.replica.is_replica = None,
+            IdGeneration::NeverReused,
+        );
+        assert!(
+            perhaps.safety == GapSafety::None && perhaps.reason.contains("GRANT"),
+            "{}",
+            perhaps.reason
+        );
     }
 
     #[test]
     fn ids_from_elsewhere_are_refused() {
         let refused = |change: fn(&mut Facts), generation| by_id(change, generation).refused.is_some();
         assert!(refused(|_| {}, IdGeneration::Application));
-        assert!(refused(|facts| facts.server.numbering.galera = true, IdGeneration::NeverReused));
-        assert!(refused(|facts| facts.server.numbering.increment = 2, IdGeneration::NeverReused));
+        assert!(refused(
+            |facts| facts.server.numbering.galera = true,
+            IdGeneration::NeverReused
+        ));
+        assert!(refused(
+            |facts| facts.server.numbering.increment = 2,
+            IdGeneration::NeverReused
+        ));
         assert!(refused(
             |facts| facts.server.replica.is_replica = Some(true),
             IdGeneration::NeverReused
@@ -261,8 +283,17 @@ mod tests {
         let mut my_isam = known("timestamp(6)");
         my_isam.transactional = false;
         my_isam.definition.engine = Some("MyISAM".to_owned());
-        let report = report(&facts(|_| {}), &my_isam, QueryMode::Incrementing, IdGeneration::AboveExisting);
-        assert!(report.refused.is_some() && report.reason.contains("MyISAM"), "{}", report.reason);
+        let report = report(
+            &facts(|_| {}),
+            &my_isam,
+            QueryMode::Incrementing,
+            IdGeneration::AboveExisting,
+        );
+        assert!(
+            report.refused.is_some() && report.reason.contains("MyISAM"),
+            "{}",
+            report.reason
+        );
     }
 
     #[test]
@@ -270,13 +301,21 @@ mod tests {
         let told = |time: &str, change: fn(&mut Known), facts: &Facts| {
             let mut known = known(time);
             change(&mut known);
-            let report = report(facts, &known, QueryMode::TimestampIncrementing, IdGeneration::NeverReused);
+            let report = report(
+                facts,
+                &known,
+                QueryMode::TimestampIncrementing,
+                IdGeneration::NeverReused,
+            );
             (report.safety, report.reason)
         };
         let utc = facts(|_| {});
         assert_eq!(told("timestamp(6)", |_| {}, &utc).0, GapSafety::DelayWindow);
         let (safety, reason) = told("datetime", |_| {}, &utc);
-        assert!(safety == GapSafety::DelayWindow && reason.contains("whole seconds"), "{reason}");
+        assert!(
+            safety == GapSafety::DelayWindow && reason.contains("whole seconds"),
+            "{reason}"
+        );
         for (time, change, word) in [
             ("date", (|_| {}) as fn(&mut Known), "whole days"),
             ("datetime(6)", |known| known.stamps.clear(), "inserted or updated"),

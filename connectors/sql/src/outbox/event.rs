@@ -47,7 +47,8 @@ pub(super) fn read_event(
     (batch, row): (&mut ChangeBatch, Row),
     scratch: &mut Scratch,
 ) -> Result<(Arc<str>, Message), NoEvent> {
-    let event_id = id_part(batch, row, plan.id)?.ok_or_else(|| missing("id_missing", "id", &outbox.config.columns.id))?;
+    let event_id =
+        id_part(batch, row, plan.id)?.ok_or_else(|| missing("id_missing", "id", &outbox.config.columns.id))?;
     let key = text_part(batch, row, plan.key)?
         .ok_or_else(|| missing("key_missing", "key", &outbox.config.columns.aggregate_id))?;
     let event_type = text_part(batch, row, plan.event_type)?
@@ -126,7 +127,10 @@ fn topic(plan: &TablePlan, row: RowView<'_>, scratch: &mut Scratch) -> Result<Ar
         let shown: Vec<_> = text.split_terminator(END).collect();
         BadRow::new(
             "topic_invalid",
-            format!("no topic can be named after `{}`: it would be empty or longer than 249 characters", shown.join("`, `")),
+            format!(
+                "no topic can be named after `{}`: it would be empty or longer than 249 characters",
+                shown.join("`, `")
+            ),
         )
     })
 }
@@ -137,7 +141,11 @@ fn payload(outbox: &Outbox, plan: &TablePlan, batch: &mut ChangeBatch, row: Row)
         PayloadPlan::Column { index, json } => (*index, *json),
     };
     if batch.row(row).get(index) == Value::Unchanged {
-        return Err(BadRow::new("payload_unknown", "its payload did not change and is not in the log".to_owned()).into());
+        return Err(BadRow::new(
+            "payload_unknown",
+            "its payload did not change and is not in the log".to_owned(),
+        )
+        .into());
     }
     let part = batch.part_of(row, index);
     let bytes = part.map_or(&[][..], |part| batch.part(part));
@@ -153,7 +161,12 @@ fn payload(outbox: &Outbox, plan: &TablePlan, batch: &mut ChangeBatch, row: Row)
     }
     if let Some(contract) = &outbox.contract {
         let broken = contract.check_text(bytes);
-        broken.map_err(|broken| BadRow::new("payload_breaks_contract", format!("its payload breaks the contract: {broken}")))?;
+        broken.map_err(|broken| {
+            BadRow::new(
+                "payload_breaks_contract",
+                format!("its payload breaks the contract: {broken}"),
+            )
+        })?;
     }
     Ok(part.map_or(Payload::Absent, Payload::Part))
 }

@@ -90,7 +90,9 @@ impl Outbox {
     pub fn new(config: OutboxConfig, prefix: &str, contract: Option<Contract>) -> Result<Self> {
         let invalid = |sentence: &str| Err(Error::definite("outbox_invalid", sentence));
         if config.message_prefix.as_deref() == Some("") {
-            return invalid("`outbox.message_prefix` is empty; name the prefix that the application gives its messages");
+            return invalid(
+                "`outbox.message_prefix` is empty; name the prefix that the application gives its messages",
+            );
         }
         if config.payload == PayloadSource::Columns && config.payload_format == PayloadFormat::Json {
             return invalid(
@@ -285,11 +287,19 @@ impl<'a> Columns<'a> {
     fn optional(&mut self, (name, named): (&str, bool), fits: fn(&LogicalType) -> bool) -> Option<usize> {
         if !named {
             let index = self.schema.column_index(name)?;
-            return self.schema.columns.get(index).filter(|column| fits(&column.logical_type)).map(|_| index);
+            return self
+                .schema
+                .columns
+                .get(index)
+                .filter(|column| fits(&column.logical_type))
+                .map(|_| index);
         }
         let (index, column) = self.find(name)?;
         if !fits(&column.logical_type) {
-            let sentence = format!("{} is {}, which cannot be read as what it is for", column.name, column.source_type);
+            let sentence = format!(
+                "{} is {}, which cannot be read as what it is for",
+                column.name, column.source_type
+            );
             self.unfit.push(sentence);
         }
         Some(index)
@@ -371,5 +381,8 @@ fn is_text_like(kind: &LogicalType) -> bool {
 }
 
 fn is_time(kind: &LogicalType) -> bool {
-    matches!(kind, LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } | LogicalType::Date)
+    matches!(
+        kind,
+        LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } | LogicalType::Date
+    )
 }

@@ -861,6 +861,9 @@ fn places_in_time_ascend_as_the_server_sorts() {
     assert!(places.is_sorted(), "{places:?}");
     assert_eq!(places[2..4], [-1, 0]);
     assert_eq!(place_in_time_us(b"2023-02-31", false), None);
-    assert_eq!(place_in_time_us(b"2023-02-28 00:00:00.5", false), Some(1_677_542_400_500_000));
+    assert_eq!(
+        place_in_time_us(b"2023-02-28 00:00:00.5", false),
+        Some(1_677_542_400_500_000)
+    );
     assert_eq!(place_in_time_us(b"10:00:00", true), None);
 }

@@ -41,7 +41,11 @@ async fn transact(session: &mut Session, writer: u64, number: u64, dice: &mut Di
     let statements = match way {
         Way::Plain => format!("begin; {insert}; {pause}; {end}"),
         Way::Savepoint => {
-            let partly = if dice.chance(50) { "rollback to" } else { "release savepoint" };
+            let partly = if dice.chance(50) {
+                "rollback to"
+            } else {
+                "release savepoint"
+            };
             format!("begin; savepoint a; {insert}; {partly} a; {pause}; {insert}; {end}")
         }
         // Ids are set aside in blocks, because the server does not know how many there will be.
@@ -83,7 +87,12 @@ async fn write(database: &Database, seed: u64) -> u64 {
 /// What is wrong with what was published, where anything is.
 async fn wrong(polled: &Polled) -> Result<(), String> {
     let rows = polled.database.query("select id from t order by id").await.unwrap();
-    let rows: Vec<i64> = rows.into_iter().flatten().flatten().map(|id| id.parse().unwrap()).collect();
+    let rows: Vec<i64> = rows
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|id| id.parse().unwrap())
+        .collect();
     let ids = numbers(&polled.events("t").await, "id");
     if let Some(place) = ids.windows(2).position(|pair| pair[0] >= pair[1]) {
         return Err(format!("{:?} do not ascend", &ids[place..place + 2]));
@@ -133,10 +142,16 @@ async fn every_row_comes_however_ids_are_given_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_ledger_rows_are_lost() {
     let seed = seed();
-    let database = Database::own(MySqlOptions::version(MySqlVersion::MariaDb1011)).await.unwrap();
+    let database = Database::own(MySqlOptions::version(MySqlVersion::MariaDb1011))
+        .await
+        .unwrap();
     database.execute(TABLES).await.unwrap();
     let polled = Polled::start(database, QUERY);
-    assert!(polled.wait_for_notice("gap_safety").contains("performance_schema is OFF"));
+    assert!(
+        polled
+            .wait_for_notice("gap_safety")
+            .contains("performance_schema is OFF")
+    );
     let last = write(&polled.database, seed).await;
     polled.wait_for_id("t", last);
     let wrong = wrong(&polled).await;
@@ -153,7 +168,8 @@ async fn a_transaction_that_is_older_than_the_instrument_is_waited_for() {
     let mut elder = database.session().await.unwrap();
     elder.execute("begin; insert into t (writer) values (3)").await.unwrap();
     database.execute("insert into t (writer) values (4)").await.unwrap();
-    let enable = "update performance_schema.setup_instruments set enabled = 'YES' where name = 'wait/lock/metadata/sql/mdl'";
+    let enable =
+        "update performance_schema.setup_instruments set enabled = 'YES' where name = 'wait/lock/metadata/sql/mdl'";
     database.execute(enable).await.unwrap();
     let polled = Polled::prepare(database, QUERY);
     polled.daemon.start().unwrap();
@@ -174,10 +190,21 @@ async fn a_prepared_transaction_is_waited_for_over_a_restart_of_the_server() {
         let prepare = "xa start 'orphan'; insert into t (writer) values (3); xa end 'orphan'; xa prepare 'orphan'";
         session.execute(prepare).await.unwrap();
         drop(session);
-        polled.database.execute("insert into t (writer) values (4)").await.unwrap();
-        assert!(polled.wait_for_notice("waiting_for_writers").contains("orphan"), "{version}");
+        polled
+            .database
+            .execute("insert into t (writer) values (4)")
+            .await
+            .unwrap();
+        assert!(
+            polled.wait_for_notice("waiting_for_writers").contains("orphan"),
+            "{version}"
+        );
         polled.database.server().restart().unwrap();
-        polled.database.execute("insert into t (writer) values (5)").await.unwrap();
+        polled
+            .database
+            .execute("insert into t (writer) values (5)")
+            .await
+            .unwrap();
         let waits = polled.wait_for_notice("waiting_for_writers");
         assert!(waits.contains("orphan"), "{version}: {waits}");
         assert_eq!(numbers(&polled.events("t").await, "writer"), [1, 2], "{version}");
@@ -199,7 +226,10 @@ async fn commit_prepared(database: &Database) {
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_others_give_out_too_are_refused_unless_gaps_are_accepted() {
     let database = with_visible_writers(MySqlVersion::MySql97, TABLES).await;
-    database.execute("set global auto_increment_increment = 2").await.unwrap();
+    database
+        .execute("set global auto_increment_increment = 2")
+        .await
+        .unwrap();
     let polled = Polled::prepare(database, QUERY);
     polled.daemon.start().unwrap();
     polled.wait_for("halted:gaps_certain");
@@ -211,7 +241,11 @@ async fn ids_that_others_give_out_too_are_refused_unless_gaps_are_accepted() {
     polled.daemon.kill9().unwrap();
     polled.configure(&QUERY.replace("mode:", "accept_gaps: true, mode:"));
     polled.start_again();
-    assert!(polled.wait_for_notice("gap_safety").contains("auto_increment_increment is 2"));
+    assert!(
+        polled
+            .wait_for_notice("gap_safety")
+            .contains("auto_increment_increment is 2")
+    );
     polled.wait_for_events("t", 2).await;
 }
 
@@ -237,10 +271,17 @@ async fn the_oldest_mysql_says_that_it_proves_nothing() {
     let database = Database::shared(MySqlVersion::MySql56).await.unwrap();
     database.execute(TABLES).await.unwrap();
     let polled = Polled::start(database, QUERY);
-    polled.database.execute("insert into t (writer) values (3)").await.unwrap();
+    polled
+        .database
+        .execute("insert into t (writer) values (3)")
+        .await
+        .unwrap();
     assert_eq!(numbers(&polled.wait_for_events("t", 3).await, "writer"), [1, 2, 3]);
     let (safety, reason) = polled.gap_safety("t");
-    assert!(safety == "none" && reason.contains("does not show who writes"), "{safety}: {reason}");
+    assert!(
+        safety == "none" && reason.contains("does not show who writes"),
+        "{safety}: {reason}"
+    );
 }
 
 /// The highest id outlives its row and the server: nothing is taken for a table that went back in time.
@@ -251,9 +292,17 @@ async fn rows_that_are_deleted_at_the_end_are_no_alarm() {
         polled.wait_for_events("t", 2).await;
         polled.database.execute("delete from t").await.unwrap();
         polled.database.server().restart().unwrap();
-        polled.database.execute("insert into t (writer) values (3)").await.unwrap();
+        polled
+            .database
+            .execute("insert into t (writer) values (3)")
+            .await
+            .unwrap();
         let events = polled.wait_for_events("t", 3).await;
-        assert_eq!((number(&events[2], "id"), number(&events[2], "writer")), (3, 3), "{version}");
+        assert_eq!(
+            (number(&events[2], "id"), number(&events[2], "writer")),
+            (3, 3),
+            "{version}"
+        );
         // TRUNCATE begins anew, and new rows would come below the cursor.
         polled.database.execute("truncate t").await.unwrap();
         polled.wait_for("halted:source_went_back");
@@ -286,9 +335,11 @@ async fn a_page_that_takes_too_long_is_given_up_and_tried_again() {
         let polled = Polled::prepare(database, query);
         polled.daemon.start().unwrap();
         polled.wait_for("degraded:query_cancelled");
-        let status = polled.daemon.wait_for(polled.database.name(), "another attempt", |status| {
-            status["retries"].as_u64() >= Some(2)
-        });
+        let status = polled
+            .daemon
+            .wait_for(polled.database.name(), "another attempt", |status| {
+                status["retries"].as_u64() >= Some(2)
+            });
         status.unwrap();
         tokio::time::timeout(Duration::from_secs(60), async { polled.daemon.terminate() })
             .await

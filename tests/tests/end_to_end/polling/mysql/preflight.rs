@@ -39,7 +39,9 @@ async fn what_is_missing_for_the_proof_is_printed_and_helps() {
                 break;
             }
             let problem = gap["problem"].as_str().unwrap().to_owned();
-            let (_, statement) = problem.split_once("GRANT ").unwrap_or_else(|| panic!("{version}: {problem}"));
+            let (_, statement) = problem
+                .split_once("GRANT ")
+                .unwrap_or_else(|| panic!("{version}: {problem}"));
             let statement = match statement.split_once(';') {
                 Some((statement, _)) => format!("grant {statement}"),
                 // Said of both dialects at once.
@@ -56,7 +58,10 @@ async fn what_is_missing_for_the_proof_is_printed_and_helps() {
         }
         let (found, _) = findings(&polled);
         let gap = with_code(&found, "gap_safety").unwrap();
-        assert!(gap["problem"].as_str().unwrap().contains(": proven: "), "{version}: {gap}, after {said:?}");
+        assert!(
+            gap["problem"].as_str().unwrap().contains(": proven: "),
+            "{version}: {gap}, after {said:?}"
+        );
         let warnings: Vec<&Value> = found.iter().filter(|finding| finding["severity"] != "note").collect();
         assert_eq!(warnings, [&Value::Null; 0], "{version}");
         polled.start_again();
@@ -86,22 +91,39 @@ async fn columns_indexes_and_rights() {
             ("transactions_unseen", "GRANT PROCESS"),
         ] {
             let finding = with_code(&found, code).unwrap_or_else(|| panic!("{version}: {code} is not told: {found:?}"));
-            assert!(finding["problem"].as_str().unwrap().contains(word), "{version}: {finding}");
+            assert!(
+                finding["problem"].as_str().unwrap().contains(word),
+                "{version}: {finding}"
+            );
         }
         let gaps: Vec<&str> = found
             .iter()
             .filter(|finding| finding["code"] == "gap_safety")
             .filter_map(|finding| finding["problem"].as_str())
             .collect();
-        assert!(gaps.iter().any(|gap| gap.contains(".t: delay_window")), "{version}: {gaps:?}");
-        assert!(gaps.iter().any(|gap| gap.contains(".plain: none")), "{version}: {gaps:?}");
+        assert!(
+            gaps.iter().any(|gap| gap.contains(".t: delay_window")),
+            "{version}: {gaps:?}"
+        );
+        assert!(
+            gaps.iter().any(|gap| gap.contains(".plain: none")),
+            "{version}: {gaps:?}"
+        );
         polled.configure_at(&url, super::ENVELOPE, "tables: [public.t]\nquery: { mode: queue }");
         let (found, code) = findings(&polled);
         let finding = with_code(&found, "insufficient_privilege").unwrap();
         let remedy = finding["remedy"].as_str().unwrap().to_owned();
-        assert_eq!((code, remedy.starts_with("GRANT DELETE ON ")), (Some(3), true), "{version}: {remedy}");
+        assert_eq!(
+            (code, remedy.starts_with("GRANT DELETE ON ")),
+            (Some(3), true),
+            "{version}: {remedy}"
+        );
         polled.database.execute(&remedy).await.unwrap();
         let (found, code) = findings(&polled);
-        assert_eq!((with_code(&found, "insufficient_privilege"), code), (None, Some(0)), "{version}");
+        assert_eq!(
+            (with_code(&found, "insufficient_privilege"), code),
+            (None, Some(0)),
+            "{version}"
+        );
     }
 }

@@ -89,7 +89,9 @@ async fn a_row_that_commits_late_is_neither_skipped_nor_deleted_unpublished() {
     for version in MySqlVersion::ALL {
         let polled = Polled::prepare(queue(version).await, &query("delete"));
         let mut late = polled.database.session().await.unwrap();
-        late.execute("begin; insert into t (note) values ('late')").await.unwrap();
+        late.execute("begin; insert into t (note) values ('late')")
+            .await
+            .unwrap();
         polled
             .database
             .execute("insert into t (note) values ('early')")
@@ -110,10 +112,20 @@ async fn a_row_that_commits_late_is_neither_skipped_nor_deleted_unpublished() {
 async fn a_queue_by_time_with_ids_of_any_type() {
     for version in MySqlVersion::ALL {
         for (column, ids) in [
-            ("binary(16)", ["0x00000000000000000000000000000001", "0x27275c5c000000000000000000000000", "0xff"]),
+            (
+                "binary(16)",
+                [
+                    "0x00000000000000000000000000000001",
+                    "0x27275c5c000000000000000000000000",
+                    "0xff",
+                ],
+            ),
             ("varchar(40)", ["'it''s'", "'0x61'", "'b\\\\'"]),
             // As approximations the last two would be one.
-            ("decimal(30,2)", ["1", "12345678901234567890123456.78", "12345678901234567890123456.79"]),
+            (
+                "decimal(30,2)",
+                ["1", "12345678901234567890123456.78", "12345678901234567890123456.79"],
+            ),
         ] {
             let table = format!(
                 "create table t (id {column} primary key, at datetime(6) not null, n int) engine = InnoDB;
@@ -124,8 +136,16 @@ async fn a_queue_by_time_with_ids_of_any_type() {
             database.execute(&table).await.unwrap();
             let source = query("delete").replace("mode: queue", "mode: queue, id_column: id, timestamp_column: at");
             let polled = Polled::start(database, &source);
-            polled.database.wait_until("(select count(*) from t) = 0").await.unwrap();
-            assert_eq!(numbers(&polled.events("t").await, "n"), [1, 2, 3], "{version}, {column}");
+            polled
+                .database
+                .wait_until("(select count(*) from t) = 0")
+                .await
+                .unwrap();
+            assert_eq!(
+                numbers(&polled.events("t").await, "n"),
+                [1, 2, 3],
+                "{version}, {column}"
+            );
         }
     }
 }
@@ -139,7 +159,11 @@ async fn without_the_right_to_delete_rows_stay_and_are_not_published_again() {
         let polled = Polled::prepare_at(database, &url, &query("delete"));
         polled.start_again();
         wait_until_empty(&polled).await;
-        polled.database.execute(&format!("revoke delete on t from {user}")).await.unwrap();
+        polled
+            .database
+            .execute(&format!("revoke delete on t from {user}"))
+            .await
+            .unwrap();
         polled
             .database
             .execute("insert into t (note) values ('a'), ('b')")
@@ -149,7 +173,11 @@ async fn without_the_right_to_delete_rows_stay_and_are_not_published_again() {
         let carried = usize::try_from(ROWS).unwrap() + 2;
         assert_eq!(polled.wait_for_events("t", carried).await.len(), carried, "{version}");
         assert_eq!(count(&polled.database, LEFT).await, 2, "{version}");
-        polled.database.execute(&format!("grant delete on t to {user}")).await.unwrap();
+        polled
+            .database
+            .execute(&format!("grant delete on t to {user}"))
+            .await
+            .unwrap();
         wait_until_empty(&polled).await;
         assert_eq!(polled.events("t").await.len(), carried, "{version}");
     }
@@ -160,7 +188,7 @@ async fn without_the_right_to_delete_rows_stay_and_are_not_published_again() {
 async fn one_daemon_of_two_reads_at_a_time() {
     for version in MySqlVersion::ALL {
         let database = queue(version).await;
-        let lease = "create table tailrace_lease (name varchar(200) primary key, epoch bigint not null, owner varchar(40) not null, expires_at_us bigint not null)";
+        let lease = "create table tailrace_lease (name varchar(100) primary key, epoch bigint not null, owner varchar(40) not null, expires_at_us bigint not null)";
         database.execute(lease).await.unwrap();
         let source = query("delete").replace(
             "mode: queue",
@@ -170,11 +198,19 @@ async fn one_daemon_of_two_reads_at_a_time() {
         wait_until_empty(&first).await;
         let second = Polled::prepare(database, &source);
         second.daemon.start().unwrap();
-        first.database.execute("insert into t (note) values ('for the first')").await.unwrap();
+        first
+            .database
+            .execute("insert into t (note) values ('for the first')")
+            .await
+            .unwrap();
         wait_until_empty(&first).await;
         assert_eq!(first.events("t").await.len() as u64, ROWS + 1, "{version}");
         first.daemon.kill9().unwrap();
-        second.database.execute("insert into t (note) values ('for the second')").await.unwrap();
+        second
+            .database
+            .execute("insert into t (note) values ('for the second')")
+            .await
+            .unwrap();
         wait_until_empty(&second).await;
         let events = second.events("t").await;
         assert_eq!(events.len(), 1, "{version}");
