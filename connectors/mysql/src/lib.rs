@@ -25,6 +25,7 @@ mod quote;
 mod scan;
 mod server;
 mod table;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use log::dumps::Dumps;
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
 pub use install::install;
 pub use server::Flavour;
+pub use triggers::MySqlTriggers;
 
 /// A configured MySQL or MariaDB source. Nothing is connected before a method is called.
 pub struct MySqlConnector {

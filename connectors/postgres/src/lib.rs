@@ -22,6 +22,7 @@ mod quote;
 mod scan;
 mod slot;
 mod tls;
+mod triggers;
 mod type_catalog;
 mod type_name;
 
@@ -35,6 +36,7 @@ use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
 pub use install::install;
+pub use triggers::PostgresTriggers;
 
 /// A configured PostgreSQL source. Nothing is connected before a method is called.
 pub struct PostgresConnector {

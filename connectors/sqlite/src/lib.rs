@@ -14,6 +14,7 @@ mod error;
 mod identity;
 mod install;
 mod statement;
+mod triggers;
 
 use async_trait::async_trait;
 use tailrace_core::Result;
@@ -24,6 +25,7 @@ use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
 pub use install::install;
+pub use triggers::SqliteTriggers;
 
 use crate::dialect::SqliteDialect;
 

@@ -11,9 +11,10 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
-use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector};
-use tailrace_postgres::{PostgresConfig, PostgresConnector};
-use tailrace_sqlite::{SqliteConfig, SqliteConnector};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlTriggers};
+use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresTriggers};
+use tailrace_sql::change_table::TriggerDatabase;
+use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -44,6 +45,9 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
 
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
+
+    /// The same database as one whose tables are captured by triggers.
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>>;
 }
 
 /// A stream as configured; nothing is connected.
@@ -145,11 +149,15 @@ impl SourceSpec for PostgresConfig {
     }
 
     fn is_polled(&self) -> bool {
-        false
+        self.query.is_some()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(PostgresConnector::new(self.clone())))
+    }
+
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Ok(Arc::new(PostgresTriggers::new(self.clone())))
     }
 }
 
@@ -159,6 +167,10 @@ impl SourceSpec for PostgresConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct BinlogSource<const IS_MARIADB: bool>(MySqlConfig);
+
+impl<const IS_MARIADB: bool> BinlogSource<IS_MARIADB> {
+    const FLAVOUR: Flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
+}
 
 impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     fn problems(&self, _connector: &str) -> Vec<Finding> {
@@ -174,12 +186,15 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     }
 
     fn is_polled(&self) -> bool {
-        false
+        self.0.query.is_some()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
-        let flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
-        Ok(Arc::new(MySqlConnector::new(self.0.clone(), flavour)))
+        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Self::FLAVOUR)))
+    }
+
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Ok(Arc::new(MySqlTriggers::new(self.0.clone(), Self::FLAVOUR)))
     }
 }
 
@@ -204,6 +219,10 @@ impl SourceSpec for SqliteConfig {
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(SqliteConnector::new(self.clone())?))
+    }
+
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Ok(Arc::new(SqliteTriggers::new(self.clone())?))
     }
 }
 

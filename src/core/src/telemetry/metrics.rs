@@ -88,7 +88,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-static METRICS: [Metric; 22] = [
+static METRICS: [Metric; 23] = [
     counter("changes", "Changes taken from the source", |telemetry, _| {
         Some(from(&telemetry.numbers.changes))
     }),
