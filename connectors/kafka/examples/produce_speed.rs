@@ -128,7 +128,10 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
             all.push(("op".into(), put("c")));
             all.push(("source".into(), put("orders")));
             all.push(("position".into(), put(&format!("0/{random:X}"))));
-            all.push(("event_id".into(), put(&format!("7123456789012345678-0/{random:X}-{number}"))));
+            all.push((
+                "event_id".into(),
+                put(&format!("7123456789012345678-0/{random:X}-{number}")),
+            ));
             all.push(("txn".into(), put("771")));
         }
         let first = batch.headers.len();

@@ -289,9 +289,8 @@ impl MySqlConfig {
         };
         let set = settings_of_the_log(self).into_iter().find(|(_, is_set)| *is_set);
         if let Some((name, _)) = set {
-            let message = format!(
-                "`{name}` is of the binary log, which is not read with `query`; take one of the two away"
-            );
+            let message =
+                format!("`{name}` is of the binary log, which is not read with `query`; take one of the two away");
             return Err(Error::definite("config", message));
         }
         // Our sessions are in no database, because tables of several may be captured.
@@ -429,7 +428,10 @@ mod tests {
         let mut config = with(r#"{"mode": "queue", "lease": {"table": "tailrace_lease"}}"#);
         config.tables.push("shop.orders".to_owned());
         let problems = config.problems();
-        assert!(problems[0].problem.contains("`database.tailrace_lease`"), "{problems:?}");
+        assert!(
+            problems[0].problem.contains("`database.tailrace_lease`"),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -259,7 +259,11 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
     ];
     match identity.flavour {
         // Seconds, with a fraction.
-        Flavour::MariaDb => settings.push(format!("max_statement_time = {}.{:03}", query_ms / 1_000, query_ms % 1_000)),
+        Flavour::MariaDb => settings.push(format!(
+            "max_statement_time = {}.{:03}",
+            query_ms / 1_000,
+            query_ms % 1_000
+        )),
         Flavour::MySql if identity.at_least(Some(TIME_LIMIT), None) => {
             settings.push(format!("max_execution_time = {query_ms}"));
         }

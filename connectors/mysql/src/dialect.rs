@@ -111,12 +111,7 @@ impl MySqlDialect {
         } else {
             Strictness::All
         };
-        let catalogue = catalogue::read(
-            &mut self.connection,
-            &self.config,
-            &self.facts.server,
-            strictness,
-        );
+        let catalogue = catalogue::read(&mut self.connection, &self.config, &self.facts.server, strictness);
         let catalogue = catalogue.await?;
         self.catalogue_due_at = Instant::now() + CATALOGUE_INTERVAL;
         Ok(catalogue)
@@ -237,8 +232,11 @@ fn names(statement: &Statement, known: &Known) -> bool {
         return false;
     };
     let name = qualified(&known.definition.schema, &known.definition.table);
-    let rest = begin.strip_prefix("DELETE FROM ").or_else(|| begin.strip_prefix("UPDATE "));
-    rest.and_then(|rest| rest.strip_prefix(&name)).is_some_and(|rest| rest.starts_with(' '))
+    let rest = begin
+        .strip_prefix("DELETE FROM ")
+        .or_else(|| begin.strip_prefix("UPDATE "));
+    rest.and_then(|rest| rest.strip_prefix(&name))
+        .is_some_and(|rest| rest.starts_with(' '))
 }
 
 /// A whole number as the server prints it.

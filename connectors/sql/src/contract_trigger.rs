@@ -203,9 +203,8 @@ fn number_bounds(node: &Node) -> Vec<(&'static str, String, String)> {
 fn length_bounds(node: &Node) -> Vec<(&'static str, String, String)> {
     let below = node.minimum_length.map(|limit| ("<", limit, "minLength"));
     let above = node.maximum_length.map(|limit| (">", limit, "maxLength"));
-    let bound = |(sign, limit, word): (&'static str, u64, &str)| {
-        (sign, limit.to_string(), Node::bound_problem(word, &limit))
-    };
+    let bound =
+        |(sign, limit, word): (&'static str, u64, &str)| (sign, limit.to_string(), Node::bound_problem(word, &limit));
     below.into_iter().chain(above).map(bound).collect()
 }
 

@@ -31,9 +31,7 @@ use tailrace_core::telemetry::Telemetry;
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
-pub use config::{
-    BadRowPolicy, HeaderColumn, OutboxColumns, OutboxConfig, PayloadFormat, PayloadSource, UpdatePolicy,
-};
+pub use config::{BadRowPolicy, HeaderColumn, OutboxColumns, OutboxConfig, PayloadFormat, PayloadSource, UpdatePolicy};
 use event::{NoEvent, Scratch, happened_at_us, push_header, read_event, read_remains};
 use hold::Judge;
 pub use plan::Outbox;
@@ -252,7 +250,10 @@ impl Interpreter {
         change.topic = Some(Arc::clone(&self.outbox.dead_letters));
         change.message = Some(batch.push_message(remains).map_err(batch_full)?);
         self.telemetry.numbers.dead_letters.fetch_add(1, Ordering::Relaxed);
-        let notice = format!("rows of {table} are no events and were published to {}; the newest: {}", self.outbox.dead_letters, bad.problem);
+        let notice = format!(
+            "rows of {table} are no events and were published to {}; the newest: {}",
+            self.outbox.dead_letters, bad.problem
+        );
         self.telemetry.set_notice("outbox_dead_letters", Some(notice));
         Ok(())
     }
@@ -289,7 +290,9 @@ fn place(change: &Change, batch: &ChangeBatch) -> String {
 }
 
 fn halted((table, bad): (&str, &BadRow), remains: &Message, (change, batch): (&Change, &ChangeBatch)) -> Error {
-    let id = remains.event_id.map(|id| String::from_utf8_lossy(batch.part(id)).into_owned());
+    let id = remains
+        .event_id
+        .map(|id| String::from_utf8_lossy(batch.part(id)).into_owned());
     let row = id.map_or_else(|| "a row".to_owned(), |id| format!("row {id}"));
     let message = format!(
         "{row} of the outbox {table} is no event ({}, at {}): {}; mend or delete the row where it is still read from the table, or set \

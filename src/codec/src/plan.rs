@@ -137,7 +137,10 @@ impl TablePlan {
     pub(crate) fn write_columns(&self, out: &mut Vec<u8>, row: RowView<'_>, columns: &[usize]) -> Result<(), RowError> {
         self.check_shape(row)?;
         let start = out.len();
-        for (index, column) in columns.iter().filter_map(|index| Some((*index, self.columns.get(*index)?))) {
+        for (index, column) in columns
+            .iter()
+            .filter_map(|index| Some((*index, self.columns.get(*index)?)))
+        {
             out.extend_from_slice(&column.label);
             column.write(out, row.get(index))?;
         }

@@ -130,7 +130,9 @@ impl Outbox {
             format!("query: {{ poll_interval_ms: 20, {query} }}\n")
         });
         // What is told to a server's log is not told to a polled one.
-        let lines = source.lines().filter(|line| query.is_empty() || !line.contains("interval_ms"));
+        let lines = source
+            .lines()
+            .filter(|line| query.is_empty() || !line.contains("interval_ms"));
         let lines: String = lines.map(|line| format!("{line}\n")).collect();
         let source: String = format!("{lines}tables: {tables}\n{query}{more}\n")
             .lines()
@@ -180,7 +182,9 @@ impl Outbox {
             let events = self.events(topics).await?;
             Ok((events.len() >= count).then_some(events))
         });
-        let found = found.await.map_err(|error| self.daemon.with_status(self.name(), &error));
+        let found = found
+            .await
+            .map_err(|error| self.daemon.with_status(self.name(), &error));
         found.unwrap()
     }
 

@@ -96,7 +96,10 @@ pub(crate) fn on_tables(server: &ServerFacts, privilege: &str, tables: &[(String
         .iter()
         .filter(|(schema, table)| !server.grants.on_table(privilege, schema, table))
         .collect();
-    let names: Vec<String> = missing.iter().map(|(schema, table)| format!("{schema}.{table}")).collect();
+    let names: Vec<String> = missing
+        .iter()
+        .map(|(schema, table)| format!("{schema}.{table}"))
+        .collect();
     let grants: Vec<String> = missing
         .iter()
         .map(|(schema, table)| format!("GRANT {privilege} ON {} TO {};", qualified(schema, table), user(server)))

@@ -116,9 +116,17 @@ pub(crate) async fn read(
     if strictness == Strictness::MayBeGone {
         found.selection.unmatched.clear();
     }
-    let schemas: BTreeSet<&str> = found.selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
+    let schemas: BTreeSet<&str> = found
+        .selection
+        .captured
+        .iter()
+        .map(|(schema, _)| schema.as_str())
+        .collect();
     let mut around = surroundings(connection, &schemas).await?;
-    let views = found.relations.iter().filter(|relation| relation.kind == RelationKind::View);
+    let views = found
+        .relations
+        .iter()
+        .filter(|relation| relation.kind == RelationKind::View);
     around.views = views.map(|view| (view.schema.clone(), view.name.clone())).collect();
     let mut tables: Vec<(DiscoveredTable, Known)> = Vec::new();
     for table in found.verified()? {
@@ -137,12 +145,7 @@ pub(crate) async fn read(
 }
 
 /// A query, or a view, which is one that has a name in the database.
-fn answer(
-    schema: SharedSchema,
-    definition: TableDefinition,
-    origin: Origin,
-    sql: String,
-) -> (DiscoveredTable, Known) {
+fn answer(schema: SharedSchema, definition: TableDefinition, origin: Origin, sql: String) -> (DiscoveredTable, Known) {
     let table = DiscoveredTable {
         schema,
         generated_id: None,
@@ -315,30 +318,44 @@ impl Surroundings {
         let declared = self.stamps.get(name);
         let triggers = || self.triggers.get(name).into_iter().flatten();
         let stamp = |column: &String| {
-            let mut stamp = declared.and_then(|declared| declared.get(column)).copied().unwrap_or_default();
+            let mut stamp = declared
+                .and_then(|declared| declared.get(column))
+                .copied()
+                .unwrap_or_default();
             for trigger in triggers().filter(|trigger| assigns(&trigger.statement, column)) {
                 stamp.on_insert |= trigger.before_insert;
                 stamp.on_update |= trigger.before_update;
             }
             (stamp != Stamp::default()).then(|| (column.clone(), stamp))
         };
-        definition.columns.iter().filter_map(|column| stamp(&column.name)).collect()
+        definition
+            .columns
+            .iter()
+            .filter_map(|column| stamp(&column.name))
+            .collect()
     }
 }
 
 /// Whether a trigger mentions the new row's column: a trigger that only reads it is taken for one that sets it.
 fn assigns(statement: &str, column: &str) -> bool {
     let column = column.to_lowercase();
-    [format!("new.{column}"), format!("new.`{column}`"), format!("`new`.`{column}`")]
-        .iter()
-        .any(|name| statement.contains(name))
+    [
+        format!("new.{column}"),
+        format!("new.`{column}`"),
+        format!("`new`.`{column}`"),
+    ]
+    .iter()
+    .any(|name| statement.contains(name))
 }
 
 fn unique_columns(definition: &TableDefinition) -> Vec<String> {
-    let single = definition.unique_keys.iter().filter_map(|key| match key.columns.as_slice() {
-        [column] => Some(column.clone()),
-        _ => None,
-    });
+    let single = definition
+        .unique_keys
+        .iter()
+        .filter_map(|key| match key.columns.as_slice() {
+            [column] => Some(column.clone()),
+            _ => None,
+        });
     single.collect()
 }
 
@@ -389,7 +406,11 @@ mod tests {
         let (table, known) = orders(
             |around| {
                 around.add_column(&row(&["id", "auto_increment"]));
-                around.add_column(&row(&["note", "on update current_timestamp(6)", "current_timestamp(6)"]));
+                around.add_column(&row(&[
+                    "note",
+                    "on update current_timestamp(6)",
+                    "current_timestamp(6)",
+                ]));
             },
             &mysql(),
         );
@@ -435,8 +456,12 @@ mod tests {
 
     #[test]
     fn the_version_changes_with_whatever_changes() {
-        let version = |change: fn(&mut Surroundings)| Catalogue::of(vec![orders(change, &mysql())]).discovery.schema_version;
+        let version =
+            |change: fn(&mut Surroundings)| Catalogue::of(vec![orders(change, &mysql())]).discovery.schema_version;
         assert_eq!(version(|_| {}), version(|_| {}));
-        assert_ne!(version(|_| {}), version(|around| around.add_index_part(&row(&["a", "note"]))));
+        assert_ne!(
+            version(|_| {}),
+            version(|around| around.add_index_part(&row(&["a", "note"])))
+        );
     }
 }

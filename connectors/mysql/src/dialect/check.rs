@@ -30,12 +30,7 @@ pub(crate) async fn check(config: &MySqlConfig, query: &QueryConfig, flavour: Fl
     findings
 }
 
-async fn look(
-    config: &MySqlConfig,
-    query: &QueryConfig,
-    flavour: Flavour,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
+async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findings: &mut Vec<Finding>) -> Result<()> {
     let mut connection = connect::connect(config, Purpose::Catalog).await?;
     let server = server::server_facts(&mut connection).await?;
     server.identity.verify_flavour(flavour)?;
@@ -120,7 +115,10 @@ fn unseen_transactions(facts: &Facts) -> Finding {
 
 /// Nothing is skipped, but rows behind a gap may wait long.
 fn roughly_named(facts: &Facts) -> Option<Finding> {
-    let rough = facts.ledger == Ledger::Ready { tells_transactions: false };
+    let rough = facts.ledger
+        == Ledger::Ready {
+            tells_transactions: false,
+        };
     rough.then(|| {
         Finding::warning(
             "writers_named_roughly",
@@ -146,8 +144,7 @@ async fn null_cursors(connection: &mut Conn, known: &Known, table: &PolledTable)
             Ok(count) => format!("now {count} rows"),
             Err(error) => format!("how many, could not be counted: {error}"),
         };
-        let problem =
-            format!("column {column} of {name} may be NULL, and rows without it are never seen: {how_many}");
+        let problem = format!("column {column} of {name} may be NULL, and rows without it are never seen: {how_many}");
         findings.push(Finding::warning(
             "cursor_column_nullable",
             problem,
@@ -200,6 +197,9 @@ fn from(table: &PolledTable) -> String {
 async fn first_number(connection: &mut Conn, query: &str) -> Result<Option<i64>> {
     let rows = texts(connection, query, "look at cursor columns").await?;
     let text = rows.first().and_then(|row| row.text(0));
-    let number = text.map(|text| text.parse().map_err(|_| Error::definite("source_query", "the server gave no number")));
+    let number = text.map(|text| {
+        text.parse()
+            .map_err(|_| Error::definite("source_query", "the server gave no number"))
+    });
     number.transpose()
 }

@@ -29,7 +29,10 @@ const DECIMALS_NOT_FIXED: u8 = 31;
 pub(crate) async fn describe(connection: &mut Conn, name: &str, sql: &str, key: &[String]) -> Result<TableDefinition> {
     let (schema, table) = name.split_once('.').unwrap_or(("", name));
     let statement = format!("SELECT * FROM ({sql}) AS {} LIMIT 0", identifier(table));
-    let described = connection.query_iter(statement).await.map_err(|error| refused(name, &error))?;
+    let described = connection
+        .query_iter(statement)
+        .await
+        .map_err(|error| refused(name, &error))?;
     let columns = described.columns_ref().to_vec();
     let ended = described.drop_result().await;
     ended.map_err(|error| refused(name, &error))?;
@@ -157,7 +160,14 @@ mod tests {
         for (wire, collation, length, decimals, flags, expected) in [
             (WireType::MYSQL_TYPE_LONGLONG, 63, 20, 0, unsigned, "bigint unsigned"),
             (WireType::MYSQL_TYPE_NEWDECIMAL, 63, 12, 2, none, "decimal(10,2)"),
-            (WireType::MYSQL_TYPE_NEWDECIMAL, 63, 10, 0, unsigned, "decimal(10,0) unsigned"),
+            (
+                WireType::MYSQL_TYPE_NEWDECIMAL,
+                63,
+                10,
+                0,
+                unsigned,
+                "decimal(10,0) unsigned",
+            ),
             (WireType::MYSQL_TYPE_DATETIME, 63, 26, 6, none, "datetime(6)"),
             (WireType::MYSQL_TYPE_TIMESTAMP, 63, 19, 0, none, "timestamp"),
             (WireType::MYSQL_TYPE_VAR_STRING, 255, 80, 31, none, "varchar(20)"),
@@ -172,9 +182,14 @@ mod tests {
     #[test]
     fn a_key_that_the_answer_lacks_is_named() {
         let mut definition = TableDefinition::unknown("", "open_orders");
-        let column = Column::new(WireType::MYSQL_TYPE_LONG).with_character_set(63).with_name(b"id");
+        let column = Column::new(WireType::MYSQL_TYPE_LONG)
+            .with_character_set(63)
+            .with_name(b"id");
         definition.columns.push(defined("open_orders", &column).unwrap());
-        assert_eq!(key_indexes("open_orders", &definition, &["ID".to_owned()]).unwrap(), [0]);
+        assert_eq!(
+            key_indexes("open_orders", &definition, &["ID".to_owned()]).unwrap(),
+            [0]
+        );
         let error = key_indexes("open_orders", &definition, &["nr".to_owned()]).unwrap_err();
         assert_eq!(error.code(), "query_invalid");
     }

@@ -68,7 +68,10 @@ impl Facts {
 
 /// What no right and no statement helps against.
 fn missing_from_server(server: &ServerFacts) -> Option<(String, String)> {
-    if !server.identity.at_least(Some(METADATA_LOCKS), Some(Version::new(10, 5, 2))) {
+    if !server
+        .identity
+        .at_least(Some(METADATA_LOCKS), Some(Version::new(10, 5, 2)))
+    {
         return Some((
             format!("{} does not show who writes to a table", server.identity),
             "query: { mode: queue }, or read the binary log".to_owned(),
@@ -87,9 +90,7 @@ fn missing_from_server(server: &ServerFacts) -> Option<(String, String)> {
 /// The offset of the server's own time zone is nothing in winter and in summer.
 async fn clock_is_utc(connection: &mut Conn) -> Result<bool> {
     let offset = |month: &str| {
-        format!(
-            "TIMESTAMPDIFF(SECOND, '2026-{month}-01', CONVERT_TZ('2026-{month}-01', '+00:00', @@GLOBAL.time_zone))"
-        )
+        format!("TIMESTAMPDIFF(SECOND, '2026-{month}-01', CONVERT_TZ('2026-{month}-01', '+00:00', @@GLOBAL.time_zone))")
     };
     let query = format!("SELECT {}, {}", offset("01"), offset("07"));
     let rows = texts(connection, &query, "ask for the server's time zone").await?;
@@ -175,7 +176,9 @@ fn unfit_settings(settings: &[Texts]) -> Option<(&'static str, String)> {
         ));
     }
     let lost = |row: &&Texts| {
-        let is_lost = row.text(0).is_some_and(|name| name.to_ascii_lowercase().ends_with("_lost"));
+        let is_lost = row
+            .text(0)
+            .is_some_and(|name| name.to_ascii_lowercase().ends_with("_lost"));
         is_lost && row.text(1) != Some("0")
     };
     settings.iter().find(lost).map(|_| {
@@ -188,9 +191,13 @@ fn unfit_settings(settings: &[Texts]) -> Option<(&'static str, String)> {
 
 /// Each statement is an event of its own.
 fn tells_transactions(settings: &[Texts]) -> bool {
-    ["thread_instrumentation", "events_statements_current", "statement/sql/insert"]
-        .iter()
-        .all(|name| is_on(settings, name))
+    [
+        "thread_instrumentation",
+        "events_statements_current",
+        "statement/sql/insert",
+    ]
+    .iter()
+    .all(|name| is_on(settings, name))
 }
 
 async fn may_see_prepared(connection: &mut Conn) -> Result<bool> {

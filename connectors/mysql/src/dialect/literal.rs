@@ -83,9 +83,15 @@ mod tests {
         assert_eq!(written("char(36)", "0x00"), "'0x00'");
         assert_eq!(written("binary(2)", "00ff"), "0x00ff");
         assert_eq!(written("varbinary(2)", ""), "''");
-        assert_eq!(written("decimal(20,2)", "-12345678901234567.89"), "-12345678901234567.89");
+        assert_eq!(
+            written("decimal(20,2)", "-12345678901234567.89"),
+            "-12345678901234567.89"
+        );
         assert_eq!(written("bigint(20) unsigned", "7"), "7");
-        assert_eq!(written("datetime(6)", "2024-02-29 10:00:00.000001"), "'2024-02-29 10:00:00.000001'");
+        assert_eq!(
+            written("datetime(6)", "2024-02-29 10:00:00.000001"),
+            "'2024-02-29 10:00:00.000001'"
+        );
     }
 
     #[test]
@@ -99,8 +105,13 @@ mod tests {
 
     #[test]
     fn a_text_of_no_known_column_is_refused() {
-        let number = Statement::text("DELETE FROM `s`.`t` WHERE `id` IN (").value(0, &CursorValue::Integer(7)).then(")");
-        assert_eq!(super::statement(&number, None).unwrap(), "DELETE FROM `s`.`t` WHERE `id` IN (7)");
+        let number = Statement::text("DELETE FROM `s`.`t` WHERE `id` IN (")
+            .value(0, &CursorValue::Integer(7))
+            .then(")");
+        assert_eq!(
+            super::statement(&number, None).unwrap(),
+            "DELETE FROM `s`.`t` WHERE `id` IN (7)"
+        );
         let text = Statement::text("DELETE FROM `s`.`t` WHERE `id` = ").value(0, &CursorValue::Text("7".to_owned()));
         assert_eq!(super::statement(&text, None).unwrap_err().code(), "source_query");
     }

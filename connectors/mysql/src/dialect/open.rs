@@ -109,7 +109,9 @@ async fn identity(store: &dyn ConnectorStore, has_progress: bool, server: &Serve
 /// Locks that were taken before locks were instrumented are not shown. Whoever may hold such a one is waited for by name.
 async fn elders(connection: &mut Conn, facts: &Facts, query: &QueryConfig) -> Result<Elders> {
     let own_modes = query.overrides.values().filter_map(|own| own.mode);
-    let by_id = own_modes.chain([query.mode]).any(|mode| mode == QueryMode::Incrementing);
+    let by_id = own_modes
+        .chain([query.mode])
+        .any(|mode| mode == QueryMode::Incrementing);
     if !by_id || !matches!(facts.ledger, Ledger::Ready { .. }) {
         return Ok(Elders::default());
     }

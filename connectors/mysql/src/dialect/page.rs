@@ -237,7 +237,10 @@ impl<'a> RowReader<'a> {
             Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
             _ => Err(Error::definite(
                 "source_query",
-                format!("the rows of {} do not come as text, which was asked for", self.table.name()),
+                format!(
+                    "the rows of {} do not come as text, which was asked for",
+                    self.table.name()
+                ),
             )),
         }
     }
@@ -260,7 +263,10 @@ impl<'a> RowReader<'a> {
     fn poison(&self, column: usize, key: &RowKey, error: &dyn std::fmt::Display) -> Error {
         let definition = self.known.definition.columns.get(column);
         let name = definition.map_or("?", |column| column.name.as_str());
-        let row = key.id.as_ref().map_or_else(String::new, |id| format!(" in the row {id}"));
+        let row = key
+            .id
+            .as_ref()
+            .map_or_else(String::new, |id| format!(" in the row {id}"));
         let message = format!(
             "column \"{name}\" of {} holds a value{row} that cannot be carried: {error}",
             self.table.name()

@@ -118,7 +118,9 @@ fn by_time(facts: &Facts, known: &Known, table: &PolledTable) -> GapReport {
         .map(|column| &column.column_type.kind);
     let unit = match kind {
         Some(TypeKind::Date) => {
-            return none(format!("{name} counts whole days: a row that changes again on the same day is skipped"));
+            return none(format!(
+                "{name} counts whole days: a row that changes again on the same day is skipped"
+            ));
         }
         Some(TypeKind::DateTime { .. }) if !facts.clock_is_utc => {
             return none(format!(

@@ -106,11 +106,16 @@ pub(super) async fn longest_statement_s(connection: &mut Conn) -> Result<i64> {
     let rows = texts(connection, "SHOW PROCESSLIST", "look for long statements").await?;
     let [id, command, time] = COLUMNS;
     let running = rows.iter().filter(|row| {
-        let is_statement = row.text(command).is_some_and(|command| !NO_STATEMENT.contains(&command));
+        let is_statement = row
+            .text(command)
+            .is_some_and(|command| !NO_STATEMENT.contains(&command));
         is_statement && row.text(id) != Some(&own)
     });
     let seconds = running.filter_map(|row| row.text(time)?.parse::<f64>().ok());
-    #[expect(clippy::cast_possible_truncation, reason = "seconds of a statement; MariaDB prints fractions")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seconds of a statement; MariaDB prints fractions"
+    )]
     Ok(seconds.fold(0.0, f64::max) as i64)
 }
 

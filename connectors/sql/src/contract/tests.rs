@@ -24,7 +24,10 @@ const ORDER: &str = r#"{
 
 fn problem(payload: &str) -> Option<String> {
     let contract = Contract::parse(ORDER.as_bytes()).unwrap();
-    contract.check_text(payload.as_bytes()).err().map(|broken| broken.to_string())
+    contract
+        .check_text(payload.as_bytes())
+        .err()
+        .map(|broken| broken.to_string())
 }
 
 #[test]
@@ -47,9 +50,15 @@ fn payloads_keep_or_break_it() {
         (r#","order":0"#, "payload.order: must be at least 1"),
         (r#","order":1001"#, "payload.order: must be at most 1000"),
         (r#","order":1,"extra":1"#, "payload.extra: is not allowed"),
-        (r#","order":1,"status":"gone""#, "payload.status: must be one of new, paid, 7, null, true"),
+        (
+            r#","order":1,"status":"gone""#,
+            "payload.status: must be one of new, paid, 7, null, true",
+        ),
         (r#","order":1,"lines":{}"#, "payload.lines: must be an array"),
-        (r#","order":1,"lines":[{"sku":"a"},{}]"#, "payload.lines[1].sku: is missing"),
+        (
+            r#","order":1,"lines":[{"sku":"a"},{}]"#,
+            "payload.lines[1].sku: is missing",
+        ),
     ] {
         assert_eq!(problem(&with(fields)).as_deref(), Some(expected));
     }
@@ -71,12 +80,24 @@ fn what_cannot_be_checked_is_refused_with_its_place() {
     for (schema, place) in [
         ("{}", "#/ demands nothing"),
         (r#"{"type":"date"}"#, "#/type names `date`"),
-        (r#"{"properties":{"a":{"format":"email"}}}"#, "#/properties/a/format is a rule"),
+        (
+            r#"{"properties":{"a":{"format":"email"}}}"#,
+            "#/properties/a/format is a rule",
+        ),
         (r#"{"items":{"oneOf":[]}}"#, "#/items/oneOf is a rule"),
-        (r#"{"properties":{"a":{"pattern":"("}}}"#, "#/properties/a/pattern is no regular"),
+        (
+            r#"{"properties":{"a":{"pattern":"("}}}"#,
+            "#/properties/a/pattern is no regular",
+        ),
         (r#"{"enum":[[1]]}"#, "#/enum holds an array"),
-        (r#"{"additionalProperties":{"type":"string"}}"#, "#/additionalProperties is neither"),
-        (r#"{"required":["a"],"additionalProperties":false}"#, "#/required demands `a`"),
+        (
+            r#"{"additionalProperties":{"type":"string"}}"#,
+            "#/additionalProperties is neither",
+        ),
+        (
+            r#"{"required":["a"],"additionalProperties":false}"#,
+            "#/required demands `a`",
+        ),
         (r#"{"minLength":-1}"#, "#/minLength is not a whole"),
         ("[", "is not JSON"),
     ] {

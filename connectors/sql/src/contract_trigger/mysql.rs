@@ -55,7 +55,9 @@ fn body(contract: &Contract, table: &ContractTable, flavour: Flavour) -> String 
         writer.block("contract: BEGIN", "END contract;", |writer| {
             if let Some((column, value)) = &table.only {
                 let other = format!("NOT (NEW.{} <=> {})", quoted(column, '`'), literal(value));
-                writer.block(&format!("IF {other} THEN"), "END IF;", |writer| writer.line("LEAVE contract;"));
+                writer.block(&format!("IF {other} THEN"), "END IF;", |writer| {
+                    writer.line("LEAVE contract;")
+                });
             }
             writer.demand(&format!("{column} IS NULL"), &Place::root(), "is missing");
             writer.demand(&format!("NOT JSON_VALID({column})"), &Place::root(), "is not JSON");
@@ -116,31 +118,39 @@ impl Writer {
     fn check_scalars(&mut self, node: &Node, value: &str, place: &Place) {
         let bounds = number_bounds(node);
         if !bounds.is_empty() {
-            self.block(&format!("IF {} THEN", is_of(value, JsonType::Number)), "END IF;", |writer| {
-                writer.line(&format!("SET n = {};", number(value)));
-                for (sign, limit, problem) in &bounds {
-                    writer.demand(&format!("n {sign} {limit}"), place, problem);
-                }
-            });
+            self.block(
+                &format!("IF {} THEN", is_of(value, JsonType::Number)),
+                "END IF;",
+                |writer| {
+                    writer.line(&format!("SET n = {};", number(value)));
+                    for (sign, limit, problem) in &bounds {
+                        writer.demand(&format!("n {sign} {limit}"), place, problem);
+                    }
+                },
+            );
         }
         let bounds = length_bounds(node);
         if bounds.is_empty() && node.pattern.is_none() {
             return;
         }
-        self.block(&format!("IF {} THEN", is_of(value, JsonType::String)), "END IF;", |writer| {
-            writer.line(&format!("SET t = JSON_UNQUOTE({value});"));
-            for (sign, limit, problem) in &bounds {
-                writer.demand(&format!("CHAR_LENGTH(t) {sign} {limit}"), place, problem);
-            }
-            if let Some(pattern) = &node.pattern {
-                let broken = match writer.flavour {
-                    Flavour::MySql => format!("NOT REGEXP_LIKE(t, {}, 'c')", literal(pattern.as_str())),
-                    // Without it the collation decides about upper and lower case.
-                    Flavour::MariaDb => format!("t NOT REGEXP {}", literal(&format!("(?-i){pattern}"))),
-                };
-                writer.demand(&broken, place, &format!("must match {pattern}"));
-            }
-        });
+        self.block(
+            &format!("IF {} THEN", is_of(value, JsonType::String)),
+            "END IF;",
+            |writer| {
+                writer.line(&format!("SET t = JSON_UNQUOTE({value});"));
+                for (sign, limit, problem) in &bounds {
+                    writer.demand(&format!("CHAR_LENGTH(t) {sign} {limit}"), place, problem);
+                }
+                if let Some(pattern) = &node.pattern {
+                    let broken = match writer.flavour {
+                        Flavour::MySql => format!("NOT REGEXP_LIKE(t, {}, 'c')", literal(pattern.as_str())),
+                        // Without it the collation decides about upper and lower case.
+                        Flavour::MariaDb => format!("t NOT REGEXP {}", literal(&format!("(?-i){pattern}"))),
+                    };
+                    writer.demand(&broken, place, &format!("must match {pattern}"));
+                }
+            },
+        );
     }
 
     fn check_object(&mut self, node: &Node, level: usize, place: &Place) {
@@ -148,31 +158,41 @@ impl Writer {
             return;
         }
         let (value, inner) = (format!("v{level}"), level + 1);
-        self.block(&format!("IF {} THEN", is_of(&value, JsonType::Object)), "END IF;", |writer| {
-            for name in &node.required {
-                let broken = format!("NOT JSON_CONTAINS_PATH({value}, 'one', {})", path(name));
-                writer.demand(&broken, &place.field(name), "is missing");
-            }
-            if node.closed {
-                writer.check_names(node, level, place);
-            }
-            for (name, node) in &node.properties {
-                let open = format!("IF JSON_CONTAINS_PATH({value}, 'one', {}) THEN", path(name));
-                writer.block(&open, "END IF;", |writer| {
-                    writer.line(&format!("SET v{inner} = JSON_EXTRACT({value}, {});", path(name)));
-                    writer.check(node, inner, &place.field(name));
-                });
-            }
-        });
+        self.block(
+            &format!("IF {} THEN", is_of(&value, JsonType::Object)),
+            "END IF;",
+            |writer| {
+                for name in &node.required {
+                    let broken = format!("NOT JSON_CONTAINS_PATH({value}, 'one', {})", path(name));
+                    writer.demand(&broken, &place.field(name), "is missing");
+                }
+                if node.closed {
+                    writer.check_names(node, level, place);
+                }
+                for (name, node) in &node.properties {
+                    let open = format!("IF JSON_CONTAINS_PATH({value}, 'one', {}) THEN", path(name));
+                    writer.block(&open, "END IF;", |writer| {
+                        writer.line(&format!("SET v{inner} = JSON_EXTRACT({value}, {});", path(name)));
+                        writer.check(node, inner, &place.field(name));
+                    });
+                }
+            },
+        );
     }
 
     fn check_names(&mut self, node: &Node, level: usize, place: &Place) {
         let (keys, index) = (format!("k{level}"), format!("i{level}"));
         self.line(&format!("SET {keys} = JSON_KEYS(v{level});"));
         self.each(&keys, &index, |writer| {
-            writer.line(&format!("SET t = JSON_UNQUOTE(JSON_EXTRACT({keys}, CONCAT('$[', {index}, ']')));"));
+            writer.line(&format!(
+                "SET t = JSON_UNQUOTE(JSON_EXTRACT({keys}, CONCAT('$[', {index}, ']')));"
+            ));
             let names: Vec<_> = field_names(node).into_iter().map(bytes_literal).collect();
-            let known = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
+            let known = if names.is_empty() {
+                "NULL".to_owned()
+            } else {
+                names.join(", ")
+            };
             let broken = format!("(CAST(t AS BINARY) IN ({known})) IS NOT TRUE");
             let place = place.with(&[
                 super::Segment::Text(".".to_owned()),
@@ -184,20 +204,30 @@ impl Writer {
 
     fn check_items(&mut self, items: &Node, level: usize, place: &Place) {
         let (value, index, inner) = (format!("v{level}"), format!("i{level}"), level + 1);
-        self.block(&format!("IF {} THEN", is_of(&value, JsonType::Array)), "END IF;", |writer| {
-            writer.each(&value, &index, |writer| {
-                writer.line(&format!("SET v{inner} = JSON_EXTRACT({value}, CONCAT('$[', {index}, ']'));"));
-                writer.check(items, inner, &place.element(&index));
-            });
-        });
+        self.block(
+            &format!("IF {} THEN", is_of(&value, JsonType::Array)),
+            "END IF;",
+            |writer| {
+                writer.each(&value, &index, |writer| {
+                    writer.line(&format!(
+                        "SET v{inner} = JSON_EXTRACT({value}, CONCAT('$[', {index}, ']'));"
+                    ));
+                    writer.check(items, inner, &place.element(&index));
+                });
+            },
+        );
     }
 
     fn each(&mut self, value: &str, index: &str, inside: impl FnOnce(&mut Self)) {
         self.line(&format!("SET {index} = 0;"));
-        self.block(&format!("WHILE {index} < JSON_LENGTH({value}) DO"), "END WHILE;", |writer| {
-            inside(writer);
-            writer.line(&format!("SET {index} = {index} + 1;"));
-        });
+        self.block(
+            &format!("WHILE {index} < JSON_LENGTH({value}) DO"),
+            "END WHILE;",
+            |writer| {
+                inside(writer);
+                writer.line(&format!("SET {index} = {index} + 1;"));
+            },
+        );
     }
 }
 

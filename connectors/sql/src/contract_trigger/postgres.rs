@@ -80,7 +80,9 @@ fn raise(script: &mut Script, place: &Place, problem: &str) {
 
 /// Refuses the row where `broken` holds.
 fn demand(script: &mut Script, broken: &str, place: &Place, problem: &str) {
-    script.block(&format!("IF {broken} THEN"), "END IF;", |script| raise(script, place, problem));
+    script.block(&format!("IF {broken} THEN"), "END IF;", |script| {
+        raise(script, place, problem)
+    });
 }
 
 /// Checks the value of `v{level}`.
@@ -88,10 +90,18 @@ fn check(script: &mut Script, node: &Node, level: usize, place: &Place) {
     let value = format!("v{level}");
     if !node.types.is_empty() {
         let types: Vec<_> = node.types.iter().map(|kind| is_of(&value, *kind)).collect();
-        demand(script, &format!("NOT ({})", types.join(" OR ")), place, &node.type_problem());
+        demand(
+            script,
+            &format!("NOT ({})", types.join(" OR ")),
+            place,
+            &node.type_problem(),
+        );
     }
     if let Some(choices) = &node.choices {
-        let values: Vec<_> = choices.iter().map(|choice| literal(&json(choice)) + "::jsonb").collect();
+        let values: Vec<_> = choices
+            .iter()
+            .map(|choice| literal(&json(choice)) + "::jsonb")
+            .collect();
         let broken = format!("{value} NOT IN ({})", values.join(", "));
         demand(script, &broken, place, &Node::choice_problem(choices));
     }
@@ -117,7 +127,12 @@ fn check_scalars(script: &mut Script, node: &Node, value: &str, place: &Place) {
         let open = format!("IF {} THEN", is_of(value, JsonType::Number));
         script.block(&open, "END IF;", |script| {
             for (sign, limit, problem) in &bounds {
-                demand(script, &format!("{text}::numeric {sign} {limit}::numeric"), place, problem);
+                demand(
+                    script,
+                    &format!("{text}::numeric {sign} {limit}::numeric"),
+                    place,
+                    problem,
+                );
             }
         });
     }
@@ -150,7 +165,11 @@ fn check_object(script: &mut Script, node: &Node, level: usize, place: &Place) {
         }
         if node.closed {
             let names: Vec<_> = field_names(node).into_iter().map(literal).collect();
-            let known = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
+            let known = if names.is_empty() {
+                "NULL".to_owned()
+            } else {
+                names.join(", ")
+            };
             let each = format!("FOR k IN SELECT jsonb_object_keys({value}) LOOP");
             script.block(&each, "END LOOP;", |script| {
                 let broken = format!("(k IN ({known})) IS NOT TRUE");

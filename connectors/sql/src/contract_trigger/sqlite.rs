@@ -46,7 +46,11 @@ pub(super) fn statements(contract: &Contract, table: &ContractTable) -> Result<V
         let trigger = table.qualified(&format!("{name}{end}"), '"');
         statements.push(format!("DROP TRIGGER IF EXISTS {trigger}"));
         // The table of a trigger is named without its schema.
-        let on = if table.schema.is_some() { quoted(&table.table, '"') } else { on.clone() };
+        let on = if table.schema.is_some() {
+            quoted(&table.table, '"')
+        } else {
+            on.clone()
+        };
         statements.push(format!(
             "CREATE TRIGGER {trigger} BEFORE {event} ON {on} FOR EACH ROW{when}\nBEGIN\n{}END",
             writer.text
@@ -116,11 +120,19 @@ impl Writer {
             self.demand(&broken, spot, &node.type_problem());
         }
         if let Some(choices) = &node.choices {
-            let broken = format!("{} IS NOT NULL AND NOT ({})", self.kind(spot), self.is_choice(spot, choices));
+            let broken = format!(
+                "{} IS NOT NULL AND NOT ({})",
+                self.kind(spot),
+                self.is_choice(spot, choices)
+            );
             self.demand(&broken, spot, &Node::choice_problem(choices));
         }
         for (sign, limit, problem) in number_bounds(node) {
-            let broken = format!("{} AND {} {sign} {limit}", self.is_of(spot, JsonType::Number), self.value(spot));
+            let broken = format!(
+                "{} AND {} {sign} {limit}",
+                self.is_of(spot, JsonType::Number),
+                self.value(spot)
+            );
             self.demand(&broken, spot, &problem);
         }
         for (sign, limit, problem) in length_bounds(node) {
@@ -217,7 +229,11 @@ impl Writer {
         let texts: Vec<_> = texts(choices).into_iter().map(literal).collect();
         if !texts.is_empty() {
             let is_text = self.is_of(spot, JsonType::String);
-            ways.push(format!("({is_text} AND {} IN ({}))", self.value(spot), texts.join(", ")));
+            ways.push(format!(
+                "({is_text} AND {} IN ({}))",
+                self.value(spot),
+                texts.join(", ")
+            ));
         }
         ways.join(" OR ")
     }

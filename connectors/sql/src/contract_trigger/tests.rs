@@ -46,7 +46,10 @@ fn names_and_texts_are_quoted() {
         assert!(mysql.contains(part), "{part} is not in\n{mysql}");
     }
     let sqlite = all(TriggerDialect::Sqlite);
-    for part in ["ON \"outbox\" FOR EACH ROW WHEN NEW.\"type\" = 'Order''Created'", "'$.\"it''s\"'"] {
+    for part in [
+        "ON \"outbox\" FOR EACH ROW WHEN NEW.\"type\" = 'Order''Created'",
+        "'$.\"it''s\"'",
+    ] {
         assert!(sqlite.contains(part), "{part} is not in\n{sqlite}");
     }
 }

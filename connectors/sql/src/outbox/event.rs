@@ -156,7 +156,10 @@ fn topic(plan: &TablePlan, row: RowView<'_>, scratch: &mut Scratch) -> Result<Ar
         let shown: Vec<_> = text.split_terminator(END).collect();
         BadRow::new(
             "topic_invalid",
-            format!("no topic can be named after `{}`: it would be empty or longer than 249 characters", shown.join("`, `")),
+            format!(
+                "no topic can be named after `{}`: it would be empty or longer than 249 characters",
+                shown.join("`, `")
+            ),
         )
     })
 }
@@ -181,7 +184,10 @@ fn check_payload(outbox: &Outbox, plan: &TablePlan, row: RowView<'_>) -> Result<
             format!("its payload is not JSON: {error}"),
         ));
     }
-    let broken = outbox.contract.as_ref().map_or(Ok(()), |contract| contract.check_text(bytes));
+    let broken = outbox
+        .contract
+        .as_ref()
+        .map_or(Ok(()), |contract| contract.check_text(bytes));
     broken.map_err(|broken| {
         BadRow::new(
             "payload_breaks_contract",

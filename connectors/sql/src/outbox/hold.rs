@@ -48,7 +48,11 @@ impl Judge {
     fn holds_event(&mut self, plan: &TablePlan, row: RowView<'_>) -> bool {
         let mut key = String::new();
         let has_key = push_text(&mut key, row.get(plan.key));
-        let follows = has_key && self.rounds.get(&plan.name).is_some_and(|round| round.keys.contains(&key));
+        let follows = has_key
+            && self
+                .rounds
+                .get(&plan.name)
+                .is_some_and(|round| round.keys.contains(&key));
         let bad = if follows {
             None
         } else {

@@ -20,7 +20,13 @@ const TABLE: &str = "outbox_message";
 /// The columns that a message of this configuration may have.
 pub(super) fn schema<'a>(config: &'a OutboxConfig, topic: impl Iterator<Item = &'a str>) -> SharedSchema {
     let names = &config.columns;
-    let fixed = [&names.id, &names.aggregate_type, &names.aggregate_id, &names.event_type, &names.payload];
+    let fixed = [
+        &names.id,
+        &names.aggregate_type,
+        &names.aggregate_id,
+        &names.event_type,
+        &names.payload,
+    ];
     let fixed = fixed.into_iter().map(String::as_str);
     let optional = [names.headers().0, names.tracing().0, names.timestamp().0];
     let more = config.headers.iter().map(|header| header.column.as_str());

@@ -90,7 +90,9 @@ impl Outbox {
     pub fn new(config: OutboxConfig, prefix: &str, contract: Option<Contract>) -> Result<Self> {
         let invalid = |sentence: &str| Err(Error::definite("outbox_invalid", sentence));
         if config.message_prefix.as_deref() == Some("") {
-            return invalid("`outbox.message_prefix` is empty; name the prefix that the application gives its messages");
+            return invalid(
+                "`outbox.message_prefix` is empty; name the prefix that the application gives its messages",
+            );
         }
         if config.payload == PayloadSource::Columns && config.payload_format == PayloadFormat::Json {
             return invalid(
@@ -107,7 +109,8 @@ impl Outbox {
         let messages = config.message_prefix.as_ref().map(|_| {
             let schema = log_message::schema(&config, topic.columns());
             let plan = plan_table(&config, &topic, &schema);
-            plan.map(|plan| (schema, plan)).map_err(|findings| first_error(&findings))
+            plan.map(|plan| (schema, plan))
+                .map_err(|findings| first_error(&findings))
         });
         let patterns = config.tables.iter().map(|text| TablePattern::new(text, None));
         Ok(Self {
@@ -296,11 +299,19 @@ impl<'a> Columns<'a> {
     fn optional(&mut self, (name, named): (&str, bool), fits: fn(&LogicalType) -> bool) -> Option<usize> {
         if !named {
             let index = self.schema.column_index(name)?;
-            return self.schema.columns.get(index).filter(|column| fits(&column.logical_type)).map(|_| index);
+            return self
+                .schema
+                .columns
+                .get(index)
+                .filter(|column| fits(&column.logical_type))
+                .map(|_| index);
         }
         let (index, column) = self.find(name)?;
         if !fits(&column.logical_type) {
-            let sentence = format!("{} is {}, which cannot be read as what it is for", column.name, column.source_type);
+            let sentence = format!(
+                "{} is {}, which cannot be read as what it is for",
+                column.name, column.source_type
+            );
             self.unfit.push(sentence);
         }
         Some(index)
@@ -382,5 +393,8 @@ fn is_text_like(kind: &LogicalType) -> bool {
 }
 
 fn is_time(kind: &LogicalType) -> bool {
-    matches!(kind, LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } | LogicalType::Date)
+    matches!(
+        kind,
+        LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } | LogicalType::Date
+    )
 }

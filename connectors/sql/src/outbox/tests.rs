@@ -147,7 +147,9 @@ fn read(change: ChangeView<'_>) -> Read {
         PayloadView::Bytes(bytes) => lossy(bytes),
         PayloadView::Columns(columns) => format!("{columns:?}"),
     };
-    let headers = message.headers().map(|(name, value)| format!("{name}={}", lossy(value)));
+    let headers = message
+        .headers()
+        .map(|(name, value)| format!("{name}={}", lossy(value)));
     (
         change.change().topic.as_deref().unwrap_or_default().to_owned(),
         message.key().map(lossy).unwrap_or_default(),
@@ -166,7 +168,10 @@ async fn interpret(outbox: Outbox, batch: ChangeBatch) -> (Result<ChangeBatch>, 
     let telemetry = Arc::new(Telemetry::new("test"));
     let source = Batches([batch].into());
     let mut source = OutboxSource::new(Box::new(source), Arc::new(outbox), Arc::clone(&telemetry)).unwrap();
-    let budget = Budget { changes: 100, bytes: 100 };
+    let budget = Budget {
+        changes: 100,
+        bytes: 100,
+    };
     (source.next_batch(budget).await, telemetry)
 }
 
@@ -210,10 +215,18 @@ async fn columns_may_be_called_otherwise() {
 #[tokio::test]
 async fn raw_ids_and_empty_payloads() {
     let uuid = Datum::Bytes((0..16).collect());
-    let rows = [with(0, uuid), with(0, Datum::Bytes(vec![0, 255])), with(4, Datum::Null), with(4, text(" "))];
+    let rows = [
+        with(0, uuid),
+        with(0, Datum::Bytes(vec![0, 255])),
+        with(4, Datum::Null),
+        with(4, text(" ")),
+    ];
     let ids = |found: &[Read]| found.iter().map(|event| event.3.clone()).collect::<Vec<_>>();
     let found = events("{}", &rows).await.unwrap();
-    assert_eq!(ids(&found), ["00010203-0405-0607-0809-0a0b0c0d0e0f", "00ff", "e-1", "e-1"]);
+    assert_eq!(
+        ids(&found),
+        ["00010203-0405-0607-0809-0a0b0c0d0e0f", "00ff", "e-1", "e-1"]
+    );
     assert_eq!((&*found[2].2, &*found[3].2), ("", " "));
     let found = events(r#"{"tombstone_on_empty_payload":true}"#, &rows).await.unwrap();
     assert_eq!((&*found[2].2, &*found[3].2), ("absent", "absent"));
@@ -231,7 +244,10 @@ async fn only_inserts_are_events() {
     let only = |updates: &str| outbox(&format!(r#"{{"tables":["public.outbox"],"updates":"{updates}"}}"#)).unwrap();
     let (read, telemetry) = interpret(only("warn"), changes.clone()).await;
     let read = read.unwrap();
-    let kept: Vec<_> = read.views().map(|change| (change.change().ordinal, change.message().is_some())).collect();
+    let kept: Vec<_> = read
+        .views()
+        .map(|change| (change.change().ordinal, change.message().is_some()))
+        .collect();
     assert_eq!(kept, [(0, true), (3, false), (4, true)]);
     assert_eq!(telemetry.numbers.filtered.load(Ordering::Relaxed), 2);
     assert!(telemetry.snapshot().notices.contains_key("outbox_updated"));
@@ -272,7 +288,10 @@ async fn a_bad_row_halts_and_says_why() {
         let error = interpret(strict("halt"), changes).await.0.unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Poison, "outbox_row_invalid"));
         let report = error.report();
-        assert!(report.contains(code) && report.contains("public.outbox") && report.contains("0/1"), "{report}");
+        assert!(
+            report.contains(code) && report.contains("public.outbox") && report.contains("0/1"),
+            "{report}"
+        );
     }
 }
 
@@ -305,7 +324,10 @@ async fn messages_of_the_log_are_events_without_a_table() {
         push(&mut changes, &messages, Operation::Message, &[text(prefix), content]);
     };
     let start = r#""id":"m-1","aggregatetype":"Order","aggregateid":7,"type":"Created","#;
-    say("outbox", &format!(r#"{{{start}"payload":{{"a": [1.0]}},"headers":{{"h":"x"}},"created_at":9}}"#));
+    say(
+        "outbox",
+        &format!(r#"{{{start}"payload":{{"a": [1.0]}},"headers":{{"h":"x"}},"created_at":9}}"#),
+    );
     say("outbox", &format!(r#"{{{start}"payload":"as \"it\" is"}}"#));
     say("other", "not JSON");
     say("outbox", "not JSON");
@@ -313,11 +335,22 @@ async fn messages_of_the_log_are_events_without_a_table() {
     let (changes, _) = interpret(outbox(config).unwrap(), changes).await;
     let changes = changes.unwrap();
     assert!(changes.views().nth(2).unwrap().message().is_none());
-    let found: Vec<_> = changes.views().filter(|change| change.message().is_some()).map(read).collect();
+    let found: Vec<_> = changes
+        .views()
+        .filter(|change| change.message().is_some())
+        .map(read)
+        .collect();
     let event = |payload: &str, at, headers: &[&str]| {
         let own = |text: &str| text.to_owned();
         let headers = headers.iter().copied().map(own).collect();
-        (own("outbox.event.Order"), own("7"), own(payload), own("m-1"), at, headers)
+        (
+            own("outbox.event.Order"),
+            own("7"),
+            own(payload),
+            own("m-1"),
+            at,
+            headers,
+        )
     };
     assert_eq!(found[0], event(r#"{"a": [1.0]}"#, 9, &["type=Created", "h=x"]));
     assert_eq!(found[1], event(r#"as "it" is"#, 5, &["type=Created"]));
@@ -334,19 +367,35 @@ fn tables_that_are_no_outbox_are_found_before_the_start() {
     let (fits, other) = (outbox_table(), schema(TableKind::Table, "orders", &[("id", TIME)]));
     assert_eq!(codes("{}", &[Arc::clone(&fits)], true), [""; 0]);
     let both = [fits, Arc::clone(&other)];
-    assert_eq!(codes("{}", &both, false), ["outbox_columns_missing", "outbox_columns_unfit"]);
+    assert_eq!(
+        codes("{}", &both, false),
+        ["outbox_columns_missing", "outbox_columns_unfit"]
+    );
     assert_eq!(codes(r#"{"tables":["public.outbox"]}"#, &both, false), [""; 0]);
     assert_eq!(codes(r#"{"tables":["none"]}"#, &both, false), ["outbox_tables_missing"]);
     let tables = std::slice::from_ref(&both[0]);
-    assert_eq!(codes(r#"{"deleted_by_application":true}"#, tables, true), ["outbox_rows_deleted"]);
+    assert_eq!(
+        codes(r#"{"deleted_by_application":true}"#, tables, true),
+        ["outbox_rows_deleted"]
+    );
     assert_eq!(codes(r#"{"deleted_by_application":true}"#, tables, false), [""; 0]);
-    assert_eq!(codes(r#"{"message_prefix":"outbox"}"#, tables, true), ["outbox_messages_polled"]);
+    assert_eq!(
+        codes(r#"{"message_prefix":"outbox"}"#, tables, true),
+        ["outbox_messages_polled"]
+    );
     for polled in [true, false] {
-        assert_eq!(codes(r#"{"on_bad_row":"hold_aggregate"}"#, tables, polled), ["rows_not_held"]);
+        assert_eq!(
+            codes(r#"{"on_bad_row":"hold_aggregate"}"#, tables, polled),
+            ["rows_not_held"]
+        );
     }
     let named = r#"{"columns":{"headers":"tenant_headers","timestamp":"tenant"},"topic":"{nothing}"}"#;
     let finding = outbox(named).unwrap().check(tables, None).remove(0);
-    assert!(finding.problem.contains("no column nothing, tenant_headers; it has id"), "{}", finding.problem);
+    assert!(
+        finding.problem.contains("no column nothing, tenant_headers; it has id"),
+        "{}",
+        finding.problem
+    );
 }
 
 #[test]
@@ -374,7 +423,10 @@ fn a_bad_row_holds_its_aggregate_back_until_it_is_mended() {
     assert_eq!(round(&[with(2, Datum::Null), good()]), [true, false]);
     assert_eq!(round(&[good(), good()]), [false, false]);
     let said = telemetry.snapshot().notices["outbox_held"].clone();
-    assert!(said.contains("1 rows of public.outbox wait") && said.contains("NULL"), "{said}");
+    assert!(
+        said.contains("1 rows of public.outbox wait") && said.contains("NULL"),
+        "{said}"
+    );
     assert_eq!(round(&[]), [false; 0]);
     assert!(telemetry.snapshot().notices.is_empty());
 }

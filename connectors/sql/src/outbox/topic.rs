@@ -167,11 +167,7 @@ mod tests {
     #[test]
     fn values_are_made_legal_and_kept_apart() {
         let plan = TopicPlan {
-            pieces: vec![
-                Piece::Column(0),
-                Piece::Literal(".x.".to_owned()),
-                Piece::Column(1),
-            ],
+            pieces: vec![Piece::Column(0), Piece::Literal(".x.".to_owned()), Piece::Column(1)],
         };
         let mut names = TopicNames::default();
         let mut get = |values: &str| names.get(&plan, values).as_deref().map(str::to_owned);

@@ -29,7 +29,10 @@ impl<D: Dialect> Poller<D> {
         };
         let after = state.begin(self.cursors.get(&state.name).cloned().unwrap_or_default());
         let question = state.question(self.dialect.syntax(), &after, limit);
-        let judge = self.judge.as_deref_mut().filter(|_| state.plan.mode == QueryMode::Queue);
+        let judge = self
+            .judge
+            .as_deref_mut()
+            .filter(|_| state.plan.mode == QueryMode::Queue);
         let judge = state.judged_by(judge);
         let (table, rule) = state.rule(&question);
         let page = PageWriter::new(batch, table, after, budget, rule);

@@ -11,7 +11,10 @@ fn batch_with(cells: &[Cell], payload: impl FnOnce(&mut Batch) -> Payload) -> Ba
     let mut batch = Batch::new(&customers());
     batch.change(Operation::Read, None, Some(cells));
     let row = batch.changes.changes[0].after.unwrap();
-    let name = batch.changes.write_part(|out| out.extend_from_slice(b"traceparent")).unwrap();
+    let name = batch
+        .changes
+        .write_part(|out| out.extend_from_slice(b"traceparent"))
+        .unwrap();
     let value = batch.changes.write_part(|out| out.extend_from_slice(b"00-1")).unwrap();
     let event_id = batch.changes.write_part(|out| out.extend_from_slice(b"e-7")).unwrap();
     batch.changes.push_message_header(name, value);

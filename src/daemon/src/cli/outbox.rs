@@ -190,7 +190,11 @@ fn parts(arguments: &InstallArguments, name: &Name) -> Result<Vec<Part>> {
             only: arguments.event_type.clone().map(|value| (TYPE.to_owned(), value)),
         };
         let contract = read_contract(file)?;
-        parts.push(Part::Generated(contract_trigger(database.dialect(), &contract, &table)?));
+        parts.push(Part::Generated(contract_trigger(
+            database.dialect(),
+            &contract,
+            &table,
+        )?));
     }
     Ok(parts)
 }
@@ -198,7 +202,10 @@ fn parts(arguments: &InstallArguments, name: &Name) -> Result<Vec<Part>> {
 /// Reads the file of a contract.
 pub(crate) fn read_contract(path: &Path) -> Result<Contract> {
     let bytes = std::fs::read(path).map_err(|error| {
-        let message = format!("the contract {} cannot be read; name a file that is there", path.display());
+        let message = format!(
+            "the contract {} cannot be read; name a file that is there",
+            path.display()
+        );
         Error::definite("contract_unreadable", message).with_source(error)
     })?;
     Contract::parse(&bytes)
@@ -248,7 +255,10 @@ impl Name {
             Database::Mysql | Database::Mariadb | Database::Sqlite => quoted(written),
         };
         let schema = self.schema.as_deref().map(|schema| quoted(schema) + ".");
-        file.replace(&before, &format!("{}{}", schema.unwrap_or_default(), quoted(&self.table)))
+        file.replace(
+            &before,
+            &format!("{}{}", schema.unwrap_or_default(), quoted(&self.table)),
+        )
     }
 }
 

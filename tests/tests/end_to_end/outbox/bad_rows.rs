@@ -58,11 +58,19 @@ async fn a_bad_row_halts_until_it_may_become_a_dead_letter() {
         assert_eq!(orders, [1, 3], "{place:?}: around the bad one in order");
         let letters = outbox.events(&[&format!("{name}.dead_letters")]).await.unwrap();
         assert_eq!(letters.len(), 1, "{place:?}");
-        assert_eq!(letters[0].value.as_deref(), Some(&b"{\"half\":"[..]), "the original bytes");
+        assert_eq!(
+            letters[0].value.as_deref(),
+            Some(&b"{\"half\":"[..]),
+            "the original bytes"
+        );
         assert_eq!(letters[0].key.as_deref(), Some(&b"7"[..]));
         assert_eq!(letters[0].event_id(), super::id(2));
         assert_eq!(letters[0].header("dead_letter_reason"), "payload_not_json");
-        assert!(letters[0].header("dead_letter_problem").contains("EOF"), "{}", letters[0]);
+        assert!(
+            letters[0].header("dead_letter_problem").contains("EOF"),
+            "{}",
+            letters[0]
+        );
         assert!(letters[0].header("dead_letter_table").ends_with("outbox"));
         let metrics = outbox.daemon.get("/metrics").unwrap().body;
         let counted = format!("tailrace_dead_letters_total{{connector=\"{name}\"}} 1");
@@ -77,18 +85,27 @@ async fn updates_are_no_events() {
     outbox.start();
     outbox.execute(&row(1, "Order", "7", "'{}'")).await.unwrap();
     outbox.wait_for_events(&ORDERS, 1).await;
-    outbox.execute("update outbox set aggregateid = '8'; delete from outbox").await.unwrap();
+    outbox
+        .execute("update outbox set aggregateid = '8'; delete from outbox")
+        .await
+        .unwrap();
     assert_eq!(ids(&outbox.events_so_far(&ORDERS).await), [1]);
     let status = outbox.daemon.connector(outbox.name()).unwrap();
     let notice = status["notices"]["outbox_updated"].to_string();
-    assert!(notice.contains("public.outbox") && notice.contains("1 since the start"), "{status}");
+    assert!(
+        notice.contains("public.outbox") && notice.contains("1 since the start"),
+        "{status}"
+    );
     assert!(outbox.daemon.terminate().unwrap().success());
 
     outbox.configure(None, "updates: halt");
     outbox.start();
     let again = row(2, "Order", "7", "'{}'") + "update outbox set aggregateid = '8' where aggregateid = '7'";
     outbox.execute(&again).await.unwrap();
-    outbox.daemon.wait_for_state(outbox.name(), "halted:outbox_updated").unwrap();
+    outbox
+        .daemon
+        .wait_for_state(outbox.name(), "halted:outbox_updated")
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,8 +120,16 @@ async fn check_says_what_is_wrong_with_the_mapping() {
         assert_eq!(printed.code, Some(0), "{place:?}: {}", printed.all());
         let printed = check("columns: { payload: body, timestamp: type }, topic: \"{nowhere}\"");
         assert_eq!(printed.code, Some(3), "{place:?}: {}", printed.all());
-        for part in ["no column body, nowhere; it has sequence", "outbox.columns", "[outbox_columns_unfit]"] {
-            assert!(printed.all().contains(part), "{place:?}: {part} is not in {}", printed.all());
+        for part in [
+            "no column body, nowhere; it has sequence",
+            "outbox.columns",
+            "[outbox_columns_unfit]",
+        ] {
+            assert!(
+                printed.all().contains(part),
+                "{place:?}: {part} is not in {}",
+                printed.all()
+            );
         }
         let printed = check("tables: [nothing]");
         assert!(printed.all().contains("[outbox_tables_missing]"), "{}", printed.all());
@@ -112,7 +137,11 @@ async fn check_says_what_is_wrong_with_the_mapping() {
         assert!(!described.all().contains("outbox.event"), "{}", described.all());
         check("");
         let described = outbox.daemon.command("describe", &[]).unwrap();
-        assert!(described.all().contains("outbox.event.{aggregatetype}"), "{}", described.all());
+        assert!(
+            described.all().contains("outbox.event.{aggregatetype}"),
+            "{}",
+            described.all()
+        );
     }
 }
 
@@ -123,7 +152,10 @@ async fn an_aggregate_waits_in_the_queue_for_its_bad_row() {
         let queue = Some("mode: queue, id_column: sequence");
         outbox.configure(queue, "payload_format: json, on_bad_row: hold_aggregate");
         outbox.start();
-        outbox.execute(&(poisoned() + &row(4, "Order", "8", "'{}'"))).await.unwrap();
+        outbox
+            .execute(&(poisoned() + &row(4, "Order", "8", "'{}'")))
+            .await
+            .unwrap();
         let orders = outbox.events_so_far(&ORDERS).await;
         assert_eq!(ids(&orders), [1, 4], "{place:?}: others flow");
         let name = outbox.name();
@@ -131,7 +163,10 @@ async fn an_aggregate_waits_in_the_queue_for_its_bad_row() {
             !status["notices"]["outbox_held"].is_null()
         });
         let notice = status.unwrap()["notices"]["outbox_held"].to_string();
-        assert!(notice.contains("2 rows") && notice.contains("1 keys (7)"), "{place:?}: {notice}");
+        assert!(
+            notice.contains("2 rows") && notice.contains("1 keys (7)"),
+            "{place:?}: {notice}"
+        );
 
         let mend = format!("update outbox set payload = '{{}}' where id = '{}'", super::id(2));
         outbox.execute(&mend).await.unwrap();

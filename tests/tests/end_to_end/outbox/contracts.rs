@@ -54,24 +54,78 @@ const BROKEN: [(&str, &str); 24] = [
     (r#"{"customer": {"email": "a@b"}}"#, "payload.order: is missing"),
     (r#"{"order": 1}"#, "payload.customer: is missing"),
     (r#"{"order": 1, "customer": {}}"#, "payload.customer.email: is missing"),
-    (r#"{"order": 1, "customer": "ada"}"#, "payload.customer: must be an object"),
-    (r#"{"order": "1", "customer": {"email": "a@b"}}"#, "payload.order: must be a whole number"),
-    (r#"{"order": 1.5, "customer": {"email": "a@b"}}"#, "payload.order: must be a whole number"),
-    (r#"{"order": 0, "customer": {"email": "a@b"}}"#, "payload.order: must be at least 1"),
-    (r#"{"order": 1000000000001, "customer": {"email": "a@b"}}"#, "payload.order: must be at most 1000000000000"),
-    (r#"{"order": 1, "customer": {"email": "ab"}}"#, "payload.customer.email: must have at least 3 characters"),
-    (r#"{"order": 1, "customer": {"email": "žluťoučký"}}"#, "payload.customer.email: must have at most 8 characters"),
-    (r#"{"order": 1, "customer": {"email": null}}"#, "payload.customer.email: must be a string"),
-    (r#"{"order": 1, "customer": {"email": "a@b", "rate": "x"}}"#, "payload.customer.rate: must be a number or null"),
-    (r#"{"order": 1, "customer": {"email": "a@b", "rate": -0.6}}"#, "payload.customer.rate: must be at least -0.5"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "Status": 1}"#, "payload.Status: is not allowed"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "status": "paid"}"#, "payload.status: must be one of new, Paid, it's, 7, null, true"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "status": "7"}"#, "payload.status: must be one of new"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "status": false}"#, "payload.status: must be one of new"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "lines": {"sku": 1}}"#, "payload.lines: must be an array"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "lines": [{"sku": "x"}, {}]}"#, "payload.lines[1].sku: is missing"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "lines": ["x"]}"#, "payload.lines[0]: must be an object"),
-    (r#"{"order": 1, "customer": {"email": "a@b"}, "lines": [{"sku": "x", "tags": ["a", "b", "A"]}]}"#, "payload.lines[0].tags[2]: must be one of a, b"),
+    (
+        r#"{"order": 1, "customer": "ada"}"#,
+        "payload.customer: must be an object",
+    ),
+    (
+        r#"{"order": "1", "customer": {"email": "a@b"}}"#,
+        "payload.order: must be a whole number",
+    ),
+    (
+        r#"{"order": 1.5, "customer": {"email": "a@b"}}"#,
+        "payload.order: must be a whole number",
+    ),
+    (
+        r#"{"order": 0, "customer": {"email": "a@b"}}"#,
+        "payload.order: must be at least 1",
+    ),
+    (
+        r#"{"order": 1000000000001, "customer": {"email": "a@b"}}"#,
+        "payload.order: must be at most 1000000000000",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "ab"}}"#,
+        "payload.customer.email: must have at least 3 characters",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "žluťoučký"}}"#,
+        "payload.customer.email: must have at most 8 characters",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": null}}"#,
+        "payload.customer.email: must be a string",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b", "rate": "x"}}"#,
+        "payload.customer.rate: must be a number or null",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b", "rate": -0.6}}"#,
+        "payload.customer.rate: must be at least -0.5",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "Status": 1}"#,
+        "payload.Status: is not allowed",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "status": "paid"}"#,
+        "payload.status: must be one of new, Paid, it's, 7, null, true",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "status": "7"}"#,
+        "payload.status: must be one of new",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "status": false}"#,
+        "payload.status: must be one of new",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "lines": {"sku": 1}}"#,
+        "payload.lines: must be an array",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "lines": [{"sku": "x"}, {}]}"#,
+        "payload.lines[1].sku: is missing",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "lines": ["x"]}"#,
+        "payload.lines[0]: must be an object",
+    ),
+    (
+        r#"{"order": 1, "customer": {"email": "a@b"}, "lines": [{"sku": "x", "tags": ["a", "b", "A"]}]}"#,
+        "payload.lines[0].tags[2]: must be one of a, b",
+    ),
 ];
 
 fn write(outbox: &Outbox, contract: &str) -> String {
@@ -121,7 +175,11 @@ async fn payloads_are_taken_or_refused_with_the_name_of_the_field() {
             let error = refused.expect_err(payload).to_string();
             assert!(error.contains(&said(place, problem)), "{place:?}: {payload}: {error}");
         }
-        let error = outbox.execute(&row(99, "Order", "7", "null")).await.unwrap_err().to_string();
+        let error = outbox
+            .execute(&row(99, "Order", "7", "null"))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("payload: is missing"), "{place:?}: {error}");
         let update = format!("update outbox set payload = {}", sql(place, "[]"));
         let error = outbox.execute(&update).await.unwrap_err().to_string();
@@ -144,9 +202,16 @@ async fn a_contract_may_hold_for_one_type() {
         let order = "'{\"order\": 1}'";
         outbox.execute(&row(1, "Order", "7", order)).await.unwrap();
         outbox.execute(&row(2, "Other", "7", "'[]'")).await.unwrap();
-        let error = outbox.execute(&row(3, "Customer", "7", order)).await.unwrap_err().to_string();
+        let error = outbox
+            .execute(&row(3, "Customer", "7", order))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("payload.name: is missing"), "{place:?}: {error}");
-        outbox.execute("select epoch, owner, expires_at_us from tailrace_lease where name = 'x'").await.unwrap();
+        outbox
+            .execute("select epoch, owner, expires_at_us from tailrace_lease where name = 'x'")
+            .await
+            .unwrap();
     }
 }
 
@@ -162,10 +227,17 @@ async fn patterns_are_checked_where_the_database_can() {
             continue;
         }
         assert_eq!(printed.code, Some(0), "{place:?}: {}", printed.all());
-        outbox.execute(&row(1, "Order", "7", "'{\"sku\": \"A.''17\"}'")).await.unwrap();
+        outbox
+            .execute(&row(1, "Order", "7", "'{\"sku\": \"A.''17\"}'"))
+            .await
+            .unwrap();
         for broken in ["a.''17", "Ax''17", "A.''"] {
             let payload = format!("'{{\"sku\": \"{broken}\"}}'");
-            let error = outbox.execute(&row(2, "Order", "7", &payload)).await.expect_err(broken).to_string();
+            let error = outbox
+                .execute(&row(2, "Order", "7", &payload))
+                .await
+                .expect_err(broken)
+                .to_string();
             assert!(error.contains("payload.sku: must match ^[A-Z]"), "{place:?}: {error}");
         }
     }
@@ -184,10 +256,27 @@ fn what_is_printed_is_what_is_written_down() {
         let database = place.name();
         let file = |name: &str| fs::read_to_string(migrations.join(database).join(name)).unwrap();
         let printed = print(&[database, "--lease"]);
-        assert_eq!(printed.stdout, format!("{}\n{}\n", file("0001_outbox.sql"), file("0002_lease.sql")));
+        assert_eq!(
+            printed.stdout,
+            format!("{}\n{}\n", file("0001_outbox.sql"), file("0002_lease.sql"))
+        );
         let named = print(&[database, "--table", "sales.events", "--print"]).stdout;
-        assert!(named.contains("events") && !named.contains("outbox`") && !named.contains("outbox\""), "{named}");
+        assert!(
+            named.contains("events") && !named.contains("outbox`") && !named.contains("outbox\""),
+            "{named}"
+        );
     }
-    assert_eq!(print(&["mysql", "--table", "outbox", "--apply", "--url", "mysql://root@127.0.0.1:1/"]).code, Some(2));
+    assert_eq!(
+        print(&[
+            "mysql",
+            "--table",
+            "outbox",
+            "--apply",
+            "--url",
+            "mysql://root@127.0.0.1:1/"
+        ])
+        .code,
+        Some(2)
+    );
     assert_eq!(print(&["postgres", "--apply"]).code, Some(2), "--apply without a URL");
 }

@@ -93,7 +93,10 @@ async fn rows_that_are_deleted_at_once_are_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_the_log_need_no_table() {
     let outbox = Outbox::at(Place::Server(Version::Postgres(PostgresVersion::V17))).await;
-    outbox.execute("create table orders (id int primary key)").await.unwrap();
+    outbox
+        .execute("create table orders (id int primary key)")
+        .await
+        .unwrap();
     outbox.configure_source(None, "message_prefixes: [outbox]", "message_prefix: outbox");
     outbox.start();
     let say = |content: &str| format!("select pg_logical_emit_message(true, 'outbox', '{content}');");
@@ -141,9 +144,18 @@ async fn columns_may_be_those_of_somebody_else() {
             .map(|event| {
                 let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap()).into_owned();
                 let (key, value) = (text(&event.key), text(&event.value));
-                format!("{key} {value} {} {} {}", event.event_id(), event.header("type"), event.header("remark"))
+                format!(
+                    "{key} {value} {} {} {}",
+                    event.event_id(),
+                    event.header("type"),
+                    event.header("remark")
+                )
             })
             .collect();
-        assert_eq!(told, [r#"ada {"total":5} 1 new order n"#, r#"bob {"total":null} 2 new order "#], "{place:?}");
+        assert_eq!(
+            told,
+            [r#"ada {"total":5} 1 new order n"#, r#"bob {"total":null} 2 new order "#],
+            "{place:?}"
+        );
     }
 }
