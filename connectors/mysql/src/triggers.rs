@@ -12,15 +12,16 @@ use tailrace_core::schema::TableName;
 use tailrace_sql::change_table::compare::TriggerState;
 use tailrace_sql::change_table::database::{Reading, exact_pattern};
 use tailrace_sql::change_table::{
-    CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TriggerDatabase, name,
+    CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TriggerDatabase,
+    name,
 };
 
+use crate::MySqlConnector;
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose, Texts, execute, texts};
 use crate::discover::{self, foreign_key};
 use crate::quote::literal;
 use crate::server::{Flavour, identify};
-use crate::MySqlConnector;
 
 const DOING: &str = "read the catalogue";
 
@@ -75,7 +76,10 @@ impl TriggerDatabase for MySqlTriggers {
 
     fn reader(&self, change_tables: &[Reading]) -> Result<Arc<dyn SourceConnector>> {
         let mut config = self.config.clone();
-        config.tables = change_tables.iter().map(|reading| exact_pattern(&reading.change_table)).collect();
+        config.tables = change_tables
+            .iter()
+            .map(|reading| exact_pattern(&reading.change_table))
+            .collect();
         config.exclude = Vec::new();
         Ok(Arc::new(MySqlConnector::new(config, self.flavour)))
     }
@@ -94,7 +98,10 @@ async fn survey(connection: &mut Conn, engine: Engine, tables: Vec<discover::Cap
     }
     let schemas = Vec::from_iter(schemas).join(", ");
     let columns = columns(connection, &schemas).await?;
-    let wanted: Vec<TableName> = captured.iter().map(|schema| engine.change_table(&schema.name)).collect();
+    let wanted: Vec<TableName> = captured
+        .iter()
+        .map(|schema| engine.change_table(&schema.name))
+        .collect();
     let mut change_tables = installed(connection, &schemas, &columns).await?;
     change_tables.retain(|table| {
         let has_name = |name: &TableName| name.schema == table.name.schema && name.table == table.name.table;
@@ -168,7 +175,10 @@ async fn installed(connection: &mut Conn, schemas: &str, columns: &Columns) -> R
     let rows = texts(connection, &query, DOING).await?;
     let tables = rows.iter().filter_map(|row| {
         let (schema, table) = (row.text(0)?, row.text(1)?);
-        let all = columns.get(&(schema.to_owned(), table.to_owned())).into_iter().flatten();
+        let all = columns
+            .get(&(schema.to_owned(), table.to_owned()))
+            .into_iter()
+            .flatten();
         Some(InstalledTable {
             name: named(schema, table),
             mark: row.text(2).filter(|comment| name::is_mark(comment)).map(str::to_owned),

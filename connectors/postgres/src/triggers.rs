@@ -16,12 +16,12 @@ use tailrace_sql::change_table::{
 };
 use tokio_postgres::{Client, Row};
 
+use crate::PostgresConnector;
 use crate::config::PostgresConfig;
 use crate::connect::{self, Purpose};
 use crate::discover::{Discovery, discover};
 use crate::error::query_error;
 use crate::quote::qualified;
-use crate::PostgresConnector;
 
 /// How our connections are called on the server, and what stands for the connector's name in names that nobody looks up here.
 const CONNECTOR: &str = "triggers";
@@ -126,7 +126,10 @@ impl TriggerDatabase for PostgresTriggers {
 
     fn reader(&self, change_tables: &[Reading]) -> Result<Arc<dyn SourceConnector>> {
         let mut config = self.config.clone();
-        config.tables = change_tables.iter().map(|reading| exact_pattern(&reading.change_table)).collect();
+        config.tables = change_tables
+            .iter()
+            .map(|reading| exact_pattern(&reading.change_table))
+            .collect();
         config.exclude = Vec::new();
         Ok(Arc::new(PostgresConnector::new(config)))
     }
@@ -136,7 +139,10 @@ async fn survey(client: &Client, discovery: &Discovery) -> Result<Survey> {
     let is_marked = |comment: &Option<String>| comment.as_deref().is_some_and(name::is_mark);
     let captured = discovery.tables.iter().map(|table| &table.schema);
     let captured: Vec<_> = captured.filter(|schema| !is_marked(&schema.documentation)).collect();
-    let wanted: Vec<TableName> = captured.iter().map(|schema| Engine::Postgres.change_table(&schema.name)).collect();
+    let wanted: Vec<TableName> = captured
+        .iter()
+        .map(|schema| Engine::Postgres.change_table(&schema.name))
+        .collect();
     let change_tables: Vec<_> = discovery
         .relations
         .iter()
@@ -148,14 +154,21 @@ async fn survey(client: &Client, discovery: &Discovery) -> Result<Survey> {
     let all_names: Vec<(&str, &str)> = captured
         .iter()
         .map(|schema| (schema.name.schema.as_str(), schema.name.table.as_str()))
-        .chain(change_tables.iter().map(|relation| (relation.schema.as_str(), relation.name.as_str())))
+        .chain(
+            change_tables
+                .iter()
+                .map(|relation| (relation.schema.as_str(), relation.name.as_str())),
+        )
         .collect();
     let columns = columns(client, &all_names).await?;
     let captured_names: Vec<_> = captured
         .iter()
         .map(|schema| (schema.name.schema.as_str(), schema.name.table.as_str()))
         .collect();
-    let function_names: Vec<_> = wanted.iter().map(|name| (name.schema.as_str(), name.table.as_str())).collect();
+    let function_names: Vec<_> = wanted
+        .iter()
+        .map(|name| (name.schema.as_str(), name.table.as_str()))
+        .collect();
     let installed = change_tables.iter().map(|relation| InstalledTable {
         name: named(discovery, &relation.schema, &relation.name),
         mark: relation.comment.clone().filter(|comment| name::is_mark(comment)),
@@ -213,7 +226,10 @@ async fn columns(client: &Client, names: &[(&str, &str)]) -> Result<Columns> {
 
 fn value_columns(columns: &Columns, schema: &str, table: &str) -> Vec<(String, String)> {
     let is_own = |column: &str| [SEQUENCE, OPERATION, TRANSACTION, CHANGED_AT].contains(&column);
-    let all = columns.get(&(schema.to_owned(), table.to_owned())).into_iter().flatten();
+    let all = columns
+        .get(&(schema.to_owned(), table.to_owned()))
+        .into_iter()
+        .flatten();
     all.filter(|(column, _)| !is_own(column)).cloned().collect()
 }
 
@@ -258,10 +274,17 @@ fn definition(kind: i32, restricted: bool, function: &str) -> String {
         (bit::DELETE, "DELETE"),
         (bit::TRUNCATE, "TRUNCATE"),
     ];
-    let events: Vec<&str> = events.iter().filter(|(wanted, _)| has(*wanted)).map(|(_, event)| *event).collect();
+    let events: Vec<&str> = events
+        .iter()
+        .filter(|(wanted, _)| has(*wanted))
+        .map(|(_, event)| *event)
+        .collect();
     let each = if has(bit::ROW) { "ROW" } else { "STATEMENT" };
     let when = if restricted { " WHEN (…)" } else { "" };
-    format!("{timing} {} FOR EACH {each}{when} EXECUTE FUNCTION {function}()", events.join(" OR "))
+    format!(
+        "{timing} {} FOR EACH {each}{when} EXECUTE FUNCTION {function}()",
+        events.join(" OR ")
+    )
 }
 
 async fn heirs(client: &Client, names: &[(&str, &str)]) -> Result<Vec<Finding>> {
@@ -287,7 +310,13 @@ mod tests {
             definition(29, false, "\"public\".\"f\""),
             "AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW EXECUTE FUNCTION \"public\".\"f\"()"
         );
-        assert_eq!(definition(32, false, "f"), "AFTER TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION f()");
-        assert_eq!(definition(3 + 16, true, "f"), "BEFORE UPDATE FOR EACH ROW WHEN (…) EXECUTE FUNCTION f()");
+        assert_eq!(
+            definition(32, false, "f"),
+            "AFTER TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION f()"
+        );
+        assert_eq!(
+            definition(3 + 16, true, "f"),
+            "BEFORE UPDATE FOR EACH ROW WHEN (…) EXECUTE FUNCTION f()"
+        );
     }
 }

@@ -202,7 +202,12 @@ impl Design {
     ///
     /// # Errors
     /// A finding that blocks where the configuration names columns that there are not, or leaves a key column out.
-    pub fn new(engine: Engine, table: &CapturedTable, config: &ChangeTableConfig, without: &[String]) -> Result<Self, Finding> {
+    pub fn new(
+        engine: Engine,
+        table: &CapturedTable,
+        config: &ChangeTableConfig,
+        without: &[String],
+    ) -> Result<Self, Finding> {
         let schema = &table.schema;
         let limit = engine.generator().name_limit();
         let chosen = config.chosen(schema, without)?;
@@ -260,9 +265,7 @@ impl Design {
     fn value_columns(&self) -> Vec<(String, String)> {
         let columns = self.columns.iter();
         columns
-            .flat_map(|column| {
-                [&column.before, &column.after].map(|name| (name.clone(), column.declared.clone()))
-            })
+            .flat_map(|column| [&column.before, &column.after].map(|name| (name.clone(), column.declared.clone())))
             .collect()
     }
 
@@ -295,7 +298,11 @@ impl Design {
             chosen.map(move |column| (column, variable))
         };
         for (column, variable) in row(row_before, "OLD").chain(row(row_after, "NEW")) {
-            let name = if variable == "OLD" { &column.before } else { &column.after };
+            let name = if variable == "OLD" {
+                &column.before
+            } else {
+                &column.after
+            };
             columns.push(quote(name));
             values.push(format!("{variable}.{}", quote(&column.captured)));
         }

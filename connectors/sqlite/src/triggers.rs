@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
 use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteConnection;
 use tailrace_core::Result;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
 use tailrace_sql::change_table::compare::TriggerState;
 use tailrace_sql::change_table::database::{Reading, exact_pattern, reading_query};
 use tailrace_sql::change_table::{
-    CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TriggerDatabase, name,
+    CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TriggerDatabase,
+    name,
 };
 
 use crate::config::SqliteConfig;
@@ -47,13 +48,22 @@ impl TriggerDatabase for SqliteTriggers {
         let discovery = discover::discover(&mut connection, &self.config).await?;
         let surveyed = read(&mut connection).await;
         let (tables, triggers) = surveyed.map_err(|error| classify(error, &self.config.path))?;
-        let is_marked = |name: &str| tables.iter().any(|table| table.name.table == name && table.mark.is_some());
+        let is_marked = |name: &str| {
+            tables
+                .iter()
+                .any(|table| table.name.table == name && table.mark.is_some())
+        };
         let captured: Vec<CapturedTable> = discovery
             .tables
             .into_iter()
             .filter(|table| table.query.is_none() && !is_marked(&table.schema.name.table))
             .map(|table| CapturedTable {
-                declared: table.schema.columns.iter().map(|column| column.source_type.clone()).collect(),
+                declared: table
+                    .schema
+                    .columns
+                    .iter()
+                    .map(|column| column.source_type.clone())
+                    .collect(),
                 schema: table.schema,
             })
             .collect();
@@ -78,7 +88,9 @@ impl TriggerDatabase for SqliteTriggers {
         let mut connection = connect::open_for_changes(&self.config).await?;
         for statement in statements {
             // Made by the generator, which quotes every name.
-            let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut connection).await;
+            let done = sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+                .execute(&mut connection)
+                .await;
             done.map_err(|error| classify(error, &self.config.path))?;
         }
         connect::close(connection).await;
@@ -87,10 +99,15 @@ impl TriggerDatabase for SqliteTriggers {
 
     fn reader(&self, change_tables: &[Reading]) -> Result<Arc<dyn SourceConnector>> {
         let mut config = self.config.clone();
-        config.tables = change_tables.iter().map(|reading| exact_pattern(&reading.change_table)).collect();
+        config.tables = change_tables
+            .iter()
+            .map(|reading| exact_pattern(&reading.change_table))
+            .collect();
         config.exclude = Vec::new();
         config.query = reading_query(&self.config.query, change_tables);
-        let columns = change_tables.iter().flat_map(|reading| typed_columns(&self.config, reading));
+        let columns = change_tables
+            .iter()
+            .flat_map(|reading| typed_columns(&self.config, reading));
         config.columns = columns.collect();
         Ok(Arc::new(SqliteConnector::new(config)?))
     }

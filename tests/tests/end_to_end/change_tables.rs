@@ -47,7 +47,10 @@ async fn installed(version: Version, statements: &str) -> Capture {
 
 fn triggers(capture: &Capture, action: &str, options: &[&str]) -> Printed {
     let arguments = [&[capture.database.name()], options].concat();
-    capture.daemon.command(&format!("triggers {action}"), &arguments).unwrap()
+    capture
+        .daemon
+        .command(&format!("triggers {action}"), &arguments)
+        .unwrap()
 }
 
 /// Operation and the values of a column before and after, of each change that was kept.
@@ -99,8 +102,16 @@ async fn in_step(capture: &Capture) {
     assert_eq!(contract, names);
     // The triggers work: a write of every column is kept.
     forget(&capture.database).await;
-    capture.database.execute("insert into orders (id) values (100)").await.unwrap();
-    capture.database.execute("delete from orders where id = 100").await.unwrap();
+    capture
+        .database
+        .execute("insert into orders (id) values (100)")
+        .await
+        .unwrap();
+    capture
+        .database
+        .execute("delete from orders where id = 100")
+        .await
+        .unwrap();
     assert_eq!(kept(&capture.database, "id").await, ["c - 100", "d 100 -"]);
 }
 
@@ -110,9 +121,17 @@ async fn contract_table_and_trigger_stay_in_step_through_ddl() {
         let capture = prepared(version, "create table orders (id int primary key, note varchar(20))").await;
         let printed = triggers(&capture, "diff", &[]);
         assert_eq!(printed.code, Some(1), "{}", printed.all());
-        assert!(printed.stdout.contains("is missing") || printed.stdout.contains("are missing"), "{}", printed.stdout);
+        assert!(
+            printed.stdout.contains("is missing") || printed.stdout.contains("are missing"),
+            "{}",
+            printed.stdout
+        );
         let blocked = capture.daemon.command("check", &[]).unwrap();
-        assert!(blocked.code == Some(3) && blocked.stdout.contains("triggers install"), "{}", blocked.all());
+        assert!(
+            blocked.code == Some(3) && blocked.stdout.contains("triggers install"),
+            "{}",
+            blocked.all()
+        );
         assert_eq!(triggers(&capture, "install", &["--apply"]).code, Some(0));
         in_step(&capture).await;
         let modify = if is_postgres(&capture.database) {
@@ -127,7 +146,11 @@ async fn contract_table_and_trigger_stay_in_step_through_ddl() {
             capture.database.execute(statement).await.unwrap();
             let printed = triggers(&capture, "diff", &[]);
             assert_eq!(printed.code, Some(1), "{version} {statement}\n{}", printed.all());
-            assert!(printed.stdout.contains(word), "{version} {statement}\n{}", printed.stdout);
+            assert!(
+                printed.stdout.contains(word),
+                "{version} {statement}\n{}",
+                printed.stdout
+            );
             let applied = triggers(&capture, "diff", &["--apply"]);
             assert_eq!(applied.code, Some(0), "{version} {statement}\n{}", applied.all());
             in_step(&capture).await;
@@ -136,12 +159,20 @@ async fn contract_table_and_trigger_stay_in_step_through_ddl() {
         let column = format!("{}.orders.total", capture.database.schema());
         let printed = triggers(&capture, "diff", &["--without", &column, "--apply"]);
         assert_eq!(printed.code, Some(0), "{}", printed.all());
-        capture.database.execute("alter table orders drop column total").await.unwrap();
+        capture
+            .database
+            .execute("alter table orders drop column total")
+            .await
+            .unwrap();
         in_step(&capture).await;
         let kept = columns(&capture.database, CHANGE_TABLE).await;
         assert!(kept.iter().any(|(name, _)| name == "old_total"), "{kept:?}");
         let wrong = triggers(&capture, "diff", &["--without", "orders.nothing"]);
-        assert!(wrong.code == Some(1) && wrong.stderr.contains("orders.nothing"), "{}", wrong.all());
+        assert!(
+            wrong.code == Some(1) && wrong.stderr.contains("orders.nothing"),
+            "{}",
+            wrong.all()
+        );
     }
 }
 
@@ -154,7 +185,10 @@ async fn every_change_of_a_value_is_kept_and_nothing_else() {
         )
         .await;
         let database = &capture.database;
-        database.execute("insert into orders values (1, 'a', null)").await.unwrap();
+        database
+            .execute("insert into orders values (1, 'a', null)")
+            .await
+            .unwrap();
         for update in [
             "update orders set note = 'a'",
             "update orders set note = 'A'",
@@ -166,7 +200,11 @@ async fn every_change_of_a_value_is_kept_and_nothing_else() {
         ] {
             database.execute(update).await.unwrap();
         }
-        assert_eq!(kept(database, "note").await, ["c - a", "u a A", "u A A ", "u A  -", "u - "], "{version}");
+        assert_eq!(
+            kept(database, "note").await,
+            ["c - a", "u a A", "u A A ", "u A  -", "u - "],
+            "{version}"
+        );
     }
 }
 
@@ -203,7 +241,13 @@ async fn what_has_no_equality_or_too_much_of_it_is_compared_by_its_bytes() {
             .execute("insert into orders values (1, '{\"a\": 1}', 'ss', 0.1, 'a', x'00')")
             .await
             .unwrap();
-        for update in ["j = '{\"a\": 1.0}'", "v = 'SS'", "f = 0.1000000000000001", "s = 'a,b'", "y = x'0000'"] {
+        for update in [
+            "j = '{\"a\": 1.0}'",
+            "v = 'SS'",
+            "f = 0.1000000000000001",
+            "s = 'a,b'",
+            "y = x'0000'",
+        ] {
             forget(database).await;
             database.execute(&format!("update orders set {update}")).await.unwrap();
             assert_eq!(kept(database, "id").await, ["u 1 1"], "{version:?} {update}");
@@ -235,14 +279,21 @@ async fn a_trigger_that_does_not_run_is_said_and_a_replica_role_is_no_way_around
         ] {
             database.execute(statement).await.unwrap();
             let printed = capture.daemon.command("check", &[]).unwrap();
-            assert!(printed.code == Some(3) && printed.stdout.contains(words), "{statement}\n{}", printed.all());
+            assert!(
+                printed.code == Some(3) && printed.stdout.contains(words),
+                "{statement}\n{}",
+                printed.all()
+            );
             let applied = triggers(&capture, "diff", &["--apply"]);
             assert_eq!(applied.code, Some(0), "{statement}\n{}", applied.all());
             let printed = triggers(&capture, "diff", &[]);
             assert_eq!(printed.code, Some(0), "{statement}\n{}", printed.all());
         }
         // A connector does not start while changes would go unseen.
-        database.execute("alter table orders disable trigger tailrace_changes").await.unwrap();
+        database
+            .execute("alter table orders disable trigger tailrace_changes")
+            .await
+            .unwrap();
         capture.daemon.start().unwrap();
         capture.wait_for("halted:triggers_differ");
     }
@@ -275,7 +326,10 @@ async fn what_mysql_tells_its_triggers_of() {
         let capture = installed(version.into(), tables).await;
         let database = &capture.database;
         for (statement, expected) in [
-            ("insert into orders values (1, 1, 'a'), (2, 1, 'b')", &["c - a", "c - b"][..]),
+            (
+                "insert into orders values (1, 1, 'a'), (2, 1, 'b')",
+                &["c - a", "c - b"][..],
+            ),
             ("replace into orders values (1, 1, 'c')", &["d a -", "c - c"]),
             ("insert ignore into orders values (1, 1, 'd'), (3, 1, 'e')", &["c - e"]),
             (
@@ -292,7 +346,12 @@ async fn what_mysql_tells_its_triggers_of() {
             assert_eq!(kept(database, "note").await, expected, "{version:?} {statement}");
         }
         let printed = capture.daemon.command("check", &[]).unwrap();
-        for word in ["of_customer", "ON DELETE CASCADE", "TRUNCATE TABLE fires no trigger", "REPLACE"] {
+        for word in [
+            "of_customer",
+            "ON DELETE CASCADE",
+            "TRUNCATE TABLE fires no trigger",
+            "REPLACE",
+        ] {
             assert!(printed.stdout.contains(word), "{word} is not in {}", printed.stdout);
         }
     }
@@ -304,16 +363,25 @@ async fn rows_that_are_written_while_it_is_installed_are_told_of_once() {
         let capture = prepared(version, "create table orders (id int primary key, note varchar(20))").await;
         let database = &capture.database;
         let values: Vec<String> = (0..2000).map(|id| format!("({id}, 'before')")).collect();
-        database.execute(&format!("insert into orders values {}", values.join(", "))).await.unwrap();
+        database
+            .execute(&format!("insert into orders values {}", values.join(", ")))
+            .await
+            .unwrap();
         let writer = {
             let database = database.clone();
             tokio::spawn(async move {
                 for id in 2000..2300 {
-                    database.execute(&format!("insert into orders values ({id}, 'meanwhile')")).await.unwrap();
+                    database
+                        .execute(&format!("insert into orders values ({id}, 'meanwhile')"))
+                        .await
+                        .unwrap();
                 }
             })
         };
-        database.wait_until("(select count(*) from orders) > 2020").await.unwrap();
+        database
+            .wait_until("(select count(*) from orders) > 2020")
+            .await
+            .unwrap();
         let printed = tokio::task::block_in_place(|| triggers(&capture, "install", &["--backfill", "--apply"]));
         assert_eq!(printed.code, Some(0), "{version}\n{}", printed.all());
         writer.await.unwrap();
@@ -330,9 +398,16 @@ async fn only_what_is_ours_is_removed() {
         let capture = installed(version, "create table orders (id int primary key)").await;
         let database = &capture.database;
         // As like ours as can be: `_` is a wildcard of LIKE.
-        database.execute("create table tailraceXchangesXorders (id int)").await.unwrap();
+        database
+            .execute("create table tailraceXchangesXorders (id int)")
+            .await
+            .unwrap();
         let printed = triggers(&capture, "remove", &[]);
-        assert!(printed.stdout.contains("DROP TABLE") && printed.code == Some(0), "{}", printed.all());
+        assert!(
+            printed.stdout.contains("DROP TABLE") && printed.code == Some(0),
+            "{}",
+            printed.all()
+        );
         let printed = triggers(&capture, "remove", &["--apply"]);
         assert_eq!(printed.code, Some(0), "{}", printed.all());
         database.execute("insert into orders values (1)").await.unwrap();
@@ -342,9 +417,16 @@ async fn only_what_is_ours_is_removed() {
         );
         assert_eq!(database.query_value(&left).await.unwrap(), "1");
         // A table of somebody else in the way is left, and stands in the way.
-        database.execute(&format!("create table {CHANGE_TABLE} (id int)")).await.unwrap();
+        database
+            .execute(&format!("create table {CHANGE_TABLE} (id int)"))
+            .await
+            .unwrap();
         let printed = triggers(&capture, "install", &["--apply"]);
-        assert!(printed.code == Some(1) && printed.stdout.contains("somebody else made it"), "{}", printed.all());
+        assert!(
+            printed.code == Some(1) && printed.stdout.contains("somebody else made it"),
+            "{}",
+            printed.all()
+        );
         let printed = triggers(&capture, "remove", &["--apply"]);
         assert!(printed.stdout.contains("does not carry"), "{}", printed.all());
         assert!(database.execute(&format!("select * from {CHANGE_TABLE}")).await.is_ok());

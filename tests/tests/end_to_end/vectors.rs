@@ -78,7 +78,10 @@ impl Way {
             let arguments = [capture.database.name(), "--backfill", "--apply"];
             let printed = capture.daemon.command("triggers install", &arguments).unwrap();
             assert_eq!(printed.code, Some(0), "{}", printed.all());
-            let printed = capture.daemon.command("triggers diff", &[capture.database.name()]).unwrap();
+            let printed = capture
+                .daemon
+                .command("triggers diff", &[capture.database.name()])
+                .unwrap();
             assert_eq!(printed.code, Some(0), "{}", printed.all());
         }
     }
@@ -241,7 +244,10 @@ fn has_binary_form(vector: &Vector) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_holds_through_a_change_table() {
-    hold_by(Way::Triggers, PostgresVersion::V15, &EXTENSIONS, "", |vector| !is_pgvector(vector)).await;
+    hold_by(Way::Triggers, PostgresVersion::V15, &EXTENSIONS, "", |vector| {
+        !is_pgvector(vector)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +261,10 @@ async fn built_in_types_hold_through_a_change_table() {
         !needs_extension(vector) && !is_new(vector)
     })
     .await;
-    hold_by(Way::Triggers, PostgresVersion::V18, &[], "", |vector| !needs_extension(vector)).await;
+    hold_by(Way::Triggers, PostgresVersion::V18, &[], "", |vector| {
+        !needs_extension(vector)
+    })
+    .await;
 }
 
 const EXTENSIONS: [&str; 5] = ["citext", "hstore", "ltree", "isn", "postgis"];

@@ -183,7 +183,10 @@ impl Comparison {
     fn missing_table(&mut self, design: &Design) {
         self.differs(
             true,
-            format!("the change table {} and its triggers are missing", design.change_table.qualified()),
+            format!(
+                "the change table {} and its triggers are missing",
+                design.change_table.qualified()
+            ),
         );
         let generator = design.generator();
         self.script.tables.push(generator.create_table(design));
@@ -203,7 +206,9 @@ impl Comparison {
                 Some((_, there)) if *there != declared => {
                     self.differs(
                         false,
-                        format!("column {column} of {name} is of type {there}, and the captured column of type {declared}"),
+                        format!(
+                            "column {column} of {name} is of type {there}, and the captured column of type {declared}"
+                        ),
                     );
                     retyped.push((column, declared));
                 }
@@ -227,7 +232,9 @@ impl Comparison {
         self.script.tables.extend(generator.add_columns(design, &added));
         let mut there = table.clone();
         there.columns.extend(added);
-        self.script.tables.extend(generator.retype_columns(design, &there, &retyped));
+        self.script
+            .tables
+            .extend(generator.retype_columns(design, &there, &retyped));
         !retyped.is_empty()
     }
 
@@ -301,7 +308,10 @@ pub fn removal(design: &Design, installed: &Installed) -> Comparison {
     let mut script = Script::new(design);
     let mut notes = Vec::new();
     script.header = vec![
-        format!("Takes away what tailrace made for the table {}.", design.captured.qualified()),
+        format!(
+            "Takes away what tailrace made for the table {}.",
+            design.captured.qualified()
+        ),
         "Changes that are in the change table and were not read yet are lost with it.".to_owned(),
     ];
     let is_ours = |definition: &str| match design.engine {
@@ -312,7 +322,10 @@ pub fn removal(design: &Design, installed: &Installed) -> Comparison {
     for trigger in design.triggers() {
         match installed.trigger(&trigger.name) {
             Some(there) if is_ours(&there.definition) => script.triggers.push(trigger.drop),
-            Some(_) => notes.push(format!("the trigger {} does not carry Tailrace's mark and is left", trigger.name)),
+            Some(_) => notes.push(format!(
+                "the trigger {} does not carry Tailrace's mark and is left",
+                trigger.name
+            )),
             None => {}
         }
     }
@@ -320,7 +333,10 @@ pub fn removal(design: &Design, installed: &Installed) -> Comparison {
         if text.contains(&name::mark_without_version(&design.captured)) {
             script.triggers.push(function.drop);
         } else {
-            notes.push(format!("the function {} does not carry Tailrace's mark and is left", function.name));
+            notes.push(format!(
+                "the function {} does not carry Tailrace's mark and is left",
+                function.name
+            ));
         }
     }
     match &installed.table {
@@ -349,7 +365,10 @@ fn another(design: &Design, what: &str, name: &str, text: &str) -> (bool, String
         Engine::Postgres | Engine::Sqlite => text.contains(&name::mark_without_version(&design.captured)),
     };
     if has_mark && !text.contains(&design.fingerprint.to_string()) {
-        return (false, format!("the {what} {name} was made for another version of the table or by another release"));
+        return (
+            false,
+            format!("the {what} {name} was made for another version of the table or by another release"),
+        );
     }
     (true, format!("the {what} {name} is not as Tailrace made it"))
 }

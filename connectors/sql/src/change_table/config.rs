@@ -41,11 +41,16 @@ impl ChangeTableConfig {
             .into_iter()
             .filter(|column| !without.contains(&format!("{name}.{column}")))
             .collect();
-        let unchosen = table.key_columns().find(|column| !chosen.contains(&column.name.as_str()));
+        let unchosen = table
+            .key_columns()
+            .find(|column| !chosen.contains(&column.name.as_str()));
         if let Some(column) = unchosen {
             return Err(Finding::blocks(
                 "key_not_captured",
-                format!("column {} of the key of table {name} is not captured, so that its events would have no key", column.name),
+                format!(
+                    "column {} of the key of table {name} is not captured, so that its events would have no key",
+                    column.name
+                ),
                 format!("change_table: {{ columns: {{ {name}: [{}, …] }} }}", column.name),
             ));
         }

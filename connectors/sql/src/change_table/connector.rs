@@ -90,7 +90,8 @@ impl ChangeTableConnector {
         let survey = self.database.survey().await?;
         let engine = self.database.engine();
         if let Some(unknown) = without.iter().find(|column| !has_column(&survey, column)) {
-            let message = format!("no captured table has the column {unknown} that is to be left out; write it as table.column");
+            let message =
+                format!("no captured table has the column {unknown} that is to be left out; write it as table.column");
             return Err(Error::definite("column_missing", message));
         }
         let designs: Result<Vec<_>, Finding> = survey
@@ -124,8 +125,12 @@ impl ChangeTableConnector {
                 let missing = captured.is_missing(design);
                 let table = design.captured.qualified();
                 if missing {
-                    let problem = format!("the table {table} has no change table {}", design.change_table.qualified());
-                    let remedy = format!("tailrace triggers install <the configuration> {connector} --backfill --apply");
+                    let problem = format!(
+                        "the table {table} has no change table {}",
+                        design.change_table.qualified()
+                    );
+                    let remedy =
+                        format!("tailrace triggers install <the configuration> {connector} --backfill --apply");
                     return vec![Finding::blocks("change_table_missing", problem, remedy)];
                 }
                 findings::of_comparison(&table, &comparison, &remedy)
@@ -141,10 +146,15 @@ impl ChangeTableConnector {
                 Ok(captured) => {
                     let findings = Self::findings(&captured, &connector);
                     let told = findings.iter().filter(|finding| finding.severity > Severity::Note);
-                    let told: Vec<_> = told.map(|finding| format!("{}; {}", finding.problem, finding.remedy)).collect();
+                    let told: Vec<_> = told
+                        .map(|finding| format!("{}; {}", finding.problem, finding.remedy))
+                        .collect();
                     (!told.is_empty()).then(|| told.join("; "))
                 }
-                Err(error) => Some(format!("whether the triggers are in order is not known: {}", error.report())),
+                Err(error) => Some(format!(
+                    "whether the triggers are in order is not known: {}",
+                    error.report()
+                )),
             };
             telemetry.set_notice("triggers_differ", sentence);
         }
@@ -176,7 +186,11 @@ impl SourceConnector for ChangeTableConnector {
             Err(error) => return vec![Finding::from(&error)],
         };
         let mut findings = Self::findings(&captured, connector);
-        let tables: Vec<_> = captured.designs.iter().map(|design| design.captured.qualified()).collect();
+        let tables: Vec<_> = captured
+            .designs
+            .iter()
+            .map(|design| design.captured.qualified())
+            .collect();
         findings.extend(findings::unseen(self.database.engine(), &tables.join(", ")));
         findings.extend(captured.survey.findings.iter().cloned());
         // Of change tables that are not there nothing more can be said.
@@ -210,7 +224,9 @@ impl SourceConnector for ChangeTableConnector {
         if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Blocks) {
             return Err(blocking_error(finding));
         }
-        let watch = self.clone().watch(Arc::clone(&context.telemetry), context.connector.clone());
+        let watch = self
+            .clone()
+            .watch(Arc::clone(&context.telemetry), context.connector.clone());
         let name = format!("triggers of {}", context.connector);
         // The captured tables' own column is not one of a change table.
         let context = SourceContext {

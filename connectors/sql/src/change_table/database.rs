@@ -71,7 +71,9 @@ pub fn reading_query(query: &QueryConfig, change_tables: &[Reading]) -> QueryCon
     let mut query = query.clone();
     query.queries.clear();
     let overrides = std::mem::take(&mut query.overrides).into_iter().map(|(table, own)| {
-        let reading = change_tables.iter().find(|reading| reading.captured.qualified() == table);
+        let reading = change_tables
+            .iter()
+            .find(|reading| reading.captured.qualified() == table);
         (reading.map_or(table, |reading| reading.change_table.qualified()), own)
     });
     query.overrides = overrides.collect();

@@ -100,7 +100,11 @@ impl Interpretation {
             .take_while(|column| captured.column_index(&column.column.name).is_some())
             .count();
         let schema = TableSchema {
-            columns: columns.iter().take(current).map(|column| column.column.clone()).collect(),
+            columns: columns
+                .iter()
+                .take(current)
+                .map(|column| column.column.clone())
+                .collect(),
             key,
             ..captured.clone()
         };
@@ -146,7 +150,13 @@ impl Interpretation {
             Operation::Truncate | Operation::Message => (false, false),
         };
         let side = |batch: &mut ChangeBatch, wanted: bool, cell: fn(&ValueColumn) -> usize| {
-            wanted.then(|| copy(batch, row, columns.iter().filter_map(|column| self.columns.get(*column)).map(cell)))
+            wanted.then(|| {
+                copy(
+                    batch,
+                    row,
+                    columns.iter().filter_map(|column| self.columns.get(*column)).map(cell),
+                )
+            })
         };
         let before = side(batch, has_before, |column| column.before).transpose()?;
         let after = side(batch, has_after, |column| column.after).transpose()?;
@@ -163,7 +173,11 @@ impl Interpretation {
             table,
             transaction,
             before,
-            before_image: if has_before { BeforeImage::Full } else { BeforeImage::None },
+            before_image: if has_before {
+                BeforeImage::Full
+            } else {
+                BeforeImage::None
+            },
             after,
             ordinal: 0,
             log_position: None,
@@ -191,7 +205,11 @@ impl Interpretation {
         let transaction = match self.transaction.map(|index| row.get(index)) {
             None | Some(Value::Null) => None,
             Some(Value::Int(number)) => u64::try_from(number).ok(),
-            Some(Value::Text(digits)) => Some(digits.parse().map_err(|_| malformed(TRANSACTION, Value::Text(digits)))?),
+            Some(Value::Text(digits)) => Some(
+                digits
+                    .parse()
+                    .map_err(|_| malformed(TRANSACTION, Value::Text(digits)))?,
+            ),
             Some(other) => return Err(malformed(TRANSACTION, other)),
         };
         Ok(Told {
@@ -274,7 +292,11 @@ fn time_us(text: &str) -> Option<i64> {
     let [hour, minute, second] = <[i64; 3]>::try_from(numbers(time, ':')?).ok()?;
     let microseconds: i64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
     // Days since 1970 in the Gregorian calendar, counted in years that begin in March.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (year, month) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + microseconds)
 }

@@ -9,8 +9,24 @@ const OWN_VALUES: [(&str, &str); 1] = [(CHANGED_AT, "UTC_TIMESTAMP(6)")];
 /// Types whose values are equal only where they are the same. Texts may be equal though they differ, by their collation, and so may
 /// JSON documents; those are compared by their bytes.
 const COMPARED_AS_THEY_ARE: [&str; 18] = [
-    "bigint", "bit", "date", "datetime", "decimal", "double", "float", "inet4", "inet6", "int", "mediumint", "numeric",
-    "smallint", "time", "timestamp", "tinyint", "uuid", "year",
+    "bigint",
+    "bit",
+    "date",
+    "datetime",
+    "decimal",
+    "double",
+    "float",
+    "inet4",
+    "inet6",
+    "int",
+    "mediumint",
+    "numeric",
+    "smallint",
+    "time",
+    "timestamp",
+    "tinyint",
+    "uuid",
+    "year",
 ];
 
 /// Both dialects: they differ in nothing that is used here.
@@ -46,7 +62,12 @@ impl Generator for MySql {
         alter(design, "ADD COLUMN", columns)
     }
 
-    fn retype_columns(&self, design: &Design, _installed: &InstalledTable, columns: &[(String, String)]) -> Vec<String> {
+    fn retype_columns(
+        &self,
+        design: &Design,
+        _installed: &InstalledTable,
+        columns: &[(String, String)],
+    ) -> Vec<String> {
         alter(design, "MODIFY COLUMN", columns)
     }
 
@@ -86,9 +107,14 @@ impl Generator for MySql {
         ];
         statements.extend(script.tables.iter().cloned());
         if !script.triggers.is_empty() {
-            let locked = [Some(&script.captured), script.has_change_table.then_some(&script.change_table)];
+            let locked = [
+                Some(&script.captured),
+                script.has_change_table.then_some(&script.change_table),
+            ];
             let locked = locked.into_iter().flatten();
-            let locked: Vec<_> = locked.map(|table| format!("{} WRITE", Engine::MySql.qualified(table))).collect();
+            let locked: Vec<_> = locked
+                .map(|table| format!("{} WRITE", Engine::MySql.qualified(table)))
+                .collect();
             statements.push(format!("LOCK TABLES {}", locked.join(", ")));
             statements.extend(script.triggers.iter().cloned());
             statements.push("UNLOCK TABLES".to_owned());
@@ -117,7 +143,10 @@ fn alter(design: &Design, clause: &str, columns: &[(String, String)]) -> Vec<Str
         .iter()
         .map(|(name, declared)| format!("{clause} {} {declared} NULL", MySql.identifier(name)));
     let table = Engine::MySql.qualified(&design.change_table);
-    vec![format!("ALTER TABLE {table}\n  {}", clauses.collect::<Vec<_>>().join(",\n  "))]
+    vec![format!(
+        "ALTER TABLE {table}\n  {}",
+        clauses.collect::<Vec<_>>().join(",\n  ")
+    )]
 }
 
 fn unchanged(design: &Design) -> String {

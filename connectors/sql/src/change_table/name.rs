@@ -127,7 +127,9 @@ impl NameLimit {
 impl Fingerprint {
     /// Of several texts, one after the other.
     pub fn of(texts: &[&str]) -> Self {
-        texts.iter().fold(Self(0xcbf2_9ce4_8422_2325), |all, text| all.and(text))
+        texts
+            .iter()
+            .fold(Self(0xcbf2_9ce4_8422_2325), |all, text| all.and(text))
     }
 
     /// With another text behind. No byte of UTF-8 is the one that ends a text.
@@ -162,7 +164,10 @@ mod tests {
         // Characters of several bytes are not cut apart.
         let umlauts = change_table(&"ü".repeat(60), NameLimit::Bytes(63));
         assert!(umlauts.len() <= 63 && umlauts.contains('ü'));
-        assert_eq!(change_table(&"ü".repeat(60), NameLimit::Characters(64)).chars().count(), 64);
+        assert_eq!(
+            change_table(&"ü".repeat(60), NameLimit::Characters(64)).chars().count(),
+            64
+        );
     }
 
     #[test]

@@ -43,10 +43,17 @@ impl Generator for Postgres {
     }
 
     fn add_columns(&self, design: &Design, columns: &[(String, String)]) -> Vec<String> {
-        alter(design, columns, |name, declared| format!("ADD COLUMN {name} {declared}"))
+        alter(design, columns, |name, declared| {
+            format!("ADD COLUMN {name} {declared}")
+        })
     }
 
-    fn retype_columns(&self, design: &Design, _installed: &InstalledTable, columns: &[(String, String)]) -> Vec<String> {
+    fn retype_columns(
+        &self,
+        design: &Design,
+        _installed: &InstalledTable,
+        columns: &[(String, String)],
+    ) -> Vec<String> {
         alter(design, columns, |name, declared| {
             format!("ALTER COLUMN {name} TYPE {declared} USING {name}::{declared}")
         })
@@ -116,7 +123,10 @@ fn alter(design: &Design, columns: &[(String, String)], clause: impl Fn(&str, &s
         .iter()
         .map(|(name, declared)| clause(&Postgres.identifier(name), declared));
     let table = Engine::Postgres.qualified(&design.change_table);
-    vec![format!("ALTER TABLE {table}\n  {}", clauses.collect::<Vec<_>>().join(",\n  "))]
+    vec![format!(
+        "ALTER TABLE {table}\n  {}",
+        clauses.collect::<Vec<_>>().join(",\n  ")
+    )]
 }
 
 /// Whether a row changed is asked of its bytes: by `=` 1.0 and 1.00 are equal, texts that differ in case may be, and json has
@@ -173,7 +183,9 @@ fn trigger(design: &Design, name: &str, events: &str, each: &str) -> Routine {
         name: name.to_owned(),
         definition: format!("AFTER {events} FOR EACH {each} EXECUTE FUNCTION {function}()"),
         create: vec![
-            format!("CREATE TRIGGER {quoted} AFTER {events} ON {table}\n  FOR EACH {each} EXECUTE FUNCTION {function}()"),
+            format!(
+                "CREATE TRIGGER {quoted} AFTER {events} ON {table}\n  FOR EACH {each} EXECUTE FUNCTION {function}()"
+            ),
             format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {quoted}"),
         ],
         drop: format!("DROP TRIGGER {quoted} ON {table}"),

@@ -40,7 +40,8 @@ impl Script {
                     design.captured.qualified(),
                     design.fingerprint
                 ),
-                "A trigger that fails makes the application's write fail: nothing is left out without a word.".to_owned(),
+                "A trigger that fails makes the application's write fail: nothing is left out without a word."
+                    .to_owned(),
             ],
             tables: Vec::new(),
             triggers: Vec::new(),

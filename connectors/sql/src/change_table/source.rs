@@ -99,7 +99,10 @@ impl ChangeTableSource {
             let (Some(row), Some(schema)) = (raw.after.filter(|_| inserted), tables.get(raw.table)) else {
                 continue;
             };
-            let known = self.interpretations.iter_mut().find(|(known, _)| Arc::ptr_eq(known, schema));
+            let known = self
+                .interpretations
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, schema));
             let (Some((_, interpretation)), Some(transaction)) = (known, transactions.get(raw.transaction)) else {
                 continue;
             };

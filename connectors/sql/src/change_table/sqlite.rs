@@ -47,14 +47,21 @@ impl Generator for Sqlite {
         let name = &design.change_table.table;
         let anew = format!("{name}_anew");
         let own = self.own_columns();
-        let own_definitions = own.iter().map(|(name, definition)| format!("{} {definition}", self.identifier(name)));
+        let own_definitions = own
+            .iter()
+            .map(|(name, definition)| format!("{} {definition}", self.identifier(name)));
         let values = installed.columns.iter().map(|(name, declared)| {
-            let declared = columns.iter().find(|(other, _)| other == name).map_or(declared, |(_, new)| new);
+            let declared = columns
+                .iter()
+                .find(|(other, _)| other == name)
+                .map_or(declared, |(_, new)| new);
             format!("{} {declared}", self.identifier(name)).trim_end().to_owned()
         });
         let definitions: Vec<_> = own_definitions.chain(values).collect();
         let names = own.iter().map(|(name, _)| self.identifier(name));
-        let names: Vec<_> = names.chain(installed.columns.iter().map(|(name, _)| self.identifier(name))).collect();
+        let names: Vec<_> = names
+            .chain(installed.columns.iter().map(|(name, _)| self.identifier(name)))
+            .collect();
         let names = names.join(", ");
         let (quoted, quoted_anew) = (self.identifier(name), self.identifier(&anew));
         let (literal, literal_anew) = (literal(name), literal(&anew));

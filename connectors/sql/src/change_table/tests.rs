@@ -120,14 +120,28 @@ fn a_column_that_was_added_is_added_and_the_triggers_are_replaced() {
         let before = installed(&design(engine, &COLUMNS[..1]));
         let comparison = Comparison::of(&design(engine, &COLUMNS), &before);
         let said = sentences(&comparison).join("\n");
-        assert!(comparison.differences.iter().all(|difference| !difference.unseen), "{said}");
-        assert!(said.contains("has no column old_note") && said.contains("has no column new_note"), "{said}");
+        assert!(
+            comparison.differences.iter().all(|difference| !difference.unseen),
+            "{said}"
+        );
+        assert!(
+            said.contains("has no column old_note") && said.contains("has no column new_note"),
+            "{said}"
+        );
         let script = comparison.script.printed();
-        assert!(script.contains("ADD COLUMN") && script.contains("varchar(20)"), "{script}");
+        assert!(
+            script.contains("ADD COLUMN") && script.contains("varchar(20)"),
+            "{script}"
+        );
         match engine {
-            Engine::Postgres => assert!(script.contains("CREATE OR REPLACE FUNCTION") && !script.contains("CREATE TRIGGER")),
+            Engine::Postgres => {
+                assert!(script.contains("CREATE OR REPLACE FUNCTION") && !script.contains("CREATE TRIGGER"))
+            }
             _ => assert_eq!(
-                (script.matches("DROP TRIGGER").count(), script.matches("CREATE TRIGGER").count()),
+                (
+                    script.matches("DROP TRIGGER").count(),
+                    script.matches("CREATE TRIGGER").count()
+                ),
                 (3, 3)
             ),
         }
@@ -145,7 +159,11 @@ fn a_column_that_is_left_out_stays_in_the_change_table() {
         let comparison = Comparison::of(&design, &before);
         let script = comparison.script.printed();
         assert!(!script.contains("DROP COLUMN") && !script.contains("note"), "{script}");
-        assert!(comparison.notes[0].contains("keeps old_note, new_note"), "{:?}", comparison.notes);
+        assert!(
+            comparison.notes[0].contains("keeps old_note, new_note"),
+            "{:?}",
+            comparison.notes
+        );
         // And once that is done, nothing differs.
         let mut after = installed(&design);
         after.table = before.table.clone().map(|table| InstalledTable {
@@ -160,14 +178,23 @@ fn a_column_that_is_left_out_stays_in_the_change_table() {
 fn a_column_of_another_type_gets_it() {
     let wider = [("id", "bigint"), ("note", "varchar(40)")];
     for (engine, statement) in [
-        (Engine::Postgres, "ALTER COLUMN \"old_note\" TYPE varchar(40) USING \"old_note\"::varchar(40)"),
+        (
+            Engine::Postgres,
+            "ALTER COLUMN \"old_note\" TYPE varchar(40) USING \"old_note\"::varchar(40)",
+        ),
         (Engine::MySql, "MODIFY COLUMN `old_note` varchar(40) NULL"),
-        (Engine::Sqlite, "ALTER TABLE \"tailrace_changes_orders_anew\" RENAME TO \"tailrace_changes_orders\""),
+        (
+            Engine::Sqlite,
+            "ALTER TABLE \"tailrace_changes_orders_anew\" RENAME TO \"tailrace_changes_orders\"",
+        ),
     ] {
         let comparison = Comparison::of(&design(engine, &wider), &installed(&design(engine, &COLUMNS)));
         let script = comparison.script.printed();
         assert!(script.contains(statement), "{script}");
-        assert!(sentences(&comparison)[0].contains("is of type varchar(20)"), "{comparison:?}");
+        assert!(
+            sentences(&comparison)[0].contains("is of type varchar(20)"),
+            "{comparison:?}"
+        );
     }
 }
 
@@ -191,7 +218,12 @@ fn triggers_that_are_missing_changed_or_disabled_are_said_and_made() {
     there.triggers[0].state = TriggerState::OnOrigin;
     let comparison = Comparison::of(&design, &there);
     assert!(sentences(&comparison)[1].contains("session_replication_role"));
-    assert!(comparison.script.printed().contains("ENABLE ALWAYS TRIGGER \"tailrace_changes\""));
+    assert!(
+        comparison
+            .script
+            .printed()
+            .contains("ENABLE ALWAYS TRIGGER \"tailrace_changes\"")
+    );
 }
 
 #[test]
@@ -235,11 +267,18 @@ fn only_what_carries_the_mark_is_removed() {
 fn chosen_columns_are_captured_and_the_key_must_be_among_them() {
     let table = captured(Engine::Postgres, "orders", &COLUMNS);
     let config = |columns: &[&str]| ChangeTableConfig {
-        columns: [("public.orders".to_owned(), columns.iter().map(|name| (*name).to_owned()).collect())].into(),
+        columns: [(
+            "public.orders".to_owned(),
+            columns.iter().map(|name| (*name).to_owned()).collect(),
+        )]
+        .into(),
     };
     let chosen = |columns: &[&str]| Design::new(Engine::Postgres, &table, &config(columns), &[]);
     assert_eq!(chosen(&["id"]).unwrap().columns.len(), 1);
     assert_eq!(chosen(&["note"]).unwrap_err().code, "key_not_captured");
     assert_eq!(chosen(&["id", "nothing"]).unwrap_err().code, "column_missing");
-    assert_ne!(chosen(&["id"]).unwrap().fingerprint, chosen(&["id", "note"]).unwrap().fingerprint);
+    assert_ne!(
+        chosen(&["id"]).unwrap().fingerprint,
+        chosen(&["id", "note"]).unwrap().fingerprint
+    );
 }

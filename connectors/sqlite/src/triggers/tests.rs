@@ -1,9 +1,9 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row, TypeInfo, ValueRef};
 use tailrace_core::value::LogicalType;
+use tailrace_sql::change_table::compare::removal;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::change_table::connector::Captured;
-use tailrace_sql::change_table::compare::removal;
 use tailrace_sql::change_table::{ChangeTableConnector, Comparison, Installed};
 use tailrace_sql::{QueryConfig, QueryMode};
 use tempfile::TempDir;
@@ -35,7 +35,9 @@ impl Shop {
     }
 
     async fn run(&mut self, statements: &str) -> sqlx::Result<()> {
-        let done = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut self.application).await;
+        let done = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+            .execute(&mut self.application)
+            .await;
         done.map(drop)
     }
 
@@ -54,7 +56,12 @@ impl Shop {
             if backfill {
                 comparison = comparison.with_backfill(design, &installed);
             }
-            differed.extend(comparison.differences.iter().map(|difference| difference.sentence.clone()));
+            differed.extend(
+                comparison
+                    .differences
+                    .iter()
+                    .map(|difference| difference.sentence.clone()),
+            );
             self.connector().apply(&comparison.script.statements()).await.unwrap();
         }
         differed
@@ -67,7 +74,9 @@ impl Shop {
 
     /// The rows of a query, each value with its storage class.
     async fn rows(&mut self, query: &str) -> Vec<String> {
-        let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_all(&mut self.application).await;
+        let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
+            .fetch_all(&mut self.application)
+            .await;
         rows.unwrap().iter().map(shown).collect()
     }
 
@@ -102,7 +111,9 @@ async fn every_change_of_every_storage_class_is_kept_and_nothing_else() {
     for value in ["1.0", "'1'", "x'31'", "NULL", "NULL", "9223372036854775807", "'ž'"] {
         shop.run(&format!("UPDATE t SET v = {value}")).await.unwrap();
     }
-    shop.run("UPDATE t SET n = 'A'; UPDATE t SET n = 'A', id = 1; UPDATE t SET id = 2; DELETE FROM t").await.unwrap();
+    shop.run("UPDATE t SET n = 'A'; UPDATE t SET n = 'A', id = 1; UPDATE t SET id = 2; DELETE FROM t")
+        .await
+        .unwrap();
     let kept = shop.kept("t", "v").await;
     let expected = [
         "c - 1",
@@ -130,7 +141,9 @@ async fn replaced_rows_are_seen_with_recursive_triggers_alone_and_cascades_alway
     assert_eq!(shop.kept("c", "id").await, ["r - 1", "r - 2"]);
     shop.run("INSERT OR REPLACE INTO c VALUES (1, 1)").await.unwrap();
     assert_eq!(shop.kept("c", "id").await[2..], ["c - 1"]);
-    shop.run("PRAGMA recursive_triggers = ON; INSERT OR REPLACE INTO c VALUES (1, 1)").await.unwrap();
+    shop.run("PRAGMA recursive_triggers = ON; INSERT OR REPLACE INTO c VALUES (1, 1)")
+        .await
+        .unwrap();
     assert_eq!(shop.kept("c", "id").await[3..], ["d 1 -", "c - 1"]);
     shop.run("PRAGMA foreign_keys = ON; DELETE FROM p").await.unwrap();
     assert_eq!(shop.kept("c", "id").await[5..], ["d 1 -", "d 2 -"]);
@@ -140,12 +153,19 @@ async fn replaced_rows_are_seen_with_recursive_triggers_alone_and_cascades_alway
 async fn table_change_table_and_triggers_stay_in_step_through_ddl() {
     let mut shop = Shop::with("CREATE TABLE t (id INTEGER PRIMARY KEY, note TEXT)").await;
     shop.install(&[], false).await;
-    shop.run("INSERT INTO t VALUES (1, 'a'); DELETE FROM tailrace_changes_t; INSERT INTO t VALUES (2, 'b')").await.unwrap();
+    shop.run("INSERT INTO t VALUES (1, 'a'); DELETE FROM tailrace_changes_t; INSERT INTO t VALUES (2, 'b')")
+        .await
+        .unwrap();
 
     shop.run("ALTER TABLE t ADD COLUMN total DECIMAL(10,2)").await.unwrap();
     shop.run("INSERT INTO t VALUES (3, 'c', 1.5)").await.unwrap();
     let differed = shop.install(&[], false).await;
-    assert!(differed.iter().any(|sentence| sentence.contains("has no column new_total")), "{differed:?}");
+    assert!(
+        differed
+            .iter()
+            .any(|sentence| sentence.contains("has no column new_total")),
+        "{differed:?}"
+    );
     assert!(shop.is_in_step(&[]).await);
     shop.run("INSERT INTO t VALUES (4, 'd', 1.5)").await.unwrap();
     assert_eq!(shop.kept("t", "total").await, ["c - -", "c - -", "c - 1.5"]);
@@ -154,7 +174,9 @@ async fn table_change_table_and_triggers_stay_in_step_through_ddl() {
     assert!(shop.run("ALTER TABLE t DROP COLUMN note").await.is_err());
     shop.install(&["t.note"], false).await;
     assert!(shop.is_in_step(&["t.note"]).await);
-    shop.run("ALTER TABLE t DROP COLUMN note; INSERT INTO t VALUES (5, 2)").await.unwrap();
+    shop.run("ALTER TABLE t DROP COLUMN note; INSERT INTO t VALUES (5, 2)")
+        .await
+        .unwrap();
     assert!(shop.is_in_step(&[]).await);
     assert_eq!(shop.kept("t", "note").await, ["c - b", "c - c", "c - d", "c - -"]);
 }
@@ -163,7 +185,9 @@ async fn table_change_table_and_triggers_stay_in_step_through_ddl() {
 async fn a_table_that_was_made_anew_with_another_type_keeps_its_changes_and_their_numbers() {
     let mut shop = Shop::with("CREATE TABLE t (id INTEGER PRIMARY KEY, note TEXT)").await;
     shop.install(&[], false).await;
-    shop.run("INSERT INTO t VALUES (1, '7'), (2, '8'); DELETE FROM tailrace_changes_t WHERE sequence = 2").await.unwrap();
+    shop.run("INSERT INTO t VALUES (1, '7'), (2, '8'); DELETE FROM tailrace_changes_t WHERE sequence = 2")
+        .await
+        .unwrap();
     // SQLite's own way of changing a column, which takes the triggers with the old table.
     shop.run(
         "CREATE TABLE n (id INTEGER PRIMARY KEY, note INTEGER); INSERT INTO n SELECT * FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t",
@@ -171,10 +195,15 @@ async fn a_table_that_was_made_anew_with_another_type_keeps_its_changes_and_thei
     .await
     .unwrap();
     let differed = shop.install(&[], false).await;
-    assert!(differed.iter().any(|sentence| sentence.contains("is of type TEXT")), "{differed:?}");
+    assert!(
+        differed.iter().any(|sentence| sentence.contains("is of type TEXT")),
+        "{differed:?}"
+    );
     assert!(shop.is_in_step(&[]).await);
     shop.run("INSERT INTO t VALUES (3, 9)").await.unwrap();
-    let rows = shop.rows("SELECT sequence, op, new_id, new_note FROM tailrace_changes_t ORDER BY sequence").await;
+    let rows = shop
+        .rows("SELECT sequence, op, new_id, new_note FROM tailrace_changes_t ORDER BY sequence")
+        .await;
     // The number 2 was given and does not come again.
     assert_eq!(rows, ["1 c 1 7", "3 c 3 9"]);
 }
@@ -183,17 +212,30 @@ async fn a_table_that_was_made_anew_with_another_type_keeps_its_changes_and_thei
 async fn a_change_table_in_the_way_is_left_and_so_is_what_is_not_ours() {
     let mut shop = Shop::with("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
     shop.install(&[], false).await;
-    shop.run("CREATE TABLE audit (what); CREATE TRIGGER own AFTER INSERT ON t BEGIN INSERT INTO audit VALUES (NEW.id); END").await.unwrap();
+    shop.run(
+        "CREATE TABLE audit (what); CREATE TRIGGER own AFTER INSERT ON t BEGIN INSERT INTO audit VALUES (NEW.id); END",
+    )
+    .await
+    .unwrap();
     let captured = shop.captured(&[]).await;
-    let design = captured.designs.iter().find(|design| design.captured.table == "t").unwrap();
+    let design = captured
+        .designs
+        .iter()
+        .find(|design| design.captured.table == "t")
+        .unwrap();
     let removed = removal(design, &Installed::of(design, &captured.survey));
     shop.connector().apply(&removed.script.statements()).await.unwrap();
     shop.run("INSERT INTO t VALUES (1)").await.unwrap();
-    let left = shop.rows("SELECT name FROM sqlite_schema WHERE type <> 'index' AND name NOT GLOB 'sqlite_*' ORDER BY name").await;
+    let left = shop
+        .rows("SELECT name FROM sqlite_schema WHERE type <> 'index' AND name NOT GLOB 'sqlite_*' ORDER BY name")
+        .await;
     assert_eq!(left, ["audit", "own", "t"]);
     shop.run("CREATE TABLE tailrace_changes_t (id)").await.unwrap();
     let captured = shop.captured(&[]).await;
-    let (_, comparison) = captured.comparisons().find(|(design, _)| design.captured.table == "t").unwrap();
+    let (_, comparison) = captured
+        .comparisons()
+        .find(|(design, _)| design.captured.table == "t")
+        .unwrap();
     assert!(comparison.script.is_empty() && !comparison.agrees());
 }
 
@@ -212,7 +254,9 @@ async fn types_of_captured_columns_hold_for_their_change_tables() {
     shop.install(&[], false).await;
     let query = QueryConfig::new(QueryMode::Queue);
     let mut config = SqliteConfig::new(shop.folder.path().join("shop.db"), vec!["t".to_owned()], query);
-    config.columns.insert("t.paid".to_owned(), crate::config::ColumnType::Boolean);
+    config
+        .columns
+        .insert("t.paid".to_owned(), crate::config::ColumnType::Boolean);
     let database = Arc::new(SqliteTriggers::new(config).unwrap());
     let connector = ChangeTableConnector::new(database, ChangeTableConfig::default(), "sqlite");
     let schemas = connector.describe().await.unwrap();

@@ -90,7 +90,9 @@ pub(crate) async fn run(plan: Plan, arguments: TriggersArguments) -> Result<Exit
     for design in &captured.designs {
         let installed = Installed::of(design, &captured.survey);
         let comparison = match &arguments.action {
-            Action::Install { backfill: true, .. } => Comparison::of(design, &installed).with_backfill(design, &installed),
+            Action::Install { backfill: true, .. } => {
+                Comparison::of(design, &installed).with_backfill(design, &installed)
+            }
             Action::Install { .. } | Action::Diff { .. } => Comparison::of(design, &installed),
             Action::Remove { .. } => removal(design, &installed),
         };
@@ -168,7 +170,12 @@ impl Work {
 
     fn done(&self, script: &Script) -> String {
         let mut text = String::new();
-        for sentence in self.comparison.differences.iter().map(|difference| &difference.sentence) {
+        for sentence in self
+            .comparison
+            .differences
+            .iter()
+            .map(|difference| &difference.sentence)
+        {
             // Writing into a String cannot fail.
             writeln!(text, "{}: {}", self.table, screen::escape(sentence)).unwrap_or_default();
         }

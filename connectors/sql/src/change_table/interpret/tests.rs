@@ -68,7 +68,10 @@ use Cell::{Int, Null, Text};
 fn told(operation: &'static str, values: [Cell; 6]) -> Result<(ChangeBatch, Change)> {
     let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("")));
     batch.begin_row().unwrap();
-    for cell in [Int(7), Text(operation), Text("4294967297"), Int(1_000_000)].into_iter().chain(values) {
+    for cell in [Int(7), Text(operation), Text("4294967297"), Int(1_000_000)]
+        .into_iter()
+        .chain(values)
+    {
         match cell {
             Null => batch.push_null(),
             Int(value) => batch.push_int(value),
@@ -100,8 +103,20 @@ fn values(id: i64, note: &str) -> Vec<Datum> {
 #[test]
 fn each_operation_has_its_rows() {
     let cases = [
-        ("c", [Null, Null, Null, Int(1), Null, Text("a")], None, Some(values(1, "a")), Operation::Create),
-        ("r", [Null, Null, Null, Int(1), Null, Text("a")], None, Some(values(1, "a")), Operation::Read),
+        (
+            "c",
+            [Null, Null, Null, Int(1), Null, Text("a")],
+            None,
+            Some(values(1, "a")),
+            Operation::Create,
+        ),
+        (
+            "r",
+            [Null, Null, Null, Int(1), Null, Text("a")],
+            None,
+            Some(values(1, "a")),
+            Operation::Read,
+        ),
         (
             "u",
             [Null, Null, Int(1), Int(2), Text("a"), Text("b")],
@@ -109,8 +124,20 @@ fn each_operation_has_its_rows() {
             Some(values(2, "b")),
             Operation::Update,
         ),
-        ("d", [Null, Null, Int(1), Null, Text("a"), Null], Some(values(1, "a")), None, Operation::Delete),
-        ("t", [Null, Null, Null, Null, Null, Null], None, None, Operation::Truncate),
+        (
+            "d",
+            [Null, Null, Int(1), Null, Text("a"), Null],
+            Some(values(1, "a")),
+            None,
+            Operation::Delete,
+        ),
+        (
+            "t",
+            [Null, Null, Null, Null, Null, Null],
+            None,
+            None,
+            Operation::Truncate,
+        ),
     ];
     for (operation, cells, before, after, expected) in cases {
         let (batch, change) = told(operation, cells).unwrap();
@@ -151,7 +178,10 @@ fn a_row_from_before_a_column_says_that_it_may_be_null() {
 #[test]
 fn rows_that_no_trigger_wrote_are_refused() {
     let error = told("x", [Null, Null, Null, Int(1), Null, Null]).unwrap_err();
-    assert_eq!((error.kind(), error.code()), (tailrace_core::error::Kind::Poison, "change_table_row"));
+    assert_eq!(
+        (error.kind(), error.code()),
+        (tailrace_core::error::Kind::Poison, "change_table_row")
+    );
     assert!(error.report().contains("the number Int(7)"), "{}", error.report());
 }
 
@@ -161,7 +191,10 @@ fn a_table_that_is_no_change_table_is_refused() {
     assert_eq!(error.code(), "change_table_columns");
     let mut keyless = change_table();
     keyless.columns.retain(|column| column.name != "new_id");
-    assert_eq!(Interpretation::new(&keyless, &orders()).unwrap_err().code(), "change_table_columns");
+    assert_eq!(
+        Interpretation::new(&keyless, &orders()).unwrap_err().code(),
+        "change_table_columns"
+    );
 }
 
 #[test]

@@ -100,7 +100,12 @@ fn captured(columns: &[&str]) -> CapturedTables {
     [(CHANGE_TABLE.to_owned(), schema("orders", columns, vec![0]))].into()
 }
 
-fn source(batches: Vec<ChangeBatch>, now: CapturedTables, later: CapturedTables, asked: &Arc<AtomicUsize>) -> ChangeTableSource {
+fn source(
+    batches: Vec<ChangeBatch>,
+    now: CapturedTables,
+    later: CapturedTables,
+    asked: &Arc<AtomicUsize>,
+) -> ChangeTableSource {
     let asked = Arc::clone(asked);
     let describe = Box::new(move || {
         let (asked, later) = (Arc::clone(&asked), later.clone());
