@@ -79,7 +79,9 @@ fn batch() -> EncodedBatch {
         let updated_at = put("2026-01-01T00:00:00.000000Z");
         let operation = put("c");
         let first = batch.headers.len();
-        batch.headers.extend([("updated_at", updated_at), ("op", operation)]);
+        batch
+            .headers
+            .extend([("updated_at".into(), updated_at), ("op".into(), operation)]);
         let headers = first..batch.headers.len();
         batch.records.push(EncodedRecord {
             topic,

@@ -259,7 +259,7 @@ mod tests {
             let headers: Vec<_> = headers
                 .iter()
                 .zip(NAMES.iter().cycle())
-                .map(|(text, name)| (*name, put(text)))
+                .map(|(text, name)| ((*name).into(), put(text)))
                 .collect();
             let first = batch.headers.len();
             batch.headers.extend(headers);

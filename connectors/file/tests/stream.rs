@@ -46,7 +46,7 @@ fn batch(topics: &[&str], numbers: std::ops::Range<u64>) -> EncodedBatch {
             let key = Some(put(&number.to_string()));
             let value = (number % 7 != 3).then(|| put(&"value ".repeat(20)));
             let operation = put("c");
-            batch.headers.push(("op", operation));
+            batch.headers.push(("op".into(), operation));
             let headers = batch.headers.len() - 1..batch.headers.len();
             batch.records.push(EncodedRecord {
                 topic,

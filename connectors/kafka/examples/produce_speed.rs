@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use tailrace_core::event::{EncodedBatch, EncodedRecord};
+use tailrace_core::event::{EncodedBatch, EncodedRecord, HeaderName};
 use tailrace_core::ports::{EventStream as _, TopicSpec};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
 
@@ -119,17 +119,20 @@ fn batch(topic: &Arc<str>, numbers: Range<usize>, headers: bool) -> EncodedBatch
             random % 1_000_000,
             random.rotate_left(17),
         ));
-        let mut all = Vec::new();
+        let mut all: Vec<(HeaderName, _)> = Vec::new();
         if headers {
             all.push((
-                "updated_at",
+                "updated_at".into(),
                 put(&format!("2026-01-01T00:00:00.{:06}Z", random % 1_000_000)),
             ));
-            all.push(("op", put("c")));
-            all.push(("source", put("orders")));
-            all.push(("position", put(&format!("0/{random:X}"))));
-            all.push(("event_id", put(&format!("7123456789012345678-0/{random:X}-{number}"))));
-            all.push(("txn", put("771")));
+            all.push(("op".into(), put("c")));
+            all.push(("source".into(), put("orders")));
+            all.push(("position".into(), put(&format!("0/{random:X}"))));
+            all.push((
+                "event_id".into(),
+                put(&format!("7123456789012345678-0/{random:X}-{number}")),
+            ));
+            all.push(("txn".into(), put("771")));
         }
         let first = batch.headers.len();
         batch.headers.extend(all);

@@ -562,7 +562,7 @@ fn weigh(batch: &EncodedBatch, record: &EncodedRecord) -> (usize, usize) {
     const HEADER_OVERHEAD: usize = 2;
     let length = |range: &Option<std::ops::Range<usize>>| range.as_ref().map_or(0, std::ops::Range::len);
     let mut bytes = length(&record.key) + length(&record.value);
-    for (name, value) in batch.headers.get(record.headers.clone()).unwrap_or_default() {
+    for (name, value) in batch.record_headers(record) {
         bytes += name.len() + value.len();
     }
     (bytes, bytes + RECORD_OVERHEAD + HEADER_OVERHEAD * record.headers.len())
@@ -655,9 +655,9 @@ mod tests {
             let value = value.map(|value| put(&mut batch, value));
             let first = batch.headers.len();
             let op = put(&mut batch, "c");
-            batch.headers.push(("op", op));
+            batch.headers.push(("op".into(), op));
             let empty = put(&mut batch, "");
-            batch.headers.push(("txn", empty));
+            batch.headers.push(("txn".into(), empty));
             let timestamp_ms = 1_700_000_000_000 + i64::try_from(index).unwrap();
             batch.records.push(EncodedRecord {
                 topic,

@@ -4,7 +4,7 @@
 //! has a test that needs no server.
 
 mod log;
-mod rights;
+pub(crate) mod rights;
 mod server;
 mod tables;
 
@@ -14,6 +14,7 @@ use tailrace_sql::log_config::TlsMode;
 
 use crate::config::MySqlConfig;
 use crate::connect::{Purpose, connect};
+use crate::dialect;
 use crate::discover::foreign_key::{self, ForeignKey};
 use crate::discover::{Discovery, survey};
 use crate::endpoint::Endpoint;
@@ -42,6 +43,11 @@ pub(crate) async fn check(config: &MySqlConfig, flavour: Flavour) -> Vec<Finding
         return findings;
     }
     findings.extend(encryption(config));
+    if let Some(query) = &config.query {
+        findings.extend(dialect::check(config, query, flavour).await);
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        return findings;
+    }
     match look(config).await {
         Ok(Look::Unfit(identity)) => findings.extend(server::judge_identity(&identity, flavour)),
         Ok(Look::Facts(facts)) => {

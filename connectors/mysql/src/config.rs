@@ -8,6 +8,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
+use tailrace_sql::QueryConfig;
 use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
 
 use crate::endpoint::Endpoint;
@@ -59,7 +60,8 @@ pub struct MySqlConfig {
     pub password_file: Option<PathBuf>,
 
     /// Tables to capture, as patterns: `shop.orders`, `shop.order_*`, `*.audit_?`. The part before the dot is what MySQL calls a
-    /// database. Upper and lower case differ. A pattern that matches nothing is an error.
+    /// database. Upper and lower case differ. A pattern that matches nothing is an error. It may be left out where `query.queries` has any.
+    #[serde(default)]
     pub tables: Vec<String>,
 
     /// Tables to leave out again, as patterns.
@@ -87,10 +89,15 @@ pub struct MySqlConfig {
     /// before ten seconds, the connection counts as lost.
     #[serde(default = "heartbeat_interval_ms")]
     pub heartbeat_interval_ms: u64,
+
+    /// Ask the tables themselves, again and again, instead of reading the binary log: for servers that keep none, or do not let
+    /// us read it. Settings of the log and of the snapshot have no place beside it. Times in DATETIME columns are taken to be UTC.
+    #[serde(default)]
+    pub query: Option<QueryConfig>,
 }
 
 /// How the rows that are there already are read.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotConfig {
     /// Whether they are read.
@@ -206,6 +213,7 @@ impl MySqlConfig {
             self.check_snapshot(),
             self.check_server_ids(),
             self.check_heartbeat(),
+            self.check_query(),
         ];
         results
             .iter()
@@ -223,7 +231,8 @@ impl MySqlConfig {
 
     /// Which tables are captured.
     pub(crate) fn patterns(&self) -> Result<TablePatterns> {
-        if self.tables.is_empty() {
+        let has_queries = self.query.as_ref().is_some_and(|query| !query.queries.is_empty());
+        if self.tables.is_empty() && !has_queries {
             let message = "`tables` is empty; name the tables to capture, such as `shop.orders` or `shop.*`";
             return Err(Error::definite("config", message));
         }
@@ -274,6 +283,30 @@ impl MySqlConfig {
         Ok(())
     }
 
+    fn check_query(&self) -> Result<()> {
+        let Some(query) = &self.query else {
+            return Ok(());
+        };
+        let set = settings_of_the_log(self).into_iter().find(|(_, is_set)| *is_set);
+        if let Some((name, _)) = set {
+            let message =
+                format!("`{name}` is of the binary log, which is not read with `query`; take one of the two away");
+            return Err(Error::definite("config", message));
+        }
+        // Our sessions are in no database, because tables of several may be captured.
+        if let Some(lease) = query.lease.as_ref().filter(|lease| !lease.table.contains('.')) {
+            let message = format!(
+                "`query.lease.table` is `{0}` without a database; write `database.{0}`",
+                lease.table
+            );
+            return Err(Error::definite("config", message));
+        }
+        match query.problem() {
+            Some(problem) => Err(Error::definite("config", problem)),
+            None => Ok(()),
+        }
+    }
+
     fn check_heartbeat(&self) -> Result<()> {
         let interval_ms = self.heartbeat_interval_ms;
         if !(HEARTBEAT_INTERVAL_MINIMUM_MS..=HEARTBEAT_INTERVAL_MAXIMUM_MS).contains(&interval_ms) {
@@ -284,6 +317,18 @@ impl MySqlConfig {
         }
         Ok(())
     }
+}
+
+/// What only the log and the snapshot before it have, by name, and whether it was set.
+fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 3] {
+    [
+        ("snapshot", config.snapshot != SnapshotConfig::default()),
+        ("server_id_range", config.server_id_range != ServerIdRange::default()),
+        (
+            "heartbeat_interval_ms",
+            config.heartbeat_interval_ms != HEARTBEAT_INTERVAL_MS,
+        ),
+    ]
 }
 
 fn table_pattern(text: &str) -> Result<TablePattern> {
@@ -351,6 +396,42 @@ mod tests {
         assert!(serde_json::from_str::<MySqlConfig>(json).is_err());
         let json = r#"{"url": "mysql://u@localhost/", "tables": [], "server_id_range": {"first": 1}}"#;
         assert!(serde_json::from_str::<MySqlConfig>(json).is_err());
+    }
+
+    #[test]
+    fn what_is_of_the_log_has_no_place_beside_a_query() {
+        let problem = |more: &str| {
+            let json = format!(
+                r#"{{"url": "mysql://u@localhost/", "tables": ["shop.orders"], "query": {{"mode": "bulk"}}, {more}}}"#
+            );
+            config(&json).problems().first().map(|finding| finding.problem.clone())
+        };
+        assert_eq!(problem(r#""invalid_dates": "halt""#), None);
+        assert_eq!(problem(r#""heartbeat_interval_ms": 10000"#), None);
+        for (more, name) in [
+            (r#""heartbeat_interval_ms": 1000"#, "`heartbeat_interval_ms`"),
+            (r#""snapshot": {"mode": "never"}"#, "`snapshot`"),
+            (r#""server_id_range": {"first": 7, "last": 8}"#, "`server_id_range`"),
+        ] {
+            let problem = problem(more).unwrap();
+            assert!(problem.starts_with(name), "{problem}");
+        }
+    }
+
+    #[test]
+    fn queries_alone_are_enough_and_leases_are_in_a_database() {
+        let with = |query: &str| config(&format!(r#"{{"url": "mysql://u@localhost/", "query": {query}}}"#));
+        let queries = with(r#"{"mode": "bulk", "queries": {"open": {"sql": "SELECT 1 AS one"}}}"#);
+        assert!(queries.problems().is_empty());
+        assert!(!queries.patterns().unwrap().captures("shop", "orders"));
+        assert_eq!(with(r#"{"mode": "bulk"}"#).problems().len(), 1);
+        let mut config = with(r#"{"mode": "queue", "lease": {"table": "tailrace_lease"}}"#);
+        config.tables.push("shop.orders".to_owned());
+        let problems = config.problems();
+        assert!(
+            problems[0].problem.contains("`database.tailrace_lease`"),
+            "{problems:?}"
+        );
     }
 
     #[test]

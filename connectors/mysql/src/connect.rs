@@ -33,12 +33,16 @@ const WRITE_S: u64 = 3_600;
 const CATALOG_QUERY_S: u64 = 30;
 /// How long a query of the catalogue, or the first read of a table, waits behind a change of the table.
 const CATALOG_LOCK_S: u64 = 5;
+/// The server's own default.
+const ROW_LOCK_S: u64 = 50;
 /// The name under which a server is looked for in its certificate in mode `verify_ca`; see [`ssl_options`].
 const ANY_NAME: &str = "NotValidForName.invalid";
 
 /// From these versions on a query can be given a time limit, and invisible primary keys can be hidden from the catalogue.
 const TIME_LIMIT: Version = Version::new(5, 7, 8);
 const INVISIBLE_KEYS: Version = Version::new(8, 0, 30);
+/// From here on statistics are shown as they were a day ago.
+const CACHED_STATISTICS: Version = Version::new(8, 0, 3);
 
 /// What a connection is for: its settings and limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(crate) enum Purpose {
     Setup,
     /// Reading rows. Read-only, without time limits, texts as they are stored.
     Snapshot,
+    /// Asking tables again and again: rows as in a snapshot, with the configured time limit, and acknowledging them.
+    Polling,
 }
 
 /// A row as texts, whatever its columns are.
@@ -70,7 +76,7 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     let access = match purpose {
         Purpose::Catalog | Purpose::Snapshot => ", READ ONLY",
-        Purpose::Setup => ", READ WRITE",
+        Purpose::Setup | Purpose::Polling => ", READ WRITE",
     };
     execute(
         &mut connection,
@@ -218,24 +224,36 @@ fn authorities(files: &TlsFiles) -> Result<Vec<Vec<u8>>> {
 
 // === settings of a session ===
 
+/// What a page of rows may take. Both dialects count in 32 bits, and take 0 for no limit.
+fn statement_timeout_ms(config: &MySqlConfig) -> u64 {
+    let configured = config.query.as_ref().map_or(0, |query| query.statement_timeout_ms);
+    configured.min(u64::from(u32::MAX))
+}
+
 /// Settings of one session in one statement: either all are made or none.
 fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig) -> String {
     let results = match purpose {
         // Bytes as they are stored: each column's character set is decoded here, the same way as in the log.
-        Purpose::Snapshot => "NULL",
+        Purpose::Snapshot | Purpose::Polling => "NULL",
         Purpose::Catalog | Purpose::Setup => "utf8mb4",
     };
-    let (idle_s, lock_s, query_s) = match purpose {
-        Purpose::Catalog => (IDLE_S, CATALOG_LOCK_S, CATALOG_QUERY_S),
-        Purpose::Setup => (IDLE_S, config.snapshot.lock_timeout_s(), CATALOG_QUERY_S),
+    let sql_mode = match purpose {
+        // A cursor may stand at a date that no calendar has, and a statement that names it must be accepted.
+        Purpose::Polling => "ALLOW_INVALID_DATES",
+        Purpose::Catalog | Purpose::Setup | Purpose::Snapshot => "",
+    };
+    let (idle_s, lock_s, query_ms) = match purpose {
+        Purpose::Catalog => (IDLE_S, CATALOG_LOCK_S, CATALOG_QUERY_S * 1_000),
+        Purpose::Setup => (IDLE_S, config.snapshot.lock_timeout_s(), CATALOG_QUERY_S * 1_000),
         Purpose::Snapshot => (IDLE_S, CATALOG_LOCK_S, 0),
+        Purpose::Polling => (IDLE_S, CATALOG_LOCK_S, statement_timeout_ms(config)),
     };
     let mut settings = vec![
         "character_set_client = utf8mb4".to_owned(),
         "character_set_connection = utf8mb4".to_owned(),
         format!("character_set_results = {results}"),
         // Nothing is padded, quoted or rounded otherwise than our statements expect.
-        "sql_mode = ''".to_owned(),
+        format!("sql_mode = '{sql_mode}'"),
         "time_zone = '+00:00'".to_owned(),
         "autocommit = 1".to_owned(),
         "sql_select_limit = 18446744073709551615".to_owned(),
@@ -245,11 +263,25 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
         format!("lock_wait_timeout = {lock_s}"),
     ];
     match identity.flavour {
-        Flavour::MariaDb => settings.push(format!("max_statement_time = {query_s}")),
+        // Seconds, with a fraction.
+        Flavour::MariaDb => settings.push(format!(
+            "max_statement_time = {}.{:03}",
+            query_ms / 1_000,
+            query_ms % 1_000
+        )),
         Flavour::MySql if identity.at_least(Some(TIME_LIMIT), None) => {
-            settings.push(format!("max_execution_time = {}", query_s * 1_000));
+            settings.push(format!("max_execution_time = {query_ms}"));
         }
         Flavour::MySql => {}
+    }
+    if purpose == Purpose::Polling {
+        // Neither limits how long a row is waited for that somebody else has locked.
+        let seconds = query_ms.div_ceil(1_000).clamp(1, ROW_LOCK_S);
+        settings.push(format!("innodb_lock_wait_timeout = {seconds}"));
+        if identity.at_least(Some(CACHED_STATISTICS), None) {
+            // The next AUTO_INCREMENT is among the statistics, and would be a day old.
+            settings.push("information_schema_stats_expiry = 0".to_owned());
+        }
     }
     if identity.at_least(Some(INVISIBLE_KEYS), None) {
         // They are in the log, whatever the catalogue shows to others.
@@ -370,7 +402,30 @@ mod tests {
         );
         let mariadb = set(Purpose::Setup, "10.11.6-MariaDB");
         assert!(
-            mariadb.contains("max_statement_time = 30") && mariadb.contains("lock_wait_timeout = 2"),
+            mariadb.contains("max_statement_time = 30.000") && mariadb.contains("lock_wait_timeout = 2"),
+            "{mariadb}"
+        );
+    }
+
+    #[test]
+    fn a_page_has_the_configured_time() {
+        let json = serde_json::json!({
+            "url": "mysql://u@h/", "tables": ["shop.t"], "query": { "mode": "bulk", "statement_timeout_ms": 1500 }
+        });
+        let config = serde_json::from_value(json).unwrap();
+        let set = |version: &str| session_settings(Purpose::Polling, &Identity::parse(version).unwrap(), &config);
+        let mysql = set("9.7.4");
+        for setting in [
+            "max_execution_time = 1500",
+            "innodb_lock_wait_timeout = 2",
+            "information_schema_stats_expiry = 0",
+            "character_set_results = NULL",
+        ] {
+            assert!(mysql.contains(setting), "{mysql}");
+        }
+        let mariadb = set("10.11.6-MariaDB");
+        assert!(
+            mariadb.contains("max_statement_time = 1.500") && !mariadb.contains("stats_expiry"),
             "{mariadb}"
         );
     }

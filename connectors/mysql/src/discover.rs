@@ -17,7 +17,7 @@ use crate::column_type::{ColumnType, TypeError, TypePolicy};
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
 use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
-use crate::discover::select::Selection;
+use crate::discover::select::{Needed, Selection};
 use crate::server::{Flavour, ServerFacts, identify};
 use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
 
@@ -98,11 +98,28 @@ pub(crate) async fn describe(config: &MySqlConfig, flavour: Flavour) -> Result<V
     Ok(discovery.verified()?.into_iter().map(|table| table.schema).collect())
 }
 
+/// The columns of one table as they are now; `None` where one of them is of no known type, or the table is gone.
+pub(crate) async fn columns_of(
+    connection: &mut Conn,
+    schema: &str,
+    table: &str,
+    flavour: Flavour,
+) -> Result<Option<Vec<ColumnDefinition>>> {
+    let attributes = catalog::attributes_of(connection, schema, table).await?;
+    let columns = attributes.iter().map(|attribute| column(attribute, flavour));
+    Ok(columns.collect::<Result<Vec<_>, _>>().ok())
+}
+
 /// As [`discover`], but what is wrong is left to the caller.
 pub(crate) async fn survey(connection: &mut Conn, config: &MySqlConfig, flavour: Flavour) -> Result<Discovery> {
     let patterns = config.patterns()?;
     let relations = catalog::relations(connection).await?;
-    let selection = select::select(&relations, &patterns);
+    let needed = if config.query.is_some() {
+        Needed::Rows
+    } else {
+        Needed::Log
+    };
+    let selection = select::select(&relations, &patterns, needed);
     let schemas: BTreeSet<&str> = selection.captured.iter().map(|(schema, _)| schema.as_str()).collect();
     let mut details = catalog::details(connection, &schemas).await?;
     for (schema, table) in details.with_several_unique_keys(&selection.captured) {
@@ -144,6 +161,7 @@ fn put_together(
 // === impl Discovery ===
 
 impl Discovery {
+    /// The tables, where nothing is wrong with patterns and columns.
     pub(crate) fn verified(self) -> Result<Vec<CapturedTable>> {
         if !self.selection.unmatched.is_empty() {
             let patterns = self.selection.unmatched.join("`, `");
@@ -213,7 +231,7 @@ impl<'a> Assembly<'a> {
         let attributes = self.attributes.get(&name).map(Vec::as_slice).unwrap_or_default();
         let (mut columns, mut unreadable) = (Vec::with_capacity(attributes.len()), Vec::new());
         for attribute in attributes {
-            match self.column(attribute) {
+            match column(attribute, self.flavour) {
                 Ok(column) => columns.push(column),
                 Err(error) => unreadable.push(UnreadableColumn {
                     table: format!("{schema}.{table}"),
@@ -248,22 +266,6 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn column(&self, attribute: &Attribute) -> Result<ColumnDefinition, TypeError> {
-        let default = attribute.default.as_deref();
-        Ok(ColumnDefinition {
-            name: attribute.name.clone(),
-            column_type: ColumnType::parse(&attribute.column_type, attribute.charset.as_deref())?,
-            nullable: attribute.nullable,
-            default: match self.flavour {
-                _ if attribute.generated => None,
-                Flavour::MySql => ColumnDefault::from_mysql(default, &attribute.extra),
-                Flavour::MariaDb => ColumnDefault::from_mariadb(default),
-            },
-            generated: attribute.generated,
-            documentation: attribute.comment.clone(),
-        })
-    }
-
     /// One that holds only the first characters of a column is as good as one with an expression: the whole column may still be
     /// large.
     fn unique_keys(&self, name: (&str, &str)) -> Vec<UniqueKey> {
@@ -278,6 +280,23 @@ impl<'a> Assembly<'a> {
         });
         keys.collect()
     }
+}
+
+/// A column as the catalogue describes it.
+fn column(attribute: &Attribute, flavour: Flavour) -> Result<ColumnDefinition, TypeError> {
+    let default = attribute.default.as_deref();
+    Ok(ColumnDefinition {
+        name: attribute.name.clone(),
+        column_type: ColumnType::parse(&attribute.column_type, attribute.charset.as_deref())?,
+        nullable: attribute.nullable,
+        default: match flavour {
+            _ if attribute.generated => None,
+            Flavour::MySql => ColumnDefault::from_mysql(default, &attribute.extra),
+            Flavour::MariaDb => ColumnDefault::from_mariadb(default),
+        },
+        generated: attribute.generated,
+        documentation: attribute.comment.clone(),
+    })
 }
 
 /// A server in memory, for tests of what looks at one.
@@ -354,7 +373,7 @@ pub(crate) mod testing {
     ) -> Discovery {
         let mut details = details(&relations);
         change(&mut details);
-        let selection = select::select(&relations, &config.patterns().unwrap());
+        let selection = select::select(&relations, &config.patterns().unwrap(), Needed::Log);
         put_together(relations, selection, &details, (Flavour::MySql, config.type_policy()))
     }
 }

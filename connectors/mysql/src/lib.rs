@@ -1,7 +1,8 @@
-//! MySQL and MariaDB as sources: their existing rows, then their binary log.
+//! MySQL and MariaDB as sources: their existing rows, then their binary log; or their tables alone, asked again and again.
 //!
 //! Read in this order: [`config`] (what can be said), `bootstrap` (from nothing to an open source), `scan` (rows),
-//! `log` (changes: `log/dump.rs` → `log/assemble.rs`), `decode` (bytes to values), `ddl` (definitions that change on the way).
+//! `log` (changes: `log/dump.rs` → `log/assemble.rs`), `decode` (bytes to values), `ddl` (definitions that change on the way);
+//! `dialect` (without the log).
 
 mod bootstrap;
 mod charset;
@@ -11,10 +12,12 @@ mod config;
 mod connect;
 mod ddl;
 mod decode;
+mod dialect;
 mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod install;
 mod log;
 mod memory;
 mod position;
@@ -35,6 +38,7 @@ use tailrace_core::schema::SharedSchema;
 use log::dumps::Dumps;
 
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
+pub use install::install;
 pub use server::Flavour;
 pub use triggers::MySqlTriggers;
 
@@ -67,12 +71,21 @@ impl SourceConnector for MySqlConnector {
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {
-        discover::describe(&self.config, self.flavour).await
+        match &self.config.query {
+            Some(_) => dialect::describe(&self.config, self.flavour).await,
+            None => discover::describe(&self.config, self.flavour).await,
+        }
     }
 
     async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>> {
         // Boxed because the state of opening a database is large and is only needed while it is opened.
-        Box::pin(bootstrap::open(self.dumps.clone(), self.flavour, context)).await
+        match &self.config.query {
+            Some(query) => {
+                let config = Arc::clone(&self.config);
+                Box::pin(dialect::open(config, query.clone(), self.flavour, context)).await
+            }
+            None => Box::pin(bootstrap::open(self.dumps.clone(), self.flavour, context)).await,
+        }
     }
 
     fn kind(&self) -> &'static str {

@@ -293,7 +293,7 @@ fn since_ever<T: Clone>(
 }
 
 /// A MariaDB server has nothing of its own but a number that others have too.
-fn new_identity(server: &ServerFacts) -> String {
+pub(crate) fn new_identity(server: &ServerFacts) -> String {
     match (&server.server_uuid, server.flavour()) {
         (Some(uuid), Flavour::MySql) => uuid.clone(),
         (_, Flavour::MySql | Flavour::MariaDb) => format!("{}-{:016x}", server.server_id, rand::random::<u64>()),

@@ -15,7 +15,7 @@ use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
 pub(crate) use log_file::{FIRST_EVENT_OFFSET, at_its_beginning, file_head, file_started_s};
-pub(crate) use query::{identify, invalid_gtids, log_status, server_facts};
+pub(crate) use query::{identify, invalid_gtids, log_status, server_facts, texts_where_allowed};
 
 /// The oldest MySQL whose log and catalogue are understood.
 const OLDEST_MYSQL: Version = Version::new(5, 6, 0);
@@ -86,6 +86,19 @@ pub(crate) struct ServerFacts {
     pub(crate) logs_cascades: bool,
     /// `lower_case_table_names`: 0 compares names as they are, 1 stores them in lower case, 2 compares them in lower case.
     pub(crate) lower_case_table_names: u8,
+    /// How rows are numbered.
+    pub(crate) numbering: Numbering,
+    /// `performance_schema`: the server watches itself.
+    pub(crate) performance_schema: bool,
+}
+
+/// How a server numbers the rows of `AUTO_INCREMENT` tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbering {
+    /// `auto_increment_increment`: more than 1 where others number rows of the same tables too.
+    pub(crate) increment: u64,
+    /// `wsrep_on`: it is a node of a Galera cluster, each of which numbers by itself.
+    pub(crate) galera: bool,
 }
 
 /// The binary log's settings.
@@ -352,6 +365,11 @@ pub(crate) mod testing {
             max_allowed_packet_bytes: 64 << 20,
             logs_cascades: false,
             lower_case_table_names: 0,
+            numbering: Numbering {
+                increment: 1,
+                galera: false,
+            },
+            performance_schema: true,
         }
     }
 

@@ -3,6 +3,7 @@
 //! What the server says is gathered once into [`Facts`]; the submodules judge it without asking anything, so that every verdict
 //! has a test that needs no server.
 
+pub(crate) mod polled;
 mod publication;
 mod server;
 mod slot;
@@ -130,7 +131,21 @@ fn encryption(config: &PostgresConfig) -> Option<Finding> {
 
 async fn surroundings(client: &Client) -> Result<Surroundings> {
     let wrap = |error| query_error(&error, "look around in the database");
-    let mut ignored_settings = Vec::new();
+    let query =
+        "SELECT (SELECT count(*) FROM pg_catalog.pg_sequence), EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    let row = client.query_one(query, &[]).await.map_err(wrap)?;
+    Ok(Surroundings {
+        ignored_settings: ignored_settings(client).await?,
+        transactions: old_transactions(client).await?,
+        sequences: row.try_get(0).map_err(wrap)?,
+        large_objects: row.try_get(1).map_err(wrap)?,
+    })
+}
+
+/// Settings of our sessions that a pooler did not pass on.
+async fn ignored_settings(client: &Client) -> Result<Vec<&'static str>> {
+    let wrap = |error| query_error(&error, "look around in the database");
+    let mut ignored = Vec::new();
     for (name, value) in OUTPUT_SETTINGS {
         let row = client
             .query_one("SELECT current_setting($1)", &[&name])
@@ -139,18 +154,10 @@ async fn surroundings(client: &Client) -> Result<Surroundings> {
         let actual: String = row.try_get(0).map_err(wrap)?;
         // DateStyle comes back with the order of day and month, which ISO output does not use.
         if actual != value && !actual.starts_with(&format!("{value},")) {
-            ignored_settings.push(name);
+            ignored.push(name);
         }
     }
-    let query =
-        "SELECT (SELECT count(*) FROM pg_catalog.pg_sequence), EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
-    let row = client.query_one(query, &[]).await.map_err(wrap)?;
-    Ok(Surroundings {
-        ignored_settings,
-        transactions: old_transactions(client).await?,
-        sequences: row.try_get(0).map_err(wrap)?,
-        large_objects: row.try_get(1).map_err(wrap)?,
-    })
+    Ok(ignored)
 }
 
 /// Those with a transaction number: a slot can only be made when all that run at that moment have ended.

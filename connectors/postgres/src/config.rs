@@ -8,6 +8,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
+use tailrace_sql::config::QueryConfig;
 use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
 
 use crate::endpoint::Endpoint;
@@ -27,7 +28,7 @@ const RETAINED_WAL_WARNING_BYTES: u64 = 1024 * 1024 * 1024;
 /// `NAMEDATALEN - 1`: longer names would be cut by the server without an error.
 const NAME_BYTES_MAXIMUM: usize = 63;
 
-/// A PostgreSQL database whose rows and write-ahead log are captured.
+/// A PostgreSQL database whose rows and write-ahead log are captured, or whose tables are polled.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresConfig {
@@ -46,8 +47,16 @@ pub struct PostgresConfig {
     pub password_file: Option<PathBuf>,
 
     /// Tables to capture, as patterns: `public.orders`, `public.order_*`, `*.audit_?`. Without a dot the schema is `public`. Upper
-    /// and lower case differ. A partitioned table stands for its partitions. A pattern that matches nothing is an error.
+    /// and lower case differ. A partitioned table stands for its partitions. A pattern that matches nothing is an error. With `query`
+    /// it may be left out where `query.queries` are polled, and views and foreign tables may be named in full.
+    #[serde(default)]
     pub tables: Vec<String>,
+
+    /// Poll the tables by queries instead of reading the write-ahead log, for servers whose log cannot be had: no slot, no
+    /// publication, no right to replicate; a standby will do for some modes. Names in `query.queries` without a schema are looked up in
+    /// `public`.
+    #[serde(default)]
+    pub query: Option<QueryConfig>,
 
     /// Tables to leave out again, as patterns.
     #[serde(default)]
@@ -169,11 +178,13 @@ impl Default for SnapshotConfig {
 impl PostgresConfig {
     /// Everything that is wrong with the configuration in itself, without a look at the server.
     pub fn problems(&self, connector: &str) -> Vec<Finding> {
+        let query = self.query.as_ref();
         let results = [
             Endpoint::resolve(self).map(drop),
             self.server_names(connector).map(drop),
             self.patterns().map(drop),
             self.check_numbers(),
+            query.map_or(Ok(()), |query| self.check_query(query)),
         ];
         results
             .iter()
@@ -192,7 +203,8 @@ impl PostgresConfig {
 
     /// Which tables are captured.
     pub(crate) fn patterns(&self) -> Result<TablePatterns> {
-        if self.tables.is_empty() {
+        let has_queries = self.query.as_ref().is_some_and(|query| !query.queries.is_empty());
+        if self.tables.is_empty() && !has_queries {
             let message = "`tables` is empty; name the tables to capture, such as `public.orders` or `public.*`";
             return Err(Error::definite("config", message));
         }
@@ -214,6 +226,51 @@ impl PostgresConfig {
     pub(crate) fn captures_message(&self, prefix: &str) -> bool {
         let fits = |pattern: &String| TablePattern::new(&format!("\"{pattern}\""), None).matches("", prefix);
         self.message_prefixes.iter().any(fits)
+    }
+
+    /// Options of the log mean nothing to polling, and whoever wrote them expects something that does not happen.
+    fn check_query(&self, query: &QueryConfig) -> Result<()> {
+        if let Some(problem) = query.problem() {
+            return Err(Error::definite("config", problem));
+        }
+        let snapshot = SnapshotConfig::default();
+        let of_the_log = [
+            ("slot", self.slot.is_some()),
+            ("publication", self.publication.is_some()),
+            ("create_publication", !self.create_publication),
+            ("publication_via_partition_root", self.publication_via_partition_root),
+            ("snapshot.mode", self.snapshot.mode != snapshot.mode),
+            (
+                "snapshot.connections",
+                self.snapshot.connections != snapshot.connections,
+            ),
+            ("snapshot.order", self.snapshot.order != snapshot.order),
+            ("binary", self.binary),
+            ("message_prefixes", !self.message_prefixes.is_empty()),
+            ("status_interval_ms", self.status_interval_ms != STATUS_INTERVAL_MS),
+            ("spill_bytes", self.spill_bytes != SPILL_BYTES),
+            ("spill_path", self.spill_path.is_some()),
+            ("failover", self.failover),
+            (
+                "retained_wal_warning_bytes",
+                self.retained_wal_warning_bytes != RETAINED_WAL_WARNING_BYTES,
+            ),
+        ];
+        let set: Vec<_> = of_the_log
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| *name)
+            .collect();
+        if set.is_empty() {
+            return Ok(());
+        }
+        Err(Error::definite(
+            "config",
+            format!(
+                "`{}` belong to reading the log, and with `query` the tables are polled; remove them, or remove `query`",
+                set.join("`, `")
+            ),
+        ))
     }
 
     fn check_numbers(&self) -> Result<()> {
@@ -357,6 +414,39 @@ mod tests {
             .collect();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems[1].contains("`slot` is `Upper`"));
+    }
+
+    #[test]
+    fn options_of_the_log_are_refused_where_tables_are_polled() {
+        let problems = |more: &str| -> Vec<String> {
+            let json = format!(r#"{{"url": "postgres://u@localhost/shop", {more}}}"#);
+            let problems = config(&json).problems("orders");
+            problems.into_iter().map(|finding| finding.problem).collect()
+        };
+        let polled = r#""tables": ["orders"], "query": {"mode": "queue"}"#;
+        assert!(problems(polled).is_empty());
+        let found = problems(&format!(
+            r#"{polled}, "slot": "s", "failover": true, "snapshot": {{"mode": "never"}}"#
+        ));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("`slot`, `snapshot.mode`, `failover` belong to"),
+            "{found:?}"
+        );
+        let found = problems(r#""tables": ["orders"], "query": {"mode": "queue", "batch_rows": 0}"#);
+        assert!(found[0].contains("batch_rows"), "{found:?}");
+    }
+
+    #[test]
+    fn a_query_needs_no_table() {
+        let json =
+            |query: &str| format!(r#"{{"url": "postgres://u@localhost/shop", "query": {{"mode": "bulk"{query}}}}}"#);
+        assert!(
+            config(&json(r#", "queries": {"sums": {"sql": "SELECT 1 AS one"}}"#))
+                .problems("a")
+                .is_empty()
+        );
+        assert_eq!(config(&json("")).problems("a").len(), 1);
     }
 
     #[test]

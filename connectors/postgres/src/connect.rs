@@ -24,6 +24,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// The same for data that is never acknowledged.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The largest that the server takes: `INT_MAX`.
+const STATEMENT_TIMEOUT_MAXIMUM_MS: u64 = 2_147_483_647;
+
 /// How the server prints values. The replication connection must send the same as startup options, so that a value has the same
 /// text whether it comes from a table or from the log. `search_path` keeps a hostile schema's functions out of our
 /// queries and makes the server qualify names of types.
@@ -62,6 +65,14 @@ const SCAN_SETTINGS: [(&str, &str); 5] = [
     ("default_transaction_read_only", "on"),
 ];
 
+/// As for a copy, but a page that is slow is given up: `statement_timeout` is the configuration's.
+const POLL_SETTINGS: [(&str, &str); 4] = [
+    ("row_security", "off"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("default_transaction_read_only", "on"),
+];
+
 /// What a connection is for: its name on the server, and its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -73,6 +84,8 @@ pub(crate) enum Purpose {
     Snapshot,
     /// Creating the publication.
     Setup,
+    /// Polling tables. Read-only but for what acknowledges rows of a queue.
+    Poll,
 }
 
 /// A client and the task that drives its socket.
@@ -91,6 +104,7 @@ impl Purpose {
             Self::Catalog => "catalog",
             Self::Snapshot => "snapshot",
             Self::Setup => "setup",
+            Self::Poll => "poll",
         }
     }
 
@@ -99,6 +113,7 @@ impl Purpose {
             Self::Check | Self::Catalog => &HELPER_SETTINGS,
             Self::Snapshot => &SCAN_SETTINGS,
             Self::Setup => &SETUP_SETTINGS,
+            Self::Poll => &POLL_SETTINGS,
         }
     }
 }
@@ -124,7 +139,13 @@ impl Session {
 /// Connects. The password file is read anew each time, so that a rotated password is picked up.
 pub(crate) async fn connect(config: &PostgresConfig, connector: &str, purpose: Purpose) -> Result<Session> {
     let endpoint = Endpoint::resolve(config)?;
-    let client = client_settings(&endpoint, connector, purpose);
+    let mut client = client_settings(&endpoint, connector, purpose);
+    if let (Purpose::Poll, Some(query)) = (purpose, &config.query) {
+        let milliseconds = query.statement_timeout_ms.min(STATEMENT_TIMEOUT_MAXIMUM_MS).to_string();
+        let timeout = [("statement_timeout", milliseconds.as_str())];
+        let settings = OUTPUT_SETTINGS.iter().chain(purpose.settings()).chain(&timeout);
+        client.options(startup_options(settings));
+    }
     let task = format!("postgres {connector} {}", purpose.name());
     if endpoint.tls_mode == TlsMode::Disable {
         let (client, connection) = client
@@ -219,7 +240,8 @@ mod tests {
             .iter()
             .chain(&HELPER_SETTINGS)
             .chain(&SETUP_SETTINGS)
-            .chain(&SCAN_SETTINGS);
+            .chain(&SCAN_SETTINGS)
+            .chain(&POLL_SETTINGS);
         assert!(
             all.clone()
                 .all(|(name, value)| !name.contains(' ') && !value.contains(' '))

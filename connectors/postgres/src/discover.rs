@@ -2,7 +2,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod publication;
-mod select;
+pub(crate) mod select;
 pub(crate) mod server;
 mod type_query;
 
@@ -18,7 +18,7 @@ use crate::connect::{self, Purpose};
 use crate::decode::default::default_value;
 use crate::discover::catalog::{Attribute, Details, Generated, KeyIndex, Relation, ReplicaIdentity};
 use crate::discover::publication::{Publication, PublishedTable};
-use crate::discover::select::{Selected, Selection};
+use crate::discover::select::{Readable, Selected, Selection};
 use crate::discover::server::{GENERATED_COLUMNS_MAJOR, ServerFacts};
 use crate::error::query_error;
 use crate::type_catalog::{ColumnType, TypeCatalog};
@@ -203,6 +203,41 @@ pub(crate) async fn describe_relation(
     Ok(assembly.table(selected))
 }
 
+/// What queries can read, all as of one moment.
+pub(crate) struct Readables {
+    /// The server.
+    pub(crate) server: ServerFacts,
+    /// Every relation.
+    pub(crate) relations: Vec<Relation>,
+    /// How the patterns fared.
+    pub(crate) selection: Readable,
+    /// What is read, with its object id: columns and key as the log would have them.
+    pub(crate) tables: Vec<(u32, CapturedTable)>,
+}
+
+/// Looks at what fits the patterns, within a transaction of the caller's.
+pub(crate) async fn read_readables(client: &Client, config: &PostgresConfig, server: ServerFacts) -> Result<Readables> {
+    let relations = catalog::relations(client, None).await?;
+    let selection = select::select_readable(&relations, &config.patterns()?);
+    let details = catalog::details(client, &selection.tables).await?;
+    let types = types_of(client, &details).await?;
+    let assembly = Assembly::new(&server, None, &relations, (&details, &types));
+    let table = |oid: &u32| {
+        let selected = Selected {
+            oid: *oid,
+            heaps: Vec::new(),
+        };
+        Some((*oid, assembly.table(&selected)?))
+    };
+    let tables = selection.tables.iter().filter_map(table).collect();
+    Ok(Readables {
+        server,
+        relations,
+        selection,
+        tables,
+    })
+}
+
 async fn read_database(
     client: &Client,
     config: &PostgresConfig,
@@ -241,7 +276,7 @@ fn via_root(config: &PostgresConfig, publication: Option<&Publication>) -> bool 
 }
 
 /// Runs queries of the catalogue in one transaction, so that a table that is being altered does not come apart between them.
-async fn in_one_snapshot<T>(client: &Client, queries: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn in_one_snapshot<T>(client: &Client, queries: impl Future<Output = Result<T>>) -> Result<T> {
     let wrap = |error| query_error(&error, "read the catalogue");
     client
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -1,19 +1,22 @@
-//! PostgreSQL as a source: its existing rows, then its write-ahead log.
+//! PostgreSQL as a source: its existing rows, then its write-ahead log; or its tables, polled by queries.
 //!
 //! Read in this order: [`config`] (what can be said), `bootstrap` (from nothing to an open source), `scan` (rows),
-//! `log` (changes: `log/socket.rs` → `log/assemble.rs`), `decode` (bytes to values).
+//! `log` (changes: `log/socket.rs` → `log/assemble.rs`), `decode` (bytes to values). What is polled: `poll`, then `dialect`.
 
 mod bootstrap;
 mod check;
 mod config;
 mod connect;
 mod decode;
+mod dialect;
 mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod install;
 mod log;
 mod memory;
+mod poll;
 mod position;
 mod quote;
 mod scan;
@@ -32,6 +35,7 @@ use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
+pub use install::install;
 pub use triggers::PostgresTriggers;
 
 /// A configured PostgreSQL source. Nothing is connected before a method is called.
@@ -53,14 +57,23 @@ impl PostgresConnector {
 #[async_trait]
 impl SourceConnector for PostgresConnector {
     async fn check(&self, connector: &str) -> Vec<Finding> {
-        check::check(&self.config, connector).await
+        match &self.config.query {
+            Some(query) => check::polled::check(&self.config, query, connector).await,
+            None => check::check(&self.config, connector).await,
+        }
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {
-        discover::describe(&self.config).await
+        match &self.config.query {
+            Some(query) => poll::describe(&self.config, query).await,
+            None => discover::describe(&self.config).await,
+        }
     }
 
     async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>> {
+        if let Some(query) = &self.config.query {
+            return Box::pin(poll::open(Arc::clone(&self.config), query.clone(), context)).await;
+        }
         // Boxed because the state of opening a database is large and is only needed while it is opened.
         Box::pin(bootstrap::open(Arc::clone(&self.config), context)).await
     }

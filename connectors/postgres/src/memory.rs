@@ -8,6 +8,8 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
+use crate::discover::server::ServerFacts;
+
 /// The connector's memory; one per connector, in the state store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +42,64 @@ pub(crate) struct Memory {
     pub(crate) read_at: BTreeMap<String, Position>,
 }
 
+/// What a connector that polls tables remembers of its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolledMemory {
+    /// Always true: tells this memory from that of a log.
+    polled: bool,
+    /// The cluster; a copy of it (a standby, a restored backup) has the same.
+    pub(crate) system_identifier: String,
+    /// The database, by name and by number: recreated under the same name it has another.
+    pub(crate) database: String,
+    pub(crate) database_oid: u32,
+    /// Forks of the cluster's history so far, as far as a primary told.
+    pub(crate) timeline: Option<u32>,
+}
+
+/// The field that only [`PolledMemory`] has.
+const POLLED: &str = "polled";
+
+/// The name of the connector stands for progress of another kind.
+fn other_way(so_far: &str, now: &str) -> Error {
+    Error::definite(
+        "source_identity_changed",
+        format!(
+            "this connector {so_far} until now, and its configuration now {now}: its progress means nothing there; correct the \
+             configuration, give the connector a new name, or `tailrace forget` it to begin anew"
+        ),
+    )
+}
+
+fn changed(what: &str, was: &str, is: &str) -> Error {
+    Error::definite(
+        "source_identity_changed",
+        format!(
+            "this connector's progress belongs to {what} {was}, but the configuration leads to {is}; \
+             correct the configuration, or `tailrace forget` the connector to begin anew there"
+        ),
+    )
+}
+
+async fn write(memory: &impl Serialize, store: &dyn ConnectorStore) -> Result<()> {
+    let json = serde_json::to_value(memory).map_err(|error| {
+        Error::definite(
+            "state_unwritable",
+            "what is known of the source cannot be written as JSON",
+        )
+        .with_source(error)
+    })?;
+    store.remember(&json).await
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T> {
+    serde_json::from_value(json).map_err(|error| {
+        let message =
+            "what the state remembers of this PostgreSQL source cannot be read; restore the state file from a backup";
+        Error::definite("state_corrupt", message).with_source(error)
+    })
+}
+
 // === impl Memory ===
 
 impl Memory {
@@ -48,49 +108,82 @@ impl Memory {
         let Some(json) = store.recall().await? else {
             return Ok(None);
         };
-        serde_json::from_value(json).map(Some).map_err(|error| {
-            let message = "what the state remembers of this PostgreSQL source cannot be read; restore the state file from a backup";
-            Error::definite("state_corrupt", message).with_source(error)
-        })
+        if json.get(POLLED).is_some() {
+            return Err(other_way("polled tables", "reads the log"));
+        }
+        read(json).map(Some)
     }
 
     /// Durable on return.
     pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
-        let json = serde_json::to_value(self).map_err(|error| {
-            Error::definite(
-                "state_unwritable",
-                "what is known of the source cannot be written as JSON",
-            )
-            .with_source(error)
-        })?;
-        store.remember(&json).await
+        write(self, store).await
     }
 
     /// Refuses another server, another database, another slot or publication than those that progress belongs to.
     pub(crate) fn verify(&self, now: &Self) -> Result<()> {
-        let changed = |what: &str, was: &str, is: &str| {
-            let message = format!(
-                "this connector's progress belongs to {what} {was}, but the configuration leads to {is}; \
-                 correct the configuration, or `tailrace forget` the connector to begin anew there"
-            );
-            Err(Error::definite("source_identity_changed", message))
-        };
         let database = |memory: &Self| format!("\"{}\" (oid {})", memory.database, memory.database_oid);
         if self.system_identifier != now.system_identifier {
-            return changed(
+            return Err(changed(
                 "the PostgreSQL cluster",
                 &self.system_identifier,
                 &now.system_identifier,
-            );
+            ));
         }
         if self.database_oid != now.database_oid {
-            return changed("database", &database(self), &database(now));
+            return Err(changed("database", &database(self), &database(now)));
         }
         if self.slot != now.slot {
-            return changed("the replication slot", &self.slot, &now.slot);
+            return Err(changed("the replication slot", &self.slot, &now.slot));
         }
         if self.publication != now.publication {
-            return changed("the publication", &self.publication, &now.publication);
+            return Err(changed("the publication", &self.publication, &now.publication));
+        }
+        Ok(())
+    }
+}
+
+// === impl PolledMemory ===
+
+impl PolledMemory {
+    /// What there is to remember of a server.
+    pub(crate) fn of(server: &ServerFacts) -> Self {
+        Self {
+            polled: true,
+            system_identifier: server.system_identifier.clone(),
+            database: server.database.clone(),
+            database_oid: server.database_oid,
+            timeline: server.timeline,
+        }
+    }
+
+    /// What was remembered last; `None` at the very first start.
+    pub(crate) async fn recall(store: &dyn ConnectorStore) -> Result<Option<Self>> {
+        let Some(json) = store.recall().await? else {
+            return Ok(None);
+        };
+        if json.get(POLLED).is_none() {
+            return Err(other_way("read the log", "polls tables"));
+        }
+        read(json).map(Some)
+    }
+
+    /// Durable on return.
+    pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
+        write(self, store).await
+    }
+
+    /// Refuses another server or database than those that progress belongs to.
+    pub(crate) fn verify(&self, now: &Self) -> Result<()> {
+        if self.system_identifier != now.system_identifier {
+            return Err(changed(
+                "the PostgreSQL cluster",
+                &self.system_identifier,
+                &now.system_identifier,
+            ));
+        }
+        if self.database_oid != now.database_oid {
+            let database = |memory: &Self| format!("\"{}\" (oid {})", memory.database, memory.database_oid);
+            return Err(changed("database", &database(self), &database(now)));
         }
         Ok(())
     }

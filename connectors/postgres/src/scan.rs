@@ -18,7 +18,7 @@
 //! at one end still divides evenly.
 
 mod ranges;
-mod statement;
+pub(crate) mod statement;
 mod worker;
 
 use std::sync::Arc;

@@ -9,10 +9,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tailrace_core::batch::ChangeBatch;
 use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
-use crate::decode::cell::ArrayDecoder;
 pub(crate) use crate::decode::cell::CellDecoder;
+use crate::decode::cell::{ArrayDecoder, ValueError};
 use crate::type_name::{geometry_modifier, quoted_identifier, type_name};
 
 /// One type of the database.
@@ -205,6 +206,18 @@ impl TypeInfo {
 // === impl ColumnType ===
 
 impl ColumnType {
+    /// Pushes a value in the form that COPY was asked for; `None` is NULL. After an error nothing was pushed.
+    pub(crate) fn push_copied(&self, value: Option<&[u8]>, batch: &mut ChangeBatch) -> Result<(), ValueError> {
+        match value {
+            Some(value) if self.copy_as_text => self.decoder.push_text(value, batch),
+            Some(value) => self.decoder.push_binary(value, batch),
+            None => {
+                batch.push_null();
+                Ok(())
+            }
+        }
+    }
+
     fn text_only(kind: TextKind, source_type: String) -> Self {
         Self {
             logical_type: LogicalType::Text(kind),

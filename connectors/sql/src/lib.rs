@@ -13,11 +13,14 @@
 pub mod change_table;
 pub mod check;
 pub mod config;
+pub mod contract;
+pub mod contract_trigger;
 pub mod cursor;
 pub mod dialect;
 pub mod fingerprint;
 mod ledger;
 pub mod log_config;
+pub mod outbox;
 pub mod page;
 pub mod plan;
 pub mod polling;

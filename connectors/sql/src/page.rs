@@ -252,6 +252,7 @@ impl<'a> PageWriter<'a> {
             log_position: None,
             updated_at_us,
             topic: None,
+            message: None,
         });
     }
 
@@ -350,6 +351,11 @@ impl<'a> PageWriter<'a> {
             Some(Stopped::NotDue | Stopped::Gap) => false,
             None => limit.is_some_and(|limit| returned >= limit),
         }
+    }
+
+    /// True where rows are too young to be taken.
+    pub fn is_before_its_time(&self) -> bool {
+        self.stopped == Some(Stopped::NotDue)
     }
 
     /// True where rows are behind ids that are missing.

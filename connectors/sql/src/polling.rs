@@ -12,6 +12,9 @@
 //! drops calls several times a second, and a query that takes longer than that must still come to its end; besides, a poll
 //! can never start while one runs, and a cursor moves only when its rows are handed out.
 
+mod acknowledge;
+mod fetch;
+mod gaps;
 mod lease;
 mod queue;
 mod table;
@@ -25,28 +28,21 @@ use futures_util::future::BoxFuture;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::telemetry::{DelayWindow, Life, Telemetry, now_us};
-use tailrace_core::{Error, Result, failpoint};
+use tailrace_core::telemetry::{Life, Telemetry, now_us};
+use tailrace_core::{Error, Result};
 use tokio::time::Instant;
 
 use crate::config::{QueryConfig, QueryMode};
 use crate::cursor::{self, CursorValue, Cursors};
-use crate::dialect::{Dialect, DiscoveredTable, Discovery, Fetched, GapSafety, IdGeneration, PageRequest};
+use crate::dialect::{Dialect, DiscoveredTable, Discovery};
 use crate::page::{PageRule, PageWriter};
-use crate::plan::{PolledTable, blocking_error};
+use crate::plan::{PolledTable, blocking_error, unknown_deleted_column};
 use crate::seen::Seen;
-use crate::statement;
 use lease::Lease;
-use table::{Page, Question, TableState};
+use table::{Page, TableState};
 
 /// How soon a table is asked again whose rows wait for somebody's transaction.
 const GAP_INTERVAL: Duration = Duration::from_millis(50);
-/// A transaction that is waited for longer than this is named.
-const GAP_PATIENCE: Duration = Duration::from_secs(5);
-/// How often the longest open transaction is asked for.
-const WINDOW_INTERVAL: Duration = Duration::from_secs(5);
-/// Rows of a queue that are durable and cannot be deleted: with so many nothing more is read.
-const UNACKNOWLEDGED_MAXIMUM: usize = 100_000;
 
 /// A page that takes what it is given.
 const UNBOUNDED: Budget = Budget {
@@ -214,6 +210,10 @@ impl<D: Dialect> Poller<D> {
             let plan = PolledTable::resolve(table, &self.config).map_err(|finding| blocking_error(&finding))?;
             self.add(plan)?;
         }
+        let plans: Vec<_> = self.tables.iter().map(|state| state.plan.clone()).collect();
+        if let Some(finding) = unknown_deleted_column(&self.config, &plans) {
+            return Err(blocking_error(&finding));
+        }
         self.announce_gap_safety();
         Ok(())
     }
@@ -282,17 +282,6 @@ impl<D: Dialect> Poller<D> {
             .set_notice(code, (!sentences.is_empty()).then(|| sentences.join("; ")));
     }
 
-    fn announce_gap_safety(&self) {
-        for state in &self.tables {
-            self.telemetry
-                .set_gap_safety(&state.name, state.gap.safety.name(), &state.gap.reason);
-        }
-        let unproven = self.tables.iter().filter(|state| state.gap.safety != GapSafety::Proven);
-        let sentence =
-            |state: &TableState| format!("{}: {}, {}", state.name, state.gap.safety.name(), state.gap.reason);
-        self.announce("gap_safety", unproven.map(sentence).collect());
-    }
-
     /// When there is something to ask for.
     fn next_due_at(&self) -> Instant {
         let due_at = self.tables.iter().map(|state| state.due_at).min();
@@ -332,22 +321,9 @@ impl<D: Dialect> Poller<D> {
         interval.mul_f64(1.0 + share * (rand::random::<f64>() * 2.0 - 1.0))
     }
 
-    /// Takes or renews the lease, where one is configured. False where somebody else has it.
-    async fn secure_lease(&mut self) -> Result<bool> {
-        let Some(lease) = &mut self.lease else {
-            return Ok(true);
-        };
-        if lease.secure(&mut self.dialect).await? {
-            return Ok(true);
-        }
-        self.rest_until = Instant::now() + lease.retry_after();
-        let reason = "another daemon reads the queue; this one takes over when it no longer does";
-        self.telemetry.enter(Life::Starting, reason);
-        Ok(false)
-    }
-
     /// Asks one table for its next page.
     async fn poll(&mut self, index: usize, budget: Budget) -> Result<Option<ChangeBatch>> {
+        let began_us = now_us();
         let mut batch = ChangeBatch::new(Arc::clone(&self.identity), Progress::at(Position::new("")));
         let now = self.dialect.now_us().await?;
         self.begin_load(index, now).await?;
@@ -367,6 +343,7 @@ impl<D: Dialect> Poller<D> {
             self.wait_for_gap(index).await?;
         }
         self.settle(index, &page, batch.changes.len());
+        self.note_caught_up(index, &page, began_us, batch.is_heartbeat());
         self.rest(batch.changes.len());
         self.move_cursor(index, page, &mut batch).await?;
         if batch.is_heartbeat() {
@@ -382,85 +359,6 @@ impl<D: Dialect> Poller<D> {
         batch.progress = Progress::at(cursor::to_position(&self.cursors)?);
         self.unreported = false;
         Ok(Some(batch))
-    }
-
-    /// The next page of one table; `None` where the schema has changed.
-    async fn fetch(&mut self, index: usize, now: i64, budget: Budget, batch: &mut ChangeBatch) -> Result<Option<Page>> {
-        let limit = self.limit(budget);
-        let Some(state) = self.tables.get_mut(index) else {
-            return Ok(None);
-        };
-        let after = state.begin(self.cursors.get(&state.name).cloned().unwrap_or_default());
-        let question = state.question(self.dialect.syntax(), &after, limit);
-        let (table, rule) = state.rule(&question);
-        let mut page = PageWriter::new(batch, table, after, budget, rule).polled_at(now);
-        let request = PageRequest {
-            table,
-            statements: &question.statements,
-            limit: question.limit,
-            schema_version: self.schema_version,
-        };
-        match self.dialect.fetch(request, &mut page).await? {
-            Fetched::Rows(returned) => Ok(Some(Page::of(&mut page, returned, &question))),
-            Fetched::SchemaChanged => Ok(None),
-        }
-    }
-
-    /// The next rows of a table that has timestamps and no id: only whole times, because nothing says where within one the next
-    /// page would begin.
-    async fn fetch_times(
-        &mut self,
-        index: usize,
-        now: i64,
-        budget: Budget,
-        batch: &mut ChangeBatch,
-    ) -> Result<Option<Page>> {
-        let limit = self.limit(budget);
-        let Some(state) = self.tables.get(index) else {
-            return Ok(None);
-        };
-        let (table, syntax) = (&state.plan, self.dialect.syntax());
-        let after = self.cursors.get(&state.name).cloned().unwrap_or_default();
-        let question = Question::plain(statement::by_time(syntax, table, &after), Some(limit));
-        let mut request = PageRequest {
-            table,
-            statements: &question.statements,
-            limit: question.limit,
-            schema_version: self.schema_version,
-        };
-        let mut page = PageWriter::new(batch, table, after.clone(), budget, PageRule::Plain).polled_at(now);
-        let Fetched::Rows(returned) = self.dialect.fetch(request, &mut page).await? else {
-            return Ok(None);
-        };
-        let may_be_cut = page.has_more(returned, question.limit);
-        if !may_be_cut || page.leave_newest_time() {
-            return Ok(Some(Page::of(&mut page, returned, &question)));
-        }
-        let (Some(time), Some(column)) = (page.cursor().timestamp.clone(), table.timestamp_column) else {
-            return Ok(None);
-        };
-        let whole = Question::plain(vec![statement::of_time(syntax, table, column, &time)], None);
-        (request.statements, request.limit) = (&whole.statements, None);
-        *batch = ChangeBatch::new(Arc::clone(&self.identity), Progress::at(Position::new("")));
-        let mut page = PageWriter::new(batch, table, after, budget, PageRule::Plain).polled_at(now);
-        match self.dialect.fetch(request, &mut page).await? {
-            Fetched::Rows(returned) => Ok(Some(Page {
-                more: true,
-                ..Page::of(&mut page, returned, &whole)
-            })),
-            Fetched::SchemaChanged => Ok(None),
-        }
-    }
-
-    fn has_id(&self, index: usize) -> bool {
-        self.tables
-            .get(index)
-            .is_some_and(|state| state.plan.id_column.is_some())
-    }
-
-    fn limit(&self, budget: Budget) -> u32 {
-        let room = u32::try_from(budget.changes).unwrap_or(u32::MAX);
-        self.config.batch_rows.min(room).max(1)
     }
 
     /// Before a table's first page: notes where its existing rows end.
@@ -480,86 +378,6 @@ impl<D: Dialect> Poller<D> {
         // Of a table without rows none was there: databases number from 1.
         cursor.load_end = Some(end.unwrap_or(0));
         self.unreported = true;
-        Ok(())
-    }
-
-    /// Whether those who are waited for are over.
-    async fn look_at_gap(&mut self, index: usize) -> Result<()> {
-        let Some(state) = self.tables.get_mut(index) else {
-            return Ok(());
-        };
-        if state.ledger.waiting_for().is_none() {
-            return Ok(());
-        }
-        let open = self.dialect.writers(&state.plan).await?;
-        state.ledger.look(&open);
-        self.announce_waiting();
-        Ok(())
-    }
-
-    /// Rows are behind ids that are missing: first the highest id, then who may still fill the gap.
-    async fn wait_for_gap(&mut self, index: usize) -> Result<()> {
-        let Some(state) = self.tables.get_mut(index) else {
-            return Ok(());
-        };
-        if state.ledger.waiting_for().is_some() {
-            return Ok(());
-        }
-        let highest = self.dialect.highest_id(&state.plan).await?;
-        let writers = self.dialect.writers(&state.plan).await?;
-        state.ledger.wait(highest.unwrap_or(0), writers);
-        Ok(())
-    }
-
-    /// Names who is waited for, where that takes long.
-    fn announce_waiting(&mut self) {
-        let mut sentences = Vec::new();
-        for state in &mut self.tables {
-            let Some(writers) = state.ledger.waiting_for() else {
-                state.waiting_since = None;
-                continue;
-            };
-            let since = *state.waiting_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= GAP_PATIENCE {
-                let names: Vec<_> = writers.sessions.iter().chain(&writers.prepared).cloned().collect();
-                sentences.push(format!(
-                    "rows of table {} wait for transactions that may still insert rows with lower ids: {}",
-                    state.name,
-                    names.join(", ")
-                ));
-            }
-        }
-        self.announce("waiting_for_writers", sentences);
-    }
-
-    /// Now and then, how long transactions are open, beside the delay that is to cover them.
-    async fn look_at_window(&mut self) -> Result<()> {
-        let windows = self
-            .tables
-            .iter()
-            .filter(|state| state.gap.safety == GapSafety::DelayWindow);
-        let Some(delay_us) = windows.map(|state| state.plan.delay_us).min() else {
-            return Ok(());
-        };
-        if Instant::now() < self.window_due_at {
-            return Ok(());
-        }
-        self.window_due_at = Instant::now() + WINDOW_INTERVAL;
-        let longest_us = self.dialect.longest_transaction_us().await?;
-        self.telemetry.set_delay_window(DelayWindow {
-            delay_ms: delay_us / 1000,
-            longest_transaction_ms: longest_us.map(|longest| longest / 1000),
-        });
-        let exceeded = longest_us.filter(|longest| *longest > delay_us);
-        let sentence = exceeded.map(|longest| {
-            format!(
-                "a transaction has been open for {} ms, longer than query.delay_ms ({} ms): rows that it commits with an older \
-                 timestamp are not seen; set delay_ms above the longest transaction, and read the table again",
-                longest / 1000,
-                delay_us / 1000
-            )
-        });
-        self.announce("delay_window_exceeded", sentence.into_iter().collect());
         Ok(())
     }
 
@@ -591,6 +409,27 @@ impl<D: Dialect> Poller<D> {
         if self.telemetry.life() != life {
             self.telemetry.enter(life, reason);
         }
+    }
+
+    /// A table that had nothing to give has given everything that was visible when the poll began; of a queue, when it was
+    /// acknowledged too. One that is read as a whole has when the poll after it begins, with the last page handed out.
+    fn note_caught_up(&mut self, index: usize, page: &Page, began_us: i64, had_nothing: bool) {
+        let waits = page.more || page.before_gap || page.before_its_time;
+        if let Some(state) = self.tables.get_mut(index) {
+            if let Some(whole_us) = state.whole_read_us.take() {
+                state.caught_up_us = Some(whole_us);
+            }
+            if state.plan.mode == QueryMode::Bulk && !page.more {
+                state.whole_read_us = Some(began_us);
+            } else if had_nothing && !waits && state.queue.in_flight().is_empty() {
+                state.caught_up_us = Some(began_us);
+            }
+        }
+        let oldest = self.tables.iter().map(|state| state.caught_up_us.unwrap_or(0)).min();
+        let numbers = &self.telemetry.numbers;
+        numbers
+            .caught_up_us
+            .store(oldest.unwrap_or(0), std::sync::atomic::Ordering::Release);
     }
 
     /// After so many rows, as long as it takes not to read more of them than may be.
@@ -641,105 +480,6 @@ impl<D: Dialect> Poller<D> {
         }
         Ok(())
     }
-    /// A table that has nothing above its cursor may have lost its newest rows, and give their ids out again.
-    async fn look_for_reused_ids(&mut self, index: usize) -> Result<()> {
-        let Some(state) = self.tables.get(index) else {
-            return Ok(());
-        };
-        let Some(cursor) = self.cursors.get_mut(&state.name) else {
-            return Ok(());
-        };
-        let Some(at) = cursor.id.as_ref().and_then(crate::CursorValue::as_integer) else {
-            return Ok(());
-        };
-        if state.plan.mode != QueryMode::Incrementing {
-            return Ok(());
-        }
-        let highest = self.dialect.highest_id(&state.plan).await?;
-        if highest.is_some_and(|highest| highest >= at) {
-            return Ok(());
-        }
-        let name = &state.name;
-        if state.plan.id_generation() == IdGeneration::NeverReused {
-            return Err(Error::definite(
-                "source_went_back",
-                format!(
-                    "table {name} was read up to id {at}, but its ids now end at {}: the database was restored from an older \
-                     copy or its numbering was reset, and new rows would be skipped; give the connector a new name to read \
-                     the table from the beginning",
-                    highest.unwrap_or(0)
-                ),
-            ));
-        }
-        cursor.id = highest.map(crate::CursorValue::Integer);
-        cursor.generation = cursor.generation.saturating_add(1);
-        // What comes now is new, whatever its number.
-        cursor.load_end = cursor.load_end.min(Some(highest.unwrap_or(0)));
-        self.unreported = true;
-        let notice = format!(
-            "the newest rows of table {name} were deleted (read up to id {at}, now ends at {}), and their ids are given out \
-             again: a row that was inserted and deleted between two polls was not seen; AUTOINCREMENT keeps ids apart",
-            highest.map_or_else(|| "none".to_owned(), |id| id.to_string())
-        );
-        self.telemetry.set_notice("ids_reused", Some(notice));
-        Ok(())
-    }
-
-    /// What became durable is acknowledged, as far as it was handed out as a queue.
-    async fn confirm(&mut self, durable: &Position) -> Result<()> {
-        if self.tables.iter().all(|state| state.plan.mode != QueryMode::Queue) {
-            return Ok(());
-        }
-        let cursors = cursor::from_progress(Some(&Progress::at(durable.clone())))?;
-        for state in &mut self.tables {
-            let handed = cursors.get(&state.name).and_then(|cursor| cursor.handed_batches);
-            state.queue.confirm(handed.unwrap_or(0));
-        }
-        failpoint!(try BeforeAcknowledge);
-        self.acknowledge().await
-    }
-
-    /// Deletes or marks what is durable. Where that fails in passing the rows are kept, and tried again before the next page.
-    async fn acknowledge(&mut self) -> Result<()> {
-        let guard = match &self.lease {
-            Some(lease) => match lease.guard() {
-                Some(guard) => Some(guard),
-                None => return Ok(()),
-            },
-            None => None,
-        };
-        for state in &mut self.tables {
-            loop {
-                let ids = state.queue.to_acknowledge();
-                if ids.is_empty() {
-                    break;
-                }
-                let statement = queue::acknowledgement(
-                    self.dialect.syntax(),
-                    &state.plan,
-                    &self.config.acknowledge,
-                    &ids,
-                    guard.as_deref(),
-                );
-                match self.dialect.execute(&statement).await {
-                    Ok(_) => state.queue.acknowledged(ids.len()),
-                    Err(error) if state.queue.unacknowledged() >= UNACKNOWLEDGED_MAXIMUM => return Err(error),
-                    Err(error) => {
-                        let sentence = format!(
-                            "durable rows of table {} are still in it: {}",
-                            state.name,
-                            error.report()
-                        );
-                        self.telemetry.set_notice("unacknowledged", Some(sentence));
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        self.telemetry.set_notice("unacknowledged", None);
-        Ok(())
-    }
-
     /// Progress that no batch has carried yet.
     fn progress_alone(&mut self) -> Result<Option<ChangeBatch>> {
         if !std::mem::take(&mut self.unreported) {

@@ -12,6 +12,7 @@ mod dialect;
 pub mod discover;
 mod error;
 mod identity;
+mod install;
 mod statement;
 mod triggers;
 
@@ -23,6 +24,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
+pub use install::install;
 pub use triggers::SqliteTriggers;
 
 use crate::dialect::SqliteDialect;

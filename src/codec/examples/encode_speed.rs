@@ -139,6 +139,7 @@ fn orders() -> Result<ChangeBatch, BatchFull> {
             log_position: Some(24_000_000 + id.unsigned_abs()),
             updated_at_us: None,
             topic: None,
+            message: None,
         });
     }
     Ok(batch)

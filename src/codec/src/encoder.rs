@@ -22,6 +22,7 @@ use tailrace_core::{Error, Result};
 use crate::dialect::Dialect;
 use crate::envelope::debezium::ProcessedAt;
 use crate::envelope::headers::{NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
+use crate::envelope::message::write_message;
 use crate::envelope::source::{SourceConstants, SourceOfChange, SourceOfTransaction};
 use crate::format::{Format, FormatConfig};
 use crate::plan::{RowError, TablePlan};
@@ -229,6 +230,11 @@ impl<'a> Encoding<'a> {
             .map(Arc::clone)
             .ok_or_else(broken_batch)?;
         self.enter_transaction(change)?;
+        if let Some(message) = change.message() {
+            let place = (&*plan, self.topic(change, &plan));
+            return write_message(&mut self.output, &mut self.headers, place, (change, message))
+                .map_err(|error| self.poison(&plan, change, error));
+        }
         let start = self.output.buffer.len();
         let keys = self
             .keys(&plan, change)
@@ -343,6 +349,7 @@ impl<'a> Encoding<'a> {
             updated_at_us,
             unchanged,
             link,
+            event_id: None,
         };
         let headers = self.headers.push(&mut self.output, headers);
         self.output.records.push(EncodedRecord {

@@ -23,4 +23,4 @@ pub use format::{
     BinaryFormat, Codec, DEFAULT_MONEY_FRACTION_DIGITS, DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format,
     FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat, TimeFormat, TruncateFormat,
 };
-pub use topic::{DEFAULT_TOPIC_TEMPLATE, MAX_TOPIC_LENGTH, TopicTemplate};
+pub use topic::{DEFAULT_TOPIC_TEMPLATE, TopicTemplate};

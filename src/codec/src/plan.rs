@@ -133,6 +133,21 @@ impl TablePlan {
         Ok(unchanged)
     }
 
+    /// Writes some columns of a row as an object, by index.
+    pub(crate) fn write_columns(&self, out: &mut Vec<u8>, row: RowView<'_>, columns: &[usize]) -> Result<(), RowError> {
+        self.check_shape(row)?;
+        let start = out.len();
+        for (index, column) in columns
+            .iter()
+            .filter_map(|index| Some((*index, self.columns.get(*index)?)))
+        {
+            out.extend_from_slice(&column.label);
+            column.write(out, row.get(index))?;
+        }
+        close_object(out, start);
+        Ok(())
+    }
+
     /// Writes a row's key. A key column that the log does not repeat is taken from the other row.
     pub(crate) fn write_key(
         &self,

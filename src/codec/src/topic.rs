@@ -1,9 +1,7 @@
 //! Topic names from table names.
 //!
-//! Kafka allows letters, digits, `.`, `_` and `-`, at most 249 of them. A name that keeps to that stays as it is. Any other
-//! character becomes `_x` + its code point in hexadecimal + `_`; an underscore that would begin what looks like such an
-//! escape is escaped itself. Reading from left to right gives the name back, so that two names of a part never become
-//! one. Parts joined by a dot can still meet (schema `a.b`, table `c` and schema `a`, table `b.c`): that is refused with a
+//! Each part of a name is made legal by [`tailrace_core::topic::escape`], so that two names of a part never become one. Parts
+//! joined by a dot can still meet (schema `a.b`, table `c` and schema `a`, table `b.c`): that is refused with a
 //! sentence, by [`TopicTemplate::check`] before the start and by the encoder at the first event.
 //!
 //! What MySQL and MariaDB call a database is a schema here, and there is nothing above it. Who writes `{database}` for them
@@ -13,13 +11,11 @@ use std::collections::BTreeMap;
 
 use tailrace_core::check::Finding;
 use tailrace_core::schema::{TableKind, TableName, TableSchema};
+use tailrace_core::topic::{MAX_LENGTH as MAX_TOPIC_LENGTH, escape, is_legal};
 use tailrace_core::{Error, Result};
 
 /// One topic per table, named after all that names it: also what Debezium does.
 pub const DEFAULT_TOPIC_TEMPLATE: &str = "{prefix}.{schema}.{table}";
-
-/// Kafka's own limit: a topic is a directory on the broker, and needs room for a suffix.
-pub const MAX_TOPIC_LENGTH: usize = 249;
 
 /// Logical messages go to `{prefix}.message`, as Debezium's do.
 const MESSAGE_TOPIC: &str = "message";
@@ -228,35 +224,6 @@ fn invalid(template: &str, problem: &str) -> Error {
         "topic_template_invalid",
         format!("the topic template '{template}' {problem}; write for example '{DEFAULT_TOPIC_TEMPLATE}'"),
     )
-}
-
-fn is_legal(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
-}
-
-/// A name with only legal characters, different for different names.
-fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    let mut rest = name.chars();
-    while let Some(character) = rest.next() {
-        if is_legal(character) && !(character == '_' && looks_like_escape(rest.as_str())) {
-            escaped.push(character);
-        } else {
-            escaped.push_str(&format!("_x{:x}_", u32::from(character)));
-        }
-    }
-    escaped
-}
-
-/// True where an underscore before this text would be read as the beginning of an escape: `x`, hexadecimal digits, and
-/// then an underscore, be it the name's own or that of the next escape.
-fn looks_like_escape(after_underscore: &str) -> bool {
-    let Some(digits) = after_underscore.strip_prefix('x') else {
-        return false;
-    };
-    let rest = digits.trim_start_matches(|digit: char| matches!(digit, '0'..='9' | 'a'..='f'));
-    let follows = rest.chars().next().is_some_and(|next| next == '_' || !is_legal(next));
-    rest.len() < digits.len() && follows
 }
 
 #[cfg(test)]

@@ -14,11 +14,15 @@
 //! Invariants: spans lie within their buffer because only [`ChangeBatch`] makes them; a row has as many cells as its
 //! table has columns; text is valid UTF-8 because it is checked on the way in.
 
+mod message;
+
 use std::sync::Arc;
 
 use crate::position::Progress;
 use crate::schema::SharedSchema;
 use crate::value::{Interval, TimeTz, Value};
+use message::Messages;
+pub use message::{Message, MessageIndex, MessageView, Part, Payload, PayloadView};
 
 /// What happened to a row; codes are Debezium's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,8 +135,10 @@ pub struct Change {
     pub log_position: Option<u64>,
     /// The row's own updated-at, where the connector names a column for it. Microseconds since 1970, UTC.
     pub updated_at_us: Option<i64>,
-    /// The topic that a route chose instead of the template's.
+    /// The topic that a route, or the row itself, chose instead of the template's.
     pub topic: Option<Arc<str>>,
+    /// What is published in place of the row, where the change is an event already.
+    pub message: Option<MessageIndex>,
 }
 
 /// Changes in commit order, with the progress that is reached when all of them are durable.
@@ -155,6 +161,7 @@ pub struct ChangeBatch {
     /// Elements of lists that are still being written, innermost last.
     open_lists: Vec<Vec<Cell>>,
     open_row: u32,
+    messages: Messages,
 }
 
 /// One change of a batch, with its table, transaction and rows at hand.
@@ -216,6 +223,7 @@ impl ChangeBatch {
             elements: Vec::new(),
             open_lists: Vec::new(),
             open_row: 0,
+            messages: Messages::default(),
         }
     }
 
@@ -237,6 +245,7 @@ impl ChangeBatch {
             + self.bytes.len()
             + (self.cells.len() + self.elements.len()) * size_of::<Cell>()
             + self.changes.len() * size_of::<Change>()
+            + self.messages.size_bytes()
     }
 
     /// Index of a table version, added where it is new. Newest are looked at first: a batch has few.

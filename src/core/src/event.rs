@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// Header names of every event; values are UTF-8 text.
+/// Header names that Tailrace gives; values are UTF-8 text.
 pub mod header {
     /// When the row was last updated: RFC 3339, UTC, microseconds.
     pub const UPDATED_AT: &str = "updated_at";
@@ -16,10 +16,21 @@ pub mod header {
     pub const SOURCE: &str = "source";
     /// The transaction's commit position, as the database prints it.
     pub const POSITION: &str = "position";
-    /// Stable over replays: source identity, commit position, ordinal.
+    /// Stable over replays: source identity, commit position, ordinal; or what an outbox row calls itself.
     pub const EVENT_ID: &str = "event_id";
     /// The database's number of the transaction.
     pub const TRANSACTION: &str = "txn";
+    /// What an outbox row calls itself; Debezium's name.
+    pub const MESSAGE_ID: &str = "id";
+}
+
+/// The name of a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderName {
+    /// One that Tailrace gives.
+    Known(&'static str),
+    /// One that the event brings: UTF-8 text, as a range of the buffer.
+    Written(Range<usize>),
 }
 
 /// Events of one batch, encoded: one buffer for all keys, values and header values.
@@ -32,7 +43,7 @@ pub struct EncodedBatch {
     /// Topics that `records` refer to.
     pub topics: Vec<Arc<str>>,
     /// Header names and where their values lie in `buffer`.
-    pub headers: Vec<(&'static str, Range<usize>)>,
+    pub headers: Vec<(HeaderName, Range<usize>)>,
     /// The records, in the order in which they must arrive.
     pub records: Vec<EncodedRecord>,
     topic_indexes: HashMap<Arc<str>, usize>,
@@ -72,6 +83,14 @@ pub struct StreamRecord {
     pub headers: Vec<(String, Bytes)>,
 }
 
+// === impl HeaderName ===
+
+impl From<&'static str> for HeaderName {
+    fn from(name: &'static str) -> Self {
+        Self::Known(name)
+    }
+}
+
 // === impl EncodedBatch ===
 
 impl EncodedBatch {
@@ -96,9 +115,19 @@ impl EncodedBatch {
     }
 
     /// The headers of a record.
-    pub fn record_headers(&self, record: &EncodedRecord) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub fn record_headers(&self, record: &EncodedRecord) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.headers.get(record.headers.clone()).unwrap_or_default();
-        headers.iter().map(|(name, value)| (*name, self.slice(value)))
+        headers
+            .iter()
+            .map(|(name, value)| (self.header_name(name), self.slice(value)))
+    }
+
+    fn header_name<'a>(&'a self, name: &'a HeaderName) -> &'a str {
+        match name {
+            HeaderName::Known(name) => name,
+            // It was text when it was written.
+            HeaderName::Written(range) => std::str::from_utf8(self.slice(range)).unwrap_or_default(),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod snapshot;
 pub mod task;
 pub mod telemetry;
 pub mod testkit;
+pub mod topic;
 pub mod transform;
 pub mod value;
 

@@ -88,8 +88,10 @@ pub struct Numbers {
     pub records: AtomicU64,
     /// Bytes that became durable.
     pub bytes: AtomicU64,
-    /// Changes left out by filters.
+    /// Changes left out by filters, or because they are no events of an outbox.
     pub filtered: AtomicU64,
+    /// Changes published as dead letters.
+    pub dead_letters: AtomicU64,
     /// Checkpoints saved.
     pub checkpoints: AtomicU64,
     /// Times the connector was started again after a transient error.
@@ -104,6 +106,8 @@ pub struct Numbers {
     pub durable_at_us: AtomicI64,
     /// When the source last said anything, heartbeats included, microseconds since 1970.
     pub source_seen_us: AtomicI64,
+    /// Everything that was visible at this time in polled tables was handed out, microseconds since 1970; 0 before the first such time.
+    pub caught_up_us: AtomicI64,
     /// Log that the server sent or announced and that is not confirmed yet, bytes; -1 where unknown.
     pub lag_bytes: AtomicI64,
 }
@@ -143,6 +147,11 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Times it was started again after a transient error.
     pub retries: u64,
+    /// Batches handed to the stream and not yet durable.
+    pub batches_in_flight: u64,
+    /// Everything that was visible at this time in polled tables was handed out, microseconds since 1970; `None` where nothing is polled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caught_up_us: Option<i64>,
     /// From commit to durable for the newest event, milliseconds; `None` before the first.
     pub latency_ms: Option<i64>,
     /// Log that is not confirmed yet, bytes; `None` where unknown.
@@ -291,6 +300,8 @@ impl Telemetry {
         let durable_at_us = numbers.durable_at_us.load(Ordering::Relaxed);
         let durable_commit_us = numbers.durable_commit_us.load(Ordering::Relaxed);
         let lag_bytes = numbers.lag_bytes.load(Ordering::Relaxed);
+        // Before what is in flight: a batch is in flight before the poll after it says that there is nothing more.
+        let caught_up_us = numbers.caught_up_us.load(Ordering::Acquire);
         self.with(|words| Snapshot {
             connector: self.connector.clone(),
             life: words.life.clone(),
@@ -301,6 +312,8 @@ impl Telemetry {
             records: numbers.records.load(Ordering::Relaxed),
             bytes: numbers.bytes.load(Ordering::Relaxed),
             retries: numbers.retries.load(Ordering::Relaxed),
+            batches_in_flight: numbers.batches_in_flight.load(Ordering::Acquire),
+            caught_up_us: (caught_up_us > 0).then_some(caught_up_us),
             latency_ms: (durable_at_us > 0).then(|| (durable_at_us - durable_commit_us) / 1000),
             lag_bytes: (lag_bytes >= 0).then_some(lag_bytes),
             tables: words.tables.clone(),

@@ -40,6 +40,9 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
 
+    /// True where tables are asked and no log is read.
+    fn is_polled(&self) -> bool;
+
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
 
@@ -129,6 +132,9 @@ impl SourceSpec for PostgresConfig {
     }
 
     fn claims(&self, connector: &str) -> Vec<Claim> {
+        if self.query.is_some() {
+            return Vec::new();
+        }
         // A slot's name has no hyphen: the connectors `a-b` and `a_b` would meet in one.
         let derived = || format!("tailrace_{}", connector.replace('-', "_"));
         let slot = self.slot.clone().unwrap_or_else(derived);
@@ -140,6 +146,10 @@ impl SourceSpec for PostgresConfig {
 
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
+    }
+
+    fn is_polled(&self) -> bool {
+        self.query.is_some()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
@@ -175,6 +185,10 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         self.0.tables.clone()
     }
 
+    fn is_polled(&self) -> bool {
+        self.0.query.is_some()
+    }
+
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(MySqlConnector::new(self.0.clone(), Self::FLAVOUR)))
     }
@@ -197,6 +211,10 @@ impl SourceSpec for SqliteConfig {
 
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
+    }
+
+    fn is_polled(&self) -> bool {
+        true
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {

@@ -190,6 +190,35 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// A standby of a server, which is stopped for a moment to be copied. `options` are those of the standby.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn standby_of(primary: &Postgres, options: PostgresOptions) -> Result<Postgres> {
+        let folder = ServerFolder::create("standby", Account::for_databases()?)?;
+        let port = Port::claim()?;
+        primary.stop_fast()?;
+        folder.copy_in(&primary.data_dir(), "data")?;
+        primary.launch()?;
+        let connection = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+            primary.port()
+        );
+        let configuration = options.setting(&connection).configuration(port.number(), folder.path());
+        folder.write("data/postgresql.conf", configuration.as_bytes())?;
+        folder.write("data/standby.signal", b"")?;
+        let standby = Postgres {
+            version: primary.version,
+            program: primary.program.clone(),
+            libraries: primary.libraries.clone(),
+            port,
+            server: Server::new(format!("the standby of {}", primary.version)),
+            folder,
+        };
+        standby.launch()?;
+        Ok(standby)
+    }
+
     /// The version that runs.
     #[must_use]
     pub fn version(&self) -> PostgresVersion {

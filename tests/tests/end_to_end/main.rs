@@ -6,6 +6,7 @@
 //! | `shapes` | the same, where a transcript cannot show it |
 //! | `versions` | do the PostgreSQL versions between the oldest and the newest work at all? |
 //! | `mysql` | the same for MySQL and MariaDB: crashes, failpoints, the network, and what becomes of the log's files |
+//! | `polling` | what becomes of tables that are polled instead of read from a log? |
 //! | `change_tables` | do triggers keep every change, and do table, change table and triggers stay in step? |
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
@@ -18,8 +19,10 @@
 //! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
+//! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
+//! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 #![expect(
     clippy::unwrap_used,
@@ -40,6 +43,8 @@ mod large_transactions;
 mod lifecycle;
 mod mysql;
 mod network;
+mod outbox;
+mod polling;
 mod preflight;
 mod shapes;
 mod slots;

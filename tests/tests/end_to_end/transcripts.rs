@@ -54,6 +54,7 @@ transcripts! {
     zero_dates,
     two_schemas,
     polling,
+    polling_modes,
     change_tables,
     two_databases,
 }

@@ -23,7 +23,7 @@ const DEFAULT: &str = "default";
 const TYPES: &str = "create type mood as enum ('V1', 'V2'); create type pair as (a int, b text);
     create domain positive as int check (value > 0);";
 
-struct Vector {
+pub(crate) struct Vector {
     id: &'static str,
     column: String,
     data_type: &'static str,
@@ -52,6 +52,68 @@ fn vectors(is_wanted: impl Fn(&Vector) -> bool) -> BTreeMap<&'static str, Vec<Ve
         }
     }
     by_options
+}
+
+/// A database with these vectors as the columns of one row of a table `v`, and their literals.
+async fn database_of(version: PostgresVersion, extensions: &[&str], vectors: &[Vector]) -> (Database, String) {
+    let database = Database::shared(version).await.unwrap();
+    for extension in extensions {
+        database
+            .execute(&format!("create extension \"{extension}\""))
+            .await
+            .unwrap();
+    }
+    let columns = vectors
+        .iter()
+        .map(|vector| format!(", {} {}", vector.column, vector.data_type));
+    let table = format!(
+        "{TYPES} create table v (id int primary key{})",
+        columns.collect::<String>()
+    );
+    database.execute(&table).await.unwrap();
+    let literals = vectors
+        .iter()
+        .map(|vector| format!(", {}", vector.literal))
+        .collect::<String>();
+    database
+        .execute(&format!("insert into v values (1{literals})"))
+        .await
+        .unwrap();
+    (database, literals)
+}
+
+/// Vectors by their options: databases that `carried` gives the first event of the table `v` of, published in a format.
+pub(crate) async fn hold_in<F>(
+    version: PostgresVersion,
+    extensions: &[&str],
+    is_wanted: impl Fn(&Vector) -> bool,
+    carried: impl Fn(Database, String) -> F,
+) where
+    F: Future<Output = Event>,
+{
+    let mut wrong = String::new();
+    for (options, vectors) in vectors(is_wanted) {
+        let (database, _) = database_of(version, extensions, &vectors).await;
+        let event = carried(database, format_of(options)).await;
+        for vector in &vectors {
+            let (found, holds) = compare(&event, vector);
+            if !holds {
+                let Vector {
+                    id, literal, expected, ..
+                } = vector;
+                writeln!(wrong, "{id} {literal} ({options}): {found}, expected {expected}").unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{version}\n{wrong}");
+}
+
+fn format_of(options: &str) -> String {
+    if options.starts_with("envelope") {
+        options.to_owned()
+    } else {
+        with_envelope(options)
+    }
 }
 
 /// How a table's rows are captured.
@@ -101,34 +163,8 @@ async fn hold_by(
 ) {
     let mut wrong = String::new();
     for (options, vectors) in vectors(is_wanted) {
-        let database = Database::shared(version).await.unwrap();
-        for extension in extensions {
-            database
-                .execute(&format!("create extension \"{extension}\""))
-                .await
-                .unwrap();
-        }
-        let columns = vectors
-            .iter()
-            .map(|vector| format!(", {} {}", vector.column, vector.data_type));
-        let table = format!(
-            "{TYPES} create table v (id int primary key{})",
-            columns.collect::<String>()
-        );
-        database.execute(&table).await.unwrap();
-        let literals = vectors
-            .iter()
-            .map(|vector| format!(", {}", vector.literal))
-            .collect::<String>();
-        database
-            .execute(&format!("insert into v values (1{literals})"))
-            .await
-            .unwrap();
-        let format = if options.starts_with("envelope") {
-            options.to_owned()
-        } else {
-            with_envelope(options)
-        };
+        let (database, literals) = database_of(version, extensions, &vectors).await;
+        let format = format_of(options);
         let capture = Capture::prepare(
             database,
             &Wanted {
@@ -214,7 +250,7 @@ fn default_of(event: &Event, column: &str) -> Value {
     field["default"].clone()
 }
 
-fn is_pgvector(vector: &Vector) -> bool {
+pub(crate) fn is_pgvector(vector: &Vector) -> bool {
     ["VECTOR", "HALFVEC", "SPARSEVEC"]
         .iter()
         .any(|name| vector.data_type.starts_with(name))
@@ -267,7 +303,7 @@ async fn built_in_types_hold_through_a_change_table() {
     .await;
 }
 
-const EXTENSIONS: [&str; 5] = ["citext", "hstore", "ltree", "isn", "postgis"];
+pub(crate) const EXTENSIONS: [&str; 5] = ["citext", "hstore", "ltree", "isn", "postgis"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_holds_as_text() {

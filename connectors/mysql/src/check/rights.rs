@@ -13,16 +13,7 @@ const XA_RECOVER_GUARDED: Version = Version::new(8, 0, 0);
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let server = &facts.server;
     let mut findings = Vec::new();
-    if server.grants.is_superuser() {
-        findings.push(Finding::warning(
-            "superuser",
-            format!(
-                "the user {} may do everything, which capturing does not need",
-                server.user
-            ),
-            create_user(server.flavour()),
-        ));
-    }
+    findings.extend(superuser(server, create_user(server.flavour())));
     findings.extend(replication(server));
     if facts.config.snapshot.mode != SnapshotMode::Never {
         findings.extend(reading(facts));
@@ -30,6 +21,20 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
         findings.extend(prepared(server));
     }
     findings
+}
+
+/// Whoever may do everything may do too much.
+pub(crate) fn superuser(server: &ServerFacts, create_user: &'static str) -> Option<Finding> {
+    server.grants.is_superuser().then(|| {
+        Finding::warning(
+            "superuser",
+            format!(
+                "the user {} may do everything, which capturing does not need",
+                server.user
+            ),
+            create_user,
+        )
+    })
 }
 
 fn create_user(flavour: Flavour) -> &'static str {
@@ -46,7 +51,7 @@ fn create_user(flavour: Flavour) -> &'static str {
 }
 
 /// `tailrace@%` as a statement names it.
-pub(super) fn user(server: &ServerFacts) -> String {
+pub(crate) fn user(server: &ServerFacts) -> String {
     let (name, host) = server.user.rsplit_once('@').unwrap_or((&server.user, "%"));
     format!("{}@{}", identifier(name), identifier(host))
 }
@@ -82,23 +87,32 @@ fn replication(server: &ServerFacts) -> Option<Finding> {
 
 /// Tables that our user may not read at all are not shown to it; of these it sees the columns, or may change them.
 fn reading(facts: &Facts<'_>) -> Option<Finding> {
-    let server = &facts.server;
-    let captured = facts.discovery.selection.captured.iter();
-    let unreadable: Vec<&(String, String)> = captured
-        .filter(|(schema, table)| !server.grants.on_table("SELECT", schema, table))
+    on_tables(&facts.server, "SELECT", &facts.discovery.selection.captured)
+}
+
+/// A privilege that is missing on tables.
+pub(crate) fn on_tables(server: &ServerFacts, privilege: &str, tables: &[(String, String)]) -> Option<Finding> {
+    let missing: Vec<&(String, String)> = tables
+        .iter()
+        .filter(|(schema, table)| !server.grants.on_table(privilege, schema, table))
         .collect();
-    let names: Vec<String> = unreadable
+    let names: Vec<String> = missing
         .iter()
         .map(|(schema, table)| format!("{schema}.{table}"))
         .collect();
-    let grants: Vec<String> = unreadable
+    let grants: Vec<String> = missing
         .iter()
-        .map(|(schema, table)| format!("GRANT SELECT ON {} TO {};", qualified(schema, table), user(server)))
+        .map(|(schema, table)| format!("GRANT {privilege} ON {} TO {};", qualified(schema, table), user(server)))
         .collect();
-    (!unreadable.is_empty()).then(|| {
+    let may_not = match privilege {
+        "SELECT" => "read",
+        "DELETE" => "delete rows of",
+        _ => "change rows of",
+    };
+    (!missing.is_empty()).then(|| {
         Finding::blocks(
             "insufficient_privilege",
-            format!("the user {} may not read {}", server.user, names.join(", ")),
+            format!("the user {} may not {may_not} {}", server.user, names.join(", ")),
             grants.join(" "),
         )
     })

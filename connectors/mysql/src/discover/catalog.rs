@@ -150,7 +150,8 @@ pub(crate) async fn details(connection: &mut Conn, schemas: &BTreeSet<&str>) -> 
     }
     let names: Vec<String> = schemas.iter().map(|schema| literal(schema)).collect();
     let names = names.join(", ");
-    let attributes = texts(connection, &attributes_query(&names), DOING).await?;
+    let of_schemas = format!("TABLE_SCHEMA IN ({names})");
+    let attributes = texts(connection, &attributes_query(&of_schemas), DOING).await?;
     let parts = texts(connection, &indexes_query(&names), DOING).await?;
     let storage = texts(connection, &storage_query(&names), DOING).await?;
     let engines = texts(connection, ENGINES, DOING).await?;
@@ -161,6 +162,14 @@ pub(crate) async fn details(connection: &mut Conn, schemas: &BTreeSet<&str>) -> 
         storage: storage.iter().filter_map(stored).collect(),
         transactional_engines: engines.iter().filter_map(engine).collect(),
     })
+}
+
+/// The columns of one table, in their order.
+pub(crate) async fn attributes_of(connection: &mut Conn, schema: &str, table: &str) -> Result<Vec<Attribute>> {
+    // Compared with one value each, so that no other table's definition is looked at.
+    let condition = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table));
+    let rows = texts(connection, &attributes_query(&condition), DOING).await?;
+    Ok(rows.iter().filter_map(attribute).collect())
 }
 
 /// Names of a table's indexes in the server's order, which no view of the catalogue has in every version: the primary key, unique ones
@@ -177,10 +186,10 @@ pub(crate) async fn index_names(connection: &mut Conn, schema: &str, table: &str
     Ok(names)
 }
 
-fn attributes_query(schemas: &str) -> String {
+fn attributes_query(condition: &str) -> String {
     format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, CHARACTER_SET_NAME, EXTRA, COLUMN_COMMENT \
-         FROM information_schema.COLUMNS WHERE TABLE_SCHEMA IN ({schemas}) ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
+         FROM information_schema.COLUMNS WHERE {condition} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
     )
 }
 

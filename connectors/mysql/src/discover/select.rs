@@ -5,6 +5,15 @@ use tailrace_sql::log_config::TablePatterns;
 use crate::config::is_system_schema;
 use crate::discover::catalog::{Relation, RelationKind};
 
+/// What a relation must have to be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// Rows of its own in the log.
+    Log,
+    /// Rows that can be asked for.
+    Rows,
+}
+
 /// What the patterns select.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
@@ -19,7 +28,8 @@ pub(crate) struct Selection {
 }
 
 /// Applies patterns to relations.
-pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns) -> Selection {
+pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns, needed: Needed) -> Selection {
+    let fit = |relation: &&&Relation| needed.is_given_by(relation.kind);
     let relations: Vec<&Relation> = relations
         .iter()
         .filter(|relation| !is_system_schema(&relation.schema))
@@ -29,10 +39,10 @@ pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns) -> Select
             .iter()
             .filter(|relation| patterns.captures(&relation.schema, &relation.name))
     };
-    let captured = fitting().filter(|relation| relation.kind == RelationKind::Table);
-    let passed_over = fitting().filter(|relation| relation.kind != RelationKind::Table);
+    let captured = fitting().filter(fit);
+    let passed_over = fitting().filter(|relation| !fit(relation));
     let unmatched = patterns.include.iter().filter(|pattern| {
-        let mut tables = relations.iter().filter(|relation| relation.kind == RelationKind::Table);
+        let mut tables = relations.iter().filter(fit);
         !tables.any(|table| pattern.matches(&table.schema, &table.name))
     });
     let idle = patterns.exclude.iter().filter(|pattern| {
@@ -49,6 +59,19 @@ pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns) -> Select
     }
 }
 
+// === impl Needed ===
+
+impl Needed {
+    /// Of a system-versioned table the rows of the present can be asked for, although the log does not tell them from those of the past.
+    pub(crate) fn is_given_by(self, kind: RelationKind) -> bool {
+        match kind {
+            RelationKind::Table => true,
+            RelationKind::View | RelationKind::SystemVersioned => self == Self::Rows,
+            RelationKind::Sequence | RelationKind::Other => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +79,10 @@ mod tests {
     use crate::discover::testing::relation;
 
     fn selected(tables: &[&str], exclude: &[&str]) -> Selection {
+        selected_with(tables, exclude, Needed::Log)
+    }
+
+    fn selected_with(tables: &[&str], exclude: &[&str], needed: Needed) -> Selection {
         let json = serde_json::json!({ "url": "mysql://u@h/", "tables": tables, "exclude": exclude });
         let config: MySqlConfig = serde_json::from_value(json).unwrap();
         let mut user = relation("orders", RelationKind::Table);
@@ -67,7 +94,7 @@ mod tests {
             relation("orders_view", RelationKind::View),
             relation("order_numbers", RelationKind::Sequence),
         ];
-        select(&relations, &config.patterns().unwrap())
+        select(&relations, &config.patterns().unwrap(), needed)
     }
 
     fn names(selection: &Selection) -> Vec<&str> {
@@ -85,6 +112,12 @@ mod tests {
             .collect();
         assert_eq!(passed_over, ["orders_view", "order_numbers"]);
         assert!(selection.unmatched.is_empty());
+    }
+
+    #[test]
+    fn a_view_can_be_asked() {
+        let selection = selected_with(&["*.order*"], &[], Needed::Rows);
+        assert_eq!(names(&selection), ["orders", "orders_old", "orders_view"]);
     }
 
     #[test]

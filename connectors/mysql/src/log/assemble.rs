@@ -519,6 +519,7 @@ impl Assembler {
             log_position: Some(start.offset),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         self.batch.changes.push(change);
     }

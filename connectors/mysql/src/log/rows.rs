@@ -147,6 +147,7 @@ impl RowsInProgress {
             log_position: Some(self.log_position),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         batch.changes.push(change);
         self.advance(reader.len());

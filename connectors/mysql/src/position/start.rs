@@ -119,6 +119,14 @@ impl ServerIdentity {
     }
 
     /// By its UUID where it has one, because `server_id` may be configured anew.
+    /// Refuses another server, where nothing but its name could prove that it has the same rows.
+    pub(crate) fn refuse_other(&self, server: &ServerFacts) -> Result<()> {
+        if self.is(server) {
+            return Ok(());
+        }
+        Err(other_server(self, server))
+    }
+
     fn is(&self, server: &ServerFacts) -> bool {
         let same = match (&self.uuid, &server.server_uuid) {
             (Some(was), Some(is)) => was == is,

@@ -183,6 +183,7 @@ impl<'a> Gathering<'a> {
             log_position: Some(self.plan.log_position),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         self.ordinal += 1;
         self.batch.changes.push(change);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mysql_async::Conn;
 use tailrace_core::{Error, Result};
 
-use super::{Flavour, Grants, Identity, LogFile, LogSettings, Replica, ServerFacts, ServerGtids, Version};
+use super::{Flavour, Grants, Identity, LogFile, LogSettings, Numbering, Replica, ServerFacts, ServerGtids, Version};
 use crate::connect::{Texts, texts};
 use crate::error::{is_denied, query_error, server_error_number};
 use crate::position::FileOffset;
@@ -22,7 +22,8 @@ const ROLES: Version = Version::new(8, 0, 0);
 const DAY_S: u64 = 86_400;
 
 /// Settings, of whichever dialect.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 28] = [
+    "auto_increment_increment",
     "binlog_checksum",
     "binlog_expire_logs_auto_purge",
     "binlog_expire_logs_seconds",
@@ -44,10 +45,12 @@ const SETTINGS: [&str; 25] = [
     "log_slave_updates",
     "lower_case_table_names",
     "max_allowed_packet",
+    "performance_schema",
     "read_only",
     "server_id",
     "server_uuid",
     "sync_binlog",
+    "wsrep_on",
 ];
 
 const DOING: &str = "read the server's settings";
@@ -97,6 +100,11 @@ pub(crate) async fn server_facts(connection: &mut Conn) -> Result<ServerFacts> {
             .text("innodb_native_foreign_keys")
             .is_some_and(|native| native.eq_ignore_ascii_case("off")),
         lower_case_table_names: settings.number("lower_case_table_names").unwrap_or_default(),
+        numbering: Numbering {
+            increment: settings.number("auto_increment_increment").unwrap_or(1),
+            galera: settings.is_on("wsrep_on"),
+        },
+        performance_schema: settings.is_on("performance_schema"),
         identity,
     })
 }
@@ -112,7 +120,7 @@ async fn settings(connection: &mut Conn) -> Result<Settings> {
 }
 
 /// As [`texts`], but nothing where our user may not ask.
-async fn texts_where_allowed(connection: &mut Conn, query: &str) -> Result<Option<Vec<Texts>>> {
+pub(crate) async fn texts_where_allowed(connection: &mut Conn, query: &str) -> Result<Option<Vec<Texts>>> {
     use mysql_async::prelude::Queryable as _;
     match connection.query::<Texts, _>(query).await {
         Ok(rows) => Ok(Some(rows)),

@@ -31,7 +31,11 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 fn pooler(facts: &Facts<'_>) -> Option<Finding> {
-    let ignored = facts.surroundings.ignored_settings.join(", ");
+    pooler_in_path(&facts.surroundings.ignored_settings)
+}
+
+pub(super) fn pooler_in_path(ignored_settings: &[&str]) -> Option<Finding> {
+    let ignored = ignored_settings.join(", ");
     (!ignored.is_empty()).then(|| {
         Finding::blocks(
             "pooler_in_path",
@@ -147,7 +151,7 @@ fn versions(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-fn encoding(server: &ServerFacts) -> Option<Finding> {
+pub(super) fn encoding(server: &ServerFacts) -> Option<Finding> {
     match server.encoding.as_str() {
         "UTF8" => None,
         "SQL_ASCII" => Some(Finding::warning(

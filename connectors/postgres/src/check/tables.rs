@@ -53,7 +53,7 @@ fn patterns(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 /// A table that only differs in case, or is in another schema.
-fn similar(relations: &[Relation], pattern: &str) -> Option<String> {
+pub(super) fn similar(relations: &[Relation], pattern: &str) -> Option<String> {
     let table = pattern.rsplit('.').next().unwrap_or(pattern).to_lowercase();
     let mut capturable = relations.iter().filter(|relation| relation.kind.is_capturable());
     capturable
@@ -205,7 +205,7 @@ fn relation<'a>(facts: &'a Facts<'_>, oid: u32) -> Option<&'a Relation> {
     facts.discovery.relations.iter().find(|relation| relation.oid == oid)
 }
 
-fn dotted(relation: &Relation) -> String {
+pub(super) fn dotted(relation: &Relation) -> String {
     format!("{}.{}", relation.schema, relation.name)
 }
 

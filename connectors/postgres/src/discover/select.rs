@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use tailrace_core::pattern::TablePattern;
 use tailrace_sql::log_config::TablePatterns;
 
 use crate::discover::catalog::{Relation, RelationKind};
@@ -37,6 +38,19 @@ pub(crate) struct Selected {
     pub(crate) oid: u32,
     /// Tables that hold its rows: itself, or partitions.
     pub(crate) heaps: Vec<u32>,
+}
+
+/// What queries can read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readable {
+    /// Whose rows are read, in the order of names; a partitioned table stands for its partitions.
+    pub(crate) tables: Vec<u32>,
+    /// Patterns of `tables` that nothing fits.
+    pub(crate) unmatched: Vec<String>,
+    /// Patterns of `exclude` that nothing fits.
+    pub(crate) idle_exclusions: Vec<String>,
+    /// Partitions that `exclude` names in vain, because they are read with the partitioned table above them.
+    pub(crate) not_excludable: Vec<u32>,
 }
 
 struct Selector<'a> {
@@ -91,6 +105,41 @@ pub(crate) fn select(relations: &[Relation], patterns: &TablePatterns, via_root:
     selection
 }
 
+/// As [`select`], for those who ask for rows instead of reading the log. What has no log (views, foreign tables) can be read too, but
+/// only where a pattern says its whole name: `public.*` would publish each row once more for every view on it.
+pub(crate) fn select_readable(relations: &[Relation], patterns: &TablePatterns) -> Readable {
+    let selector = Selector {
+        relations: relations.iter().map(|relation| (relation.oid, relation)).collect(),
+        patterns,
+    };
+    let mut readable = Readable {
+        idle_exclusions: selector.idle_exclusions(),
+        ..Readable::default()
+    };
+    for relation in relations {
+        let under_root = selector.captured_root(relation).is_some();
+        let excluded = patterns.excludes(&relation.schema, &relation.name);
+        if under_root && excluded {
+            readable.not_excludable.push(relation.oid);
+        }
+        if !under_root && !excluded && selector.reads(relation) {
+            readable.tables.push(relation.oid);
+        }
+    }
+    let idle = patterns
+        .include
+        .iter()
+        .filter(|pattern| !relations.iter().any(|relation| reads(pattern, relation)));
+    readable.unmatched = idle.map(|pattern| pattern.as_str().to_owned()).collect();
+    readable
+}
+
+fn reads(pattern: &TablePattern, relation: &Relation) -> bool {
+    let says_all = !pattern.as_str().contains(['*', '?']);
+    let has_log = relation.kind != RelationKind::NotATable;
+    (says_all || has_log) && pattern.matches(&relation.schema, &relation.name)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// No pattern fits.
@@ -140,6 +189,10 @@ impl Selector<'_> {
     fn fits(&self, relation: &Relation) -> bool {
         self.patterns.includes(&relation.schema, &relation.name)
             && !self.patterns.excludes(&relation.schema, &relation.name)
+    }
+
+    fn reads(&self, relation: &Relation) -> bool {
+        self.patterns.include.iter().any(|pattern| reads(pattern, relation))
     }
 
     fn unmatched(&self) -> Vec<String> {
@@ -231,6 +284,23 @@ mod tests {
         let selection = selected(&["orders", "sales"], &["sales*", "nothing"], false);
         assert_eq!(heaps(&selection), [(1, vec![1])]);
         assert_eq!(selection.idle_exclusions, ["nothing"]);
+    }
+
+    #[test]
+    fn queries_read_partitions_through_their_root_and_views_by_their_whole_name() {
+        let readable = |tables: &[&str], exclude: &[&str]| {
+            let json = serde_json::json!({ "url": "postgres://u@h/d", "tables": tables, "exclude": exclude });
+            let config: PostgresConfig = serde_json::from_value(json).unwrap();
+            select_readable(&relations(), &config.patterns().unwrap())
+        };
+        let all = readable(&["*"], &["sales_1"]);
+        assert_eq!(all.tables, [1, 2, 10]);
+        assert_eq!(all.not_excludable, [11]);
+        let some = readable(&["orders_view", "sales_1", "sales_2", "nobody*"], &["nothing"]);
+        assert_eq!(some.tables, [3, 11, 12]);
+        assert_eq!(some.unmatched, ["nobody*"]);
+        assert_eq!(some.idle_exclusions, ["nothing"]);
+        assert_eq!(readable(&["orders_v*"], &[]).unmatched, ["orders_v*"]);
     }
 
     #[test]

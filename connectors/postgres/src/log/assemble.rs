@@ -366,6 +366,7 @@ impl Assembler {
             log_position: Some(lsn.0),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         self.batch.changes.push(change);
         Ok(())
@@ -439,6 +440,7 @@ impl Assembler {
             log_position: Some(lsn.0),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         self.batch.changes.push(change);
         Ok(Next::Continue)

@@ -48,11 +48,8 @@ fn copy(
         .zip(&table.columns)
         .map(|(column, captured)| {
             let name = identifier(&column.name);
-            if captured.kind.copy_as_text {
-                format!(", {}", output_text(&name))
-            } else {
-                format!(", {name}")
-            }
+            let text = captured.kind.copy_as_text.then(|| output_text(&name));
+            format!(", {}", text.unwrap_or(name))
         });
     let columns: String = columns.collect();
     let filter = table.row_filter.iter().map(|filter| format!("({filter})"));
@@ -67,7 +64,7 @@ fn copy(
 
 /// A value as the type's output function prints it, which is what the log carries. A cast to `text` prints some types in another way
 /// (`inet` with its mask, `character(n)` without its blanks), and `IS NOT NULL` is false for a composite with an empty field.
-fn output_text(column: &str) -> String {
+pub(crate) fn output_text(column: &str) -> String {
     format!("CASE WHEN {column} IS DISTINCT FROM NULL THEN pg_catalog.concat({column}) END")
 }
 

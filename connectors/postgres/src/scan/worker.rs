@@ -17,7 +17,6 @@ use crate::discover::{CapturedTable, Heap};
 use crate::error::query_error;
 use crate::scan::ranges::{Claim, WorkList};
 use crate::scan::{Part, ScanPlan, statement};
-use crate::type_catalog::ColumnType;
 
 /// A table that was dropped or altered under us: a fresh look at the catalogue sees it as it is.
 const CHANGED_TABLE: [&str; 3] = ["42P01", "42703", "3F000"];
@@ -217,21 +216,11 @@ impl<'a> Gathering<'a> {
         let full = |error: BatchFull| Error::definite("batch_full", error.to_string());
         self.batch.begin_row().map_err(full)?;
         for (index, column) in table.columns.iter().enumerate() {
-            match fields.next() {
-                Some(Some(value)) => {
-                    let ColumnType {
-                        decoder, copy_as_text, ..
-                    } = &column.kind;
-                    let pushed = if *copy_as_text {
-                        decoder.push_text(value, &mut self.batch)
-                    } else {
-                        decoder.push_binary(value, &mut self.batch)
-                    };
-                    pushed.map_err(|error| self.poison(index, &place, &error))?;
-                }
-                Some(None) => self.batch.push_null(),
-                None => return Err(undecodable(table, &"a row has fewer columns than the table")),
-            }
+            let Some(value) = fields.next() else {
+                return Err(undecodable(table, &"a row has fewer columns than the table"));
+            };
+            let pushed = column.kind.push_copied(value, &mut self.batch);
+            pushed.map_err(|error| self.poison(index, &place, &error))?;
         }
         if fields.next().is_some() {
             return Err(undecodable(table, &"a row has more columns than the table"));
@@ -248,6 +237,7 @@ impl<'a> Gathering<'a> {
             log_position: Some(self.worker.plan.consistent_point.0),
             updated_at_us: None,
             topic: None,
+            message: None,
         };
         self.batch.changes.push(change);
         Ok(())

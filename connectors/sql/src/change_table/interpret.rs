@@ -183,6 +183,7 @@ impl Interpretation {
             log_position: None,
             updated_at_us: None,
             topic: None,
+            message: None,
         })
     }
 

@@ -17,6 +17,10 @@ pub(super) struct TableState {
     pub(super) plan: PolledTable,
     pub(super) name: String,
     pub(super) due_at: Instant,
+    /// Everything that was visible at this time was handed out, microseconds since 1970.
+    pub(super) caught_up_us: Option<i64>,
+    /// When the last page of a whole was read that may not be handed out yet.
+    pub(super) whole_read_us: Option<i64>,
     /// Everything that was there at the first poll was handed out, as far as this process knows.
     pub(super) drained: bool,
     /// Whether rows can be skipped.
@@ -37,6 +41,8 @@ pub(super) struct Page {
     pub(super) more: bool,
     /// Rows are behind ids that are missing.
     pub(super) before_gap: bool,
+    /// Rows are too young to be taken.
+    pub(super) before_its_time: bool,
     /// Every id up to here was read or will never come.
     pub(super) settled_until: Option<i64>,
     /// Ids of its rows, of a queue.
@@ -61,6 +67,8 @@ impl TableState {
             seen: (changes_only && plan.mode == QueryMode::Bulk).then(Seen::default),
             plan,
             due_at: Instant::now(),
+            caught_up_us: None,
+            whole_read_us: None,
             drained: false,
             gap,
             ledger: GapLedger::default(),
@@ -136,6 +144,7 @@ impl Page {
             cursor: page.cursor().clone(),
             more: page.has_more(returned, question.limit),
             before_gap: page.is_before_gap(),
+            before_its_time: page.is_before_its_time(),
             settled_until: question.until,
             ids: page.take_ids(),
         }

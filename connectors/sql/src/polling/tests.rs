@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::cursor::{CursorValue, RowKey};
-use crate::dialect::{GapReport, Syntax, Writers};
+use crate::dialect::{Fetched, GapReport, GapSafety, IdGeneration, PageRequest, Syntax, Writers};
 use crate::page::{Admission, batch_full};
 use crate::statement::{Piece, Statement};
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use tailrace_core::batch::{Operation, Transaction};
-use tailrace_core::event::{EncodedBatch, header};
+use tailrace_core::event::{EncodedBatch, HeaderName, header};
 
 use crate::json::calendar::{Fraction, write_date_time};
 use crate::json::number::write_unsigned;
@@ -46,6 +46,8 @@ pub(crate) struct RecordHeaders {
     pub(crate) updated_at_us: i64,
     pub(crate) unchanged: Option<Range<usize>>,
     pub(crate) link: Option<(&'static str, Range<usize>)>,
+    /// What the event calls itself, where that is not told by its position.
+    pub(crate) event_id: Option<Range<usize>>,
 }
 
 // === impl SharedHeaders ===
@@ -86,19 +88,20 @@ impl SharedHeaders {
     /// Adds the headers of a record; returns their range.
     pub(crate) fn push(&mut self, output: &mut EncodedBatch, record: RecordHeaders) -> Range<usize> {
         let updated_at = self.updated_at(output, record.updated_at_us);
-        let event_id = self.event_id(output, record.ordinal, record.suffix);
+        let named = record.event_id.clone();
+        let event_id = named.unwrap_or_else(|| self.event_id(output, record.ordinal, record.suffix));
         let start = output.headers.len();
         let headers = &mut output.headers;
-        headers.push((header::UPDATED_AT, updated_at));
-        headers.push((header::OPERATION, self.operation(record.operation)));
-        headers.push((header::SOURCE, self.source.clone()));
-        headers.push((header::POSITION, self.position.clone()));
-        headers.push((header::EVENT_ID, event_id));
+        headers.push((HeaderName::Known(header::UPDATED_AT), updated_at));
+        headers.push((HeaderName::Known(header::OPERATION), self.operation(record.operation)));
+        headers.push((HeaderName::Known(header::SOURCE), self.source.clone()));
+        headers.push((HeaderName::Known(header::POSITION), self.position.clone()));
+        headers.push((HeaderName::Known(header::EVENT_ID), event_id));
         let transaction = self.transaction.clone().map(|range| (header::TRANSACTION, range));
         let unchanged = record.unchanged.map(|range| (UNCHANGED, range));
-        headers.extend(transaction);
-        headers.extend(unchanged);
-        headers.extend(record.link);
+        let message_id = record.event_id.map(|range| (header::MESSAGE_ID, range));
+        let own = [transaction, unchanged, record.link, message_id].into_iter().flatten();
+        headers.extend(own.map(|(name, range)| (HeaderName::Known(name), range)));
         start..output.headers.len()
     }
 

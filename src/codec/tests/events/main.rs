@@ -5,6 +5,7 @@
 mod debezium;
 mod entity;
 mod inline_schemas;
+mod message;
 mod mysql;
 mod mysql_observed;
 mod property;

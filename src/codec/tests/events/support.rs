@@ -195,6 +195,7 @@ impl Batch {
             log_position: Some(24_023_128),
             updated_at_us: None,
             topic: None,
+            message: None,
         });
         self.changes.changes.last_mut().unwrap()
     }

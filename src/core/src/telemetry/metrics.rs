@@ -88,7 +88,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-static METRICS: [Metric; 21] = [
+static METRICS: [Metric; 23] = [
     counter("changes", "Changes taken from the source", |telemetry, _| {
         Some(from(&telemetry.numbers.changes))
     }),
@@ -97,8 +97,13 @@ static METRICS: [Metric; 21] = [
         "Records that became durable in the stream",
         |telemetry, _| Some(from(&telemetry.numbers.records)),
     ),
-    counter("filtered_changes", "Changes left out by transforms", |telemetry, _| {
-        Some(from(&telemetry.numbers.filtered))
+    counter(
+        "filtered_changes",
+        "Changes left out by transforms, or because they are no events of an outbox",
+        |telemetry, _| Some(from(&telemetry.numbers.filtered)),
+    ),
+    counter("dead_letters", "Changes published as dead letters", |telemetry, _| {
+        Some(from(&telemetry.numbers.dead_letters))
     }),
     counter("checkpoints", "Checkpoints saved", |telemetry, _| {
         Some(from(&telemetry.numbers.checkpoints))
@@ -192,6 +197,12 @@ static METRICS: [Metric; 21] = [
                     .sum()
             })
         },
+    ),
+    gauge(
+        "caught_up_age",
+        "Since everything was handed out that was visible in polled tables",
+        Some(Unit::Seconds),
+        |_, known| Some(signed(now_us().saturating_sub(known.caught_up_us?)) / 1e6),
     ),
     gauge(
         "gap_unsafe_tables",

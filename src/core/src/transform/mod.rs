@@ -7,6 +7,8 @@
 //!   moved *in* becomes a create where the log has the row before; else it stays an update, because it may have been in.
 //! - A row filter that cannot be decided (the column is an unchanged large value) lets the row through: never lose.
 //! - A column of the key cannot be left out; it can be masked, the same way in key and value.
+//! - A change that is an event already (a row of an outbox) may be left out or sent elsewhere; rules that change its columns are
+//!   refused, because its payload was taken from them before.
 //! - Ordinals are counted before any filter, so that `event_id` does not depend on the rules.
 
 pub mod config;
@@ -50,6 +52,12 @@ impl Transform {
             TablePlan::Keep { .. } => Some(Arc::clone(schema)),
             TablePlan::Rewrite(rewrite) => Some(Arc::clone(&rewrite.schema)),
         })
+    }
+
+    /// True where a rule leaves out, renames or masks columns of a table.
+    pub fn alters_rows(&mut self, schema: &SharedSchema) -> Result<bool> {
+        let plan = self.plan(schema)?;
+        Ok(matches!(&*plan, TablePlan::Rewrite(rewrite) if rewrite.alters_rows))
     }
 
     /// Applies the rules to every change, in place. Returns how many changes were left out.
@@ -122,6 +130,9 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
             if !filter(rewrite, &mut change, batch)? {
                 return Ok(None);
             }
+            if change.message.is_some() {
+                return route_message(rewrite, change).map(Some);
+            }
             change.before = rewrite_row(rewrite, change.before, batch)?;
             change.after = rewrite_row(rewrite, change.after, batch)?;
             change.table = batch.table_index(&rewrite.schema);
@@ -129,6 +140,29 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
             Ok(Some(change))
         }
     }
+}
+
+/// The refusal of rules that change columns of a table whose rows are events already.
+pub fn alters_messages(schema: &SharedSchema) -> Error {
+    Error::definite(
+        "transform_invalid",
+        format!(
+            "a rule of `transforms` changes columns of {}, whose rows are read by `outbox` and published as they say; \
+             take the rule away, or leave the table out of its `tables`",
+            schema.name.qualified()
+        ),
+    )
+}
+
+/// Of a change that is an event already the row was read before: rules may leave it out or send it elsewhere.
+fn route_message(rewrite: &plan::Rewrite, mut change: Change) -> Result<Change> {
+    if rewrite.alters_rows {
+        return Err(alters_messages(&rewrite.schema));
+    }
+    if rewrite.topic.is_some() {
+        change.topic.clone_from(&rewrite.topic);
+    }
+    Ok(change)
 }
 
 /// Decides whether a change stays; turns an update that leaves the filter into a delete, and one that enters it into a create.

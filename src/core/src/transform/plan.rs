@@ -45,6 +45,8 @@ pub(super) struct Rewrite {
     pub(super) conditions: Vec<TableCondition>,
     pub(super) topic: Option<Arc<str>>,
     pub(super) updated_at: Option<usize>,
+    /// Columns are left out, renamed or masked.
+    pub(super) alters_rows: bool,
 }
 
 /// Where a column of the new row comes from.
@@ -226,8 +228,10 @@ impl TablePlan {
         }
         let columns = kept_columns(schema, &rules)?;
         let renamed = renamed_schema(schema, &columns, &rules)?;
+        let alters_rows = renamed != **schema || columns.iter().any(|column| column.mask.is_some());
         Ok(Self::Rewrite(Rewrite {
             schema: Arc::new(renamed),
+            alters_rows,
             columns,
             conditions: conditions(schema, &rules)?,
             topic: topic(schema, &rules),

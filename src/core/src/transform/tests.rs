@@ -85,6 +85,7 @@ impl Given {
             log_position: None,
             updated_at_us: None,
             topic: None,
+            message: None,
         });
     }
 }

@@ -351,5 +351,6 @@ pub(crate) fn push_change(
         log_position: None,
         updated_at_us: None,
         topic: None,
+        message: None,
     });
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::ports::TopicSpec;
-use tailrace_core::transform::Transform;
+use tailrace_core::schema::SharedSchema;
+use tailrace_core::transform::{Transform, alters_messages};
 
 use super::{Exit, Failure};
 use crate::config::plan::{ConnectorPlan, Plan};
@@ -50,6 +51,8 @@ async fn check(plan: &Plan, connector: &ConnectorPlan, topics: &mut Topics) -> R
     if findings.iter().all(|finding| finding.severity != Severity::Blocks) {
         match source.describe().await {
             Ok(tables) => {
+                let (outboxes, tables) = split_outboxes(connector, tables);
+                findings.extend(check_outboxes(connector, &outboxes));
                 let names = tables.iter().map(|table| &table.name);
                 findings.extend(connector.topic.check(&connector.prefix, names));
                 specs = topics_of(connector, &tables, topics, &mut findings);
@@ -61,10 +64,35 @@ async fn check(plan: &Plan, connector: &ConnectorPlan, topics: &mut Topics) -> R
     Ok(findings)
 }
 
+/// Tables whose rows are events already, whose topics the rows name; and the others.
+fn split_outboxes(connector: &ConnectorPlan, tables: Vec<SharedSchema>) -> (Vec<SharedSchema>, Vec<SharedSchema>) {
+    let is_outbox = |table: &SharedSchema| connector.outbox.as_ref().is_some_and(|outbox| outbox.selects(table));
+    tables.into_iter().partition(is_outbox)
+}
+
+fn check_outboxes(connector: &ConnectorPlan, tables: &[SharedSchema]) -> Vec<Finding> {
+    let Some(outbox) = &connector.outbox else {
+        return Vec::new();
+    };
+    let mut findings = outbox.check(tables, connector.source.is_polled());
+    // What is wrong with the rules is said where the configuration is read.
+    let rules = Transform::new(&connector.transforms, connector.updated_at_column.clone());
+    if let Ok(mut transform) = rules {
+        for table in tables {
+            match transform.alters_rows(table) {
+                Ok(true) => findings.push(Finding::from(&alters_messages(table))),
+                Ok(false) => {}
+                Err(error) => findings.push(Finding::from(&error)),
+            }
+        }
+    }
+    findings
+}
+
 /// The topics of the tables that pass the transforms; routes choose theirs row by row.
 fn topics_of(
     connector: &ConnectorPlan,
-    tables: &[tailrace_core::schema::SharedSchema],
+    tables: &[SharedSchema],
     topics: &mut Topics,
     findings: &mut Vec<Finding>,
 ) -> Vec<TopicSpec> {

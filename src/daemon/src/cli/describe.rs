@@ -17,7 +17,10 @@ struct Described {
     connector: String,
     stream: String,
     table: SharedSchema,
-    /// `None` where transforms leave the table out.
+    /// The topics of the events that its rows are, where it is an outbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outbox: Option<String>,
+    /// `None` where transforms leave the table out, and for an outbox, whose rows say what is published.
     events: Option<EventDescription>,
 }
 
@@ -41,10 +44,12 @@ async fn describe(connector: &ConnectorPlan) -> Result<Vec<Described>, Failure> 
     let mut transform = Transform::new(&connector.transforms, connector.updated_at_column.clone())?;
     let mut tables = Vec::new();
     for table in source.describe().await? {
-        let published = transform.describe(&table)?;
+        let outbox = connector.outbox.as_ref().filter(|outbox| outbox.selects(&table));
+        let published = transform.describe(&table)?.filter(|_| outbox.is_none());
         tables.push(Described {
             connector: connector.name.clone(),
             stream: connector.stream.clone(),
+            outbox: outbox.map(|outbox| outbox.topic().to_owned()),
             events: published.map(|schema| describer.describe(&schema)).transpose()?,
             table,
         });
@@ -66,10 +71,11 @@ fn as_text(described: &Described) -> String {
         text.push_str(&screen::escape(&content));
         text.push('\n');
     };
-    let topic = described
-        .events
-        .as_ref()
-        .map_or("left out by transforms", |events| events.topic.as_str());
+    let topic = match (&described.outbox, &described.events) {
+        (Some(topic), _) => topic.as_str(),
+        (None, Some(events)) => events.topic.as_str(),
+        (None, None) => "left out by transforms",
+    };
     line(format!(
         "{}: {} → {}: {topic}",
         described.connector,
@@ -173,6 +179,7 @@ mod tests {
         ]});
         let described = Described {
             connector: "shop".to_owned(),
+            outbox: None,
             stream: "events".to_owned(),
             table: Arc::new(table),
             events: Some(EventDescription {

@@ -5,6 +5,7 @@ mod commands;
 mod describe;
 mod exit;
 mod forget;
+pub(crate) mod outbox;
 mod run;
 mod tail;
 mod triggers;
@@ -153,6 +154,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Makes an outbox table, and triggers that keep wrong events out of it.
+    Outbox(outbox::OutboxArguments),
     /// Change tables and the triggers that fill them, for databases whose log cannot be read.
     Triggers(triggers::TriggersArguments),
     /// Prints the JSON Schema of the configuration, for editors.
@@ -213,6 +216,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Check { file, json }) => block_on(check::run(load(&file)?, json)),
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
+        Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
         Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
         Some(Command::Schema { markdown, commands }) => {
             let page = match (markdown, commands) {

@@ -13,11 +13,13 @@ use tailrace_core::ports::SourceConnector;
 use tailrace_core::transform::{Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
+use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
 use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, SourceSpec, StreamSpec};
+use crate::cli::outbox::read_contract;
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) format: FormatConfig,
     /// The tables' own updated-at column.
     pub(crate) updated_at_column: Option<String>,
+    /// Tables whose rows are events already.
+    pub(crate) outbox: Option<Arc<Outbox>>,
     /// What happens to changes.
     pub(crate) transforms: TransformConfig,
     /// The tables are captured by triggers.
@@ -174,6 +178,14 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
+    let outbox = config
+        .outbox
+        .map(|outbox| plan_outbox(outbox, &prefix, &*source))
+        .transpose()
+        .unwrap_or_else(|sentences| {
+            sentences.into_iter().for_each(|sentence| refuse(&["outbox"], sentence));
+            None
+        });
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
     let transforms = TransformConfig {
         rules: config.transforms,
@@ -202,9 +214,22 @@ fn plan_connector(
         topic,
         format: config.format,
         updated_at_column,
+        outbox,
         transforms,
         change_table: config.change_table,
     })
+}
+
+/// The outbox as meant, or what is wrong with it.
+fn plan_outbox(config: OutboxConfig, prefix: &str, source: &dyn SourceSpec) -> Result<Arc<Outbox>, Vec<String>> {
+    let contract = config.contract.as_deref().map(read_contract).transpose();
+    let made = contract.and_then(|contract| Outbox::new(config, prefix, contract));
+    let outbox = made.map_err(|error| vec![error.report()])?;
+    let findings = outbox.config_findings(source.is_polled());
+    if findings.is_empty() {
+        return Ok(Arc::new(outbox));
+    }
+    Err(findings.iter().map(in_one_sentence).collect())
 }
 
 /// Two connectors with one template write the tables of one name into one topic.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tailrace_codec::FormatConfig;
 use tailrace_core::transform::Rule;
 use tailrace_sql::change_table::config::ChangeTableConfig;
+use tailrace_sql::outbox::OutboxConfig;
 
 use super::deserialize::read;
 use super::fault::suggestion;
@@ -90,6 +91,9 @@ pub(crate) struct ConnectorConfig {
     /// What an event's `updated_at` is.
     #[serde(default)]
     pub(crate) updated_at: Option<UpdatedAtConfig>,
+    /// Tables whose rows are events already.
+    #[serde(default)]
+    pub(crate) outbox: Option<OutboxConfig>,
     /// Rules that changes go through, in order; each table follows every rule that selects it.
     #[serde(default)]
     pub(crate) transforms: Vec<Rule>,

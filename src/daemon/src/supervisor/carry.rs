@@ -10,6 +10,7 @@ use tailrace_core::position::Checkpoint;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
 use tailrace_core::{Result, failpoint};
+use tailrace_sql::outbox::OutboxSource;
 use tailrace_state::StateStore;
 use tokio::sync::watch;
 
@@ -59,7 +60,10 @@ impl ConnectorRun {
         if let Some(checkpoint) = &saved {
             telemetry.set_position(checkpoint.progress.position.as_str());
         }
-        let source = self.source.open(context).await?;
+        let mut source = self.source.open(context).await?;
+        if let Some(outbox) = &plan.outbox {
+            source = Box::new(OutboxSource::new(source, Arc::clone(outbox), Arc::clone(telemetry)));
+        }
         let pipeline = SourcePipeline {
             source,
             transform,

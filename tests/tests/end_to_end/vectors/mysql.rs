@@ -1,4 +1,4 @@
-//! Values of every type of MySQL and MariaDB, each through the snapshot and through the binary log: both as
+//! Values of every type of MySQL and MariaDB, each through the snapshot, through the binary log and through a poll: all as
 //! `tests/vectors/mysql.tsv` says.
 //!
 //! | asked of | with | because |
@@ -14,6 +14,7 @@ use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
 
 use super::{DEFAULT, Way, default_of, field, with_envelope};
 use crate::capture::{Capture, Wanted};
+use crate::polling::mysql::Polled;
 
 const VECTORS: &str = include_str!("../../../vectors/mysql.tsv");
 
@@ -125,10 +126,14 @@ async fn compare(way: Way, database: Database, options: Options, vectors: &[Vect
     capture.start_again();
     capture.database.execute(&as_in_session(&for_log)).await.unwrap();
     capture.settle().await;
+    let polling = format!("tables: [public.*]\nquery: {{ mode: bulk, poll_interval_ms: 3600000 }}\n{source}");
+    let polled = Polled::prepare_as(capture.database.clone(), &capture.database.url(), &envelope, &polling);
+    polled.start_again();
     for (number, vectors) in vectors.chunks(columns_maximum).enumerate() {
-        let events = capture.events(&format!("v{number}"));
+        let mut events = capture.events(&format!("v{number}"));
         assert_eq!(events.len(), 2, "{options:?}");
-        for (event, way) in events.iter().zip(["snapshot", "log"]) {
+        events.extend(polled.wait_for_events(&format!("v{number}"), 2).await);
+        for (event, way) in events.iter().zip(["snapshot", "log", "poll", "poll"]) {
             for vector in vectors {
                 let found = match vector.literal {
                     DEFAULT => default_of(event, vector.id).to_string(),

@@ -25,7 +25,7 @@ use tailrace_core::batch::ChangeBatch;
 
 pub(crate) use decimal::{DecimalShape, rescaled};
 pub(crate) use error::CellError;
-pub(crate) use temporal::{Calendar, print_json_moment, print_json_time};
+pub(crate) use temporal::{Calendar, place_in_time_us, print_json_moment, print_json_time};
 pub(crate) use text::TextDecoder;
 
 use self::bytes::TextColumn;

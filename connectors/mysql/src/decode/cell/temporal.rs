@@ -120,6 +120,19 @@ impl Moment {
         Some(seconds * MICROSECONDS_PER_SECOND + i64::from(self.microsecond))
     }
 
+    /// Where the server sorts it, microseconds since 1970: what no calendar has is put to the edge of what is next to it.
+    fn place_us(self) -> i64 {
+        if let Some(microseconds) = self.microseconds() {
+            return microseconds;
+        }
+        let begin = |month, day| days_from_civil(self.year, month, day) * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
+        match (self.month, self.day) {
+            (1..=12, 0) => begin(self.month, 1),
+            (1..=12, _) => begin(self.month, days_in_month(self.year, self.month) + 1) - 1,
+            _ => begin(1, 1),
+        }
+    }
+
     fn since_1970(seconds: i64, microsecond: u32) -> Self {
         let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
         let second = u32::try_from(seconds.rem_euclid(SECONDS_PER_DAY)).unwrap_or_default();
@@ -367,6 +380,13 @@ pub(super) fn moment_from_text(bytes: &[u8]) -> Option<Moment> {
     let moment = date.at(two_digits(*h1, *h2)?, two_digits(*m1, *m2)?, two_digits(*s1, *s2)?)?;
     let microsecond = whole_fraction(rest)?;
     Some(Moment { microsecond, ..moment })
+}
+
+/// Where the server sorts a DATE, DATETIME or TIMESTAMP, microseconds since 1970: what ascends in the column ascends here too. With
+/// dates that no calendar has only where `invalid` ones are wanted.
+pub(crate) fn place_in_time_us(bytes: &[u8], invalid: bool) -> Option<i64> {
+    let moment = moment_from_text(bytes)?;
+    (invalid || moment.days().is_some()).then(|| moment.place_us())
 }
 
 /// Seconds and microseconds since 1970 of a moment of UTC; zero for `0000-00-00 00:00:00`.

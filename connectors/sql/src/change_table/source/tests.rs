@@ -87,6 +87,7 @@ fn batch(schema: &SharedSchema, operation: Operation) -> ChangeBatch {
         log_position: None,
         updated_at_us: None,
         topic: None,
+        message: None,
     });
     batch
 }

@@ -43,6 +43,7 @@ fn batch(number: u64) -> ChangeBatch {
         log_position: None,
         updated_at_us: None,
         topic: None,
+        message: None,
     });
     batch
 }

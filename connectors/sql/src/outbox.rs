@@ -1,0 +1,283 @@
+//! Outbox tables: rows that are events already, because the application wrote them so in its own transaction.
+//!
+//! ```text
+//!   any source (log or query) ──▶ OutboxSource ──▶ ChangeBatch whose changes carry a message
+//!        rows of the outbox         insert, read ─▶ event: topic, key, payload, headers, id, time
+//!        rows of other tables       delete, truncate ─▶ nothing; update ─▶ by policy
+//!                                   other tables ─▶ as they are
+//! ```
+//!
+//! Columns, topics and headers are as Debezium's event router has them. An event's id is its row's, so that the log and a
+//! query give the same one. What a row says is taken before any transform; transforms may then leave events out or send
+//! them elsewhere by the row's columns, and not change those.
+
+mod config;
+mod event;
+mod headers;
+mod log_message;
+mod plan;
+mod topic;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use tailrace_core::batch::{BatchFull, Change, ChangeBatch, Message, Operation, Payload, Row};
+use tailrace_core::ports::{Budget, Source};
+use tailrace_core::position::Position;
+use tailrace_core::schema::SharedSchema;
+use tailrace_core::telemetry::Telemetry;
+use tailrace_core::value::Value;
+use tailrace_core::{Error, Result};
+
+pub use config::{BadRowPolicy, HeaderColumn, OutboxColumns, OutboxConfig, PayloadFormat, PayloadSource, UpdatePolicy};
+use event::{NoEvent, Scratch, happened_at_us, push_header, read_event, read_remains};
+pub use plan::Outbox;
+use plan::{Reading, TablePlan};
+
+/// Table versions in use at a time before the oldest plans are forgotten.
+const PLANS_KEPT: usize = 4096;
+/// Headers of a dead letter.
+const REASON: &str = "dead_letter_reason";
+const PROBLEM: &str = "dead_letter_problem";
+const TABLE: &str = "dead_letter_table";
+
+/// Reads the rows of a source's outbox tables as events.
+pub struct OutboxSource {
+    source: Box<dyn Source>,
+    interpreter: Interpreter,
+}
+
+/// What makes events of rows.
+struct Interpreter {
+    outbox: Arc<Outbox>,
+    telemetry: Arc<Telemetry>,
+    plans: Vec<(SharedSchema, Arc<Reading>)>,
+    scratch: Scratch,
+    updates: u64,
+}
+
+/// Why a row is no event.
+#[derive(Debug)]
+pub(crate) struct BadRow {
+    pub(crate) code: &'static str,
+    /// Continues "row … is no event: ".
+    pub(crate) problem: String,
+}
+
+// === impl BadRow ===
+
+impl BadRow {
+    fn new(code: &'static str, problem: String) -> Self {
+        Self { code, problem }
+    }
+}
+
+fn batch_full(error: BatchFull) -> Error {
+    Error::definite("batch_full", error.to_string())
+}
+
+// === impl OutboxSource ===
+
+impl OutboxSource {
+    /// Reads the rows of `source` as `outbox` says, and tells `telemetry` what was left out.
+    pub fn new(source: Box<dyn Source>, outbox: Arc<Outbox>, telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            source,
+            interpreter: Interpreter {
+                outbox,
+                telemetry,
+                plans: Vec::new(),
+                scratch: Scratch::default(),
+                updates: 0,
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Source for OutboxSource {
+    async fn next_batch(&mut self, budget: Budget) -> Result<ChangeBatch> {
+        // Nothing is waited for after the source's own batch, so that what is dropped was not taken yet.
+        let mut batch = self.source.next_batch(budget).await?;
+        self.interpreter.interpret(&mut batch)?;
+        Ok(batch)
+    }
+
+    async fn confirm(&mut self, durable: &Position) -> Result<()> {
+        self.source.confirm(durable).await
+    }
+}
+
+// === impl Interpreter ===
+
+impl Interpreter {
+    fn interpret(&mut self, batch: &mut ChangeBatch) -> Result<()> {
+        let tables = batch.tables.clone();
+        let readings: Vec<_> = tables.iter().map(|table| self.reading(table)).collect::<Result<_>>()?;
+        if readings.iter().all(|reading| matches!(**reading, Reading::Ordinary)) {
+            return Ok(());
+        }
+        let changes = std::mem::take(&mut batch.changes);
+        batch.changes.reserve(changes.len());
+        let before = changes.len();
+        for change in changes {
+            let event = match readings.get(change.table).map(|reading| &**reading) {
+                None | Some(Reading::Ordinary) => Some(change),
+                Some(Reading::Messages { prefix, content }) => self.message(change, batch, (*prefix, *content))?,
+                Some(Reading::Outbox(plan)) => self.row(plan, change, batch)?,
+            };
+            batch.changes.extend(event);
+        }
+        let left_out = u64::try_from(before - batch.changes.len()).unwrap_or(0);
+        self.telemetry.numbers.filtered.fetch_add(left_out, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn reading(&mut self, schema: &SharedSchema) -> Result<Arc<Reading>> {
+        if let Some((_, reading)) = self.plans.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
+            return Ok(Arc::clone(reading));
+        }
+        let reading = Arc::new(self.outbox.reading(schema)?);
+        if self.plans.len() >= PLANS_KEPT {
+            self.plans.clear();
+        }
+        self.plans.push((Arc::clone(schema), Arc::clone(&reading)));
+        Ok(reading)
+    }
+
+    /// A change of an outbox table.
+    fn row(&mut self, plan: &TablePlan, change: Change, batch: &mut ChangeBatch) -> Result<Option<Change>> {
+        match (change.operation, change.after) {
+            (Operation::Read | Operation::Create, Some(row)) => self.event(plan, change, (batch, row)).map(Some),
+            (Operation::Update, _) => self.update(plan, &change, batch).map(|()| None),
+            _ => Ok(None),
+        }
+    }
+
+    fn event(&mut self, plan: &TablePlan, mut change: Change, (batch, row): (&mut ChangeBatch, Row)) -> Result<Change> {
+        let outbox = Arc::clone(&self.outbox);
+        match read_event(&outbox, plan, (batch, row), &mut self.scratch) {
+            Ok((topic, message)) => {
+                change.topic = Some(topic);
+                change.message = Some(batch.push_message(message).map_err(batch_full)?);
+            }
+            Err(NoEvent::Failed(error)) => return Err(error),
+            Err(NoEvent::Bad(bad)) => {
+                let remains = read_remains(plan, batch, row)?;
+                self.bury((&plan.name, &bad), remains, (&mut change, batch))?;
+            }
+        }
+        let happened_at_us = happened_at_us(plan, batch, (change.table, row));
+        change.updated_at_us = happened_at_us.or(change.updated_at_us);
+        Ok(change)
+    }
+
+    /// A message of PostgreSQL's log.
+    fn message(
+        &mut self,
+        mut change: Change,
+        batch: &mut ChangeBatch,
+        (prefix, content): (usize, usize),
+    ) -> Result<Option<Change>> {
+        let outbox = Arc::clone(&self.outbox);
+        let wanted = outbox.config.message_prefix.as_deref().unwrap_or_default();
+        let Some(row) = change.after else {
+            return Ok(Some(change));
+        };
+        if batch.row(row).get(prefix) != Value::Text(wanted) {
+            return Ok(Some(change));
+        }
+        match log_message::read_row(&outbox.message_schema, batch, (row, content)) {
+            Ok(row) => {
+                change.table = batch.table_index(&outbox.message_schema);
+                change.after = Some(row);
+                self.event(&outbox.message_plan, change, (batch, row)).map(Some)
+            }
+            Err(NoEvent::Failed(error)) => Err(error),
+            Err(NoEvent::Bad(bad)) => {
+                let remains = Message {
+                    key: None,
+                    payload: batch.part_of(row, content).map_or(Payload::Absent, Payload::Part),
+                    event_id: None,
+                };
+                self.bury((&outbox.message_plan.name, &bad), remains, (&mut change, batch))?;
+                Ok(Some(change))
+            }
+        }
+    }
+
+    /// A row that is no event: halts, or makes a dead letter of it.
+    fn bury(
+        &mut self,
+        (table, bad): (&str, &BadRow),
+        remains: Message,
+        (change, batch): (&mut Change, &mut ChangeBatch),
+    ) -> Result<()> {
+        batch.abandon_message();
+        if self.outbox.config.on_bad_row == BadRowPolicy::Halt {
+            return Err(halted((table, bad), &remains, (change, batch)));
+        }
+        for (name, value) in [(REASON, bad.code), (PROBLEM, &bad.problem), (TABLE, table)] {
+            let value = batch.write_part(|out| out.extend_from_slice(value.as_bytes()));
+            push_header(batch, name, value.map_err(batch_full)?)?;
+        }
+        change.topic = Some(Arc::clone(&self.outbox.dead_letters));
+        change.message = Some(batch.push_message(remains).map_err(batch_full)?);
+        self.telemetry.numbers.dead_letters.fetch_add(1, Ordering::Relaxed);
+        let notice = format!(
+            "rows of {table} are no events and were published to {}; the newest: {}",
+            self.outbox.dead_letters, bad.problem
+        );
+        self.telemetry.set_notice("outbox_dead_letters", Some(notice));
+        Ok(())
+    }
+
+    fn update(&mut self, plan: &TablePlan, change: &Change, batch: &ChangeBatch) -> Result<()> {
+        let place = place(change, batch);
+        match self.outbox.config.updates {
+            UpdatePolicy::Ignore => {}
+            UpdatePolicy::Warn => {
+                self.updates += 1;
+                let notice = format!(
+                    "rows of the outbox {} were updated ({} since the start, the newest at {place}), and no event was \
+                     published for that: an event that happened does not change; `outbox.updates: ignore` where it is on purpose",
+                    plan.name, self.updates
+                );
+                self.telemetry.set_notice("outbox_updated", Some(notice));
+            }
+            UpdatePolicy::Halt => {
+                let message = format!(
+                    "a row of the outbox {} was updated at {place}, and `outbox.updates` is `halt`; set it to `ignore` or `warn` \
+                     to go on without an event for it",
+                    plan.name
+                );
+                return Err(Error::definite("outbox_updated", message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place(change: &Change, batch: &ChangeBatch) -> String {
+    let transaction = batch.transactions.get(change.transaction);
+    transaction.map_or_else(String::new, |transaction| transaction.position.to_string())
+}
+
+fn halted((table, bad): (&str, &BadRow), remains: &Message, (change, batch): (&Change, &ChangeBatch)) -> Error {
+    let id = remains
+        .event_id
+        .map(|id| String::from_utf8_lossy(batch.part(id)).into_owned());
+    let row = id.map_or_else(|| "a row".to_owned(), |id| format!("row {id}"));
+    let message = format!(
+        "{row} of the outbox {table} is no event ({}, at {}): {}; mend or delete the row where it is still read from the table, or set \
+         `outbox.on_bad_row: dead_letter` to publish it to {{prefix}}.dead_letters and go on",
+        bad.code,
+        place(change, batch),
+        bad.problem
+    );
+    Error::poison("outbox_row_invalid", message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! One row into one event.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+use tailrace_core::batch::{ChangeBatch, Message, Part, Payload, Row, RowView};
+use tailrace_core::value::{LogicalType, Value};
+use tailrace_core::{Error, Result};
+
+use super::headers::read_headers;
+use super::plan::{Outbox, PayloadPlan, TablePlan};
+use super::topic::{END, Piece, TopicNames};
+use super::{BadRow, batch_full};
+
+/// What is used again for each row, so that nothing is allocated for it.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) names: TopicNames,
+    text: String,
+    /// The text of a row's headers while they are read.
+    json: Vec<u8>,
+}
+
+/// What can be wrong with a row: the batch cannot hold more, or the row is no event.
+pub(super) enum NoEvent {
+    Failed(Error),
+    Bad(BadRow),
+}
+
+impl From<Error> for NoEvent {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<BadRow> for NoEvent {
+    fn from(row: BadRow) -> Self {
+        Self::Bad(row)
+    }
+}
+
+/// Reads a row of an outbox: where its event goes, and what it is.
+pub(super) fn read_event(
+    outbox: &Outbox,
+    plan: &TablePlan,
+    (batch, row): (&mut ChangeBatch, Row),
+    scratch: &mut Scratch,
+) -> Result<(Arc<str>, Message), NoEvent> {
+    let event_id =
+        id_part(batch, row, plan.id)?.ok_or_else(|| missing("id_missing", "id", &outbox.config.columns.id))?;
+    let key = text_part(batch, row, plan.key)?
+        .ok_or_else(|| missing("key_missing", "key", &outbox.config.columns.aggregate_id))?;
+    let event_type = text_part(batch, row, plan.event_type)?
+        .ok_or_else(|| missing("type_missing", "type", &outbox.config.columns.event_type))?;
+    check_type(outbox, batch.part(event_type))?;
+    let topic = topic(plan, batch.row(row), scratch)?;
+    let payload = payload(outbox, plan, batch, row)?;
+    push_headers(plan, (batch, row), scratch)?;
+    let message = Message {
+        key: Some(key),
+        payload,
+        event_id: Some(event_id),
+    };
+    Ok((topic, message))
+}
+
+/// What of a row that is no event can be handed on: the original payload, and id and key where it has them.
+pub(super) fn read_remains(plan: &TablePlan, batch: &mut ChangeBatch, row: Row) -> Result<Message> {
+    let payload = match &plan.payload {
+        PayloadPlan::Columns(columns) => Payload::Columns(Arc::clone(columns)),
+        PayloadPlan::Column { index, .. } => match batch.part_of(row, *index) {
+            Some(part) => Payload::Part(part),
+            None => Payload::Part(batch.write_part(|_| ()).map_err(batch_full)?),
+        },
+    };
+    Ok(Message {
+        key: text_part(batch, row, plan.key)?,
+        payload,
+        event_id: id_part(batch, row, plan.id)?,
+    })
+}
+
+/// When the row says that its event happened; `None` where it does not.
+pub(super) fn happened_at_us(plan: &TablePlan, batch: &ChangeBatch, (table, row): (usize, Row)) -> Option<i64> {
+    let (schema, column) = (batch.tables.get(table)?, plan.timestamp?);
+    let Value::Int(value) = batch.row(row).get(column) else {
+        return None;
+    };
+    match schema.columns.get(column)?.logical_type {
+        LogicalType::Date => value.checked_mul(86_400_000_000),
+        // The ends stand for the infinities.
+        _ => (value != i64::MAX && value != i64::MIN).then_some(value),
+    }
+}
+
+fn missing(code: &'static str, what: &str, column: &str) -> BadRow {
+    BadRow::new(code, format!("it has no {what}: column {column} is NULL"))
+}
+
+fn check_type(outbox: &Outbox, event_type: &[u8]) -> Result<(), BadRow> {
+    let types = &outbox.config.types;
+    if types.is_empty() || types.iter().any(|known| known.as_bytes() == event_type) {
+        return Ok(());
+    }
+    let shown = String::from_utf8_lossy(event_type);
+    Err(BadRow::new(
+        "type_unknown",
+        format!("its type `{shown}` is none of `outbox.types`"),
+    ))
+}
+
+fn topic(plan: &TablePlan, row: RowView<'_>, scratch: &mut Scratch) -> Result<Arc<str>, BadRow> {
+    let Scratch { names, text, .. } = scratch;
+    text.clear();
+    for piece in &plan.topic.pieces {
+        let Piece::Column(column) = piece else { continue };
+        if !push_text(text, row.get(*column)) {
+            return Err(BadRow::new(
+                "topic_missing",
+                "a column that its topic is made of is NULL".to_owned(),
+            ));
+        }
+        text.push(END);
+    }
+    names.get(&plan.topic, text).ok_or_else(|| {
+        let shown: Vec<_> = text.split_terminator(END).collect();
+        BadRow::new(
+            "topic_invalid",
+            format!(
+                "no topic can be named after `{}`: it would be empty or longer than 249 characters",
+                shown.join("`, `")
+            ),
+        )
+    })
+}
+
+fn payload(outbox: &Outbox, plan: &TablePlan, batch: &mut ChangeBatch, row: Row) -> Result<Payload, NoEvent> {
+    let (index, json) = match &plan.payload {
+        PayloadPlan::Columns(columns) => return Ok(Payload::Columns(Arc::clone(columns))),
+        PayloadPlan::Column { index, json } => (*index, *json),
+    };
+    if batch.row(row).get(index) == Value::Unchanged {
+        return Err(BadRow::new(
+            "payload_unknown",
+            "its payload did not change and is not in the log".to_owned(),
+        )
+        .into());
+    }
+    let part = batch.part_of(row, index);
+    let bytes = part.map_or(&[][..], |part| batch.part(part));
+    if bytes.trim_ascii().is_empty() {
+        if outbox.config.tombstone_on_empty_payload {
+            return Ok(Payload::Absent);
+        }
+        let empty = batch.write_part(|_| ()).map_err(batch_full)?;
+        return Ok(Payload::Part(part.unwrap_or(empty)));
+    }
+    if json && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
+        return Err(BadRow::new("payload_not_json", format!("its payload is not JSON: {error}")).into());
+    }
+    if let Some(contract) = &outbox.contract {
+        let broken = contract.check_text(bytes);
+        broken.map_err(|broken| {
+            BadRow::new(
+                "payload_breaks_contract",
+                format!("its payload breaks the contract: {broken}"),
+            )
+        })?;
+    }
+    Ok(part.map_or(Payload::Absent, Payload::Part))
+}
+
+fn push_headers(plan: &TablePlan, (batch, row): (&mut ChangeBatch, Row), scratch: &mut Scratch) -> Result<(), NoEvent> {
+    for (name, column) in &plan.headers {
+        if let Some(value) = text_part(batch, row, *column)? {
+            push_header(batch, name, value)?;
+        }
+    }
+    let Some(part) = plan.json_headers.and_then(|column| batch.part_of(row, column)) else {
+        return Ok(());
+    };
+    let json = &mut scratch.json;
+    json.clear();
+    json.extend_from_slice(batch.part(part));
+    read_headers(json, |name, write| {
+        let value = batch.write_part(write).map_err(batch_full)?;
+        push_header(batch, name, value)
+    })
+}
+
+/// Adds a header to the message that is being made.
+pub(super) fn push_header(batch: &mut ChangeBatch, name: &str, value: Part) -> Result<()> {
+    let name = batch.write_part(|out| out.extend_from_slice(name.as_bytes()));
+    batch.push_message_header(name.map_err(batch_full)?, value);
+    Ok(())
+}
+
+/// The value as bytes of text; `None` where it is NULL.
+fn text_part(batch: &mut ChangeBatch, row: Row, column: usize) -> Result<Option<Part>> {
+    if let Some(part) = batch.part_of(row, column) {
+        return Ok(Some(part));
+    }
+    let written = match batch.row(row).get(column) {
+        Value::Int(value) => batch.write_part(|out| write_display(out, value)),
+        Value::Boolean(value) => batch.write_part(|out| write_display(out, value)),
+        Value::Float32(value) => batch.write_part(|out| write_display(out, value)),
+        Value::Float64(value) => batch.write_part(|out| write_display(out, value)),
+        _ => return Ok(None),
+    };
+    written.map(Some).map_err(batch_full)
+}
+
+fn write_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    // Writing into a vector cannot fail.
+    let _infallible = write!(out, "{value}");
+}
+
+/// The value as text that is fit for a header: raw bytes are written as a UUID where there are sixteen, else in hexadecimal.
+fn id_part(batch: &mut ChangeBatch, row: Row, column: usize) -> Result<Option<Part>> {
+    let Value::Bytes(bytes) = batch.row(row).get(column) else {
+        return text_part(batch, row, column);
+    };
+    let mut text = Vec::with_capacity(bytes.len() * 2 + 4);
+    for (index, byte) in bytes.iter().enumerate() {
+        if bytes.len() == 16 && matches!(index, 4 | 6 | 8 | 10) {
+            text.push(b'-');
+        }
+        write_display(&mut text, format_args!("{byte:02x}"));
+    }
+    let part = batch.write_part(|out| out.extend_from_slice(&text));
+    part.map(Some).map_err(batch_full)
+}
+
+/// Appends a value as text; false where it is NULL.
+fn push_text(text: &mut String, value: Value<'_>) -> bool {
+    use std::fmt::Write;
+    // Writing into a string cannot fail.
+    let _infallible = match value {
+        Value::Text(value) => {
+            text.push_str(value);
+            Ok(())
+        }
+        Value::Bytes(value) => {
+            text.push_str(&String::from_utf8_lossy(value));
+            Ok(())
+        }
+        Value::Int(value) => write!(text, "{value}"),
+        Value::Boolean(value) => write!(text, "{value}"),
+        Value::Float32(value) => write!(text, "{value}"),
+        Value::Float64(value) => write!(text, "{value}"),
+        _ => return false,
+    };
+    true
+}

@@ -1,0 +1,402 @@
+//! Rows in, events out.
+
+use std::collections::VecDeque;
+
+use tailrace_core::batch::{BeforeImage, ChangeView, PayloadView, Transaction};
+use tailrace_core::error::Kind;
+use tailrace_core::position::Progress;
+use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
+use tailrace_core::value::{Datum, LogicalType, TextKind};
+
+use super::*;
+use crate::contract::Contract;
+
+const TEXT: LogicalType = LogicalType::Text(TextKind::Plain);
+const TIME: LogicalType = LogicalType::TimestampTz { precision: 6 };
+
+/// A source with batches in it.
+struct Batches(VecDeque<ChangeBatch>);
+
+#[async_trait]
+impl Source for Batches {
+    async fn next_batch(&mut self, _budget: Budget) -> Result<ChangeBatch> {
+        self.0.pop_front().ok_or_else(|| Error::transient("end", "no more"))
+    }
+
+    async fn confirm(&mut self, _durable: &Position) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn schema(kind: TableKind, table: &str, columns: &[(&str, LogicalType)]) -> SharedSchema {
+    let column = |(name, logical_type): &(&str, LogicalType)| Column {
+        name: (*name).to_owned(),
+        logical_type: logical_type.clone(),
+        nullable: true,
+        source_type: "its type".to_owned(),
+        default: None,
+        documentation: None,
+    };
+    Arc::new(TableSchema {
+        name: TableName {
+            database: String::new(),
+            schema: "public".to_owned(),
+            table: table.to_owned(),
+        },
+        kind,
+        columns: columns.iter().map(column).collect(),
+        key: vec![0],
+        documentation: None,
+    })
+}
+
+fn outbox_table() -> SharedSchema {
+    let json = LogicalType::Text(TextKind::Json);
+    schema(
+        TableKind::Table,
+        "outbox",
+        &[
+            ("id", LogicalType::Text(TextKind::Uuid)),
+            ("aggregatetype", TEXT),
+            ("aggregateid", LogicalType::Int64),
+            ("type", TEXT),
+            ("payload", json.clone()),
+            ("headers", json),
+            ("created_at", TIME),
+            ("tenant", TEXT),
+        ],
+    )
+}
+
+fn text(value: &str) -> Datum {
+    Datum::Text(value.to_owned())
+}
+
+fn good() -> Vec<Datum> {
+    vec![
+        text("e-1"),
+        text("Order Line"),
+        Datum::Int(7),
+        text("Created"),
+        text("{\"a\": 1.0 }"),
+        text(r#"{"traceparent":"00-1","n":1}"#),
+        Datum::Int(1_700_000_000_000_001),
+        text("acme"),
+    ]
+}
+
+/// The good row with one other value.
+fn with(index: usize, value: Datum) -> Vec<Datum> {
+    let mut row = good();
+    row[index] = value;
+    row
+}
+
+fn batch() -> ChangeBatch {
+    let mut batch = ChangeBatch::new("db".into(), Progress::at(Position::new("0")));
+    batch.push_transaction(Transaction {
+        id: None,
+        committed_at_us: 5,
+        position: "0/1".into(),
+        log_position: None,
+        previous_log_position: None,
+        binlog: None,
+    });
+    batch
+}
+
+fn push(batch: &mut ChangeBatch, schema: &SharedSchema, operation: Operation, row: &[Datum]) {
+    batch.begin_row().unwrap();
+    for value in row {
+        match value {
+            Datum::Text(text) => batch.push_text(text).unwrap(),
+            Datum::Bytes(bytes) => batch.push_bytes(bytes).unwrap(),
+            Datum::Int(number) => batch.push_int(*number),
+            _ => batch.push_null(),
+        }
+    }
+    let row = batch.end_row().unwrap();
+    let table = batch.table_index(schema);
+    let gone = operation == Operation::Delete;
+    let ordinal = u64::try_from(batch.changes.len()).unwrap();
+    batch.changes.push(Change {
+        operation,
+        table,
+        transaction: 0,
+        before: gone.then_some(row),
+        before_image: BeforeImage::None,
+        after: (!gone).then_some(row),
+        ordinal,
+        log_position: None,
+        updated_at_us: None,
+        topic: None,
+        message: None,
+    });
+}
+
+/// An event, as text: topic, key, payload, id, time, headers.
+type Read = (String, String, String, String, i64, Vec<String>);
+
+fn read(change: ChangeView<'_>) -> Read {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let message = change.message().unwrap();
+    let payload = match message.payload() {
+        PayloadView::Absent => "absent".to_owned(),
+        PayloadView::Bytes(bytes) => lossy(bytes),
+        PayloadView::Columns(columns) => format!("{columns:?}"),
+    };
+    let headers = message
+        .headers()
+        .map(|(name, value)| format!("{name}={}", lossy(value)));
+    (
+        change.change().topic.as_deref().unwrap_or_default().to_owned(),
+        message.key().map(lossy).unwrap_or_default(),
+        payload,
+        message.event_id().map(lossy).unwrap_or_default(),
+        change.updated_at_us(),
+        headers.collect(),
+    )
+}
+
+fn outbox(config: &str) -> Result<Outbox> {
+    Outbox::new(serde_json::from_str(config).unwrap(), "srv", None)
+}
+
+async fn interpret(outbox: Outbox, batch: ChangeBatch) -> (Result<ChangeBatch>, Arc<Telemetry>) {
+    let telemetry = Arc::new(Telemetry::new("test"));
+    let source = Batches([batch].into());
+    let mut source = OutboxSource::new(Box::new(source), Arc::new(outbox), Arc::clone(&telemetry));
+    let budget = Budget {
+        changes: 100,
+        bytes: 100,
+    };
+    (source.next_batch(budget).await, telemetry)
+}
+
+async fn events(config: &str, rows: &[Vec<Datum>]) -> Result<Vec<Read>> {
+    let (table, mut batch) = (outbox_table(), batch());
+    for row in rows {
+        push(&mut batch, &table, Operation::Create, row);
+    }
+    let (batch, _) = interpret(outbox(config)?, batch).await;
+    Ok(batch?.views().map(read).collect())
+}
+
+#[tokio::test]
+async fn a_row_becomes_its_event() {
+    let config = r#"{"headers":[{"column":"tenant"},{"column":"aggregateid","name":"order"}]}"#;
+    let found = events(config, &[good()]).await.unwrap().remove(0);
+    let headers = ["type=Created", "tenant=acme", "order=7", "traceparent=00-1", "n=1"];
+    assert_eq!(
+        found,
+        (
+            "outbox.event.Order_x20_Line".to_owned(),
+            "7".to_owned(),
+            "{\"a\": 1.0 }".to_owned(),
+            "e-1".to_owned(),
+            1_700_000_000_000_001,
+            headers.map(str::to_owned).to_vec(),
+        )
+    );
+}
+
+#[tokio::test]
+async fn columns_may_be_called_otherwise() {
+    let config = r#"{"topic":"{prefix}.{tenant}.{type}","payload":"columns","columns":{"aggregate_id":"tenant","type":"aggregatetype"}}"#;
+    let found = events(config, &[with(6, Datum::Null)]).await.unwrap().remove(0);
+    assert_eq!(found.0, "srv.acme.Created");
+    assert_eq!(found.1, "acme");
+    assert_eq!(found.2, "[2, 4]", "what has no other purpose: aggregateid and payload");
+    assert_eq!(found.4, 5, "without a time of its own it is the commit's");
+}
+
+#[tokio::test]
+async fn raw_ids_and_empty_payloads() {
+    let uuid = Datum::Bytes((0..16).collect());
+    let rows = [
+        with(0, uuid),
+        with(0, Datum::Bytes(vec![0, 255])),
+        with(4, Datum::Null),
+        with(4, text(" ")),
+    ];
+    let ids = |found: &[Read]| found.iter().map(|event| event.3.clone()).collect::<Vec<_>>();
+    let found = events("{}", &rows).await.unwrap();
+    assert_eq!(
+        ids(&found),
+        ["00010203-0405-0607-0809-0a0b0c0d0e0f", "00ff", "e-1", "e-1"]
+    );
+    assert_eq!((&*found[2].2, &*found[3].2), ("", " "));
+    let found = events(r#"{"tombstone_on_empty_payload":true}"#, &rows).await.unwrap();
+    assert_eq!((&*found[2].2, &*found[3].2), ("absent", "absent"));
+}
+
+#[tokio::test]
+async fn only_inserts_are_events() {
+    let (table, other) = (outbox_table(), schema(TableKind::Table, "orders", &[("id", TEXT)]));
+    let mut changes = batch();
+    push(&mut changes, &table, Operation::Create, &good());
+    push(&mut changes, &table, Operation::Delete, &good());
+    push(&mut changes, &table, Operation::Update, &good());
+    push(&mut changes, &other, Operation::Delete, &[text("1")]);
+    push(&mut changes, &table, Operation::Read, &good());
+    let only = |updates: &str| outbox(&format!(r#"{{"tables":["public.outbox"],"updates":"{updates}"}}"#)).unwrap();
+    let (read, telemetry) = interpret(only("warn"), changes.clone()).await;
+    let read = read.unwrap();
+    let kept: Vec<_> = read
+        .views()
+        .map(|change| (change.change().ordinal, change.message().is_some()))
+        .collect();
+    assert_eq!(kept, [(0, true), (3, false), (4, true)]);
+    assert_eq!(telemetry.numbers.filtered.load(Ordering::Relaxed), 2);
+    assert!(telemetry.snapshot().notices.contains_key("outbox_updated"));
+
+    let (read, telemetry) = interpret(only("ignore"), changes.clone()).await;
+    assert_eq!(read.unwrap().changes.len(), 3);
+    assert!(telemetry.snapshot().notices.is_empty());
+
+    let (read, _) = interpret(only("halt"), changes).await;
+    assert_eq!(read.unwrap_err().code(), "outbox_updated");
+}
+
+fn bad_rows() -> Vec<(Vec<Datum>, &'static str)> {
+    vec![
+        (with(0, Datum::Null), "id_missing"),
+        (with(1, Datum::Null), "topic_missing"),
+        (with(1, text(&"a".repeat(250))), "topic_invalid"),
+        (with(2, Datum::Null), "key_missing"),
+        (with(3, Datum::Null), "type_missing"),
+        (with(3, text("Deleted")), "type_unknown"),
+        (with(4, text("{\"a\":")), "payload_not_json"),
+        (with(4, text("{}")), "payload_breaks_contract"),
+        (with(5, text("[]")), "headers_not_json"),
+    ]
+}
+
+fn strict(on_bad_row: &str) -> Outbox {
+    let config = format!(r#"{{"types":["Created"],"on_bad_row":"{on_bad_row}"}}"#);
+    let contract = Contract::parse(br#"{"required":["a"]}"#).unwrap();
+    Outbox::new(serde_json::from_str(&config).unwrap(), "srv", Some(contract)).unwrap()
+}
+
+#[tokio::test]
+async fn a_bad_row_halts_and_says_why() {
+    for (row, code) in bad_rows() {
+        let mut changes = batch();
+        push(&mut changes, &outbox_table(), Operation::Create, &row);
+        let error = interpret(strict("halt"), changes).await.0.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Poison, "outbox_row_invalid"));
+        let report = error.report();
+        assert!(
+            report.contains(code) && report.contains("public.outbox") && report.contains("0/1"),
+            "{report}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bad_row_becomes_a_dead_letter_in_its_place() {
+    for (row, code) in bad_rows() {
+        let mut changes = batch();
+        for row in [good(), row.clone(), good()] {
+            push(&mut changes, &outbox_table(), Operation::Create, &row);
+        }
+        let (read_batch, telemetry) = interpret(strict("dead_letter"), changes).await;
+        let found: Vec<_> = read_batch.unwrap().views().map(read).collect();
+        assert_eq!(found[0], found[2]);
+        assert_eq!(found[1].0, "srv.dead_letters");
+        assert_eq!(Datum::Text(found[1].2.clone()), row[4], "the original payload");
+        assert_eq!(found[1].5[0], format!("dead_letter_reason={code}"));
+        assert_eq!(found[1].5[2], "dead_letter_table=public.outbox");
+        assert_eq!(found[1].5.len(), 3, "{code}: no header of the event that it is not");
+        assert_eq!(telemetry.numbers.dead_letters.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[tokio::test]
+async fn messages_of_the_log_are_events_without_a_table() {
+    let columns = [("prefix", TEXT), ("content", LogicalType::Bytes)];
+    let messages = schema(TableKind::Message, "message", &columns);
+    let mut changes = batch();
+    let mut say = |prefix: &str, content: &str| {
+        let content = Datum::Bytes(content.as_bytes().to_vec());
+        push(&mut changes, &messages, Operation::Message, &[text(prefix), content]);
+    };
+    let start = r#""id":"m-1","aggregatetype":"Order","aggregateid":7,"type":"Created","#;
+    say(
+        "outbox",
+        &format!(r#"{{{start}"payload":{{"a": [1.0]}},"headers":{{"h":"x"}},"created_at":9}}"#),
+    );
+    say("outbox", &format!(r#"{{{start}"payload":"as \"it\" is"}}"#));
+    say("other", "not JSON");
+    say("outbox", "not JSON");
+    let config = r#"{"message_prefix":"outbox","on_bad_row":"dead_letter"}"#;
+    let (changes, _) = interpret(outbox(config).unwrap(), changes).await;
+    let changes = changes.unwrap();
+    assert!(changes.views().nth(2).unwrap().message().is_none());
+    let found: Vec<_> = changes
+        .views()
+        .filter(|change| change.message().is_some())
+        .map(read)
+        .collect();
+    let event = |payload: &str, at, headers: &[&str]| {
+        let own = |text: &str| text.to_owned();
+        let headers = headers.iter().copied().map(own).collect();
+        (
+            own("outbox.event.Order"),
+            own("7"),
+            own(payload),
+            own("m-1"),
+            at,
+            headers,
+        )
+    };
+    assert_eq!(found[0], event(r#"{"a": [1.0]}"#, 9, &["type=Created", "h=x"]));
+    assert_eq!(found[1], event(r#"as "it" is"#, 5, &["type=Created"]));
+    assert_eq!((&*found[2].0, &*found[2].2), ("srv.dead_letters", "not JSON"));
+}
+
+#[test]
+fn tables_that_are_no_outbox_are_found_before_the_start() {
+    let codes = |config: &str, tables: &[SharedSchema], polled| {
+        let findings = outbox(config).unwrap().check(tables, polled);
+        findings.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    let (fits, other) = (outbox_table(), schema(TableKind::Table, "orders", &[("id", TIME)]));
+    assert_eq!(codes("{}", &[Arc::clone(&fits)], true), [""; 0]);
+    let both = [fits, Arc::clone(&other)];
+    assert_eq!(
+        codes("{}", &both, false),
+        ["outbox_columns_missing", "outbox_columns_unfit"]
+    );
+    assert_eq!(codes(r#"{"tables":["public.outbox"]}"#, &both, false), [""; 0]);
+    assert_eq!(codes(r#"{"tables":["none"]}"#, &both, false), ["outbox_tables_missing"]);
+    let tables = std::slice::from_ref(&both[0]);
+    assert_eq!(
+        codes(r#"{"deleted_by_application":true}"#, tables, true),
+        ["outbox_rows_deleted"]
+    );
+    assert_eq!(codes(r#"{"deleted_by_application":true}"#, tables, false), [""; 0]);
+    assert_eq!(
+        codes(r#"{"message_prefix":"outbox"}"#, tables, true),
+        ["outbox_messages_polled"]
+    );
+    let named = r#"{"columns":{"headers":"tenant_headers","timestamp":"tenant"},"topic":"{nothing}"}"#;
+    let finding = outbox(named).unwrap().check(tables, false).remove(0);
+    assert!(
+        finding.problem.contains("no column nothing, tenant_headers; it has id"),
+        "{}",
+        finding.problem
+    );
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for config in [
+        r#"{"message_prefix":""}"#,
+        r#"{"payload":"columns","payload_format":"json"}"#,
+        r#"{"payload":"columns","message_prefix":"m"}"#,
+    ] {
+        assert_eq!(outbox(config).unwrap_err().code(), "outbox_invalid");
+    }
+    assert_eq!(outbox(r#"{"topic":"a b"}"#).unwrap_err().code(), "outbox_topic_invalid");
+}

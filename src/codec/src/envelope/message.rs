@@ -1,0 +1,64 @@
+//! Changes that are events already: key, payload and headers go out as they came in.
+
+use std::ops::Range;
+
+use tailrace_core::batch::{ChangeView, MessageView, Operation, PayloadView};
+use tailrace_core::event::{EncodedBatch, EncodedRecord, HeaderName};
+
+use crate::envelope::headers::{RecordHeaders, SharedHeaders};
+use crate::plan::{RowError, TablePlan};
+
+/// Appends the record of a change that is an event already. Its `op` is always `c`: that the row was there before the log
+/// began, or was found by a query, says nothing about the event.
+pub(crate) fn write_message(
+    output: &mut EncodedBatch,
+    shared: &mut SharedHeaders,
+    (plan, topic): (&TablePlan, usize),
+    (change, message): (ChangeView<'_>, MessageView<'_>),
+) -> Result<(), RowError> {
+    let key = message.key().map(|key| append(output, key));
+    let value = match message.payload() {
+        PayloadView::Absent => None,
+        PayloadView::Bytes(bytes) => Some(append(output, bytes)),
+        PayloadView::Columns(columns) => {
+            let start = output.buffer.len();
+            match change.after() {
+                Some(row) => plan.write_columns(&mut output.buffer, row, columns)?,
+                None => output.buffer.extend_from_slice(b"{}"),
+            }
+            Some(start..output.buffer.len())
+        }
+    };
+    let updated_at_us = change.updated_at_us();
+    let headers = RecordHeaders {
+        operation: Operation::Create,
+        ordinal: change.change().ordinal,
+        suffix: "",
+        updated_at_us,
+        unchanged: None,
+        link: None,
+        event_id: message.event_id().map(|id| append(output, id)),
+    };
+    let mut headers = shared.push(output, headers);
+    for (name, value) in message.headers() {
+        let name = HeaderName::Written(append(output, name.as_bytes()));
+        let value = append(output, value);
+        output.headers.push((name, value));
+    }
+    headers.end = output.headers.len();
+    output.records.push(EncodedRecord {
+        topic,
+        key,
+        value,
+        headers,
+        // Kafka refuses times before 1970; the header has the time itself.
+        timestamp_ms: updated_at_us.div_euclid(1000).max(0),
+    });
+    Ok(())
+}
+
+fn append(output: &mut EncodedBatch, bytes: &[u8]) -> Range<usize> {
+    let start = output.buffer.len();
+    output.buffer.extend_from_slice(bytes);
+    start..output.buffer.len()
+}
