@@ -281,8 +281,10 @@ impl Design {
         own.chain(values).collect()
     }
 
-    /// `INSERT INTO` the change table, of one change: the operation, the table's own values, and before and after as wanted.
-    fn insert(&self, operation: char, own: &[(&str, &str)], row_before: bool, row_after: bool) -> String {
+    /// `INSERT INTO` the change table, of one change: the operation, the table's own values, and the row before and after where
+    /// the operation has them. The second line begins with `indent`.
+    fn insert(&self, operation: char, own: &[(&str, &str)], indent: &str) -> String {
+        let (row_before, row_after) = (matches!(operation, 'u' | 'd'), matches!(operation, 'c' | 'u'));
         let quote = |name: &str| self.generator().identifier(name);
         let operation = format!("'{operation}'");
         let mut columns = vec![quote(OPERATION)];
@@ -305,7 +307,7 @@ impl Design {
             values.push(format!("{variable}.{}", quote(&column.captured)));
         }
         format!(
-            "INSERT INTO {} ({})\n    VALUES ({})",
+            "INSERT INTO {} ({})\n{indent}VALUES ({})",
             self.engine.qualified(&self.change_table),
             columns.join(", "),
             values.join(", ")

@@ -274,7 +274,7 @@ async fn a_trigger_that_does_not_run_is_said_and_a_replica_role_is_no_way_around
             ("drop trigger tailrace_changes on orders", "tailrace_changes is missing"),
             (
                 "create or replace function tailrace_changes_orders() returns trigger language plpgsql as 'begin return null; end'",
-                "the function tailrace_changes_orders is another",
+                "the function tailrace_changes_orders is not as Tailrace made it",
             ),
         ] {
             database.execute(statement).await.unwrap();

@@ -79,12 +79,12 @@ impl Generator for MySql {
         let update = format!(
             "IF NOT ({}) THEN\n    {};\n  END IF",
             unchanged(design),
-            design.insert('u', &OWN_VALUES, true, true)
+            design.insert('u', &OWN_VALUES, "      ")
         );
         vec![
-            trigger(design, "insert", &design.insert('c', &OWN_VALUES, false, true)),
+            trigger(design, "insert", &design.insert('c', &OWN_VALUES, "    ")),
             trigger(design, "update", &update),
-            trigger(design, "delete", &design.insert('d', &OWN_VALUES, true, false)),
+            trigger(design, "delete", &design.insert('d', &OWN_VALUES, "    ")),
         ]
     }
 

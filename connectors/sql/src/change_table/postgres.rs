@@ -129,7 +129,7 @@ fn alter(design: &Design, columns: &[(String, String)], clause: impl Fn(&str, &s
     )]
 }
 
-/// Whether a row changed is asked of its bytes (`*<>`): by `=` 1.0 and 1.00 are equal, texts that differ in case may be, and json has
+/// Whether a row changed is asked of its bytes: by `=` 1.0 and 1.00 are equal, texts that differ in case may be, and json has
 /// no `=` at all.
 fn body(design: &Design) -> String {
     let row = |variable: &str| {
@@ -144,8 +144,8 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     {create};
   ELSIF TG_OP = 'UPDATE' THEN
-    IF {old} *<> {new} THEN
-    {update};
+    IF pg_catalog.record_image_ne({old}, {new}) THEN
+      {update};
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     {delete};
@@ -156,12 +156,12 @@ BEGIN
 END
 ",
         mark = design.mark_text().replace(char::is_control, " "),
-        create = design.insert('c', &OWN_VALUES, false, true),
+        create = design.insert('c', &OWN_VALUES, "      "),
         old = row("OLD"),
         new = row("NEW"),
-        update = design.insert('u', &OWN_VALUES, true, true),
-        delete = design.insert('d', &OWN_VALUES, true, false),
-        truncate = design.insert('t', &OWN_VALUES, false, false),
+        update = design.insert('u', &OWN_VALUES, "        "),
+        delete = design.insert('d', &OWN_VALUES, "      "),
+        truncate = design.insert('t', &OWN_VALUES, "      "),
     )
 }
 

@@ -82,11 +82,11 @@ impl Generator for Sqlite {
     }
 
     fn triggers(&self, design: &Design) -> Vec<Routine> {
-        let update = design.insert('u', &OWN_VALUES, true, true);
+        let update = design.insert('u', &OWN_VALUES, "    ");
         vec![
-            trigger(design, "insert", "", &design.insert('c', &OWN_VALUES, false, true)),
+            trigger(design, "insert", "", &design.insert('c', &OWN_VALUES, "    ")),
             trigger(design, "update", &format!("\n  WHEN {}", changed(design)), &update),
-            trigger(design, "delete", "", &design.insert('d', &OWN_VALUES, true, false)),
+            trigger(design, "delete", "", &design.insert('d', &OWN_VALUES, "    ")),
         ]
     }
 

@@ -27,7 +27,7 @@ CREATE TRIGGER `public`.`tailrace_update_orders` AFTER UPDATE ON `public`.`order
   DECLARE tailrace_version char(16) DEFAULT 'cac0954315c0bc96';
   IF NOT (OLD.`id` <=> NEW.`id` AND CAST(OLD.`note` AS BINARY) <=> CAST(NEW.`note` AS BINARY)) THEN
     INSERT INTO `public`.`tailrace_changes_orders` (`op`, `changed_at`, `old_id`, `old_note`, `new_id`, `new_note`)
-    VALUES ('u', UTC_TIMESTAMP(6), OLD.`id`, OLD.`note`, NEW.`id`, NEW.`note`);
+      VALUES ('u', UTC_TIMESTAMP(6), OLD.`id`, OLD.`note`, NEW.`id`, NEW.`note`);
   END IF;
 END//
 DELIMITER ;

@@ -21,18 +21,18 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $tailrace$
 BEGIN
   IF TG_OP = 'INSERT' THEN
     INSERT INTO "public"."tailrace_changes_orders" ("op", "transaction_id", "changed_at", "new_id", "new_note")
-    VALUES ('c', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(), NEW."id", NEW."note");
+      VALUES ('c', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(), NEW."id", NEW."note");
   ELSIF TG_OP = 'UPDATE' THEN
-    IF ROW(OLD."id", OLD."note") *<> ROW(NEW."id", NEW."note") THEN
-    INSERT INTO "public"."tailrace_changes_orders" ("op", "transaction_id", "changed_at", "old_id", "old_note", "new_id", "new_note")
-    VALUES ('u', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(), OLD."id", OLD."note", NEW."id", NEW."note");
+    IF pg_catalog.record_image_ne(ROW(OLD."id", OLD."note"), ROW(NEW."id", NEW."note")) THEN
+      INSERT INTO "public"."tailrace_changes_orders" ("op", "transaction_id", "changed_at", "old_id", "old_note", "new_id", "new_note")
+        VALUES ('u', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(), OLD."id", OLD."note", NEW."id", NEW."note");
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     INSERT INTO "public"."tailrace_changes_orders" ("op", "transaction_id", "changed_at", "old_id", "old_note")
-    VALUES ('d', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(), OLD."id", OLD."note");
+      VALUES ('d', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(), OLD."id", OLD."note");
   ELSE
     INSERT INTO "public"."tailrace_changes_orders" ("op", "transaction_id", "changed_at")
-    VALUES ('t', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp());
+      VALUES ('t', pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp());
   END IF;
   RETURN NULL;
 END
