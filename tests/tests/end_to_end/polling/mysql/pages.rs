@@ -49,7 +49,6 @@ async fn ten_thousand_rows_of_one_time_come_once_each() {
             .unwrap();
         let events = polled.wait_for_events("t", 10_003).await;
         assert_eq!(numbers(&events[10_001..], "id"), [3, 7], "{version}");
-        assert_eq!(events[10_001].operation(), "u", "{version}");
     }
 }
 
@@ -85,7 +84,7 @@ async fn ids_of_any_type_are_followed_as_their_columns_sort() {
             ),
             (
                 "binary(3)",
-                "(0x000000), (0xffffff), (0x61), (0x6162), (0x5c5c5c), (0x272727), (0x80), (0x7f), (0x01), (0x0100)",
+                "(0x000000), (0xffffff), (0x61), (0x6162), (0x5c5c5c), (0x272727), (0x80), (0x7f), (0x01), (0x0101)",
             ),
             (
                 "decimal(30,2)",
@@ -123,7 +122,11 @@ async fn ids_beyond_63_bits_and_columns_that_are_no_time_are_refused() {
     let polled = Polled::prepare(database_with(MySqlVersion::MySql97, table).await, BY_TIME);
     polled.daemon.start().unwrap();
     polled.wait_for("halted:cursor_value");
-    assert_eq!(numbers(&polled.events("t").await, "id"), [1]);
+    let status = polled.daemon.connector(polled.database.name()).unwrap();
+    assert!(
+        status["reason"].as_str().unwrap().contains("9223372036854775808"),
+        "{status}"
+    );
     for (wrong, code) in [
         (
             BY_TIME.replace("timestamp_column: at", "timestamp_column: id"),
