@@ -1,7 +1,9 @@
 //! PostgreSQL: one function per captured table, which a row trigger and a trigger for TRUNCATE call.
 
 use super::name::NameLimit;
-use super::{CHANGED_AT, Design, Engine, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script, TRANSACTION};
+use super::{
+    CHANGED_AT, Design, Engine, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script, TRANSACTION, VERSION,
+};
 
 /// Names of triggers are the table's own, so that one name serves all tables.
 const ROW_TRIGGER: &str = "tailrace_changes";
@@ -31,6 +33,7 @@ impl Generator for Postgres {
             (OPERATION, "char(1) NOT NULL"),
             (TRANSACTION, "xid8 NOT NULL"),
             (CHANGED_AT, "timestamp with time zone NOT NULL"),
+            (VERSION, "char(16) NOT NULL"),
         ]
     }
 

@@ -178,6 +178,10 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
+    if config.outbox.is_some() && config.change_table.is_some() {
+        let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
+        refuse(&["change_table"], sentence.to_owned());
+    }
     let outbox = config
         .outbox
         .map(|outbox| plan_outbox(outbox, &prefix, &*source))
