@@ -125,7 +125,10 @@ impl MySqlDialect {
     fn text(&self, statement: &Statement) -> Result<String> {
         let mut changes = self.known.values().filter_map(|known| Change::of(statement, known));
         match changes.next() {
-            Some(change) => Ok(change.by_its_index(&literal::statement(statement, Some(change.known))?)),
+            Some(change) => match change.one_by_one(statement) {
+                Some(text) => Ok(text),
+                None => Ok(change.by_its_index(&literal::statement(statement, Some(change.known))?)),
+            },
             None => literal::statement(statement, None),
         }
     }
@@ -238,6 +241,8 @@ struct Change<'a> {
     known: &'a Known,
     /// It deletes them.
     deletes: bool,
+    /// The column of the ids.
+    column: Option<&'a str>,
     /// The index that the ids are unique by.
     index: Option<&'a str>,
 }
@@ -265,12 +270,41 @@ impl<'a> Change<'a> {
         rest.starts_with(' ').then_some(Self {
             known,
             deletes,
+            column: column.map(|column| column.name.as_str()),
             index: index.map(|index| index.name.as_str()),
         })
     }
 
-    /// The statement so that its rows are looked up one by one. Of a small table the server would rather look at all rows, wait
-    /// for whoever has just inserted one, and have everybody else who inserts wait behind it.
+    /// The statement so that its rows are looked up one by one, in the order of a list that is joined to them. With the list in an
+    /// `IN`, the server would rather look at all rows as soon as it has a third of the table, wait for whoever has just inserted
+    /// one, and have everybody else who inserts wait behind it; a hint to use the index does not keep it from reading the whole of
+    /// it. `None` where ids are no whole numbers: a column of a list has a collation that may be none of the table's.
+    fn one_by_one(&self, statement: &Statement) -> Option<String> {
+        let (index, column) = (identifier(self.index?), identifier(self.column?));
+        let name = Self::name(self.known);
+        let ids = statement.pieces.iter().filter_map(|piece| match piece {
+            Piece::Value { value, .. } => Some(value.as_integer()),
+            Piece::Text(_) => None,
+        });
+        let ids: Vec<i64> = ids.collect::<Option<_>>()?;
+        let (Piece::Text(begin), Piece::Text(end)) = (statement.pieces.first()?, statement.pieces.last()?) else {
+            return None;
+        };
+        let conditions = end.strip_prefix(')')?;
+        let list: Vec<String> = ids.iter().map(|id| format!("SELECT {id} AS id")).collect();
+        let joined = format!(
+            "({}) AS acknowledged STRAIGHT_JOIN {name} FORCE INDEX ({index}) ON {name}.{column} = acknowledged.id",
+            list.join(" UNION ALL ")
+        );
+        if self.deletes {
+            return Some(format!("DELETE {name} FROM {joined} WHERE TRUE{conditions}"));
+        }
+        let rest = begin.strip_prefix(UPDATE)?.strip_prefix(&name)?;
+        let (set, _) = rest.split_once(" WHERE ")?;
+        Some(format!("UPDATE {joined}{set} WHERE TRUE{conditions}"))
+    }
+
+    /// The statement with a hint to look its rows up by the index of their ids.
     fn by_its_index(&self, text: &str) -> String {
         let name = Self::name(self.known);
         let begin = if self.deletes { DELETE } else { UPDATE };
@@ -362,6 +396,34 @@ mod tests {
         assert_eq!(
             written("DELETE FROM `shop`.`outbox` WHERE `id` IN (", &known).unwrap(),
             plain
+        );
+    }
+
+    #[test]
+    fn rows_with_whole_numbers_are_joined_to_a_list_of_them() {
+        let known = known();
+        let joined = |begin: &str, end: &str| {
+            let (one, other) = (CursorValue::Integer(7), CursorValue::Integer(-9));
+            let statement = Statement::text(begin)
+                .value(0, &one)
+                .then(", ")
+                .value(0, &other)
+                .then(end);
+            Change::of(&statement, &known)?.one_by_one(&statement)
+        };
+        let list = "(SELECT 7 AS id UNION ALL SELECT -9 AS id) AS acknowledged STRAIGHT_JOIN `shop`.`outbox` \
+                    FORCE INDEX (`PRIMARY`) ON `shop`.`outbox`.`id` = acknowledged.id";
+        assert_eq!(
+            joined("DELETE FROM `shop`.`outbox` WHERE `id` IN (", ") AND EXISTS (SELECT 1)").unwrap(),
+            format!("DELETE `shop`.`outbox` FROM {list} WHERE TRUE AND EXISTS (SELECT 1)")
+        );
+        assert_eq!(
+            joined(
+                "UPDATE `shop`.`outbox` SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (",
+                ") AND `done` IS NULL"
+            )
+            .unwrap(),
+            format!("UPDATE {list} SET `done` = CURRENT_TIMESTAMP WHERE TRUE AND `done` IS NULL")
         );
     }
 
