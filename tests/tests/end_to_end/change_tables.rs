@@ -3,6 +3,7 @@
 //! `vectors`.
 
 use serde_json::Value;
+use tailrace_core::task::spawn_named;
 use tailrace_tests::daemon::Printed;
 use tailrace_tests::database::{Database, Version};
 use tailrace_tests::servers::{MySqlVersion, PostgresVersion};
@@ -369,7 +370,7 @@ async fn rows_that_are_written_while_it_is_installed_are_told_of_once() {
             .unwrap();
         let writer = {
             let database = database.clone();
-            tokio::spawn(async move {
+            spawn_named("writer", async move {
                 for id in 2000..2300 {
                     database
                         .execute(&format!("insert into orders values ({id}, 'meanwhile')"))

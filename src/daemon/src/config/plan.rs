@@ -232,7 +232,7 @@ fn plan_outbox(
     let contract = config.contract.as_deref().map(read_contract).transpose();
     let made = contract.and_then(|contract| Outbox::new(config, prefix, contract));
     let outbox = made.map_err(|error| vec![error.report()])?;
-    let findings = outbox.config_findings(source.is_polled());
+    let findings = outbox.config_findings(source.query());
     if findings.is_empty() {
         return Ok(Arc::new(outbox));
     }

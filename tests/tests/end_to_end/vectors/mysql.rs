@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tailrace_tests::database::{Database, Server};
+use tailrace_tests::events::Event;
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
 
 use super::{DEFAULT, Way, default_of, field, with_envelope};
@@ -137,27 +138,32 @@ async fn compare(way: Way, database: Database, options: Options, vectors: &[Vect
         assert_eq!(events.len(), 2, "{options:?}");
         events.extend(polled.wait_for_events(&format!("v{number}"), 2).await);
         for (event, way) in events.iter().zip(["snapshot", "log", "poll", "poll"]) {
-            for vector in vectors {
-                let found = match vector.literal {
-                    DEFAULT => default_of(event, vector.id).to_string(),
-                    _ => field(event, vector.id),
-                };
-                if found != vector.expected {
-                    let Vector {
-                        id,
-                        data_type,
-                        literal,
-                        expected,
-                    } = vector;
-                    let shown = |text: &str| text.chars().take(200).collect::<String>();
-                    let (data_type, literal) = (shown(data_type), shown(literal));
-                    writeln!(
-                        wrong,
-                        "{id} {data_type} {literal} {options:?} by {way}: {found}, expected {expected}"
-                    )
-                    .unwrap();
-                }
-            }
+            note_wrong(event, way, options, vectors, wrong);
+        }
+    }
+}
+
+/// Values of an event that are not as expected, by the way that they came.
+fn note_wrong(event: &Event, way: &str, options: Options, vectors: &[Vector], wrong: &mut String) {
+    for vector in vectors {
+        let found = match vector.literal {
+            DEFAULT => default_of(event, vector.id).to_string(),
+            _ => field(event, vector.id),
+        };
+        let Vector {
+            id,
+            data_type,
+            literal,
+            expected,
+        } = vector;
+        if found != *expected {
+            let shown = |text: &str| text.chars().take(200).collect::<String>();
+            let (data_type, literal) = (shown(data_type), shown(literal));
+            writeln!(
+                wrong,
+                "{id} {data_type} {literal} {options:?} by {way}: {found}, expected {expected}"
+            )
+            .unwrap();
         }
     }
 }
