@@ -134,7 +134,14 @@ impl Way {
         }
     }
 
-    /// Makes what it needs in the database.
+    /// Started, with what it needs in the database.
+    fn start(self, database: Database, wanted: &Wanted<'_>) -> Capture {
+        let capture = Capture::prepare(database, wanted);
+        self.install(&capture);
+        capture.start_again();
+        capture
+    }
+
     fn install(self, capture: &Capture) {
         if self == Way::Triggers {
             let arguments = [capture.database.name(), "--backfill", "--apply"];
@@ -165,7 +172,7 @@ async fn hold_by(
     for (options, vectors) in vectors(is_wanted) {
         let (database, literals) = database_of(version, extensions, &vectors).await;
         let format = format_of(options);
-        let capture = Capture::prepare(
+        let capture = way.start(
             database,
             &Wanted {
                 tables: "[public.v]",
@@ -175,8 +182,6 @@ async fn hold_by(
                 ..Wanted::default()
             },
         );
-        way.install(&capture);
-        capture.start_again();
         capture.after(&format!("insert into v values (2{literals})"), "v").await;
         let events = capture.events("v");
         assert_eq!(events.len(), 2, "{options}");

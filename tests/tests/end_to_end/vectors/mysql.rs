@@ -61,7 +61,12 @@ fn vectors(version: MySqlVersion) -> BTreeMap<Options, Vec<Vector>> {
 }
 
 /// A change table has every column twice.
-const COLUMNS_OF_A_CHANGE_TABLE: usize = COLUMNS_MAXIMUM / 2;
+fn columns_maximum(way: Way) -> usize {
+    match way {
+        Way::Log => COLUMNS_MAXIMUM,
+        Way::Triggers => COLUMNS_MAXIMUM / 2,
+    }
+}
 
 /// Values with the same options are columns of a few tables: a row for the snapshot, the same row for the log.
 async fn hold(server: Server, version: MySqlVersion) {
@@ -89,10 +94,7 @@ async fn hold_by(way: Way, server: Server, version: MySqlVersion) {
 }
 
 async fn compare(way: Way, database: Database, options: Options, vectors: &[Vector], wrong: &mut String) {
-    let columns_maximum = match way {
-        Way::Log => COLUMNS_MAXIMUM,
-        Way::Triggers => COLUMNS_OF_A_CHANGE_TABLE,
-    };
+    let columns_maximum = columns_maximum(way);
     let (format, source, session) = options;
     let (mut tables, mut rows) = (String::new(), [String::new(), String::new()]);
     for (number, vectors) in vectors.chunks(columns_maximum).enumerate() {
@@ -125,9 +127,7 @@ async fn compare(way: Way, database: Database, options: Options, vectors: &[Vect
         connector: way.connector(),
         ..Wanted::default()
     };
-    let capture = Capture::prepare(database, &wanted);
-    way.install(&capture);
-    capture.start_again();
+    let capture = way.start(database, &wanted);
     capture.database.execute(&as_in_session(&for_log)).await.unwrap();
     capture.settle().await;
     let polling = format!("tables: [public.*]\nquery: {{ mode: bulk, poll_interval_ms: 3600000 }}\n{source}");
