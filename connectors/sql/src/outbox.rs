@@ -14,6 +14,7 @@
 mod config;
 mod event;
 mod headers;
+mod hold;
 mod log_message;
 mod plan;
 mod topic;
@@ -32,11 +33,12 @@ use tailrace_core::{Error, Result};
 
 pub use config::{BadRowPolicy, HeaderColumn, OutboxColumns, OutboxConfig, PayloadFormat, PayloadSource, UpdatePolicy};
 use event::{NoEvent, Scratch, happened_at_us, push_header, read_event, read_remains};
+use hold::Judge;
 pub use plan::Outbox;
 use plan::{Reading, TablePlan};
 
-/// Table versions in use at a time before the oldest plans are forgotten.
-const PLANS_KEPT: usize = 4096;
+/// Table versions in use at a time before what is known of them is found out anew.
+const READINGS_KEPT: usize = 4096;
 /// Headers of a dead letter.
 const REASON: &str = "dead_letter_reason";
 const PROBLEM: &str = "dead_letter_problem";
@@ -48,11 +50,17 @@ pub struct OutboxSource {
     interpreter: Interpreter,
 }
 
+/// How the table versions are read that were seen so far.
+struct Readings {
+    outbox: Arc<Outbox>,
+    known: Vec<(SharedSchema, Arc<Reading>)>,
+}
+
 /// What makes events of rows.
 struct Interpreter {
     outbox: Arc<Outbox>,
     telemetry: Arc<Telemetry>,
-    plans: Vec<(SharedSchema, Arc<Reading>)>,
+    readings: Readings,
     scratch: Scratch,
     updates: u64,
 }
@@ -81,17 +89,22 @@ fn batch_full(error: BatchFull) -> Error {
 
 impl OutboxSource {
     /// Reads the rows of `source` as `outbox` says, and tells `telemetry` what was left out.
-    pub fn new(source: Box<dyn Source>, outbox: Arc<Outbox>, telemetry: Arc<Telemetry>) -> Self {
-        Self {
-            source,
-            interpreter: Interpreter {
-                outbox,
-                telemetry,
-                plans: Vec::new(),
-                scratch: Scratch::default(),
-                updates: 0,
-            },
+    ///
+    /// # Errors
+    /// `rows_not_held` where bad rows are to be held back and the source does not read queues.
+    pub fn new(mut source: Box<dyn Source>, outbox: Arc<Outbox>, telemetry: Arc<Telemetry>) -> Result<Self> {
+        if outbox.config.on_bad_row == BadRowPolicy::HoldAggregate {
+            let judge = Judge::new(Arc::clone(&outbox), Arc::clone(&telemetry));
+            source.judge_rows(Box::new(judge))?;
         }
+        let interpreter = Interpreter {
+            readings: Readings::new(Arc::clone(&outbox)),
+            outbox,
+            telemetry,
+            scratch: Scratch::default(),
+            updates: 0,
+        };
+        Ok(Self { source, interpreter })
     }
 }
 
@@ -109,12 +122,36 @@ impl Source for OutboxSource {
     }
 }
 
+// === impl Readings ===
+
+impl Readings {
+    fn new(outbox: Arc<Outbox>) -> Self {
+        Self {
+            outbox,
+            known: Vec::new(),
+        }
+    }
+
+    fn of(&mut self, schema: &SharedSchema) -> Result<Arc<Reading>> {
+        if let Some((_, reading)) = self.known.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
+            return Ok(Arc::clone(reading));
+        }
+        let reading = Arc::new(self.outbox.reading(schema)?);
+        if self.known.len() >= READINGS_KEPT {
+            self.known.clear();
+        }
+        self.known.push((Arc::clone(schema), Arc::clone(&reading)));
+        Ok(reading)
+    }
+}
+
 // === impl Interpreter ===
 
 impl Interpreter {
     fn interpret(&mut self, batch: &mut ChangeBatch) -> Result<()> {
         let tables = batch.tables.clone();
-        let readings: Vec<_> = tables.iter().map(|table| self.reading(table)).collect::<Result<_>>()?;
+        let readings = tables.iter().map(|table| self.readings.of(table));
+        let readings: Vec<_> = readings.collect::<Result<_>>()?;
         if readings.iter().all(|reading| matches!(**reading, Reading::Ordinary)) {
             return Ok(());
         }
@@ -132,18 +169,6 @@ impl Interpreter {
         let left_out = u64::try_from(before - batch.changes.len()).unwrap_or(0);
         self.telemetry.numbers.filtered.fetch_add(left_out, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn reading(&mut self, schema: &SharedSchema) -> Result<Arc<Reading>> {
-        if let Some((_, reading)) = self.plans.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
-            return Ok(Arc::clone(reading));
-        }
-        let reading = Arc::new(self.outbox.reading(schema)?);
-        if self.plans.len() >= PLANS_KEPT {
-            self.plans.clear();
-        }
-        self.plans.push((Arc::clone(schema), Arc::clone(&reading)));
-        Ok(reading)
     }
 
     /// A change of an outbox table.
@@ -182,17 +207,17 @@ impl Interpreter {
     ) -> Result<Option<Change>> {
         let outbox = Arc::clone(&self.outbox);
         let wanted = outbox.config.message_prefix.as_deref().unwrap_or_default();
-        let Some(row) = change.after else {
+        let (Some(row), Some((schema, plan))) = (change.after, &outbox.messages) else {
             return Ok(Some(change));
         };
         if batch.row(row).get(prefix) != Value::Text(wanted) {
             return Ok(Some(change));
         }
-        match log_message::read_row(&outbox.message_schema, batch, (row, content)) {
+        match log_message::read_row(schema, batch, (row, content)) {
             Ok(row) => {
-                change.table = batch.table_index(&outbox.message_schema);
+                change.table = batch.table_index(schema);
                 change.after = Some(row);
-                self.event(&outbox.message_plan, change, (batch, row)).map(Some)
+                self.event(plan, change, (batch, row)).map(Some)
             }
             Err(NoEvent::Failed(error)) => Err(error),
             Err(NoEvent::Bad(bad)) => {
@@ -201,7 +226,7 @@ impl Interpreter {
                     payload: batch.part_of(row, content).map_or(Payload::Absent, Payload::Part),
                     event_id: None,
                 };
-                self.bury((&outbox.message_plan.name, &bad), remains, (&mut change, batch))?;
+                self.bury((&plan.name, &bad), remains, (&mut change, batch))?;
                 Ok(Some(change))
             }
         }
@@ -215,7 +240,7 @@ impl Interpreter {
         (change, batch): (&mut Change, &mut ChangeBatch),
     ) -> Result<()> {
         batch.abandon_message();
-        if self.outbox.config.on_bad_row == BadRowPolicy::Halt {
+        if self.outbox.config.on_bad_row != BadRowPolicy::DeadLetter {
             return Err(halted((table, bad), &remains, (change, batch)));
         }
         for (name, value) in [(REASON, bad.code), (PROBLEM, &bad.problem), (TABLE, table)] {

@@ -19,8 +19,8 @@
 use std::collections::{HashMap, HashSet};
 
 use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row, RowView, Transaction};
-use tailrace_core::ports::Budget;
-use tailrace_core::value::Value;
+use tailrace_core::ports::{Budget, RowJudge};
+use tailrace_core::value::{LogicalType, Value};
 use tailrace_core::{Error, Result};
 
 use crate::config::QueryMode;
@@ -58,6 +58,9 @@ pub struct PageWriter<'a> {
     /// Rows without an id, by what their values come to, and how many were alike.
     repetitions: HashMap<Fingerprint, u32>,
     stopped: Option<Stopped>,
+    judge: Option<&'a mut (dyn RowJudge + 'static)>,
+    /// A row was held back.
+    held: bool,
 }
 
 /// What else decides about the rows of a page.
@@ -109,7 +112,21 @@ impl<'a> PageWriter<'a> {
             ids: Vec::new(),
             repetitions: HashMap::new(),
             stopped: None,
+            judge: None,
+            held: false,
         }
+    }
+
+    /// Rows that the judge holds back are left where they are.
+    #[must_use]
+    pub fn judged_by(mut self, judge: Option<&'a mut (dyn RowJudge + 'static)>) -> Self {
+        self.judge = judge;
+        self
+    }
+
+    /// True where a row was held back.
+    pub fn has_held(&self) -> bool {
+        self.held
     }
 
     /// When the poll runs, by the clock that timestamps are taken from. Rows whose timestamps are younger than the table's delay are
@@ -192,6 +209,14 @@ impl<'a> PageWriter<'a> {
 
     /// Takes a row that was admitted and whose cells are in the batch.
     pub fn take(&mut self, row: Row, key: RowKey) {
+        let schema = &self.table.table.schema;
+        if let Some(judge) = &mut self.judge
+            && judge.holds(schema, self.batch.row(row))
+        {
+            self.held = true;
+            self.cursor.advance(key);
+            return;
+        }
         if key.timestamp.as_ref().map(|(stored, _)| stored) != self.cursor.timestamp.as_ref() {
             self.before_newest_time = Some((self.cursor.clone(), self.batch.changes.len()));
             self.repetitions.clear();
@@ -367,9 +392,13 @@ impl<'a> PageWriter<'a> {
 /// A row of which only the id is known; everything else is NULL and means nothing.
 fn push_id(batch: &mut ChangeBatch, table: &PolledTable, id: &CursorValue) -> Result<Row, BatchFull> {
     batch.begin_row()?;
-    for column in 0..table.table.schema.columns.len() {
+    for (index, column) in table.table.schema.columns.iter().enumerate() {
         match id {
-            _ if Some(column) != table.id_column => batch.push_null(),
+            _ if Some(index) != table.id_column => batch.push_null(),
+            // Its cells are digits, because half of its numbers are larger than a signed one.
+            CursorValue::Integer(value) if column.logical_type == LogicalType::UnsignedInt64 => {
+                batch.push_text(&value.to_string())?;
+            }
             CursorValue::Integer(value) => batch.push_int(*value),
             CursorValue::Text(text) => batch.push_text(text)?,
             CursorValue::Real { real } => batch.push_text(real)?,

@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tailrace_core::batch::ChangeBatch;
-use tailrace_core::ports::{Budget, Source, SourceContext};
+use tailrace_core::ports::{Budget, RowJudge, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::telemetry::{Life, Telemetry, now_us};
 use tailrace_core::{Error, Result};
@@ -93,6 +93,8 @@ struct Poller<D> {
     lease: Option<Lease>,
     /// When the longest open transaction is asked for next.
     window_due_at: Instant,
+    /// Who decides about rows of queues.
+    judge: Option<Box<dyn RowJudge>>,
 }
 
 // === impl PollingSource ===
@@ -127,6 +129,7 @@ impl<D: Dialect> PollingSource<D> {
             rest_until: Instant::now(),
             lease,
             window_due_at: Instant::now(),
+            judge: None,
         });
         poller.plan_at_start(discovery)?;
         poller
@@ -195,6 +198,14 @@ impl<D: Dialect> Source for PollingSource<D> {
             Some(poller) => poller.confirm(durable).await,
             None => Ok(()),
         }
+    }
+
+    fn judge_rows(&mut self, judge: Box<dyn RowJudge>) -> Result<()> {
+        // Nothing was asked before the first batch: the poller is idle.
+        if let Some(poller) = &mut self.idle {
+            poller.judge = Some(judge);
+        }
+        Ok(())
     }
 }
 
@@ -414,7 +425,7 @@ impl<D: Dialect> Poller<D> {
     /// A table that had nothing to give has given everything that was visible when the poll began; of a queue, when it was
     /// acknowledged too. One that is read as a whole has when the poll after it begins, with the last page handed out.
     fn note_caught_up(&mut self, index: usize, page: &Page, began_us: i64, had_nothing: bool) {
-        let waits = page.more || page.before_gap || page.before_its_time;
+        let waits = page.more || page.before_gap || page.before_its_time || page.held;
         if let Some(state) = self.tables.get_mut(index) {
             if let Some(whole_us) = state.whole_read_us.take() {
                 state.caught_up_us = Some(whole_us);

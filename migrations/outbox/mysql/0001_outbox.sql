@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS `outbox` (
     aggregateid        VARCHAR(255) NOT NULL,
     -- What happened.
     type               VARCHAR(255) NOT NULL,
-    -- The event itself. Published byte for byte as the database prints it.
+    -- The event itself. JSON is published without the spaces that a query shows; TEXT and BLOB byte for byte.
     payload            JSON,
     -- A JSON object of further headers.
     headers            JSON,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use crate::Result;
-use crate::batch::ChangeBatch;
+use crate::batch::{ChangeBatch, RowView};
 use crate::check::Finding;
+use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, StreamRecord};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::schema::{SharedSchema, TableSchema};
@@ -69,6 +69,26 @@ pub trait Source: Send {
     /// Everything up to here is durable *and* checkpointed: the server may forget it. Never called with a position
     /// that was not in the progress of a batch of this source.
     async fn confirm(&mut self, durable: &Position) -> Result<()>;
+
+    /// From now on rows that `judge` holds back stay in their table: neither handed out nor acknowledged.
+    ///
+    /// # Errors
+    /// Where the source does not read queues: what it has handed out is gone from its log, or passed by its cursor.
+    fn judge_rows(&mut self, _judge: Box<dyn RowJudge>) -> Result<()> {
+        Err(Error::definite(
+            "rows_not_held",
+            "only rows of a queue can be held back; set `query: { mode: queue }`, or choose another policy for bad rows",
+        ))
+    }
+}
+
+/// Decides about each row of a queue before it is handed out.
+pub trait RowJudge: Send + Sync {
+    /// A table is read from its first row again.
+    fn begin_round(&mut self, table: &SharedSchema);
+
+    /// True where a row must stay in its table. It is asked about again in the next round.
+    fn holds(&mut self, table: &SharedSchema, row: RowView<'_>) -> bool;
 }
 
 /// What a database's log implements; [`crate::snapshot::Handover`] makes a [`Source`] of it.

@@ -13,6 +13,7 @@ use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
 use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlTriggers};
 use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresTriggers};
+use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
 use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
 
@@ -40,8 +41,8 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
 
-    /// True where tables are asked and no log is read.
-    fn is_polled(&self) -> bool;
+    /// How tables are asked; `None` where a log is read.
+    fn query(&self) -> Option<&QueryConfig>;
 
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
@@ -148,8 +149,8 @@ impl SourceSpec for PostgresConfig {
         self.tables.clone()
     }
 
-    fn is_polled(&self) -> bool {
-        self.query.is_some()
+    fn query(&self) -> Option<&QueryConfig> {
+        self.query.as_ref()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
@@ -185,8 +186,8 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         self.0.tables.clone()
     }
 
-    fn is_polled(&self) -> bool {
-        self.0.query.is_some()
+    fn query(&self) -> Option<&QueryConfig> {
+        self.0.query.as_ref()
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
@@ -213,8 +214,8 @@ impl SourceSpec for SqliteConfig {
         self.tables.clone()
     }
 
-    fn is_polled(&self) -> bool {
-        true
+    fn query(&self) -> Option<&QueryConfig> {
+        Some(&self.query)
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {

@@ -173,6 +173,9 @@ pub enum BadRowPolicy {
     Halt,
     /// It is published to the topic `{prefix}.dead_letters`, with the reason in its headers.
     DeadLetter,
+    /// It stays in the table, and so do all later rows of its aggregate, until it is mended or deleted; others flow. Only with
+    /// `query: { mode: queue }`.
+    HoldAggregate,
 }
 
 fn topic() -> String {

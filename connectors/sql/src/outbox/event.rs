@@ -40,6 +40,46 @@ impl From<BadRow> for NoEvent {
     }
 }
 
+/// Whether a row is an event, as far as that can be said without its headers; gives its topic.
+pub(super) fn check_row(
+    outbox: &Outbox,
+    plan: &TablePlan,
+    row: RowView<'_>,
+    scratch: &mut Scratch,
+) -> Result<Arc<str>, BadRow> {
+    let names = &outbox.config.columns;
+    for (column, code, what, name) in [
+        (plan.id, "id_missing", "id", &names.id),
+        (plan.key, "key_missing", "key", &names.aggregate_id),
+        (plan.event_type, "type_missing", "type", &names.event_type),
+    ] {
+        if matches!(row.get(column), Value::Null | Value::Unchanged) {
+            return Err(BadRow::new(code, format!("it has no {what}: column {name} is NULL")));
+        }
+    }
+    check_type(outbox, row.get(plan.event_type), scratch)?;
+    let topic = topic(plan, row, scratch)?;
+    check_payload(outbox, plan, row)?;
+    Ok(topic)
+}
+
+/// Whether a row is an event in every respect.
+pub(super) fn check_all(
+    outbox: &Outbox,
+    plan: &TablePlan,
+    row: RowView<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), BadRow> {
+    check_row(outbox, plan, row, scratch)?;
+    let Some(json) = plan.json_headers.and_then(|column| bytes_of(row.get(column))) else {
+        return Ok(());
+    };
+    match read_headers(json, |_, _| Ok(())) {
+        Err(NoEvent::Bad(bad)) => Err(bad),
+        Ok(()) | Err(NoEvent::Failed(_)) => Ok(()),
+    }
+}
+
 /// Reads a row of an outbox: where its event goes, and what it is.
 pub(super) fn read_event(
     outbox: &Outbox,
@@ -47,20 +87,12 @@ pub(super) fn read_event(
     (batch, row): (&mut ChangeBatch, Row),
     scratch: &mut Scratch,
 ) -> Result<(Arc<str>, Message), NoEvent> {
-    let event_id =
-        id_part(batch, row, plan.id)?.ok_or_else(|| missing("id_missing", "id", &outbox.config.columns.id))?;
-    let key = text_part(batch, row, plan.key)?
-        .ok_or_else(|| missing("key_missing", "key", &outbox.config.columns.aggregate_id))?;
-    let event_type = text_part(batch, row, plan.event_type)?
-        .ok_or_else(|| missing("type_missing", "type", &outbox.config.columns.event_type))?;
-    check_type(outbox, batch.part(event_type))?;
-    let topic = topic(plan, batch.row(row), scratch)?;
-    let payload = payload(outbox, plan, batch, row)?;
+    let topic = check_row(outbox, plan, batch.row(row), scratch)?;
     push_headers(plan, (batch, row), scratch)?;
     let message = Message {
-        key: Some(key),
-        payload,
-        event_id: Some(event_id),
+        key: text_part(batch, row, plan.key)?,
+        payload: payload(outbox, plan, batch, row)?,
+        event_id: id_part(batch, row, plan.id)?,
     };
     Ok((topic, message))
 }
@@ -94,19 +126,16 @@ pub(super) fn happened_at_us(plan: &TablePlan, batch: &ChangeBatch, (table, row)
     }
 }
 
-fn missing(code: &'static str, what: &str, column: &str) -> BadRow {
-    BadRow::new(code, format!("it has no {what}: column {column} is NULL"))
-}
-
-fn check_type(outbox: &Outbox, event_type: &[u8]) -> Result<(), BadRow> {
+fn check_type(outbox: &Outbox, event_type: Value<'_>, scratch: &mut Scratch) -> Result<(), BadRow> {
     let types = &outbox.config.types;
-    if types.is_empty() || types.iter().any(|known| known.as_bytes() == event_type) {
+    let text = &mut scratch.text;
+    text.clear();
+    if types.is_empty() || (push_text(text, event_type) && types.iter().any(|known| known == text)) {
         return Ok(());
     }
-    let shown = String::from_utf8_lossy(event_type);
     Err(BadRow::new(
         "type_unknown",
-        format!("its type `{shown}` is none of `outbox.types`"),
+        format!("its type `{text}` is none of `outbox.types`"),
     ))
 }
 
@@ -135,40 +164,58 @@ fn topic(plan: &TablePlan, row: RowView<'_>, scratch: &mut Scratch) -> Result<Ar
     })
 }
 
-fn payload(outbox: &Outbox, plan: &TablePlan, batch: &mut ChangeBatch, row: Row) -> Result<Payload, NoEvent> {
-    let (index, json) = match &plan.payload {
-        PayloadPlan::Columns(columns) => return Ok(Payload::Columns(Arc::clone(columns))),
-        PayloadPlan::Column { index, json } => (*index, *json),
+fn check_payload(outbox: &Outbox, plan: &TablePlan, row: RowView<'_>) -> Result<(), BadRow> {
+    let PayloadPlan::Column { index, json } = plan.payload else {
+        return Ok(());
     };
-    if batch.row(row).get(index) == Value::Unchanged {
+    if row.get(index) == Value::Unchanged {
         return Err(BadRow::new(
             "payload_unknown",
             "its payload did not change and is not in the log".to_owned(),
-        )
-        .into());
+        ));
     }
-    let part = batch.part_of(row, index);
-    let bytes = part.map_or(&[][..], |part| batch.part(part));
+    let bytes = bytes_of(row.get(index)).unwrap_or_default();
     if bytes.trim_ascii().is_empty() {
-        if outbox.config.tombstone_on_empty_payload {
-            return Ok(Payload::Absent);
-        }
-        let empty = batch.write_part(|_| ()).map_err(batch_full)?;
-        return Ok(Payload::Part(part.unwrap_or(empty)));
+        return Ok(());
     }
     if json && let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
-        return Err(BadRow::new("payload_not_json", format!("its payload is not JSON: {error}")).into());
+        return Err(BadRow::new(
+            "payload_not_json",
+            format!("its payload is not JSON: {error}"),
+        ));
     }
-    if let Some(contract) = &outbox.contract {
-        let broken = contract.check_text(bytes);
-        broken.map_err(|broken| {
-            BadRow::new(
-                "payload_breaks_contract",
-                format!("its payload breaks the contract: {broken}"),
-            )
-        })?;
+    let broken = outbox
+        .contract
+        .as_ref()
+        .map_or(Ok(()), |contract| contract.check_text(bytes));
+    broken.map_err(|broken| {
+        BadRow::new(
+            "payload_breaks_contract",
+            format!("its payload breaks the contract: {broken}"),
+        )
+    })
+}
+
+fn payload(outbox: &Outbox, plan: &TablePlan, batch: &mut ChangeBatch, row: Row) -> Result<Payload> {
+    let index = match &plan.payload {
+        PayloadPlan::Columns(columns) => return Ok(Payload::Columns(Arc::clone(columns))),
+        PayloadPlan::Column { index, .. } => *index,
+    };
+    let part = batch.part_of(row, index);
+    let is_empty = part.is_none_or(|part| batch.part(part).trim_ascii().is_empty());
+    match part {
+        _ if is_empty && outbox.config.tombstone_on_empty_payload => Ok(Payload::Absent),
+        Some(part) => Ok(Payload::Part(part)),
+        None => batch.write_part(|_| ()).map(Payload::Part).map_err(batch_full),
     }
-    Ok(part.map_or(Payload::Absent, Payload::Part))
+}
+
+fn bytes_of(value: Value<'_>) -> Option<&[u8]> {
+    match value {
+        Value::Text(text) => Some(text.as_bytes()),
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 fn push_headers(plan: &TablePlan, (batch, row): (&mut ChangeBatch, Row), scratch: &mut Scratch) -> Result<(), NoEvent> {
@@ -233,7 +280,7 @@ fn id_part(batch: &mut ChangeBatch, row: Row, column: usize) -> Result<Option<Pa
 }
 
 /// Appends a value as text; false where it is NULL.
-fn push_text(text: &mut String, value: Value<'_>) -> bool {
+pub(super) fn push_text(text: &mut String, value: Value<'_>) -> bool {
     use std::fmt::Write;
     // Writing into a string cannot fail.
     let _infallible = match value {

@@ -10,9 +10,10 @@ use tailrace_core::topic::escape;
 use tailrace_core::value::{LogicalType, TextKind};
 use tailrace_core::{Error, Result};
 
-use super::config::{OutboxConfig, PayloadFormat, PayloadSource};
+use super::config::{BadRowPolicy, OutboxConfig, PayloadFormat, PayloadSource};
 use super::log_message;
 use super::topic::{TopicPlan, TopicTemplate};
+use crate::config::{QueryConfig, QueryMode};
 use crate::contract::Contract;
 
 /// What dead letters are published to, after the connector's prefix.
@@ -26,9 +27,8 @@ pub struct Outbox {
     pub(super) config: OutboxConfig,
     pub(super) dead_letters: Arc<str>,
     pub(super) contract: Option<Contract>,
-    /// The table that a message of PostgreSQL's log is a row of.
-    pub(super) message_schema: SharedSchema,
-    pub(super) message_plan: TablePlan,
+    /// The table that a message of PostgreSQL's log is a row of, where there are any.
+    pub(super) messages: Option<(SharedSchema, TablePlan)>,
     tables: Vec<TablePattern>,
     topic: TopicTemplate,
 }
@@ -106,13 +106,16 @@ impl Outbox {
             );
         }
         let topic = TopicTemplate::parse(&config.topic, prefix)?;
-        let message_schema = log_message::schema(&config, topic.columns());
-        let message_plan = plan_table(&config, &topic, &message_schema).map_err(|findings| first_error(&findings))?;
+        let messages = config.message_prefix.as_ref().map(|_| {
+            let schema = log_message::schema(&config, topic.columns());
+            let plan = plan_table(&config, &topic, &schema);
+            plan.map(|plan| (schema, plan))
+                .map_err(|findings| first_error(&findings))
+        });
         let patterns = config.tables.iter().map(|text| TablePattern::new(text, None));
         Ok(Self {
             tables: patterns.collect(),
-            message_schema,
-            message_plan,
+            messages: messages.transpose()?,
             dead_letters: format!("{}.{DEAD_LETTERS}", escape(prefix)).into(),
             topic,
             contract,
@@ -138,8 +141,8 @@ impl Outbox {
         &self.config.topic
     }
 
-    /// Everything that is wrong with the tables that are read as outboxes. `polled` says that no log is read.
-    pub fn check(&self, tables: &[SharedSchema], polled: bool) -> Vec<Finding> {
+    /// Everything that is wrong with the tables that are read as outboxes. Without `query` a log is read.
+    pub fn check(&self, tables: &[SharedSchema], query: Option<&QueryConfig>) -> Vec<Finding> {
         let outboxes: Vec<_> = tables.iter().filter(|table| self.selects(table)).collect();
         let mut findings = Vec::new();
         for table in &outboxes {
@@ -153,13 +156,22 @@ impl Outbox {
                 "name a table there that the source's `tables` include",
             ));
         }
-        findings.extend(self.config_findings(polled));
+        findings.extend(self.config_findings(query));
         findings
     }
 
     /// What is wrong with the configuration for such a source.
-    pub fn config_findings(&self, polled: bool) -> Vec<Finding> {
+    pub fn config_findings(&self, query: Option<&QueryConfig>) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let polled = query.is_some();
+        let is_queue = query.is_some_and(|query| query.mode == QueryMode::Queue);
+        if self.config.on_bad_row == BadRowPolicy::HoldAggregate && !is_queue {
+            findings.push(Finding::blocks(
+                "rows_not_held",
+                "`outbox.on_bad_row: hold_aggregate` leaves bad rows in their table, and only a queue is read from there again",
+                "set `query: { mode: queue }` in the source, or choose `halt` or `dead_letter`",
+            ));
+        }
         if polled && self.config.deleted_by_application {
             findings.push(Finding::blocks(
                 "outbox_rows_deleted",

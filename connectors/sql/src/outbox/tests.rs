@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 
 use tailrace_core::batch::{BeforeImage, ChangeView, PayloadView, Transaction};
 use tailrace_core::error::Kind;
+use tailrace_core::ports::RowJudge;
 use tailrace_core::position::Progress;
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
 use tailrace_core::value::{Datum, LogicalType, TextKind};
 
 use super::*;
+use crate::config::{QueryConfig, QueryMode};
 use crate::contract::Contract;
 
 const TEXT: LogicalType = LogicalType::Text(TextKind::Plain);
@@ -165,7 +167,7 @@ fn outbox(config: &str) -> Result<Outbox> {
 async fn interpret(outbox: Outbox, batch: ChangeBatch) -> (Result<ChangeBatch>, Arc<Telemetry>) {
     let telemetry = Arc::new(Telemetry::new("test"));
     let source = Batches([batch].into());
-    let mut source = OutboxSource::new(Box::new(source), Arc::new(outbox), Arc::clone(&telemetry));
+    let mut source = OutboxSource::new(Box::new(source), Arc::new(outbox), Arc::clone(&telemetry)).unwrap();
     let budget = Budget {
         changes: 100,
         bytes: 100,
@@ -357,8 +359,9 @@ async fn messages_of_the_log_are_events_without_a_table() {
 
 #[test]
 fn tables_that_are_no_outbox_are_found_before_the_start() {
-    let codes = |config: &str, tables: &[SharedSchema], polled| {
-        let findings = outbox(config).unwrap().check(tables, polled);
+    let query = QueryConfig::new(QueryMode::Incrementing);
+    let codes = |config: &str, tables: &[SharedSchema], polled: bool| {
+        let findings = outbox(config).unwrap().check(tables, polled.then_some(&query));
         findings.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
     };
     let (fits, other) = (outbox_table(), schema(TableKind::Table, "orders", &[("id", TIME)]));
@@ -380,13 +383,52 @@ fn tables_that_are_no_outbox_are_found_before_the_start() {
         codes(r#"{"message_prefix":"outbox"}"#, tables, true),
         ["outbox_messages_polled"]
     );
+    for polled in [true, false] {
+        assert_eq!(
+            codes(r#"{"on_bad_row":"hold_aggregate"}"#, tables, polled),
+            ["rows_not_held"]
+        );
+    }
     let named = r#"{"columns":{"headers":"tenant_headers","timestamp":"tenant"},"topic":"{nothing}"}"#;
-    let finding = outbox(named).unwrap().check(tables, false).remove(0);
+    let finding = outbox(named).unwrap().check(tables, None).remove(0);
     assert!(
         finding.problem.contains("no column nothing, tenant_headers; it has id"),
         "{}",
         finding.problem
     );
+}
+
+#[test]
+fn a_bad_row_holds_its_aggregate_back_until_it_is_mended() {
+    let telemetry = Arc::new(Telemetry::new("test"));
+    let mut judge = Judge::new(Arc::new(strict("hold_aggregate")), Arc::clone(&telemetry));
+    let table = outbox_table();
+    let mut round = |rows: &[Vec<Datum>]| {
+        let mut batch = batch();
+        judge.begin_round(&table);
+        let mut verdicts = Vec::new();
+        for row in rows {
+            push(&mut batch, &table, Operation::Create, row);
+            let row = batch.changes.last().and_then(|change| change.after).unwrap();
+            verdicts.push(judge.holds(&table, batch.row(row)));
+        }
+        verdicts
+    };
+    let other = with(2, Datum::Int(8));
+    for (bad, _) in bad_rows().into_iter().filter(|(row, _)| row[2] != Datum::Null) {
+        let rows = [good(), bad, good(), other.clone(), good()];
+        assert_eq!(round(&rows), [false, true, true, false, true]);
+    }
+    // A row without a key holds nobody back.
+    assert_eq!(round(&[with(2, Datum::Null), good()]), [true, false]);
+    assert_eq!(round(&[good(), good()]), [false, false]);
+    let said = telemetry.snapshot().notices["outbox_held"].clone();
+    assert!(
+        said.contains("1 rows of public.outbox wait") && said.contains("NULL"),
+        "{said}"
+    );
+    assert_eq!(round(&[]), [false; 0]);
+    assert!(telemetry.snapshot().notices.is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tailrace_core::position::{Position, Progress};
 
 use super::Poller;
 use super::table::{Page, Question};
+use crate::config::QueryMode;
 use crate::dialect::{Dialect, Fetched, PageRequest};
 use crate::page::{PageRule, PageWriter};
 use crate::statement;
@@ -28,8 +29,14 @@ impl<D: Dialect> Poller<D> {
         };
         let after = state.begin(self.cursors.get(&state.name).cloned().unwrap_or_default());
         let question = state.question(self.dialect.syntax(), &after, limit);
+        let judge = self
+            .judge
+            .as_deref_mut()
+            .filter(|_| state.plan.mode == QueryMode::Queue);
+        let judge = state.judged_by(judge);
         let (table, rule) = state.rule(&question);
-        let mut page = PageWriter::new(batch, table, after, budget, rule).polled_at(now);
+        let page = PageWriter::new(batch, table, after, budget, rule);
+        let mut page = page.polled_at(now).judged_by(judge);
         let request = PageRequest {
             table,
             statements: &question.statements,

@@ -1,5 +1,6 @@
 //! One table that is polled, and one page of it.
 
+use tailrace_core::ports::RowJudge;
 use tokio::time::Instant;
 
 use super::queue::Queue;
@@ -47,6 +48,8 @@ pub(super) struct Page {
     pub(super) settled_until: Option<i64>,
     /// Ids of its rows, of a queue.
     pub(super) ids: Vec<CursorValue>,
+    /// Rows were held back.
+    pub(super) held: bool,
 }
 
 /// How a page is asked for.
@@ -109,6 +112,18 @@ impl TableState {
         }
     }
 
+    /// Tells the judge of a queue where a round begins.
+    pub(super) fn judged_by<'a>(
+        &self,
+        judge: Option<&'a mut (dyn RowJudge + 'static)>,
+    ) -> Option<&'a mut (dyn RowJudge + 'static)> {
+        let judge = judge?;
+        if self.queue.round().is_none() {
+            judge.begin_round(&self.plan.table.schema);
+        }
+        Some(judge)
+    }
+
     /// What decides about the rows of the answer.
     pub(super) fn rule(&mut self, question: &Question) -> (&PolledTable, PageRule<'_>) {
         let rule = match (&mut self.seen, self.plan.mode) {
@@ -147,6 +162,7 @@ impl Page {
             before_its_time: page.is_before_its_time(),
             settled_until: question.until,
             ids: page.take_ids(),
+            held: page.has_held(),
         }
     }
 }

@@ -74,7 +74,7 @@ fn check_outboxes(connector: &ConnectorPlan, tables: &[SharedSchema]) -> Vec<Fin
     let Some(outbox) = &connector.outbox else {
         return Vec::new();
     };
-    let mut findings = outbox.check(tables, connector.source.is_polled());
+    let mut findings = outbox.check(tables, connector.source.query());
     // What is wrong with the rules is said where the configuration is read.
     let rules = Transform::new(&connector.transforms, connector.updated_at_column.clone());
     if let Ok(mut transform) = rules {

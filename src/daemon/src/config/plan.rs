@@ -162,15 +162,7 @@ fn plan_connector(
         problems.push(Problem::at(place(&value, keys), path, sentence));
     };
     if !streams.contains_key(&config.stream) {
-        let known: Vec<String> = streams.keys().cloned().collect();
-        refuse(
-            &["stream"],
-            format!(
-                "there is no stream `{}`; {}",
-                config.stream,
-                suggestion(&config.stream, &known)
-            ),
-        );
+        refuse(&["stream"], unknown_stream(&config.stream, streams));
     }
     let prefix = config.prefix.unwrap_or_else(|| name.clone());
     let written_topic = config.topic.unwrap_or_else(|| DEFAULT_TOPIC_TEMPLATE.to_owned());
@@ -178,9 +170,10 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
+    let is_change_table = config.change_table.is_some();
     let outbox = config
         .outbox
-        .map(|outbox| plan_outbox(outbox, &prefix, &*source))
+        .map(|outbox| plan_outbox(outbox, &prefix, &*source, is_change_table))
         .transpose()
         .unwrap_or_else(|sentences| {
             sentences.into_iter().for_each(|sentence| refuse(&["outbox"], sentence));
@@ -220,12 +213,26 @@ fn plan_connector(
     })
 }
 
+fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {
+    let known: Vec<String> = streams.keys().cloned().collect();
+    format!("there is no stream `{name}`; {}", suggestion(name, &known))
+}
+
 /// The outbox as meant, or what is wrong with it.
-fn plan_outbox(config: OutboxConfig, prefix: &str, source: &dyn SourceSpec) -> Result<Arc<Outbox>, Vec<String>> {
+fn plan_outbox(
+    config: OutboxConfig,
+    prefix: &str,
+    source: &dyn SourceSpec,
+    is_change_table: bool,
+) -> Result<Arc<Outbox>, Vec<String>> {
+    if is_change_table {
+        let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
+        return Err(vec![sentence.to_owned()]);
+    }
     let contract = config.contract.as_deref().map(read_contract).transpose();
     let made = contract.and_then(|contract| Outbox::new(config, prefix, contract));
     let outbox = made.map_err(|error| vec![error.report()])?;
-    let findings = outbox.config_findings(source.is_polled());
+    let findings = outbox.config_findings(source.query());
     if findings.is_empty() {
         return Ok(Arc::new(outbox));
     }

@@ -62,7 +62,7 @@ impl ConnectorRun {
         }
         let mut source = self.source.open(context).await?;
         if let Some(outbox) = &plan.outbox {
-            source = Box::new(OutboxSource::new(source, Arc::clone(outbox), Arc::clone(telemetry)));
+            source = Box::new(OutboxSource::new(source, Arc::clone(outbox), Arc::clone(telemetry))?);
         }
         let pipeline = SourcePipeline {
             source,

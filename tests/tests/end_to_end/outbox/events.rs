@@ -1,7 +1,7 @@
 //! Rows in, events out: whatever the database, and however it is read.
 
 use tailrace_tests::database::Version;
-use tailrace_tests::servers::PostgresVersion;
+use tailrace_tests::servers::{MySqlVersion, PostgresVersion};
 
 use super::{Outbox, PLACES, Place, id, row, told};
 
@@ -17,6 +17,14 @@ fn expected(number: usize, aggregate: &str, key: &str, payload: &str) -> String 
     )
 }
 
+/// JSON as the database prints it, or as Tailrace does what MySQL's log holds in binary form.
+fn printed(place: Place, json: &str) -> String {
+    match place {
+        Place::Server(Version::MySql(MySqlVersion::MySql97)) => json.replace(": ", ":").replace(", ", ","),
+        _ => json.to_owned(),
+    }
+}
+
 /// Rows from before the start and after it, read in one way.
 async fn carries(place: Place, query: Option<&str>) {
     let shown = format!("{place:?} {query:?}");
@@ -25,16 +33,15 @@ async fn carries(place: Place, query: Option<&str>) {
     outbox.execute(&before).await.unwrap();
     outbox.configure(query, "");
     outbox.start();
-    let after =
-        row(3, "Order", "7", "'{\"žluť\": \"\\u00e9\"}'").replace("\\u00e9", "é") + &row(4_000, "Order", "8", "'{}'");
+    let after = row(3, "Order", "7", "'{\"žluť\": \"é\"}'") + &row(4_000, "Order", "8", "'{}'");
     outbox.execute(&after).await.unwrap();
     outbox.wait_for_events(&TOPICS, 4).await;
     let told: Vec<_> = outbox.events_so_far(&TOPICS).await.iter().map(told).collect();
     let expected = [
-        expected(1, "Order", "7", "{\"a\": 1}"),
-        expected(3, "Order", "7", "{\"žluť\": \"é\"}"),
+        expected(1, "Order", "7", &printed(place, "{\"a\": 1}")),
+        expected(3, "Order", "7", &printed(place, "{\"žluť\": \"é\"}")),
         expected(4_000, "Order", "8", "{}"),
-        expected(2, "Customer", "ada", "[1, 2.5]"),
+        expected(2, "Customer", "ada", &printed(place, "[1, 2.5]")),
     ];
     assert_eq!(told, expected, "{shown}");
 }
