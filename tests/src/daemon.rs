@@ -281,14 +281,15 @@ impl Daemon {
         )
     }
 
-    /// Runs a command of the binary on the configuration to its end: `check`, `validate`, `describe`, `tail`.
+    /// Runs a command of the binary on the configuration to its end: `check`, `validate`, `describe`, `tail`, `triggers diff`.
     ///
     /// # Errors
     /// When it cannot be run.
     pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Printed> {
         let config = self.config_file();
         let config = config.to_string_lossy();
-        let mut all = vec![command, &*config];
+        let mut all: Vec<&str> = command.split(' ').collect();
+        all.push(&*config);
         all.extend(arguments);
         run_binary(&all, self.path(), &self.environment)
     }

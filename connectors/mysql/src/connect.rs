@@ -237,6 +237,11 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
         Purpose::Snapshot | Purpose::Polling => "NULL",
         Purpose::Catalog | Purpose::Setup => "utf8mb4",
     };
+    let sql_mode = match purpose {
+        // A cursor may stand at a date that no calendar has, and a statement that names it must be accepted.
+        Purpose::Polling => "ALLOW_INVALID_DATES",
+        Purpose::Catalog | Purpose::Setup | Purpose::Snapshot => "",
+    };
     let (idle_s, lock_s, query_ms) = match purpose {
         Purpose::Catalog => (IDLE_S, CATALOG_LOCK_S, CATALOG_QUERY_S * 1_000),
         Purpose::Setup => (IDLE_S, config.snapshot.lock_timeout_s(), CATALOG_QUERY_S * 1_000),
@@ -248,7 +253,7 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
         "character_set_connection = utf8mb4".to_owned(),
         format!("character_set_results = {results}"),
         // Nothing is padded, quoted or rounded otherwise than our statements expect.
-        "sql_mode = ''".to_owned(),
+        format!("sql_mode = '{sql_mode}'"),
         "time_zone = '+00:00'".to_owned(),
         "autocommit = 1".to_owned(),
         "sql_select_limit = 18446744073709551615".to_owned(),

@@ -17,7 +17,6 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
-mod install;
 mod log;
 mod memory;
 mod position;
@@ -25,6 +24,7 @@ mod quote;
 mod scan;
 mod server;
 mod table;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ use tailrace_core::schema::SharedSchema;
 use log::dumps::Dumps;
 
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
-pub use install::install;
 pub use server::Flavour;
+pub use triggers::MySqlTriggers;
 
 /// A configured MySQL or MariaDB source. Nothing is connected before a method is called.
 pub struct MySqlConnector {

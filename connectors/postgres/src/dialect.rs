@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
+use futures_util::future::join;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
@@ -59,6 +60,8 @@ pub(crate) struct PostgresDialect {
     schema_version: Option<i64>,
     names_version: i64,
     names_due: Instant,
+    /// Asks for the version of a table.
+    versions: tokio_postgres::Statement,
 }
 
 /// What a page's transaction began with.
@@ -68,11 +71,27 @@ enum Begun {
     Changed,
 }
 
+// === impl Begun ===
+
+impl Begun {
+    fn of(same: bool) -> Self {
+        if same { Self::Unchanged } else { Self::Changed }
+    }
+}
+
 // === impl PostgresDialect ===
 
 impl PostgresDialect {
-    pub(crate) fn new(session: Session, config: Arc<PostgresConfig>, query: QueryConfig, server: ServerFacts) -> Self {
-        Self {
+    /// A session that is ready to ask.
+    pub(crate) async fn new(
+        session: Session,
+        config: Arc<PostgresConfig>,
+        query: QueryConfig,
+        server: ServerFacts,
+    ) -> Result<Self> {
+        let versions = session.prepare(catalog::VERSIONS).await;
+        Ok(Self {
+            versions: versions.map_err(|error| query_error(&error, "prepare to look at the catalogue"))?,
             session,
             config,
             query,
@@ -81,7 +100,7 @@ impl PostgresDialect {
             schema_version: None,
             names_version: 0,
             names_due: Instant::now(),
-        }
+        })
     }
 
     fn known(&self, table: &PolledTable) -> Option<&KnownTable> {
@@ -90,30 +109,33 @@ impl PostgresDialect {
 
     /// Begins a page's transaction, and tells whether the table is still what it was.
     async fn begin(&self, known: &KnownTable, names_due: bool) -> Result<Begun, tokio_postgres::Error> {
-        let begun = match &known.origin {
+        let same = match &known.origin {
             Origin::Relation { oid, facts } => {
-                let mut statements = vec![statement::begin(false)];
+                let mut begin = statement::begin(false);
                 if facts.kind.lockable() {
-                    statements.push(statement::lock(&known.table.schema.name));
+                    begin = format!("{begin}; {}", statement::lock(&known.table.schema.name));
                 }
-                statements.push(catalog::versions(&[*oid]));
-                let answers = self.session.simple_query(&statements.join("; ")).await?;
-                let same = answers.iter().any(|answer| says(answer, 1, facts.version));
-                if same { Begun::Unchanged } else { Begun::Changed }
+                // Both are on their way before the first is answered.
+                let oids = [*oid];
+                let (begun, version) = join(
+                    self.session.batch_execute(&begin),
+                    self.session.query_one(&self.versions, &[&&oids[..]]),
+                )
+                .await;
+                begun?;
+                version?.try_get::<_, i64>(1)? == facts.version
             }
             Origin::Query { answer } => {
                 self.session.batch_execute(&statement::begin(true)).await?;
                 let sql = known.table.query.as_deref().unwrap_or_default();
-                let same = tables::answer(&self.session, sql).await? == *answer;
-                if same { Begun::Unchanged } else { Begun::Changed }
+                tables::answer(&self.session, sql).await? == *answer
             }
         };
-        if begun == Begun::Unchanged && names_due {
-            let answers = self.session.simple_query(catalog::NAMES_VERSION).await?;
-            let same = answers.iter().any(|answer| says(answer, 0, self.names_version));
-            return Ok(if same { Begun::Unchanged } else { Begun::Changed });
+        if same && names_due {
+            let row = self.session.query_one(catalog::NAMES_VERSION, &[]).await?;
+            return Ok(Begun::of(row.try_get::<_, i64>(0)? == self.names_version));
         }
-        Ok(begun)
+        Ok(Begun::of(same))
     }
 
     /// Runs the statements of a page within its transaction. Gives the number of rows that came.
@@ -168,8 +190,8 @@ impl PostgresDialect {
             "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
             WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND c.relkind IN ('r', 'm')
               AND c.relfilenode <> 0 AND c.relfilenode <> pg_catalog.pg_relation_filenode(c.oid)";
-        let answers = self.session.simple_query(REWRITTEN).await?;
-        Ok(!answers.iter().any(|answer| says(answer, 0, 0)))
+        let row = self.session.query_one(REWRITTEN, &[]).await?;
+        Ok(row.try_get::<_, i64>(0)? > 0)
     }
 
     async fn read_page(
@@ -324,15 +346,6 @@ impl Dialect for PostgresDialect {
             None => GapReport::new(GapSafety::None, "the table is not known any more"),
         }
     }
-}
-
-/// True for a row whose field is this number.
-fn says(answer: &SimpleQueryMessage, field: usize, number: i64) -> bool {
-    let SimpleQueryMessage::Row(row) = answer else {
-        return false;
-    };
-    let text = row.try_get(field).ok().flatten();
-    text.and_then(|text| text.parse::<i64>().ok()) == Some(number)
 }
 
 /// Rows on their way from a page's statements into the page.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tailrace_core::Result;
 use tailrace_core::ports::{Source, SourceContext};
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::telemetry::Life;
+use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
 use tailrace_sql::{Dialect, Opening, PollingSource};
 
@@ -27,7 +27,7 @@ pub(crate) async fn open(
     establish(&server, &context).await?;
     let identity = identity(&server);
     let opening = Opening {
-        dialect: PostgresDialect::new(session, config, query.clone(), server),
+        dialect: PostgresDialect::new(session, config, query.clone(), server).await?,
         identity,
         config: query,
         context,
@@ -39,7 +39,7 @@ pub(crate) async fn open(
 pub(crate) async fn describe(config: &Arc<PostgresConfig>, query: &QueryConfig) -> Result<Vec<SharedSchema>> {
     let session = connect(config, "describe", Purpose::Poll).await?;
     let server = server_facts(&session).await?;
-    let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server);
+    let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server).await?;
     let discovery = dialect.discover().await?;
     Ok(discovery.tables.into_iter().map(|table| table.schema).collect())
 }
@@ -54,6 +54,12 @@ async fn establish(server: &ServerFacts, context: &SourceContext) -> Result<()> 
     let mut now = PolledMemory::of(server);
     let store = &*context.store;
     let Some(known) = PolledMemory::recall(store).await? else {
+        if context.resume.is_some() {
+            return Err(Error::definite(
+                "state_corrupt",
+                "the state has progress of this source but does not know whose it is; restore the state file from a backup",
+            ));
+        }
         return now.remember(store).await;
     };
     known.verify(&now)?;

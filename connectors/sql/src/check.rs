@@ -4,7 +4,7 @@ use tailrace_core::check::Finding;
 
 use crate::config::{QueryConfig, QueryMode};
 use crate::dialect::{GapReport, GapSafety, Syntax};
-use crate::plan::PolledTable;
+use crate::plan::{PolledTable, unknown_deleted_column};
 
 /// Everything about one table's cursor that can be told from its description.
 pub fn table_findings(table: &PolledTable, gap: &GapReport, config: &QueryConfig, syntax: &dyn Syntax) -> Vec<Finding> {
@@ -76,6 +76,7 @@ pub fn notes(config: &QueryConfig, tables: &[PolledTable]) -> Vec<Finding> {
              deleted in one transaction",
         ));
     }
+    findings.extend(unknown_deleted_column(config, tables));
     if config.changes_only {
         findings.push(Finding::note(
             "changes_only_in_memory",

@@ -173,7 +173,7 @@ impl Reader<'_> {
     fn node(self, schema: &Value) -> Result<Node> {
         let mut node = Node::default();
         match schema {
-            Value::Bool(true) => return Ok(node),
+            Value::Bool(true) => Ok(node),
             Value::Object(fields) => {
                 for (key, value) in fields {
                     self.keyword(&mut node, key, value)?;

@@ -210,11 +210,11 @@ fn length_bounds(node: &Node) -> Vec<(&'static str, String, String)> {
 
 /// The texts among choices.
 fn texts(choices: &[Choice]) -> Vec<&str> {
-    let text = |choice| match choice {
-        &Choice::Text(ref text) => Some(text.as_str()),
+    let texts = choices.iter().filter_map(|choice| match choice {
+        Choice::Text(text) => Some(text.as_str()),
         _ => None,
-    };
-    choices.iter().filter_map(text).collect()
+    });
+    texts.collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::value::LogicalType;
 
-use crate::config::{Acknowledge, DeletedRows, QueryConfig, QueryMode};
+use crate::config::{Acknowledge, QueryConfig, QueryMode};
 use crate::dialect::{DiscoveredTable, IdGeneration};
 
 /// A table that is polled, with its cursor columns found.
@@ -33,6 +33,14 @@ impl PolledTable {
     pub fn resolve(table: DiscoveredTable, config: &QueryConfig) -> Result<Self, Finding> {
         let name = table.schema.name.qualified();
         let mode = config.mode_of(&name);
+        let keys = config.queries.get(&name).map(|query| query.key.iter());
+        if let Some(missing_key) = keys
+            .into_iter()
+            .flatten()
+            .find(|key| table.schema.column_index(key).is_none())
+        {
+            return Err(missing(&table, &name, "queries.key", missing_key));
+        }
         let id_column = match id_column(&table, &name, mode, config) {
             Ok(column) => Some(column),
             Err(_) if !mode.needs_id() && config.id_column_of(&name).is_none() => None,
@@ -40,11 +48,11 @@ impl PolledTable {
         };
         let by_time = mode.by_time() || (mode == QueryMode::Queue && config.timestamp_column_of(&name).is_some());
         let timestamp_column = by_time.then(|| timestamp_column(&table, &name, config)).transpose()?;
-        let deleted = config
-            .deleted
-            .as_ref()
-            .map(|deleted| deleted_column(&table, &name, deleted))
-            .transpose()?;
+        // Tables without the column have no rows that are deleted by marking them; that no table has it is found elsewhere.
+        let deleted = config.deleted.as_ref().and_then(|deleted| {
+            let column = table.schema.column_index(&deleted.column)?;
+            Some((column, deleted.value.clone()))
+        });
         let mark_column = match (&config.acknowledge, mode) {
             (Acknowledge::Mark(column), QueryMode::Queue) => Some(mark_column(&table, &name, column)?),
             _ => None,
@@ -184,14 +192,18 @@ fn timestamp_column(table: &DiscoveredTable, name: &str, config: &QueryConfig) -
         .ok_or_else(|| missing(table, name, "timestamp_column", column))
 }
 
-fn deleted_column(
-    table: &DiscoveredTable,
-    name: &str,
-    deleted: &DeletedRows,
-) -> Result<(usize, Option<String>), Finding> {
-    let index = table.schema.column_index(&deleted.column);
-    let index = index.ok_or_else(|| missing(table, name, "deleted", &deleted.column))?;
-    Ok((index, deleted.value.clone()))
+/// A column that marks rows as deleted, and that no table has.
+pub fn unknown_deleted_column(config: &QueryConfig, tables: &[PolledTable]) -> Option<Finding> {
+    let column = &config.deleted.as_ref()?.column;
+    tables.iter().all(|table| table.deleted.is_none()).then(|| {
+        Finding::blocks(
+            "column_missing",
+            format!(
+                "no table has the column {column} that query.deleted names: rows that are deleted would not be told"
+            ),
+            "name the column that marks rows as deleted in query.deleted.column, or leave query.deleted out",
+        )
+    })
 }
 
 fn mark_column(table: &DiscoveredTable, name: &str, column: &str) -> Result<String, Finding> {

@@ -36,7 +36,7 @@ use crate::config::{QueryConfig, QueryMode};
 use crate::cursor::{self, CursorValue, Cursors};
 use crate::dialect::{Dialect, DiscoveredTable, Discovery};
 use crate::page::{PageRule, PageWriter};
-use crate::plan::{PolledTable, blocking_error};
+use crate::plan::{PolledTable, blocking_error, unknown_deleted_column};
 use crate::seen::Seen;
 use lease::Lease;
 use table::{Page, TableState};
@@ -220,6 +220,10 @@ impl<D: Dialect> Poller<D> {
         for table in discovery.tables {
             let plan = PolledTable::resolve(table, &self.config).map_err(|finding| blocking_error(&finding))?;
             self.add(plan)?;
+        }
+        let plans: Vec<_> = self.tables.iter().map(|state| state.plan.clone()).collect();
+        if let Some(finding) = unknown_deleted_column(&self.config, &plans) {
+            return Err(blocking_error(&finding));
         }
         self.announce_gap_safety();
         Ok(())

@@ -12,8 +12,8 @@ mod dialect;
 pub mod discover;
 mod error;
 mod identity;
-mod install;
 mod statement;
+mod triggers;
 
 use async_trait::async_trait;
 use tailrace_core::Result;
@@ -23,7 +23,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
-pub use install::install;
+pub use triggers::SqliteTriggers;
 
 use crate::dialect::SqliteDialect;
 

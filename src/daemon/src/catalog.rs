@@ -11,10 +11,11 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
-use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector};
-use tailrace_postgres::{PostgresConfig, PostgresConnector};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlTriggers};
+use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresTriggers};
 use tailrace_sql::QueryConfig;
-use tailrace_sqlite::{SqliteConfig, SqliteConnector};
+use tailrace_sql::change_table::TriggerDatabase;
+use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -45,6 +46,9 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
 
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
+
+    /// The same database as one whose tables are captured by triggers.
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>>;
 }
 
 /// A stream as configured; nothing is connected.
@@ -152,6 +156,10 @@ impl SourceSpec for PostgresConfig {
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(PostgresConnector::new(self.clone())))
     }
+
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Ok(Arc::new(PostgresTriggers::new(self.clone())))
+    }
 }
 
 // === MySQL and MariaDB ===
@@ -160,6 +168,10 @@ impl SourceSpec for PostgresConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct BinlogSource<const IS_MARIADB: bool>(MySqlConfig);
+
+impl<const IS_MARIADB: bool> BinlogSource<IS_MARIADB> {
+    const FLAVOUR: Flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
+}
 
 impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     fn problems(&self, _connector: &str) -> Vec<Finding> {
@@ -179,8 +191,11 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     }
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
-        let flavour = if IS_MARIADB { Flavour::MariaDb } else { Flavour::MySql };
-        Ok(Arc::new(MySqlConnector::new(self.0.clone(), flavour)))
+        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Self::FLAVOUR)))
+    }
+
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Ok(Arc::new(MySqlTriggers::new(self.0.clone(), Self::FLAVOUR)))
     }
 }
 
@@ -205,6 +220,10 @@ impl SourceSpec for SqliteConfig {
 
     fn connect(&self, _connector: &str) -> Result<Arc<dyn SourceConnector>> {
         Ok(Arc::new(SqliteConnector::new(self.clone())?))
+    }
+
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Ok(Arc::new(SqliteTriggers::new(self.clone())?))
     }
 }
 

@@ -67,7 +67,7 @@ impl Daemon {
                 .ok_or_else(|| stream_unknown(&connector.name))?;
             let run = ConnectorRun {
                 plan: Arc::clone(connector),
-                source: connector.source.connect(&connector.name)?,
+                source: connector.source_connector()?,
                 stream: Arc::clone(stream),
                 state: state.clone(),
                 limits: Limits {

@@ -184,7 +184,7 @@ fn the_quickstart_shows_events_ends_cleanly_and_resumes() {
     let orders = events_of(&file, "shop.orders");
     let ids: BTreeSet<i64> = orders
         .iter()
-        .map(|event| event["value"]["id"].as_i64().unwrap())
+        .map(|event| event["key"]["id"].as_i64().unwrap())
         .collect();
     let newest = *ids.last().unwrap();
     assert!(newest >= 120);
@@ -223,7 +223,7 @@ fn a_killed_run_loses_nothing_and_repeats_only_what_can_be_told_apart() {
         let mut versions: BTreeMap<String, Value> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         for event in events_of(&file, topic) {
-            ids.insert(event["value"]["id"].as_i64().unwrap());
+            ids.insert(event["key"]["id"].as_i64().unwrap());
             let event_id = event["headers"]["event_id"].as_str().unwrap().to_owned();
             let value = event["value"].clone();
             if let Some(before) = versions.insert(event_id, value.clone()) {

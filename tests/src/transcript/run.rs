@@ -137,13 +137,12 @@ impl Stage {
                 self.is_running = false;
             }
             other => {
-                let mut words = other.split_whitespace();
-                let (Some("tailrace"), Some(command), Some("tailrace.yaml")) =
-                    (words.next(), words.next(), words.next())
-                else {
+                let known = other.strip_prefix("tailrace ");
+                let Some((command, arguments)) = known.and_then(|known| known.split_once(" tailrace.yaml")) else {
                     return Err(ServerError::new(format!("nobody knows the command `{other}`")));
                 };
-                let arguments: Vec<String> = words.map(|word| self.words.inward(word)).collect();
+                let arguments = arguments.split_whitespace();
+                let arguments: Vec<String> = arguments.map(|word| self.words.inward(word)).collect();
                 self.tool(command, &arguments)?;
             }
         }

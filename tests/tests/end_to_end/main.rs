@@ -7,6 +7,7 @@
 //! | `versions` | do the PostgreSQL versions between the oldest and the newest work at all? |
 //! | `mysql` | the same for MySQL and MariaDB: crashes, failpoints, the network, and what becomes of the log's files |
 //! | `polling` | what becomes of tables that are polled instead of read from a log? |
+//! | `change_tables` | do triggers keep every change, and do table, change table and triggers stay in step? |
 //! | `vectors` | what becomes of each value of each type, through the snapshot and through the log? |
 //! | `consumers` | what does a plain Kafka consumer see? |
 //! | `crashes` | what if somebody dies: the daemon, the broker, PostgreSQL? |
@@ -21,6 +22,7 @@
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
+//! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 #![expect(
     clippy::unwrap_used,
@@ -30,6 +32,7 @@
 )]
 
 mod capture;
+mod change_tables;
 mod configuration;
 mod consumers;
 mod crashes;

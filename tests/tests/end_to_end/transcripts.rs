@@ -55,6 +55,7 @@ transcripts! {
     two_schemas,
     polling,
     polling_modes,
+    change_tables,
     two_databases,
 }
 

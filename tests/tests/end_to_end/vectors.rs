@@ -116,21 +116,67 @@ fn format_of(options: &str) -> String {
     }
 }
 
+/// How a table's rows are captured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By the table's own changes in the log.
+    Log,
+    /// By triggers: its change table is what is read.
+    Triggers,
+}
+
+impl Way {
+    /// Further lines of the connector.
+    fn connector(self) -> &'static str {
+        match self {
+            Way::Log => "",
+            Way::Triggers => "change_table: {}",
+        }
+    }
+
+    /// Makes what it needs in the database.
+    fn install(self, capture: &Capture) {
+        if self == Way::Triggers {
+            let arguments = [capture.database.name(), "--backfill", "--apply"];
+            let printed = capture.daemon.command("triggers install", &arguments).unwrap();
+            assert_eq!(printed.code, Some(0), "{}", printed.all());
+            let printed = capture
+                .daemon
+                .command("triggers diff", &[capture.database.name()])
+                .unwrap();
+            assert_eq!(printed.code, Some(0), "{}", printed.all());
+        }
+    }
+}
+
 /// All vectors with one set of options are the columns of one table: a row for the snapshot, the same row for the log.
 async fn hold(version: PostgresVersion, extensions: &[&str], source: &str, is_wanted: impl Fn(&Vector) -> bool) {
+    hold_by(Way::Log, version, extensions, source, is_wanted).await;
+}
+
+async fn hold_by(
+    way: Way,
+    version: PostgresVersion,
+    extensions: &[&str],
+    source: &str,
+    is_wanted: impl Fn(&Vector) -> bool,
+) {
     let mut wrong = String::new();
     for (options, vectors) in vectors(is_wanted) {
         let (database, literals) = database_of(version, extensions, &vectors).await;
         let format = format_of(options);
-        let capture = Capture::start(
+        let capture = Capture::prepare(
             database,
             &Wanted {
                 tables: "[public.v]",
                 format: &format,
                 source,
+                connector: way.connector(),
                 ..Wanted::default()
             },
         );
+        way.install(&capture);
+        capture.start_again();
         capture.after(&format!("insert into v values (2{literals})"), "v").await;
         let events = capture.events("v");
         assert_eq!(events.len(), 2, "{options}");
@@ -230,6 +276,27 @@ fn has_binary_form(vector: &Vector) -> bool {
     ];
     let kind = vector.data_type.trim_end_matches("[]");
     !kind.ends_with("RANGE") && !text_only.iter().any(|name| vector.data_type.starts_with(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_holds_through_a_change_table() {
+    hold_by(Way::Triggers, PostgresVersion::V15, &EXTENSIONS, "", |vector| {
+        !is_pgvector(vector)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn built_in_types_hold_through_a_change_table() {
+    let is_new = |vector: &Vector| vector.data_type.contains("MULTIRANGE");
+    hold_by(Way::Triggers, PostgresVersion::V13, &[], "", |vector| {
+        !needs_extension(vector) && !is_new(vector)
+    })
+    .await;
+    hold_by(Way::Triggers, PostgresVersion::V18, &[], "", |vector| {
+        !needs_extension(vector)
+    })
+    .await;
 }
 
 pub(crate) const EXTENSIONS: [&str; 5] = ["citext", "hstore", "ltree", "isn", "postgis"];

@@ -157,3 +157,191 @@ fn unstamped(stamp: Stamp) -> Option<&'static str> {
         (false, false) => Some("inserted or updated"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tailrace_sql::{DiscoveredTable, QueryConfig};
+
+    use super::*;
+    use crate::column_type::{ColumnType, TypePolicy};
+    use crate::server::testing::mysql;
+    use crate::table::{ColumnDefinition, TableDefinition};
+
+    fn facts(change: impl FnOnce(&mut Facts)) -> Facts {
+        let mut facts = Facts {
+            server: mysql(),
+            ledger: Ledger::Ready {
+                tells_transactions: true,
+            },
+            sees_others: true,
+            clock_is_utc: true,
+        };
+        change(&mut facts);
+        facts
+    }
+
+    /// A table `shop.orders` with an id and a time of this type.
+    fn known(time: &str) -> Known {
+        let column = |name: &str, column_type: &str| ColumnDefinition {
+            name: name.to_owned(),
+            column_type: ColumnType::parse(column_type, None).unwrap(),
+            nullable: false,
+            default: None,
+            generated: false,
+            documentation: None,
+        };
+        let mut definition = TableDefinition::unknown("shop", "orders");
+        definition.columns = vec![column("id", "bigint(20)"), column("at", time)];
+        definition.key = vec![0];
+        definition.engine = Some("InnoDB".to_owned());
+        let always = Stamp {
+            on_insert: true,
+            on_update: true,
+        };
+        Known {
+            definition,
+            origin: Origin::Table,
+            transactional: true,
+            stamps: BTreeMap::from([("at".to_owned(), always)]),
+        }
+    }
+
+    fn report(facts: &Facts, known: &Known, mode: QueryMode, generation: IdGeneration) -> GapReport {
+        let table = DiscoveredTable {
+            schema: Arc::new(known.definition.to_schema(&TypePolicy::default())),
+            generated_id: (generation != IdGeneration::Application).then(|| ("id".to_owned(), generation)),
+            unique_columns: vec!["id".to_owned()],
+            indexes: Vec::new(),
+            query: None,
+        };
+        let mut config = QueryConfig::new(mode);
+        config.timestamp_column = mode.by_time().then(|| "at".to_owned());
+        gap_safety(facts, Some(known), &PolledTable::resolve(table, &config).unwrap())
+    }
+
+    fn by_id(change: impl FnOnce(&mut Facts), generation: IdGeneration) -> GapReport {
+        report(
+            &facts(change),
+            &known("timestamp(6)"),
+            QueryMode::Incrementing,
+            generation,
+        )
+    }
+
+    #[test]
+    fn ids_of_the_server_alone_are_proven_by_waiting() {
+        let proven = by_id(|_| {}, IdGeneration::NeverReused);
+        assert!(proven.safety == GapSafety::Proven && proven.ledger && proven.refused.is_none());
+        // Waiting helps there too, but a restart gives ids out again.
+        let old = by_id(|_| {}, IdGeneration::AboveExisting);
+        assert!(old.safety == GapSafety::None && old.ledger && old.refused.is_none());
+        let unseen = by_id(
+            |facts| {
+                facts.ledger = Ledger::Missing {
+                    reason: "nobody sees".to_owned(),
+                    remedy: "GRANT sight".to_owned(),
+                };
+            },
+            IdGeneration::NeverReused,
+        );
+        assert!(unseen.safety == GapSafety::None && !unseen.ledger && unseen.refused.is_none());
+        assert!(
+            unseen.reason.contains("nobody sees; remedy: GRANT sight"),
+            "{}",
+            unseen.reason
+        );
+        let perhaps = by_id(
+            |facts| facts.server.replica.is_replica = None,
+            IdGeneration::NeverReused,
+        );
+        assert!(
+            perhaps.safety == GapSafety::None && perhaps.reason.contains("GRANT"),
+            "{}",
+            perhaps.reason
+        );
+    }
+
+    #[test]
+    fn ids_from_elsewhere_are_refused() {
+        let refused = |change: fn(&mut Facts), generation| by_id(change, generation).refused.is_some();
+        assert!(refused(|_| {}, IdGeneration::Application));
+        assert!(refused(
+            |facts| facts.server.numbering.galera = true,
+            IdGeneration::NeverReused
+        ));
+        assert!(refused(
+            |facts| facts.server.numbering.increment = 2,
+            IdGeneration::NeverReused
+        ));
+        assert!(refused(
+            |facts| facts.server.replica.is_replica = Some(true),
+            IdGeneration::NeverReused
+        ));
+        let mut my_isam = known("timestamp(6)");
+        my_isam.transactional = false;
+        my_isam.definition.engine = Some("MyISAM".to_owned());
+        let report = report(
+            &facts(|_| {}),
+            &my_isam,
+            QueryMode::Incrementing,
+            IdGeneration::AboveExisting,
+        );
+        assert!(
+            report.refused.is_some() && report.reason.contains("MyISAM"),
+            "{}",
+            report.reason
+        );
+    }
+
+    #[test]
+    fn times_are_never_proven() {
+        let told = |time: &str, change: fn(&mut Known), facts: &Facts| {
+            let mut known = known(time);
+            change(&mut known);
+            let report = report(
+                facts,
+                &known,
+                QueryMode::TimestampIncrementing,
+                IdGeneration::NeverReused,
+            );
+            (report.safety, report.reason)
+        };
+        let utc = facts(|_| {});
+        assert_eq!(told("timestamp(6)", |_| {}, &utc).0, GapSafety::DelayWindow);
+        let (safety, reason) = told("datetime", |_| {}, &utc);
+        assert!(
+            safety == GapSafety::DelayWindow && reason.contains("whole seconds"),
+            "{reason}"
+        );
+        for (time, change, word) in [
+            ("date", (|_| {}) as fn(&mut Known), "whole days"),
+            ("datetime(6)", |known| known.stamps.clear(), "inserted or updated"),
+            (
+                "datetime(6)",
+                |known| {
+                    known.stamps.values_mut().for_each(|stamp| stamp.on_update = false);
+                },
+                "is updated",
+            ),
+            ("timestamp(6)", |known| known.origin = Origin::View, "answer of a query"),
+        ] {
+            let (safety, reason) = told(time, change, &utc);
+            assert!(safety == GapSafety::None && reason.contains(word), "{time}: {reason}");
+        }
+        let local = facts(|facts| facts.clock_is_utc = false);
+        let (safety, reason) = told("datetime(6)", |_| {}, &local);
+        assert!(safety == GapSafety::None && reason.contains("time_zone"), "{reason}");
+        assert_eq!(told("timestamp(6)", |_| {}, &local).0, GapSafety::DelayWindow);
+    }
+
+    #[test]
+    fn what_remembers_nothing_skips_nothing() {
+        for mode in [QueryMode::Bulk, QueryMode::Queue] {
+            let report = report(&facts(|_| {}), &known("timestamp"), mode, IdGeneration::Application);
+            assert!(report.safety == GapSafety::Proven && !report.ledger);
+        }
+    }
+}

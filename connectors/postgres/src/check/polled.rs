@@ -88,6 +88,7 @@ async fn look(
         }
     }
     findings.extend(look.standby());
+    findings.extend(look.durability().await?);
     findings.extend(look.window(&polled).await?);
     findings.extend(look.lease().await?);
     findings.extend(notes(query, &polled));
@@ -359,6 +360,24 @@ impl Look<'_> {
                 "the server is a standby: timestamps are compared with the time up to which it has replayed the primary's changes",
             )
         })
+    }
+
+    /// What is visible before it is on the disk can be published and then be taken back by a crash.
+    async fn durability(&self) -> Result<Option<Finding>> {
+        let wrap = |error| query_error(&error, "look at the server's settings");
+        let asked = self
+            .client
+            .query_one("SELECT current_setting('synchronous_commit')", &[])
+            .await;
+        let setting: String = asked.and_then(|row| row.try_get(0)).map_err(wrap)?;
+        Ok((setting == "off").then(|| {
+            Finding::warning(
+                "synchronous_commit_off",
+                "synchronous_commit is off: rows are seen before they are on the server's disk, and a crash takes some back that are \
+                 published already and gives their ids to others, which mode incrementing does not see",
+                "ALTER SYSTEM SET synchronous_commit = 'local'; SELECT pg_reload_conf();",
+            )
+        }))
     }
 
     /// Whether it can be told how long transactions are open.

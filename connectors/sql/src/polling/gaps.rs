@@ -11,6 +11,7 @@ use super::table::TableState;
 use crate::config::QueryMode;
 use crate::cursor::CursorValue;
 use crate::dialect::{Dialect, GapSafety, IdGeneration};
+use crate::statement;
 
 /// A transaction that is waited for longer than this is named.
 const GAP_PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +44,10 @@ impl<D: Dialect> Poller<D> {
         Ok(())
     }
 
-    /// Rows are behind ids that are missing: first the highest id, then who may still fill the gap.
+    /// Rows are behind ids that are missing: first the highest id that is visible, then who may still fill the gap.
+    ///
+    /// Not the highest that was ever given out: a number whose transaction was rolled back need not be on the server's disk, and is
+    /// given out again when the server crashes at that moment, behind a cursor that has passed it.
     pub(super) async fn wait_for_gap(&mut self, index: usize) -> Result<()> {
         let Some(state) = self.tables.get_mut(index) else {
             return Ok(());
@@ -51,7 +55,8 @@ impl<D: Dialect> Poller<D> {
         if state.ledger.waiting_for().is_some() {
             return Ok(());
         }
-        let highest = self.dialect.highest_id(&state.plan).await?;
+        let visible = statement::highest_id(self.dialect.syntax(), &state.plan);
+        let highest = self.dialect.number(&visible).await?;
         let writers = self.dialect.writers(&state.plan).await?;
         state.ledger.wait(highest.unwrap_or(0), writers);
         Ok(())

@@ -43,7 +43,7 @@ pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
 }
 
 async fn check(plan: &Plan, connector: &ConnectorPlan, topics: &mut Topics) -> Result<Vec<Finding>, Failure> {
-    let source = connector.source.connect(&connector.name)?;
+    let source = connector.source_connector()?;
     let stream = plan.stream_of(connector)?.connect()?;
     let mut findings = source.check(&connector.name).await;
     let mut specs = Vec::new();

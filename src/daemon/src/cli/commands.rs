@@ -17,7 +17,11 @@ pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
     page += &section("tailrace", &mut cli.clone());
     for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-        page += &section(&format!("tailrace {}", command.get_name()), command);
+        let title = format!("tailrace {}", command.get_name());
+        page += &section(&title, command);
+        for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+            page += &section(&format!("{title} {}", inner.get_name()), inner);
+        }
     }
     page
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
 }
 
 async fn describe(connector: &ConnectorPlan) -> Result<Vec<Described>, Failure> {
-    let source = connector.source.connect(&connector.name)?;
+    let source = connector.source_connector()?;
     let describer = EventDescriber::new(encoder_settings(connector, source.kind()))?;
     let mut transform = Transform::new(&connector.transforms, connector.updated_at_column.clone())?;
     let mut tables = Vec::new();

@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Ended,
     /// Failed.
     Failed,
+    /// `triggers diff` found a difference.
+    Differs,
     /// The command line or the configuration is not right.
     NotRight,
     /// `check` found something that blocks.
@@ -45,9 +47,10 @@ pub(crate) enum Failure {
 
 impl Exit {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ended,
         Self::Failed,
+        Self::Differs,
         Self::NotRight,
         Self::Blocked,
         Self::Halted,
@@ -59,7 +62,7 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Ended => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Differs => 1,
             Self::NotRight => 2,
             Self::Blocked => 3,
             Self::Halted => 4,

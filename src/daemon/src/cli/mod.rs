@@ -8,6 +8,7 @@ mod forget;
 pub(crate) mod outbox;
 mod run;
 mod tail;
+mod triggers;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,8 @@ A CONFIGURATION
 
 EXIT CODES
   0    ended as asked
-  1    failed: the state cannot be opened, a port is taken, a database cannot be reached, …
+  1    failed: the state cannot be opened, a port is taken, a database cannot be reached, …; or `triggers diff` found
+       a difference
   2    the command line or the configuration is not right
   3    `check` found something that blocks
   4    at the end a connector was halted, or somebody else had its work
@@ -154,6 +156,8 @@ enum Command {
     },
     /// Makes an outbox table, and triggers that keep wrong events out of it.
     Outbox(outbox::OutboxArguments),
+    /// Change tables and the triggers that fill them, for databases whose log cannot be read.
+    Triggers(triggers::TriggersArguments),
     /// Prints the JSON Schema of the configuration, for editors.
     Schema {
         /// The reference page in Markdown instead.
@@ -213,6 +217,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
+        Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
         Some(Command::Schema { markdown, commands }) => {
             let page = match (markdown, commands) {
                 (true, _) => config::reference::page(),

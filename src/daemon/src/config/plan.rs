@@ -9,7 +9,10 @@ use std::time::Duration;
 use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
+use tailrace_core::ports::SourceConnector;
 use tailrace_core::transform::{Transform, TransformConfig};
+use tailrace_sql::change_table::ChangeTableConnector;
+use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
@@ -56,6 +59,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) outbox: Option<Arc<Outbox>>,
     /// What happens to changes.
     pub(crate) transforms: TransformConfig,
+    /// The tables are captured by triggers.
+    pub(crate) change_table: Option<ChangeTableConfig>,
 }
 
 /// What connectors and streams may not share, and whose it is.
@@ -211,6 +216,7 @@ fn plan_connector(
         updated_at_column,
         outbox,
         transforms,
+        change_table: config.change_table,
     })
 }
 
@@ -256,6 +262,28 @@ impl Taken {
         }
         self.claims.insert(claim.key, (owner.to_owned(), at));
         None
+    }
+}
+
+// === impl ConnectorPlan ===
+
+impl ConnectorPlan {
+    /// The database side, as it is read.
+    pub(crate) fn source_connector(&self) -> Result<Arc<dyn SourceConnector>, Error> {
+        match self.change_tables()? {
+            Some(change_tables) => Ok(Arc::new(change_tables)),
+            None => self.source.connect(&self.name),
+        }
+    }
+
+    /// The change tables of the database side, where its tables are captured by triggers.
+    pub(crate) fn change_tables(&self) -> Result<Option<ChangeTableConnector>, Error> {
+        let Some(config) = &self.change_table else {
+            return Ok(None);
+        };
+        let kind = self.source.connect(&self.name)?.kind();
+        let database = self.source.triggers()?;
+        Ok(Some(ChangeTableConnector::new(database, config.clone(), kind)))
     }
 }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_codec::FormatConfig;
 use tailrace_core::transform::Rule;
+use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::OutboxConfig;
 
 use super::deserialize::read;
@@ -96,6 +97,9 @@ pub(crate) struct ConnectorConfig {
     /// Rules that changes go through, in order; each table follows every rule that selects it.
     #[serde(default)]
     pub(crate) transforms: Vec<Rule>,
+    /// The source's tables are captured by triggers, which `tailrace triggers install` makes.
+    #[serde(default)]
+    pub(crate) change_table: Option<ChangeTableConfig>,
 }
 
 /// What an event's `updated_at` is; without it, the time at which the change was committed.

@@ -23,8 +23,9 @@ pub(super) async fn keep(mut shop: SqliteConnection) {
 async fn act(shop: &mut SqliteConnection) -> sqlx::Result<()> {
     match rand::random_range(0..100) {
         0..45 => place_order(shop).await,
-        45..85 => advance_order(shop).await,
-        85..95 => {
+        45..80 => advance_order(shop).await,
+        80..86 => cancel_order(shop).await,
+        86..95 => {
             change(
                 shop,
                 "UPDATE customers SET city = ?1, updated_at = {now} WHERE id = 1 + abs(random()) % 40",
@@ -89,6 +90,20 @@ async fn advance_order(shop: &mut SqliteConnection) -> sqlx::Result<()> {
         .map(drop)
 }
 
+/// A customer changed their mind before the order was packed: it goes, and so do its lines.
+async fn cancel_order(shop: &mut SqliteConnection) -> sqlx::Result<()> {
+    let mut transaction = shop.begin_with("BEGIN IMMEDIATE").await?;
+    let order = "SELECT id FROM orders WHERE status IN ('placed', 'paid') ORDER BY random() LIMIT 1";
+    let order: Option<i64> = sqlx::query_scalar(order).fetch_optional(&mut *transaction).await?;
+    for statement in [
+        "DELETE FROM order_lines WHERE order_id = ?1",
+        "DELETE FROM orders WHERE id = ?1",
+    ] {
+        sqlx::query(statement).bind(order).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::shop;
@@ -105,12 +120,15 @@ mod tests {
         for _ in 0..100 {
             act(&mut shop).await.unwrap();
         }
+        let count = async |shop: &mut SqliteConnection| -> i64 {
+            let count = sqlx::query_scalar("SELECT count(*) FROM orders");
+            count.fetch_one(shop).await.unwrap()
+        };
         place_order(&mut shop).await.unwrap();
-        let after: i64 = sqlx::query_scalar("SELECT count(*) FROM orders")
-            .fetch_one(&mut shop)
-            .await
-            .unwrap();
+        let after = count(&mut shop).await;
         assert!(after > before);
+        cancel_order(&mut shop).await.unwrap();
+        assert_eq!(count(&mut shop).await, after - 1);
         let wrong = "SELECT count(*) FROM orders WHERE total_cents <> \
                      (SELECT sum(quantity * price_cents) FROM order_lines WHERE order_id = orders.id)";
         let wrong: i64 = sqlx::query_scalar(wrong).fetch_one(&mut shop).await.unwrap();

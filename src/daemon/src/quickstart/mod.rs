@@ -1,6 +1,6 @@
-//! The quickstart: a small shop in SQLite, an order desk that keeps writing to it, its tables captured into the embedded
-//! file stream, and the events shown as they arrive. Everything lies under one folder; a second run goes on where the
-//! first ended.
+//! The quickstart: a small shop in SQLite, an order desk that keeps writing to it, its tables captured by triggers into the
+//! embedded file stream, and the events shown as they arrive. Everything lies under one folder; a second run goes on where
+//! the first ended.
 
 mod desk;
 mod shop;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tailrace_core::Error;
 use tailrace_core::ports::{ConsumerSpec, EventStream, StartOffset, TopicSpec};
 use tailrace_core::task::spawn_named;
+use tailrace_sql::change_table::{Comparison, Installed};
 
 use crate::cli::{Exit, Failure};
 use crate::config::{self, plan::Plan};
@@ -31,6 +32,7 @@ pub(crate) async fn run(folder: PathBuf) -> Result<Exit, Failure> {
     let file = write_configuration(&folder)?;
     let plan = config::load(&file).map_err(Failure::Configuration)?;
     let shop = shop::open(&folder.join("shop.db")).await?;
+    install_triggers(&plan).await?;
     let daemon = Daemon::start(&plan, PortTaken::TakeAnother).await?;
     let resumed = daemon.saved().await?;
     let stream = the_stream(&plan, &daemon)?;
@@ -78,6 +80,25 @@ fn configuration(folder: &Path) -> String {
     CONFIGURATION.replace(WRITTEN_FOLDER, quoted.trim_matches('"'))
 }
 
+/// What `tailrace triggers install --backfill --apply` does; nothing where it was done before.
+async fn install_triggers(plan: &Plan) -> Result<(), Failure> {
+    for connector in &plan.connectors {
+        let Some(change_tables) = connector.change_tables()? else {
+            continue;
+        };
+        let captured = change_tables.captured(&[]).await?;
+        for design in &captured.designs {
+            let installed = Installed::of(design, &captured.survey);
+            let mut comparison = Comparison::of(design, &installed);
+            if installed.table.is_none() {
+                comparison = comparison.with_backfill(design, &installed);
+            }
+            change_tables.apply(&comparison.script.statements()).await?;
+        }
+    }
+    Ok(())
+}
+
 fn the_stream(plan: &Plan, daemon: &Daemon) -> Result<Arc<dyn EventStream>, Failure> {
     let connector = plan
         .connectors
@@ -106,7 +127,7 @@ fn introduction(folder: &Path, file: &Path, daemon: &Daemon, wanted_port: u16, r
         "\
 Tailrace quickstart: a shop in SQLite, its changes as events.
 
-  database    {folder}/shop.db       the order desk keeps writing to it
+  database    {folder}/shop.db       the order desk keeps writing to it, triggers keep what it does
   events      {folder}/events/       one folder per topic: {}
   runs with   {file}
   start       {start}
@@ -115,6 +136,7 @@ Try in another terminal:
   curl http://{address}/status{port}
   {program} tail {file} shop.orders --from latest
   {program} describe {file}
+  {program} triggers diff {file} shop
 
 Ctrl-C ends it; the same command resumes. Events as they arrive:
 

@@ -2,12 +2,14 @@
 //!
 //! | module | what it asks |
 //! |---|---|
+//! | `identity` | is progress carried over to another server, another database, another way of reading? |
 //! | `late` | do rows come that commit long after others with higher ids, and is refused what cannot be known? |
 //! | `pages` | many rows of one time, soft deletes, queries, tables that are altered, values of every type |
 //! | `queues` | is each row published before it is deleted or marked, whatever happens between? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `standby` | is a row seen that a standby replays late? |
 
+mod identity;
 mod late;
 mod pages;
 mod preflight;
@@ -60,9 +62,12 @@ impl Polled {
 
     /// Another configuration of the source, for the next start.
     pub(super) fn configure(&self, source: &str) {
-        self.daemon
-            .configure(&self.sections(&self.database.url(), ENVELOPE, source))
-            .unwrap();
+        self.configure_at(&self.database.url(), source);
+    }
+
+    /// As [`Polled::configure`], with another URL.
+    pub(super) fn configure_at(&self, url: &str, source: &str) {
+        self.daemon.configure(&self.sections(url, ENVELOPE, source)).unwrap();
     }
 
     fn sections(&self, url: &str, format: &str, source: &str) -> String {
@@ -134,7 +139,8 @@ impl Polled {
 pub(super) fn number(event: &Event, column: &str) -> i64 {
     event.after()[column]
         .as_i64()
-        .unwrap_or_else(|| panic!("{column} in {event}"))
+        .ok_or_else(|| format!("{column} in {event}"))
+        .unwrap()
 }
 
 /// What is published twice must be the same row under the same id, and of each id there is one row.

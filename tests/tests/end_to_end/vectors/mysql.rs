@@ -1,4 +1,4 @@
-//! Values of every type of MySQL and MariaDB, each through the snapshot and through the binary log: both as
+//! Values of every type of MySQL and MariaDB, each through the snapshot, through the binary log and through a poll: all as
 //! `tests/vectors/mysql.tsv` says.
 //!
 //! | asked of | with | because |
@@ -12,8 +12,9 @@ use std::fmt::Write;
 use tailrace_tests::database::{Database, Server};
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
 
-use super::{DEFAULT, default_of, field, with_envelope};
+use super::{DEFAULT, Way, default_of, field, with_envelope};
 use crate::capture::{Capture, Wanted};
+use crate::polling::mysql::Polled;
 
 const VECTORS: &str = include_str!("../../../vectors/mysql.tsv");
 
@@ -58,20 +59,31 @@ fn vectors(version: MySqlVersion) -> BTreeMap<Options, Vec<Vector>> {
     by_options
 }
 
+/// A change table has every column twice.
+const COLUMNS_OF_A_CHANGE_TABLE: usize = COLUMNS_MAXIMUM / 2;
+
 /// Values with the same options are columns of a few tables: a row for the snapshot, the same row for the log.
 async fn hold(server: Server, version: MySqlVersion) {
+    hold_by(Way::Log, server, version).await;
+}
+
+async fn hold_by(way: Way, server: Server, version: MySqlVersion) {
     let mut wrong = String::new();
     for (options, vectors) in vectors(version) {
         let database = Database::create(server.clone()).await.unwrap();
-        compare(database, options, &vectors, &mut wrong).await;
+        compare(way, database, options, &vectors, &mut wrong).await;
     }
     assert!(wrong.is_empty(), "{version}\n{wrong}");
 }
 
-async fn compare(database: Database, options: Options, vectors: &[Vector], wrong: &mut String) {
+async fn compare(way: Way, database: Database, options: Options, vectors: &[Vector], wrong: &mut String) {
+    let columns_maximum = match way {
+        Way::Log => COLUMNS_MAXIMUM,
+        Way::Triggers => COLUMNS_OF_A_CHANGE_TABLE,
+    };
     let (format, source, session) = options;
     let (mut tables, mut rows) = (String::new(), [String::new(), String::new()]);
-    for (number, vectors) in vectors.chunks(COLUMNS_MAXIMUM).enumerate() {
+    for (number, vectors) in vectors.chunks(columns_maximum).enumerate() {
         let list = |item: &dyn Fn(&Vector) -> String| {
             vectors
                 .iter()
@@ -98,15 +110,22 @@ async fn compare(database: Database, options: Options, vectors: &[Vector], wrong
     let wanted = Wanted {
         format: &envelope,
         source,
+        connector: way.connector(),
         ..Wanted::default()
     };
-    let capture = Capture::start(database, &wanted);
+    let capture = Capture::prepare(database, &wanted);
+    way.install(&capture);
+    capture.start_again();
     capture.database.execute(&as_in_session(&for_log)).await.unwrap();
     capture.settle().await;
-    for (number, vectors) in vectors.chunks(COLUMNS_MAXIMUM).enumerate() {
-        let events = capture.events(&format!("v{number}"));
+    let polling = format!("tables: [public.*]\nquery: {{ mode: bulk, poll_interval_ms: 3600000 }}\n{source}");
+    let polled = Polled::prepare_as(capture.database.clone(), &capture.database.url(), &envelope, &polling);
+    polled.start_again();
+    for (number, vectors) in vectors.chunks(columns_maximum).enumerate() {
+        let mut events = capture.events(&format!("v{number}"));
         assert_eq!(events.len(), 2, "{options:?}");
-        for (event, way) in events.iter().zip(["snapshot", "log"]) {
+        events.extend(polled.wait_for_events(&format!("v{number}"), 2).await);
+        for (event, way) in events.iter().zip(["snapshot", "log", "poll", "poll"]) {
             for vector in vectors {
                 let found = match vector.literal {
                     DEFAULT => default_of(event, vector.id).to_string(),
@@ -129,6 +148,14 @@ async fn compare(database: Database, options: Options, vectors: &[Vector], wrong
                 }
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_holds_through_a_change_table() {
+    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
+        let database = Database::shared(version).await.unwrap();
+        hold_by(Way::Triggers, database.server().clone(), version).await;
     }
 }
 

@@ -835,3 +835,35 @@ proptest! {
         }
     }
 }
+
+/// A page must not find a time earlier than the one before it where the server sorted them.
+#[test]
+fn places_in_time_ascend_as_the_server_sorts() {
+    let sorted = [
+        "0000-00-00 00:00:00",
+        "0000-00-01 00:00:00",
+        "1969-12-31 23:59:59.999999",
+        "1970-01-01",
+        "2023-00-00 00:00:00",
+        "2023-00-15 12:00:00",
+        "2023-02-00 10:00:00",
+        "2023-02-28 23:59:59.999999",
+        "2023-02-29 00:00:00",
+        "2023-02-31 10:00:00",
+        "2023-03-01 00:00:00",
+        "2023-12-31 00:00:00",
+        "2023-12-32 00:00:00",
+    ];
+    let places: Vec<i64> = sorted
+        .iter()
+        .map(|text| place_in_time_us(text.as_bytes(), true).unwrap())
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert_eq!(places[2..4], [-1, 0]);
+    assert_eq!(place_in_time_us(b"2023-02-31", false), None);
+    assert_eq!(
+        place_in_time_us(b"2023-02-28 00:00:00.5", false),
+        Some(1_677_542_400_500_000)
+    );
+    assert_eq!(place_in_time_us(b"10:00:00", true), None);
+}

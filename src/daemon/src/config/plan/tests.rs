@@ -207,6 +207,7 @@ fn every_example_is_right() {
     assert_eq!(
         examples,
         [
+            "change-table-sqlite.yaml",
             "mysql-to-kafka.yaml",
             "postgres-to-file.yaml",
             "postgres-to-kafka.yaml",

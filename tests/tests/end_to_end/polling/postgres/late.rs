@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tailrace_tests::database::Database;
 use tailrace_tests::events::Event;
-use tailrace_tests::servers::{PostgresOptions, PostgresVersion, Result, ServerError, poll_until};
+use tailrace_tests::servers::{PostgresOptions, PostgresVersion, ServerError, eventually, poll_until};
 use tailrace_tests::workload::Dice;
 use tokio::task::JoinSet;
 
@@ -88,6 +88,8 @@ async fn write(database: &Database, seed: u64) {
     while let Some(ended) = writers.join_next().await {
         ended.unwrap();
     }
+    // The last row of all, behind which nothing can come late.
+    database.execute("insert into t (writer) values (0)").await.unwrap();
 }
 
 /// A server that knows when each row was committed.
@@ -127,17 +129,18 @@ async fn wrong(polled: &Polled) -> Result<(), String> {
     }
 }
 
-/// Waits until the cursor is behind the last number that was given out: nothing more will come.
+/// Waits for the last row of all.
 async fn wait_for_end(polled: &Polled) {
-    let last = count(&polled.database, "select last_value from t_id_seq")
-        .await
-        .unwrap();
-    let status = polled.daemon.wait_for(polled.database.name(), "the last id", |status| {
-        let position = status["position"].as_str().unwrap_or_default();
-        let position: serde_json::Value = serde_json::from_str(position).unwrap_or_default();
-        position["public.t"]["id"].as_u64() >= Some(last)
+    let last = count(&polled.database, "select max(id) from t").await.unwrap();
+    let found = eventually("the last row", DEADLINE, || async {
+        let events = polled.events("t").await;
+        let last = events.last().filter(|event| number(event, "id").unsigned_abs() == last);
+        Ok(last.map(|_| ()))
     });
-    status.unwrap();
+    let found = found
+        .await
+        .map_err(|error| polled.daemon.with_status(polled.database.name(), &error));
+    found.unwrap();
 }
 
 async fn every_row_comes(version: PostgresVersion) {
@@ -173,18 +176,7 @@ async fn without_the_ledger_rows_are_lost() {
     let polled = Polled::start(database, QUERY);
     assert!(polled.wait_for_notice("gap_safety").contains("not this column's alone"));
     write(&polled.database, seed).await;
-    // The last row of all, behind which nothing can come late.
-    polled
-        .database
-        .execute("insert into t (writer) values (0)")
-        .await
-        .unwrap();
-    let last = i64::try_from(count(&polled.database, "select max(id) from t").await.unwrap()).unwrap();
-    let found = tailrace_tests::servers::eventually("the last row", DEADLINE, || async {
-        let events = polled.events("t").await;
-        Ok(events.iter().any(|event| number(event, "id") == last).then_some(()))
-    });
-    found.await.unwrap();
+    wait_for_end(&polled).await;
     let wrong = wrong(&polled).await;
     eprintln!("without the ledger: {wrong:?}, seed {seed}");
     assert!(wrong.is_err(), "nothing was lost, seed {seed}");

@@ -129,11 +129,9 @@ async fn a_query_over_a_join_is_polled_like_a_table() {
     let tables = "create table customer (id int primary key, name text);
         create table purchase (id bigserial primary key, customer int references customer, total numeric(10, 2), changed timestamptz default now());
         insert into customer values (1, 'Ada'); insert into purchase (customer, total) values (1, 12.50)";
-    let source = format!(
-        "query:\n  mode: timestamp_incrementing\n  timestamp_column: changed\n  id_column: number\n  poll_interval_ms: 20\n  delay_ms: 0\n  queries:\n    \
-         public.purchases:\n      key: [number]\n      sql: |\n        SELECT p.id AS number, c.name, p.total, p.changed\n        FROM purchase p JOIN customer c ON c.id = p.customer -- the public shape"
-    );
-    let polled = Polled::start(database_with(tables).await, &source);
+    let source = "query:\n  mode: timestamp_incrementing\n  timestamp_column: changed\n  id_column: number\n  poll_interval_ms: 20\n  delay_ms: 0\n  queries:\n    \
+         public.purchases:\n      key: [number]\n      sql: |\n        SELECT p.id AS number, c.name, p.total, p.changed\n        FROM purchase p JOIN customer c ON c.id = p.customer -- the public shape";
+    let polled = Polled::start(database_with(tables).await, source);
     let events = polled.wait_for_events("purchases", 1).await;
     assert_eq!(events[0].key_json()["number"], 1);
     assert_eq!(events[0].after()["name"], "Ada");
@@ -279,4 +277,35 @@ async fn a_page_that_takes_too_long_is_given_up() {
     polled.database.execute("update t set slow = false").await.unwrap();
     let events = polled.wait_for_events("slow", 1).await;
     assert_eq!(events.iter().map(Event::operation).collect::<Vec<_>>(), ["r"]);
+}
+
+/// A table that is being rewritten has no rows in a state of before: that is not read as a table whose rows are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_rewritten_is_never_read_as_empty() {
+    let table = "create table t (id int primary key, n int); insert into t select n, n from generate_series(1, 5000) n";
+    let mode = "mode: bulk\n  changes_only: true\n  poll_interval_ms: 1\n  batch_rows: 10000";
+    let source = format!(
+        "tables: [public.t]\nquery:\n  {mode}\n  id_column: id\n  queries:\n    public.answer: {{ key: [id], sql: \"SELECT id, n FROM t\" }}"
+    );
+    let polled = Polled::start(database_with(table).await, &source);
+    polled.wait_for_events("t", 5000).await;
+    polled.wait_for_events("answer", 5000).await;
+    for round in 0..40 {
+        let wanted = if round % 2 == 0 { "bigint" } else { "int" };
+        polled
+            .database
+            .execute(&format!("alter table t alter n type {wanted}"))
+            .await
+            .unwrap();
+    }
+    polled
+        .database
+        .execute("insert into t values (5001, 5001)")
+        .await
+        .unwrap();
+    for table in ["t", "answer"] {
+        let events = polled.wait_for_events(table, 5001).await;
+        let gone = events.iter().filter(|event| event.operation() == "d").count();
+        assert_eq!(gone, 0, "{table}");
+    }
 }

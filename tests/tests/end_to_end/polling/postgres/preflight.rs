@@ -7,8 +7,9 @@ use super::{Polled, database_with, role_with};
 /// The findings of `check`, by code: severity, problem and remedy.
 fn findings(polled: &Polled) -> Vec<(String, String)> {
     let printed = polled.daemon.command("check", &["--json"]).unwrap();
-    let report: Value =
-        serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {}", printed.all()));
+    let report: Value = serde_json::from_str(&printed.stdout)
+        .map_err(|error| format!("{error}: {}", printed.all()))
+        .unwrap();
     let mut found = Vec::new();
     collect(&report, &mut found);
     found
