@@ -225,7 +225,7 @@ fn latencies(measurement: &mut Measurement, stage: Stage, arrivals: &[Arrival], 
     percentiles(measurement, "scheduled_to_commit", late.collect());
 }
 
-fn percentiles(measurement: &mut Measurement, name: &str, mut values_us: Vec<i64>) {
+pub(crate) fn percentiles(measurement: &mut Measurement, name: &str, mut values_us: Vec<i64>) {
     values_us.sort_unstable();
     for (percentile, per_mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p99_9", 999), ("max", 1000)] {
         // The smallest value that so many are not above.

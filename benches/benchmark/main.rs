@@ -15,6 +15,7 @@ mod machine;
 mod measurement;
 mod options;
 mod outage;
+mod outbox;
 mod processes;
 mod readers;
 mod report;

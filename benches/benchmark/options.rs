@@ -8,7 +8,7 @@ use crate::backlogs::Content;
 use crate::readers::Reader;
 use crate::report::Report;
 use crate::source::{Engine, Shape, Table};
-use crate::{allocations, backlogs, large, latency, outage};
+use crate::{allocations, backlogs, large, latency, outage, outbox};
 
 /// How large everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) enum Workload {
     Outage,
     /// W6: one transaction, followed live.
     Large,
+    /// W7: an outbox that is polled.
+    Outbox,
     /// Allocations per event.
     Allocations,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Options {
 // === impl Workload ===
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 9] = [
+    pub(crate) const ALL: [Workload; 10] = [
         Workload::Transactions,
         Workload::Bulk,
         Workload::Cart(Engine::Postgres),
@@ -62,6 +64,7 @@ impl Workload {
         Workload::Latency,
         Workload::Outage,
         Workload::Large,
+        Workload::Outbox,
         Workload::Allocations,
     ];
 
@@ -76,6 +79,7 @@ impl Workload {
             Workload::Latency => latency::NAME,
             Workload::Outage => "W5",
             Workload::Large => large::NAME,
+            Workload::Outbox => outbox::NAME,
             Workload::Allocations => allocations::NAME,
         }
     }
@@ -98,6 +102,7 @@ impl Workload {
             Workload::Latency => latency::run(options, kafka, report).await,
             Workload::Outage => outage::run(options, kafka, report).await,
             Workload::Large => large::run(options, kafka, report).await,
+            Workload::Outbox => outbox::run(options, kafka, report).await,
             Workload::Allocations => allocations::run(options, kafka, report).await,
         }
     }

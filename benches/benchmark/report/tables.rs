@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::measurement::{Measurement, median};
 use crate::processes::as_float;
 use crate::readers::Reader;
-use crate::{allocations, large, outage};
+use crate::{allocations, large, outage, outbox};
 
 /// Processes in the order of the tables, and what they are called there.
 const PROCESSES: [(&str, &str); 7] = [
@@ -82,6 +82,10 @@ pub(super) fn all(measurements: &[Measurement]) -> String {
         large::NAME,
         large_transactions,
     );
+    let title = "W7: a backlog of a polled outbox, each row deleted behind its event";
+    section(&mut text, title, measurements, outbox::NAME, emptied);
+    let title = "W7: single rows of a polled outbox";
+    section(&mut text, title, measurements, outbox::LATENCY_NAME, polled);
     section(
         &mut text,
         "Allocations",
@@ -302,6 +306,50 @@ fn large_transactions(measurements: &[&Measurement]) -> String {
                 megabytes(rounds.own_peak()),
             ],
         );
+    }
+    text
+}
+
+fn emptied(measurements: &[&Measurement]) -> String {
+    let mut text = header(&[
+        "reader",
+        "events/s",
+        "rows/s until the table is empty",
+        "first event, s",
+        "CPU s per million events",
+        "peak MB",
+    ]);
+    for rounds in by_reader(measurements) {
+        line(
+            &mut text,
+            &[
+                rounds.title(),
+                thousands(rounds.median(|one| Some(one.rate()))),
+                thousands(rounds.median(outbox::emptied_rate)),
+                number(rounds.median(|one| one.first_event_seconds), 2),
+                rounds.cpu(),
+                megabytes(rounds.own_peak()),
+            ],
+        );
+    }
+    text
+}
+
+fn polled(measurements: &[&Measurement]) -> String {
+    let percentiles = ["p50", "p95", "p99", "max"];
+    let mut text = header(&[
+        "reader",
+        "poll interval, ms",
+        "p50, ms",
+        "p95, ms",
+        "p99, ms",
+        "max, ms",
+    ]);
+    for rounds in by_reader(measurements) {
+        let figures = percentiles.map(|name| number(rounds.figure(&format!("commit_to_consumer_{name}_ms")), 0));
+        let mut cells = vec![rounds.title(), number(rounds.figure("poll_interval_ms"), 0)];
+        cells.extend(figures);
+        line(&mut text, &cells);
     }
     text
 }

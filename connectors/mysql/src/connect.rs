@@ -278,6 +278,11 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
         // Neither limits how long a row is waited for that somebody else has locked.
         let seconds = query_ms.div_ceil(1_000).clamp(1, ROW_LOCK_S);
         settings.push(format!("innodb_lock_wait_timeout = {seconds}"));
+        if identity.flavour == Flavour::MariaDb {
+            // Rows of a queue are deleted by lists of ids. From a thousand on the server would make a join of the list, read the whole
+            // table, and wait for every row that somebody has just inserted.
+            settings.push("in_predicate_conversion_threshold = 0".to_owned());
+        }
         if identity.at_least(Some(CACHED_STATISTICS), None) {
             // The next AUTO_INCREMENT is among the statistics, and would be a day old.
             settings.push("information_schema_stats_expiry = 0".to_owned());
@@ -425,7 +430,9 @@ mod tests {
         }
         let mariadb = set("10.11.6-MariaDB");
         assert!(
-            mariadb.contains("max_statement_time = 1.500") && !mariadb.contains("stats_expiry"),
+            mariadb.contains("max_statement_time = 1.500")
+                && mariadb.contains("in_predicate_conversion_threshold = 0")
+                && !mariadb.contains("stats_expiry"),
             "{mariadb}"
         );
     }

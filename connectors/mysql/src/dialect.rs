@@ -52,6 +52,10 @@ pub(crate) use open::{describe, open};
 /// A page only sees that its own table was altered. Tables that come, and keys and indexes, are looked for this often.
 const CATALOGUE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How statements begin that change rows.
+const DELETE: &str = "DELETE FROM ";
+const UPDATE: &str = "UPDATE ";
+
 /// How names are written.
 struct MySqlSyntax;
 
@@ -117,10 +121,16 @@ impl MySqlDialect {
         Ok(catalogue)
     }
 
-    /// The statement as text. One that names the table it changes knows its columns by that.
+    /// The statement as text. One that changes rows names its table first, and so the types of its columns are known.
     fn text(&self, statement: &Statement) -> Result<String> {
-        let about = self.known.values().find(|known| names(statement, known));
-        literal::statement(statement, about)
+        let mut changes = self.known.values().filter_map(|known| Change::of(statement, known));
+        match changes.next() {
+            Some(change) => match change.one_by_one(statement) {
+                Some(text) => Ok(text),
+                None => Ok(change.by_its_index(&literal::statement(statement, Some(change.known))?)),
+            },
+            None => literal::statement(statement, None),
+        }
     }
 
     async fn counter(&mut self, table: &PolledTable) -> Result<Option<i64>> {
@@ -226,17 +236,91 @@ impl Dialect for MySqlDialect {
     }
 }
 
-/// Whether a statement that changes rows is about this table: `DELETE FROM t …`, `UPDATE t …`.
-fn names(statement: &Statement, known: &Known) -> bool {
-    let Some(Piece::Text(begin)) = statement.pieces.first() else {
-        return false;
-    };
-    let name = qualified(&known.definition.schema, &known.definition.table);
-    let rest = begin
-        .strip_prefix("DELETE FROM ")
-        .or_else(|| begin.strip_prefix("UPDATE "));
-    rest.and_then(|rest| rest.strip_prefix(&name))
-        .is_some_and(|rest| rest.starts_with(' '))
+/// A statement that changes rows of a table by their ids.
+struct Change<'a> {
+    known: &'a Known,
+    /// It deletes them.
+    deletes: bool,
+    /// The column of the ids.
+    column: Option<&'a str>,
+    /// The index that the ids are unique by.
+    index: Option<&'a str>,
+}
+
+// === impl Change ===
+
+impl<'a> Change<'a> {
+    /// `DELETE FROM t …` and `UPDATE t …` of this table.
+    fn of(statement: &Statement, known: &'a Known) -> Option<Self> {
+        let Some(Piece::Text(begin)) = statement.pieces.first() else {
+            return None;
+        };
+        let name = Self::name(known);
+        let begins = |verb: &str| begin.strip_prefix(verb).and_then(|rest| rest.strip_prefix(&name));
+        let (deletes, rest) = match begins(DELETE) {
+            Some(rest) => (true, rest),
+            None => (false, begins(UPDATE)?),
+        };
+        let column = statement.pieces.iter().find_map(|piece| match piece {
+            Piece::Value { column, .. } => known.definition.columns.get(*column),
+            Piece::Text(_) => None,
+        });
+        let mut keys = known.definition.unique_keys.iter();
+        let index = keys.find(|key| column.is_some_and(|column| key.columns == [column.name.as_str()]));
+        rest.starts_with(' ').then_some(Self {
+            known,
+            deletes,
+            column: column.map(|column| column.name.as_str()),
+            index: index.map(|index| index.name.as_str()),
+        })
+    }
+
+    /// The statement so that its rows are looked up one by one, in the order of a list that is joined to them. With the list in an
+    /// `IN`, the server would rather look at all rows as soon as it has a third of the table, wait for whoever has just inserted
+    /// one, and have everybody else who inserts wait behind it; a hint to use the index does not keep it from reading the whole of
+    /// it. `None` where ids are no whole numbers: a column of a list has a collation that may be none of the table's.
+    fn one_by_one(&self, statement: &Statement) -> Option<String> {
+        let (index, column) = (identifier(self.index?), identifier(self.column?));
+        let name = Self::name(self.known);
+        let ids = statement.pieces.iter().filter_map(|piece| match piece {
+            Piece::Value { value, .. } => Some(value.as_integer()),
+            Piece::Text(_) => None,
+        });
+        let ids: Vec<i64> = ids.collect::<Option<_>>()?;
+        let (Piece::Text(begin), Piece::Text(end)) = (statement.pieces.first()?, statement.pieces.last()?) else {
+            return None;
+        };
+        let conditions = end.strip_prefix(')')?;
+        let list: Vec<String> = ids.iter().map(|id| format!("SELECT {id} AS id")).collect();
+        let joined = format!(
+            "({}) AS acknowledged STRAIGHT_JOIN {name} FORCE INDEX ({index}) ON {name}.{column} = acknowledged.id",
+            list.join(" UNION ALL ")
+        );
+        if self.deletes {
+            return Some(format!("DELETE {name} FROM {joined} WHERE TRUE{conditions}"));
+        }
+        let rest = begin.strip_prefix(UPDATE)?.strip_prefix(&name)?;
+        let (set, _) = rest.split_once(" WHERE ")?;
+        Some(format!("UPDATE {joined}{set} WHERE TRUE{conditions}"))
+    }
+
+    /// The statement with a hint to look its rows up by the index of their ids.
+    fn by_its_index(&self, text: &str) -> String {
+        let name = Self::name(self.known);
+        let begin = if self.deletes { DELETE } else { UPDATE };
+        let rest = text.strip_prefix(begin).and_then(|rest| rest.strip_prefix(&name));
+        match (rest, self.index.map(identifier)) {
+            (Some(rest), Some(index)) if self.deletes => {
+                format!("DELETE {name} FROM {name} FORCE INDEX ({index}){rest}")
+            }
+            (Some(rest), Some(index)) => format!("UPDATE {name} FORCE INDEX ({index}){rest}"),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn name(known: &Known) -> String {
+        qualified(&known.definition.schema, &known.definition.table)
+    }
 }
 
 /// A whole number as the server prints it.
@@ -251,4 +335,101 @@ fn number(text: &str) -> Result<i64> {
             ),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tailrace_sql::CursorValue;
+
+    use super::*;
+    use crate::column_type::ColumnType;
+    use crate::dialect::catalogue::Origin;
+    use crate::table::{ColumnDefinition, TableDefinition, UniqueKey};
+
+    fn known() -> Known {
+        let mut definition = TableDefinition::unknown("shop", "outbox");
+        definition.columns = vec![ColumnDefinition {
+            name: "id".to_owned(),
+            column_type: ColumnType::parse("binary(2)", None).unwrap(),
+            nullable: false,
+            default: None,
+            generated: false,
+            documentation: None,
+        }];
+        definition.unique_keys = vec![UniqueKey {
+            name: "PRIMARY".to_owned(),
+            columns: vec!["id".to_owned()],
+        }];
+        Known {
+            definition,
+            origin: Origin::Table,
+            transactional: true,
+            stamps: BTreeMap::new(),
+        }
+    }
+
+    fn written(begin: &str, known: &Known) -> Option<String> {
+        let id = CursorValue::Text("00ff".to_owned());
+        let statement = Statement::text(begin).value(0, &id).then(")");
+        let change = Change::of(&statement, known)?;
+        Some(change.by_its_index(&literal::statement(&statement, Some(known)).unwrap()))
+    }
+
+    #[test]
+    fn rows_are_changed_by_the_index_of_their_ids() {
+        let mut known = known();
+        assert_eq!(
+            written("DELETE FROM `shop`.`outbox` WHERE `id` IN (", &known).unwrap(),
+            "DELETE `shop`.`outbox` FROM `shop`.`outbox` FORCE INDEX (`PRIMARY`) WHERE `id` IN (0x00ff)"
+        );
+        assert_eq!(
+            written(
+                "UPDATE `shop`.`outbox` SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (",
+                &known
+            )
+            .unwrap(),
+            "UPDATE `shop`.`outbox` FORCE INDEX (`PRIMARY`) SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (0x00ff)"
+        );
+        assert_eq!(written("DELETE FROM `shop`.`outbox2` WHERE `id` IN (", &known), None);
+        known.definition.unique_keys.clear();
+        let plain = "DELETE FROM `shop`.`outbox` WHERE `id` IN (0x00ff)";
+        assert_eq!(
+            written("DELETE FROM `shop`.`outbox` WHERE `id` IN (", &known).unwrap(),
+            plain
+        );
+    }
+
+    #[test]
+    fn rows_with_whole_numbers_are_joined_to_a_list_of_them() {
+        let known = known();
+        let joined = |begin: &str, end: &str| {
+            let (one, other) = (CursorValue::Integer(7), CursorValue::Integer(-9));
+            let statement = Statement::text(begin)
+                .value(0, &one)
+                .then(", ")
+                .value(0, &other)
+                .then(end);
+            Change::of(&statement, &known)?.one_by_one(&statement)
+        };
+        let list = "(SELECT 7 AS id UNION ALL SELECT -9 AS id) AS acknowledged STRAIGHT_JOIN `shop`.`outbox` \
+                    FORCE INDEX (`PRIMARY`) ON `shop`.`outbox`.`id` = acknowledged.id";
+        assert_eq!(
+            joined("DELETE FROM `shop`.`outbox` WHERE `id` IN (", ") AND EXISTS (SELECT 1)").unwrap(),
+            format!("DELETE `shop`.`outbox` FROM {list} WHERE TRUE AND EXISTS (SELECT 1)")
+        );
+        assert_eq!(
+            joined(
+                "UPDATE `shop`.`outbox` SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (",
+                ") AND `done` IS NULL"
+            )
+            .unwrap(),
+            format!("UPDATE {list} SET `done` = CURRENT_TIMESTAMP WHERE TRUE AND `done` IS NULL")
+        );
+    }
+
+    #[test]
+    fn numbers_beyond_63_bits_are_refused() {
+        assert_eq!(number("-7").unwrap(), -7);
+        assert_eq!(number("18446744073709551615").unwrap_err().code(), "id_too_large");
+    }
 }

@@ -10,10 +10,10 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
 use tailrace_sql::change_table::compare::TriggerState;
-use tailrace_sql::change_table::database::{Reading, exact_pattern};
+use tailrace_sql::change_table::database::{Reading, exact_pattern, reading_query};
 use tailrace_sql::change_table::{
     CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TriggerDatabase,
-    name,
+    VERSION, name,
 };
 
 use crate::MySqlConnector;
@@ -81,6 +81,7 @@ impl TriggerDatabase for MySqlTriggers {
             .map(|reading| exact_pattern(&reading.change_table))
             .collect();
         config.exclude = Vec::new();
+        config.query = config.query.map(|query| reading_query(&query, change_tables));
         Ok(Arc::new(MySqlConnector::new(config, self.flavour)))
     }
 }
@@ -171,7 +172,7 @@ async fn installed(connection: &mut Conn, schemas: &str, columns: &Columns) -> R
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_COMMENT FROM information_schema.TABLES \
          WHERE TABLE_SCHEMA IN ({schemas}) AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_SCHEMA, TABLE_NAME"
     );
-    let is_own = |column: &str| [SEQUENCE, OPERATION, CHANGED_AT].contains(&column);
+    let is_own = |column: &str| [SEQUENCE, OPERATION, CHANGED_AT, VERSION].contains(&column);
     let rows = texts(connection, &query, DOING).await?;
     let tables = rows.iter().filter_map(|row| {
         let (schema, table) = (row.text(0)?, row.text(1)?);

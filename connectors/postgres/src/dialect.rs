@@ -62,6 +62,8 @@ pub(crate) struct PostgresDialect {
     names_due: Instant,
     /// Asks for the version of a table.
     versions: tokio_postgres::Statement,
+    /// Asks for the time.
+    now: tokio_postgres::Statement,
 }
 
 /// What a page's transaction began with.
@@ -89,9 +91,12 @@ impl PostgresDialect {
         query: QueryConfig,
         server: ServerFacts,
     ) -> Result<Self> {
-        let versions = session.prepare(catalog::VERSIONS).await;
+        let wrap = |error| query_error(&error, "prepare to poll");
         Ok(Self {
-            versions: versions.map_err(|error| query_error(&error, "prepare to look at the catalogue"))?,
+            versions: session.prepare(catalog::VERSIONS).await.map_err(wrap)?,
+            now: activity::prepare_now(&session, server.in_recovery)
+                .await
+                .map_err(wrap)?,
             session,
             config,
             query,
@@ -323,7 +328,7 @@ impl Dialect for PostgresDialect {
     }
 
     async fn now_us(&mut self) -> Result<i64> {
-        let asked = activity::now_us(&self.session).await;
+        let asked = activity::now_us(&self.session, &self.now).await;
         asked.map_err(|error| query_error(&error, "ask for the server's time"))
     }
 

@@ -9,10 +9,10 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
 use tailrace_sql::change_table::compare::TriggerState;
-use tailrace_sql::change_table::database::{Reading, exact_pattern};
+use tailrace_sql::change_table::database::{Reading, exact_pattern, reading_query};
 use tailrace_sql::change_table::{
     CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TRANSACTION,
-    TriggerDatabase, name,
+    TriggerDatabase, VERSION, name,
 };
 use tokio_postgres::{Client, Row};
 
@@ -131,6 +131,7 @@ impl TriggerDatabase for PostgresTriggers {
             .map(|reading| exact_pattern(&reading.change_table))
             .collect();
         config.exclude = Vec::new();
+        config.query = config.query.map(|query| reading_query(&query, change_tables));
         Ok(Arc::new(PostgresConnector::new(config)))
     }
 }
@@ -225,7 +226,7 @@ async fn columns(client: &Client, names: &[(&str, &str)]) -> Result<Columns> {
 }
 
 fn value_columns(columns: &Columns, schema: &str, table: &str) -> Vec<(String, String)> {
-    let is_own = |column: &str| [SEQUENCE, OPERATION, TRANSACTION, CHANGED_AT].contains(&column);
+    let is_own = |column: &str| [SEQUENCE, OPERATION, TRANSACTION, CHANGED_AT, VERSION].contains(&column);
     let all = columns
         .get(&(schema.to_owned(), table.to_owned()))
         .into_iter()

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   orders ──AFTER INSERT, UPDATE, DELETE──▶ tailrace_changes_orders ──polled, or from the log──▶ ChangeTableSource ──▶ events of orders
-//!     ▲                                        sequence op transaction_id changed_at old_… new_…
+//!     ▲                                        sequence op transaction_id changed_at version old_… new_…
 //!     └── tailrace triggers install|diff|remove (Design → Script, compare::Comparison)
 //! ```
 //!
@@ -51,6 +51,8 @@ pub const OPERATION: &str = "op";
 pub const TRANSACTION: &str = "transaction_id";
 /// When the statement ran, UTC.
 pub const CHANGED_AT: &str = "changed_at";
+/// The version of the captured table that the trigger was made for.
+pub const VERSION: &str = "version";
 
 /// A database whose triggers are known how to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,12 +283,14 @@ impl Design {
         own.chain(values).collect()
     }
 
-    /// `INSERT INTO` the change table, of one change: the operation, the table's own values, and before and after as wanted.
-    fn insert(&self, operation: char, own: &[(&str, &str)], row_before: bool, row_after: bool) -> String {
+    /// `INSERT INTO` the change table, of one change: the operation, the table's own values, and the row before and after where
+    /// the operation has them. The second line begins with `indent`.
+    fn insert(&self, operation: char, own: &[(&str, &str)], indent: &str) -> String {
+        let (row_before, row_after) = (matches!(operation, 'u' | 'd'), matches!(operation, 'c' | 'u'));
         let quote = |name: &str| self.generator().identifier(name);
         let operation = format!("'{operation}'");
-        let mut columns = vec![quote(OPERATION)];
-        let mut values = vec![operation];
+        let mut columns = vec![quote(OPERATION), quote(VERSION)];
+        let mut values = vec![operation, format!("'{}'", self.fingerprint)];
         for (name, value) in own {
             columns.push(quote(name));
             values.push((*value).to_owned());
@@ -305,7 +309,7 @@ impl Design {
             values.push(format!("{variable}.{}", quote(&column.captured)));
         }
         format!(
-            "INSERT INTO {} ({})\n    VALUES ({})",
+            "INSERT INTO {} ({})\n{indent}VALUES ({})",
             self.engine.qualified(&self.change_table),
             columns.join(", "),
             values.join(", ")
@@ -318,9 +322,14 @@ impl Design {
         let own_names = own.iter().map(|(name, _)| quote(name));
         let own_values = own.iter().map(|(_, value)| (*value).to_owned());
         let after = self.columns.iter().map(|column| quote(&column.after));
-        let columns = std::iter::once(quote(OPERATION)).chain(own_names).chain(after);
+        let columns = [OPERATION, VERSION]
+            .map(quote)
+            .into_iter()
+            .chain(own_names)
+            .chain(after);
         let captured = self.columns.iter().map(|column| quote(&column.captured));
-        let values = std::iter::once("'r'".to_owned()).chain(own_values).chain(captured);
+        let own = ["'r'".to_owned(), format!("'{}'", self.fingerprint)];
+        let values = own.into_iter().chain(own_values).chain(captured);
         let key: Vec<_> = self.key.iter().map(|name| quote(name)).collect();
         let order = if key.is_empty() {
             String::new()

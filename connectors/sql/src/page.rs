@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 
 use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row, RowView, Transaction};
 use tailrace_core::ports::{Budget, RowJudge};
-use tailrace_core::value::Value;
+use tailrace_core::value::{LogicalType, Value};
 use tailrace_core::{Error, Result};
 
 use crate::config::QueryMode;
@@ -392,9 +392,13 @@ impl<'a> PageWriter<'a> {
 /// A row of which only the id is known; everything else is NULL and means nothing.
 fn push_id(batch: &mut ChangeBatch, table: &PolledTable, id: &CursorValue) -> Result<Row, BatchFull> {
     batch.begin_row()?;
-    for column in 0..table.table.schema.columns.len() {
+    for (index, column) in table.table.schema.columns.iter().enumerate() {
         match id {
-            _ if Some(column) != table.id_column => batch.push_null(),
+            _ if Some(index) != table.id_column => batch.push_null(),
+            // Its cells are digits, because half of its numbers are larger than a signed one.
+            CursorValue::Integer(value) if column.logical_type == LogicalType::UnsignedInt64 => {
+                batch.push_text(&value.to_string())?;
+            }
             CursorValue::Integer(value) => batch.push_int(*value),
             CursorValue::Text(text) => batch.push_text(text)?,
             CursorValue::Real { real } => batch.push_text(real)?,

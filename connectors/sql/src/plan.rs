@@ -171,7 +171,7 @@ fn id_column(table: &DiscoveredTable, name: &str, mode: QueryMode, config: &Quer
 fn is_integer(logical_type: &LogicalType) -> bool {
     matches!(
         logical_type,
-        LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64
+        LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::UnsignedInt64
     )
 }
 

@@ -12,7 +12,7 @@ use tailrace_sql::change_table::compare::TriggerState;
 use tailrace_sql::change_table::database::{Reading, exact_pattern, reading_query};
 use tailrace_sql::change_table::{
     CHANGED_AT, CapturedTable, Engine, InstalledTable, InstalledTrigger, OPERATION, SEQUENCE, Survey, TriggerDatabase,
-    name,
+    VERSION, name,
 };
 
 use crate::config::SqliteConfig;
@@ -141,7 +141,7 @@ async fn read(connection: &mut SqliteConnection) -> sqlx::Result<(Vec<InstalledT
             .bind(&table)
             .fetch_all(&mut *connection)
             .await?;
-        let is_own = |column: &str| [SEQUENCE, OPERATION, CHANGED_AT].contains(&column);
+        let is_own = |column: &str| [SEQUENCE, OPERATION, CHANGED_AT, VERSION].contains(&column);
         tables.push(InstalledTable {
             mark: mark_in(&sql),
             columns: columns.into_iter().filter(|(column, _)| !is_own(column)).collect(),

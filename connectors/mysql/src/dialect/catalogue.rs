@@ -128,8 +128,11 @@ pub(crate) async fn read(
         .iter()
         .filter(|relation| relation.kind == RelationKind::View);
     around.views = views.map(|view| (view.schema.clone(), view.name.clone())).collect();
+    let lease = config.query.as_ref().and_then(|query| query.lease.as_ref());
+    let is_lease = |table: &CapturedTable| lease.is_some_and(|lease| lease.table == table.schema.name.qualified());
     let mut tables: Vec<(DiscoveredTable, Known)> = Vec::new();
-    for table in found.verified()? {
+    // A pattern may fit our own table of leases too.
+    for table in found.verified()?.into_iter().filter(|table| !is_lease(table)) {
         tables.push(around.table(table, server));
     }
     for (name, query) in config.query.iter().flat_map(|query| &query.queries) {

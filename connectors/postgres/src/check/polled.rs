@@ -336,7 +336,10 @@ impl Look<'_> {
 
     /// Timestamps ahead of the clock are local time, as a rule, and their rows would wait until the clock is there.
     async fn future_timestamps(&self, table: &PolledTable, newest_us: Option<i64>) -> Option<Finding> {
-        let now = activity::now_us(self.client).await.ok()?;
+        let prepared = activity::prepare_now(self.client, self.survey.server.in_recovery)
+            .await
+            .ok()?;
+        let now = activity::now_us(self.client, &prepared).await.ok()?;
         let ahead_us = newest_us.filter(|newest| *newest != i64::MAX)?.saturating_sub(now);
         (ahead_us > CLOCK_DIFFERENCE_US).then(|| {
             Finding::warning(

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use tailrace_sql::Writers;
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Statement};
 
 /// Transactions that may have inserted into a table, or into any partition of the table that it is a part of: an insert through the
 /// root locks the partition only after its default was computed, and the root before.
@@ -19,13 +19,16 @@ WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
   AND (l.relation = $1 OR l.relation IN (
         SELECT t.relid FROM pg_catalog.pg_partition_tree(coalesce(pg_catalog.pg_partition_root($1), $1)) AS t))";
 
-/// The clock that timestamps of rows are taken from, as far as this server has all rows of the time.
+/// The clock that timestamps of rows are taken from, on a primary.
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// The same as far as a standby has all rows of the time; it may be promoted meanwhile.
 ///
 /// A standby has all that was committed up to the last transaction that it replayed, by the primary's clock. While the primary is
 /// idle that time stands still; but once everything is replayed that the primary had when it last wrote to the standby, there was
 /// nothing else up to that moment. (Only roles with `pg_read_all_stats` see when that was; for others, rows of the last transactions
 /// before a pause wait until the next one.) A standby that has replayed nothing yet has what was there at its checkpoint.
-const NOW: &str = "
+const NOW_ON_STANDBY: &str = "
 SELECT (extract(epoch FROM CASE WHEN pg_is_in_recovery() THEN least(clock_timestamp(), coalesce(greatest(
     pg_last_xact_replay_timestamp(),
     (SELECT r.last_msg_send_time FROM pg_catalog.pg_stat_get_wal_receiver() r
@@ -57,9 +60,14 @@ fn sorted(names: Vec<String>) -> Writers {
     Writers { sessions, prepared }
 }
 
+/// Asks for the time up to which all committed rows can be seen. A primary does not become a standby without a restart.
+pub(crate) async fn prepare_now(client: &Client, in_recovery: bool) -> Result<Statement, tokio_postgres::Error> {
+    client.prepare(if in_recovery { NOW_ON_STANDBY } else { NOW }).await
+}
+
 /// Microseconds since 1970 up to which all committed rows can be seen.
-pub(crate) async fn now_us(client: &Client) -> Result<i64, tokio_postgres::Error> {
-    client.query_typed_one(NOW, &[]).await?.try_get(0)
+pub(crate) async fn now_us(client: &Client, prepared: &Statement) -> Result<i64, tokio_postgres::Error> {
+    client.query_one(prepared, &[]).await?.try_get(0)
 }
 
 /// Age of the oldest open transaction, microseconds.

@@ -57,7 +57,7 @@ pub struct Installed {
 pub struct Difference {
     /// What, in a sentence.
     pub sentence: String,
-    /// Changes go unseen, or fail, until it is mended.
+    /// Changes go unseen until it is mended. Where only columns are missing, or have another type, the changes are seen.
     pub unseen: bool,
 }
 
@@ -132,7 +132,7 @@ impl Comparison {
             comparison.script.tables.splice(0..0, drops);
         }
         if let Some(function) = design.function() {
-            comparison.function(function, installed);
+            comparison.function(design, function, installed);
         }
         for trigger in design.triggers() {
             comparison.trigger(design, trigger, installed, made_anew);
@@ -200,12 +200,12 @@ impl Comparison {
         for (column, declared) in design.value_columns() {
             match table.columns.iter().find(|(other, _)| *other == column) {
                 None => {
-                    self.differs(true, format!("{name} has no column {column}"));
+                    self.differs(false, format!("{name} has no column {column}"));
                     added.push((column, declared));
                 }
                 Some((_, there)) if *there != declared => {
                     self.differs(
-                        true,
+                        false,
                         format!(
                             "column {column} of {name} is of type {there}, and the captured column of type {declared}"
                         ),
@@ -238,18 +238,15 @@ impl Comparison {
         !retyped.is_empty()
     }
 
-    fn function(&mut self, function: Routine, installed: &Installed) {
+    fn function(&mut self, design: &Design, function: Routine, installed: &Installed) {
         match &installed.function {
             // That a table was never captured is said in one sentence.
             None if installed.table.is_none() => {}
             None => self.differs(true, format!("the function {} is missing", function.name)),
-            Some(text) if *text != function.definition => self.differs(
-                true,
-                format!(
-                    "the function {} is another than this table and this release need",
-                    function.name
-                ),
-            ),
+            Some(text) if *text != function.definition => {
+                let (unseen, sentence) = another(design, "function", &function.name, text);
+                self.differs(unseen, sentence);
+            }
             Some(_) => return,
         }
         self.script.triggers.extend(function.create);
@@ -258,26 +255,25 @@ impl Comparison {
     fn trigger(&mut self, design: &Design, trigger: Routine, installed: &Installed, made_anew: bool) {
         let there = installed.trigger(&trigger.name);
         let sentence = match there {
-            None => Some(missing_trigger(design.engine, &trigger.name)),
-            Some(there) if !same_text(&there.definition, &trigger.definition) => Some(format!(
-                "the trigger {} is another than this table and this release need",
-                trigger.name
-            )),
+            None => Some((true, missing_trigger(design.engine, &trigger.name))),
+            Some(there) if !same_text(&there.definition, &trigger.definition) => {
+                Some(another(design, "trigger", &trigger.name, &there.definition))
+            }
             Some(there) => match there.state {
                 TriggerState::Always => None,
-                TriggerState::OnOrigin => Some(format!(
-                    "the trigger {} does not run where session_replication_role is replica",
-                    trigger.name
-                )),
-                TriggerState::Disabled => Some(format!("the trigger {} is disabled", trigger.name)),
+                TriggerState::OnOrigin => {
+                    let sentence = "does not run where session_replication_role is replica";
+                    Some((true, format!("the trigger {} {sentence}", trigger.name)))
+                }
+                TriggerState::Disabled => Some((true, format!("the trigger {} is disabled", trigger.name))),
             },
         };
         if sentence.is_none() && !made_anew {
             return;
         }
         let never_captured = there.is_none() && installed.table.is_none();
-        if let Some(sentence) = sentence.filter(|_| !never_captured) {
-            self.differs(true, sentence);
+        if let Some((unseen, sentence)) = sentence.filter(|_| !never_captured) {
+            self.differs(unseen, sentence);
         }
         if there.is_some() && !made_anew {
             self.script.triggers.push(trigger.drop);
@@ -360,6 +356,21 @@ pub fn removal(design: &Design, installed: &Installed) -> Comparison {
         notes,
         script,
     }
+}
+
+/// A text that differs: ours for another version of the table still keeps every change, but nobody knows what somebody else's does.
+fn another(design: &Design, what: &str, name: &str, text: &str) -> (bool, String) {
+    let has_mark = match design.engine {
+        Engine::MySql | Engine::MariaDb => text.contains("tailrace_version"),
+        Engine::Postgres | Engine::Sqlite => text.contains(&name::mark_without_version(&design.captured)),
+    };
+    if has_mark && !text.contains(&design.fingerprint.to_string()) {
+        return (
+            false,
+            format!("the {what} {name} was made for another version of the table or by another release"),
+        );
+    }
+    (true, format!("the {what} {name} is not as Tailrace made it"))
 }
 
 /// MySQL shows triggers only to those who may make them.

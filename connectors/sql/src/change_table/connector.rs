@@ -18,7 +18,7 @@ use super::compare::{Comparison, Installed};
 use super::config::ChangeTableConfig;
 use super::database::{Reading, Survey, TriggerDatabase};
 use super::interpret::Interpretation;
-use super::source::{CapturedTables, ChangeTableSource};
+use super::source::{CapturedTables, CapturedVersion, ChangeTableSource};
 use super::{Design, findings};
 use crate::plan::blocking_error;
 
@@ -65,7 +65,13 @@ impl Captured {
     fn by_change_table(&self) -> CapturedTables {
         let tables = self.designs.iter();
         tables
-            .filter_map(|design| Some((design.change_table.qualified(), self.schema(&design.captured)?)))
+            .filter_map(|design| {
+                let version = CapturedVersion {
+                    schema: self.schema(&design.captured)?,
+                    version: design.fingerprint.to_string(),
+                };
+                Some((design.change_table.qualified(), version))
+            })
             .collect()
     }
 }
@@ -211,7 +217,7 @@ impl SourceConnector for ChangeTableConnector {
         let mut schemas = Vec::new();
         for change_table in self.reader(&captured)?.describe().await? {
             if let Some(table) = by_change_table.get(&change_table.name.qualified()) {
-                let interpretation = Interpretation::new(&change_table, table)?;
+                let interpretation = Interpretation::new(&change_table, &table.schema)?;
                 schemas.push(Arc::clone(interpretation.schema()));
             }
         }

@@ -18,7 +18,7 @@ use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
 use super::name;
-use super::{CHANGED_AT, OPERATION, SEQUENCE, TRANSACTION};
+use super::{CHANGED_AT, OPERATION, SEQUENCE, TRANSACTION, VERSION};
 use crate::page::batch_full;
 
 /// One version of a change table, and what its rows mean.
@@ -30,6 +30,7 @@ pub struct Interpretation {
     operation: usize,
     transaction: Option<usize>,
     changed_at: usize,
+    version: usize,
     columns: Vec<ValueColumn>,
     /// How many of `columns` the captured table has; those behind were dropped.
     current: usize,
@@ -113,6 +114,7 @@ impl Interpretation {
             operation: own(OPERATION)?,
             transaction: change_table.column_index(TRANSACTION),
             changed_at: own(CHANGED_AT)?,
+            version: own(VERSION)?,
             change_table: name,
             captured: Arc::new(schema),
             columns,
@@ -124,6 +126,14 @@ impl Interpretation {
     /// The captured table as its events have it.
     pub fn schema(&self) -> &SharedSchema {
         &self.captured
+    }
+
+    /// The version of the captured table that a row was written for.
+    pub fn version<'a>(&self, row: RowView<'a>) -> Option<&'a str> {
+        match row.get(self.version) {
+            Value::Text(version) => Some(version),
+            _ => None,
+        }
     }
 
     /// Puts the change that a row tells of into the batch that holds the row. `raw` is the transaction that wrote the row, as far as

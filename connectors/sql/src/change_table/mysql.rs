@@ -1,14 +1,14 @@
 //! MySQL and MariaDB: three triggers per captured table.
 
 use super::name::{self, NameLimit};
-use super::{CHANGED_AT, Design, Engine, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script};
+use super::{CHANGED_AT, Design, Engine, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script, VERSION};
 
 /// What a change's own columns are filled with.
 const OWN_VALUES: [(&str, &str); 1] = [(CHANGED_AT, "UTC_TIMESTAMP(6)")];
 
-/// Types whose values are equal only where they are the same. Texts may be equal though they differ, by their collation, and so may
-/// JSON documents; those are compared by their bytes.
-const COMPARED_AS_THEY_ARE: [&str; 18] = [
+/// Types whose values are equal only where they are the same, and JSON, of which MySQL keeps the document that was there where another is
+/// equal to it. Texts may be equal by their collation though they differ; those are compared by their bytes.
+const COMPARED_AS_THEY_ARE: [&str; 19] = [
     "bigint",
     "bit",
     "date",
@@ -19,6 +19,7 @@ const COMPARED_AS_THEY_ARE: [&str; 18] = [
     "inet4",
     "inet6",
     "int",
+    "json",
     "mediumint",
     "numeric",
     "smallint",
@@ -46,6 +47,7 @@ impl Generator for MySql {
             (SEQUENCE, "bigint NOT NULL AUTO_INCREMENT PRIMARY KEY"),
             (OPERATION, "char(1) NOT NULL"),
             (CHANGED_AT, "datetime(6) NOT NULL"),
+            (VERSION, "char(16) NOT NULL"),
         ]
     }
 
@@ -79,12 +81,12 @@ impl Generator for MySql {
         let update = format!(
             "IF NOT ({}) THEN\n    {};\n  END IF",
             unchanged(design),
-            design.insert('u', &OWN_VALUES, true, true)
+            design.insert('u', &OWN_VALUES, "      ")
         );
         vec![
-            trigger(design, "insert", &design.insert('c', &OWN_VALUES, false, true)),
+            trigger(design, "insert", &design.insert('c', &OWN_VALUES, "    ")),
             trigger(design, "update", &update),
-            trigger(design, "delete", &design.insert('d', &OWN_VALUES, true, false)),
+            trigger(design, "delete", &design.insert('d', &OWN_VALUES, "    ")),
         ]
     }
 

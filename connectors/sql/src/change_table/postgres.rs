@@ -1,7 +1,9 @@
 //! PostgreSQL: one function per captured table, which a row trigger and a trigger for TRUNCATE call.
 
 use super::name::NameLimit;
-use super::{CHANGED_AT, Design, Engine, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script, TRANSACTION};
+use super::{
+    CHANGED_AT, Design, Engine, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script, TRANSACTION, VERSION,
+};
 
 /// Names of triggers are the table's own, so that one name serves all tables.
 const ROW_TRIGGER: &str = "tailrace_changes";
@@ -31,6 +33,7 @@ impl Generator for Postgres {
             (OPERATION, "char(1) NOT NULL"),
             (TRANSACTION, "xid8 NOT NULL"),
             (CHANGED_AT, "timestamp with time zone NOT NULL"),
+            (VERSION, "char(16) NOT NULL"),
         ]
     }
 
@@ -129,7 +132,7 @@ fn alter(design: &Design, columns: &[(String, String)], clause: impl Fn(&str, &s
     )]
 }
 
-/// Whether a row changed is asked of its bytes (`*<>`): by `=` 1.0 and 1.00 are equal, texts that differ in case may be, and json has
+/// Whether a row changed is asked of its bytes: by `=` 1.0 and 1.00 are equal, texts that differ in case may be, and json has
 /// no `=` at all.
 fn body(design: &Design) -> String {
     let row = |variable: &str| {
@@ -144,8 +147,8 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     {create};
   ELSIF TG_OP = 'UPDATE' THEN
-    IF {old} *<> {new} THEN
-    {update};
+    IF pg_catalog.record_image_ne({old}, {new}) THEN
+      {update};
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     {delete};
@@ -156,12 +159,12 @@ BEGIN
 END
 ",
         mark = design.mark_text().replace(char::is_control, " "),
-        create = design.insert('c', &OWN_VALUES, false, true),
+        create = design.insert('c', &OWN_VALUES, "      "),
         old = row("OLD"),
         new = row("NEW"),
-        update = design.insert('u', &OWN_VALUES, true, true),
-        delete = design.insert('d', &OWN_VALUES, true, false),
-        truncate = design.insert('t', &OWN_VALUES, false, false),
+        update = design.insert('u', &OWN_VALUES, "        "),
+        delete = design.insert('d', &OWN_VALUES, "      "),
+        truncate = design.insert('t', &OWN_VALUES, "      "),
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -10,19 +11,33 @@ use tailrace_core::ports::{Budget, Source};
 use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result};
+use tokio::time::Instant;
 
 use super::interpret::Interpretation;
 
 /// The captured tables as they are now, by the qualified names of their change tables.
-pub type CapturedTables = HashMap<String, SharedSchema>;
+pub type CapturedTables = HashMap<String, CapturedVersion>;
+
+/// A captured table as it is now.
+#[derive(Debug, Clone)]
+pub struct CapturedVersion {
+    /// Columns and key.
+    pub schema: SharedSchema,
+    /// The fingerprint of a trigger that is made for it.
+    pub version: String,
+}
+
+/// Rows of another version than the table's are what is left from before a change of the table, or the first ones after it. Which of the
+/// two is found out no more often than this.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Asks the database for the captured tables as they are now.
 pub type Describe = Box<dyn Fn() -> BoxFuture<'static, Result<CapturedTables>> + Send + Sync>;
 
 /// A source whose rows are those of change tables, as a source of the captured tables' changes.
 ///
-/// A captured table is looked at when a new version of its change table comes along, which is what `tailrace triggers diff` makes
-/// after a change of the table.
+/// A captured table is looked at again when a new version of its change table comes along, or a row of another version of the table:
+/// both are what `tailrace triggers diff` makes of a change of the table.
 pub struct ChangeTableSource {
     rows: Box<dyn Source>,
     describe: Describe,
@@ -32,6 +47,8 @@ pub struct ChangeTableSource {
     /// A batch that waits until the captured tables were looked at: a call that is dropped meanwhile must not lose it.
     waiting: Option<ChangeBatch>,
     describing: Option<BoxFuture<'static, Result<CapturedTables>>>,
+    /// When the tables were last looked at because of a row of another version.
+    asked: Option<Instant>,
 }
 
 // === impl ChangeTableSource ===
@@ -46,6 +63,7 @@ impl ChangeTableSource {
             interpretations: Vec::new(),
             waiting: None,
             describing: None,
+            asked: None,
         }
     }
 
@@ -74,11 +92,48 @@ impl ChangeTableSource {
                     ),
                 )
             })?;
-            let interpretation = Interpretation::new(schema, captured)?;
+            let interpretation = Interpretation::new(schema, &captured.schema)?;
             self.interpretations.retain(|(known, _)| known.name != schema.name);
             self.interpretations.push((Arc::clone(schema), interpretation));
         }
         Ok(())
+    }
+
+    /// Looks at the captured tables again where a row of the waiting batch is of another version than they were.
+    async fn follow(&mut self, schemas: &[SharedSchema]) -> Result<()> {
+        let is_soon = self.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN);
+        if self.describing.is_none() && (is_soon || !self.has_other_version()) {
+            return Ok(());
+        }
+        self.describe_anew().await?;
+        self.asked = Some(Instant::now());
+        for schema in schemas {
+            let Some(captured) = self.captured.get(&schema.name.qualified()) else {
+                continue;
+            };
+            let interpretation = Interpretation::new(schema, &captured.schema)?;
+            self.interpretations.retain(|(known, _)| !Arc::ptr_eq(known, schema));
+            self.interpretations.push((Arc::clone(schema), interpretation));
+        }
+        Ok(())
+    }
+
+    fn has_other_version(&self) -> bool {
+        let Some(batch) = &self.waiting else {
+            return false;
+        };
+        batch.views().any(|view| {
+            let (Some(schema), Some(row)) = (view.table(), view.after()) else {
+                return false;
+            };
+            let known = self
+                .interpretations
+                .iter()
+                .find(|(known, _)| Arc::ptr_eq(known, schema));
+            let version = known.and_then(|(_, interpretation)| interpretation.version(row));
+            let now = self.captured.get(&schema.name.qualified());
+            version.is_some_and(|version| now.is_some_and(|now| now.version != version))
+        })
     }
 
     async fn describe_anew(&mut self) -> Result<()> {
@@ -127,6 +182,7 @@ impl Source for ChangeTableSource {
             }
         };
         self.learn(&schemas).await?;
+        self.follow(&schemas).await?;
         match self.waiting.take() {
             Some(batch) => self.interpret(batch),
             None => Err(Error::transient(

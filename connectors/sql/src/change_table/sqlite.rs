@@ -1,7 +1,7 @@
 //! SQLite: three triggers per captured table.
 
 use super::name::{self, NameLimit};
-use super::{CHANGED_AT, Design, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script};
+use super::{CHANGED_AT, Design, Generator, InstalledTable, OPERATION, Routine, SEQUENCE, Script, VERSION};
 
 /// What a change's own columns are filled with. SQLite's clock counts milliseconds.
 const OWN_VALUES: [(&str, &str); 1] = [(CHANGED_AT, "strftime('%Y-%m-%d %H:%M:%f', 'now')")];
@@ -23,6 +23,7 @@ impl Generator for Sqlite {
             (SEQUENCE, "INTEGER PRIMARY KEY AUTOINCREMENT"),
             (OPERATION, "TEXT NOT NULL"),
             (CHANGED_AT, "TIMESTAMP NOT NULL"),
+            (VERSION, "TEXT NOT NULL"),
         ]
     }
 
@@ -82,11 +83,11 @@ impl Generator for Sqlite {
     }
 
     fn triggers(&self, design: &Design) -> Vec<Routine> {
-        let update = design.insert('u', &OWN_VALUES, true, true);
+        let update = design.insert('u', &OWN_VALUES, "    ");
         vec![
-            trigger(design, "insert", "", &design.insert('c', &OWN_VALUES, false, true)),
+            trigger(design, "insert", "", &design.insert('c', &OWN_VALUES, "    ")),
             trigger(design, "update", &format!("\n  WHEN {}", changed(design)), &update),
-            trigger(design, "delete", "", &design.insert('d', &OWN_VALUES, true, false)),
+            trigger(design, "delete", "", &design.insert('d', &OWN_VALUES, "    ")),
         ]
     }
 

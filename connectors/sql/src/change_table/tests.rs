@@ -121,6 +121,10 @@ fn a_column_that_was_added_is_added_and_the_triggers_are_replaced() {
         let comparison = Comparison::of(&design(engine, &COLUMNS), &before);
         let said = sentences(&comparison).join("\n");
         assert!(
+            comparison.differences.iter().all(|difference| !difference.unseen),
+            "{said}"
+        );
+        assert!(
             said.contains("has no column old_note") && said.contains("has no column new_note"),
             "{said}"
         );
@@ -205,7 +209,7 @@ fn triggers_that_are_missing_changed_or_disabled_are_said_and_made() {
     assert_eq!(
         sentences(&comparison),
         [
-            "the function tailrace_changes_orders is another than this table and this release need",
+            "the function tailrace_changes_orders is not as Tailrace made it",
             "the trigger tailrace_changes is disabled",
             "the trigger tailrace_truncates is missing",
         ]

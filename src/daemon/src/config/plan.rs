@@ -162,15 +162,7 @@ fn plan_connector(
         problems.push(Problem::at(place(&value, keys), path, sentence));
     };
     if !streams.contains_key(&config.stream) {
-        let known: Vec<String> = streams.keys().cloned().collect();
-        refuse(
-            &["stream"],
-            format!(
-                "there is no stream `{}`; {}",
-                config.stream,
-                suggestion(&config.stream, &known)
-            ),
-        );
+        refuse(&["stream"], unknown_stream(&config.stream, streams));
     }
     let prefix = config.prefix.unwrap_or_else(|| name.clone());
     let written_topic = config.topic.unwrap_or_else(|| DEFAULT_TOPIC_TEMPLATE.to_owned());
@@ -178,14 +170,9 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
-    let outbox = config
-        .outbox
-        .map(|outbox| plan_outbox(outbox, &prefix, &*source))
-        .transpose()
-        .unwrap_or_else(|sentences| {
-            sentences.into_iter().for_each(|sentence| refuse(&["outbox"], sentence));
-            None
-        });
+    let is_change_table = config.change_table.is_some();
+    let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
+    let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
     let transforms = TransformConfig {
         rules: config.transforms,
@@ -220,16 +207,26 @@ fn plan_connector(
     })
 }
 
-/// The outbox as meant, or what is wrong with it.
-fn plan_outbox(config: OutboxConfig, prefix: &str, source: &dyn SourceSpec) -> Result<Arc<Outbox>, Vec<String>> {
+fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {
+    let known: Vec<String> = streams.keys().cloned().collect();
+    format!("there is no stream `{name}`; {}", suggestion(name, &known))
+}
+
+/// The outbox as meant; what is wrong with it is refused.
+fn plan_outbox(
+    config: Option<OutboxConfig>,
+    prefix: &str,
+    source: &dyn SourceSpec,
+    mut refuse: impl FnMut(String),
+) -> Option<Arc<Outbox>> {
+    let config = config?;
     let contract = config.contract.as_deref().map(read_contract).transpose();
     let made = contract.and_then(|contract| Outbox::new(config, prefix, contract));
-    let outbox = made.map_err(|error| vec![error.report()])?;
-    let findings = outbox.config_findings(source.query());
-    if findings.is_empty() {
-        return Ok(Arc::new(outbox));
+    let outbox = made.map_err(|error| refuse(error.report())).ok()?;
+    for finding in outbox.config_findings(source.query()) {
+        refuse(in_one_sentence(&finding));
     }
-    Err(findings.iter().map(in_one_sentence).collect())
+    Some(Arc::new(outbox))
 }
 
 /// Two connectors with one template write the tables of one name into one topic.

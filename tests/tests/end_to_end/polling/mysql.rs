@@ -173,7 +173,8 @@ pub(super) async fn with_visible_writers(version: MySqlVersion, tables: &str) ->
 pub(super) fn number(event: &Event, column: &str) -> i64 {
     event.after()[column]
         .as_i64()
-        .unwrap_or_else(|| panic!("{column} in {event}"))
+        .ok_or_else(|| format!("{column} in {event}"))
+        .unwrap()
 }
 
 /// Numbers in the rows after changes.

@@ -8,6 +8,7 @@
 //! | `queues` | is each row published before it is deleted or marked, whatever happens between? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `standby` | is a row seen that a standby replays late? |
+//! | `twins` | who reads when two daemons share a queue? |
 
 mod identity;
 mod late;
@@ -15,6 +16,7 @@ mod pages;
 mod preflight;
 mod queues;
 mod standby;
+mod twins;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

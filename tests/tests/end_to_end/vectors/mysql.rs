@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tailrace_tests::database::{Database, Server};
+use tailrace_tests::events::Event;
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
 
 use super::{DEFAULT, Way, default_of, field, with_envelope};
@@ -60,7 +61,12 @@ fn vectors(version: MySqlVersion) -> BTreeMap<Options, Vec<Vector>> {
 }
 
 /// A change table has every column twice.
-const COLUMNS_OF_A_CHANGE_TABLE: usize = COLUMNS_MAXIMUM / 2;
+fn columns_maximum(way: Way) -> usize {
+    match way {
+        Way::Log => COLUMNS_MAXIMUM,
+        Way::Triggers => COLUMNS_MAXIMUM / 2,
+    }
+}
 
 /// Values with the same options are columns of a few tables: a row for the snapshot, the same row for the log.
 async fn hold(server: Server, version: MySqlVersion) {
@@ -69,7 +75,18 @@ async fn hold(server: Server, version: MySqlVersion) {
 
 async fn hold_by(way: Way, server: Server, version: MySqlVersion) {
     let mut wrong = String::new();
-    for (options, vectors) in vectors(version) {
+    for (options, mut vectors) in vectors(version) {
+        // A date that no calendar has is NULL in a change table's row, whose columns may all be NULL; the event's schema says so.
+        let is_stand_in = |vector: &Vector| vector.data_type.contains("NOT NULL");
+        let is_date = |vector: &Vector| {
+            ["DATE", "TIMESTAMP"]
+                .iter()
+                .any(|kind| vector.data_type.starts_with(kind))
+        };
+        vectors.retain(|vector| way == Way::Log || !is_date(vector) || !is_stand_in(vector));
+        if vectors.is_empty() {
+            continue;
+        }
         let database = Database::create(server.clone()).await.unwrap();
         compare(way, database, options, &vectors, &mut wrong).await;
     }
@@ -77,10 +94,7 @@ async fn hold_by(way: Way, server: Server, version: MySqlVersion) {
 }
 
 async fn compare(way: Way, database: Database, options: Options, vectors: &[Vector], wrong: &mut String) {
-    let columns_maximum = match way {
-        Way::Log => COLUMNS_MAXIMUM,
-        Way::Triggers => COLUMNS_OF_A_CHANGE_TABLE,
-    };
+    let columns_maximum = columns_maximum(way);
     let (format, source, session) = options;
     let (mut tables, mut rows) = (String::new(), [String::new(), String::new()]);
     for (number, vectors) in vectors.chunks(columns_maximum).enumerate() {
@@ -113,9 +127,7 @@ async fn compare(way: Way, database: Database, options: Options, vectors: &[Vect
         connector: way.connector(),
         ..Wanted::default()
     };
-    let capture = Capture::prepare(database, &wanted);
-    way.install(&capture);
-    capture.start_again();
+    let capture = way.start(database, &wanted);
     capture.database.execute(&as_in_session(&for_log)).await.unwrap();
     capture.settle().await;
     let polling = format!("tables: [public.*]\nquery: {{ mode: bulk, poll_interval_ms: 3600000 }}\n{source}");
@@ -126,27 +138,32 @@ async fn compare(way: Way, database: Database, options: Options, vectors: &[Vect
         assert_eq!(events.len(), 2, "{options:?}");
         events.extend(polled.wait_for_events(&format!("v{number}"), 2).await);
         for (event, way) in events.iter().zip(["snapshot", "log", "poll", "poll"]) {
-            for vector in vectors {
-                let found = match vector.literal {
-                    DEFAULT => default_of(event, vector.id).to_string(),
-                    _ => field(event, vector.id),
-                };
-                if found != vector.expected {
-                    let Vector {
-                        id,
-                        data_type,
-                        literal,
-                        expected,
-                    } = vector;
-                    let shown = |text: &str| text.chars().take(200).collect::<String>();
-                    let (data_type, literal) = (shown(data_type), shown(literal));
-                    writeln!(
-                        wrong,
-                        "{id} {data_type} {literal} {options:?} by {way}: {found}, expected {expected}"
-                    )
-                    .unwrap();
-                }
-            }
+            note_wrong(event, way, options, vectors, wrong);
+        }
+    }
+}
+
+/// Values of an event that are not as expected, by the way that they came.
+fn note_wrong(event: &Event, way: &str, options: Options, vectors: &[Vector], wrong: &mut String) {
+    for vector in vectors {
+        let found = match vector.literal {
+            DEFAULT => default_of(event, vector.id).to_string(),
+            _ => field(event, vector.id),
+        };
+        let Vector {
+            id,
+            data_type,
+            literal,
+            expected,
+        } = vector;
+        if found != *expected {
+            let shown = |text: &str| text.chars().take(200).collect::<String>();
+            let (data_type, literal) = (shown(data_type), shown(literal));
+            writeln!(
+                wrong,
+                "{id} {data_type} {literal} {options:?} by {way}: {found}, expected {expected}"
+            )
+            .unwrap();
         }
     }
 }

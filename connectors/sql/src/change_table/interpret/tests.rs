@@ -48,6 +48,7 @@ fn change_table() -> TableSchema {
         column("op", text(), false),
         column("transaction_id", text(), true),
         column("changed_at", LogicalType::Timestamp { precision: 6 }, false),
+        column("version", text(), false),
     ];
     for (name, logical_type) in [("gone", text()), ("id", LogicalType::Int64), ("note", text())] {
         columns.push(column(&format!("old_{name}"), logical_type.clone(), true));
@@ -68,7 +69,7 @@ use Cell::{Int, Null, Text};
 fn told(operation: &'static str, values: [Cell; 6]) -> Result<(ChangeBatch, Change)> {
     let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("")));
     batch.begin_row().unwrap();
-    for cell in [Int(7), Text(operation), Text("4294967297"), Int(1_000_000)]
+    for cell in [Int(7), Text(operation), Text("4294967297"), Int(1_000_000), Text("v1")]
         .into_iter()
         .chain(values)
     {

@@ -27,7 +27,7 @@ fn schema(name: &str, columns: &[&str], key: Vec<usize>) -> SharedSchema {
     let column = |name: &&str| Column {
         name: (*name).to_owned(),
         logical_type: match *name {
-            "op" => LogicalType::Text(TextKind::Plain),
+            "op" | "version" => LogicalType::Text(TextKind::Plain),
             _ => LogicalType::Int64,
         },
         nullable: true,
@@ -51,19 +51,25 @@ fn schema(name: &str, columns: &[&str], key: Vec<usize>) -> SharedSchema {
 const CHANGE_TABLE: &str = "tailrace_changes_orders";
 
 fn change_table(more: &[&str]) -> SharedSchema {
-    let columns = [&["sequence", "op", "changed_at", "old_id", "new_id"], more].concat();
+    let columns = [&["sequence", "op", "changed_at", "version", "old_id", "new_id"], more].concat();
     schema(CHANGE_TABLE, &columns, vec![0])
 }
 
 /// A batch with one row of a change table, which tells that row 1 was created; `operation` is what happened to the row itself.
 fn batch(schema: &SharedSchema, operation: Operation) -> ChangeBatch {
+    batch_of(schema, operation, "v1")
+}
+
+/// The same, written by a trigger for a version of the table.
+fn batch_of(schema: &SharedSchema, operation: Operation, version: &str) -> ChangeBatch {
     let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("p")));
     batch.begin_row().unwrap();
     batch.push_int(7);
     batch.push_text("c").unwrap();
     batch.push_int(1_000_000);
+    batch.push_text(version).unwrap();
     batch.push_null();
-    for _ in 4..schema.columns.len() {
+    for _ in 5..schema.columns.len() {
         batch.push_int(1);
     }
     let row = batch.end_row().unwrap();
@@ -98,7 +104,15 @@ const BUDGET: Budget = Budget {
 };
 
 fn captured(columns: &[&str]) -> CapturedTables {
-    [(CHANGE_TABLE.to_owned(), schema("orders", columns, vec![0]))].into()
+    captured_as(columns, "v1")
+}
+
+fn captured_as(columns: &[&str], version: &str) -> CapturedTables {
+    let captured = CapturedVersion {
+        schema: schema("orders", columns, vec![0]),
+        version: version.to_owned(),
+    };
+    [(CHANGE_TABLE.to_owned(), captured)].into()
 }
 
 fn source(
@@ -156,6 +170,28 @@ async fn another_version_of_the_change_table_has_the_captured_table_looked_at() 
     let batch = source.next_batch(BUDGET).await.unwrap();
     assert_eq!(batch.views().next().unwrap().table().unwrap().columns.len(), 2);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_of_another_version_has_the_captured_table_looked_at_but_not_all_the_time() {
+    // A column was dropped, and the change table keeps it.
+    let schema = change_table(&["old_note", "new_note"]);
+    let versions = ["v1", "v2", "v2", "v1", "v1", "v1"];
+    let batches = versions.map(|version| batch_of(&schema, Operation::Create, version));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (now, later) = (captured(&["id", "note"]), captured_as(&["id"], "v2"));
+    let mut source = source(batches.to_vec(), now, later, &asked);
+    let mut seen = Vec::new();
+    for _ in &versions[..5] {
+        let batch = source.next_batch(BUDGET).await.unwrap();
+        let columns = batch.views().next().unwrap().table().unwrap().columns.len();
+        seen.push((columns, asked.load(Ordering::Relaxed)));
+    }
+    // The rows have a value in the column, so that their schema has it too.
+    assert_eq!(seen, [(2, 0), (2, 1), (2, 1), (2, 1), (2, 1)]);
+    tokio::time::advance(ASK_AGAIN).await;
+    source.next_batch(BUDGET).await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

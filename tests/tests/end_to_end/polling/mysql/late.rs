@@ -175,7 +175,8 @@ async fn a_transaction_that_is_older_than_the_instrument_is_waited_for() {
     polled.daemon.start().unwrap();
     let waits = polled.wait_for_notice("waiting_for_writers");
     assert!(waits.contains("connection"), "{waits}");
-    assert_eq!(numbers(&polled.events("t").await, "id"), [1, 2]);
+    // Nothing behind the row that is not there yet.
+    assert!(numbers(&polled.events("t").await, "id").iter().all(|id| *id < 3));
     elder.execute("commit").await.unwrap();
     assert_eq!(numbers(&polled.wait_for_events("t", 4).await, "id"), [1, 2, 3, 4]);
 }

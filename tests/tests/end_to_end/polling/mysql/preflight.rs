@@ -14,7 +14,9 @@ const INCREMENTING: &str = "tables: [public.t]\nquery: { mode: incrementing }";
 
 fn findings(polled: &Polled) -> (Vec<Value>, Option<i32>) {
     let printed = polled.daemon.command("check", &["--json"]).unwrap();
-    let reports: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{}", printed.all()));
+    let reports: Value = serde_json::from_str(&printed.stdout)
+        .map_err(|_| printed.all())
+        .unwrap();
     (reports[0]["findings"].as_array().unwrap().clone(), printed.code)
 }
 
