@@ -17,7 +17,6 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
-mod install;
 mod log;
 mod memory;
 mod position;
@@ -38,7 +37,6 @@ use tailrace_core::schema::SharedSchema;
 use log::dumps::Dumps;
 
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
-pub use install::install;
 pub use server::Flavour;
 pub use triggers::MySqlTriggers;
 

@@ -13,7 +13,6 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
-mod install;
 mod log;
 mod memory;
 mod poll;
@@ -35,7 +34,6 @@ use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
-pub use install::install;
 pub use triggers::PostgresTriggers;
 
 /// A configured PostgreSQL source. Nothing is connected before a method is called.

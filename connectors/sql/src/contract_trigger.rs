@@ -210,13 +210,11 @@ fn length_bounds(node: &Node) -> Vec<(&'static str, String, String)> {
 
 /// The texts among choices.
 fn texts(choices: &[Choice]) -> Vec<&str> {
-    fn text(choice: &Choice) -> Option<&str> {
-        match choice {
-            Choice::Text(text) => Some(text.as_str()),
-            _ => None,
-        }
-    }
-    choices.iter().filter_map(text).collect()
+    let texts = choices.iter().filter_map(|choice| match choice {
+        Choice::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod dialect;
 pub mod discover;
 mod error;
 mod identity;
-mod install;
 mod statement;
 mod triggers;
 
@@ -24,7 +23,6 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
-pub use install::install;
 pub use triggers::SqliteTriggers;
 
 use crate::dialect::SqliteDialect;

@@ -6,12 +6,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tailrace_core::{Error, Result};
-use tailrace_mysql::MySqlConfig;
-use tailrace_postgres::PostgresConfig;
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlTriggers};
+use tailrace_postgres::{PostgresConfig, PostgresTriggers};
+use tailrace_sql::change_table::TriggerDatabase;
 use tailrace_sql::contract::Contract;
 use tailrace_sql::contract_trigger::{ContractTable, TriggerDialect, contract_trigger};
 use tailrace_sql::{QueryConfig, QueryMode};
-use tailrace_sqlite::SqliteConfig;
+use tailrace_sqlite::{SqliteConfig, SqliteTriggers};
 
 use super::{Exit, Failure};
 use crate::screen;
@@ -136,21 +137,28 @@ pub(crate) async fn run(arguments: OutboxArguments) -> Result<Exit, Failure> {
     Ok(Exit::Ended)
 }
 
+/// Runs statements, all in one transaction where the database can define tables in one.
 async fn apply(database: Database, url: &str, statements: &[String]) -> Result<()> {
+    let script = statements.join(";\n");
     match database {
         Database::Postgres => {
             let config: PostgresConfig = config(json!({ "url": url, "tables": [] }))?;
-            tailrace_postgres::install(&config, statements).await
+            PostgresTriggers::new(config).apply(&[script]).await
         }
         Database::Mysql | Database::Mariadb => {
             let config: MySqlConfig = config(json!({ "url": url, "tables": [] }))?;
-            tailrace_mysql::install(&config, statements).await
+            let flavour = match database {
+                Database::Mariadb => Flavour::MariaDb,
+                _ => Flavour::MySql,
+            };
+            MySqlTriggers::new(config, flavour).apply(statements).await
         }
         Database::Sqlite => {
             let path = url.strip_prefix("sqlite://").unwrap_or(url);
             let query = QueryConfig::new(QueryMode::Queue);
-            let config = SqliteConfig::new(path, Vec::new(), query);
-            tailrace_sqlite::install(&config, statements).await
+            let config = SqliteConfig::new(path, vec![OUTBOX.to_owned()], query);
+            let whole = format!("BEGIN IMMEDIATE;\n{script};\nCOMMIT");
+            SqliteTriggers::new(config)?.apply(&[whole]).await
         }
     }
 }

@@ -171,14 +171,8 @@ fn plan_connector(
         refuse(&["format"], error.report());
     }
     let is_change_table = config.change_table.is_some();
-    let outbox = config
-        .outbox
-        .map(|outbox| plan_outbox(outbox, &prefix, &*source, is_change_table))
-        .transpose()
-        .unwrap_or_else(|sentences| {
-            sentences.into_iter().for_each(|sentence| refuse(&["outbox"], sentence));
-            None
-        });
+    let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
+    let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
     let transforms = TransformConfig {
         rules: config.transforms,
@@ -218,25 +212,21 @@ fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -
     format!("there is no stream `{name}`; {}", suggestion(name, &known))
 }
 
-/// The outbox as meant, or what is wrong with it.
+/// The outbox as meant; what is wrong with it is refused.
 fn plan_outbox(
-    config: OutboxConfig,
+    config: Option<OutboxConfig>,
     prefix: &str,
     source: &dyn SourceSpec,
-    is_change_table: bool,
-) -> Result<Arc<Outbox>, Vec<String>> {
-    if is_change_table {
-        let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
-        return Err(vec![sentence.to_owned()]);
-    }
+    mut refuse: impl FnMut(String),
+) -> Option<Arc<Outbox>> {
+    let config = config?;
     let contract = config.contract.as_deref().map(read_contract).transpose();
     let made = contract.and_then(|contract| Outbox::new(config, prefix, contract));
-    let outbox = made.map_err(|error| vec![error.report()])?;
-    let findings = outbox.config_findings(source.query());
-    if findings.is_empty() {
-        return Ok(Arc::new(outbox));
+    let outbox = made.map_err(|error| refuse(error.report())).ok()?;
+    for finding in outbox.config_findings(source.query()) {
+        refuse(in_one_sentence(&finding));
     }
-    Err(findings.iter().map(in_one_sentence).collect())
+    Some(Arc::new(outbox))
 }
 
 /// Two connectors with one template write the tables of one name into one topic.
