@@ -279,9 +279,8 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
         let seconds = query_ms.div_ceil(1_000).clamp(1, ROW_LOCK_S);
         settings.push(format!("innodb_lock_wait_timeout = {seconds}"));
         if identity.flavour == Flavour::MariaDb {
-            // Rows of a queue are deleted by lists of ids. From a thousand on the server would make a join of the list, read the whole
-            // table, and wait for every row that somebody has just inserted.
-            settings.push("in_predicate_conversion_threshold = 0".to_owned());
+            // Rows are then only ever changed by an index: see `MySqlDialect::execute`.
+            settings.push("sql_safe_updates = 1".to_owned());
         }
         if identity.at_least(Some(CACHED_STATISTICS), None) {
             // The next AUTO_INCREMENT is among the statistics, and would be a day old.
@@ -431,7 +430,7 @@ mod tests {
         let mariadb = set("10.11.6-MariaDB");
         assert!(
             mariadb.contains("max_statement_time = 1.500")
-                && mariadb.contains("in_predicate_conversion_threshold = 0")
+                && mariadb.contains("sql_safe_updates = 1")
                 && !mariadb.contains("stats_expiry"),
             "{mariadb}"
         );

@@ -40,7 +40,7 @@ use crate::config::MySqlConfig;
 use crate::connect::{execute, texts};
 use crate::error::query_error;
 use crate::quote::{identifier, literal as text_literal, qualified};
-use crate::server::texts_where_allowed;
+use crate::server::{Flavour, texts_where_allowed};
 
 use catalogue::{Catalogue, Known, Strictness};
 use facts::Facts;
@@ -51,10 +51,6 @@ pub(crate) use open::{describe, open};
 
 /// A page only sees that its own table was altered. Tables that come, and keys and indexes, are looked for this often.
 const CATALOGUE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How statements begin that change rows.
-const DELETE: &str = "DELETE FROM ";
-const UPDATE: &str = "UPDATE ";
 
 /// How names are written.
 struct MySqlSyntax;
@@ -123,14 +119,19 @@ impl MySqlDialect {
 
     /// The statement as text. One that changes rows names its table first, and so the types of its columns are known.
     fn text(&self, statement: &Statement) -> Result<String> {
-        let mut changes = self.known.values().filter_map(|known| Change::of(statement, known));
-        match changes.next() {
-            Some(change) => match change.one_by_one(statement) {
-                Some(text) => Ok(text),
-                None => Ok(change.by_its_index(&literal::statement(statement, Some(change.known))?)),
-            },
-            None => literal::statement(statement, None),
+        literal::statement(statement, self.known.values().find(|known| changes(statement, known)))
+    }
+
+    /// Statements in one transaction, sent at once. Gives how many rows they changed together.
+    async fn execute_all(&mut self, statements: &[Statement]) -> Result<u64> {
+        let texts: Result<Vec<String>> = statements.iter().map(|statement| self.text(statement)).collect();
+        let text = format!("START TRANSACTION; {}; COMMIT", texts?.join("; "));
+        let changed = affected_rows(&mut self.connection, text).await;
+        if changed.is_err() {
+            // The first error says more than one that follows from it.
+            drop(execute(&mut self.connection, "ROLLBACK", "give up changes of rows").await);
         }
+        changed
     }
 
     async fn counter(&mut self, table: &PolledTable) -> Result<Option<i64>> {
@@ -189,11 +190,21 @@ impl Dialect for MySqlDialect {
         rows.first().and_then(|row| row.text(0)).map(number).transpose()
     }
 
+    /// Rows must be looked up by their ids one by one. Left to choose, a server looks at all rows of a small table, or for a long list
+    /// of ids: it then waits for every row that somebody has just inserted, and whoever inserts more waits behind it. MariaDB is told by
+    /// `sql_safe_updates`; of MySQL only a statement for each row has that effect, whatever index hints or that setting say.
     async fn execute(&mut self, statement: &Statement) -> Result<u64> {
-        let text = self.text(statement)?;
-        let done = self.connection.query_drop(text).await;
-        done.map_err(|error| query_error(&error, "change rows of a table that is polled"))?;
-        Ok(self.connection.affected_rows())
+        let one_by_one = match self.facts.server.flavour() {
+            Flavour::MySql => one_by_one(statement),
+            Flavour::MariaDb => None,
+        };
+        match one_by_one {
+            Some(statements) => self.execute_all(&statements).await,
+            None => {
+                let text = self.text(statement)?;
+                affected_rows(&mut self.connection, text).await
+            }
+        }
     }
 
     /// The counter is higher than every id that was ever given, where it outlives a restart.
@@ -236,91 +247,47 @@ impl Dialect for MySqlDialect {
     }
 }
 
-/// A statement that changes rows of a table by their ids.
-struct Change<'a> {
-    known: &'a Known,
-    /// It deletes them.
-    deletes: bool,
-    /// The column of the ids.
-    column: Option<&'a str>,
-    /// The index that the ids are unique by.
-    index: Option<&'a str>,
+/// Whether a statement changes rows of this table: `DELETE FROM t …`, `UPDATE t …`.
+fn changes(statement: &Statement, known: &Known) -> bool {
+    let Some(Piece::Text(begin)) = statement.pieces.first() else {
+        return false;
+    };
+    let name = qualified(&known.definition.schema, &known.definition.table);
+    let rest = begin
+        .strip_prefix("DELETE FROM ")
+        .or_else(|| begin.strip_prefix("UPDATE "));
+    let rest = rest.and_then(|rest| rest.strip_prefix(&name));
+    rest.is_some_and(|rest| rest.starts_with(' '))
 }
 
-// === impl Change ===
+/// `… IN (1, 2) …` as `… = 1 …` and `… = 2 …`; `None` for a statement of another form.
+fn one_by_one(statement: &Statement) -> Option<Vec<Statement>> {
+    let [Piece::Text(begin), list @ .., Piece::Text(end)] = statement.pieces.as_slice() else {
+        return None;
+    };
+    let (begin, end) = (begin.strip_suffix(" IN (")?, end.strip_prefix(')')?);
+    let single = |piece: &Piece| match piece {
+        Piece::Value { column, value } => Some(Statement::text(format!("{begin} = ")).value(*column, value).then(end)),
+        Piece::Text(_) => None,
+    };
+    Some(list.iter().filter_map(single).collect())
+}
 
-impl<'a> Change<'a> {
-    /// `DELETE FROM t …` and `UPDATE t …` of this table.
-    fn of(statement: &Statement, known: &'a Known) -> Option<Self> {
-        let Some(Piece::Text(begin)) = statement.pieces.first() else {
-            return None;
-        };
-        let name = Self::name(known);
-        let begins = |verb: &str| begin.strip_prefix(verb).and_then(|rest| rest.strip_prefix(&name));
-        let (deletes, rest) = match begins(DELETE) {
-            Some(rest) => (true, rest),
-            None => (false, begins(UPDATE)?),
-        };
-        let column = statement.pieces.iter().find_map(|piece| match piece {
-            Piece::Value { column, .. } => known.definition.columns.get(*column),
-            Piece::Text(_) => None,
-        });
-        let mut keys = known.definition.unique_keys.iter();
-        let index = keys.find(|key| column.is_some_and(|column| key.columns == [column.name.as_str()]));
-        rest.starts_with(' ').then_some(Self {
-            known,
-            deletes,
-            column: column.map(|column| column.name.as_str()),
-            index: index.map(|index| index.name.as_str()),
-        })
-    }
-
-    /// The statement so that its rows are looked up one by one, in the order of a list that is joined to them. With the list in an
-    /// `IN`, the server would rather look at all rows as soon as it has a third of the table, wait for whoever has just inserted
-    /// one, and have everybody else who inserts wait behind it; a hint to use the index does not keep it from reading the whole of
-    /// it. `None` where ids are no whole numbers: a column of a list has a collation that may be none of the table's.
-    fn one_by_one(&self, statement: &Statement) -> Option<String> {
-        let (index, column) = (identifier(self.index?), identifier(self.column?));
-        let name = Self::name(self.known);
-        let ids = statement.pieces.iter().filter_map(|piece| match piece {
-            Piece::Value { value, .. } => Some(value.as_integer()),
-            Piece::Text(_) => None,
-        });
-        let ids: Vec<i64> = ids.collect::<Option<_>>()?;
-        let (Piece::Text(begin), Piece::Text(end)) = (statement.pieces.first()?, statement.pieces.last()?) else {
-            return None;
-        };
-        let conditions = end.strip_prefix(')')?;
-        let list: Vec<String> = ids.iter().map(|id| format!("SELECT {id} AS id")).collect();
-        let joined = format!(
-            "({}) AS acknowledged STRAIGHT_JOIN {name} FORCE INDEX ({index}) ON {name}.{column} = acknowledged.id",
-            list.join(" UNION ALL ")
-        );
-        if self.deletes {
-            return Some(format!("DELETE {name} FROM {joined} WHERE TRUE{conditions}"));
+/// Runs statements, separated by semicolons. Gives how many rows they changed together.
+async fn affected_rows(connection: &mut Conn, statements: String) -> Result<u64> {
+    let failed = |error: mysql_async::Error| query_error(&error, "change rows of a table that is polled");
+    let mut result = connection.query_iter(statements).await.map_err(failed)?;
+    let mut changed = 0;
+    loop {
+        changed += result.affected_rows();
+        if result.is_empty() {
+            break;
         }
-        let rest = begin.strip_prefix(UPDATE)?.strip_prefix(&name)?;
-        let (set, _) = rest.split_once(" WHERE ")?;
-        Some(format!("UPDATE {joined}{set} WHERE TRUE{conditions}"))
+        // None of them gives a row: this goes over to the next.
+        result.next().await.map_err(failed)?;
     }
-
-    /// The statement with a hint to look its rows up by the index of their ids.
-    fn by_its_index(&self, text: &str) -> String {
-        let name = Self::name(self.known);
-        let begin = if self.deletes { DELETE } else { UPDATE };
-        let rest = text.strip_prefix(begin).and_then(|rest| rest.strip_prefix(&name));
-        match (rest, self.index.map(identifier)) {
-            (Some(rest), Some(index)) if self.deletes => {
-                format!("DELETE {name} FROM {name} FORCE INDEX ({index}){rest}")
-            }
-            (Some(rest), Some(index)) => format!("UPDATE {name} FORCE INDEX ({index}){rest}"),
-            _ => text.to_owned(),
-        }
-    }
-
-    fn name(known: &Known) -> String {
-        qualified(&known.definition.schema, &known.definition.table)
-    }
+    result.drop_result().await.map_err(failed)?;
+    Ok(changed)
 }
 
 /// A whole number as the server prints it.
@@ -344,7 +311,7 @@ mod tests {
     use super::*;
     use crate::column_type::ColumnType;
     use crate::dialect::catalogue::Origin;
-    use crate::table::{ColumnDefinition, TableDefinition, UniqueKey};
+    use crate::table::{ColumnDefinition, TableDefinition};
 
     fn known() -> Known {
         let mut definition = TableDefinition::unknown("shop", "outbox");
@@ -356,10 +323,6 @@ mod tests {
             generated: false,
             documentation: None,
         }];
-        definition.unique_keys = vec![UniqueKey {
-            name: "PRIMARY".to_owned(),
-            columns: vec!["id".to_owned()],
-        }];
         Known {
             definition,
             origin: Origin::Table,
@@ -368,63 +331,34 @@ mod tests {
         }
     }
 
-    fn written(begin: &str, known: &Known) -> Option<String> {
-        let id = CursorValue::Text("00ff".to_owned());
-        let statement = Statement::text(begin).value(0, &id).then(")");
-        let change = Change::of(&statement, known)?;
-        Some(change.by_its_index(&literal::statement(&statement, Some(known)).unwrap()))
-    }
-
     #[test]
-    fn rows_are_changed_by_the_index_of_their_ids() {
-        let mut known = known();
-        assert_eq!(
-            written("DELETE FROM `shop`.`outbox` WHERE `id` IN (", &known).unwrap(),
-            "DELETE `shop`.`outbox` FROM `shop`.`outbox` FORCE INDEX (`PRIMARY`) WHERE `id` IN (0x00ff)"
-        );
-        assert_eq!(
-            written(
-                "UPDATE `shop`.`outbox` SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (",
-                &known
-            )
-            .unwrap(),
-            "UPDATE `shop`.`outbox` FORCE INDEX (`PRIMARY`) SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (0x00ff)"
-        );
-        assert_eq!(written("DELETE FROM `shop`.`outbox2` WHERE `id` IN (", &known), None);
-        known.definition.unique_keys.clear();
-        let plain = "DELETE FROM `shop`.`outbox` WHERE `id` IN (0x00ff)";
-        assert_eq!(
-            written("DELETE FROM `shop`.`outbox` WHERE `id` IN (", &known).unwrap(),
-            plain
-        );
-    }
-
-    #[test]
-    fn rows_with_whole_numbers_are_joined_to_a_list_of_them() {
+    fn rows_are_changed_one_by_one_and_their_table_is_known() {
         let known = known();
-        let joined = |begin: &str, end: &str| {
-            let (one, other) = (CursorValue::Integer(7), CursorValue::Integer(-9));
-            let statement = Statement::text(begin)
-                .value(0, &one)
-                .then(", ")
-                .value(0, &other)
-                .then(end);
-            Change::of(&statement, &known)?.one_by_one(&statement)
-        };
-        let list = "(SELECT 7 AS id UNION ALL SELECT -9 AS id) AS acknowledged STRAIGHT_JOIN `shop`.`outbox` \
-                    FORCE INDEX (`PRIMARY`) ON `shop`.`outbox`.`id` = acknowledged.id";
+        let id = |text: &str| CursorValue::Text(text.to_owned());
+        let statement = Statement::text("DELETE FROM `shop`.`outbox` WHERE `id` IN (")
+            .value(0, &id("00ff"))
+            .then(", ")
+            .value(0, &id("0100"))
+            .then(") AND EXISTS (SELECT 1)");
+        let texts: Vec<String> = one_by_one(&statement)
+            .unwrap()
+            .iter()
+            .map(|single| {
+                assert!(changes(single, &known));
+                literal::statement(single, Some(&known)).unwrap()
+            })
+            .collect();
         assert_eq!(
-            joined("DELETE FROM `shop`.`outbox` WHERE `id` IN (", ") AND EXISTS (SELECT 1)").unwrap(),
-            format!("DELETE `shop`.`outbox` FROM {list} WHERE TRUE AND EXISTS (SELECT 1)")
+            texts,
+            [
+                "DELETE FROM `shop`.`outbox` WHERE `id` = 0x00ff AND EXISTS (SELECT 1)",
+                "DELETE FROM `shop`.`outbox` WHERE `id` = 0x0100 AND EXISTS (SELECT 1)"
+            ]
         );
-        assert_eq!(
-            joined(
-                "UPDATE `shop`.`outbox` SET `done` = CURRENT_TIMESTAMP WHERE `id` IN (",
-                ") AND `done` IS NULL"
-            )
-            .unwrap(),
-            format!("UPDATE {list} SET `done` = CURRENT_TIMESTAMP WHERE TRUE AND `done` IS NULL")
-        );
+        let lease = Statement::text("UPDATE `shop`.`lease` SET `epoch` = 1 WHERE `name` = 'a'");
+        assert!(one_by_one(&lease).is_none() && !changes(&lease, &known));
+        assert!(!changes(&Statement::text("UPDATE `shop`.`outbox2` SET a = 1"), &known));
+        assert!(changes(&Statement::text("UPDATE `shop`.`outbox` SET a = 1"), &known));
     }
 
     #[test]

@@ -9,11 +9,13 @@
 //! transaction that is prepared may go on under another name, or without any lock, and is waited for until `XA RECOVER` no longer has it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
+use tokio::time::Instant;
 
 use crate::connect::{Texts, texts};
 use crate::dialect::facts::{Facts, INSTRUMENT};
@@ -30,9 +32,15 @@ const OPEN_TRANSACTIONS: &str = "SELECT trx_mysql_thread_id, trx_started FROM in
 /// Threads of the server itself, and sessions that wait for their next statement: an open transaction of theirs is seen as such.
 const NO_STATEMENT: [&str; 5] = ["Sleep", "Daemon", "Binlog Dump", "Binlog Dump GTID", "Connect"];
 
+/// The server shows transactions as they were when nobody had asked for a tenth of a second: who asks more often sees no end of them.
+const TRANSACTIONS_INTERVAL: Duration = Duration::from_millis(250);
+
 /// Transactions that were open before the first look, and may hold locks that were taken before locks were instrumented.
 #[derive(Debug, Default)]
-pub(super) struct Elders(BTreeSet<String>);
+pub(super) struct Elders {
+    open: BTreeSet<String>,
+    looked_at: Option<Instant>,
+}
 
 /// The sessions that hold the lock of a writer.
 pub(super) async fn sessions(connection: &mut Conn, facts: &Facts, table: &TableName) -> Result<BTreeSet<String>> {
@@ -125,20 +133,22 @@ impl Elders {
     /// Those that are open now, of whatever table; none where our user may not see them.
     pub(super) async fn now(connection: &mut Conn) -> Result<Self> {
         let rows = texts_where_allowed(connection, OPEN_TRANSACTIONS).await?;
-        Ok(Self(rows.unwrap_or_default().iter().filter_map(elder).collect()))
+        Ok(Self {
+            open: rows.unwrap_or_default().iter().filter_map(elder).collect(),
+            looked_at: Some(Instant::now()),
+        })
     }
 
     /// Those that are still open.
     pub(super) async fn still_open(&mut self, connection: &mut Conn) -> Result<BTreeSet<String>> {
-        if !self.0.is_empty() {
-            let open: BTreeSet<String> = texts(connection, OPEN_TRANSACTIONS, DOING)
-                .await?
-                .iter()
-                .filter_map(elder)
-                .collect();
-            self.0.retain(|elder| open.contains(elder));
+        let is_due = self.looked_at.is_none_or(|at| at.elapsed() >= TRANSACTIONS_INTERVAL);
+        if !self.open.is_empty() && is_due {
+            let rows = texts(connection, OPEN_TRANSACTIONS, DOING).await?;
+            let open: BTreeSet<String> = rows.iter().filter_map(elder).collect();
+            self.open.retain(|elder| open.contains(elder));
+            self.looked_at = Some(Instant::now());
         }
-        Ok(self.0.clone())
+        Ok(self.open.clone())
     }
 }
 

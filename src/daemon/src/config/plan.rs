@@ -170,7 +170,10 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
-    let is_change_table = config.change_table.is_some();
+    if config.outbox.is_some() && config.change_table.is_some() {
+        let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
+        refuse(&["outbox"], sentence.to_owned());
+    }
     let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
