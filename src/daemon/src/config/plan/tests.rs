@@ -209,8 +209,12 @@ fn every_example_is_right() {
         [
             "change-table-sqlite.yaml",
             "mysql-to-kafka.yaml",
+            "outbox-mysql-queue.yaml",
+            "outbox-postgres-log.yaml",
+            "outbox-sqlite-queue.yaml",
             "postgres-to-file.yaml",
             "postgres-to-kafka.yaml",
+            "query-to-kafka.yaml",
             "quickstart.yaml",
             "sqlite-to-file.yaml"
         ]
