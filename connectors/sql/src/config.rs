@@ -166,7 +166,7 @@ pub struct LeaseConfig {
     #[serde(default)]
     pub name: Option<String>,
 
-    /// The table of leases, as `tailrace outbox install` makes it.
+    /// The table of leases, as `tailrace outbox install` makes it. Without a schema it is in `public` on PostgreSQL.
     #[serde(default = "lease_table")]
     pub table: String,
 

@@ -113,6 +113,11 @@ pub trait Syntax: Send + Sync {
 
     /// A table's name in full, quoted.
     fn table(&self, name: &TableName) -> String;
+
+    /// The schema of a table that the configuration names without one; `None` where the session's own is meant.
+    fn default_schema(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A database that can be polled. One connection, one caller, one call at a time; the source holds a call's future until

@@ -22,6 +22,11 @@ impl Syntax for PostgresSyntax {
     fn table(&self, name: &TableName) -> String {
         qualified(&name.schema, &name.table)
     }
+
+    /// Our sessions look names up in no schema of the application's.
+    fn default_schema(&self) -> Option<&'static str> {
+        Some("public")
+    }
 }
 
 /// A value as text. Numbers say their type, because the server takes a large one for `numeric`, which no index of a `bigint` serves.

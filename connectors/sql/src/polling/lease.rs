@@ -39,7 +39,9 @@ struct Held {
 impl Lease {
     /// The lease of a connector, not held yet.
     pub(super) fn new(config: &LeaseConfig, connector: &str, syntax: &dyn Syntax) -> Self {
-        let table = config.table.split('.').map(|part| syntax.identifier(part));
+        let schema = syntax.default_schema().filter(|_| !config.table.contains('.'));
+        let table = schema.into_iter().chain(config.table.split('.'));
+        let table = table.map(|part| syntax.identifier(part));
         Self {
             name: config.name.clone().unwrap_or_else(|| connector.to_owned()),
             table: table.collect::<Vec<_>>().join("."),

@@ -10,7 +10,7 @@ use super::{Polled, database_with, number};
 const AGGREGATES: u64 = 7;
 
 const QUERY: &str = "tables: [public.outbox]
-query: { mode: queue, poll_interval_ms: 20, batch_rows: 50, lease: { name: twins, table: public.tailrace_lease, lease_ms: 1000 } }";
+query: { mode: queue, poll_interval_ms: 20, batch_rows: 50, lease: { name: twins, lease_ms: 1000 } }";
 
 const SCHEMA: &str = "
     create table outbox (id bigint generated always as identity primary key, aggregate int not null);
