@@ -433,3 +433,53 @@ async fn only_what_is_ours_is_removed() {
         assert!(database.execute(&format!("select * from {CHANGE_TABLE}")).await.is_ok());
     }
 }
+
+/// Without the log: what the triggers kept is polled, and taken out when it is durable.
+#[tokio::test(flavor = "multi_thread")]
+async fn change_tables_that_are_polled_as_queues() {
+    for version in versions() {
+        let database = database_with(version, "create table orders (id int primary key, note varchar(20))").await;
+        database.execute("insert into orders values (1, 'a')").await.unwrap();
+        let wanted = Wanted {
+            source: "query: { mode: queue, poll_interval_ms: 20 }",
+            ..WANTED
+        };
+        let capture = Capture::prepare(database, &wanted);
+        let printed = triggers(&capture, "install", &["--backfill", "--apply"]);
+        assert_eq!(printed.code, Some(0), "{version}\n{}", printed.all());
+        let database = &capture.database;
+        database.execute("insert into orders values (2, 'b')").await.unwrap();
+        let checked = capture.daemon.command("check", &[]).unwrap();
+        assert_eq!(checked.code, Some(0), "{version}\n{}", checked.all());
+        capture.start_again();
+        for statement in [
+            "update orders set note = 'c' where id = 1",
+            "delete from orders where id = 2",
+            "insert into orders values (3, null)",
+        ] {
+            database.execute(statement).await.unwrap();
+        }
+        database
+            .wait_until(&format!("(select count(*) from {CHANGE_TABLE}) = 0"))
+            .await
+            .unwrap();
+        let events = capture.events("orders");
+        let told: Vec<String> = events
+            .iter()
+            .filter(|event| event.value.is_some())
+            .map(|event| {
+                let value = event.value_json();
+                let note = |side: &str| value[side]["note"].as_str().unwrap_or("-").to_owned();
+                format!("{} {} {}", value["op"].as_str().unwrap(), note("before"), note("after"))
+            })
+            .collect();
+        assert_eq!(told, ["r - a", "c - b", "u a c", "d b -", "c - -"], "{version}");
+        let transactions = events.iter().filter(|event| event.value.is_some()).map(|event| {
+            let value = event.value_json();
+            value["source"]["txId"].clone()
+        });
+        if is_postgres(database) {
+            assert!(transactions.into_iter().all(|number| number.is_number()), "{version}");
+        }
+    }
+}
