@@ -38,6 +38,14 @@ static NUMBER: AtomicU32 = AtomicU32::new(1);
 pub struct Database {
     server: Server,
     name: String,
+    /// What takes it away with the last handle, where its server goes on for others.
+    _lodging: Option<Arc<Lodging>>,
+}
+
+/// The place of a database on a server that other tests use too.
+struct Lodging {
+    server: Server,
+    name: String,
 }
 
 // === impl Database ===
@@ -49,7 +57,12 @@ impl Database {
     /// # Errors
     /// When the server does not start or refuses.
     pub async fn shared(version: impl Into<Version>) -> Result<Database> {
-        Database::create(Server::shared(version.into())?).await
+        let mut database = Database::create(Server::shared(version.into())?).await?;
+        database._lodging = Some(Arc::new(Lodging {
+            server: database.server.clone(),
+            name: database.name.clone(),
+        }));
+        Ok(database)
     }
 
     /// A new, empty database on a server of the test's own.
@@ -67,7 +80,11 @@ impl Database {
     pub async fn create(server: Server) -> Result<Database> {
         let name = format!("shop{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         server.execute(&format!("create database {name}")).await?;
-        Ok(Database { server, name })
+        Ok(Database {
+            server,
+            name,
+            _lodging: None,
+        })
     }
 
     /// The database of this name on another server, which got it by replication.
@@ -76,6 +93,7 @@ impl Database {
         Database {
             server,
             name: self.name.clone(),
+            _lodging: self._lodging.clone(),
         }
     }
 
@@ -122,17 +140,29 @@ impl Database {
         format!("{}.{}.{table}", self.name, self.schema())
     }
 
-    /// Lines of a connector's `source` that say where it is, all but `tables`; the URL is another one where it is given. Progress is
-    /// told as often as can be, so that a test does not wait for it.
+    /// Lines of the `source` of a connector that reads its log, all but `tables`; the URL is another one where it is given.
     #[must_use]
     pub fn source(&self, url: Option<&str>) -> String {
+        self.location(url) + &self.log_settings()
+    }
+
+    /// Lines of a connector's `source` that say where it is; the URL is another one where it is given.
+    #[must_use]
+    pub fn location(&self, url: Option<&str>) -> String {
         let url = url.map_or_else(|| self.url(), str::to_owned);
-        match &self.server {
-            Server::Postgres(_) => format!("type: postgres\nurl: \"{url}\"\nstatus_interval_ms: {INTERVAL_MS}\n"),
-            Server::MySql(server) => {
-                let kind = server.version().connector_type();
-                format!("type: {kind}\nurl: \"{url}\"\nheartbeat_interval_ms: {INTERVAL_MS}\n")
-            }
+        let kind = match &self.server {
+            Server::Postgres(_) => "postgres",
+            Server::MySql(server) => server.version().connector_type(),
+        };
+        format!("type: {kind}\nurl: \"{url}\"\n")
+    }
+
+    /// Lines of a connector's `source` that have progress told as often as can be, so that a test does not wait for it.
+    #[must_use]
+    pub fn log_settings(&self) -> String {
+        match self.server {
+            Server::Postgres(_) => format!("status_interval_ms: {INTERVAL_MS}\n"),
+            Server::MySql(_) => format!("heartbeat_interval_ms: {INTERVAL_MS}\n"),
         }
     }
 
@@ -347,6 +377,20 @@ impl Database {
             }
             Server::MySql(server) => carried::is_carried(server, &daemon.connector(&self.name)?, end).await,
         }
+    }
+}
+
+// === impl Lodging ===
+
+impl Drop for Lodging {
+    /// Some hundred databases, and the log that their slots hold back, fill a disk before the last test has begun. Nobody waits for
+    /// this and nobody hears of a failure: the server itself goes at the end, with everything that is left.
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        drop(std::thread::Builder::new().spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(server.remove(&name)))
+        }));
     }
 }
 

@@ -37,6 +37,19 @@ pub trait Engine: Send + Sync {
     /// Lines of a connector's `source:` that say where the database is.
     fn source(&self) -> Vec<String>;
 
+    /// More of them, of one that reads the log.
+    fn log_source(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Waits until the server has let go of a daemon that has ended.
+    ///
+    /// # Errors
+    /// When it does not.
+    async fn wait_until_left(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Runs statements one after the other in a session of this name, which is opened at its first use; gives the answer of the
     /// last one.
     ///

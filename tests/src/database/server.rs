@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::servers::{
-    MySqlOptions, MySqlServer, MySqlVersion, Postgres, PostgresOptions, PostgresVersion, Result, ServerError,
+    MySqlOptions, MySqlServer, MySqlVersion, Postgres, PostgresOptions, PostgresVersion, Result, ServerError, eventually,
 };
+
+/// A session that was told to end is gone in a moment; a daemon that lives longer than its database tries again and again.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// One server per version for the whole test process; its slots, senders and connections are enough for every test at once.
 static SHARED: Mutex<BTreeMap<Version, Server>> = Mutex::new(BTreeMap::new());
@@ -101,7 +105,7 @@ impl Server {
                     .setting("max_wal_senders = 100")
                     .setting("max_connections = 400"),
             ),
-            Version::MySql(version) => Server::start(MySqlOptions::version(version)),
+            Version::MySql(version) => Server::start(MySqlOptions::version(version).visible_writers()),
         };
         let server = server?;
         servers.insert(version, server.clone());
@@ -177,6 +181,27 @@ impl Server {
             Server::Postgres(server) => server.execute(statements).await,
             Server::MySql(server) => server.execute(statements).await,
         }
+    }
+
+    /// Takes a database away, with its slots and whoever is still connected to it.
+    pub(super) async fn remove(&self, database: &str) -> Result<()> {
+        if let Server::Postgres(server) = self {
+            eventually("an end of the database's slots", REMOVAL_DEADLINE, || async {
+                let of_database = format!("from pg_replication_slots where database = '{database}'");
+                let free = format!("select pg_drop_replication_slot(slot_name) {of_database} and not active");
+                server.query(&free).await?;
+                let held = format!("select pg_terminate_backend(active_pid) {of_database} and active");
+                server.query(&held).await?;
+                let left = server.query(&format!("select 1 {of_database}")).await?;
+                Ok(left.is_empty().then_some(()))
+            })
+            .await?;
+        }
+        let with_sessions = match self {
+            Server::Postgres(_) => " with (force)",
+            Server::MySql(_) => "",
+        };
+        self.execute(&format!("drop database if exists {database}{with_sessions}")).await
     }
 
     /// PostgreSQL's own abilities.

@@ -52,7 +52,11 @@ impl Engine for MySqlEngine {
     }
 
     fn source(&self) -> Vec<String> {
-        self.database.source(None).lines().map(str::to_owned).collect()
+        self.database.location(None).lines().map(str::to_owned).collect()
+    }
+
+    fn log_source(&self) -> Vec<String> {
+        self.database.log_settings().lines().map(str::to_owned).collect()
     }
 
     async fn run(&self, session: &str, statements: &str) -> Result<Answer, String> {

@@ -49,8 +49,17 @@ impl Engine for PostgresEngine {
         vec![
             "type: postgres".to_owned(),
             format!("url: \"{}\"", self.database.url()),
-            format!("status_interval_ms: {STATUS_INTERVAL_MS}"),
         ]
+    }
+
+    fn log_source(&self) -> Vec<String> {
+        vec![format!("status_interval_ms: {STATUS_INTERVAL_MS}")]
+    }
+
+    async fn wait_until_left(&self) -> Result<()> {
+        let name = self.database.name();
+        let condition = format!("not exists (select from pg_replication_slots where database = '{name}' and active)");
+        self.database.wait_until(&condition).await
     }
 
     async fn run(&self, session: &str, statements: &str) -> Result<Answer, String> {

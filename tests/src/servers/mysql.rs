@@ -192,6 +192,18 @@ impl MySqlOptions {
         self
     }
 
+    /// Who writes to a table can be seen, which MariaDB does not show by default and the oldest MySQL not at all.
+    #[must_use]
+    pub fn visible_writers(self) -> MySqlOptions {
+        match self.version {
+            MySqlVersion::MySql56 | MySqlVersion::MySql97 => self,
+            MySqlVersion::MariaDb1011 => self
+                .setting("performance_schema=ON")
+                .setting("performance_schema_instrument=wait/lock/metadata/sql/mdl=ON")
+                .setting("performance_schema_consumer_events_statements_current=ON"),
+        }
+    }
+
     /// Positions in files are all that there is. MariaDB's log always has global transaction identifiers.
     #[must_use]
     pub fn without_gtids(self) -> MySqlOptions {

@@ -21,7 +21,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// A fast shutdown waits for its WAL senders to have sent everything, so a client that reads nothing can hold it up.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What every test relies on. Small buffers, because many servers run side by side.
+/// What every test relies on. Small buffers and little log kept, because many servers run side by side.
 const BASE_SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 wal_level = logical
@@ -29,6 +29,8 @@ max_wal_senders = 20
 max_replication_slots = 20
 max_prepared_transactions = 10
 shared_buffers = 32MB
+max_wal_size = 256MB
+min_wal_size = 32MB
 timezone = 'UTC'
 log_timezone = 'UTC'
 lc_messages = 'C'

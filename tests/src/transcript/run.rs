@@ -89,7 +89,7 @@ impl Stage {
             }
             Kind::Console => {
                 for line in &block.body {
-                    self.command(line)?;
+                    self.command(line).await?;
                 }
             }
             Kind::Events { with } => return self.events(with).await.map(Some),
@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// A line of a console block.
-    fn command(&mut self, line: &str) -> Result<()> {
+    async fn command(&mut self, line: &str) -> Result<()> {
         let command = line.strip_prefix("$ ").unwrap_or(line);
         match command {
             "tailrace run" => {
@@ -130,11 +130,13 @@ impl Stage {
             "kill -TERM tailrace" => {
                 let status = self.daemon.terminate()?;
                 self.is_running = false;
+                self.engine.wait_until_left().await?;
                 self.answer = vec![format!("exit code {}", status.code().unwrap_or(-1))];
             }
             "kill -KILL tailrace" => {
                 self.daemon.kill9()?;
                 self.is_running = false;
+                self.engine.wait_until_left().await?;
             }
             other => {
                 let known = other.strip_prefix("tailrace ");
@@ -172,12 +174,14 @@ impl Stage {
         for (name, lines) in &self.connectors {
             text.push_str(&format!("  {}:\n    stream: events\n", self.words.inward(name)));
             let has_source = lines.iter().any(|line| line == "source:");
+            let is_polled = lines.iter().any(|line| line.starts_with("  query:"));
             let none = "source:".to_owned();
             for line in lines.iter().chain((!has_source).then_some(&none)) {
                 text.push_str(&format!("    {}\n", self.words.inward(line)));
                 if line == "source:" {
+                    let log = if is_polled { Vec::new() } else { self.engine.log_source() };
                     let source = self.engine.source();
-                    text.extend(source.iter().map(|line| format!("      {line}\n")));
+                    text.extend(source.iter().chain(&log).map(|line| format!("      {line}\n")));
                 }
             }
         }

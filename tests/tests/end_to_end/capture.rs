@@ -72,12 +72,17 @@ pub(crate) fn sections(database: &Database, bootstrap: &str, wanted: &Wanted<'_>
 /// The connector alone, into the stream `events`.
 pub(crate) fn connector(database: &Database, wanted: &Wanted<'_>) -> String {
     let indented = |text: &str, indent: &str| text.lines().map(|line| format!("{indent}{line}\n")).collect::<String>();
+    let url = wanted.url.as_deref();
+    let place = match wanted.source.starts_with("query:") {
+        true => database.location(url),
+        false => database.source(url),
+    };
     format!(
         "  {name}:\n    stream: events\n    format: {{ {format} }}\n{more}    source:\n{place}      tables: {tables}\n{source}",
         name = database.name(),
         format = wanted.format,
         more = indented(wanted.connector, "    "),
-        place = indented(&database.source(wanted.url.as_deref()), "      "),
+        place = indented(&place, "      "),
         tables = database.patterns(wanted.tables),
         source = indented(wanted.source, "      "),
     )

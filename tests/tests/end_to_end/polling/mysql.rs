@@ -156,14 +156,7 @@ impl Polled {
 
 /// A server of the test's own on which writers can be seen, and a database there with these tables.
 pub(super) async fn with_visible_writers(version: MySqlVersion, tables: &str) -> Database {
-    let options = MySqlOptions::version(version);
-    let options = match version {
-        MySqlVersion::MySql56 | MySqlVersion::MySql97 => options,
-        MySqlVersion::MariaDb1011 => options
-            .setting("performance_schema=ON")
-            .setting("performance_schema_instrument=wait/lock/metadata/sql/mdl=ON")
-            .setting("performance_schema_consumer_events_statements_current=ON"),
-    };
+    let options = MySqlOptions::version(version).visible_writers();
     let database = Database::own(options).await.unwrap();
     database.execute(tables).await.unwrap();
     database
