@@ -15,7 +15,7 @@ use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
 
 use super::{DEFAULT, Way, default_of, field, with_envelope};
 use crate::capture::{Capture, Wanted};
-use crate::polling::mysql::Polled;
+use crate::polling::Polled;
 
 const VECTORS: &str = include_str!("../../../vectors/mysql.tsv");
 

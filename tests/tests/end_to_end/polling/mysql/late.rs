@@ -1,22 +1,14 @@
 //! Rows that commit after others with higher ids: each of them must come, once, in the order of ids.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tailrace_tests::database::{Database, Session};
+use tailrace_tests::database::Database;
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion, eventually};
 use tailrace_tests::workload::Dice;
-use tokio::task::JoinSet;
 
-use super::{DEADLINE, Polled, count, number, numbers, with_visible_writers};
+use super::{DEADLINE, Polled, number, numbers, with_visible_writers};
 use crate::crashes::seed;
-
-const WRITERS: u64 = 6;
-/// For so long nobody counts on luck: thousands of transactions.
-const ROWS: u64 = 12_000;
-
-const QUERY: &str = "tables: [public.t]\nquery: { mode: incrementing, poll_interval_ms: 10, batch_rows: 500 }";
+use crate::polling::writers::{QUERY, die_again_and_again, write, wrong};
 
 const TABLES: &str = "create table t (id bigint auto_increment primary key, writer bigint not null) engine = InnoDB;
     create table some (n int) engine = InnoDB; insert into some values (1), (2), (3), (4), (5);
@@ -32,7 +24,7 @@ enum Way {
 }
 
 /// One transaction: rows, a pause of up to 30 ms in which others overtake it, and in 15 of 100 cases nothing comes of it.
-async fn transact(session: &mut Session, writer: u64, number: u64, dice: &mut Dice) {
+fn transaction(writer: u64, number: u64, dice: &mut Dice) -> Vec<String> {
     let values = vec![format!("({writer})"); usize::try_from(dice.below(3)).unwrap() + 1].join(", ");
     let insert = format!("insert into t (writer) values {values}");
     let pause = format!("do sleep(0.0{:02})", dice.below(30));
@@ -56,58 +48,13 @@ async fn transact(session: &mut Session, writer: u64, number: u64, dice: &mut Di
             format!("xa start {name}; {insert}; {pause}; xa end {name}; xa prepare {name}; {pause}; xa {end} {name}")
         }
     };
-    session.execute(&statements).await.unwrap();
-}
-
-/// Writers until there are so many rows; then a last one, behind which nothing can come late.
-async fn write(database: &Database, seed: u64) -> u64 {
-    let done = Arc::new(AtomicBool::new(false));
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        let (mut session, done) = (database.session().await.unwrap(), Arc::clone(&done));
-        writers.spawn(async move {
-            let mut dice = Dice::new(seed.wrapping_add(writer));
-            let mut number = 0;
-            while !done.load(Ordering::Relaxed) {
-                number += 1;
-                transact(&mut session, writer, number, &mut dice).await;
-            }
-        });
-    }
-    let enough = format!("(select count(*) >= {ROWS} from t)");
-    database.wait_until(&enough).await.unwrap();
-    done.store(true, Ordering::Relaxed);
-    while let Some(ended) = writers.join_next().await {
-        ended.unwrap();
-    }
-    database.execute("insert into t (writer) values (0)").await.unwrap();
-    count(database, "select max(id) from t").await
-}
-
-/// What is wrong with what was published, where anything is.
-async fn wrong(polled: &Polled) -> Result<(), String> {
-    let rows = polled.database.query("select id from t order by id").await.unwrap();
-    let rows: Vec<i64> = rows
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|id| id.parse().unwrap())
-        .collect();
-    let ids = numbers(&polled.events("t").await, "id");
-    if let Some(place) = ids.windows(2).position(|pair| pair[0] >= pair[1]) {
-        return Err(format!("{:?} do not ascend", &ids[place..place + 2]));
-    }
-    if ids == rows {
-        Ok(())
-    } else {
-        Err(format!("{} of {} rows", ids.len(), rows.len()))
-    }
+    vec![statements]
 }
 
 async fn every_row_comes(version: MySqlVersion) {
     let seed = seed();
     let polled = Polled::start(with_visible_writers(version, TABLES).await, QUERY);
-    let last = write(&polled.database, seed).await;
+    let last = write(&polled.database, seed, transaction).await;
     polled.wait_for_id("t", last);
     assert_eq!(wrong(&polled).await, Ok(()), "{version}, seed {seed}");
     assert_eq!(polled.gap_safety("t").0, "proven", "{version}");
@@ -123,6 +70,12 @@ async fn every_row_of_mariadb_comes_once_and_in_order_however_late_it_commits() 
     every_row_comes(MySqlVersion::MariaDb1011).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_comes_however_often_the_daemon_dies() {
+    let polled = Polled::prepare(with_visible_writers(MySqlVersion::MySql97, TABLES).await, QUERY);
+    die_again_and_again(&polled, seed(), transaction).await;
+}
+
 /// In the other ways of giving out ids: one statement after the other, and only known numbers at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_comes_however_ids_are_given_out() {
@@ -132,7 +85,7 @@ async fn every_row_comes_however_ids_are_given_out() {
         let database = Database::own(options).await.unwrap();
         database.execute(TABLES).await.unwrap();
         let polled = Polled::start(database, QUERY);
-        let last = write(&polled.database, seed).await;
+        let last = write(&polled.database, seed, transaction).await;
         polled.wait_for_id("t", last);
         assert_eq!(wrong(&polled).await, Ok(()), "mode {mode}, seed {seed}");
     }
@@ -152,7 +105,7 @@ async fn without_the_ledger_rows_are_lost() {
             .wait_for_notice("gap_safety")
             .contains("performance_schema is OFF")
     );
-    let last = write(&polled.database, seed).await;
+    let last = write(&polled.database, seed, transaction).await;
     polled.wait_for_id("t", last);
     let wrong = wrong(&polled).await;
     eprintln!("without the ledger: {wrong:?}, seed {seed}");
@@ -317,7 +270,7 @@ async fn another_server_is_refused() {
     polled.wait_for_events("t", 2).await;
     polled.daemon.kill9().unwrap();
     let other = Database::shared(MySqlVersion::MySql97).await.unwrap();
-    polled.configure_at(&other.url(), super::ENVELOPE, QUERY);
+    polled.configure_at(&other.url(), QUERY);
     polled.daemon.start().unwrap();
     polled.wait_for("halted:source_identity_changed");
     polled.daemon.kill9().unwrap();

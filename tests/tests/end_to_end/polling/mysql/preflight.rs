@@ -111,7 +111,7 @@ async fn columns_indexes_and_rights() {
             gaps.iter().any(|gap| gap.contains(".plain: none")),
             "{version}: {gaps:?}"
         );
-        polled.configure_at(&url, super::ENVELOPE, "tables: [public.t]\nquery: { mode: queue }");
+        polled.configure_at(&url, "tables: [public.t]\nquery: { mode: queue }");
         let (found, code) = findings(&polled);
         let finding = with_code(&found, "insufficient_privilege").unwrap();
         let remedy = finding["remedy"].as_str().unwrap().to_owned();

@@ -1,24 +1,16 @@
 //! Rows that commit after others with higher ids: each of them must come, once, in the order of ids.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tailrace_tests::database::Database;
 use tailrace_tests::events::Event;
-use tailrace_tests::servers::{PostgresOptions, PostgresVersion, ServerError, eventually, poll_until};
+use tailrace_tests::servers::{PostgresOptions, PostgresVersion, ServerError, poll_until};
 use tailrace_tests::workload::Dice;
-use tokio::task::JoinSet;
 
 use super::{DEADLINE, Polled, count, database_with, number};
 use crate::crashes::seed;
+use crate::polling::writers::{QUERY, die_again_and_again, write, wrong};
 
-const WRITERS: u64 = 6;
-/// For so long nobody counts on luck: thousands of transactions.
-const ROWS: u64 = 12_000;
 /// Rows that commit after a row with a higher id: without them the test says nothing.
 const LATE_ROWS: u64 = 500;
-
-const QUERY: &str = "tables: [public.t]\nquery: { mode: incrementing, poll_interval_ms: 10, batch_rows: 500 }";
 
 /// Two rows to copy, in the server's data folder.
 const ROWS_FILE: &str = "rows_to_copy";
@@ -33,63 +25,32 @@ enum Way {
 }
 
 /// One transaction: rows, a pause of up to 30 ms in which others overtake it, and in 15 of 100 cases nothing comes of it.
-async fn transact(client: &tokio_postgres::Client, writer: u64, dice: &mut Dice) -> Result<(), tokio_postgres::Error> {
+fn transaction(writer: u64, _number: u64, dice: &mut Dice) -> Vec<String> {
     let insert = format!(
         "insert into t (writer) select {writer} from generate_series(1, {})",
         dice.below(3) + 1
     );
-    let pause = format!(
-        "select pg_sleep({})",
-        f64::from(u32::try_from(dice.below(30)).unwrap()) / 1000.0
-    );
-    let commits = !dice.chance(15);
-    let way = [Way::Plain, Way::Savepoint, Way::Copy, Way::Prepared][usize::try_from(dice.below(4)).unwrap()];
-    let end = if commits { "commit" } else { "rollback" };
-    match way {
-        Way::Plain => client.batch_execute(&format!("begin; {insert}; {pause}; {end}")).await,
+    let pause = format!("select pg_sleep(0.0{:02})", dice.below(30));
+    let end = if dice.chance(15) { "rollback" } else { "commit" };
+    match [Way::Plain, Way::Savepoint, Way::Copy, Way::Prepared][usize::try_from(dice.below(4)).unwrap()] {
+        Way::Plain => vec![format!("begin; {insert}; {pause}; {end}")],
         Way::Savepoint => {
             let partly = if dice.chance(50) { "rollback to a" } else { "release a" };
-            let statements = format!("begin; {insert}; savepoint a; {insert}; {partly}; {pause}; {insert}; {end}");
-            client.batch_execute(&statements).await
+            vec![format!(
+                "begin; {insert}; savepoint a; {insert}; {partly}; {pause}; {insert}; {end}"
+            )]
         }
-        Way::Copy => {
-            let statements = format!("begin; copy t (writer) from '{ROWS_FILE}'; {pause}; {end}");
-            client.batch_execute(&statements).await
-        }
+        Way::Copy => vec![format!("begin; copy t (writer) from '{ROWS_FILE}'; {pause}; {end}")],
         Way::Prepared => {
             // Half of its time under one name and half under the other.
             let name = format!("writer {writer}");
-            let statements = format!("begin; {insert}; {pause}; prepare transaction '{name}'");
-            client.batch_execute(&statements).await?;
-            client.batch_execute(&pause).await?;
-            client.batch_execute(&format!("{end} prepared '{name}'")).await
+            vec![
+                format!("begin; {insert}; {pause}; prepare transaction '{name}'"),
+                pause,
+                format!("{end} prepared '{name}'"),
+            ]
         }
     }
-}
-
-/// Writers until there are so many rows.
-async fn write(database: &Database, seed: u64) {
-    let file = database.postgres().unwrap().data_dir().join(ROWS_FILE);
-    std::fs::write(file, "7\n7\n").unwrap();
-    let done = Arc::new(AtomicBool::new(false));
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        let (client, done) = (database.connect().await.unwrap(), Arc::clone(&done));
-        writers.spawn(async move {
-            let mut dice = Dice::new(seed.wrapping_add(writer));
-            while !done.load(Ordering::Relaxed) {
-                transact(&client, writer, &mut dice).await.unwrap();
-            }
-        });
-    }
-    let enough = format!("(select count(*) >= {ROWS} from t)");
-    database.wait_until(&enough).await.unwrap();
-    done.store(true, Ordering::Relaxed);
-    while let Some(ended) = writers.join_next().await {
-        ended.unwrap();
-    }
-    // The last row of all, behind which nothing can come late.
-    database.execute("insert into t (writer) values (0)").await.unwrap();
 }
 
 /// A server that knows when each row was committed.
@@ -99,6 +60,8 @@ async fn database(version: PostgresVersion) -> Database {
     let table =
         "create table t (id bigserial primary key, writer bigint not null); insert into t (writer) values (1), (2)";
     database.execute(table).await.unwrap();
+    let file = database.postgres().unwrap().data_dir().join(ROWS_FILE);
+    std::fs::write(file, "7\n7\n").unwrap();
     database
 }
 
@@ -107,47 +70,14 @@ async fn late_rows(database: &Database) -> u64 {
     let late = "select count(*) from (select pg_xact_commit_timestamp(xmin) as at, \
         min(pg_xact_commit_timestamp(xmin)) over (order by id rows between 1 following and unbounded following) as later from t) r \
         where at > later";
-    count(database, late).await.unwrap()
-}
-
-/// What is wrong with what was published, where anything is.
-async fn wrong(polled: &Polled) -> Result<(), String> {
-    let rows = usize::try_from(count(&polled.database, "select count(*) from t").await.unwrap()).unwrap();
-    let ids: Vec<i64> = polled
-        .events("t")
-        .await
-        .iter()
-        .map(|event| number(event, "id"))
-        .collect();
-    if let Some(place) = ids.windows(2).position(|pair| pair[0] >= pair[1]) {
-        return Err(format!("{:?} do not ascend", &ids[place..place + 2]));
-    }
-    if ids.len() == rows {
-        Ok(())
-    } else {
-        Err(format!("{} of {rows} rows", ids.len()))
-    }
-}
-
-/// Waits for the last row of all.
-async fn wait_for_end(polled: &Polled) {
-    let last = count(&polled.database, "select max(id) from t").await.unwrap();
-    let found = eventually("the last row", DEADLINE, || async {
-        let events = polled.events("t").await;
-        let last = events.last().filter(|event| number(event, "id").unsigned_abs() == last);
-        Ok(last.map(|_| ()))
-    });
-    let found = found
-        .await
-        .map_err(|error| polled.daemon.with_status(polled.database.name(), &error));
-    found.unwrap();
+    count(database, late).await
 }
 
 async fn every_row_comes(version: PostgresVersion) {
     let seed = seed();
     let polled = Polled::start(database(version).await, QUERY);
-    write(&polled.database, seed).await;
-    wait_for_end(&polled).await;
+    let last = write(&polled.database, seed, transaction).await;
+    polled.wait_for_id("t", last);
     let late = late_rows(&polled.database).await;
     eprintln!("{version}: {late} rows came late, seed {seed}");
     assert!(late >= LATE_ROWS, "only {late} rows came late, seed {seed}");
@@ -167,6 +97,12 @@ async fn every_row_comes_on_the_oldest_and_the_newest_version() {
     every_row_comes(PostgresVersion::V18).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_comes_however_often_the_daemon_dies() {
+    let polled = Polled::prepare(database(PostgresVersion::V17).await, QUERY);
+    die_again_and_again(&polled, seed(), transaction).await;
+}
+
 /// The same without the ledger, which a sequence that is not the column's own gives up: rows are lost, and the test above sees it.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_ledger_rows_are_lost() {
@@ -175,8 +111,8 @@ async fn without_the_ledger_rows_are_lost() {
     database.execute("alter sequence t_id_seq owned by none").await.unwrap();
     let polled = Polled::start(database, QUERY);
     assert!(polled.wait_for_notice("gap_safety").contains("not this column's alone"));
-    write(&polled.database, seed).await;
-    wait_for_end(&polled).await;
+    let last = write(&polled.database, seed, transaction).await;
+    polled.wait_for_id("t", last);
     let wrong = wrong(&polled).await;
     eprintln!("without the ledger: {wrong:?}, seed {seed}");
     assert!(wrong.is_err(), "nothing was lost, seed {seed}");
