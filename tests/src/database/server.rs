@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::servers::{
-    MySqlOptions, MySqlServer, MySqlVersion, Postgres, PostgresOptions, PostgresVersion, Result, ServerError, eventually,
+    MySqlOptions, MySqlServer, MySqlVersion, Postgres, PostgresOptions, PostgresVersion, Result, ServerError,
+    eventually,
 };
 
 /// A session that was told to end is gone in a moment; a daemon that lives longer than its database tries again and again.
@@ -201,7 +202,8 @@ impl Server {
             Server::Postgres(_) => " with (force)",
             Server::MySql(_) => "",
         };
-        self.execute(&format!("drop database if exists {database}{with_sessions}")).await
+        self.execute(&format!("drop database if exists {database}{with_sessions}"))
+            .await
     }
 
     /// PostgreSQL's own abilities.

@@ -46,10 +46,7 @@ impl Engine for PostgresEngine {
     }
 
     fn source(&self) -> Vec<String> {
-        vec![
-            "type: postgres".to_owned(),
-            format!("url: \"{}\"", self.database.url()),
-        ]
+        vec!["type: postgres".to_owned(), format!("url: \"{}\"", self.database.url())]
     }
 
     fn log_source(&self) -> Vec<String> {

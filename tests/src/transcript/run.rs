@@ -179,7 +179,11 @@ impl Stage {
             for line in lines.iter().chain((!has_source).then_some(&none)) {
                 text.push_str(&format!("    {}\n", self.words.inward(line)));
                 if line == "source:" {
-                    let log = if is_polled { Vec::new() } else { self.engine.log_source() };
+                    let log = if is_polled {
+                        Vec::new()
+                    } else {
+                        self.engine.log_source()
+                    };
                     let source = self.engine.source();
                     text.extend(source.iter().chain(&log).map(|line| format!("      {line}\n")));
                 }

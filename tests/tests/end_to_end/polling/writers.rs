@@ -16,7 +16,8 @@ const WRITERS: u64 = 6;
 const ROWS: u64 = 12_000;
 
 /// What polls the writers' table.
-pub(super) const QUERY: &str = "tables: [public.t]\nquery: { mode: incrementing, poll_interval_ms: 10, batch_rows: 500 }";
+pub(super) const QUERY: &str =
+    "tables: [public.t]\nquery: { mode: incrementing, poll_interval_ms: 10, batch_rows: 500 }";
 
 /// Where a daemon that polls may die.
 const FAILPOINTS: [&str; 5] = [
@@ -94,7 +95,10 @@ pub(super) async fn die_again_and_again(polled: &Polled, seed: u64, transaction:
         while !written.load(Ordering::Relaxed) {
             let failpoint = FAILPOINTS[usize::try_from(dice.below(5)).unwrap()];
             let passage = dice.below(PASSAGES.into()) + 1;
-            polled.daemon.start_armed(&format!("{failpoint}=kill@{passage}")).unwrap();
+            polled
+                .daemon
+                .start_armed(&format!("{failpoint}=kill@{passage}"))
+                .unwrap();
             let outcome = eventually("a death, or the end of the writers", DEADLINE, || async {
                 let died = polled.daemon.ended()?.map(|_| true);
                 Ok(died.or_else(|| written.load(Ordering::Relaxed).then_some(false)))
@@ -119,5 +123,9 @@ pub(super) async fn die_again_and_again(polled: &Polled, seed: u64, transaction:
         highest = highest.max(*id);
         is_new
     });
-    assert_eq!(disagreement(&polled.database, &first_times).await, Ok(()), "seed {seed}");
+    assert_eq!(
+        disagreement(&polled.database, &first_times).await,
+        Ok(()),
+        "seed {seed}"
+    );
 }
