@@ -13,6 +13,7 @@ pub mod pattern;
 pub mod pipeline;
 pub mod ports;
 pub mod position;
+pub mod registry;
 pub mod schema;
 pub mod secret;
 pub mod snapshot;

@@ -123,7 +123,14 @@ pub struct Chunk {
 }
 
 /// Turns changes into records. Compiles one plan per table version; knows envelope, codec and topics.
+#[async_trait]
 pub trait Encoder: Send {
+    /// Gets ready for the tables of a batch: schemas that were not seen before are registered before their first event. Called
+    /// before each batch is encoded; does nothing where every table is known.
+    async fn prepare(&mut self, _batch: &ChangeBatch) -> Result<()> {
+        Ok(())
+    }
+
     /// Encodes every change of a batch, in order. An error is of kind `Poison` where one event cannot be encoded.
     fn encode(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch>;
 }

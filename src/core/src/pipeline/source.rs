@@ -184,6 +184,7 @@ impl Running {
             self.publish_window();
             return Ok(());
         }
+        self.pipeline.encoder.prepare(&batch).await?;
         let encoded = self.pipeline.encoder.encode(&batch)?;
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
