@@ -43,6 +43,14 @@ pub(crate) struct Canceller {
     key: Option<(i32, i32)>,
 }
 
+/// Limits that a database or a role may set for everybody. A new slot waits for transactions that are older, as for a lock, and an
+/// exported snapshot lives in a transaction that does nothing until all rows are read.
+const UNLIMITED: [(&str, &str); 3] = [
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+];
+
 // === impl Session ===
 
 impl Session {
@@ -69,9 +77,8 @@ impl Session {
             ("application_name", application_name),
         ];
         parameters.push(("client_encoding", "UTF8"));
-        // An exported snapshot lives in a transaction that does nothing until all rows are read.
-        parameters.push(("idle_in_transaction_session_timeout", "0"));
         parameters.extend(OUTPUT_SETTINGS);
+        parameters.extend(UNLIMITED);
         let mut out = BytesMut::new();
         frontend::startup_message(parameters, &mut out).map_err(|error| self.broken(error))?;
         self.send(&out)?;
