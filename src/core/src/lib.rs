@@ -15,6 +15,7 @@ pub mod ports;
 pub mod position;
 pub mod registry;
 pub mod schema;
+pub mod schema_change;
 pub mod secret;
 pub mod snapshot;
 pub mod task;

@@ -221,11 +221,27 @@ pub trait CheckpointStore: Send + Sync {
     async fn save(&self, checkpoint: &Checkpoint) -> Result<()>;
 }
 
+/// A version of a table in the history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchemaVersion {
+    /// Its number, from 1 for each table.
+    pub number: u32,
+    /// The version before it, where there is one.
+    pub previous: Option<TableSchema>,
+    /// It was told to those who follow the schemas.
+    pub is_announced: bool,
+}
+
 /// Versions of table schemas, saved before any batch that uses them is delivered.
 #[async_trait]
 pub trait SchemaHistory: Send + Sync {
-    /// Records a version where it differs from the newest stored of that table. Durable on return.
-    async fn record(&self, schema: &TableSchema, position: &Position) -> Result<()>;
+    /// The version that a schema is; a new one where it differs from those that it may be. Durable on return. Those are the versions
+    /// from `seen` on, the one that the table had last in this run; and where it has not been seen in this run, those from the
+    /// one on that was announced last: what comes again after a restart was in the history before.
+    async fn record(&self, schema: &TableSchema, position: &Position, seen: Option<u32>) -> Result<SchemaVersion>;
+
+    /// A version was told to those who follow the schemas, and never needs to be again. Durable on return.
+    async fn announced(&self, table: &str, version: u32) -> Result<()>;
 
     /// The newest stored version of a table.
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>>;

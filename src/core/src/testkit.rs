@@ -13,8 +13,8 @@ use crate::check::Finding;
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
 use crate::ports::{
-    Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory, Source,
-    SourceMemory, TopicSpec,
+    Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory, SchemaVersion,
+    Source, SourceMemory, TopicSpec,
 };
 use crate::position::{Checkpoint, Position};
 use crate::schema::TableSchema;
@@ -41,9 +41,15 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Stored {
     checkpoint: Option<Checkpoint>,
-    schemas: BTreeMap<String, TableSchema>,
+    schemas: BTreeMap<String, StoredHistory>,
     memory: Option<serde_json::Value>,
     refuse_saves: bool,
+}
+
+#[derive(Debug, Default)]
+struct StoredHistory {
+    versions: Vec<TableSchema>,
+    announced: u32,
 }
 
 /// A stream in memory whose deliveries follow a script; what is not scripted is accepted.
@@ -115,15 +121,33 @@ impl CheckpointStore for MemoryStore {
 
 #[async_trait]
 impl SchemaHistory for MemoryStore {
-    async fn record(&self, schema: &TableSchema, _position: &Position) -> Result<()> {
-        lock(&self.inner)
-            .schemas
-            .insert(schema.name.qualified(), schema.clone());
+    async fn record(&self, schema: &TableSchema, _position: &Position, seen: Option<u32>) -> Result<SchemaVersion> {
+        let mut stored = lock(&self.inner);
+        let history = stored.schemas.entry(schema.name.qualified()).or_default();
+        let first = seen.unwrap_or(history.announced).max(1);
+        let skipped = usize::try_from(first - 1).unwrap_or_default();
+        let known = history.versions.iter().skip(skipped).position(|known| known == schema);
+        let index = known.map_or(history.versions.len(), |index| index + skipped);
+        if known.is_none() {
+            history.versions.push(schema.clone());
+        }
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        Ok(SchemaVersion {
+            number,
+            previous: index.checked_sub(1).and_then(|before| history.versions.get(before)).cloned(),
+            is_announced: number <= history.announced.max(1),
+        })
+    }
+
+    async fn announced(&self, table: &str, version: u32) -> Result<()> {
+        let mut stored = lock(&self.inner);
+        stored.schemas.entry(table.to_owned()).or_default().announced = version;
         Ok(())
     }
 
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>> {
-        Ok(lock(&self.inner).schemas.get(table).cloned())
+        let stored = lock(&self.inner);
+        Ok(stored.schemas.get(table).and_then(|history| history.versions.last()).cloned())
     }
 }
 

@@ -12,6 +12,19 @@ pub fn is_legal(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
 }
 
+/// What is wrong with the name of a topic, where anything is.
+pub fn fault(name: &str) -> Option<String> {
+    if name.is_empty() || name == "." || name == ".." {
+        return Some(format!("`{name}` is no name of a topic"));
+    }
+    if let Some(character) = name.chars().find(|character| !is_legal(*character)) {
+        return Some(format!(
+            "`{name}` has `{character}` in it, and topics have letters, digits, `.`, `_` and `-`"
+        ));
+    }
+    (name.len() > MAX_LENGTH).then(|| format!("`{name}` is longer than {MAX_LENGTH} characters"))
+}
+
 /// A name with only legal characters, different for different names.
 pub fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());

@@ -66,6 +66,11 @@ pub(crate) mod row {
         sum.integer(version).text(table_schema).text(position).finish()
     }
 
+    pub(crate) fn announced(connector: &str, table: &str, version: i64) -> i64 {
+        let sum = RowChecksum::of("announced_schemas").text(connector).text(table);
+        sum.integer(version).finish()
+    }
+
     pub(crate) fn memory(connector: &str, memory: &str) -> i64 {
         RowChecksum::of("source_memory").text(connector).text(memory).finish()
     }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection};
-use tailrace_core::ports::{CheckpointStore, SchemaHistory, SourceMemory};
+use tailrace_core::ports::{CheckpointStore, SchemaHistory, SchemaVersion, SourceMemory};
 use tailrace_core::position::{Checkpoint, Position, Progress};
 use tailrace_core::schema::TableSchema;
 use tailrace_core::{Error, Result, failpoint};
@@ -137,26 +137,70 @@ impl Connector {
         }
     }
 
-    /// The newest schema of a table, as stored, with its version.
-    async fn newest_schema(&self, connection: &mut SqliteConnection, table: &str) -> Result<Option<(i64, String)>> {
+    /// The versions of a table from this one on, as stored, oldest first.
+    async fn versions_from(
+        &self,
+        connection: &mut SqliteConnection,
+        table: &str,
+        first: i64,
+    ) -> Result<Vec<(i64, String)>> {
         let statement = "SELECT version, table_schema, position, checksum FROM schema_history \
-            WHERE connector = ?1 AND table_name = ?2 ORDER BY version DESC LIMIT 1";
+            WHERE connector = ?1 AND table_name = ?2 AND version >= ?3 ORDER BY version";
+        let read = sqlx::query_as(statement)
+            .bind(&self.name)
+            .bind(table)
+            .bind(first)
+            .fetch_all(connection)
+            .await;
+        let rows: Vec<(i64, String, String, i64)> = read.map_err(|error| self.failed(error))?;
+        let checked = rows.into_iter().map(|(version, schema, position, checksum)| {
+            if checksum == row::schema(&self.name, table, version, &schema, &position) {
+                return Ok((version, schema));
+            }
+            Err(corrupt(
+                &self.store.path,
+                &format!("the stored schema of {table} has the wrong checksum"),
+            ))
+        });
+        checked.collect()
+    }
+
+    async fn insert_version(
+        &self,
+        connection: &mut SqliteConnection,
+        (table, version, schema, position): (&str, i64, &str, &str),
+    ) -> Result<()> {
+        let statement = "INSERT INTO schema_history \
+            (connector, table_name, version, table_schema, position, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let inserted = sqlx::query(statement)
+            .bind(&self.name)
+            .bind(table)
+            .bind(version)
+            .bind(schema)
+            .bind(position)
+            .bind(row::schema(&self.name, table, version, schema, position))
+            .execute(connection)
+            .await;
+        inserted.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// The version of a table that was announced last. The first one is no change, and needs no telling.
+    async fn announced_version(&self, connection: &mut SqliteConnection, table: &str) -> Result<i64> {
+        let statement = "SELECT version, checksum FROM announced_schemas WHERE connector = ?1 AND table_name = ?2";
         let read = sqlx::query_as(statement)
             .bind(&self.name)
             .bind(table)
             .fetch_optional(connection)
             .await;
-        let row: Option<(i64, String, String, i64)> = read.map_err(|error| self.failed(error))?;
-        let Some((version, schema, position, checksum)) = row else {
-            return Ok(None);
+        let row: Option<(i64, i64)> = read.map_err(|error| self.failed(error))?;
+        let Some((version, checksum)) = row else {
+            return Ok(1);
         };
-        if checksum != row::schema(&self.name, table, version, &schema, &position) {
-            return Err(corrupt(
-                &self.store.path,
-                &format!("the stored schema of {table} has the wrong checksum"),
-            ));
+        if checksum == row::announced(&self.name, table, version) {
+            return Ok(version);
         }
-        Ok(Some((version, schema)))
+        let finding = format!("the announced version of {table} has the wrong checksum");
+        Err(corrupt(&self.store.path, &finding))
     }
 }
 
@@ -229,33 +273,56 @@ impl CheckpointStore for Connector {
 
 #[async_trait]
 impl SchemaHistory for Connector {
-    async fn record(&self, schema: &TableSchema, position: &Position) -> Result<()> {
+    async fn record(&self, schema: &TableSchema, position: &Position, seen: Option<u32>) -> Result<SchemaVersion> {
         let table = schema.name.qualified();
         let text = to_json(schema)?;
         let mut lease = self.store.lease().await?;
         let mut transaction = lease.connection.begin().await.map_err(|error| self.failed(error))?;
         self.own_head(&mut transaction).await?;
-        let version = match self.newest_schema(&mut transaction, &table).await? {
-            Some((_, newest)) if newest == text => None,
-            Some((version, _)) => Some(version + 1),
-            None => Some(1),
+        let announced = self.announced_version(&mut transaction, &table).await?;
+        let first = seen.map_or(announced, i64::from);
+        // The one before the first is the version before, should it be the one.
+        let stored = self.versions_from(&mut transaction, &table, first - 1).await?;
+        let known = stored
+            .iter()
+            .position(|(version, known)| *version >= first && *known == text);
+        let (version, before) = match known {
+            Some(index) => {
+                let before = index.checked_sub(1).and_then(|before| stored.get(before));
+                (stored.get(index).map_or(1, |(version, _)| *version), before)
+            }
+            None => (stored.last().map_or(1, |(version, _)| version + 1), stored.last()),
         };
-        if let Some(version) = version {
-            let checksum = row::schema(&self.name, &table, version, &text, position.as_str());
-            let statement = "INSERT INTO schema_history \
-                (connector, table_name, version, table_schema, position, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let insert = sqlx::query(statement)
-                .bind(&self.name)
-                .bind(&table)
-                .bind(version)
-                .bind(&text);
-            let inserted = insert
-                .bind(position.as_str())
-                .bind(checksum)
-                .execute(&mut *transaction)
-                .await;
-            inserted.map_err(|error| self.failed(error))?;
+        if known.is_none() {
+            let row = (table.as_str(), version, text.as_str(), position.as_str());
+            self.insert_version(&mut transaction, row).await?;
         }
+        transaction.commit().await.map_err(|error| self.failed(error))?;
+        lease.give_back();
+        Ok(SchemaVersion {
+            number: u32::try_from(version).unwrap_or(u32::MAX),
+            previous: before
+                .map(|(_, text)| from_json(&self.store.path, text.as_bytes()))
+                .transpose()?,
+            is_announced: version <= announced,
+        })
+    }
+
+    async fn announced(&self, table: &str, version: u32) -> Result<()> {
+        let mut lease = self.store.lease().await?;
+        let mut transaction = lease.connection.begin().await.map_err(|error| self.failed(error))?;
+        self.own_head(&mut transaction).await?;
+        let statement = "INSERT INTO announced_schemas (connector, table_name, version, checksum) VALUES (?1, ?2, ?3, ?4) \
+            ON CONFLICT (connector, table_name) DO UPDATE SET version = excluded.version, checksum = excluded.checksum";
+        let version = i64::from(version);
+        let written = sqlx::query(statement)
+            .bind(&self.name)
+            .bind(table)
+            .bind(version)
+            .bind(row::announced(&self.name, table, version))
+            .execute(&mut *transaction)
+            .await;
+        written.map_err(|error| self.failed(error))?;
         transaction.commit().await.map_err(|error| self.failed(error))?;
         lease.give_back();
         Ok(())
@@ -264,9 +331,10 @@ impl SchemaHistory for Connector {
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>> {
         let mut lease = self.store.lease().await?;
         self.own_head(&mut lease.connection).await?;
-        let newest = self.newest_schema(&mut lease.connection, table).await?;
+        let stored = self.versions_from(&mut lease.connection, table, 1).await?;
         lease.give_back();
-        newest
+        stored
+            .last()
             .map(|(_, text)| from_json(&self.store.path, text.as_bytes()))
             .transpose()
     }
@@ -361,6 +429,7 @@ pub(crate) async fn forget(connection: &mut SqliteConnection, name: &str) -> sql
     for statement in [
         "DELETE FROM checkpoints WHERE connector = ?1",
         "DELETE FROM schema_history WHERE connector = ?1",
+        "DELETE FROM announced_schemas WHERE connector = ?1",
         "DELETE FROM source_memory WHERE connector = ?1",
     ] {
         sqlx::query(statement).bind(name).execute(&mut *transaction).await?;

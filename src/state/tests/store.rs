@@ -88,11 +88,11 @@ async fn everything_survives_a_restart() {
         .await
         .unwrap();
     connector
-        .record(&orders(&["id"]), &Position::new("0/10"))
+        .record(&orders(&["id"]), &Position::new("0/10"), None)
         .await
         .unwrap();
     connector
-        .record(&orders(&["id", "total"]), &Position::new("0/11"))
+        .record(&orders(&["id", "total"]), &Position::new("0/11"), None)
         .await
         .unwrap();
     store.close().await.unwrap();
@@ -157,7 +157,7 @@ async fn the_older_opening_of_a_connector_is_fenced() {
         older.save(&checkpoint(2)).await.unwrap_err(),
         older.load().await.unwrap_err(),
         older.remember(&serde_json::json!(1)).await.unwrap_err(),
-        older.record(&orders(&["id"]), &Position::new("0/1")).await.unwrap_err(),
+        older.record(&orders(&["id"]), &Position::new("0/1"), None).await.unwrap_err(),
     ];
     for error in refused {
         assert_eq!((error.kind(), error.code()), (Kind::Fenced, "fenced_by_peer"));
@@ -174,7 +174,7 @@ async fn a_forgotten_connector_starts_from_nothing_and_fences_who_had_it() {
     let store = StateStore::open(&path).await.unwrap();
     let connector = store.connector("orders").await.unwrap();
     connector.save(&checkpoint(1)).await.unwrap();
-    connector.record(&orders(&["id"]), &Position::new("0/1")).await.unwrap();
+    connector.record(&orders(&["id"]), &Position::new("0/1"), None).await.unwrap();
     connector.remember(&serde_json::json!(1)).await.unwrap();
     assert!(store.forget("orders").await.unwrap());
     assert!(!store.forget("orders").await.unwrap());
@@ -424,4 +424,40 @@ async fn states_of_every_release_open() {
             Some(serde_json::json!({"slot": "tailrace"}))
         );
     }
+}
+
+/// What a restart sends again is not another change, and a change that was not told before it is told after it.
+#[tokio::test]
+async fn versions_are_told_until_they_are_known_to_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = StateStore::open(&path).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    let (narrow, wide, at) = (orders(&["id"]), orders(&["id", "total"]), Position::new("0/1"));
+    let first = connector.record(&narrow, &at, None).await.unwrap();
+    assert_eq!((first.number, first.previous, first.is_announced), (1, None, true));
+    let second = connector.record(&wide, &at, Some(1)).await.unwrap();
+    assert_eq!(
+        (second.number, second.previous.as_ref(), second.is_announced),
+        (2, Some(&narrow), false)
+    );
+    // Back again in the same run is a third version, whatever it looks like.
+    let third = connector.record(&narrow, &at, Some(2)).await.unwrap();
+    assert_eq!((third.number, third.previous.as_ref()), (3, Some(&wide)));
+    assert_eq!(connector.newest("public.orders").await.unwrap().as_ref(), Some(&narrow));
+    connector.announced("public.orders", 2).await.unwrap();
+    store.close().await.unwrap();
+
+    // After a restart everything comes from the second one on.
+    let store = StateStore::open(&path).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    let again = connector.record(&wide, &at, None).await.unwrap();
+    assert_eq!((again.number, again.is_announced), (2, true));
+    let untold = connector.record(&narrow, &at, Some(2)).await.unwrap();
+    assert_eq!(
+        (untold.number, untold.previous.as_ref(), untold.is_announced),
+        (3, Some(&wide), false)
+    );
+    connector.announced("public.orders", 3).await.unwrap();
+    assert!(connector.record(&narrow, &at, None).await.unwrap().is_announced);
 }

@@ -10,6 +10,8 @@
 //! the source is told after the save. An error ends the loop and nothing is tried again in here: the supervisor opens
 //! everything anew from the last checkpoint, so that recovery is the start path.
 
+mod schemas;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,14 +20,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::schemas::Schemas;
 use super::frontier::{Frontier, Settled};
 use crate::batch::ChangeBatch;
 use crate::error::Result;
 use crate::event::EncodedBatch;
 use crate::failpoint;
-use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Source, TopicSpec};
+use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Receipt, Source, TopicSpec};
 use crate::position::{Checkpoint, Position, Progress};
-use crate::schema::SharedSchema;
+use crate::schema_change::SchemaChangePublisher;
 use crate::telemetry::{Telemetry, now_us};
 use crate::transform::Transform;
 
@@ -80,6 +83,8 @@ pub struct SourcePipeline {
     pub producer: Box<dyn Producer>,
     /// Where progress and schemas are kept.
     pub store: Arc<dyn ConnectorStore>,
+    /// Tells of changes of the tables' definitions.
+    pub schema_changes: SchemaChangePublisher,
     /// What others see of it.
     pub telemetry: Arc<Telemetry>,
     /// Bounds.
@@ -94,7 +99,7 @@ struct Running {
     unsaved: Option<Progress>,
     sequence: u64,
     confirmed: Option<Position>,
-    known_schemas: Vec<SharedSchema>,
+    schemas: Schemas,
     known_topics: HashSet<Arc<str>>,
 }
 
@@ -162,7 +167,7 @@ impl Running {
             unsaved: None,
             sequence: saved.map_or(0, |checkpoint| checkpoint.sequence),
             confirmed: None,
-            known_schemas: Vec::new(),
+            schemas: Schemas::default(),
             known_topics: HashSet::new(),
         }
     }
@@ -175,39 +180,32 @@ impl Running {
             .numbers
             .changes
             .fetch_add(count(batch.changes.len()), Ordering::Relaxed);
-        self.save_schemas(&batch).await?;
+        let schema_changes = self.schemas.meet(&batch, &*self.pipeline.store).await?;
+        self.schemas.handed_over(&schema_changes);
         let filtered = self.pipeline.transform.apply(&mut batch)?;
         telemetry.numbers.filtered.fetch_add(filtered, Ordering::Relaxed);
-        if batch.is_heartbeat() {
-            let nothing = Box::pin(std::future::ready(Ok(crate::ports::Receipt::default())));
+        if batch.is_heartbeat() && schema_changes.is_empty() {
+            let nothing = Box::pin(std::future::ready(Ok(Receipt::default())));
             self.frontier.push(batch.progress, None, 0, nothing);
             self.publish_window();
             return Ok(());
         }
         self.pipeline.encoder.prepare(&batch).await?;
-        let encoded = self.pipeline.encoder.encode(&batch)?;
+        let mut encoded = self.pipeline.encoder.encode(&batch)?;
+        self.pipeline.schema_changes.publish(&schema_changes, &mut encoded);
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
         let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
         let weight_bytes = encoded.buffer.len() + encoded.records.len() * OVERHEAD_PER_RECORD_BYTES;
-        let durable = self.pipeline.producer.deliver(encoded);
+        let durable = if encoded.records.is_empty() {
+            Box::pin(std::future::ready(Ok(Receipt::default())))
+        } else {
+            self.pipeline.producer.deliver(encoded)
+        };
         self.frontier
             .push(batch.progress, newest_commit_us, weight_bytes, durable);
         failpoint!(try AfterEnqueue);
         self.publish_window();
-        Ok(())
-    }
-
-    async fn save_schemas(&mut self, batch: &ChangeBatch) -> Result<()> {
-        for schema in &batch.tables {
-            // The same version comes as the same pointer: a fingerprint is only made for what was not seen before.
-            if self.known_schemas.iter().any(|known| Arc::ptr_eq(known, schema)) {
-                continue;
-            }
-            self.pipeline.store.record(schema, &batch.progress.position).await?;
-            failpoint!(try SchemaSaved);
-            self.known_schemas.push(Arc::clone(schema));
-        }
         Ok(())
     }
 
@@ -228,6 +226,7 @@ impl Running {
     }
 
     fn settle(&mut self, settled: Settled) -> Result<()> {
+        self.schemas.settled();
         let numbers = &self.pipeline.telemetry.numbers;
         numbers
             .records
@@ -267,6 +266,7 @@ impl Running {
         failpoint!(try BeforeCheckpoint);
         self.pipeline.store.save(&checkpoint).await?;
         failpoint!(try AfterCheckpoint);
+        self.schemas.saved(&*self.pipeline.store).await?;
         if checkpoint.progress.partial.is_some() {
             failpoint!(try AfterPartialCheckpoint);
         }

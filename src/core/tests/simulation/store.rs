@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use rand::RngExt;
 use tailrace_core::error::{Error, Result};
-use tailrace_core::ports::{CheckpointStore, SchemaHistory, SourceMemory};
+use tailrace_core::ports::{CheckpointStore, SchemaHistory, SchemaVersion, SourceMemory};
 use tailrace_core::position::{Checkpoint, Position};
 use tailrace_core::schema::TableSchema;
 use tailrace_core::testkit::MemoryStore;
@@ -149,15 +149,23 @@ impl CheckpointStore for ModelStore {
 
 #[async_trait]
 impl SchemaHistory for ModelStore {
-    async fn record(&self, schema: &TableSchema, position: &Position) -> Result<()> {
+    async fn record(&self, schema: &TableSchema, position: &Position, seen: Option<u32>) -> Result<SchemaVersion> {
         self.visit("store.record").await?;
-        self.durable().record(schema, position).await?;
+        let version = self.durable().record(schema, position, seen).await?;
         self.world.with(|state| {
             let table = table_number(&schema.name.qualified());
             state.oracle.schema_recorded(table, version_of(schema));
         });
         self.world.pause().await;
-        self.lose_answer("store.record, after")
+        self.lose_answer("store.record, after")?;
+        Ok(version)
+    }
+
+    async fn announced(&self, table: &str, version: u32) -> Result<()> {
+        self.visit("store.announced").await?;
+        self.durable().announced(table, version).await?;
+        self.world.pause().await;
+        self.lose_answer("store.announced, after")
     }
 
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>> {

@@ -14,6 +14,7 @@ use rand::RngExt;
 use tailrace_core::error::{Kind, Result};
 use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
 use tailrace_core::ports::{Budget, CheckpointStore, ConnectorStore, EventStream};
+use tailrace_core::schema_change::SchemaChangePublisher;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::{Rule, Transform, TransformConfig};
 use tokio::sync::watch;
@@ -343,6 +344,10 @@ async fn carry(
             stream,
             producer,
             store,
+            schema_changes: SchemaChangePublisher {
+                connector: "test".to_owned(),
+                topic: None,
+            },
             telemetry,
             limits,
         };

@@ -103,7 +103,11 @@ fn topics_of(
             return Vec::new();
         }
     };
-    let mut specs = Vec::new();
+    let changes = connector.schema_change_topic.iter().map(|topic| TopicSpec {
+        name: Arc::clone(topic),
+        keyed: true,
+    });
+    let mut specs: Vec<TopicSpec> = changes.collect();
     for table in tables {
         let described = transform.describe(table).and_then(|schema| {
             let topic = schema

@@ -53,6 +53,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) topic: TopicTemplate,
     /// What the events look like.
     pub(crate) format: FormatConfig,
+    /// Where changes of tables' definitions are published to.
+    pub(crate) schema_change_topic: Option<Arc<str>>,
     /// The tables' own updated-at column.
     pub(crate) updated_at_column: Option<String>,
     /// Tables whose rows are events already.
@@ -174,6 +176,10 @@ fn plan_connector(
         let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
         refuse(&["outbox"], sentence.to_owned());
     }
+    let schema_change_topic = config.schema_changes.topic(&prefix);
+    if let Some(fault) = schema_change_topic.as_deref().and_then(tailrace_core::topic::fault) {
+        refuse(&["schema_changes", "topic"], fault);
+    }
     let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
@@ -203,6 +209,7 @@ fn plan_connector(
         prefix,
         topic,
         format: config.format,
+        schema_change_topic,
         updated_at_column,
         outbox,
         transforms,

@@ -1,6 +1,7 @@
 //! The configuration as it is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,6 +21,8 @@ pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8083";
 const STATE_URL: &str = "sqlite://data/state.db";
 /// Below the 30 s that Kubernetes and systemd's usual units give before SIGKILL.
 const SHUTDOWN_TIMEOUT_MS: u64 = 20_000;
+/// Beside the topics of the tables, which have a schema or a table behind the prefix.
+const SCHEMA_CHANGE_TOPIC: &str = "{prefix}.schema_changes";
 /// The only version there is.
 const VERSION: u32 = 1;
 /// Names become metric labels, slot names and parts of topics; all of those have room for this many characters.
@@ -88,6 +91,9 @@ pub(crate) struct ConnectorConfig {
     /// What the events look like.
     #[serde(default)]
     pub(crate) format: FormatConfig,
+    /// Whether and where changes of the tables' definitions are published.
+    #[serde(default)]
+    pub(crate) schema_changes: SchemaChangesConfig,
     /// What an event's `updated_at` is.
     #[serde(default)]
     pub(crate) updated_at: Option<UpdatedAtConfig>,
@@ -100,6 +106,16 @@ pub(crate) struct ConnectorConfig {
     /// The source's tables are captured by triggers, which `tailrace triggers install` makes.
     #[serde(default)]
     pub(crate) change_table: Option<ChangeTableConfig>,
+}
+
+/// Whether and where changes of the tables' definitions are published. They are logged in any case.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SchemaChangesConfig {
+    /// Publishes them. The topic is made when the first one comes. Default: true.
+    pub(crate) publish: bool,
+    /// The topic; `{prefix}` is replaced. Default: `{prefix}.schema_changes`.
+    pub(crate) topic: String,
 }
 
 /// What an event's `updated_at` is; without it, the time at which the change was committed.
@@ -145,6 +161,24 @@ fn admin_listen() -> String {
 
 fn state_url() -> String {
     STATE_URL.to_owned()
+}
+
+// === impl SchemaChangesConfig ===
+
+impl Default for SchemaChangesConfig {
+    fn default() -> Self {
+        Self {
+            publish: true,
+            topic: SCHEMA_CHANGE_TOPIC.to_owned(),
+        }
+    }
+}
+
+impl SchemaChangesConfig {
+    /// The topic, where they are published.
+    pub(crate) fn topic(&self, prefix: &str) -> Option<Arc<str>> {
+        self.publish.then(|| self.topic.replace("{prefix}", prefix).into())
+    }
 }
 
 // === impl AdminConfig, StateConfig ===

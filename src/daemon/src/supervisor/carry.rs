@@ -7,6 +7,7 @@ use tailrace_codec::{EncoderSettings, EventEncoder};
 use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
 use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
 use tailrace_core::position::Checkpoint;
+use tailrace_core::schema_change::SchemaChangePublisher;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
 use tailrace_core::{Result, failpoint};
@@ -71,6 +72,10 @@ impl ConnectorRun {
             stream: Arc::clone(&self.stream),
             producer,
             store,
+            schema_changes: SchemaChangePublisher {
+                connector: plan.name.clone(),
+                topic: plan.schema_change_topic.clone(),
+            },
             telemetry: Arc::clone(telemetry),
             limits: self.limits,
         };

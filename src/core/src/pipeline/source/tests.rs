@@ -5,12 +5,27 @@ use tokio::sync::Notify;
 use super::*;
 use crate::batch::{BeforeImage, Change, Operation, Transaction};
 use crate::error::{Error, Kind};
-use crate::schema::{TableKind, TableName, TableSchema};
+use crate::event::StreamRecord;
+use crate::schema::{Column, TableKind, TableName, TableSchema};
 use crate::testkit::{Delivery, MemoryStore, MemoryStream, OrdinalEncoder, ScriptedSource, SharedStream};
 use crate::transform::{Transform, TransformConfig};
+use crate::value::LogicalType;
 
 /// A batch of one change, whose progress has the same number.
 fn batch(number: u64) -> ChangeBatch {
+    batch_of(number, &[])
+}
+
+/// The same, of a table that has these columns by now.
+fn batch_of(number: u64, columns: &[&str]) -> ChangeBatch {
+    let column = |name: &&str| Column {
+        name: (*name).to_owned(),
+        logical_type: LogicalType::Int32,
+        nullable: true,
+        source_type: "int4".to_owned(),
+        default: None,
+        documentation: None,
+    };
     let schema = Arc::new(TableSchema {
         name: TableName {
             database: String::new(),
@@ -18,7 +33,7 @@ fn batch(number: u64) -> ChangeBatch {
             table: "t".into(),
         },
         kind: TableKind::Table,
-        columns: Vec::new(),
+        columns: columns.iter().map(column).collect(),
         key: Vec::new(),
         documentation: None,
     });
@@ -68,6 +83,10 @@ async fn start(batches: Vec<Result<ChangeBatch>>, script: Vec<Delivery>, store: 
         producer: shared.producer().await.unwrap(),
         stream: shared,
         store: Arc::clone(&store) as Arc<dyn ConnectorStore>,
+        schema_changes: SchemaChangePublisher {
+            connector: "test".to_owned(),
+            topic: Some("schema_changes".into()),
+        },
         telemetry: Arc::new(Telemetry::new("test")),
         limits: Limits::default(),
     };
@@ -188,4 +207,36 @@ async fn an_error_of_the_source_ends_the_pipeline_loudly() {
     let failure = Err(Error::definite("slot_missing", "the slot is gone"));
     let rig = start(vec![Ok(batch(1)), failure], vec![], Arc::default()).await;
     assert_eq!(rig.run.await.unwrap().unwrap_err().code(), "slot_missing");
+}
+
+/// Topics, with the event's id where it is of a schema.
+fn written(stream: &MemoryStream) -> Vec<String> {
+    let told = |record: &StreamRecord| {
+        let id = record.header("event_id").map(|id| format!(" {id}"));
+        format!("{}{}", record.topic, id.unwrap_or_default())
+    };
+    stream.written().iter().map(told).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_version_of_a_table_is_told_before_its_first_event() {
+    let batches = || [batch_of(1, &["id"]), batch_of(2, &["id", "total"])].map(Ok).into();
+    let store: Arc<MemoryStore> = Arc::default();
+    // Durable, and the answer is lost: nothing was saved, and everything comes again.
+    let script = vec![Delivery::Hold(Arc::new(Notify::new())), Delivery::FailAfterWrite];
+    let rig = start(batches(), script, Arc::clone(&store)).await;
+    until(|| rig.stream.written().len() == 3).await;
+    assert_eq!(written(&rig.stream), ["events", "schema_changes test:t:2", "events"]);
+    rig.run.abort();
+
+    let rig = start(batches(), vec![], Arc::clone(&store)).await;
+    until(|| saved(&store).as_deref() == Some("2")).await;
+    assert_eq!(written(&rig.stream), ["events", "schema_changes test:t:2", "events"]);
+    rig.desired.send(Desired::Stopped).unwrap();
+    rig.run.await.unwrap().unwrap();
+
+    // Now it is known to be told.
+    let rig = start(vec![Ok(batch_of(3, &["id", "total"]))], vec![], store).await;
+    until(|| !rig.stream.written().is_empty()).await;
+    assert_eq!(written(&rig.stream), ["events"]);
 }

@@ -1,0 +1,93 @@
+//! Versions of tables as their first rows come: saved before these are delivered, and told to those who follow the schemas.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::batch::ChangeBatch;
+use crate::error::Result;
+use crate::failpoint;
+use crate::ports::SchemaHistory;
+use crate::schema::SharedSchema;
+use crate::schema_change::SchemaChange;
+use crate::telemetry::now_us;
+
+/// What a pipeline knows of its tables.
+#[derive(Default)]
+pub(super) struct Schemas {
+    known: Vec<SharedSchema>,
+    /// Number of the version that each table had last.
+    seen: HashMap<String, u32>,
+    handed_over: u64,
+    settled: u64,
+    /// Versions that were told with a batch, which is not behind a checkpoint yet.
+    told: VecDeque<Told>,
+}
+
+struct Told {
+    /// The batch, counted from 1.
+    batch: u64,
+    table: String,
+    version: u32,
+}
+
+// === impl Schemas ===
+
+impl Schemas {
+    /// Saves the versions in a batch that were not met before. Gives those that must be told with it.
+    pub(super) async fn meet(&mut self, batch: &ChangeBatch, history: &dyn SchemaHistory) -> Result<Vec<SchemaChange>> {
+        let mut changes = Vec::new();
+        for schema in &batch.tables {
+            // The same version comes as the same pointer: it is only compared where it was not seen before.
+            if self.known.iter().any(|known| Arc::ptr_eq(known, schema)) {
+                continue;
+            }
+            let table = schema.name.qualified();
+            let seen = self.seen.get(&table).copied();
+            let version = history.record(schema, &batch.progress.position, seen).await?;
+            failpoint!(try SchemaSaved);
+            self.known.push(Arc::clone(schema));
+            self.seen.insert(table, version.number);
+            if let Some(before) = version.previous
+                && !version.is_announced
+                && seen != Some(version.number)
+            {
+                let transaction = batch.transactions.first();
+                changes.push(SchemaChange {
+                    version: version.number,
+                    position: batch.progress.position.clone(),
+                    identity: Arc::clone(&batch.identity),
+                    changed_at_us: transaction.map_or_else(now_us, |transaction| transaction.committed_at_us),
+                    before,
+                    after: Arc::clone(schema),
+                });
+            }
+        }
+        Ok(changes)
+    }
+
+    /// A batch is on its way, with what was told in it.
+    pub(super) fn handed_over(&mut self, changes: &[SchemaChange]) {
+        self.handed_over += 1;
+        self.told.extend(changes.iter().map(|change| Told {
+            batch: self.handed_over,
+            table: change.after.name.qualified(),
+            version: change.version,
+        }));
+    }
+
+    /// The oldest batch on its way is durable.
+    pub(super) fn settled(&mut self) {
+        self.settled += 1;
+    }
+
+    /// A checkpoint covers every batch that is durable: what was told with them is told.
+    pub(super) async fn saved(&mut self, history: &dyn SchemaHistory) -> Result<()> {
+        while let Some(told) = self.told.front()
+            && told.batch <= self.settled
+        {
+            history.announced(&told.table, told.version).await?;
+            self.told.pop_front();
+        }
+        Ok(())
+    }
+}

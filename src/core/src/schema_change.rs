@@ -1,0 +1,401 @@
+//! Changes of a table's definition, told to those who follow the schemas: what is different, in data and in words, and the record
+//! that is published for it.
+//!
+//! A change is found where the first batch comes that has rows of the new version, in the order of the log, and is published in
+//! front of them, in the same delivery. It counts as told when a checkpoint covers that batch; until then a restart tells it again,
+//! under the same `event_id`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::event::{EncodedBatch, EncodedRecord, HeaderName, header};
+use crate::position::Position;
+use crate::schema::{Column, SharedSchema, TableName, TableSchema};
+
+/// A version of a table that follows another one.
+#[derive(Debug, Clone)]
+pub struct SchemaChange {
+    /// The table's number of the version, from 1; a change has at least 2.
+    pub version: u32,
+    /// Where the first batch with rows of it begins.
+    pub position: Position,
+    /// Who the source is: the first part of event ids.
+    pub identity: Arc<str>,
+    /// When the first of those rows was committed, microseconds since 1970.
+    pub changed_at_us: i64,
+    /// The version before.
+    pub before: TableSchema,
+    /// This version.
+    pub after: SharedSchema,
+}
+
+/// One difference between two versions of a table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Difference {
+    /// A column is there that was not.
+    ColumnAdded {
+        /// Its name.
+        column: String,
+        /// The database's name of its type.
+        after: String,
+    },
+    /// A column is not there any more, or has another name.
+    ColumnDropped {
+        /// Its name.
+        column: String,
+        /// The database's name of its type.
+        before: String,
+    },
+    /// The type of a column is another one.
+    TypeChanged {
+        /// The column.
+        column: String,
+        /// As the database calls it.
+        before: String,
+        /// As the database calls it.
+        after: String,
+    },
+    /// A column may hold NULL, or may not any more.
+    NullabilityChanged {
+        /// The column.
+        column: String,
+        /// Whether it may now.
+        nullable: bool,
+    },
+    /// The default of a column is another one.
+    DefaultChanged {
+        /// The column.
+        column: String,
+    },
+    /// The comment of a column is another one.
+    DocumentationChanged {
+        /// The column; none where it is the table's comment.
+        column: Option<String>,
+    },
+    /// The columns stand in another order.
+    ColumnsReordered,
+    /// The key is another one.
+    KeyChanged {
+        /// Names of its columns.
+        before: Vec<String>,
+        /// Names of its columns.
+        after: Vec<String>,
+    },
+}
+
+/// Publishes changes of one connector's tables.
+#[derive(Debug, Clone)]
+pub struct SchemaChangePublisher {
+    /// The connector's name.
+    pub connector: String,
+    /// The topic that changes are published to; none where they are only logged.
+    pub topic: Option<Arc<str>>,
+}
+
+/// The value of a record.
+#[derive(Serialize)]
+struct Document<'a> {
+    connector: &'a str,
+    #[serde(flatten)]
+    table: &'a TableName,
+    version: u32,
+    changes: Vec<Difference>,
+    before: &'a TableSchema,
+    after: &'a TableSchema,
+}
+
+// === impl SchemaChange ===
+
+impl SchemaChange {
+    /// What is different.
+    pub fn differences(&self) -> Vec<Difference> {
+        let (before, after) = (&self.before, &*self.after);
+        let mut found: Vec<Difference> = Vec::new();
+        for column in &before.columns {
+            match after.columns.iter().find(|other| other.name == column.name) {
+                Some(other) => compare_columns(column, other, &mut found),
+                None => found.push(Difference::ColumnDropped {
+                    column: column.name.clone(),
+                    before: column.source_type.clone(),
+                }),
+            }
+        }
+        let added = after
+            .columns
+            .iter()
+            .filter(|column| before.column_index(&column.name).is_none());
+        found.extend(added.map(|column| Difference::ColumnAdded {
+            column: column.name.clone(),
+            after: column.source_type.clone(),
+        }));
+        if is_reordered(before, after) {
+            found.push(Difference::ColumnsReordered);
+        }
+        let (key_before, key_after) = (key_names(before), key_names(after));
+        if key_before != key_after {
+            found.push(Difference::KeyChanged {
+                before: key_before,
+                after: key_after,
+            });
+        }
+        if before.documentation != after.documentation {
+            found.push(Difference::DocumentationChanged { column: None });
+        }
+        found
+    }
+
+    /// The change in words: `table public.orders, version 2: column note was added (text)`.
+    pub fn sentence(&self) -> String {
+        let differences: Vec<String> = self.differences().iter().map(Difference::to_string).collect();
+        let table = self.after.name.qualified();
+        format!("table {table}, version {}: {}", self.version, differences.join(", "))
+    }
+}
+
+fn compare_columns(before: &Column, after: &Column, found: &mut Vec<Difference>) {
+    let column = || before.name.clone();
+    if before.logical_type != after.logical_type || before.source_type != after.source_type {
+        found.push(Difference::TypeChanged {
+            column: column(),
+            before: before.source_type.clone(),
+            after: after.source_type.clone(),
+        });
+    }
+    if before.nullable != after.nullable {
+        found.push(Difference::NullabilityChanged {
+            column: column(),
+            nullable: after.nullable,
+        });
+    }
+    if before.default != after.default {
+        found.push(Difference::DefaultChanged { column: column() });
+    }
+    if before.documentation != after.documentation {
+        found.push(Difference::DocumentationChanged { column: Some(column()) });
+    }
+}
+
+/// Whether the columns that both have stand in another order.
+fn is_reordered(before: &TableSchema, after: &TableSchema) -> bool {
+    let shared = |one: &TableSchema, other: &TableSchema| -> Vec<String> {
+        let names = one.columns.iter().map(|column| column.name.clone());
+        names.filter(|name| other.column_index(name).is_some()).collect()
+    };
+    shared(before, after) != shared(after, before)
+}
+
+fn key_names(schema: &TableSchema) -> Vec<String> {
+    schema.key_columns().map(|column| column.name.clone()).collect()
+}
+
+// === impl Difference ===
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ColumnAdded { column, after } => write!(formatter, "column {column} was added ({after})"),
+            Self::ColumnDropped { column, before } => {
+                write!(formatter, "column {column} ({before}) was dropped or renamed")
+            }
+            Self::TypeChanged { column, before, after } => {
+                write!(formatter, "column {column} became {after} (was {before})")
+            }
+            Self::NullabilityChanged { column, nullable: true } => {
+                write!(formatter, "column {column} may be NULL now")
+            }
+            Self::NullabilityChanged {
+                column,
+                nullable: false,
+            } => write!(formatter, "column {column} may not be NULL any more"),
+            Self::DefaultChanged { column } => write!(formatter, "column {column} has another default"),
+            Self::DocumentationChanged { column: Some(column) } => {
+                write!(formatter, "column {column} has another comment")
+            }
+            Self::DocumentationChanged { column: None } => write!(formatter, "it has another comment"),
+            Self::ColumnsReordered => write!(formatter, "its columns stand in another order"),
+            Self::KeyChanged { before, after } => {
+                let named = |names: &[String]| match names {
+                    [] => "no key".to_owned(),
+                    names => format!("({})", names.join(", ")),
+                };
+                write!(formatter, "its key became {} (was {})", named(after), named(before))
+            }
+        }
+    }
+}
+
+// === impl SchemaChangePublisher ===
+
+impl SchemaChangePublisher {
+    /// Logs changes, and puts their records in front of those of a batch. The key is the table's name, so that the changes of one
+    /// table stay in order.
+    pub fn publish(&self, changes: &[SchemaChange], encoded: &mut EncodedBatch) {
+        for change in changes {
+            tracing::warn!(
+                connector = self.connector,
+                code = "schema_changed",
+                "the definition of a table changed: {}",
+                change.sentence()
+            );
+        }
+        let Some(topic) = &self.topic else { return };
+        if changes.is_empty() {
+            return;
+        }
+        let topic = encoded.topic_index(topic);
+        let records: Vec<EncodedRecord> = changes
+            .iter()
+            .map(|change| self.record(change, topic, encoded))
+            .collect();
+        encoded.records.splice(0..0, records);
+    }
+
+    fn record(&self, change: &SchemaChange, topic: usize, encoded: &mut EncodedBatch) -> EncodedRecord {
+        let table = change.after.name.qualified();
+        let document = Document {
+            connector: &self.connector,
+            table: &change.after.name,
+            version: change.version,
+            changes: change.differences(),
+            before: &change.before,
+            after: &change.after,
+        };
+        let mut append = |bytes: &[u8]| {
+            let start = encoded.buffer.len();
+            encoded.buffer.extend_from_slice(bytes);
+            start..encoded.buffer.len()
+        };
+        let key = append(serde_json::json!({ "table": table }).to_string().as_bytes());
+        let value = append(&serde_json::to_vec(&document).unwrap_or_default());
+        let headers = [
+            (header::UPDATED_AT, written(change.changed_at_us)),
+            (header::SOURCE, self.connector.clone()),
+            (header::POSITION, change.position.as_str().to_owned()),
+            (
+                header::EVENT_ID,
+                format!("{}:{table}:{}", change.identity, change.version),
+            ),
+        ];
+        let headers = headers.map(|(name, text)| (HeaderName::Known(name), append(text.as_bytes())));
+        let start = encoded.headers.len();
+        encoded.headers.extend(headers);
+        EncodedRecord {
+            topic,
+            key: Some(key),
+            value: Some(value),
+            headers: start..encoded.headers.len(),
+            timestamp_ms: change.changed_at_us.div_euclid(1000).max(0),
+        }
+    }
+}
+
+/// RFC 3339, UTC, microseconds.
+fn written(at_us: i64) -> String {
+    Timestamp::from_microsecond(at_us).map_or_else(|_| String::new(), |at| format!("{at:.6}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::TableKind;
+    use crate::value::{Datum, LogicalType, TextKind};
+
+    fn column(name: &str, source_type: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            logical_type: LogicalType::Text(TextKind::Plain),
+            nullable: false,
+            source_type: source_type.to_owned(),
+            default: None,
+            documentation: None,
+        }
+    }
+
+    fn orders(columns: Vec<Column>, key: Vec<usize>) -> TableSchema {
+        TableSchema {
+            name: TableName {
+                database: "shop".to_owned(),
+                schema: "public".to_owned(),
+                table: "orders".to_owned(),
+            },
+            kind: TableKind::Table,
+            columns,
+            key,
+            documentation: None,
+        }
+    }
+
+    fn change(before: TableSchema, after: TableSchema) -> SchemaChange {
+        SchemaChange {
+            version: 2,
+            position: Position::new("0/10"),
+            identity: "shop".into(),
+            changed_at_us: 1_700_000_000_000_000,
+            before,
+            after: Arc::new(after),
+        }
+    }
+
+    #[test]
+    fn every_difference_is_told_in_words() {
+        let mut retyped = column("total", "numeric(12,2)");
+        retyped.nullable = true;
+        retyped.default = Some(Datum::Text("0.00".to_owned()));
+        retyped.documentation = Some("gross".to_owned());
+        let before = orders(
+            vec![column("id", "int4"), column("total", "numeric(10,2)"), column("old", "text")],
+            vec![0],
+        );
+        let mut after = orders(vec![retyped, column("id", "int4"), column("note", "text")], vec![1, 0]);
+        after.documentation = Some("what was sold".to_owned());
+        assert_eq!(
+            change(before, after).sentence(),
+            "table public.orders, version 2: column total became numeric(12,2) (was numeric(10,2)), column total may be NULL now, \
+             column total has another default, column total has another comment, column old (text) was dropped or renamed, \
+             column note was added (text), its columns stand in another order, its key became (id, total) (was (id)), it has another \
+             comment"
+        );
+    }
+
+    #[test]
+    fn its_record_stands_in_front_of_those_of_the_batch() {
+        let mut encoded = EncodedBatch::default();
+        let topic = encoded.topic_index(&"shop.orders".into());
+        encoded.records.push(EncodedRecord {
+            topic,
+            key: None,
+            value: None,
+            headers: 0..0,
+            timestamp_ms: 0,
+        });
+        let publisher = SchemaChangePublisher {
+            connector: "shop".to_owned(),
+            topic: Some("shop.schema_changes".into()),
+        };
+        let before = orders(vec![column("id", "int4")], vec![0]);
+        let after = orders(vec![column("id", "int4"), column("note", "text")], vec![0]);
+        publisher.publish(&[change(before, after)], &mut encoded);
+        let told = &encoded.records[0];
+        assert_eq!(encoded.topic(told), "shop.schema_changes");
+        assert_eq!(encoded.topic(&encoded.records[1]), "shop.orders");
+        assert_eq!(encoded.slice(told.key.as_ref().unwrap()), br#"{"table":"public.orders"}"#);
+        let value: serde_json::Value = serde_json::from_slice(encoded.slice(told.value.as_ref().unwrap())).unwrap();
+        assert_eq!(value["changes"][0]["change"], "column_added");
+        assert_eq!((&value["table"], &value["version"]), (&"orders".into(), &2.into()));
+        let headers: Vec<(String, String)> = encoded
+            .record_headers(told)
+            .map(|(name, text)| (name.to_owned(), String::from_utf8(text.to_vec()).unwrap()))
+            .collect();
+        let expected = [
+            ("updated_at", "2023-11-14T22:13:20.000000Z"),
+            ("source", "shop"),
+            ("position", "0/10"),
+            ("event_id", "shop:public.orders:2"),
+        ];
+        assert_eq!(headers, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+}
