@@ -103,6 +103,8 @@ struct Document<'a> {
     #[serde(flatten)]
     table: &'a TableName,
     version: u32,
+    /// The changes in words.
+    summary: String,
     changes: Vec<Difference>,
     before: &'a TableSchema,
     after: &'a TableSchema,
@@ -148,11 +150,10 @@ impl SchemaChange {
         found
     }
 
-    /// The change in words: `table public.orders, version 2: column note was added (text)`.
-    pub fn sentence(&self) -> String {
+    /// What is different in words: `column note was added (text)`.
+    pub fn summary(&self) -> String {
         let differences: Vec<String> = self.differences().iter().map(Difference::to_string).collect();
-        let table = self.after.name.qualified();
-        format!("table {table}, version {}: {}", self.version, differences.join(", "))
+        differences.join(", ")
     }
 }
 
@@ -238,8 +239,10 @@ impl SchemaChangePublisher {
             tracing::warn!(
                 connector = self.connector,
                 code = "schema_changed",
+                table = change.after.name.qualified(),
+                version = change.version,
                 "the definition of a table changed: {}",
-                change.sentence()
+                change.summary()
             );
         }
         let Some(topic) = &self.topic else { return };
@@ -260,6 +263,7 @@ impl SchemaChangePublisher {
             connector: &self.connector,
             table: &change.after.name,
             version: change.version,
+            summary: change.summary(),
             changes: change.differences(),
             before: &change.before,
             after: &change.after,
@@ -353,8 +357,8 @@ mod tests {
         let mut after = orders(vec![retyped, column("id", "int4"), column("note", "text")], vec![1, 0]);
         after.documentation = Some("what was sold".to_owned());
         assert_eq!(
-            change(before, after).sentence(),
-            "table public.orders, version 2: column total became numeric(12,2) (was numeric(10,2)), column total may be NULL now, \
+            change(before, after).summary(),
+            "column total became numeric(12,2) (was numeric(10,2)), column total may be NULL now, \
              column total has another default, column total has another comment, column old (text) was dropped or renamed, \
              column note was added (text), its columns stand in another order, its key became (id, total) (was (id)), it has another \
              comment"

@@ -236,10 +236,11 @@ impl Stage {
     }
 
     async fn events(&mut self, with: &[String]) -> Result<Vec<String>> {
-        let records = self.new_records().await?;
+        let mut records = self.new_records().await?;
         if records.is_empty() {
             return Ok(vec!["(none)".to_owned()]);
         }
+        records.sort_by_cached_key(show::place);
         let shown = records
             .iter()
             .flat_map(|record| show::event(record, with, &mut self.words));

@@ -21,6 +21,9 @@ const INDENT: &str = "    ";
 /// Instead of the position that a snapshot was made at: which one is made first is chance.
 const SNAPSHOT: &str = "«snapshot»";
 
+/// How the topic of changes of tables' definitions ends.
+const SCHEMA_CHANGES: &str = ".schema_changes";
+
 /// Headers of every event.
 const USUAL_HEADERS: [&str; 6] = [
     header::UPDATED_AT,
@@ -33,6 +36,9 @@ const USUAL_HEADERS: [&str; 6] = [
 
 /// The lines of an event, and of what `with` asks for.
 pub(super) fn event(record: &StreamRecord, with: &[String], words: &mut Words) -> Vec<String> {
+    if is_schema_change(record) {
+        return vec![schema_change(record)];
+    }
     let operation = record.header(header::OPERATION).unwrap_or("?");
     let key = record.key.as_ref().map(|key| payload(Json::parse(key)).to_string());
     let key = key.unwrap_or_else(|| "(no key)".to_owned());
@@ -69,6 +75,38 @@ pub(super) fn event(record: &StreamRecord, with: &[String], words: &mut Words) -
         );
     }
     lines
+}
+
+/// Where a record stands among those that came with it. Changes of tables' definitions are in topics of their own, so that their place
+/// among the others is chance: they stand in front, one connector's behind the other's.
+pub(super) fn place(record: &StreamRecord) -> (bool, Option<String>) {
+    let topic = is_schema_change(record).then(|| record.topic.to_string());
+    (topic.is_none(), topic)
+}
+
+fn is_schema_change(record: &StreamRecord) -> bool {
+    record.topic.ends_with(SCHEMA_CHANGES)
+}
+
+/// A change of a table's definition, in what is the same for every database: `~ orders: column_added note`.
+fn schema_change(record: &StreamRecord) -> String {
+    let text = |json: Option<&Json>| match json {
+        Some(Json::Text(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let part = |json: Option<&Json>, name: &str| text(json.and_then(|json| json.get(name)));
+    let value = record.value.as_ref().map(|value| Json::parse(value));
+    let changes = match value.as_ref().and_then(|value| value.get("changes")) {
+        Some(Json::Array(changes)) => changes.as_slice(),
+        _ => &[],
+    };
+    let changes = changes.iter().map(|change| {
+        let (kind, column) = (part(Some(change), "change"), part(Some(change), "column"));
+        format!("{kind} {column}").trim_end().to_owned()
+    });
+    let changes: Vec<String> = changes.collect();
+    format!("~ {}: {}", part(value.as_ref(), "table"), changes.join(", "))
 }
 
 /// The columns of the row after, of the schema of an envelope.
