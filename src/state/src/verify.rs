@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use sqlx::{Connection, SqliteConnection};
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Row, SqliteConnection};
 use tailrace_core::{Error, Result};
 
 use crate::checksum::row;
+use crate::dead_letters::{LetterRow, is_intact};
 use crate::error::{self, corrupt, from_database, from_opening};
 use crate::file::Home;
 use crate::store::{MIGRATIONS, StoreRow};
@@ -102,6 +104,7 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
             rows.fetch_all(&mut *connection).await?.into_iter().all(
                 |(connector, memory, checksum): (String, String, i64)| checksum == row::memory(&connector, &memory),
             );
+        intact &= letters(connection).await?;
         sqlx::Result::Ok(intact)
     };
     match checked.await {
@@ -109,6 +112,28 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
         Ok(false) => Err(corrupt(path, "the checksum of a row does not match")),
         Err(error) => Err(from_opening(path, error)),
     }
+}
+
+/// Dead letters one by one: all of them together may be large.
+async fn letters(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let statement = "SELECT connector, id, identity, state, attempts, keys, letter, checksum FROM dead_letters";
+    let mut rows = sqlx::query(statement).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let connector: String = row.try_get(0)?;
+        let letter: LetterRow = (
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+            row.try_get(4)?,
+            row.try_get(5)?,
+            row.try_get(6)?,
+            row.try_get(7)?,
+        );
+        if !is_intact(&connector, &letter) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The one row of table `store`.

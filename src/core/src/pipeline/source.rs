@@ -10,6 +10,8 @@
 //! the source is told after the save. An error ends the loop and nothing is tried again in here: the supervisor opens
 //! everything anew from the last checkpoint, so that recovery is the start path.
 
+mod letters;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,16 +20,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::letters::Letters;
 use super::frontier::{Frontier, Settled};
 use crate::batch::ChangeBatch;
 use crate::error::Result;
 use crate::event::EncodedBatch;
 use crate::failpoint;
-use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Source, TopicSpec};
+use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Receipt, Source, TopicSpec};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::schema::SharedSchema;
 use crate::telemetry::{Telemetry, now_us};
 use crate::transform::Transform;
+
+pub use self::letters::DeadLetters;
 
 /// What a stream's client keeps of a record beside its bytes until it is durable: librdkafka's message, its list of headers
 /// and six headers, each an allocation of its own. Without it, small rows take three times the window in memory.
@@ -84,6 +89,8 @@ pub struct SourcePipeline {
     pub telemetry: Arc<Telemetry>,
     /// Bounds.
     pub limits: Limits,
+    /// What is done with events that cannot be carried.
+    pub dead_letters: DeadLetters,
 }
 
 /// A pipeline on its way: what the loop changes.
@@ -96,6 +103,7 @@ struct Running {
     confirmed: Option<Position>,
     known_schemas: Vec<SharedSchema>,
     known_topics: HashSet<Arc<str>>,
+    letters: Letters,
 }
 
 // === impl Limits ===
@@ -143,9 +151,14 @@ impl SourcePipeline {
                     wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
                 }
                 // 4. Progress is saved, then the source is told. Not where there is none: each turn of this loop gives up the
-                // reading below and begins it anew, and a query that takes longer than the interval would never end.
-                _ = checkpoint_tick.tick(), if running.unsaved.is_some() => running.checkpoint().await?,
-                // 5. More, as long as the window has room.
+                // reading below and begins it anew, and a query that takes longer than the interval would never end. And not
+                // while dead letters are on their way again.
+                _ = checkpoint_tick.tick(), if running.unsaved.is_some() && !running.letters.is_replaying() => {
+                    running.checkpoint().await?;
+                }
+                // 5. Dead letters that were asked for go out before anything that comes after them.
+                work = running.letters.next_work(wanted == Desired::Running) => running.replay(work).await?,
+                // 6. More, as long as the window has room.
                 batch = running.pipeline.source.next_batch(limits.batch), if may_read => running.carry(batch?).await?,
             }
         }
@@ -157,6 +170,7 @@ impl SourcePipeline {
 impl Running {
     fn new(pipeline: SourcePipeline, saved: Option<&Checkpoint>) -> Self {
         Self {
+            letters: Letters::new(pipeline.dead_letters.clone()),
             pipeline,
             frontier: Frontier::default(),
             unsaved: None,
@@ -179,18 +193,22 @@ impl Running {
         let filtered = self.pipeline.transform.apply(&mut batch)?;
         telemetry.numbers.filtered.fetch_add(filtered, Ordering::Relaxed);
         if batch.is_heartbeat() {
-            let nothing = Box::pin(std::future::ready(Ok(crate::ports::Receipt::default())));
+            let nothing = Box::pin(std::future::ready(Ok(Receipt::default())));
             self.frontier.push(batch.progress, None, 0, nothing);
             self.publish_window();
             return Ok(());
         }
         self.pipeline.encoder.prepare(&batch).await?;
-        let encoded = self.pipeline.encoder.encode(&batch)?;
+        let encoded = self.encode(&mut batch).await?;
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
         let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
         let weight_bytes = encoded.buffer.len() + encoded.records.len() * OVERHEAD_PER_RECORD_BYTES;
-        let durable = self.pipeline.producer.deliver(encoded);
+        let durable = if encoded.records.is_empty() {
+            Box::pin(std::future::ready(Ok(Receipt::default())))
+        } else {
+            self.pipeline.producer.deliver(encoded)
+        };
         self.frontier
             .push(batch.progress, newest_commit_us, weight_bytes, durable);
         failpoint!(try AfterEnqueue);
@@ -216,7 +234,11 @@ impl Running {
             if self.known_topics.contains(name) {
                 continue;
             }
-            let mut records = encoded.records.iter().filter(|record| record.topic == index);
+            let mut records = encoded.records.iter().filter(|record| record.topic == index).peekable();
+            // Nothing but what was refused would have gone there.
+            if records.peek().is_none() {
+                continue;
+            }
             let topic = TopicSpec {
                 name: Arc::clone(name),
                 keyed: records.any(|record| record.key.is_some()),
@@ -290,6 +312,13 @@ impl Running {
     /// Waits for what is in flight, to a deadline, then saves what is durable.
     async fn drain(mut self, timeout: Duration) -> Result<Ended> {
         let deadline = Instant::now() + timeout;
+        while self.letters.is_replaying() {
+            match tokio::time::timeout_at(deadline, self.letters.next_work(false)).await {
+                Ok(work) => self.replay(work).await?,
+                // What came after the replay must come after it again.
+                Err(_) => return Ok(Ended::DrainTimedOut),
+            }
+        }
         while !self.frontier.is_empty() {
             match tokio::time::timeout_at(deadline, self.frontier.next_settled()).await {
                 Ok(settled) => self.settle(settled?)?,
