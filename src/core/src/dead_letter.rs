@@ -159,15 +159,15 @@ pub struct LetterSummary {
 /// Dead letters of one connector, bound to its epoch.
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync {
-    /// Sets letters aside, all or none; durable on return. One that is known by its identity is not added again. How each
-    /// stands now.
+    /// Sets letters aside, all or none; durable on return. One that is known by its identity is not added again, but waits
+    /// again where it was replayed: its event comes once more, and must not be passed over. How each stands now.
     ///
     /// # Errors
     /// Definite [`FULL`] where more would wait than may; then nothing is added.
     async fn quarantine(&self, letters: &[Letter], maximum: Maximum) -> Result<Vec<LetterState>>;
 
-    /// Of these identities the ones whose letters were replayed or dropped.
-    async fn closed(&self, identities: &[&str]) -> Result<Vec<String>>;
+    /// Of these identities the ones whose letters were dropped.
+    async fn dropped(&self, identities: &[String]) -> Result<Vec<String>>;
 
     /// Everything that waits or was asked for, oldest first.
     async fn waiting(&self) -> Result<Vec<Waiting>>;

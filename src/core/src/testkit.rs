@@ -159,9 +159,15 @@ impl DeadLetterStore for MemoryStore {
         let before = stored.letters.len();
         let mut states = Vec::new();
         for letter in letters {
-            let known = stored.letters.iter().find(|known| known.letter.identity == letter.identity);
-            states.push(known.map_or(LetterState::Waiting, |known| known.state));
-            if known.is_none() {
+            let known = stored.letters.iter_mut().find(|known| known.letter.identity == letter.identity);
+            if let Some(known) = known {
+                if known.state == LetterState::Replayed {
+                    known.state = LetterState::Waiting;
+                    known.letter = letter.clone();
+                }
+                states.push(known.state);
+            } else {
+                states.push(LetterState::Waiting);
                 let id = stored.letters.last().map_or(1, |last| last.id + 1);
                 stored.letters.push(StoredLetter {
                     id,
@@ -179,11 +185,13 @@ impl DeadLetterStore for MemoryStore {
         Ok(states)
     }
 
-    async fn closed(&self, identities: &[&str]) -> Result<Vec<String>> {
-        let stored = lock(&self.inner);
-        let closed = stored.letters.iter().filter(|letter| !letter.state.is_open());
-        let closed = closed.map(|letter| letter.letter.identity.clone());
-        Ok(closed.filter(|identity| identities.contains(&identity.as_str())).collect())
+    async fn dropped(&self, identities: &[String]) -> Result<Vec<String>> {
+        let letters = self.letters().into_iter();
+        let dropped = letters.filter(|letter| letter.state == LetterState::Dropped);
+        let dropped = dropped.map(|letter| letter.letter.identity);
+        Ok(dropped
+            .filter(|identity| identities.contains(identity))
+            .collect())
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>> {

@@ -197,13 +197,18 @@ impl Connector {
             .map_err(|error| self.failed(error))?;
         let (mut next, mut states, mut added) = (newest.unwrap_or(0), Vec::with_capacity(letters.len()), false);
         for letter in letters {
-            if let Some(state) = self.known(connection, &letter.identity).await? {
+            let known = self.known(connection, &letter.identity).await?;
+            if let Some((_, state)) = known
+                && state != LetterState::Replayed
+            {
                 states.push(state);
                 continue;
             }
-            next += 1;
+            if known.is_none() {
+                next += 1;
+            }
             let mut stored = StoredLetter {
-                id: from_sql(next),
+                id: known.map_or(from_sql(next), |(id, _)| id),
                 state: LetterState::Waiting,
                 attempts: 1,
                 letter: letter.clone(),
@@ -215,15 +220,17 @@ impl Connector {
         Ok((states, added))
     }
 
-    async fn known(&self, connection: &mut SqliteConnection, identity: &str) -> Result<Option<LetterState>> {
-        let query = sqlx::query_scalar("SELECT state FROM dead_letters WHERE connector = ?1 AND identity = ?2");
-        let state: Option<String> = query
+    /// Number and state of the letter with an identity.
+    async fn known(&self, connection: &mut SqliteConnection, identity: &str) -> Result<Option<(u64, LetterState)>> {
+        let query = sqlx::query_as("SELECT id, state FROM dead_letters WHERE connector = ?1 AND identity = ?2");
+        let row: Option<(i64, String)> = query
             .bind(&self.name)
             .bind(identity)
             .fetch_optional(connection)
             .await
             .map_err(|error| self.failed(error))?;
-        state.map(|state| state_of(&self.store.path, &state)).transpose()
+        let read = |(id, state): (i64, String)| Ok((from_sql(id), state_of(&self.store.path, &state)?));
+        row.map(read).transpose()
     }
 
     async fn measure(&self, connection: &mut SqliteConnection) -> Result<(i64, i64)> {
@@ -253,18 +260,18 @@ impl DeadLetterStore for Connector {
         Ok(states)
     }
 
-    async fn closed(&self, identities: &[&str]) -> Result<Vec<String>> {
+    async fn dropped(&self, identities: &[String]) -> Result<Vec<String>> {
         let mut lease = self.store.lease().await?;
         self.own_head(&mut lease.connection).await?;
-        let mut closed = Vec::new();
+        let mut dropped = Vec::new();
         for identity in identities {
-            let state = self.known(&mut lease.connection, identity).await?;
-            if state.is_some_and(|state| !state.is_open()) {
-                closed.push((*identity).to_owned());
+            let known = self.known(&mut lease.connection, identity).await?;
+            if known.is_some_and(|(_, state)| state == LetterState::Dropped) {
+                dropped.push(identity.clone());
             }
         }
         lease.give_back();
-        Ok(closed)
+        Ok(dropped)
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>> {

@@ -3,13 +3,15 @@
 //! Invariant: whoever decides by what waits, and writes down what follows from it, holds the desk in between. Otherwise a
 //! letter could be dropped in the moment in which an event is made to wait behind it, and nothing would ever release that.
 
-use tokio::sync::{Mutex, MutexGuard, Notify, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch};
 
 /// Shared by everybody who changes a connector's letters in this process.
 #[derive(Debug)]
 pub struct Desk {
     /// How often something was changed by others than the pipeline.
-    version: Mutex<u64>,
+    version: Arc<Mutex<u64>>,
     asked: Notify,
     rounds: watch::Sender<u64>,
 }
@@ -19,7 +21,7 @@ pub struct Desk {
 impl Default for Desk {
     fn default() -> Self {
         Self {
-            version: Mutex::new(0),
+            version: Arc::default(),
             asked: Notify::new(),
             rounds: watch::Sender::new(0),
         }
@@ -28,8 +30,8 @@ impl Default for Desk {
 
 impl Desk {
     /// Holds the desk. What is held is counted up by whoever changes letters and is not the pipeline.
-    pub async fn hold(&self) -> MutexGuard<'_, u64> {
-        self.version.lock().await
+    pub async fn hold(&self) -> OwnedMutexGuard<u64> {
+        Arc::clone(&self.version).lock_owned().await
     }
 
     /// Somebody asked for a replay: the pipeline looks.

@@ -98,6 +98,17 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Without what was set aside: for lists.
+    #[must_use]
+    pub fn without_rows(self) -> Self {
+        Self {
+            before: None,
+            after: None,
+            record: None,
+            ..self
+        }
+    }
+
     /// As JSON.
     pub fn to_json(&self) -> String {
         // Everything in it is text.

@@ -141,11 +141,16 @@ impl SourcePipeline {
             if wanted == Desired::Stopped {
                 return running.drain(limits.drain_timeout).await;
             }
-            let may_read = wanted == Desired::Running && running.frontier.bytes() < limits.in_flight_bytes;
+            let is_running = wanted == Desired::Running;
+            let has_room = running.frontier.bytes() + running.letters.bytes() < limits.in_flight_bytes;
+            let may_replay = is_running && running.frontier.is_empty();
+            let may_read = is_running && has_room && !running.letters.is_holding() && !running.letters.is_asked();
+            let may_release = is_running && running.letters.is_holding() && running.is_all_saved();
             tokio::select! {
                 biased;
-                // 1. What became durable moves the frontier: first, so that the window never stays full for nothing.
-                settled = running.frontier.next_settled() => running.settle(settled?)?,
+                // 1. What became durable moves the frontier: first, so that the window never stays full for nothing. Behind a
+                // replay it waits for that.
+                settled = running.frontier.next_settled(), if !running.letters.is_replaying() => running.settle(settled?)?,
                 // 2. and 3. A stop or a pause is obeyed before more is read.
                 changed = desired.changed() => {
                     wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
@@ -157,8 +162,10 @@ impl SourcePipeline {
                     running.checkpoint().await?;
                 }
                 // 5. Dead letters that were asked for go out before anything that comes after them.
-                work = running.letters.next_work(wanted == Desired::Running) => running.replay(work).await?,
-                // 6. More, as long as the window has room.
+                work = running.letters.next_work(may_replay) => running.replay(work).await?,
+                // 6. What had to wait until everything before it was saved.
+                () = std::future::ready(()), if may_release => running.release().await?,
+                // 7. More, as long as the window has room.
                 batch = running.pipeline.source.next_batch(limits.batch), if may_read => running.carry(batch?).await?,
             }
         }
@@ -199,18 +206,33 @@ impl Running {
             return Ok(());
         }
         self.pipeline.encoder.prepare(&batch).await?;
-        let encoded = self.encode(&mut batch).await?;
+        self.hand_over(batch).await
+    }
+
+    /// The batch that waited, now that everything before it is saved.
+    async fn release(&mut self) -> Result<()> {
+        match self.letters.release() {
+            Some(batch) => self.hand_over(batch).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A batch whose tables are known, to the stream.
+    async fn hand_over(&mut self, batch: ChangeBatch) -> Result<()> {
+        let progress = batch.progress.clone();
+        let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
+        let Some(encoded) = self.encode(batch).await? else {
+            return Ok(());
+        };
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
-        let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
-        let weight_bytes = encoded.buffer.len() + encoded.records.len() * OVERHEAD_PER_RECORD_BYTES;
+        let weight_bytes = weight_of(&encoded);
         let durable = if encoded.records.is_empty() {
             Box::pin(std::future::ready(Ok(Receipt::default())))
         } else {
             self.pipeline.producer.deliver(encoded)
         };
-        self.frontier
-            .push(batch.progress, newest_commit_us, weight_bytes, durable);
+        self.frontier.push(progress, newest_commit_us, weight_bytes, durable);
         failpoint!(try AfterEnqueue);
         self.publish_window();
         Ok(())
@@ -234,14 +256,13 @@ impl Running {
             if self.known_topics.contains(name) {
                 continue;
             }
-            let mut records = encoded.records.iter().filter(|record| record.topic == index).peekable();
-            // Nothing but what was refused would have gone there.
-            if records.peek().is_none() {
+            // Where nothing goes, because all that would have was refused, no topic is needed.
+            let Some(keyed) = is_keyed(encoded, index) else {
                 continue;
-            }
+            };
             let topic = TopicSpec {
                 name: Arc::clone(name),
-                keyed: records.any(|record| record.key.is_some()),
+                keyed,
             };
             self.pipeline.stream.ensure_topic(&topic).await?;
             self.known_topics.insert(topic.name);
@@ -319,18 +340,35 @@ impl Running {
                 Err(_) => return Ok(Ended::DrainTimedOut),
             }
         }
-        while !self.frontier.is_empty() {
-            match tokio::time::timeout_at(deadline, self.frontier.next_settled()).await {
-                Ok(settled) => self.settle(settled?)?,
-                Err(_) => {
-                    self.checkpoint().await?;
-                    return Ok(Ended::DrainTimedOut);
+        loop {
+            while !self.frontier.is_empty() {
+                match tokio::time::timeout_at(deadline, self.frontier.next_settled()).await {
+                    Ok(settled) => self.settle(settled?)?,
+                    Err(_) => {
+                        self.checkpoint().await?;
+                        return Ok(Ended::DrainTimedOut);
+                    }
                 }
             }
+            self.checkpoint().await?;
+            if !self.letters.is_holding() {
+                return Ok(Ended::Drained);
+            }
+            self.release().await?;
         }
-        self.checkpoint().await?;
-        Ok(Ended::Drained)
     }
+}
+
+/// Whether a record of a topic has a key; `None` where the topic has no records.
+fn is_keyed(encoded: &EncodedBatch, topic: usize) -> Option<bool> {
+    let mut records = encoded.records.iter().filter(|record| record.topic == topic).peekable();
+    records.peek()?;
+    Some(records.any(|record| record.key.is_some()))
+}
+
+/// What a batch takes in the window.
+fn weight_of(encoded: &EncodedBatch) -> usize {
+    encoded.buffer.len() + encoded.records.len() * OVERHEAD_PER_RECORD_BYTES
 }
 
 /// A number of things, as counters have it.

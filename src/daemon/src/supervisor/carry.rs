@@ -73,6 +73,7 @@ impl ConnectorRun {
             store,
             telemetry: Arc::clone(telemetry),
             limits: self.limits,
+            dead_letters: plan.dead_letters.clone(),
         };
         Ok((pipeline, saved))
     }
