@@ -175,7 +175,9 @@ impl Interpreter {
     fn row(&mut self, plan: &TablePlan, change: Change, batch: &mut ChangeBatch) -> Result<Option<Change>> {
         match (change.operation, change.after) {
             // A message is a row here where it was set aside, and is read again.
-            (Operation::Read | Operation::Create | Operation::Message, Some(row)) => self.event(plan, change, (batch, row)).map(Some),
+            (Operation::Read | Operation::Create | Operation::Message, Some(row)) => {
+                self.event(plan, change, (batch, row)).map(Some)
+            }
             (Operation::Update, _) => self.update(plan, &change, batch).map(|()| None),
             _ => Ok(None),
         }

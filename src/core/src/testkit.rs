@@ -159,7 +159,10 @@ impl DeadLetterStore for MemoryStore {
         let before = stored.letters.len();
         let mut states = Vec::new();
         for letter in letters {
-            let known = stored.letters.iter_mut().find(|known| known.letter.identity == letter.identity);
+            let known = stored
+                .letters
+                .iter_mut()
+                .find(|known| known.letter.identity == letter.identity);
             if let Some(known) = known {
                 if known.state == LetterState::Replayed {
                     known.state = LetterState::Waiting;
@@ -189,9 +192,7 @@ impl DeadLetterStore for MemoryStore {
         let letters = self.letters().into_iter();
         let dropped = letters.filter(|letter| letter.state == LetterState::Dropped);
         let dropped = dropped.map(|letter| letter.letter.identity);
-        Ok(dropped
-            .filter(|identity| identities.contains(identity))
-            .collect())
+        Ok(dropped.filter(|identity| identities.contains(identity)).collect())
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>> {
@@ -232,7 +233,11 @@ impl DeadLetterStore for MemoryStore {
     }
 
     async fn summary(&self) -> Result<LetterSummary> {
-        let open: Vec<_> = self.letters().into_iter().filter(|letter| letter.state.is_open()).collect();
+        let open: Vec<_> = self
+            .letters()
+            .into_iter()
+            .filter(|letter| letter.state.is_open())
+            .collect();
         let newest = open.last().map(|letter| &letter.letter);
         Ok(LetterSummary {
             waiting: open.len() as u64,

@@ -67,7 +67,10 @@ pub(crate) mod row {
     }
 
     pub(crate) fn dead_letter(connector: &str, (id, attempts): (i64, i64), text: [&str; 4]) -> i64 {
-        let sum = RowChecksum::of("dead_letters").text(connector).integer(id).integer(attempts);
+        let sum = RowChecksum::of("dead_letters")
+            .text(connector)
+            .integer(id)
+            .integer(attempts);
         text.into_iter().fold(sum, RowChecksum::text).finish()
     }
 

@@ -39,11 +39,12 @@ pub(crate) async fn list(
     (behind, limit, all): (u64, usize, bool),
 ) -> Result<Vec<StoredLetter>> {
     let which = if all { "1" } else { OPEN };
-    let statement = format!(
-        "SELECT {COLUMNS} FROM dead_letters WHERE connector = ?1 AND id > ?2 AND {which} ORDER BY id LIMIT ?3"
-    );
+    let statement =
+        format!("SELECT {COLUMNS} FROM dead_letters WHERE connector = ?1 AND id > ?2 AND {which} ORDER BY id LIMIT ?3");
     let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(connector);
-    let query = query.bind(to_sql(behind)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let query = query
+        .bind(to_sql(behind))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let rows: Vec<LetterRow> = query
         .fetch_all(connection)
         .await
@@ -88,8 +89,7 @@ pub(crate) async fn waiting(path: &Path, connection: &mut SqliteConnection, conn
 
 /// What is told of a connector's letters.
 pub(crate) async fn summary(path: &Path, connection: &mut SqliteConnection, connector: &str) -> Result<LetterSummary> {
-    let statement =
-        format!("SELECT count(*), min(id), max(id) FROM dead_letters WHERE connector = ?1 AND {OPEN}");
+    let statement = format!("SELECT count(*), min(id), max(id) FROM dead_letters WHERE connector = ?1 AND {OPEN}");
     let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(connector);
     let row: (i64, Option<i64>, Option<i64>) = query
         .fetch_one(&mut *connection)
@@ -126,7 +126,11 @@ pub(crate) async fn write(
     let statement = "INSERT INTO dead_letters (connector, id, identity, state, attempts, keys, letter, checksum) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (connector, id) DO UPDATE SET \
         state = ?4, attempts = ?5, letter = ?7, checksum = ?8";
-    let query = sqlx::query(statement).bind(connector).bind(id).bind(identity).bind(state);
+    let query = sqlx::query(statement)
+        .bind(connector)
+        .bind(id)
+        .bind(identity)
+        .bind(state);
     let query = query.bind(attempts).bind(&keys).bind(&letter).bind(checksum);
     query
         .execute(connection)

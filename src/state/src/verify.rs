@@ -160,6 +160,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
+    use tailrace_core::dead_letter::{Letter, Maximum};
     use tailrace_core::position::{Checkpoint, Position, Progress};
     use tempfile::TempDir;
 
@@ -174,7 +175,29 @@ mod tests {
         }
     }
 
-    /// A state with two generations, memory, and a second connector; `live` leaves part of it in the log.
+    const MAXIMUM: Maximum = Maximum {
+        letters: 1,
+        bytes: 10_000,
+    };
+
+    fn letter() -> Letter {
+        Letter {
+            identity: "db:0/1:0".to_owned(),
+            event_id: "db:0/1:0".to_owned(),
+            table: "public.orders".to_owned(),
+            operation: "c".to_owned(),
+            key: None,
+            position: "0/1".to_owned(),
+            updated_at_us: 0,
+            keys: Vec::new(),
+            code: "value_not_encodable".to_owned(),
+            reason: "too large".to_owned(),
+            quarantined_at_us: 0,
+            original: None,
+        }
+    }
+
+    /// A state with two generations, memory, a dead letter, and a second connector; `live` leaves part of it in the log.
     async fn sample(live: bool) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
@@ -185,6 +208,7 @@ mod tests {
             .remember(&serde_json::json!({"slot": "tailrace_orders"}))
             .await
             .unwrap();
+        orders.quarantine(&[letter()], MAXIMUM).await.unwrap();
         opened.connector("customers").await.unwrap();
         orders.save(&checkpoint(2)).await.unwrap();
         if !live {

@@ -194,7 +194,10 @@ impl Outbox {
             }
         }
         // A message that was set aside is a row already.
-        let was_message = self.messages.as_ref().is_some_and(|(known, _)| known.name == schema.name);
+        let was_message = self
+            .messages
+            .as_ref()
+            .is_some_and(|(known, _)| known.name == schema.name);
         if !was_message && !self.selects(schema) {
             return Ok(Reading::Ordinary);
         }

@@ -424,10 +424,7 @@ fn tables_that_are_no_outbox_are_found_before_the_start() {
         ["outbox_messages_polled"]
     );
     for polled in [true, false] {
-        assert_eq!(
-            codes(r#"{"hold_bad_rows":true}"#, tables, polled),
-            ["rows_not_held"]
-        );
+        assert_eq!(codes(r#"{"hold_bad_rows":true}"#, tables, polled), ["rows_not_held"]);
     }
     let named = r#"{"columns":{"headers":"tenant_headers","timestamp":"tenant"},"topic":"{nothing}"}"#;
     let finding = outbox(named).unwrap().check(tables, None).remove(0);

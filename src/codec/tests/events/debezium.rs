@@ -153,7 +153,10 @@ fn what_has_no_placeholder_is_poison_and_never_null() {
         vec![],
     ));
     batch.change(Operation::Update, None, Some(&[Cell::Unchanged]));
-    let error = encoder(FORMAT).encode(&batch.changes).and_then(EncodedBatch::complete).unwrap_err();
+    let error = encoder(FORMAT)
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err();
     assert!(error.to_string().contains("REPLICA IDENTITY FULL"));
 }
 

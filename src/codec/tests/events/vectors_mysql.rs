@@ -50,7 +50,11 @@ fn refused_with(logical_type: LogicalType, datum: Datum, settings: EncoderSettin
     let mut batch = Batch::new(&orders(vec![column("v", logical_type)], vec![]));
     batch.change(Operation::Create, None, Some(&[Cell::Is(datum)]));
     let mut encoder = EventEncoder::new(settings).unwrap();
-    encoder.encode(&batch.changes).and_then(EncodedBatch::complete).unwrap_err().to_string()
+    encoder
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err()
+        .to_string()
 }
 
 /// The schema of a column's field.

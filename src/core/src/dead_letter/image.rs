@@ -127,12 +127,7 @@ impl ChangeImage {
 
     /// The same for the same table, operation and rows, however often a poll reads them.
     pub(super) fn fingerprint(&self) -> String {
-        let rows = (
-            self.schema.name.qualified(),
-            self.operation,
-            &self.before,
-            &self.after,
-        );
+        let rows = (self.schema.name.qualified(), self.operation, &self.before, &self.after);
         fingerprint(&serde_json::to_vec(&rows).unwrap_or_default())
     }
 

@@ -357,10 +357,7 @@ impl Oracle {
             return Ok(());
         }
         let rows = self.scans[table].as_ref().map(|scan| &scan.rows);
-        let missing = rows
-            .into_iter()
-            .flatten()
-            .find(|row| !self.is_safe(row));
+        let missing = rows.into_iter().flatten().find(|row| !self.is_safe(row));
         promise(missing.is_none(), || {
             format!("table {table} is saved as finished without {missing:?}")
         })
@@ -398,10 +395,9 @@ impl Oracle {
     fn are_acknowledged(&self, position: u64, changes: &[RowChange], from: usize) -> Verdict {
         for (ordinal, change) in changes.iter().enumerate().skip(from) {
             let id = log_id(position, ordinal);
-            promise(
-                !self.is_due(position, change) || self.is_safe(&id),
-                || format!("{id} is not known to be durable, and progress behind it is saved"),
-            )?;
+            promise(!self.is_due(position, change) || self.is_safe(&id), || {
+                format!("{id} is not known to be durable, and progress behind it is saved")
+            })?;
         }
         Ok(())
     }

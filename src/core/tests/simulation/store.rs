@@ -191,7 +191,11 @@ impl DeadLetterStore for ModelStore {
                 state
                     .journal
                     .note(format!("letter {}: {}", letter.event_id, letter.code));
-                state.journal.count(if letter.code == BEHIND { "behind a letter" } else { "letter" });
+                state.journal.count(if letter.code == BEHIND {
+                    "behind a letter"
+                } else {
+                    "letter"
+                });
                 state.oracle.set_aside(&letter.event_id);
             }
         });

@@ -111,7 +111,15 @@ impl Profile {
         Self {
             rows_first: dice.random_ratio(2, 3),
             leaves_out: dice.random_ratio(1, 4).then_some(1),
-            letters: *choose(dice, &[None, Some(LetterOrder::None), Some(LetterOrder::Key), Some(LetterOrder::Key)]),
+            letters: *choose(
+                dice,
+                &[
+                    None,
+                    Some(LetterOrder::None),
+                    Some(LetterOrder::Key),
+                    Some(LetterOrder::Key),
+                ],
+            ),
             changes_per_batch: *choose(dice, &[1, 3, 10, 40]),
             in_flight_bytes: *choose(dice, &[1, 2000, 10_000, 60_000]),
             checkpoint_interval: Duration::from_millis(*choose(dice, &[1, 20, 200, 900])),

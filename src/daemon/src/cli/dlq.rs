@@ -111,7 +111,6 @@ struct Line {
     table: String,
     op: String,
     key: Option<Box<RawValue>>,
-    event_id: String,
     code: String,
     reason: String,
     attempts: u32,
@@ -153,7 +152,7 @@ async fn replay(office: &Office, ids: &[u64]) -> Result<Exit, Failure> {
                 format!("waits as before: {} {}", line.code, line.reason)
             }
         };
-        screen::print(&format!("{id} {}: {}\n", line.event_id, screen::escape(&said)))?;
+        screen::print(&format!("{id}: {}\n", screen::escape(&said)))?;
     }
     Ok(exit)
 }

@@ -18,8 +18,8 @@ use futures_util::future::BoxFuture;
 use super::{Running, count, weight_of};
 use crate::batch::{ChangeBatch, Refusal};
 use crate::dead_letter::{
-    DeadLetterConfig, Desk, Document, Letter, LetterOrder, LetterPolicy, LetterState, Original,
-    Settlement, StoredLetter, keys_of, keys_wait, must_wait, time_text,
+    DeadLetterConfig, Desk, Document, Letter, LetterOrder, LetterPolicy, LetterState, Original, Settlement,
+    StoredLetter, keys_of, keys_wait, must_wait, time_text,
 };
 use crate::error::{Error, Kind, Result};
 use crate::event::{EncodedBatch, EncodedRecord, HeaderName, Refused, header};
@@ -271,9 +271,7 @@ impl Running {
         let states = store.quarantine(&letters, rules.config.maximum()).await?;
         failpoint!(try AfterQuarantine);
         let numbers = &self.pipeline.telemetry.numbers;
-        numbers
-            .dead_letters
-            .fetch_add(count(letters.len()), Ordering::Relaxed);
+        numbers.dead_letters.fetch_add(count(letters.len()), Ordering::Relaxed);
         for (letter, state) in letters.iter().zip(states) {
             if !state.is_open() {
                 continue;

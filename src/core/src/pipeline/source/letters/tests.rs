@@ -277,11 +277,15 @@ async fn progress_does_not_move_where_the_letter_cannot_be_written() {
 #[tokio::test(start_paused = true)]
 async fn too_many_letters_halt_and_one_that_comes_again_is_not_counted_twice() {
     let mut rig = Rig::new(r#"{"policy":"store","maximum_count":1}"#, &["bad", "worse"]);
-    rig.start(vec![batch(1, &[(CREATE, 1, "bad")])], vec![Delivery::Accept]).await;
+    rig.start(vec![batch(1, &[(CREATE, 1, "bad")])], vec![Delivery::Accept])
+        .await;
     rig.until_saved("1").await;
     rig.stop().await;
-    rig.start(vec![batch(1, &[(CREATE, 1, "bad")]), batch(2, &[(CREATE, 2, "worse")])], vec![])
-        .await;
+    rig.start(
+        vec![batch(1, &[(CREATE, 1, "bad")]), batch(2, &[(CREATE, 2, "worse")])],
+        vec![],
+    )
+    .await;
     let error = rig.ended().await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "dead_letters_full"));
     assert_eq!(rig.letters().len(), 1);
@@ -311,9 +315,17 @@ async fn a_copy_is_published_with_the_batch_that_the_letter_was_in() {
 #[tokio::test(start_paused = true)]
 async fn where_order_is_kept_a_key_waits_until_its_letters_are_replayed() {
     let mut rig = Rig::new(r#"{"policy":"store","order":"key"}"#, &["bad"]);
-    let rows = [(CREATE, 1, "a1"), (CREATE, 2, "b1"), (CREATE, 1, "bad"), (CREATE, 1, "a3")];
-    rig.start(vec![batch(1, &rows), batch(2, &[(CREATE, 1, "a4"), (CREATE, 2, "b2")])], vec![])
-        .await;
+    let rows = [
+        (CREATE, 1, "a1"),
+        (CREATE, 2, "b1"),
+        (CREATE, 1, "bad"),
+        (CREATE, 1, "a3"),
+    ];
+    rig.start(
+        vec![batch(1, &rows), batch(2, &[(CREATE, 1, "a4"), (CREATE, 2, "b2")])],
+        vec![],
+    )
+    .await;
     rig.until_saved("2").await;
     assert_eq!(rig.written(), ["b1", "b2"]);
     let behind = "behind_dead_letter";
@@ -328,7 +340,8 @@ async fn where_order_is_kept_a_key_waits_until_its_letters_are_replayed() {
     rig.stop().await;
 
     // Over a restart.
-    rig.start(vec![batch(3, &[(CREATE, 1, "a5"), (CREATE, 3, "c1")])], vec![]).await;
+    rig.start(vec![batch(3, &[(CREATE, 1, "a5"), (CREATE, 3, "c1")])], vec![])
+        .await;
     rig.until_saved("3").await;
     assert_eq!(rig.written(), ["b1", "b2", "c1"]);
 
@@ -378,7 +391,11 @@ async fn the_first_letter_of_a_key_waits_until_what_was_read_before_is_saved() {
     rig.start(batches, vec![Delivery::Hold(Arc::clone(&gate))]).await;
     rig.until(|rig| rig.written() == ["a1"]).await;
     tokio::time::advance(Duration::from_secs(60)).await;
-    assert_eq!(rig.letters(), [], "a crash now would send a1 again, and it must not wait then");
+    assert_eq!(
+        rig.letters(),
+        [],
+        "a crash now would send a1 again, and it must not wait then"
+    );
     gate.notify_one();
     rig.until_saved("3").await;
     assert_eq!(rig.letters(), [letter(1, "waiting", POISON)]);
@@ -409,8 +426,11 @@ async fn a_dropped_letter_releases_its_key_and_stays_dropped() {
     *version += 1;
     drop(version);
     // The source sends it once more.
-    rig.start(vec![batch(1, &[(CREATE, 1, "bad")]), batch(2, &[(CREATE, 1, "a2")])], vec![])
-        .await;
+    rig.start(
+        vec![batch(1, &[(CREATE, 1, "bad")]), batch(2, &[(CREATE, 1, "a2")])],
+        vec![],
+    )
+    .await;
     rig.until_saved("2").await;
     assert_eq!(rig.written(), ["a2"]);
     assert_eq!(rig.letters(), [letter(1, "dropped", POISON)]);
@@ -426,8 +446,11 @@ async fn no_progress_is_saved_while_a_replay_is_on_its_way() {
     rig.mend();
     rig.ask(&[1]);
     // The letter goes out before anything is read.
-    rig.start(vec![batch(2, &[(CREATE, 1, "a2")])], vec![Delivery::Hold(Arc::clone(&gate))])
-        .await;
+    rig.start(
+        vec![batch(2, &[(CREATE, 1, "a2")])],
+        vec![Delivery::Hold(Arc::clone(&gate))],
+    )
+    .await;
     rig.until(|rig| rig.written() == ["bad", "a2"]).await;
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(saved(&rig.store).as_deref(), Some("1"));
