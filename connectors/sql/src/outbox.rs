@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use tailrace_core::batch::{BatchFull, Change, ChangeBatch, Message, Operation, Payload, Row};
+use tailrace_core::batch::{BatchFull, Change, ChangeBatch, Message, Operation, Part, Payload, Refusal, Row};
 use tailrace_core::ports::{Budget, Source};
 use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
@@ -31,18 +31,14 @@ use tailrace_core::telemetry::Telemetry;
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
-pub use config::{BadRowPolicy, HeaderColumn, OutboxColumns, OutboxConfig, PayloadFormat, PayloadSource, UpdatePolicy};
-use event::{NoEvent, Scratch, happened_at_us, push_header, read_event, read_remains};
+pub use config::{HeaderColumn, OutboxColumns, OutboxConfig, PayloadFormat, PayloadSource, UpdatePolicy};
+use event::{NoEvent, Scratch, happened_at_us, read_event, read_remains};
 use hold::Judge;
 pub use plan::Outbox;
 use plan::{Reading, TablePlan};
 
 /// Table versions in use at a time before what is known of them is found out anew.
 const READINGS_KEPT: usize = 4096;
-/// Headers of a dead letter.
-const REASON: &str = "dead_letter_reason";
-const PROBLEM: &str = "dead_letter_problem";
-const TABLE: &str = "dead_letter_table";
 
 /// Reads the rows of a source's outbox tables as events.
 pub struct OutboxSource {
@@ -93,7 +89,7 @@ impl OutboxSource {
     /// # Errors
     /// `rows_not_held` where bad rows are to be held back and the source does not read queues.
     pub fn new(mut source: Box<dyn Source>, outbox: Arc<Outbox>, telemetry: Arc<Telemetry>) -> Result<Self> {
-        if outbox.config.on_bad_row == BadRowPolicy::HoldAggregate {
+        if outbox.config.hold_bad_rows {
             let judge = Judge::new(Arc::clone(&outbox), Arc::clone(&telemetry));
             source.judge_rows(Box::new(judge))?;
         }
@@ -119,6 +115,10 @@ impl Source for OutboxSource {
 
     async fn confirm(&mut self, durable: &Position) -> Result<()> {
         self.source.confirm(durable).await
+    }
+
+    fn interpret(&mut self, batch: &mut ChangeBatch) -> Result<()> {
+        self.interpreter.interpret(batch)
     }
 }
 
@@ -174,7 +174,10 @@ impl Interpreter {
     /// A change of an outbox table.
     fn row(&mut self, plan: &TablePlan, change: Change, batch: &mut ChangeBatch) -> Result<Option<Change>> {
         match (change.operation, change.after) {
-            (Operation::Read | Operation::Create, Some(row)) => self.event(plan, change, (batch, row)).map(Some),
+            // A message is a row here where it was set aside, and is read again.
+            (Operation::Read | Operation::Create | Operation::Message, Some(row)) => {
+                self.event(plan, change, (batch, row)).map(Some)
+            }
             (Operation::Update, _) => self.update(plan, &change, batch).map(|()| None),
             _ => Ok(None),
         }
@@ -190,7 +193,7 @@ impl Interpreter {
             Err(NoEvent::Failed(error)) => return Err(error),
             Err(NoEvent::Bad(bad)) => {
                 let remains = read_remains(plan, batch, row)?;
-                self.bury((&plan.name, &bad), remains, (&mut change, batch))?;
+                refuse((&plan.name, &bad), remains, (&mut change, batch))?;
             }
         }
         let happened_at_us = happened_at_us(plan, batch, (change.table, row));
@@ -221,41 +224,10 @@ impl Interpreter {
             }
             Err(NoEvent::Failed(error)) => Err(error),
             Err(NoEvent::Bad(bad)) => {
-                let remains = Message {
-                    key: None,
-                    payload: batch.part_of(row, content).map_or(Payload::Absent, Payload::Part),
-                    event_id: None,
-                };
-                self.bury((&plan.name, &bad), remains, (&mut change, batch))?;
+                refuse((&plan.name, &bad), (None, None), (&mut change, batch))?;
                 Ok(Some(change))
             }
         }
-    }
-
-    /// A row that is no event: halts, or makes a dead letter of it.
-    fn bury(
-        &mut self,
-        (table, bad): (&str, &BadRow),
-        remains: Message,
-        (change, batch): (&mut Change, &mut ChangeBatch),
-    ) -> Result<()> {
-        batch.abandon_message();
-        if self.outbox.config.on_bad_row != BadRowPolicy::DeadLetter {
-            return Err(halted((table, bad), &remains, (change, batch)));
-        }
-        for (name, value) in [(REASON, bad.code), (PROBLEM, &bad.problem), (TABLE, table)] {
-            let value = batch.write_part(|out| out.extend_from_slice(value.as_bytes()));
-            push_header(batch, name, value.map_err(batch_full)?)?;
-        }
-        change.topic = Some(Arc::clone(&self.outbox.dead_letters));
-        change.message = Some(batch.push_message(remains).map_err(batch_full)?);
-        self.telemetry.numbers.dead_letters.fetch_add(1, Ordering::Relaxed);
-        let notice = format!(
-            "rows of {table} are no events and were published to {}; the newest: {}",
-            self.outbox.dead_letters, bad.problem
-        );
-        self.telemetry.set_notice("outbox_dead_letters", Some(notice));
-        Ok(())
     }
 
     fn update(&mut self, plan: &TablePlan, change: &Change, batch: &ChangeBatch) -> Result<()> {
@@ -289,19 +261,33 @@ fn place(change: &Change, batch: &ChangeBatch) -> String {
     transaction.map_or_else(String::new, |transaction| transaction.position.to_string())
 }
 
-fn halted((table, bad): (&str, &BadRow), remains: &Message, (change, batch): (&Change, &ChangeBatch)) -> Error {
-    let id = remains
-        .event_id
-        .map(|id| String::from_utf8_lossy(batch.part(id)).into_owned());
+/// A row that is no event: it can be published by nobody, and whoever is to publish it is told why.
+fn refuse(
+    (table, bad): (&str, &BadRow),
+    (key, event_id): (Option<Part>, Option<Part>),
+    (change, batch): (&mut Change, &mut ChangeBatch),
+) -> Result<()> {
+    batch.abandon_message();
+    let id = event_id.map(|id| String::from_utf8_lossy(batch.part(id)).into_owned());
     let row = id.map_or_else(|| "a row".to_owned(), |id| format!("row {id}"));
-    let message = format!(
+    let reason = format!(
         "{row} of the outbox {table} is no event ({}, at {}): {}; mend or delete the row where it is still read from the table, or set \
-         `outbox.on_bad_row: dead_letter` to publish it to {{prefix}}.dead_letters and go on",
+         `dead_letters: {{policy: store}}` to set it aside and go on",
         bad.code,
         place(change, batch),
         bad.problem
     );
-    Error::poison("outbox_row_invalid", message)
+    let refusal = Refusal {
+        code: "outbox_row_invalid",
+        reason,
+    };
+    let message = Message {
+        key,
+        payload: Payload::Refused(Arc::new(refusal)),
+        event_id,
+    };
+    change.message = Some(batch.push_message(message).map_err(batch_full)?);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, RowView};
-use tailrace_core::event::{EncodedBatch, EncodedRecord};
+use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, PayloadView, Refusal, RowView};
+use tailrace_core::event::{EncodedBatch, EncodedRecord, Refused};
 use tailrace_core::ports::Encoder;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
@@ -162,8 +162,8 @@ impl Encoder for EventEncoder {
             .output
             .buffer
             .reserve(batch.size_bytes() + batch.changes.len() * self.overhead_per_record_bytes);
-        for change in batch.views() {
-            encoding.change(change)?;
+        for (index, change) in batch.views().enumerate() {
+            encoding.change_or_refusal(index, change)?;
         }
         let output = encoding.output;
         let overhead_bytes = output.buffer.len().saturating_sub(batch.size_bytes());
@@ -223,22 +223,41 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    fn change(&mut self, change: ChangeView<'a>) -> Result<()> {
+    /// A change in full, or nothing of it and the reason.
+    fn change_or_refusal(&mut self, index: usize, change: ChangeView<'a>) -> Result<()> {
         let plan = self
             .plans
             .get(change.change().table)
             .map(Arc::clone)
             .ok_or_else(broken_batch)?;
+        // What it writes is shared with later changes.
         self.enter_transaction(change)?;
+        let output = &self.output;
+        let start = (output.buffer.len(), output.headers.len(), output.records.len());
+        let Err(refusal) = self.change(&plan, change) else {
+            return Ok(());
+        };
+        self.output.buffer.truncate(start.0);
+        self.output.headers.truncate(start.1);
+        self.output.records.truncate(start.2);
+        self.headers.forget_from(start.0);
+        self.output.refused.push(Refused { change: index, refusal });
+        Ok(())
+    }
+
+    fn change(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<(), Refusal> {
         if let Some(message) = change.message() {
-            let place = (&*plan, self.topic(change, &plan));
+            if let PayloadView::Refused(refusal) = message.payload() {
+                return Err(refusal.clone());
+            }
+            let place = (plan, self.topic(change, plan));
             return write_message(&mut self.output, &mut self.headers, place, (change, message))
-                .map_err(|error| self.poison(&plan, change, error));
+                .map_err(|error| self.refusal(plan, change, error));
         }
         let start = self.output.buffer.len();
         let keys = self
-            .keys(&plan, change)
-            .map_err(|error| self.poison(&plan, change, error))?;
+            .keys(plan, change)
+            .map_err(|error| self.refusal(plan, change, error))?;
         let facts = Facts {
             operation: change.operation(),
             keyed: !plan.key.is_empty(),
@@ -246,10 +265,10 @@ impl<'a> Encoding<'a> {
             has_before: change.before().is_some(),
         };
         let records = records_of(facts, &self.context.format);
-        let topic = self.topic(change, &plan);
+        let topic = self.topic(change, plan);
         for record in records.iter() {
-            self.record(&plan, change, *record, (topic, &keys))
-                .map_err(|error| self.poison(&plan, change, error))?;
+            self.record(plan, change, *record, (topic, &keys))
+                .map_err(|error| self.refusal(plan, change, error))?;
         }
         if records.iter().next().is_none() {
             self.output.buffer.truncate(start);
@@ -478,9 +497,9 @@ impl<'a> Encoding<'a> {
         start..self.output.buffer.len()
     }
 
-    /// The error of an event that cannot be encoded: what, where, remedy.
+    /// Why an event cannot be encoded: what, where, remedy.
     #[cold]
-    fn poison(&self, plan: &TablePlan, change: ChangeView<'a>, error: RowError) -> Error {
+    fn refusal(&self, plan: &TablePlan, change: ChangeView<'a>, error: RowError) -> Refusal {
         let table = plan.schema.name.qualified();
         let column = error.column.and_then(|index| plan.schema.columns.get(index));
         let place = match column {
@@ -490,10 +509,10 @@ impl<'a> Encoding<'a> {
         let position = change.transaction().map_or("", |transaction| &*transaction.position);
         let event = format!("{}:{position}:{}", self.batch.identity, change.change().ordinal);
         let cell = error.cell;
-        Error::poison(
-            "value_not_encodable",
-            format!("{place} {} (event {event}); {}", cell.problem, cell.remedy),
-        )
+        Refusal {
+            code: "value_not_encodable",
+            reason: format!("{place} {} (event {event}); {}", cell.problem, cell.remedy),
+        }
     }
 }
 

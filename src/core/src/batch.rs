@@ -22,7 +22,7 @@ use crate::position::Progress;
 use crate::schema::SharedSchema;
 use crate::value::{Interval, TimeTz, Value};
 use message::Messages;
-pub use message::{Message, MessageIndex, MessageView, Part, Payload, PayloadView};
+pub use message::{Message, MessageIndex, MessageView, Part, Payload, PayloadView, Refusal};
 
 /// What happened to a row; codes are Debezium's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::batch::Refusal;
+use crate::error::{Error, Result};
+
 /// Header names that Tailrace gives; values are UTF-8 text.
 pub mod header {
     /// When the row was last updated: RFC 3339, UTC, microseconds.
@@ -20,6 +23,12 @@ pub mod header {
     pub const EVENT_ID: &str = "event_id";
     /// The database's number of the transaction.
     pub const TRANSACTION: &str = "txn";
+    /// Of a dead letter's copy: why, as a stable name.
+    pub const DEAD_LETTER_CODE: &str = "dead_letter_code";
+    /// Of a dead letter's copy: why, in a sentence.
+    pub const DEAD_LETTER_REASON: &str = "dead_letter_reason";
+    /// Of a dead letter's copy: the table.
+    pub const DEAD_LETTER_TABLE: &str = "dead_letter_table";
     /// What an outbox row calls itself; Debezium's name.
     pub const MESSAGE_ID: &str = "id";
 }
@@ -46,7 +55,18 @@ pub struct EncodedBatch {
     pub headers: Vec<(HeaderName, Range<usize>)>,
     /// The records, in the order in which they must arrive.
     pub records: Vec<EncodedRecord>,
+    /// Changes that have no record because they cannot be encoded, in their order.
+    pub refused: Vec<Refused>,
     topic_indexes: HashMap<Arc<str>, usize>,
+}
+
+/// A change that cannot be encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its index in the batch that was encoded.
+    pub change: usize,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// One record of an [`EncodedBatch`].
@@ -94,6 +114,20 @@ impl From<&'static str> for HeaderName {
 // === impl EncodedBatch ===
 
 impl EncodedBatch {
+    /// The batch, where every change of it could be encoded.
+    ///
+    /// # Errors
+    /// The first refusal, as an error of kind `Poison`.
+    pub fn complete(self) -> Result<Self> {
+        match self.refused.into_iter().next() {
+            Some(Refused { refusal, .. }) => Err(Error::poison(refusal.code, refusal.reason)),
+            None => Ok(Self {
+                refused: Vec::new(),
+                ..self
+            }),
+        }
+    }
+
     /// Index of a topic, added where it is new.
     pub fn topic_index(&mut self, topic: &Arc<str>) -> usize {
         if let Some(known) = self.topic_indexes.get(topic) {

@@ -89,6 +89,16 @@ failpoints! {
     StreamCommit "stream_commit" Fallible,
     /// A new version of a table's schema is saved; nothing that uses it was delivered.
     SchemaSaved "schema_saved" Fallible,
+    /// Changes of a batch cannot be encoded; nothing is written down of that.
+    BeforeQuarantine "before_quarantine" Fallible,
+    /// Dead letters of a batch are durable; nothing of the batch was delivered.
+    AfterQuarantine "after_quarantine" Fallible,
+    /// Dead letters were given to the producer once more; nobody knows what became of them.
+    ReplayEnqueued "replay_enqueued" Fallible,
+    /// Replayed letters are durable in the stream, and not marked.
+    ReplayDurable "replay_durable" Fallible,
+    /// Replayed letters are marked.
+    ReplayMarked "replay_marked" Fallible,
     /// The topics of a batch exist; the batch was not delivered.
     TopicsReady "topics_ready" Fallible,
     /// A batch was given to the producer; nobody knows what became of it.

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod check;
+pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod failpoint;

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::batch::{ChangeBatch, RowView};
 use crate::check::Finding;
+use crate::dead_letter::DeadLetterStore;
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, StreamRecord};
 use crate::position::{Checkpoint, Position, Progress};
@@ -69,6 +70,12 @@ pub trait Source: Send {
     /// Everything up to here is durable *and* checkpointed: the server may forget it. Never called with a position
     /// that was not in the progress of a batch of this source.
     async fn confirm(&mut self, durable: &Position) -> Result<()>;
+
+    /// Reads changes again that were set aside, as they were handed out: rows that are events become them with the
+    /// configuration of now. Nothing is asked of the database.
+    fn interpret(&mut self, _batch: &mut ChangeBatch) -> Result<()> {
+        Ok(())
+    }
 
     /// From now on rows that `judge` holds back stay in their table: neither handed out nor acknowledged.
     ///
@@ -131,7 +138,8 @@ pub trait Encoder: Send {
         Ok(())
     }
 
-    /// Encodes every change of a batch, in order. An error is of kind `Poison` where one event cannot be encoded.
+    /// Encodes the changes of a batch, in order. One that cannot be encoded leaves nothing behind but its place in
+    /// [`EncodedBatch::refused`]; an error is not about one change.
     fn encode(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch>;
 }
 
@@ -258,6 +266,6 @@ pub trait SourceMemory: Send + Sync {
 }
 
 /// Everything that the state store keeps for one connector.
-pub trait ConnectorStore: CheckpointStore + SchemaHistory + SourceMemory {}
+pub trait ConnectorStore: CheckpointStore + SchemaHistory + SourceMemory + DeadLetterStore {}
 
-impl<T: CheckpointStore + SchemaHistory + SourceMemory> ConnectorStore for T {}
+impl<T: CheckpointStore + SchemaHistory + SourceMemory + DeadLetterStore> ConnectorStore for T {}

@@ -9,6 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::dead_letter::LetterSummary;
+
 /// Where a connector is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "code")]
@@ -90,8 +92,12 @@ pub struct Numbers {
     pub bytes: AtomicU64,
     /// Changes left out by filters, or because they are no events of an outbox.
     pub filtered: AtomicU64,
-    /// Changes published as dead letters.
+    /// Events set aside as dead letters.
     pub dead_letters: AtomicU64,
+    /// Dead letters that wait.
+    pub dead_letters_waiting: AtomicU64,
+    /// When the oldest of them was set aside, microseconds since 1970; 0 where none waits.
+    pub dead_letters_oldest_us: AtomicI64,
     /// Checkpoints saved.
     pub checkpoints: AtomicU64,
     /// Times the connector was started again after a transient error.
@@ -122,6 +128,7 @@ struct Words {
     retention: Option<LogRetention>,
     gap_safety: BTreeMap<String, TableGapSafety>,
     delay_window: Option<DelayWindow>,
+    dead_letters: LetterSummary,
     notices: BTreeMap<&'static str, String>,
 }
 
@@ -166,6 +173,8 @@ pub struct Snapshot {
     /// The delay of polled rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_window: Option<DelayWindow>,
+    /// Events that were set aside and wait for a person.
+    pub dead_letters: LetterSummary,
     /// Standing warnings by code.
     pub notices: BTreeMap<&'static str, String>,
 }
@@ -211,6 +220,7 @@ impl Telemetry {
                 retention: None,
                 gap_safety: BTreeMap::new(),
                 delay_window: None,
+                dead_letters: LetterSummary::default(),
                 notices: BTreeMap::new(),
             }),
         }
@@ -279,6 +289,25 @@ impl Telemetry {
         self.with(|words| words.delay_window = Some(window));
     }
 
+    /// How many dead letters wait, and why; a standing warning where there are any.
+    pub fn set_dead_letters(&self, summary: &LetterSummary) {
+        self.with(|words| words.dead_letters.clone_from(summary));
+        let numbers = &self.numbers;
+        numbers.dead_letters_waiting.store(summary.waiting, Ordering::Relaxed);
+        numbers
+            .dead_letters_oldest_us
+            .store(summary.oldest_us.unwrap_or_default(), Ordering::Relaxed);
+        let notice = (summary.waiting > 0).then(|| {
+            format!(
+                "{} events wait as dead letters; the newest: {}. `tailrace dlq list` shows them, `replay` sends them again, `drop` \
+                 gives them up",
+                summary.waiting,
+                summary.newest_reason.as_deref().unwrap_or_default()
+            )
+        });
+        self.set_notice("dead_letters", notice);
+    }
+
     /// Puts up a standing warning, or takes it down with `None`. Logged when it changes.
     pub fn set_notice(&self, code: &'static str, notice: Option<String>) {
         let before = self.with(|words| match &notice {
@@ -320,6 +349,7 @@ impl Telemetry {
             retention: words.retention.clone(),
             gap_safety: words.gap_safety.clone(),
             delay_window: words.delay_window.clone(),
+            dead_letters: words.dead_letters.clone(),
             notices: words.notices.clone(),
         })
     }

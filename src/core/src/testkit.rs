@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 
 use crate::batch::ChangeBatch;
 use crate::check::Finding;
+use crate::dead_letter::{
+    DeadLetterStore, FULL, Letter, LetterState, LetterSummary, Maximum, Settlement, StoredLetter, Waiting,
+};
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
 use crate::ports::{
@@ -43,6 +46,7 @@ struct Stored {
     checkpoint: Option<Checkpoint>,
     schemas: BTreeMap<String, StoredHistory>,
     memory: Option<serde_json::Value>,
+    letters: Vec<StoredLetter>,
     refuse_saves: bool,
 }
 
@@ -85,6 +89,18 @@ impl MemoryStore {
     /// The last checkpoint.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         lock(&self.inner).checkpoint.clone()
+    }
+
+    /// All letters, oldest first.
+    pub fn letters(&self) -> Vec<StoredLetter> {
+        lock(&self.inner).letters.clone()
+    }
+
+    /// A person changes how a letter stands: asks for it, or drops it.
+    pub fn set_letter(&self, id: u64, state: LetterState) {
+        if let Some(letter) = lock(&self.inner).letter(id) {
+            letter.state = state;
+        }
     }
 
     /// From now on saves fail as on a full disk, or work again.
@@ -148,6 +164,111 @@ impl SchemaHistory for MemoryStore {
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>> {
         let stored = lock(&self.inner);
         Ok(stored.schemas.get(table).and_then(|history| history.versions.last()).cloned())
+    }
+}
+
+impl Stored {
+    fn letter(&mut self, id: u64) -> Option<&mut StoredLetter> {
+        self.letters.iter_mut().find(|letter| letter.id == id)
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for MemoryStore {
+    async fn quarantine(&self, letters: &[Letter], maximum: Maximum) -> Result<Vec<LetterState>> {
+        let mut stored = lock(&self.inner);
+        if stored.refuse_saves {
+            return Err(Error::transient("state_unwritable", "the disk is full"));
+        }
+        let before = stored.letters.len();
+        let mut states = Vec::new();
+        for letter in letters {
+            let known = stored
+                .letters
+                .iter_mut()
+                .find(|known| known.letter.identity == letter.identity);
+            if let Some(known) = known {
+                if known.state == LetterState::Replayed {
+                    known.state = LetterState::Waiting;
+                    known.letter = letter.clone();
+                }
+                states.push(known.state);
+            } else {
+                states.push(LetterState::Waiting);
+                let id = stored.letters.last().map_or(1, |last| last.id + 1);
+                stored.letters.push(StoredLetter {
+                    id,
+                    state: LetterState::Waiting,
+                    attempts: 1,
+                    letter: letter.clone(),
+                });
+            }
+        }
+        let open = stored.letters.iter().filter(|letter| letter.state.is_open());
+        if stored.letters.len() > before && open.count() as u64 > maximum.letters {
+            stored.letters.truncate(before);
+            return Err(Error::definite(FULL, "too many letters wait"));
+        }
+        Ok(states)
+    }
+
+    async fn dropped(&self, identities: &[String]) -> Result<Vec<String>> {
+        let letters = self.letters().into_iter();
+        let dropped = letters.filter(|letter| letter.state == LetterState::Dropped);
+        let dropped = dropped.map(|letter| letter.letter.identity);
+        Ok(dropped.filter(|identity| identities.contains(identity)).collect())
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>> {
+        let open = self.letters().into_iter().filter(|letter| letter.state.is_open());
+        let waiting = open.map(|letter| Waiting {
+            id: letter.id,
+            state: letter.state,
+            keys: letter.letter.keys,
+        });
+        Ok(waiting.collect())
+    }
+
+    async fn requested(&self, limit: usize) -> Result<Vec<StoredLetter>> {
+        let letters = self.letters().into_iter();
+        let requested = letters.filter(|letter| letter.state == LetterState::ReplayRequested);
+        Ok(requested.take(limit).collect())
+    }
+
+    async fn settle(&self, settlements: &[(u64, Settlement)]) -> Result<()> {
+        let mut stored = lock(&self.inner);
+        for (id, settlement) in settlements {
+            let Some(letter) = stored.letter(*id) else { continue };
+            match settlement {
+                Settlement::Replayed => {
+                    letter.state = LetterState::Replayed;
+                    letter.letter.original = None;
+                }
+                Settlement::Refused { code, reason } => {
+                    letter.state = LetterState::Waiting;
+                    letter.attempts += 1;
+                    letter.letter.code.clone_from(code);
+                    letter.letter.reason.clone_from(reason);
+                }
+                Settlement::Behind => letter.state = LetterState::Waiting,
+            }
+        }
+        Ok(())
+    }
+
+    async fn summary(&self) -> Result<LetterSummary> {
+        let open: Vec<_> = self
+            .letters()
+            .into_iter()
+            .filter(|letter| letter.state.is_open())
+            .collect();
+        let newest = open.last().map(|letter| &letter.letter);
+        Ok(LetterSummary {
+            waiting: open.len() as u64,
+            oldest_us: open.first().map(|letter| letter.letter.quarantined_at_us),
+            newest_code: newest.map(|letter| letter.code.clone()),
+            newest_reason: newest.map(|letter| letter.reason.clone()),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Heartbeat, Shown};
 use crate::config::plan::Plan;
+use crate::letters::LetterDesk;
 use crate::supervisor::carry::ConnectorRun;
 use crate::supervisor::{Carrier, Outcome, Supervisor};
 use crate::{progress, screen};
@@ -61,6 +62,7 @@ impl Daemon {
         let streams = connect_streams(plan)?;
         let state = StateStore::open(&plan.state_path).await?;
         let mut carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)> = Vec::new();
+        let mut letters = Vec::new();
         for connector in &plan.connectors {
             let stream = streams
                 .get(&connector.stream)
@@ -75,12 +77,19 @@ impl Daemon {
                     ..Limits::default()
                 },
             };
-            carriers.push((Arc::new(Telemetry::new(&connector.name)), Arc::new(run)));
+            let telemetry = Arc::new(Telemetry::new(&connector.name));
+            letters.push(LetterDesk {
+                rules: connector.dead_letters.clone(),
+                state: state.clone(),
+                telemetry: Some(Arc::clone(&telemetry)),
+            });
+            carriers.push((telemetry, Arc::new(run)));
         }
         let connectors: Vec<_> = carriers.iter().map(|(telemetry, _)| Arc::clone(telemetry)).collect();
         let heartbeat = Heartbeat::new();
         let shown = Shown {
             connectors: connectors.clone(),
+            letters: letters.into(),
             heartbeat: Arc::clone(&heartbeat),
             started: Instant::now(),
             address: admin_address,

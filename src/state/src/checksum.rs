@@ -71,6 +71,14 @@ pub(crate) mod row {
         sum.integer(version).finish()
     }
 
+    pub(crate) fn dead_letter(connector: &str, (id, attempts): (i64, i64), text: [&str; 4]) -> i64 {
+        let sum = RowChecksum::of("dead_letters")
+            .text(connector)
+            .integer(id)
+            .integer(attempts);
+        text.into_iter().fold(sum, RowChecksum::text).finish()
+    }
+
     pub(crate) fn memory(connector: &str, memory: &str) -> i64 {
         RowChecksum::of("source_memory").text(connector).text(memory).finish()
     }

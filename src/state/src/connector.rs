@@ -22,14 +22,14 @@ use crate::verify;
 
 /// One opening of a connector; a later one fences it.
 pub(crate) struct Connector {
-    store: Arc<Inner>,
-    name: String,
+    pub(crate) store: Arc<Inner>,
+    pub(crate) name: String,
     epoch: i64,
 }
 
 /// A row of `connectors`, but for its name.
 #[derive(Debug, Clone, Copy)]
-struct Head {
+pub(crate) struct Head {
     epoch: i64,
     newest_slot: i64,
     newest_sequence: i64,
@@ -97,7 +97,7 @@ impl Connector {
     }
 
     /// The connector's own row, where nobody opened it later.
-    async fn own_head(&self, connection: &mut SqliteConnection) -> Result<Head> {
+    pub(crate) async fn own_head(&self, connection: &mut SqliteConnection) -> Result<Head> {
         match head(&self.store.path, connection, &self.name).await? {
             Some(head) if head.epoch == self.epoch => Ok(head),
             found => {
@@ -116,7 +116,7 @@ impl Connector {
         }
     }
 
-    fn failed(&self, error: sqlx::Error) -> Error {
+    pub(crate) fn failed(&self, error: sqlx::Error) -> Error {
         from_database(&self.store.path, error)
     }
 
@@ -431,6 +431,7 @@ pub(crate) async fn forget(connection: &mut SqliteConnection, name: &str) -> sql
         "DELETE FROM schema_history WHERE connector = ?1",
         "DELETE FROM announced_schemas WHERE connector = ?1",
         "DELETE FROM source_memory WHERE connector = ?1",
+        "DELETE FROM dead_letters WHERE connector = ?1",
     ] {
         sqlx::query(statement).bind(name).execute(&mut *transaction).await?;
     }
@@ -540,14 +541,14 @@ fn read_saved(name: &str, (slot, sequence, progress, saved_at_ms, checksum): Sav
     })
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<String> {
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
         let message = "what a connector wants to store has no JSON form; this is a fault of Tailrace: report it";
         Error::definite(error::CORRUPT, message).with_source(error)
     })
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
     let read = serde_json::from_slice(text);
     read.map_err(|error| corrupt(path, "a row is not the JSON that it was written as").with_source(error))
 }

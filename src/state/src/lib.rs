@@ -1,4 +1,4 @@
-//! The state of a Tailrace: checkpoints, schema history and what sources remember, in one SQLite file.
+//! The state of a Tailrace: checkpoints, schema history, dead letters and what sources remember, in one SQLite file.
 //!
 //! A position that is lost, torn, swapped or two hours old is a gap or a flood of duplicates downstream, so this crate
 //! is mostly refusals. What it promises, and where:
@@ -27,6 +27,7 @@
 
 mod checksum;
 mod connector;
+mod dead_letters;
 mod error;
 mod file;
 mod store;

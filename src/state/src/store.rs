@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tailrace_core::dead_letter::{LetterState, LetterSummary, StoredLetter, Waiting};
 use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Checkpoint;
 use tailrace_core::{Error, Result, failpoint};
@@ -14,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::checksum::row;
 use crate::connector::{self, Connector};
+use crate::dead_letters;
 use crate::error::{self, corrupt, from_database, from_file, from_opening};
 use crate::file::{self, Home, StateLock, beside};
 use crate::verify;
@@ -165,6 +167,84 @@ impl StateStore {
         let states = connector::list(&self.inner.path, &mut lease.connection).await?;
         lease.give_back();
         Ok(states)
+    }
+
+    /// Dead letters of a connector behind a number, oldest first, at most so many; with `all`, also those that were replayed
+    /// or dropped lately.
+    ///
+    /// # Errors
+    /// Definite `state_corrupt`, transient `state_unwritable`.
+    pub async fn dead_letters(
+        &self,
+        connector: &str,
+        (behind, limit, all): (u64, usize, bool),
+    ) -> Result<Vec<StoredLetter>> {
+        let mut lease = self.inner.lease().await?;
+        let wanted = (behind, limit, all);
+        let letters = dead_letters::list(&self.inner.path, &mut lease.connection, connector, wanted).await?;
+        lease.give_back();
+        Ok(letters)
+    }
+
+    /// One dead letter of a connector.
+    ///
+    /// # Errors
+    /// As [`StateStore::dead_letters`].
+    pub async fn dead_letter(&self, connector: &str, id: u64) -> Result<Option<StoredLetter>> {
+        let mut lease = self.inner.lease().await?;
+        let letter = dead_letters::find(&self.inner.path, &mut lease.connection, (connector, id)).await?;
+        lease.give_back();
+        Ok(letter)
+    }
+
+    /// Everything of a connector that waits or was asked for.
+    ///
+    /// # Errors
+    /// As [`StateStore::dead_letters`].
+    pub async fn dead_letters_waiting(&self, connector: &str) -> Result<Vec<Waiting>> {
+        let mut lease = self.inner.lease().await?;
+        let waiting = dead_letters::waiting(&self.inner.path, &mut lease.connection, connector).await?;
+        lease.give_back();
+        Ok(waiting)
+    }
+
+    /// What is told of a connector's dead letters.
+    ///
+    /// # Errors
+    /// As [`StateStore::dead_letters`].
+    pub async fn dead_letter_summary(&self, connector: &str) -> Result<LetterSummary> {
+        let mut lease = self.inner.lease().await?;
+        let summary = dead_letters::summary(&self.inner.path, &mut lease.connection, connector).await?;
+        lease.give_back();
+        Ok(summary)
+    }
+
+    /// Changes how an open dead letter stands, by a person's word; durable on return. Whoever calls it while a pipeline of
+    /// the connector runs holds the connector's desk. The letter as it was; `None` where there is no open one.
+    ///
+    /// # Errors
+    /// As [`StateStore::dead_letters`].
+    pub async fn decide_dead_letter(
+        &self,
+        connector: &str,
+        id: u64,
+        state: LetterState,
+    ) -> Result<Option<StoredLetter>> {
+        let path = &self.inner.path;
+        let failed = |error| from_database(path, error);
+        let mut lease = self.inner.lease().await?;
+        let mut transaction = lease.connection.begin().await.map_err(failed)?;
+        let before = dead_letters::find(path, &mut transaction, (connector, id)).await?;
+        let before = before.filter(|letter| letter.state.is_open());
+        if let Some(letter) = &before {
+            let mut letter = letter.clone();
+            letter.state = state;
+            dead_letters::write(path, &mut transaction, connector, &mut letter).await?;
+            dead_letters::prune(path, &mut transaction, connector).await?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        lease.give_back();
+        Ok(before)
     }
 
     /// Removes everything that is known of a connector, for an operator who wants it to start from nothing; whoever

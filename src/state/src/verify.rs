@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use sqlx::{Connection, SqliteConnection};
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Row, SqliteConnection};
 use tailrace_core::{Error, Result};
 
 use crate::checksum::row;
+use crate::dead_letters::{LetterRow, is_intact};
 use crate::error::{self, corrupt, from_database, from_opening};
 use crate::file::Home;
 use crate::store::{MIGRATIONS, StoreRow};
@@ -108,6 +110,7 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
             rows.fetch_all(&mut *connection).await?.into_iter().all(
                 |(connector, memory, checksum): (String, String, i64)| checksum == row::memory(&connector, &memory),
             );
+        intact &= letters(connection).await?;
         sqlx::Result::Ok(intact)
     };
     match checked.await {
@@ -115,6 +118,28 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
         Ok(false) => Err(corrupt(path, "the checksum of a row does not match")),
         Err(error) => Err(from_opening(path, error)),
     }
+}
+
+/// Dead letters one by one: all of them together may be large.
+async fn letters(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let statement = "SELECT connector, id, identity, state, attempts, keys, letter, checksum FROM dead_letters";
+    let mut rows = sqlx::query(statement).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let connector: String = row.try_get(0)?;
+        let letter: LetterRow = (
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+            row.try_get(4)?,
+            row.try_get(5)?,
+            row.try_get(6)?,
+            row.try_get(7)?,
+        );
+        if !is_intact(&connector, &letter) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The one row of table `store`.
@@ -141,6 +166,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::PathBuf;
 
+    use tailrace_core::dead_letter::{Letter, Maximum};
     use tailrace_core::position::{Checkpoint, Position, Progress};
     use tempfile::TempDir;
 
@@ -155,7 +181,29 @@ mod tests {
         }
     }
 
-    /// A state with two generations, memory, and a second connector; `live` leaves part of it in the log.
+    const MAXIMUM: Maximum = Maximum {
+        letters: 1,
+        bytes: 10_000,
+    };
+
+    fn letter() -> Letter {
+        Letter {
+            identity: "db:0/1:0".to_owned(),
+            event_id: "db:0/1:0".to_owned(),
+            table: "public.orders".to_owned(),
+            operation: "c".to_owned(),
+            key: None,
+            position: "0/1".to_owned(),
+            updated_at_us: 0,
+            keys: Vec::new(),
+            code: "value_not_encodable".to_owned(),
+            reason: "too large".to_owned(),
+            quarantined_at_us: 0,
+            original: None,
+        }
+    }
+
+    /// A state with two generations, memory, a dead letter, and a second connector; `live` leaves part of it in the log.
     async fn sample(live: bool) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
@@ -166,6 +214,7 @@ mod tests {
             .remember(&serde_json::json!({"slot": "tailrace_orders"}))
             .await
             .unwrap();
+        orders.quarantine(&[letter()], MAXIMUM).await.unwrap();
         opened.connector("customers").await.unwrap();
         orders.save(&checkpoint(2)).await.unwrap();
         if !live {

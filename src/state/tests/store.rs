@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sqlx::Connection;
+use tailrace_core::dead_letter::{Letter, LetterState, LetterSummary, Maximum, Original, RecordImage, Settlement};
 use tailrace_core::error::Kind;
 use tailrace_core::position::{Checkpoint, PartialTransaction, Position, Progress};
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
@@ -460,4 +461,127 @@ async fn versions_are_told_until_they_are_known_to_be_told() {
     );
     connector.announced("public.orders", 3).await.unwrap();
     assert!(connector.record(&narrow, &at, None).await.unwrap().is_announced);
+}
+
+fn letter(number: u32) -> Letter {
+    Letter {
+        identity: format!("db:0/{number}:0"),
+        event_id: format!("e-{number}"),
+        table: "public.orders".to_owned(),
+        operation: "c".to_owned(),
+        key: Some("{\"id\":\"7\"}".to_owned()),
+        position: format!("0/{number}"),
+        updated_at_us: 1,
+        keys: vec!["public.orders\u{0}{\"id\":\"7\"}".to_owned()],
+        code: "value_not_encodable".to_owned(),
+        reason: "too large".to_owned(),
+        quarantined_at_us: i64::from(number),
+        original: Some(Original::Record(RecordImage {
+            topic: "orders".to_owned(),
+            partition: 0,
+            offset: 7,
+            timestamp_ms: 0,
+            key: None,
+            value: Some("AP8=".to_owned()),
+            headers: Vec::new(),
+        })),
+    }
+}
+
+const PLENTY: Maximum = Maximum {
+    letters: 5000,
+    bytes: 64 << 20,
+};
+
+#[tokio::test]
+async fn dead_letters_are_kept_until_they_are_replayed_or_dropped() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let orders = store.connector("orders").await.unwrap();
+    let other = store.connector("other").await.unwrap();
+    let both = [letter(1), letter(2)];
+    assert_eq!(
+        orders.quarantine(&both, PLENTY).await.unwrap(),
+        [LetterState::Waiting; 2]
+    );
+    other.quarantine(&[letter(1)], PLENTY).await.unwrap();
+    store.close().await.unwrap();
+
+    let store = StateStore::open(&path).await.unwrap();
+    assert_eq!(
+        orders.quarantine(&both, PLENTY).await.unwrap_err().kind(),
+        Kind::Fenced,
+        "who had it before has it no more"
+    );
+    let orders = store.connector("orders").await.unwrap();
+    assert_eq!(orders.summary().await.unwrap().waiting, 2);
+    let asked = store
+        .decide_dead_letter("orders", 2, LetterState::ReplayRequested)
+        .await;
+    assert!(asked.unwrap().is_some());
+    let requested = orders.requested(10).await.unwrap();
+    assert_eq!((requested.len(), &requested[0].letter), (1, &letter(2)));
+    let refused = Settlement::Refused {
+        code: "still".to_owned(),
+        reason: "too large".to_owned(),
+    };
+    orders.settle(&[(2, refused)]).await.unwrap();
+    let stored = store.dead_letter("orders", 2).await.unwrap().unwrap();
+    assert_eq!((stored.attempts, stored.state), (2, LetterState::Waiting));
+    assert_eq!(stored.letter.code, "still");
+
+    orders.settle(&[(2, Settlement::Replayed)]).await.unwrap();
+    store
+        .decide_dead_letter("orders", 1, LetterState::Dropped)
+        .await
+        .unwrap();
+    assert_eq!(orders.summary().await.unwrap(), LetterSummary::default());
+    let closed = store.dead_letters("orders", (0, 10, true)).await.unwrap();
+    assert!(
+        closed.iter().all(|letter| letter.letter.original.is_none()),
+        "{closed:?}"
+    );
+    let identities = both.map(|letter| letter.identity);
+    assert_eq!(orders.dropped(&identities).await.unwrap(), [identities[0].clone()]);
+    // The source sends both again: what was dropped stays so, what was replayed waits again.
+    let again = orders.quarantine(&[letter(1), letter(2), letter(3)], PLENTY).await;
+    let states = [LetterState::Dropped, LetterState::Waiting, LetterState::Waiting];
+    assert_eq!(again.unwrap(), states);
+    let waiting = orders.waiting().await.unwrap();
+    assert_eq!(waiting.iter().map(|letter| letter.id).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(store.dead_letter_summary("other").await.unwrap().waiting, 1);
+    store.forget("orders").await.unwrap();
+    assert_eq!(store.dead_letters("orders", (0, 10, true)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn more_dead_letters_than_may_wait_are_refused_as_a_whole() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let orders = store.connector("orders").await.unwrap();
+    let two = Maximum { letters: 2, ..PLENTY };
+    orders.quarantine(&[letter(1)], two).await.unwrap();
+    let error = orders.quarantine(&[letter(2), letter(3)], two).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "dead_letters_full"));
+    assert_eq!(orders.waiting().await.unwrap().len(), 1);
+    orders.quarantine(&[letter(1), letter(2)], two).await.unwrap();
+    let small = Maximum { bytes: 10, ..PLENTY };
+    let error = orders.quarantine(&[letter(4)], small).await.unwrap_err();
+    assert_eq!(error.code(), "dead_letters_full");
+    orders.quarantine(&[letter(1)], small).await.unwrap();
+}
+
+#[tokio::test]
+async fn numbers_of_dead_letters_are_never_given_twice() {
+    let (_folder, path) = place();
+    let store = StateStore::open(&path).await.unwrap();
+    let orders = store.connector("orders").await.unwrap();
+    let many: Vec<_> = (1..=1500).map(letter).collect();
+    orders.quarantine(&many, PLENTY).await.unwrap();
+    let all: Vec<_> = (1..=1500).map(|id| (id, Settlement::Replayed)).collect();
+    orders.settle(&all).await.unwrap();
+    let kept = store.dead_letters("orders", (0, 5000, true)).await.unwrap();
+    assert_eq!((kept.len(), kept[0].id), (1000, 501));
+    orders.quarantine(&[letter(2000)], PLENTY).await.unwrap();
+    assert_eq!(orders.waiting().await.unwrap()[0].id, 1501);
 }

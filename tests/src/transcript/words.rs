@@ -104,8 +104,14 @@ impl Words {
         let replaced = words.map(|word| {
             let bare = word.trim_end_matches([' ', ',', ';', ')', '(', '.', ':']);
             let rest = word.strip_prefix(bare).unwrap_or_default();
-            match log_position(bare) {
-                Some(_) => format!("«position»{rest}"),
+            if log_position(bare).is_some() {
+                return format!("«position»{rest}");
+            }
+            if is_event_id(bare) {
+                return format!("«event id»{rest}");
+            }
+            match time_us(bare) {
+                Some(time_us) => self.time(time_us, bare, "«now»") + rest,
                 None => word.to_owned(),
             }
         });
@@ -200,6 +206,17 @@ fn binlog_position(text: &str) -> Option<u64> {
     }
 }
 
+/// Source, position, number.
+fn is_event_id(word: &str) -> bool {
+    let Some((place, ordinal)) = word.rsplit_once(':') else {
+        return false;
+    };
+    let mut ends = place
+        .match_indices(':')
+        .map(|(at, _)| place.get(at + 1..).unwrap_or_default());
+    ordinal.parse::<u64>().is_ok() && ends.any(|end| log_position(end).is_some())
+}
+
 /// Where a word begins in a text: neither letter nor digit stands beside it.
 pub(super) fn find_word(text: &str, word: &str) -> Option<usize> {
     let mut places = text.match_indices(word).map(|(place, _)| place);
@@ -260,6 +277,8 @@ mod tests {
             words.sentence("since 0/16E9018, and/or 1/A."),
             "since «position», and/or «position»."
         );
+        let event = "(event pg-7:0/16E9018:0), (event a3:3e11fa47-71ca-11e1-9e33-c80aa9429562:23:1)";
+        assert_eq!(words.sentence(event), "(event «event id»), (event «event id»)");
     }
 
     #[test]

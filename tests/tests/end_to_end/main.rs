@@ -20,6 +20,7 @@
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
+//! | `dead_letters` | events that cannot be carried: set aside, replayed, dropped, also when the daemon dies in between |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
@@ -36,6 +37,7 @@ mod change_tables;
 mod configuration;
 mod consumers;
 mod crashes;
+mod dead_letters;
 mod debezium;
 mod failpoints;
 mod file_stream;

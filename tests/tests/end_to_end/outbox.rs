@@ -147,6 +147,16 @@ impl Outbox {
         self.daemon.configure(&sections).unwrap();
     }
 
+    /// As [`Outbox::configure`], with what is done with rows that are no events.
+    fn configure_letters(&self, query: Option<&str>, outbox: &str, letters: &str) {
+        self.configure(query, outbox);
+        let text = std::fs::read_to_string(self.daemon.config_file()).unwrap();
+        let (_, sections) = text.split_once("streams:").unwrap();
+        let letters = format!("    dead_letters: {{ {letters} }}\n    outbox:");
+        let sections = format!("streams:{}", sections.replace("    outbox:", &letters));
+        self.daemon.configure(&sections).unwrap();
+    }
+
     fn start(&self) {
         self.daemon.start().unwrap();
         self.daemon.wait_for_state(self.name(), "streaming").unwrap();

@@ -69,9 +69,11 @@ pub struct OutboxConfig {
     #[serde(default)]
     pub updates: UpdatePolicy,
 
-    /// What becomes of a row that is no event: without id, key or type, or whose payload is not what it should be.
+    /// A row that is no event (without id, key or type, or whose payload is not what it should be) stays in the table, and so
+    /// do all later rows of its aggregate, until it is mended or deleted; others flow. Only with `query: { mode: queue }`.
+    /// Otherwise `dead_letters` says what becomes of it.
     #[serde(default)]
-    pub on_bad_row: BadRowPolicy,
+    pub hold_bad_rows: bool,
 
     /// The application deletes each row in the transaction that inserts it. Only a log has such rows: a polled source is refused.
     #[serde(default)]
@@ -162,20 +164,6 @@ pub enum UpdatePolicy {
     Ignore,
     /// A mistake: the connector halts.
     Halt,
-}
-
-/// What becomes of a row that is no event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BadRowPolicy {
-    /// The connector halts, and says which row and why.
-    #[default]
-    Halt,
-    /// It is published to the topic `{prefix}.dead_letters`, with the reason in its headers.
-    DeadLetter,
-    /// It stays in the table, and so do all later rows of its aggregate, until it is mended or deleted; others flow. Only with
-    /// `query: { mode: queue }`.
-    HoldAggregate,
 }
 
 fn topic() -> String {

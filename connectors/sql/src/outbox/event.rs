@@ -97,20 +97,13 @@ pub(super) fn read_event(
     Ok((topic, message))
 }
 
-/// What of a row that is no event can be handed on: the original payload, and id and key where it has them.
-pub(super) fn read_remains(plan: &TablePlan, batch: &mut ChangeBatch, row: Row) -> Result<Message> {
-    let payload = match &plan.payload {
-        PayloadPlan::Columns(columns) => Payload::Columns(Arc::clone(columns)),
-        PayloadPlan::Column { index, .. } => match batch.part_of(row, *index) {
-            Some(part) => Payload::Part(part),
-            None => Payload::Part(batch.write_part(|_| ()).map_err(batch_full)?),
-        },
-    };
-    Ok(Message {
-        key: text_part(batch, row, plan.key)?,
-        payload,
-        event_id: id_part(batch, row, plan.id)?,
-    })
+/// Key and id of a row that is no event, where it has them.
+pub(super) fn read_remains(
+    plan: &TablePlan,
+    batch: &mut ChangeBatch,
+    row: Row,
+) -> Result<(Option<Part>, Option<Part>)> {
+    Ok((text_part(batch, row, plan.key)?, id_part(batch, row, plan.id)?))
 }
 
 /// When the row says that its event happened; `None` where it does not.
@@ -237,7 +230,7 @@ fn push_headers(plan: &TablePlan, (batch, row): (&mut ChangeBatch, Row), scratch
 }
 
 /// Adds a header to the message that is being made.
-pub(super) fn push_header(batch: &mut ChangeBatch, name: &str, value: Part) -> Result<()> {
+fn push_header(batch: &mut ChangeBatch, name: &str, value: Part) -> Result<()> {
     let name = batch.write_part(|out| out.extend_from_slice(name.as_bytes()));
     batch.push_message_header(name.map_err(batch_full)?, value);
     Ok(())

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableSchema};
-use tailrace_core::topic::escape;
 use tailrace_core::value::{LogicalType, TextKind};
 use tailrace_core::{Error, Result};
 
-use super::config::{BadRowPolicy, OutboxConfig, PayloadFormat, PayloadSource};
+use super::config::{OutboxConfig, PayloadFormat, PayloadSource};
 use super::log_message;
 use super::topic::{TopicPlan, TopicTemplate};
 use crate::config::{QueryConfig, QueryMode};
 use crate::contract::Contract;
 
-/// What dead letters are published to, after the connector's prefix.
-const DEAD_LETTERS: &str = "dead_letters";
 /// The header with the event's type.
 const TYPE_HEADER: &str = "type";
 
@@ -25,7 +22,6 @@ const TYPE_HEADER: &str = "type";
 #[derive(Debug)]
 pub struct Outbox {
     pub(super) config: OutboxConfig,
-    pub(super) dead_letters: Arc<str>,
     pub(super) contract: Option<Contract>,
     /// The table that a message of PostgreSQL's log is a row of, where there are any.
     pub(super) messages: Option<(SharedSchema, TablePlan)>,
@@ -116,7 +112,6 @@ impl Outbox {
         Ok(Self {
             tables: patterns.collect(),
             messages: messages.transpose()?,
-            dead_letters: format!("{}.{DEAD_LETTERS}", escape(prefix)).into(),
             topic,
             contract,
             config,
@@ -165,11 +160,11 @@ impl Outbox {
         let mut findings = Vec::new();
         let polled = query.is_some();
         let is_queue = query.is_some_and(|query| query.mode == QueryMode::Queue);
-        if self.config.on_bad_row == BadRowPolicy::HoldAggregate && !is_queue {
+        if self.config.hold_bad_rows && !is_queue {
             findings.push(Finding::blocks(
                 "rows_not_held",
-                "`outbox.on_bad_row: hold_aggregate` leaves bad rows in their table, and only a queue is read from there again",
-                "set `query: { mode: queue }` in the source, or choose `halt` or `dead_letter`",
+                "`outbox.hold_bad_rows` leaves bad rows in their table, and only a queue is read from there again",
+                "set `query: { mode: queue }` in the source, or set them aside with `dead_letters: { policy: store, order: key }`",
             ));
         }
         if polled && self.config.deleted_by_application {
@@ -198,7 +193,12 @@ impl Outbox {
                 return Ok(Reading::Messages { prefix, content });
             }
         }
-        if !self.selects(schema) {
+        // A message that was set aside is a row already.
+        let was_message = self
+            .messages
+            .as_ref()
+            .is_some_and(|(known, _)| known.name == schema.name);
+        if !was_message && !self.selects(schema) {
             return Ok(Reading::Ordinary);
         }
         plan_table(&self.config, &self.topic, schema)

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use tailrace_core::batch::{BeforeImage, ChangeView, PayloadView, Transaction};
-use tailrace_core::error::Kind;
 use tailrace_core::ports::RowJudge;
 use tailrace_core::position::Progress;
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
@@ -146,6 +145,7 @@ fn read(change: ChangeView<'_>) -> Read {
         PayloadView::Absent => "absent".to_owned(),
         PayloadView::Bytes(bytes) => lossy(bytes),
         PayloadView::Columns(columns) => format!("{columns:?}"),
+        PayloadView::Refused(refusal) => format!("{}: {}", refusal.code, refusal.reason),
     };
     let headers = message
         .headers()
@@ -274,43 +274,83 @@ fn bad_rows() -> Vec<(Vec<Datum>, &'static str)> {
     ]
 }
 
-fn strict(on_bad_row: &str) -> Outbox {
-    let config = format!(r#"{{"types":["Created"],"on_bad_row":"{on_bad_row}"}}"#);
+fn strict(hold_bad_rows: bool) -> Outbox {
+    let config = format!(r#"{{"types":["Created"],"hold_bad_rows":{hold_bad_rows}}}"#);
     let contract = Contract::parse(br#"{"required":["a"]}"#).unwrap();
     Outbox::new(serde_json::from_str(&config).unwrap(), "srv", Some(contract)).unwrap()
 }
 
 #[tokio::test]
-async fn a_bad_row_halts_and_says_why() {
-    for (row, code) in bad_rows() {
-        let mut changes = batch();
-        push(&mut changes, &outbox_table(), Operation::Create, &row);
-        let error = interpret(strict("halt"), changes).await.0.unwrap_err();
-        assert_eq!((error.kind(), error.code()), (Kind::Poison, "outbox_row_invalid"));
-        let report = error.report();
-        assert!(
-            report.contains(code) && report.contains("public.outbox") && report.contains("0/1"),
-            "{report}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_bad_row_becomes_a_dead_letter_in_its_place() {
+async fn a_bad_row_is_refused_in_its_place_and_says_why() {
     for (row, code) in bad_rows() {
         let mut changes = batch();
         for row in [good(), row.clone(), good()] {
             push(&mut changes, &outbox_table(), Operation::Create, &row);
         }
-        let (read_batch, telemetry) = interpret(strict("dead_letter"), changes).await;
-        let found: Vec<_> = read_batch.unwrap().views().map(read).collect();
+        let (read_batch, _) = interpret(strict(false), changes).await;
+        let read_batch = read_batch.unwrap();
+        let found: Vec<_> = read_batch.views().map(read).collect();
         assert_eq!(found[0], found[2]);
-        assert_eq!(found[1].0, "srv.dead_letters");
-        assert_eq!(Datum::Text(found[1].2.clone()), row[4], "the original payload");
-        assert_eq!(found[1].5[0], format!("dead_letter_reason={code}"));
-        assert_eq!(found[1].5[2], "dead_letter_table=public.outbox");
-        assert_eq!(found[1].5.len(), 3, "{code}: no header of the event that it is not");
-        assert_eq!(telemetry.numbers.dead_letters.load(Ordering::Relaxed), 1);
+        let said = &found[1].2;
+        for part in ["outbox_row_invalid: ", code, "public.outbox", "0/1", "dead_letters"] {
+            assert!(said.contains(part), "{code}: {part} is not in {said}");
+        }
+        assert_eq!(found[1].5.len(), 0, "{code}: no header of the event that it is not");
+        let refused = read_batch.views().nth(1).unwrap();
+        let text = |index: usize| match &row[index] {
+            Datum::Text(text) => Some(text.clone()),
+            Datum::Int(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let message = refused.message().unwrap();
+        assert_eq!(message.key().map(lossy), text(2), "what must wait for it is known");
+        assert_eq!(message.event_id().map(lossy), text(0));
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_was_set_aside_is_read_again_with_the_configuration_of_now() {
+    use tailrace_core::dead_letter::{Letter, Original};
+
+    let messages = schema(
+        TableKind::Message,
+        "message",
+        &[("prefix", TEXT), ("content", LogicalType::Bytes)],
+    );
+    let content = r#"{"id":"m-1","aggregatetype":"Order","aggregateid":"7","type":"Deleted","payload":"{}"}"#;
+    let message = [text("outbox"), Datum::Bytes(content.into())];
+    for (table, operation, row) in [
+        (outbox_table(), Operation::Create, with(3, text("Deleted"))),
+        (messages, Operation::Message, message.to_vec()),
+    ] {
+        let mut changes = batch();
+        push(&mut changes, &table, operation, &row);
+        let config = |types: &str| {
+            outbox(&format!(
+                r#"{{"types":["{types}"],"message_prefix":"outbox","tables":["public.outbox"]}}"#
+            ))
+        };
+        let (refused, _) = interpret(config("Created").unwrap(), changes).await;
+        let refused = refused.unwrap();
+        let view = refused.views().next().unwrap();
+        let PayloadView::Refused(refusal) = view.message().unwrap().payload() else {
+            panic!("{view:?} is an event");
+        };
+        let letter = Letter::of_change(view, refusal, 0);
+        let stored = serde_json::to_string(&letter).unwrap();
+        let letter: Letter = serde_json::from_str(&stored).unwrap();
+        let Some(Original::Change(image)) = letter.original else {
+            panic!("{stored} holds no change");
+        };
+        assert!(image.is_event());
+        let (again, _) = interpret(config("Deleted").unwrap(), image.restore().unwrap()).await;
+        let again = again.unwrap();
+        let found: Vec<_> = again.views().map(read).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].1, "7");
+        assert_eq!(found[0].3, letter.event_id);
+        assert!(found[0].0.starts_with("outbox.event.Order"), "{found:?}");
     }
 }
 
@@ -331,7 +371,7 @@ async fn messages_of_the_log_are_events_without_a_table() {
     say("outbox", &format!(r#"{{{start}"payload":"as \"it\" is"}}"#));
     say("other", "not JSON");
     say("outbox", "not JSON");
-    let config = r#"{"message_prefix":"outbox","on_bad_row":"dead_letter"}"#;
+    let config = r#"{"message_prefix":"outbox"}"#;
     let (changes, _) = interpret(outbox(config).unwrap(), changes).await;
     let changes = changes.unwrap();
     assert!(changes.views().nth(2).unwrap().message().is_none());
@@ -354,7 +394,7 @@ async fn messages_of_the_log_are_events_without_a_table() {
     };
     assert_eq!(found[0], event(r#"{"a": [1.0]}"#, 9, &["type=Created", "h=x"]));
     assert_eq!(found[1], event(r#"as "it" is"#, 5, &["type=Created"]));
-    assert_eq!((&*found[2].0, &*found[2].2), ("srv.dead_letters", "not JSON"));
+    assert!(found[2].2.starts_with("outbox_row_invalid"), "{:?}", found[2]);
 }
 
 #[test]
@@ -384,10 +424,7 @@ fn tables_that_are_no_outbox_are_found_before_the_start() {
         ["outbox_messages_polled"]
     );
     for polled in [true, false] {
-        assert_eq!(
-            codes(r#"{"on_bad_row":"hold_aggregate"}"#, tables, polled),
-            ["rows_not_held"]
-        );
+        assert_eq!(codes(r#"{"hold_bad_rows":true}"#, tables, polled), ["rows_not_held"]);
     }
     let named = r#"{"columns":{"headers":"tenant_headers","timestamp":"tenant"},"topic":"{nothing}"}"#;
     let finding = outbox(named).unwrap().check(tables, None).remove(0);
@@ -401,7 +438,7 @@ fn tables_that_are_no_outbox_are_found_before_the_start() {
 #[test]
 fn a_bad_row_holds_its_aggregate_back_until_it_is_mended() {
     let telemetry = Arc::new(Telemetry::new("test"));
-    let mut judge = Judge::new(Arc::new(strict("hold_aggregate")), Arc::clone(&telemetry));
+    let mut judge = Judge::new(Arc::new(strict(true)), Arc::clone(&telemetry));
     let table = outbox_table();
     let mut round = |rows: &[Vec<Datum>]| {
         let mut batch = batch();

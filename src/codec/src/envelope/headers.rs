@@ -85,6 +85,13 @@ impl SharedHeaders {
         });
     }
 
+    /// What was written at `length` and behind is taken back.
+    pub(crate) fn forget_from(&mut self, length: usize) {
+        if self.updated_at.1.end > length {
+            self.updated_at = (i64::MIN, 0..0);
+        }
+    }
+
     /// Adds the headers of a record; returns their range.
     pub(crate) fn push(&mut self, output: &mut EncodedBatch, record: RecordHeaders) -> Range<usize> {
         let updated_at = self.updated_at(output, record.updated_at_us);

@@ -18,7 +18,8 @@ pub(crate) fn write_message(
 ) -> Result<(), RowError> {
     let key = message.key().map(|key| append(output, key));
     let value = match message.payload() {
-        PayloadView::Absent => None,
+        // The encoder hands out no record of what is refused.
+        PayloadView::Absent | PayloadView::Refused(_) => None,
         PayloadView::Bytes(bytes) => Some(append(output, bytes)),
         PayloadView::Columns(columns) => {
             let start = output.buffer.len();

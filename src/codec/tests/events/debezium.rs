@@ -2,6 +2,7 @@
 
 use tailrace_codec::EventDescriber;
 use tailrace_core::batch::Operation;
+use tailrace_core::event::EncodedBatch;
 use tailrace_core::ports::Encoder;
 use tailrace_core::schema::{TableKind, TableName, TableSchema};
 use tailrace_core::value::{Datum, LogicalType};
@@ -152,7 +153,10 @@ fn what_has_no_placeholder_is_poison_and_never_null() {
         vec![],
     ));
     batch.change(Operation::Update, None, Some(&[Cell::Unchanged]));
-    let error = encoder(FORMAT).encode(&batch.changes).unwrap_err();
+    let error = encoder(FORMAT)
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err();
     assert!(error.to_string().contains("REPLICA IDENTITY FULL"));
 }
 

@@ -1,6 +1,7 @@
 //! The entity envelope.
 
 use tailrace_core::batch::Operation;
+use tailrace_core::event::EncodedBatch;
 use tailrace_core::ports::Encoder;
 use tailrace_core::schema::{TableKind, TableName, TableSchema};
 use tailrace_core::value::{Datum, LogicalType};
@@ -217,7 +218,10 @@ fn two_tables_of_one_topic_are_refused() {
     first.change(Operation::Create, None, Some(&[int(1), text(""), null()]));
     encoder.encode(&first.changes).unwrap();
     let second = Batch::new(&named("a", "b.c"));
-    let error = encoder.encode(&second.changes).unwrap_err();
+    let error = encoder
+        .encode(&second.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err();
     assert_eq!(error.code(), "topic_collision");
 }
 
@@ -251,7 +255,10 @@ fn what_cannot_be_encoded_is_poison_and_says_where() {
     );
     let mut batch = Batch::new(&amounts);
     batch.change(Operation::Create, None, Some(&[text("NaN")]));
-    let error = encoder(r#"{"decimal":"precise"}"#).encode(&batch.changes).unwrap_err();
+    let error = encoder(r#"{"decimal":"precise"}"#)
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err();
     assert_eq!(error.code(), "value_not_encodable");
     assert_eq!(
         error.to_string(),
@@ -272,7 +279,10 @@ fn a_key_that_is_not_in_the_log_is_taken_from_the_row_before_or_refused() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].key.as_deref(), Some(r#"{"path":"a/b"}"#));
     batch.change(Operation::Update, None, Some(&[Cell::Unchanged, int(2)]));
-    let error = encoder(FORMAT).encode(&batch.changes).unwrap_err();
+    let error = encoder(FORMAT)
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err();
     assert!(error.to_string().contains("part of the key"));
 }
 
@@ -289,9 +299,41 @@ fn a_row_before_without_our_key_is_no_old_key() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].header("op"), Some("u"));
     batch.change(Operation::Delete, Some(&[null(), text("a"), null()]), None);
-    let error = encoder(FORMAT).encode(&batch.changes).unwrap_err();
+    let error = encoder(FORMAT)
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "a change of table public.customers has no row to take its key from (event pg-7:0/16E9018:1); set a replica identity on the table that covers its key"
     );
+}
+
+#[test]
+fn a_refused_change_leaves_nothing_behind_and_the_others_are_as_without_it() {
+    let amount = LogicalType::Decimal {
+        precision: None,
+        scale: None,
+    };
+    let amounts = table(
+        vec![required("id", LogicalType::Int32), column("total", amount)],
+        vec![0],
+    );
+    let row = |id, total: &str| [int(id), text(total)];
+    let mut batch = Batch::new(&amounts);
+    // The refused one is the first to write the time, which the others share.
+    for (id, total) in [(1, "NaN"), (2, "2"), (3, "3"), (4, "-Infinity")] {
+        batch.change(Operation::Create, None, Some(&row(id, total)));
+    }
+    batch.change(Operation::Update, Some(&row(5, "5")), Some(&row(6, "NaN")));
+    batch.change(Operation::Update, Some(&row(7, "7")), Some(&row(8, "8")));
+    let encoded = encoder(r#"{"decimal":"precise"}"#).encode(&batch.changes).unwrap();
+    let refused: Vec<_> = encoded.refused.iter().map(|refused| refused.change).collect();
+    assert_eq!(refused, [0, 3, 4]);
+    let mut without = batch.changes.clone();
+    let kept = |(index, change): (usize, _)| (!refused.contains(&index)).then_some(change);
+    without.changes = without.changes.into_iter().enumerate().filter_map(kept).collect();
+    let expected = encoder(r#"{"decimal":"precise"}"#).encode(&without).unwrap();
+    assert_eq!(events(&encoded), events(&expected));
+    assert_eq!(encoded.buffer, expected.buffer);
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tailrace_codec::{EncoderSettings, EventEncoder};
 use tailrace_core::batch::Operation;
 use tailrace_core::error::Kind;
+use tailrace_core::event::EncodedBatch;
 use tailrace_core::ports::Encoder;
 use tailrace_core::schema::{Column, TableSchema};
 use tailrace_core::value::{Datum, Interval, LogicalType, ShapeKind, TextKind, TimeTz};
@@ -209,7 +210,7 @@ fn check(
 
 fn check_events(batch: &Batch, settings: EncoderSettings) -> Result<(), TestCaseError> {
     let mut encoder = EventEncoder::new(settings).unwrap();
-    let encoded = match encoder.encode(&batch.changes) {
+    let encoded = match encoder.encode(&batch.changes).and_then(EncodedBatch::complete) {
         Ok(encoded) => events(&encoded),
         Err(error) => {
             prop_assert_eq!(error.kind(), Kind::Poison);
@@ -258,7 +259,7 @@ proptest! {
         let mut batch = Batch::new(&schema.into());
         batch.change(Operation::Create, None, Some(&[int(1)]));
         let mut encoder: EventEncoder = encoder(&format);
-        let Ok(encoded) = encoder.encode(&batch.changes) else {
+        let Ok(encoded) = encoder.encode(&batch.changes).and_then(EncodedBatch::complete) else {
             // Only a name that becomes longer than Kafka allows is refused.
             return Ok(());
         };

@@ -206,7 +206,7 @@ impl Batch {
 
     pub(crate) fn encode_with(&self, settings: EncoderSettings) -> Vec<Event> {
         let mut encoder = EventEncoder::new(settings).unwrap().with_clock(clock);
-        events(&encoder.encode(&self.changes).unwrap())
+        events(&encoder.encode(&self.changes).and_then(EncodedBatch::complete).unwrap())
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tailrace_codec::{EncoderSettings, EventDescriber, EventEncoder};
 use tailrace_core::batch::Operation;
+use tailrace_core::event::EncodedBatch;
 use tailrace_core::ports::Encoder;
 use tailrace_core::schema::Column;
 use tailrace_core::value::{Datum, LogicalType, TextKind};
@@ -49,7 +50,11 @@ fn refused_with(logical_type: LogicalType, datum: Datum, settings: EncoderSettin
     let mut batch = Batch::new(&orders(vec![column("v", logical_type)], vec![]));
     batch.change(Operation::Create, None, Some(&[Cell::Is(datum)]));
     let mut encoder = EventEncoder::new(settings).unwrap();
-    encoder.encode(&batch.changes).unwrap_err().to_string()
+    encoder
+        .encode(&batch.changes)
+        .and_then(EncodedBatch::complete)
+        .unwrap_err()
+        .to_string()
 }
 
 /// The schema of a column's field.

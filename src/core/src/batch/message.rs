@@ -15,11 +15,22 @@ enum Place {
     Bytes(Span),
 }
 
+/// Why a change cannot be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable name in snake case.
+    pub code: &'static str,
+    /// What, where, remedy, in a sentence.
+    pub reason: String,
+}
+
 /// What an event's value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// Nothing: a tombstone.
     Absent,
+    /// There is none, because the row is no event.
+    Refused(Arc<Refusal>),
     /// These bytes.
     Part(Part),
     /// An object of these columns of the change's row after, by index, encoded like any other row.
@@ -68,6 +79,8 @@ pub struct MessageView<'a> {
 pub enum PayloadView<'a> {
     /// Nothing: a tombstone.
     Absent,
+    /// There is none, because the row is no event.
+    Refused(&'a Refusal),
     /// These bytes.
     Bytes(&'a [u8]),
     /// An object of these columns of the change's row after, by index.
@@ -171,6 +184,7 @@ impl<'a> MessageView<'a> {
     pub fn payload(&self) -> PayloadView<'a> {
         match &self.message.payload {
             Payload::Absent => PayloadView::Absent,
+            Payload::Refused(refusal) => PayloadView::Refused(refusal),
             Payload::Part(part) => PayloadView::Bytes(self.batch.part(*part)),
             Payload::Columns(columns) => PayloadView::Columns(columns),
         }

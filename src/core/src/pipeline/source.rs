@@ -10,6 +10,7 @@
 //! the source is told after the save. An error ends the loop and nothing is tried again in here: the supervisor opens
 //! everything anew from the last checkpoint, so that recovery is the start path.
 
+mod letters;
 mod schemas;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::letters::Letters;
 use self::schemas::Schemas;
 use super::frontier::{Frontier, Settled};
 use crate::batch::ChangeBatch;
@@ -31,6 +33,8 @@ use crate::position::{Checkpoint, Position, Progress};
 use crate::schema_change::SchemaChangePublisher;
 use crate::telemetry::{Telemetry, now_us};
 use crate::transform::Transform;
+
+pub use self::letters::DeadLetters;
 
 /// What a stream's client keeps of a record beside its bytes until it is durable: librdkafka's message, its list of headers
 /// and six headers, each an allocation of its own. Without it, small rows take three times the window in memory.
@@ -89,6 +93,8 @@ pub struct SourcePipeline {
     pub telemetry: Arc<Telemetry>,
     /// Bounds.
     pub limits: Limits,
+    /// What is done with events that cannot be carried.
+    pub dead_letters: DeadLetters,
 }
 
 /// A pipeline on its way: what the loop changes.
@@ -101,6 +107,7 @@ struct Running {
     confirmed: Option<Position>,
     schemas: Schemas,
     known_topics: HashSet<Arc<str>>,
+    letters: Letters,
 }
 
 // === impl Limits ===
@@ -138,19 +145,31 @@ impl SourcePipeline {
             if wanted == Desired::Stopped {
                 return running.drain(limits.drain_timeout).await;
             }
-            let may_read = wanted == Desired::Running && running.frontier.bytes() < limits.in_flight_bytes;
+            let is_running = wanted == Desired::Running;
+            let has_room = running.frontier.bytes() + running.letters.bytes() < limits.in_flight_bytes;
+            let may_replay = is_running && running.frontier.is_empty();
+            let may_read = is_running && has_room && !running.letters.is_holding() && !running.letters.is_asked();
+            let may_release = is_running && running.letters.is_holding() && running.is_all_saved();
             tokio::select! {
                 biased;
-                // 1. What became durable moves the frontier: first, so that the window never stays full for nothing.
-                settled = running.frontier.next_settled() => running.settle(settled?)?,
+                // 1. What became durable moves the frontier: first, so that the window never stays full for nothing. Behind a
+                // replay it waits for that.
+                settled = running.frontier.next_settled(), if !running.letters.is_replaying() => running.settle(settled?)?,
                 // 2. and 3. A stop or a pause is obeyed before more is read.
                 changed = desired.changed() => {
                     wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
                 }
                 // 4. Progress is saved, then the source is told. Not where there is none: each turn of this loop gives up the
-                // reading below and begins it anew, and a query that takes longer than the interval would never end.
-                _ = checkpoint_tick.tick(), if running.unsaved.is_some() => running.checkpoint().await?,
-                // 5. More, as long as the window has room.
+                // reading below and begins it anew, and a query that takes longer than the interval would never end. And not
+                // while dead letters are on their way again.
+                _ = checkpoint_tick.tick(), if running.unsaved.is_some() && !running.letters.is_replaying() => {
+                    running.checkpoint().await?;
+                }
+                // 5. Dead letters that were asked for go out before anything that comes after them.
+                work = running.letters.next_work(may_replay) => running.replay(work).await?,
+                // 6. What had to wait until everything before it was saved.
+                () = std::future::ready(()), if may_release => running.release().await?,
+                // 7. More, as long as the window has room.
                 batch = running.pipeline.source.next_batch(limits.batch), if may_read => running.carry(batch?).await?,
             }
         }
@@ -162,6 +181,7 @@ impl SourcePipeline {
 impl Running {
     fn new(pipeline: SourcePipeline, saved: Option<&Checkpoint>) -> Self {
         Self {
+            letters: Letters::new(pipeline.dead_letters.clone()),
             pipeline,
             frontier: Frontier::default(),
             unsaved: None,
@@ -180,30 +200,46 @@ impl Running {
             .numbers
             .changes
             .fetch_add(count(batch.changes.len()), Ordering::Relaxed);
-        let schema_changes = self.schemas.meet(&batch, &*self.pipeline.store).await?;
-        self.schemas.handed_over(&schema_changes);
+        self.schemas.meet(&batch, &*self.pipeline.store).await?;
         let filtered = self.pipeline.transform.apply(&mut batch)?;
         telemetry.numbers.filtered.fetch_add(filtered, Ordering::Relaxed);
-        if batch.is_heartbeat() && schema_changes.is_empty() {
+        if batch.is_heartbeat() && !self.schemas.has_changes() {
             let nothing = Box::pin(std::future::ready(Ok(Receipt::default())));
+            self.schemas.passed_over();
             self.frontier.push(batch.progress, None, 0, nothing);
             self.publish_window();
             return Ok(());
         }
         self.pipeline.encoder.prepare(&batch).await?;
-        let mut encoded = self.pipeline.encoder.encode(&batch)?;
+        self.hand_over(batch).await
+    }
+
+    /// The batch that waited, now that everything before it is saved.
+    async fn release(&mut self) -> Result<()> {
+        match self.letters.release() {
+            Some(batch) => self.hand_over(batch).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A batch whose tables are known, to the stream.
+    async fn hand_over(&mut self, batch: ChangeBatch) -> Result<()> {
+        let progress = batch.progress.clone();
+        let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
+        let Some(mut encoded) = self.encode(batch).await? else {
+            return Ok(());
+        };
+        let schema_changes = self.schemas.handed_over();
         self.pipeline.schema_changes.publish(&schema_changes, &mut encoded);
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
-        let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
-        let weight_bytes = encoded.buffer.len() + encoded.records.len() * OVERHEAD_PER_RECORD_BYTES;
+        let weight_bytes = weight_of(&encoded);
         let durable = if encoded.records.is_empty() {
             Box::pin(std::future::ready(Ok(Receipt::default())))
         } else {
             self.pipeline.producer.deliver(encoded)
         };
-        self.frontier
-            .push(batch.progress, newest_commit_us, weight_bytes, durable);
+        self.frontier.push(progress, newest_commit_us, weight_bytes, durable);
         failpoint!(try AfterEnqueue);
         self.publish_window();
         Ok(())
@@ -214,10 +250,13 @@ impl Running {
             if self.known_topics.contains(name) {
                 continue;
             }
-            let mut records = encoded.records.iter().filter(|record| record.topic == index);
+            // Where nothing goes, because all that would have was refused, no topic is needed.
+            let Some(keyed) = is_keyed(encoded, index) else {
+                continue;
+            };
             let topic = TopicSpec {
                 name: Arc::clone(name),
-                keyed: records.any(|record| record.key.is_some()),
+                keyed,
             };
             self.pipeline.stream.ensure_topic(&topic).await?;
             self.known_topics.insert(topic.name);
@@ -290,18 +329,42 @@ impl Running {
     /// Waits for what is in flight, to a deadline, then saves what is durable.
     async fn drain(mut self, timeout: Duration) -> Result<Ended> {
         let deadline = Instant::now() + timeout;
-        while !self.frontier.is_empty() {
-            match tokio::time::timeout_at(deadline, self.frontier.next_settled()).await {
-                Ok(settled) => self.settle(settled?)?,
-                Err(_) => {
-                    self.checkpoint().await?;
-                    return Ok(Ended::DrainTimedOut);
-                }
+        while self.letters.is_replaying() {
+            match tokio::time::timeout_at(deadline, self.letters.next_work(false)).await {
+                Ok(work) => self.replay(work).await?,
+                // What came after the replay must come after it again.
+                Err(_) => return Ok(Ended::DrainTimedOut),
             }
         }
-        self.checkpoint().await?;
-        Ok(Ended::Drained)
+        loop {
+            while !self.frontier.is_empty() {
+                match tokio::time::timeout_at(deadline, self.frontier.next_settled()).await {
+                    Ok(settled) => self.settle(settled?)?,
+                    Err(_) => {
+                        self.checkpoint().await?;
+                        return Ok(Ended::DrainTimedOut);
+                    }
+                }
+            }
+            self.checkpoint().await?;
+            if !self.letters.is_holding() {
+                return Ok(Ended::Drained);
+            }
+            self.release().await?;
+        }
     }
+}
+
+/// Whether a record of a topic has a key; `None` where the topic has no records.
+fn is_keyed(encoded: &EncodedBatch, topic: usize) -> Option<bool> {
+    let mut records = encoded.records.iter().filter(|record| record.topic == topic).peekable();
+    records.peek()?;
+    Some(records.any(|record| record.key.is_some()))
+}
+
+/// What a batch takes in the window.
+fn weight_of(encoded: &EncodedBatch) -> usize {
+    encoded.buffer.len() + encoded.records.len() * OVERHEAD_PER_RECORD_BYTES
 }
 
 /// A number of things, as counters have it.

@@ -88,7 +88,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-static METRICS: [Metric; 23] = [
+static METRICS: [Metric; 25] = [
     counter("changes", "Changes taken from the source", |telemetry, _| {
         Some(from(&telemetry.numbers.changes))
     }),
@@ -102,9 +102,24 @@ static METRICS: [Metric; 23] = [
         "Changes left out by transforms, or because they are no events of an outbox",
         |telemetry, _| Some(from(&telemetry.numbers.filtered)),
     ),
-    counter("dead_letters", "Changes published as dead letters", |telemetry, _| {
+    counter("dead_letters", "Events set aside as dead letters", |telemetry, _| {
         Some(from(&telemetry.numbers.dead_letters))
     }),
+    gauge(
+        "dead_letters_waiting",
+        "Dead letters that were neither replayed nor dropped",
+        None,
+        |telemetry, _| Some(from(&telemetry.numbers.dead_letters_waiting)),
+    ),
+    gauge(
+        "dead_letters_oldest",
+        "Since the oldest dead letter that waits was set aside",
+        Some(Unit::Seconds),
+        |telemetry, _| {
+            let oldest_us = telemetry.numbers.dead_letters_oldest_us.load(Ordering::Relaxed);
+            (oldest_us > 0).then(|| signed(now_us().saturating_sub(oldest_us)) / 1e6)
+        },
+    ),
     counter("checkpoints", "Checkpoints saved", |telemetry, _| {
         Some(from(&telemetry.numbers.checkpoints))
     }),

@@ -81,9 +81,10 @@ const SEED_VARIABLE: &str = "TAILRACE_SIMULATION_SEED";
 const LAST_LINES: usize = 60;
 
 /// A fault that never comes proves nothing.
-const MUST_HAPPEN: [&str; 24] = [
+const MUST_HAPPEN: [&str; 29] = [
     "answer held",
     "answer slow",
+    "behind a letter",
     "batch cut inside a transaction",
     "crash after the write",
     "crash lost the write",
@@ -95,6 +96,10 @@ const MUST_HAPPEN: [&str; 24] = [
     "fenced",
     "heartbeat",
     "killed",
+    "letter",
+    "letter refused again",
+    "letter replayed",
+    "letter waits again",
     "pause",
     "poison",
     "rejected",

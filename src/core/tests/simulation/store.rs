@@ -6,6 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use rand::RngExt;
+use tailrace_core::dead_letter::{
+    BEHIND, DeadLetterStore, Letter, LetterState, LetterSummary, Maximum, Settlement, StoredLetter, Waiting,
+};
 use tailrace_core::error::{Error, Result};
 use tailrace_core::ports::{CheckpointStore, SchemaHistory, SchemaVersion, SourceMemory};
 use tailrace_core::position::{Checkpoint, Position};
@@ -36,6 +39,19 @@ pub(crate) struct ModelStore {
 impl Storage {
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         self.durable.checkpoint()
+    }
+
+    /// A person wants every letter that waits to go out again; how many there are.
+    pub(crate) fn ask_for_letters(&self) -> usize {
+        let waiting = self.durable.letters().into_iter();
+        let waiting = waiting.filter(|letter| letter.state == LetterState::Waiting);
+        let waiting = waiting.map(|letter| self.durable.set_letter(letter.id, LetterState::ReplayRequested));
+        waiting.count()
+    }
+
+    /// No event is in a letter alone.
+    pub(crate) fn has_no_letters(&self) -> bool {
+        self.durable.letters().iter().all(|letter| !letter.state.is_open())
     }
 }
 
@@ -170,6 +186,71 @@ impl SchemaHistory for ModelStore {
 
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>> {
         self.durable().newest(table).await
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for ModelStore {
+    async fn quarantine(&self, letters: &[Letter], maximum: Maximum) -> Result<Vec<LetterState>> {
+        self.visit("store.quarantine").await?;
+        let states = self.durable().quarantine(letters, maximum).await?;
+        self.world.with(|state| {
+            for letter in letters {
+                state
+                    .journal
+                    .note(format!("letter {}: {}", letter.event_id, letter.code));
+                state.journal.count(if letter.code == BEHIND {
+                    "behind a letter"
+                } else {
+                    "letter"
+                });
+                state.oracle.set_aside(&letter.event_id);
+            }
+        });
+        self.sync_takes_time().await;
+        self.lose_answer("store.quarantine, after")?;
+        Ok(states)
+    }
+
+    async fn dropped(&self, identities: &[String]) -> Result<Vec<String>> {
+        self.visit("store.dropped").await?;
+        self.durable().dropped(identities).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>> {
+        self.visit("store.waiting").await?;
+        self.durable().waiting().await
+    }
+
+    async fn requested(&self, limit: usize) -> Result<Vec<StoredLetter>> {
+        self.visit("store.requested").await?;
+        self.durable().requested(limit).await
+    }
+
+    async fn settle(&self, settlements: &[(u64, Settlement)]) -> Result<()> {
+        self.visit("store.settle").await?;
+        let letters = self.durable().letters();
+        self.world.with(|state| {
+            for (id, settlement) in settlements {
+                let letter = letters.iter().find(|letter| letter.id == *id).unwrap();
+                state.journal.count(match settlement {
+                    Settlement::Replayed => "letter replayed",
+                    Settlement::Refused { .. } => "letter refused again",
+                    Settlement::Behind => "letter waits again",
+                });
+                if *settlement == Settlement::Replayed {
+                    let verdict = state.oracle.replayed(&letter.letter.event_id);
+                    state.journal.judge(verdict);
+                }
+            }
+        });
+        self.durable().settle(settlements).await?;
+        self.sync_takes_time().await;
+        self.lose_answer("store.settle, after")
+    }
+
+    async fn summary(&self) -> Result<LetterSummary> {
+        self.durable().summary().await
     }
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rand::RngExt;
+use tailrace_core::dead_letter::{DeadLetterConfig, LetterPolicy};
 use tailrace_core::error::{Kind, Result};
-use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
+use tailrace_core::pipeline::source::{DeadLetters, Desired, Ended, Limits, SourcePipeline};
 use tailrace_core::ports::{Budget, CheckpointStore, ConnectorStore, EventStream};
 use tailrace_core::schema_change::SchemaChangePublisher;
 use tailrace_core::telemetry::Telemetry;
@@ -230,7 +231,10 @@ impl Walk {
                 }
                 End::Result(Err(error)) => {
                     state.journal.note(format!("--- it ends with {}", error.code()));
-                    let known = state.oracle.life.raised.contains(&error.code());
+                    let raised = &state.oracle.life.raised;
+                    // What the stream refuses of a replay must not stop the connector at each start.
+                    let known = raised.contains(&error.code())
+                        || (error.code() == "replay_refused" && raised.contains(&"scripted_definite"));
                     let verdict = known
                         .then_some(())
                         .ok_or_else(|| format!("nobody raised {}: {}", error.code(), error.report()));
@@ -257,12 +261,17 @@ impl Walk {
     async fn come_right(&mut self) {
         self.world.with(|state| {
             state.calm = true;
+            state.mended = true;
             state.journal.note("=== faults cease");
             (0..5).for_each(|_| state.database.commit(&mut state.dice));
         });
         let mut life = self.start();
         let deadline = Instant::now() + BOUND;
-        while !self.world.with(|state| state.oracle.is_caught_up(&state.database)) {
+        let done = |state: &mut State| state.oracle.is_caught_up(&state.database) && state.storage.has_no_letters();
+        while !self.world.with(done) {
+            if self.world.with(|state| state.storage.ask_for_letters()) > 0 {
+                self.world.desk.ask();
+            }
             let look_again = pass(Duration::from_millis(100));
             tokio::select! {
                 biased;
@@ -350,6 +359,7 @@ async fn carry(
             },
             telemetry,
             limits,
+            dead_letters: dead_letters(&world),
         };
         Ok((pipeline, saved))
     };
@@ -376,6 +386,23 @@ fn limits(state: &State) -> Limits {
     }
 }
 
+fn dead_letters(world: &World) -> DeadLetters {
+    let order = world.with(|state| state.profile.letters);
+    let config = DeadLetterConfig {
+        policy: if order.is_some() {
+            LetterPolicy::Store
+        } else {
+            LetterPolicy::Halt
+        },
+        order: order.unwrap_or_default(),
+        maximum_count: u64::MAX,
+        ..DeadLetterConfig::default()
+    };
+    let mut rules = DeadLetters::new("walk", config, "letters".into());
+    rules.desk = Arc::clone(&world.desk);
+    rules
+}
+
 fn transform(state: &State) -> Transform {
     let rule = |table: usize| Rule {
         tables: Some(vec![table_name(table)]),
@@ -400,6 +427,18 @@ impl Life {
             }
         });
         self.control(world);
+        let asked = world.with(|state| {
+            if state.dice.random_ratio(1, 12) {
+                state.mended = !state.mended;
+                state.journal.note(format!("mended: {}", state.mended));
+            }
+            let asks = state.dice.random_ratio(1, 6);
+            asks.then(|| state.storage.ask_for_letters())
+        });
+        if asked.is_some_and(|letters| letters > 0) {
+            world.with(|state| state.journal.note("letters are asked for"));
+            world.desk.ask();
+        }
         // Held answers go now and then, so that the oldest is not held for ever.
         if world.with(|state| state.dice.random_ratio(1, 6)) {
             world.gates.notify_waiters();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tailrace_core::dead_letter::{Desk, LetterOrder};
 use tailrace_core::error::{Error, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub(crate) struct Profile {
     pub(crate) rows_first: bool,
     /// A rule leaves out the changes of one table.
     pub(crate) leaves_out: Option<usize>,
+    /// Some events cannot be encoded before the configuration is mended, and are set aside.
+    pub(crate) letters: Option<LetterOrder>,
     pub(crate) changes_per_batch: usize,
     pub(crate) in_flight_bytes: usize,
     pub(crate) checkpoint_interval: Duration,
@@ -54,6 +57,8 @@ pub(crate) struct State {
     pub(crate) profile: Profile,
     /// Faults have ceased.
     pub(crate) calm: bool,
+    /// The configuration can encode everything.
+    pub(crate) mended: bool,
     pub(crate) database: Database,
     pub(crate) broker: Broker,
     pub(crate) storage: Storage,
@@ -77,6 +82,8 @@ pub(crate) struct World {
     pub(crate) committed: Notify,
     /// Held answers may go.
     pub(crate) gates: Notify,
+    /// Where people ask for letters.
+    pub(crate) desk: Arc<Desk>,
 }
 
 // === impl Profile ===
@@ -104,6 +111,15 @@ impl Profile {
         Self {
             rows_first: dice.random_ratio(2, 3),
             leaves_out: dice.random_ratio(1, 4).then_some(1),
+            letters: *choose(
+                dice,
+                &[
+                    None,
+                    Some(LetterOrder::None),
+                    Some(LetterOrder::Key),
+                    Some(LetterOrder::Key),
+                ],
+            ),
             changes_per_batch: *choose(dice, &[1, 3, 10, 40]),
             in_flight_bytes: *choose(dice, &[1, 2000, 10_000, 60_000]),
             checkpoint_interval: Duration::from_millis(*choose(dice, &[1, 20, 200, 900])),
@@ -177,6 +193,7 @@ impl World {
         Arc::new(Self {
             state: Mutex::new(State {
                 calm: false,
+                mended: false,
                 database: Database::default(),
                 broker: Broker::default(),
                 storage: Storage::default(),
@@ -187,6 +204,7 @@ impl World {
             }),
             committed: Notify::new(),
             gates: Notify::new(),
+            desk: Arc::default(),
         })
     }
 

@@ -2,9 +2,12 @@
 //! starve replication, and so that it answers also when the rest of the process hangs.
 //!
 //! It asks nobody who they are. Therefore it listens only on addresses of this machine itself (the configuration refuses
-//! others), every answer is read-only, no answer holds a secret or a row, and requests for another host's name are
-//! refused, because a browser that was led here by a foreign page (DNS rebinding) sends that page's host.
+//! others), no answer holds a secret, rows are shown of dead letters alone, which are also all that can be changed, and requests
+//! for another host's name are refused, because a browser that was led here by a foreign page (DNS rebinding) sends that
+//! page's host.
 
+pub(crate) mod client;
+mod letters;
 mod routes;
 mod server;
 
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tailrace_core::telemetry::{Telemetry, now_us};
 
+use crate::letters::LetterDesk;
 pub(crate) use server::{Admin, listen};
 
 /// A runtime that does not come around to a one-line task for so long makes no progress.
@@ -27,6 +31,8 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Shown {
     /// Every connector of the process.
     pub(crate) connectors: Vec<Arc<Telemetry>>,
+    /// The dead letters of each of them.
+    pub(crate) letters: Arc<[LetterDesk]>,
     /// The main runtime's pulse.
     pub(crate) heartbeat: Arc<Heartbeat>,
     /// The start of the process.

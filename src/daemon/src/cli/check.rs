@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tailrace_core::check::{Finding, Severity};
+use tailrace_core::dead_letter::LetterPolicy;
 use tailrace_core::ports::TopicSpec;
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::transform::{Transform, alters_messages};
@@ -141,7 +142,28 @@ fn topics_of(
             keyed: !schema.key.is_empty(),
         });
     }
+    specs.extend(dead_letter_topic(connector, &specs, findings));
     specs
+}
+
+/// The topic of dead letters, where they are published; no table may write there.
+fn dead_letter_topic(
+    connector: &ConnectorPlan,
+    tables: &[TopicSpec],
+    findings: &mut Vec<Finding>,
+) -> Option<TopicSpec> {
+    if connector.dead_letters.config.policy != LetterPolicy::Topic {
+        return None;
+    }
+    let name = Arc::clone(&connector.dead_letters.topic);
+    if tables.iter().any(|table| table.name == name) {
+        findings.push(Finding::blocks(
+            "topic_collision",
+            format!("a table and the connector's dead letters both write to the topic `{name}`"),
+            "give the dead letters another topic with `dead_letters.topic`",
+        ));
+    }
+    Some(TopicSpec { name, keyed: false })
 }
 
 fn count(reports: &[Report], severity: Severity) -> usize {

@@ -24,6 +24,7 @@ pub(crate) async fn run(plan: Plan, connector: &str, confirmed: bool) -> Result<
         || "nothing carried yet".to_owned(),
         |checkpoint| carried(&checkpoint.progress),
     );
+    let letters = state.dead_letter_summary(connector).await?.waiting;
     if confirmed {
         state.forget(connector).await?;
         state.close().await?;
@@ -33,6 +34,12 @@ pub(crate) async fn run(plan: Plan, connector: &str, confirmed: bool) -> Result<
         return Ok(Exit::Ended);
     }
     state.close().await?;
+    if letters > 0 {
+        screen::print(&format!(
+            "`{connector}` has {letters} dead letters that wait; they are given up too, and their events will be nowhere: \
+             `tailrace dlq list` shows them\n"
+        ))?;
+    }
     screen::print(&format!(
         "`{connector}`: {position}. Forgetting it means that its next start is its first: with a snapshot, every row is published again; \
          changes that were not carried before it are not published as such, and deletes among them not at all. \

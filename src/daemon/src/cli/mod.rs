@@ -3,6 +3,7 @@
 mod check;
 mod commands;
 mod describe;
+mod dlq;
 mod exit;
 mod forget;
 pub(crate) mod outbox;
@@ -154,6 +155,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Looks after dead letters: events that could not be carried and were set aside.
+    Dlq(dlq::DlqArguments),
     /// Makes an outbox table, and triggers that keep wrong events out of it.
     Outbox(outbox::OutboxArguments),
     /// Change tables and the triggers that fill them, for databases whose log cannot be read.
@@ -216,6 +219,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Check { file, json }) => block_on(check::run(load(&file)?, json)),
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
+        Some(Command::Dlq(arguments)) => block_on(dlq::run(load(arguments.file())?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
         Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
         Some(Command::Schema { markdown, commands }) => {

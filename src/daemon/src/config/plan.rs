@@ -9,7 +9,10 @@ use std::time::Duration;
 use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
+use tailrace_core::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy};
+use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::ports::SourceConnector;
+use tailrace_core::topic::{MAX_LENGTH, escape, is_legal};
 use tailrace_core::transform::{Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
@@ -59,6 +62,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) updated_at_column: Option<String>,
     /// Tables whose rows are events already.
     pub(crate) outbox: Option<Arc<Outbox>>,
+    /// What is done with events that cannot be carried.
+    pub(crate) dead_letters: DeadLetters,
     /// What happens to changes.
     pub(crate) transforms: TransformConfig,
     /// The tables are captured by triggers.
@@ -182,6 +187,8 @@ fn plan_connector(
     }
     let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
+    let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
+    let dead_letters = plan_dead_letters(&name, config.dead_letters, &prefix, refuse_letters);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
     let transforms = TransformConfig {
         rules: config.transforms,
@@ -212,6 +219,7 @@ fn plan_connector(
         schema_change_topic,
         updated_at_column,
         outbox,
+        dead_letters,
         transforms,
         change_table: config.change_table,
     })
@@ -237,6 +245,30 @@ fn plan_outbox(
         refuse(in_one_sentence(&finding));
     }
     Some(Arc::new(outbox))
+}
+
+/// What is done with events that cannot be carried, as meant; what contradicts itself is refused.
+fn plan_dead_letters(
+    connector: &str,
+    config: DeadLetterConfig,
+    prefix: &str,
+    mut refuse: impl FnMut(String),
+) -> DeadLetters {
+    let topic = config.topic.replace("{prefix}", &escape(prefix));
+    let fits = (1..=MAX_LENGTH).contains(&topic.len()) && topic.chars().all(is_legal) && !matches!(&*topic, "." | "..");
+    if !fits {
+        refuse(format!(
+            "`{}` is no topic; `{{prefix}}` is all that is replaced in it, and letters, digits, `.`, `_` and `-` are all that may stand there",
+            config.topic
+        ));
+    }
+    if config.policy == LetterPolicy::Halt && config.order == LetterOrder::Key {
+        refuse("`order: key` says what waits behind a dead letter, and `policy: halt` makes none; set `policy: store` or `topic`".to_owned());
+    }
+    if config.maximum_count == 0 || config.maximum_bytes == 0 {
+        refuse("with a maximum of 0 no letter could be kept; set `policy: halt` for that".to_owned());
+    }
+    DeadLetters::new(connector, config, topic.into())
 }
 
 /// Two connectors with one template write the tables of one name into one topic.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_codec::FormatConfig;
+use tailrace_core::dead_letter::DeadLetterConfig;
 use tailrace_core::transform::Rule;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::OutboxConfig;
@@ -100,6 +101,9 @@ pub(crate) struct ConnectorConfig {
     /// Tables whose rows are events already.
     #[serde(default)]
     pub(crate) outbox: Option<OutboxConfig>,
+    /// What is done with an event that cannot be carried.
+    #[serde(default)]
+    pub(crate) dead_letters: DeadLetterConfig,
     /// Rules that changes go through, in order; each table follows every rule that selects it.
     #[serde(default)]
     pub(crate) transforms: Vec<Rule>,

@@ -78,6 +78,7 @@ impl ConnectorRun {
             },
             telemetry: Arc::clone(telemetry),
             limits: self.limits,
+            dead_letters: plan.dead_letters.clone(),
         };
         Ok((pipeline, saved))
     }

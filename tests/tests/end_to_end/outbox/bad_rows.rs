@@ -45,12 +45,12 @@ async fn a_bad_row_halts_until_it_may_become_a_dead_letter() {
         let name = outbox.name();
         outbox.daemon.wait_for_state(name, "halted:outbox_row_invalid").unwrap();
         let reason = outbox.daemon.connector(name).unwrap()["reason"].to_string();
-        for part in [&super::id(2), "payload_not_json", "outbox.on_bad_row: dead_letter"] {
+        for part in [&super::id(2), "payload_not_json", "dead_letters: {policy: store}"] {
             assert!(reason.contains(part), "{place:?}: {reason}");
         }
         outbox.daemon.kill9().unwrap();
 
-        outbox.configure(query(place), "payload_format: json, on_bad_row: dead_letter");
+        outbox.configure_letters(query(place), "payload_format: json", "policy: topic");
         outbox.start();
         let mut orders = ids(&outbox.events_so_far(&ORDERS).await);
         // The first may have gone out before the halt.
@@ -58,16 +58,13 @@ async fn a_bad_row_halts_until_it_may_become_a_dead_letter() {
         assert_eq!(orders, [1, 3], "{place:?}: around the bad one in order");
         let letters = outbox.events(&[&format!("{name}.dead_letters")]).await.unwrap();
         assert_eq!(letters.len(), 1, "{place:?}");
-        assert_eq!(
-            letters[0].value.as_deref(),
-            Some(&b"{\"half\":"[..]),
-            "the original bytes"
-        );
-        assert_eq!(letters[0].key.as_deref(), Some(&b"7"[..]));
+        let letter = letters[0].value_json();
+        assert_eq!(letter["after"]["payload"], "{\"half\":", "the original text");
+        assert_eq!(letter["key"], 7);
         assert_eq!(letters[0].event_id(), super::id(2));
-        assert_eq!(letters[0].header("dead_letter_reason"), "payload_not_json");
+        assert_eq!(letters[0].header("dead_letter_code"), "outbox_row_invalid");
         assert!(
-            letters[0].header("dead_letter_problem").contains("EOF"),
+            letters[0].header("dead_letter_reason").contains("payload_not_json"),
             "{}",
             letters[0]
         );
@@ -75,6 +72,16 @@ async fn a_bad_row_halts_until_it_may_become_a_dead_letter() {
         let metrics = outbox.daemon.get("/metrics").unwrap().body;
         let counted = format!("tailrace_dead_letters_total{{connector=\"{name}\"}} 1");
         assert!(metrics.contains(&counted), "{metrics}");
+
+        // The table's rule was wrong, and not the row: mended, it goes out as the event that it is.
+        assert!(outbox.daemon.terminate().unwrap().success());
+        outbox.configure_letters(query(place), "", "policy: topic");
+        outbox.start();
+        let printed = outbox.daemon.command("dlq replay", &[name]).unwrap();
+        assert_eq!(printed.code, Some(0), "{place:?}: {}", printed.all());
+        let mut orders = ids(&outbox.events(&ORDERS).await.unwrap());
+        orders.dedup();
+        assert_eq!(orders, [1, 3, 2], "{place:?}: {}", printed.all());
     }
 }
 
@@ -150,7 +157,7 @@ async fn an_aggregate_waits_in_the_queue_for_its_bad_row() {
     for place in PLACES {
         let outbox = with_text_payloads(place).await;
         let queue = Some("mode: queue, id_column: sequence");
-        outbox.configure(queue, "payload_format: json, on_bad_row: hold_aggregate");
+        outbox.configure(queue, "payload_format: json, hold_bad_rows: true");
         outbox.start();
         outbox
             .execute(&(poisoned() + &row(4, "Order", "8", "'{}'")))

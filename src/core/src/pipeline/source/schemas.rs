@@ -17,6 +17,8 @@ pub(super) struct Schemas {
     known: Vec<SharedSchema>,
     /// Number of the version that each table had last.
     seen: HashMap<String, u32>,
+    /// What must be told with the batch that is read.
+    changes: Vec<SchemaChange>,
     handed_over: u64,
     settled: u64,
     /// Versions that were told with a batch, which is not behind a checkpoint yet.
@@ -33,9 +35,8 @@ struct Told {
 // === impl Schemas ===
 
 impl Schemas {
-    /// Saves the versions in a batch that were not met before. Gives those that must be told with it.
-    pub(super) async fn meet(&mut self, batch: &ChangeBatch, history: &dyn SchemaHistory) -> Result<Vec<SchemaChange>> {
-        let mut changes = Vec::new();
+    /// Saves the versions in a batch that were not met before.
+    pub(super) async fn meet(&mut self, batch: &ChangeBatch, history: &dyn SchemaHistory) -> Result<()> {
         for schema in &batch.tables {
             // The same version comes as the same pointer: it is only compared where it was not seen before.
             if self.known.iter().any(|known| Arc::ptr_eq(known, schema)) {
@@ -52,7 +53,7 @@ impl Schemas {
                 && seen != Some(version.number)
             {
                 let transaction = batch.transactions.first();
-                changes.push(SchemaChange {
+                self.changes.push(SchemaChange {
                     version: version.number,
                     position: batch.progress.position.clone(),
                     identity: Arc::clone(&batch.identity),
@@ -62,17 +63,29 @@ impl Schemas {
                 });
             }
         }
-        Ok(changes)
+        Ok(())
     }
 
-    /// A batch is on its way, with what was told in it.
-    pub(super) fn handed_over(&mut self, changes: &[SchemaChange]) {
+    /// Something must be told with the batch that is read, though nothing of it may be left.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The batch that was read has nothing in it.
+    pub(super) fn passed_over(&mut self) {
         self.handed_over += 1;
+    }
+
+    /// The batch that was read goes on its way, with what this gives told in it.
+    pub(super) fn handed_over(&mut self) -> Vec<SchemaChange> {
+        self.handed_over += 1;
+        let changes = std::mem::take(&mut self.changes);
         self.told.extend(changes.iter().map(|change| Told {
             batch: self.handed_over,
             table: change.after.name.qualified(),
             version: change.version,
         }));
+        changes
     }
 
     /// The oldest batch on its way is durable.

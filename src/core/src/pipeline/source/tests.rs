@@ -4,6 +4,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::batch::{BeforeImage, Change, Operation, Transaction};
+use crate::dead_letter::DeadLetterConfig;
 use crate::error::{Error, Kind};
 use crate::event::StreamRecord;
 use crate::schema::{Column, TableKind, TableName, TableSchema};
@@ -89,6 +90,7 @@ async fn start(batches: Vec<Result<ChangeBatch>>, script: Vec<Delivery>, store: 
         },
         telemetry: Arc::new(Telemetry::new("test")),
         limits: Limits::default(),
+        dead_letters: DeadLetters::new("test", DeadLetterConfig::default(), "test.dead_letters".into()),
     };
     let (desired, wanted) = watch::channel(Desired::Running);
     let run = crate::task::spawn_named("pipeline", async move { pipeline.run(None, wanted).await });

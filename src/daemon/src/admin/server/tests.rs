@@ -15,6 +15,7 @@ fn endpoint(connectors: Vec<Arc<Telemetry>>, heartbeat: Arc<Heartbeat>) -> Endpo
     let (listener, address) = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let shown = Shown {
         connectors,
+        letters: Arc::from([]),
         heartbeat,
         started: Instant::now(),
         address,
