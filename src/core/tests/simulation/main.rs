@@ -17,6 +17,8 @@
 //! - deliver ≺ durable ≺ saved ≺ confirm: a checkpoint covers only what the stream has acknowledged since the checkpoint that
 //!   the life began with; only what a checkpoint covers is confirmed; the log is not begun before every row is saved as
 //!   carried; a schema is saved, and a topic made, before the first record.
+//! - An event that cannot be encoded is in the stream or in the letters, durably, before progress moves behind it; a letter is
+//!   closed when its event is durable; where order is kept per key, letters and what waits behind them go out in order.
 //! - Nothing is lost, nothing is there that was not committed, each row's versions come in order, the same id is the same
 //!   record, and who reads the topic to its end has the tables as they are.
 //! - A checkpoint's number only grows, progress never goes back behind what the server may have forgotten, and what it has

@@ -35,8 +35,10 @@ pub(crate) async fn ask(address: SocketAddr, method: Method, path: &str) -> Resu
     if status.is_success() {
         return Ok(body);
     }
-    let said = serde_json::from_str(&body).map_or(body, |refusal: Refusal| refusal.message);
-    let message = format!("the daemon at http://{address} answers {status}: {said}");
+    let message = match serde_json::from_str(&body) {
+        Ok(Refusal { message }) => message,
+        Err(_) => format!("the daemon at http://{address} answers {status}: {body}"),
+    };
     Err(Error::definite("daemon_refused", message))
 }
 

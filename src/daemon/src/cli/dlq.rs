@@ -8,6 +8,7 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tailrace_core::error::Kind;
 use tailrace_state::StateStore;
 
 use super::{Exit, Failure};
@@ -143,7 +144,16 @@ pub(crate) async fn run(plan: Plan, arguments: DlqArguments) -> Result<Exit, Fai
 async fn replay(office: &Office, ids: &[u64]) -> Result<Exit, Failure> {
     let mut exit = Exit::Ended;
     for id in office.chosen(ids).await? {
-        let line = office.replay(id).await?;
+        let line = match office.replay(id).await {
+            Ok(line) => line,
+            // The others may still go.
+            Err(Failure::Failed(error)) if error.kind() == Kind::Definite => {
+                exit = Exit::Failed;
+                screen::print(&format!("{id}: {}\n", screen::escape(&error.report())))?;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         let said = match line.state.as_str() {
             "replayed" => "replayed".to_owned(),
             "replay_requested" => "will go out when the connector runs".to_owned(),

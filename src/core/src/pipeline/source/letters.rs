@@ -19,7 +19,7 @@ use super::{Running, count, weight_of};
 use crate::batch::{ChangeBatch, Refusal};
 use crate::dead_letter::{
     DeadLetterConfig, Desk, Document, Letter, LetterOrder, LetterPolicy, LetterState, Original, Settlement,
-    StoredLetter, keys_of, keys_wait, must_wait, time_text,
+    StoredLetter, Waiting, keys_of, keys_wait, must_wait, time_text,
 };
 use crate::error::{Error, Kind, Result};
 use crate::event::{EncodedBatch, EncodedRecord, HeaderName, Refused, header};
@@ -357,7 +357,11 @@ impl Running {
         let (mut handed_over, mut deliveries) = (Vec::new(), Vec::new());
         let (mut settlements, mut behind) = (Vec::new(), BTreeSet::new());
         let mut weight_bytes = 0;
+        let mut not_asked_for = self.not_asked_for().await?.into_iter().peekable();
         for StoredLetter { id, letter, .. } in requested {
+            while let Some(earlier) = not_asked_for.next_if(|waiting| waiting.id < id) {
+                behind.extend(earlier.keys);
+            }
             // At least one, however large; the others are looked for afterwards.
             if weight_bytes > 0 && self.frontier.bytes() + weight_bytes >= self.pipeline.limits.in_flight_bytes {
                 break;
@@ -382,7 +386,9 @@ impl Running {
             settlements.push((id, settlement));
         }
         failpoint!(try ReplayEnqueued);
-        self.give_back(settlements, &behind).await?;
+        if !settlements.is_empty() {
+            store.settle(&settlements).await?;
+        }
         if self.letters.rules.by_key() {
             self.block_all_but(handed_over.clone()).await?;
             self.letters.version = Some(version);
@@ -399,21 +405,15 @@ impl Running {
         Ok(())
     }
 
-    /// Writes down what was not handed over, and that what was asked for behind it waits again.
-    async fn give_back(&mut self, mut settlements: Vec<(u64, Settlement)>, behind: &BTreeSet<String>) -> Result<()> {
-        if settlements.is_empty() {
-            return Ok(());
+    /// What waits and was not asked for, where order is kept: what was asked for behind it must wait again.
+    async fn not_asked_for(&mut self) -> Result<Vec<Waiting>> {
+        if !self.letters.rules.by_key() {
+            return Ok(Vec::new());
         }
-        let first = settlements.first().map_or(0, |(id, _)| *id);
         let store = Arc::clone(&self.pipeline.store);
-        for waiting in store.waiting().await? {
-            let known = settlements.iter().any(|(id, _)| *id == waiting.id);
-            let asked = waiting.state == LetterState::ReplayRequested && waiting.id > first;
-            if asked && !known && keys_wait(&waiting.keys, behind) {
-                settlements.push((waiting.id, Settlement::Behind));
-            }
-        }
-        store.settle(&settlements).await
+        let mut waiting = store.waiting().await?;
+        waiting.retain(|letter| letter.state == LetterState::Waiting);
+        Ok(waiting)
     }
 
     /// The event of a letter with the configuration of now; what becomes of the letter where there is none.

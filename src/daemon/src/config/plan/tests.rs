@@ -208,6 +208,7 @@ fn every_example_is_right() {
         examples,
         [
             "change-table-sqlite.yaml",
+            "dead-letters.yaml",
             "mysql-to-kafka.yaml",
             "outbox-mysql-queue.yaml",
             "outbox-postgres-log.yaml",
