@@ -1,6 +1,7 @@
 //! How the cells of one column are written: decided once per table version, from the column's logical type and the
 //! format options, so that the hot path is one match on a small enum and one on the value.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tailrace_core::batch::ListView;
@@ -8,14 +9,15 @@ use tailrace_core::value::{LogicalType, ShapeKind, TextKind, Value};
 
 use super::decimal::{Rounding, write_decimal_double, write_decimal_fixed, write_decimal_text, write_decimal_variable};
 use super::geometry::{PointForm, WkbForm};
-use super::number::{FloatStyle, write_float32, write_float64, write_int};
-use super::text::{write_text, write_text_nested};
+use super::number::FloatStyle;
 use super::{CellError, CellResult, bytes, geometry, interval, late, temporal, vector};
 use crate::dialect::Dialect;
 use crate::format::{
     BigintUnsignedFormat, BinaryFormat, DEFAULT_MONEY_FRACTION_DIGITS, DecimalFormat, Envelope, Format, HstoreFormat,
     IntervalFormat, OpaqueFormat, TimeFormat,
 };
+use crate::names::is_name;
+use crate::notation::{Notation, Optionality};
 
 /// How exact decimals of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,14 @@ pub(crate) enum BitsForm {
     Text,
 }
 
+/// How arrays of a column are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ArrayForm {
+    pub(crate) element: Box<CellFormat>,
+    /// Elements may be null.
+    pub(crate) nullable: bool,
+}
+
 /// How the cells of one column are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CellFormat {
@@ -62,6 +72,8 @@ pub(crate) enum CellFormat {
     Float64(FloatStyle),
     Decimal(DecimalForm, FloatStyle),
     Text(TextKind),
+    /// One of a list of symbols, by its place in the list.
+    Symbol(Arc<[String]>),
     /// Text whose bytes are written as bytes.
     TextBytes(BinaryFormat),
     Bytes(BinaryFormat),
@@ -74,7 +86,7 @@ pub(crate) enum CellFormat {
     Timestamp(TimeFormat, u8),
     TimestampTz(TimeFormat, u8),
     Interval(IntervalFormat),
-    Array(Box<CellFormat>),
+    Array(ArrayForm),
     Map(HstoreFormat),
     Point(PointForm),
     Line(FloatStyle),
@@ -116,6 +128,9 @@ impl CellFormat {
             LogicalType::Text(TextKind::Opaque) if format.opaque == OpaqueFormat::Binary => {
                 Self::TextBytes(format.binary)
             }
+            LogicalType::Text(TextKind::Enum(symbols)) if format.writes_rows_in_avro() && are_names(symbols) => {
+                Self::Symbol(Arc::clone(symbols))
+            }
             LogicalType::Text(kind) => Self::Text(text_kind(kind, format.dialect)),
             LogicalType::Bytes => Self::Bytes(format.binary),
             LogicalType::Bits { length } => Self::Bits(bits_form(*length, format)),
@@ -126,7 +141,7 @@ impl CellFormat {
             LogicalType::Timestamp { precision } => Self::Timestamp(format.time, *precision),
             LogicalType::TimestampTz { precision } => Self::TimestampTz(format.time, *precision),
             LogicalType::Interval => Self::Interval(format.interval),
-            LogicalType::Array(element) => Self::Array(Box::new(Self::of(element, format))),
+            LogicalType::Array(element) => Self::Array(ArrayForm::of(Self::of(element, format), format)),
             LogicalType::Map => Self::Map(format.hstore),
             LogicalType::Point => Self::Point(PointForm::of(style, format.dialect)),
             LogicalType::Line => Self::Line(style),
@@ -141,84 +156,72 @@ impl CellFormat {
     }
 
     /// Writes a value that is neither null nor unchanged.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, value: Value<'_>) -> CellResult {
+    pub(crate) fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>) -> CellResult {
         match (self, value) {
-            (Self::Int16 | Self::Int32 | Self::Int64 | Self::Year, Value::Int(value)) => write_int(out, value),
-            (Self::Text(_), Value::Text(text)) => write_text(out, text),
-            (Self::Boolean, Value::Boolean(value)) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-            (Self::Float32(style), Value::Float32(value)) => write_float32(out, value, *style),
-            (Self::Float64(style), Value::Float64(value)) => write_float64(out, value, *style),
-            (Self::Long, Value::Text(digits)) => return write_long(out, digits),
-            (Self::Decimal(form, style), Value::Text(text)) => return write_decimal(out, text, *form, *style),
-            (Self::TextBytes(format), Value::Text(text)) => bytes::write_bytes(out, text.as_bytes(), *format),
-            (Self::Bytes(format), Value::Bytes(value)) => bytes::write_bytes(out, value, *format),
-            (Self::Bits(form), Value::Text(bits)) => return write_bits(out, bits, *form),
-            (Self::Interval(format), Value::Interval(value)) => return interval::write_interval(out, value, *format),
-            (_, Value::Int(value)) => return self.write_temporal(out, value),
-            (Self::TimeTz(format, precision), Value::TimeTz(time)) => {
-                temporal::write_time_tz_value(out, time, *format, *precision)
+            (Self::Int16 | Self::Int32 | Self::Int64 | Self::Year, Value::Int(value)) => N::int(out, value),
+            (Self::Text(_), Value::Text(text)) => N::text(out, text),
+            (Self::Boolean, Value::Boolean(value)) => N::boolean(out, value),
+            (Self::Float32(style), Value::Float32(value)) => N::float32(out, value, *style),
+            (Self::Float64(style), Value::Float64(value)) => N::float64(out, value, *style),
+            (Self::Long, Value::Text(digits)) => return write_long::<N>(out, digits),
+            (Self::Decimal(form, style), Value::Text(text)) => return write_decimal::<N>(out, text, *form, *style),
+            (Self::Symbol(symbols), Value::Text(text)) => return write_symbol::<N>(out, text, symbols),
+            (Self::TextBytes(format), Value::Text(text)) => bytes::write_bytes::<N>(out, text.as_bytes(), *format),
+            (Self::Bytes(format), Value::Bytes(value)) => bytes::write_bytes::<N>(out, value, *format),
+            (Self::Bits(form), Value::Text(bits)) => return write_bits::<N>(out, bits, *form),
+            (Self::Interval(format), Value::Interval(value)) => {
+                return interval::write_interval::<N>(out, value, *format);
             }
-            (_, Value::List(list)) => return self.write_list(out, list),
-            (Self::Geometry(form), Value::Bytes(ewkb)) => return geometry::write_geometry(out, ewkb, *form),
-            (Self::Geography, Value::Bytes(ewkb)) => return geometry::write_geography(out, ewkb),
+            (_, Value::Int(value)) => return self.write_temporal::<N>(out, value),
+            (Self::TimeTz(format, precision), Value::TimeTz(time)) => {
+                temporal::write_time_tz_value::<N>(out, time, *format, *precision);
+            }
+            (_, Value::List(list)) => return self.write_list::<N>(out, list),
+            (Self::Geometry(form), Value::Bytes(ewkb)) => return geometry::write_geometry::<N>(out, ewkb, *form),
+            (Self::Geography, Value::Bytes(ewkb)) => return geometry::write_geography::<N>(out, ewkb),
             (Self::Timestamp(format, precision), Value::Text(text)) => {
-                return late::write_timestamp(out, text, *format, *precision);
+                return late::write_timestamp::<N>(out, text, *format, *precision);
             }
             (Self::TimestampTz(format, precision), Value::Text(text)) => {
-                return late::write_timestamp_tz(out, text, *format, *precision);
+                return late::write_timestamp_tz::<N>(out, text, *format, *precision);
             }
             // A list that has no place for what the database says (bounds that do not start at 1) is its text.
-            (Self::Array(_), Value::Text(text)) => write_text(out, text),
+            (Self::Array(_), Value::Text(text)) if N::NESTS_FREELY => N::text(out, text),
+            (Self::Array(_), Value::Text(_)) => return Err(no_plain_list()),
             _ => return Err(CellError::mismatch()),
         }
         Ok(())
     }
 
-    fn write_temporal(&self, out: &mut Vec<u8>, value: i64) -> CellResult {
+    fn write_temporal<N: Notation>(&self, out: &mut Vec<u8>, value: i64) -> CellResult {
         match self {
-            Self::Date(format) => temporal::write_date_value(out, value, *format),
-            Self::Time(format, precision) => return temporal::write_time_value(out, value, *format, *precision),
-            Self::Amount(precision) => interval::write_amount(out, value, *precision),
+            Self::Date(format) => return temporal::write_date_value::<N>(out, value, *format),
+            Self::Time(format, precision) => return temporal::write_time_value::<N>(out, value, *format, *precision),
+            Self::Amount(precision) => interval::write_amount::<N>(out, value, *precision),
             Self::Timestamp(format, precision) => {
-                return temporal::write_timestamp_value(out, value, *format, *precision);
+                return temporal::write_timestamp_value::<N>(out, value, *format, *precision);
             }
-            Self::TimestampTz(format, precision) => temporal::write_timestamp_tz_value(out, value, *format, *precision),
+            Self::TimestampTz(format, precision) => {
+                return temporal::write_timestamp_tz_value::<N>(out, value, *format, *precision);
+            }
             _ => return Err(CellError::mismatch()),
         }
         Ok(())
     }
 
-    fn write_list(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+    fn write_list<N: Notation>(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
         match self {
-            Self::Array(element) => element.write_elements(out, list),
-            Self::Map(HstoreFormat::Map) => write_map(out, list),
-            Self::Map(HstoreFormat::Json) => write_map_text(out, list),
-            Self::Point(form) => geometry::write_point(out, list, *form),
-            Self::Line(style) => geometry::write_line(out, list, *style),
-            Self::Circle(style) => geometry::write_circle(out, list, *style),
-            Self::Shape(kind) => geometry::write_shape(out, list, *kind),
-            Self::FloatVector(style) | Self::DoubleVector(style) => vector::write_vector(out, list, *style),
-            Self::SparseVector(style) => vector::write_sparse(out, list, *style),
+            Self::Array(form) => form.write::<N>(out, list),
+            Self::Map(HstoreFormat::Map) => write_map::<N>(out, list),
+            Self::Map(HstoreFormat::Json) => write_map_text::<N>(out, list),
+            Self::Point(form) => geometry::write_point::<N>(out, list, *form),
+            Self::Line(style) => geometry::write_line::<N>(out, list, *style),
+            Self::Circle(style) => geometry::write_circle::<N>(out, list, *style),
+            Self::Shape(kind) => geometry::write_shape::<N>(out, list, *kind),
+            Self::FloatVector(style) | Self::DoubleVector(style) => vector::write_vector::<N>(out, list, *style),
+            Self::SparseVector(style) => vector::write_sparse::<N>(out, list, *style),
             _ => Err(CellError::mismatch()),
         }
-    }
-
-    /// Writes the elements of an array. A list where an element's own value is no list is another dimension; where it is
-    /// one (points, maps, vectors), the first element tells which of the two it is.
-    fn write_elements(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
-        out.push(b'[');
-        for (index, value) in list.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            match value {
-                Value::Null => out.extend_from_slice(b"null"),
-                Value::List(inner) if self.is_dimension(inner) => self.write_elements(out, inner)?,
-                value => self.write(out, value)?,
-            }
-        }
-        out.push(b']');
-        Ok(())
     }
 
     fn is_dimension(&self, inner: ListView<'_>) -> bool {
@@ -237,6 +240,89 @@ impl CellFormat {
     }
 }
 
+// === impl ArrayForm ===
+
+impl ArrayForm {
+    fn of(element: CellFormat, format: &Format) -> Self {
+        // Debezium declares the symbols of an enum array as required; everything else may be null.
+        let nullable = format.writes_rows_in_avro() || !matches!(element, CellFormat::Text(TextKind::Enum(_)));
+        Self {
+            element: Box::new(element),
+            nullable,
+        }
+    }
+
+    pub(crate) fn optionality(&self) -> Optionality {
+        if self.nullable {
+            Optionality::NullFirst
+        } else {
+            Optionality::Required
+        }
+    }
+
+    /// Writes the elements of an array. A list where an element's own value is no list is another dimension; where it is
+    /// one (points, maps, vectors), the first element tells which of the two it is.
+    fn write<N: Notation>(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+        let (element, optionality) = (&*self.element, self.optionality());
+        N::begin_list(out, list.len());
+        for (index, value) in list.iter().enumerate() {
+            N::element(out, index);
+            match value {
+                Value::Null if !N::NESTS_FREELY && !self.nullable => return Err(null_symbol()),
+                Value::Null => N::absent(out, optionality),
+                Value::List(inner) if element.is_dimension(inner) => {
+                    if !N::NESTS_FREELY {
+                        return Err(no_plain_list());
+                    }
+                    self.write::<N>(out, inner)?;
+                }
+                value => {
+                    N::present(out, optionality);
+                    element.write::<N>(out, value)?;
+                }
+            }
+        }
+        N::end_list(out, list.len());
+        Ok(())
+    }
+}
+
+#[cold]
+fn no_plain_list() -> CellError {
+    CellError::new(
+        "is an array of several dimensions, or with bounds that do not start at 1, which its Avro schema cannot hold",
+        "use codec: json, or leave the column out",
+    )
+}
+
+#[cold]
+fn null_symbol() -> CellError {
+    CellError::new(
+        "is an array of symbols with NULL in it, which Debezium's schema does not allow",
+        "use envelope: entity, or codec: json",
+    )
+}
+
+/// True where an Avro enum can have every symbol.
+fn are_names(symbols: &[String]) -> bool {
+    let distinct: BTreeSet<&String> = symbols.iter().collect();
+    !symbols.is_empty() && distinct.len() == symbols.len() && symbols.iter().all(|symbol| is_name(symbol))
+}
+
+#[cold]
+fn not_a_symbol() -> CellError {
+    CellError::new(
+        "is none of the symbols that its column declares",
+        "correct the row, or use codec: json",
+    )
+}
+
+fn write_symbol<N: Notation>(out: &mut Vec<u8>, text: &str, symbols: &[String]) -> CellResult {
+    let index = symbols.iter().position(|symbol| symbol == text).ok_or_else(not_a_symbol)?;
+    N::symbol(out, index, text);
+    Ok(())
+}
+
 fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
     decimal_form_of(logical_type, format.decimal, format)
 }
@@ -244,6 +330,24 @@ fn decimal_form(logical_type: &LogicalType, format: &Format) -> DecimalForm {
 fn decimal_form_of(logical_type: &LogicalType, decimal: DecimalFormat, format: &Format) -> DecimalForm {
     match (decimal, logical_type) {
         (DecimalFormat::String, kind) => DecimalForm::Text {
+            scale: declared_scale(kind),
+        },
+        (
+            DecimalFormat::Logical,
+            LogicalType::Decimal {
+                precision: Some(precision),
+                scale,
+            },
+        ) => {
+            let scale = scale.unwrap_or_default();
+            DecimalForm::Fixed {
+                // Avro wants it no less than the scale; every value has so few digits before the point that it fits.
+                precision: Some((*precision).max(scale)),
+                scale,
+                rounding: Rounding::Exact,
+            }
+        }
+        (DecimalFormat::Logical, kind) => DecimalForm::Text {
             scale: declared_scale(kind),
         },
         (DecimalFormat::Double, _) => DecimalForm::Double,
@@ -336,86 +440,86 @@ fn wkb_form(dialect: Dialect) -> WkbForm {
     }
 }
 
-fn write_decimal(out: &mut Vec<u8>, text: &str, form: DecimalForm, style: FloatStyle) -> CellResult {
+fn write_decimal<N: Notation>(out: &mut Vec<u8>, text: &str, form: DecimalForm, style: FloatStyle) -> CellResult {
     match form {
-        DecimalForm::Text { .. } => write_decimal_text(out, text, style == FloatStyle::Java),
-        DecimalForm::Double => return write_decimal_double(out, text, style),
-        DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed(out, text, scale, rounding),
-        DecimalForm::Variable => return write_decimal_variable(out, text),
+        DecimalForm::Text { .. } => write_decimal_text::<N>(out, text, style == FloatStyle::Java),
+        DecimalForm::Double => return write_decimal_double::<N>(out, text, style),
+        DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed::<N>(out, text, scale, rounding),
+        DecimalForm::Variable => return write_decimal_variable::<N>(out, text),
     }
     Ok(())
 }
 
-fn write_long(out: &mut Vec<u8>, digits: &str) -> CellResult {
-    if digits.parse::<i64>().is_err() {
-        return Err(CellError::new(
+fn write_long<N: Notation>(out: &mut Vec<u8>, digits: &str) -> CellResult {
+    let value = digits.parse().map_err(|_| {
+        CellError::new(
             "is above 9223372036854775807, the largest signed integer of 64 bits",
             "set format.bigint_unsigned: precise, which holds every value and writes those of all such columns in another form",
-        ));
-    }
-    out.extend_from_slice(digits.as_bytes());
+        )
+    })?;
+    N::int(out, value);
     Ok(())
 }
 
-fn write_bits(out: &mut Vec<u8>, bits: &str, form: BitsForm) -> CellResult {
+fn write_bits<N: Notation>(out: &mut Vec<u8>, bits: &str, form: BitsForm) -> CellResult {
     match form {
-        BitsForm::Text => write_text(out, bits),
-        BitsForm::LittleEndian { least_bytes, .. } => return bytes::write_bits(out, bits, least_bytes),
+        BitsForm::Text => N::text(out, bits),
+        BitsForm::LittleEndian { least_bytes, .. } => return bytes::write_bits::<N>(out, bits, least_bytes),
         BitsForm::Boolean => match bits {
-            "1" => out.extend_from_slice(b"true"),
-            "0" | "" => out.extend_from_slice(b"false"),
+            "1" => N::boolean(out, true),
+            "0" | "" => N::boolean(out, false),
             _ => return Err(CellError::mismatch()),
         },
     }
     Ok(())
 }
 
-/// Key and value pairs as a JSON object.
-fn write_map(out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
-    out.push(b'{');
-    for_each_pair(list, |first, key, value| {
-        if !first {
-            out.push(b',');
-        }
-        write_text(out, key);
-        out.push(b':');
-        match value {
-            Some(value) => write_text(out, value),
-            None => out.extend_from_slice(b"null"),
+/// Key and value pairs as a map.
+fn write_map<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+    let length = list.len() / 2;
+    N::begin_map(out, length);
+    for_each_pair(list, |index, key, value| {
+        N::map_key(out, index, key);
+        N::optional(out, value.is_some());
+        if let Some(value) = value {
+            N::text(out, value);
         }
     })?;
-    out.push(b'}');
+    N::end_map(out, length);
     Ok(())
 }
 
-/// Key and value pairs as a JSON object in a JSON string.
-fn write_map_text(out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
-    out.extend_from_slice(b"\"{");
-    for_each_pair(list, |first, key, value| {
-        if !first {
-            out.push(b',');
-        }
-        write_text_nested(out, key);
-        out.push(b':');
-        match value {
-            Some(value) => write_text_nested(out, value),
-            None => out.extend_from_slice(b"null"),
-        }
-    })?;
-    out.extend_from_slice(b"}\"");
-    Ok(())
+/// Key and value pairs as a JSON object in text.
+fn write_map_text<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
+    let mut written = Ok(());
+    N::plain_text(out, |out| {
+        out.push(b'{');
+        written = for_each_pair(list, |index, key, value| {
+            if index > 0 {
+                out.push(b',');
+            }
+            N::inner_text(out, key);
+            out.push(b':');
+            match value {
+                Some(value) => N::inner_text(out, value),
+                None => out.extend_from_slice(b"null"),
+            }
+        });
+        out.push(b'}');
+    });
+    written
 }
 
-fn for_each_pair(list: ListView<'_>, mut pair: impl FnMut(bool, &str, Option<&str>)) -> CellResult {
+fn for_each_pair(list: ListView<'_>, mut pair: impl FnMut(usize, &str, Option<&str>)) -> CellResult {
     let mut values = list.iter();
-    let mut first = true;
+    let mut index = 0;
     while let Some(key) = values.next() {
         match (key, values.next()) {
-            (Value::Text(key), Some(Value::Text(value))) => pair(first, key, Some(value)),
-            (Value::Text(key), Some(Value::Null)) => pair(first, key, None),
+            (Value::Text(key), Some(Value::Text(value))) => pair(index, key, Some(value)),
+            (Value::Text(key), Some(Value::Null)) => pair(index, key, None),
             _ => return Err(CellError::mismatch()),
         }
-        first = false;
+        index += 1;
     }
     Ok(())
 }
