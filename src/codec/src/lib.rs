@@ -5,6 +5,7 @@
 
 mod column_schema;
 mod connect_schema;
+pub mod contract;
 mod describe;
 mod dialect;
 mod encoder;
@@ -13,6 +14,7 @@ mod format;
 mod json;
 mod plan;
 mod records;
+pub mod registry;
 mod topic;
 
 pub use describe::{EventDescriber, EventDescription};

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tailrace_codec::contract::ContractRules;
 use tailrace_core::pipeline::source::Limits;
 use tailrace_core::ports::EventStream;
 use tailrace_core::task::spawn_named;
@@ -83,6 +84,7 @@ impl Daemon {
             connectors: connectors.clone(),
             heartbeat: Arc::clone(&heartbeat),
             started: Instant::now(),
+            registry: state.registry(Arc::new(ContractRules)),
             address: admin_address,
         };
         let admin = Admin::start(listener, shown).map_err(|error| unlistenable(admin_address, error))?;

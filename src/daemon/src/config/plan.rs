@@ -16,9 +16,9 @@ use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
-use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
+use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
-use crate::catalog::{Claim, SourceSpec, StreamSpec};
+use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
 
 /// A configuration that can be run.
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) shutdown_timeout: Duration,
     /// Streams by name.
     pub(crate) streams: BTreeMap<String, Arc<dyn StreamSpec>>,
+    /// Registries of schemas by name; none where the embedded one is used.
+    pub(crate) registries: BTreeMap<String, Arc<dyn RegistrySpec>>,
     /// Connectors in the order of the file.
     pub(crate) connectors: Vec<Arc<ConnectorPlan>>,
 }
@@ -84,6 +86,7 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
     });
     let mut taken = Taken::default();
     let streams = plan_streams(spec.streams, &mut taken, &mut problems);
+    let registries = plan_registries(spec.registries, &mut problems);
     let connectors: Vec<_> = spec
         .connectors
         .into_iter()
@@ -101,6 +104,7 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         state_path,
         shutdown_timeout,
         streams,
+        registries,
         connectors,
     })
 }
@@ -142,6 +146,24 @@ fn plan_streams(
         streams.insert(name, Arc::from(stream));
     }
     streams
+}
+
+fn plan_registries(
+    written: BTreeMap<String, (Mark, Box<dyn RegistrySpec>)>,
+    problems: &mut Problems,
+) -> BTreeMap<String, Arc<dyn RegistrySpec>> {
+    let mut registries = BTreeMap::new();
+    for (name, (at, registry)) in written {
+        for finding in registry.problems() {
+            problems.push(Problem::at(
+                at,
+                format!("{REGISTRIES}.{name}"),
+                in_one_sentence(&finding),
+            ));
+        }
+        registries.insert(name, Arc::from(registry));
+    }
+    registries
 }
 
 fn plan_connector(
