@@ -298,6 +298,11 @@ impl FormatConfig {
         })
     }
 
+    /// True where the codec's schemas are in a registry.
+    pub fn has_registered_schemas(&self) -> bool {
+        self.codec != Codec::Json
+    }
+
     fn refuse_contradictions(&self) -> Result<()> {
         let contradiction = |sentence| Err(Error::definite("format_contradiction", sentence));
         let plain = self.codec == Codec::Json;

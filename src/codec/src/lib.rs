@@ -7,6 +7,7 @@
 mod avro;
 mod column_schema;
 mod connect_schema;
+pub mod contract;
 mod describe;
 mod dialect;
 mod encoder;
@@ -18,6 +19,7 @@ mod notation;
 mod plan;
 mod records;
 mod registration;
+pub mod registry;
 mod topic;
 mod values;
 

@@ -11,6 +11,7 @@ mod daemon;
 mod logging;
 mod progress;
 mod quickstart;
+mod registries;
 mod screen;
 mod supervisor;
 

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Checkpoint;
+use tailrace_core::registry::SchemaRules;
 use tailrace_core::{Error, Result, failpoint};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -16,6 +17,7 @@ use crate::checksum::row;
 use crate::connector::{self, Connector};
 use crate::error::{self, corrupt, from_database, from_file, from_opening};
 use crate::file::{self, Home, StateLock, beside};
+use crate::registry::EmbeddedRegistry;
 use crate::verify;
 
 /// Every version of the state's layout, oldest first.
@@ -154,6 +156,11 @@ impl StateStore {
     /// Definite `state_corrupt`, transient `state_unwritable`.
     pub async fn connector(&self, name: &str) -> Result<Arc<dyn ConnectorStore>> {
         Ok(Arc::new(Connector::open(Arc::clone(&self.inner), name).await?))
+    }
+
+    /// The embedded registry of schemas, which takes in only what the rules allow.
+    pub fn registry(&self, rules: Arc<dyn SchemaRules>) -> EmbeddedRegistry {
+        EmbeddedRegistry::new(Arc::clone(&self.inner), rules)
     }
 
     /// All connectors that the state knows, by name, with how far each is.

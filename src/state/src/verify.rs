@@ -9,6 +9,7 @@ use tailrace_core::{Error, Result};
 use crate::checksum::row;
 use crate::error::{self, corrupt, from_database, from_opening};
 use crate::file::Home;
+use crate::registry;
 use crate::store::{MIGRATIONS, StoreRow};
 
 /// Tables, indexes and whatever else there is, as SQLite wrote them down.
@@ -102,6 +103,7 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
             rows.fetch_all(&mut *connection).await?.into_iter().all(
                 |(connector, memory, checksum): (String, String, i64)| checksum == row::memory(&connector, &memory),
             );
+        intact &= registry::is_intact(&mut *connection).await?;
         sqlx::Result::Ok(intact)
     };
     match checked.await {

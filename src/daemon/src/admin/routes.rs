@@ -11,7 +11,7 @@ use serde::Serialize;
 use tailrace_core::telemetry::metrics::{self, ProcessNumbers};
 use tailrace_core::telemetry::{Life, Snapshot};
 
-use super::Shown;
+use super::{Shown, registry};
 use crate::supervisor::PANICKED;
 
 /// The release, as Cargo knows it.
@@ -48,6 +48,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/readyz", get(readyz))
         .route("/status", get(status))
         .route("/metrics", get(metrics_text))
+        .merge(registry::router())
         .layer(from_fn_with_state(shown.clone(), guard))
         .with_state(shown)
 }
