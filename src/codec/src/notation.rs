@@ -24,8 +24,8 @@ pub(crate) enum Optionality {
 
 /// A way to write values.
 pub(crate) trait Notation {
-    /// An array of an array is a value of the schema: true where nothing but the text tells.
-    const NESTS_FREELY: bool;
+    /// Values have exactly the types of a schema: nothing may be wider, or nested deeper, than it says.
+    const HAS_TYPES: bool;
 
     /// A quotation mark inside of text.
     const INNER_QUOTE: &'static [u8];

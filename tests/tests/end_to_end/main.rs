@@ -24,6 +24,7 @@
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
+//! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -31,6 +32,7 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
+mod avro;
 mod capture;
 mod change_tables;
 mod configuration;

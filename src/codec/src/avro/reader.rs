@@ -125,7 +125,7 @@ pub fn read_avro(writer: &AvroSchema, reader: Option<&AvroSchema>, mut bytes: &[
     }
     let schema = reader.unwrap_or(writer);
     let names = ResolvedSchema::try_from(schema).map_err(failed)?;
-    Ok(json(&value, schema, names.get_names()).to_string())
+    json(&value, schema, names.get_names()).map(|json| json.to_string())
 }
 
 fn unreadable(problem: &str) -> Error {
@@ -135,7 +135,7 @@ fn unreadable(problem: &str) -> Error {
     )
 }
 
-fn json(value: &AvroValue, schema: &AvroSchema, names: &NamesRef<'_>) -> Value {
+fn json(value: &AvroValue, schema: &AvroSchema, names: &NamesRef<'_>) -> Result<Value> {
     if let AvroSchema::Ref { name } = schema
         && let Some(named) = names.get(name)
     {
@@ -144,27 +144,30 @@ fn json(value: &AvroValue, schema: &AvroSchema, names: &NamesRef<'_>) -> Value {
     match (value, schema) {
         (AvroValue::Union(index, inner), AvroSchema::Union(union)) => {
             let branch = usize::try_from(*index).ok().and_then(|index| union.variants().get(index));
-            branch.map_or(Value::Null, |branch| json(inner, branch, names))
+            json(inner, branch.ok_or_else(|| unreadable("has a branch that its schema does not have"))?, names)
         }
         (AvroValue::Record(fields), AvroSchema::Record(record)) => {
             let fields = fields.iter().zip(&record.fields);
-            let object: Map<_, _> = fields
-                .map(|((name, value), field)| (name.clone(), json(value, &field.schema, names)))
+            let object: Result<Map<_, _>> = fields
+                .map(|((name, value), field)| Ok((name.clone(), json(value, &field.schema, names)?)))
                 .collect();
-            object.into()
+            object.map(Value::from)
         }
         (AvroValue::Array(items), AvroSchema::Array(array)) => {
             items.iter().map(|item| json(item, &array.items, names)).collect()
         }
         (AvroValue::Map(entries), AvroSchema::Map(map)) => {
             let entries = entries.iter();
-            let object: Map<_, _> = entries
-                .map(|(key, value)| (key.clone(), json(value, &map.types, names)))
+            let object: Result<Map<_, _>> = entries
+                .map(|(key, value)| Ok((key.clone(), json(value, &map.types, names)?)))
                 .collect();
-            object.into()
+            object.map(Value::from)
         }
-        (AvroValue::Decimal(decimal), AvroSchema::Decimal(schema)) => digits(decimal, schema.scale).into(),
-        (value, _) => plain(value),
+        (AvroValue::Decimal(decimal), AvroSchema::Decimal(schema)) => Ok(digits(decimal, schema.scale).into()),
+        (AvroValue::Null, AvroSchema::Null) => Ok(Value::Null),
+        // What the library makes of text that ends before its length says.
+        (AvroValue::Null, _) => Err(unreadable("ends within a value")),
+        (value, _) => Ok(plain(value)),
     }
 }
 

@@ -18,7 +18,7 @@ const FIRST_BRANCH: u8 = 0;
 const SECOND_BRANCH: u8 = 2;
 
 impl Notation for Avro {
-    const NESTS_FREELY: bool = false;
+    const HAS_TYPES: bool = true;
     const INNER_QUOTE: &'static [u8] = b"\"";
 
     fn syntax(_: &mut Vec<u8>, _: &[u8]) {}

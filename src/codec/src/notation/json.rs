@@ -10,7 +10,7 @@ use crate::values::text::{write_text, write_text_nested};
 pub(crate) struct Json;
 
 impl Notation for Json {
-    const NESTS_FREELY: bool = true;
+    const HAS_TYPES: bool = false;
     const INNER_QUOTE: &'static [u8] = b"\\\"";
 
     fn syntax(out: &mut Vec<u8>, json: &[u8]) {

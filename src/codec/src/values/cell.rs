@@ -158,7 +158,8 @@ impl CellFormat {
     /// Writes a value that is neither null nor unchanged.
     pub(crate) fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>) -> CellResult {
         match (self, value) {
-            (Self::Int16 | Self::Int32 | Self::Int64 | Self::Year, Value::Int(value)) => N::int(out, value),
+            (Self::Int64, Value::Int(value)) => N::int(out, value),
+            (Self::Int16 | Self::Int32 | Self::Year, Value::Int(value)) => return write_int32::<N>(out, value),
             (Self::Text(_), Value::Text(text)) => N::text(out, text),
             (Self::Boolean, Value::Boolean(value)) => N::boolean(out, value),
             (Self::Float32(style), Value::Float32(value)) => N::float32(out, value, *style),
@@ -186,7 +187,7 @@ impl CellFormat {
                 return late::write_timestamp_tz::<N>(out, text, *format, *precision);
             }
             // A list that has no place for what the database says (bounds that do not start at 1) is its text.
-            (Self::Array(_), Value::Text(text)) if N::NESTS_FREELY => N::text(out, text),
+            (Self::Array(_), Value::Text(text)) if !N::HAS_TYPES => N::text(out, text),
             (Self::Array(_), Value::Text(_)) => return Err(no_plain_list()),
             _ => return Err(CellError::mismatch()),
         }
@@ -268,10 +269,10 @@ impl ArrayForm {
         for (index, value) in list.iter().enumerate() {
             N::element(out, index);
             match value {
-                Value::Null if !N::NESTS_FREELY && !self.nullable => return Err(null_symbol()),
+                Value::Null if N::HAS_TYPES && !self.nullable => return Err(null_symbol()),
                 Value::Null => N::absent(out, optionality),
                 Value::List(inner) if element.is_dimension(inner) => {
-                    if !N::NESTS_FREELY {
+                    if N::HAS_TYPES {
                         return Err(no_plain_list());
                     }
                     self.write::<N>(out, inner)?;
@@ -447,6 +448,18 @@ fn write_decimal<N: Notation>(out: &mut Vec<u8>, text: &str, form: DecimalForm, 
         DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed::<N>(out, text, scale, rounding),
         DecimalForm::Variable => return write_decimal_variable::<N>(out, text),
     }
+    Ok(())
+}
+
+/// Writes an integer whose field has no more than 32 bits.
+fn write_int32<N: Notation>(out: &mut Vec<u8>, value: i64) -> CellResult {
+    if N::HAS_TYPES && i32::try_from(value).is_err() {
+        return Err(CellError::new(
+            "has a number that 32 bits cannot hold, which is what its schema says",
+            "use codec: json, or leave the column out",
+        ));
+    }
+    N::int(out, value);
     Ok(())
 }
 

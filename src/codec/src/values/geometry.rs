@@ -63,6 +63,12 @@ pub(crate) fn write_point<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, fo
         (3, Some(Value::Int(srid))) => Some(srid),
         _ => return Err(CellError::mismatch()),
     };
+    if N::HAS_TYPES && srid.is_some_and(|srid| i32::try_from(srid).is_err()) {
+        return Err(CellError::new(
+            "has a reference system whose number 32 bits cannot hold, which is what its schema says",
+            "use codec: json, or leave the column out",
+        ));
+    }
     write_coordinates::<N>(out, [x, y], srid, form);
     Ok(())
 }
