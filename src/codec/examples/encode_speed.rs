@@ -11,8 +11,8 @@ use tailrace_codec::{
 use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Transaction};
 use tailrace_core::ports::Encoder;
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::testkit::MemoryRegistry;
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
+use tailrace_core::testkit::MemoryRegistry;
 use tailrace_core::value::{LogicalType, TextKind};
 
 type Failure = Box<dyn std::error::Error>;

@@ -316,7 +316,9 @@ impl<'a, N: Notation> Encoding<'a, N> {
                 .map_err(|error| self.poison(&plan, change, error));
         }
         let start = self.output.buffer.len();
-        let frames = plan.routes.frames(change.change().topic.as_ref().unwrap_or(&plan.topic));
+        let frames = plan
+            .routes
+            .frames(change.change().topic.as_ref().unwrap_or(&plan.topic));
         let frames = frames.ok_or_else(|| self.poison(&plan, change, RowError::not_registered()))?;
         let keys = self
             .keys((&plan, frames), change)

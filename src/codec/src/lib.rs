@@ -23,14 +23,13 @@ pub mod registry;
 mod topic;
 mod values;
 
-pub use describe::{EventDescriber, EventDescription};
 pub use avro::reader::{RecordReader, parse as parse_avro_schema, read_avro};
+pub use describe::{EventDescriber, EventDescription};
 pub use dialect::Dialect;
 pub use encoder::{EncoderSettings, EventEncoder};
 pub use envelope::headers::{NEW_KEY, OLD_KEY, UNCHANGED};
 pub use format::{
     BinaryFormat, Codec, DEFAULT_MONEY_FRACTION_DIGITS, DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format,
-    FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat,
-    SubjectStrategy, TimeFormat, TruncateFormat,
+    FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat, SubjectStrategy, TimeFormat, TruncateFormat,
 };
 pub use topic::{DEFAULT_TOPIC_TEMPLATE, TopicTemplate};

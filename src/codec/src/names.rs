@@ -63,7 +63,11 @@ fn begins_escape(text: &str) -> bool {
 
 fn adjust(name: &str) -> String {
     let legal = |(index, character): (usize, char)| {
-        let fits = if index == 0 { begins(character) } else { continues(character) };
+        let fits = if index == 0 {
+            begins(character)
+        } else {
+            continues(character)
+        };
         if fits { character } else { '_' }
     };
     name.chars().enumerate().map(legal).collect()
@@ -128,8 +132,14 @@ mod tests {
         assert_eq!(mangle("1x"), "_u0031x");
         assert_eq!(mangle("😀"), "_ud83d_ude00");
         assert_eq!(mangle("a_u002db"), "a_u005fu002db");
-        assert_eq!(Naming::Mangled.full_name("my-shop.public.a b.Value"), "my_u002dshop.public.a_u0020b.Value");
-        assert_eq!(Naming::Debezium.full_name("my-shop.public.1b.Value"), "my_shop.public._b.Value");
+        assert_eq!(
+            Naming::Mangled.full_name("my-shop.public.a b.Value"),
+            "my_u002dshop.public.a_u0020b.Value"
+        );
+        assert_eq!(
+            Naming::Debezium.full_name("my-shop.public.1b.Value"),
+            "my_shop.public._b.Value"
+        );
     }
 
     #[test]

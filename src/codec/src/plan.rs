@@ -317,12 +317,7 @@ impl ColumnPlan {
 }
 
 /// What stands for NULL. Debezium has a stand-in where a column may not be null and the log does not carry it.
-fn null<N: Notation>(
-    column: &Column,
-    cell: &CellFormat,
-    optionality: Optionality,
-    format: &Format,
-) -> Option<Vec<u8>> {
+fn null<N: Notation>(column: &Column, cell: &CellFormat, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match format.envelope {
         Envelope::Debezium if !column.nullable => {

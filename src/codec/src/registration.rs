@@ -144,12 +144,7 @@ impl Contract {
         }
     }
 
-    async fn register(
-        &self,
-        registry: &dyn SchemaRegistry,
-        subject: &str,
-        schema: &ConnectSchema,
-    ) -> Result<Frame> {
+    async fn register(&self, registry: &dyn SchemaRegistry, subject: &str, schema: &ConnectSchema) -> Result<Frame> {
         let id = registry.register(subject, &self.text(schema)).await?;
         Ok(Frame::registered(id))
     }
@@ -251,7 +246,10 @@ fn needs(plan: &TablePlan, change: ChangeView<'_>, contract: &Contract) -> [Opti
     let empty = contract.envelope == Envelope::Entity
         && (change.operation() == Operation::Truncate || without_row)
         && plan.routes.empty.is_none();
-    [rows.then(|| Need::Rows(Arc::clone(topic))), empty.then_some(Need::Empty)]
+    [
+        rows.then(|| Need::Rows(Arc::clone(topic))),
+        empty.then_some(Need::Empty),
+    ]
 }
 
 /// A codec whose schemas are registered was given no registry.

@@ -16,6 +16,7 @@ use tailrace_core::{Error, Result};
 use crate::registration::MAGIC_BYTE;
 use crate::values::bytes::append_base64;
 use crate::values::calendar::{DAY_US, Fraction, write_clock, write_date, write_date_time};
+use crate::values::number::{FloatStyle, write_float32, write_float64};
 
 /// Reads keys and values that are framed with the number of their schema, and remembers the schemas.
 pub struct RecordReader {
@@ -143,8 +144,14 @@ fn json(value: &AvroValue, schema: &AvroSchema, names: &NamesRef<'_>) -> Result<
     }
     match (value, schema) {
         (AvroValue::Union(index, inner), AvroSchema::Union(union)) => {
-            let branch = usize::try_from(*index).ok().and_then(|index| union.variants().get(index));
-            json(inner, branch.ok_or_else(|| unreadable("has a branch that its schema does not have"))?, names)
+            let branch = usize::try_from(*index)
+                .ok()
+                .and_then(|index| union.variants().get(index));
+            json(
+                inner,
+                branch.ok_or_else(|| unreadable("has a branch that its schema does not have"))?,
+                names,
+            )
         }
         (AvroValue::Record(fields), AvroSchema::Record(record)) => {
             let fields = fields.iter().zip(&record.fields);
@@ -181,8 +188,8 @@ fn plain(value: &AvroValue) -> Value {
         AvroValue::Boolean(value) => (*value).into(),
         AvroValue::Int(value) => (*value).into(),
         AvroValue::Long(value) => (*value).into(),
-        AvroValue::Float(value) => float(value.to_string()),
-        AvroValue::Double(value) => float(value.to_string()),
+        AvroValue::Float(value) => float(|out| write_float32(out, *value, FloatStyle::Plain)),
+        AvroValue::Double(value) => float(|out| write_float64(out, *value, FloatStyle::Plain)),
         AvroValue::String(value) | AvroValue::Enum(_, value) => value.as_str().into(),
         AvroValue::Uuid(value) => value.to_string().into(),
         AvroValue::Bytes(bytes) | AvroValue::Fixed(_, bytes) => text(&|out| append_base64(out, bytes)),
@@ -201,7 +208,10 @@ fn plain(value: &AvroValue) -> Value {
 
 /// A moment in milliseconds or microseconds; a number where it is beyond every calendar.
 fn moment(at: i64, microseconds: i64, zone: &str) -> Value {
-    let Some(at_us) = at.checked_mul(microseconds).filter(|at| at.checked_add(DAY_US).is_some()) else {
+    let Some(at_us) = at
+        .checked_mul(microseconds)
+        .filter(|at| at.checked_add(DAY_US).is_some())
+    else {
         return at.into();
     };
     let mut out = Vec::new();
@@ -211,9 +221,10 @@ fn moment(at: i64, microseconds: i64, zone: &str) -> Value {
 }
 
 /// A number by its shortest digits, so that single precision stays what it is; text where JSON has no number for it.
-fn float(digits: String) -> Value {
-    let number = digits.parse().ok().and_then(serde_json::Number::from_f64);
-    number.map_or(Value::String(digits), Value::Number)
+fn float(write: impl FnOnce(&mut Vec<u8>)) -> Value {
+    let mut json = Vec::new();
+    write(&mut json);
+    serde_json::from_slice(&json).unwrap_or_default()
 }
 
 /// The digits of an unscaled value.
@@ -296,18 +307,28 @@ mod tests {
 
     #[test]
     fn a_reader_has_its_own_fields() {
-        let writer = parse(r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"b","type":"string"}]}"#);
+        let writer =
+            parse(r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"b","type":"string"}]}"#);
         let reader = parse(
             r#"{"type":"record","name":"R","fields":[{"name":"a","type":"long"},{"name":"c","type":["null","string"],"default":null}]}"#,
         );
         let (writer, reader) = (writer.unwrap(), reader.unwrap());
         let bytes = [14, 4, b'h', b'i'];
         assert_eq!(read_avro(&writer, None, &bytes).unwrap(), r#"{"a":7,"b":"hi"}"#);
-        assert_eq!(read_avro(&writer, Some(&reader), &bytes).unwrap(), r#"{"a":7,"c":null}"#);
+        assert_eq!(
+            read_avro(&writer, Some(&reader), &bytes).unwrap(),
+            r#"{"a":7,"c":null}"#
+        );
         for length in 0..bytes.len() {
-            assert_eq!(read_avro(&writer, None, &bytes[..length]).unwrap_err().code(), "record_unreadable");
+            assert_eq!(
+                read_avro(&writer, None, &bytes[..length]).unwrap_err().code(),
+                "record_unreadable"
+            );
         }
         let longer = [14, 4, b'h', b'i', 0];
-        assert_eq!(read_avro(&writer, None, &longer).unwrap_err().code(), "record_unreadable");
+        assert_eq!(
+            read_avro(&writer, None, &longer).unwrap_err().code(),
+            "record_unreadable"
+        );
     }
 }

@@ -25,7 +25,10 @@ pub(crate) fn write_message<N: Notation>(
             let start = output.buffer.len();
             if plan.contract.is_some() {
                 let name = change.change().topic.as_ref().unwrap_or(&plan.topic);
-                let frame = plan.routes.payload(columns, name).ok_or_else(RowError::not_registered)?;
+                let frame = plan
+                    .routes
+                    .payload(columns, name)
+                    .ok_or_else(RowError::not_registered)?;
                 output.buffer.extend_from_slice(&frame.open);
             }
             match change.after() {

@@ -95,7 +95,11 @@ impl SourceConstants {
             _ => SourceFields::Generic,
         };
         let mut head = Vec::new();
-        for (label, value) in [("{\"version\":", version), (",\"connector\":", kind), (",\"name\":", name)] {
+        for (label, value) in [
+            ("{\"version\":", version),
+            (",\"connector\":", kind),
+            (",\"name\":", name),
+        ] {
             N::syntax(&mut head, label.as_bytes());
             N::text(&mut head, value);
         }

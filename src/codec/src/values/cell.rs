@@ -319,7 +319,10 @@ fn not_a_symbol() -> CellError {
 }
 
 fn write_symbol<N: Notation>(out: &mut Vec<u8>, text: &str, symbols: &[String]) -> CellResult {
-    let index = symbols.iter().position(|symbol| symbol == text).ok_or_else(not_a_symbol)?;
+    let index = symbols
+        .iter()
+        .position(|symbol| symbol == text)
+        .ok_or_else(not_a_symbol)?;
     N::symbol(out, index, text);
     Ok(())
 }

@@ -74,12 +74,7 @@ pub(crate) fn write_point<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, fo
 }
 
 /// Writes a point from its coordinates.
-pub(crate) fn write_coordinates<N: Notation>(
-    out: &mut Vec<u8>,
-    [x, y]: [f64; 2],
-    srid: Option<i64>,
-    form: PointForm,
-) {
+pub(crate) fn write_coordinates<N: Notation>(out: &mut Vec<u8>, [x, y]: [f64; 2], srid: Option<i64>, form: PointForm) {
     N::syntax(out, b"{\"x\":");
     N::float64(out, x, form.style());
     N::syntax(out, b",\"y\":");

@@ -42,11 +42,7 @@ impl From<Interval> for Parts {
 }
 
 /// Writes an interval.
-pub(crate) fn write_interval<N: Notation>(
-    out: &mut Vec<u8>,
-    interval: Interval,
-    format: IntervalFormat,
-) -> CellResult {
+pub(crate) fn write_interval<N: Notation>(out: &mut Vec<u8>, interval: Interval, format: IntervalFormat) -> CellResult {
     match format {
         IntervalFormat::Iso => N::plain_text(out, |out| write_iso(out, interval.into())),
         IntervalFormat::String => N::plain_text(out, |out| write_every_part(out, interval.into())),

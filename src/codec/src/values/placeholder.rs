@@ -32,12 +32,16 @@ pub(crate) fn unavailable<N: Notation>(format: &CellFormat, placeholder: &str) -
         CellFormat::Shape(kind) => {
             write_shape::<N>(&mut out, placeholder.as_bytes(), &extensions(*kind, true));
         }
-        CellFormat::FloatVector(style) => write_codes::<N>(&mut out, placeholder, Optionality::Required, |out, byte| {
-            N::float32(out, f32::from(byte), *style);
-        }),
-        CellFormat::DoubleVector(style) => write_codes::<N>(&mut out, placeholder, Optionality::Required, |out, byte| {
-            N::float64(out, f64::from(byte), *style);
-        }),
+        CellFormat::FloatVector(style) => {
+            write_codes::<N>(&mut out, placeholder, Optionality::Required, |out, byte| {
+                N::float32(out, f32::from(byte), *style);
+            })
+        }
+        CellFormat::DoubleVector(style) => {
+            write_codes::<N>(&mut out, placeholder, Optionality::Required, |out, byte| {
+                N::float64(out, f64::from(byte), *style);
+            })
+        }
         CellFormat::Array(form) => return unavailable_array::<N>(form, placeholder),
         _ => return None,
     }
@@ -111,10 +115,14 @@ fn unavailable_array<N: Notation>(form: &ArrayForm, placeholder: &str) -> Option
             });
         }
         CellFormat::Text(TextKind::Uuid) => {
-            write_single::<N>(&mut out, optionality, |out| N::text(out, &name_uuid(placeholder.as_bytes())));
+            write_single::<N>(&mut out, optionality, |out| {
+                N::text(out, &name_uuid(placeholder.as_bytes()))
+            });
         }
         element if is_text(element) => write_single::<N>(&mut out, optionality, |out| N::text(out, placeholder)),
-        element @ (CellFormat::Date(_) | CellFormat::Time(..) | CellFormat::Timestamp(..)) if !is_structured(element) => {
+        element @ (CellFormat::Date(_) | CellFormat::Time(..) | CellFormat::Timestamp(..))
+            if !is_structured(element) =>
+        {
             write_codes::<N>(&mut out, placeholder, optionality, int);
         }
         // Another dimension would not be one more.
@@ -314,8 +322,8 @@ mod tests {
     use tailrace_core::value::LogicalType;
 
     use super::*;
-    use crate::notation::Json;
     use crate::format::{DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format};
+    use crate::notation::Json;
 
     fn debezium(logical_type: &LogicalType) -> CellFormat {
         CellFormat::of(logical_type, &Format::defaults(Envelope::Debezium))
@@ -408,7 +416,10 @@ mod tests {
             (array(LogicalType::Int32), "[]"),
         ];
         for (logical_type, expected) in types {
-            assert_eq!(String::from_utf8(zero::<Json>(&debezium(&logical_type))).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(zero::<Json>(&debezium(&logical_type))).unwrap(),
+                expected
+            );
         }
         let strings = Format {
             decimal: DecimalFormat::String,
@@ -416,16 +427,23 @@ mod tests {
         };
         for (scale, expected) in [(None, "\"0\""), (Some(0), "\"0\""), (Some(3), "\"0.000\"")] {
             let logical_type = LogicalType::Decimal { precision: None, scale };
-            assert_eq!(zero::<Json>(&CellFormat::of(&logical_type, &strings)), expected.as_bytes());
+            assert_eq!(
+                zero::<Json>(&CellFormat::of(&logical_type, &strings)),
+                expected.as_bytes()
+            );
         }
-        assert_eq!(zero::<Json>(&CellFormat::of(&LogicalType::Money, &strings)), b"\"0.00\"");
+        assert_eq!(
+            zero::<Json>(&CellFormat::of(&LogicalType::Money, &strings)),
+            b"\"0.00\""
+        );
         for kind in [
             ShapeKind::Box,
             ShapeKind::LineSegment,
             ShapeKind::Path,
             ShapeKind::Polygon,
         ] {
-            let json: serde_json::Value = serde_json::from_slice(&zero::<Json>(&debezium(&LogicalType::Shape(kind)))).unwrap();
+            let json: serde_json::Value =
+                serde_json::from_slice(&zero::<Json>(&debezium(&LogicalType::Shape(kind)))).unwrap();
             assert!(json["extensions"]["type"].is_string());
         }
     }

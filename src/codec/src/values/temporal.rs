@@ -361,7 +361,8 @@ mod tests {
 
     #[test]
     fn times_in_each_format() {
-        let time = |value, format, precision| text(|out| write_time_value::<Json>(out, value, format, precision).unwrap());
+        let time =
+            |value, format, precision| text(|out| write_time_value::<Json>(out, value, format, precision).unwrap());
         assert_eq!(time(49_890_123_000, TimeFormat::Adaptive, 3), "49890123");
         assert_eq!(time(49_890_123_789, TimeFormat::Adaptive, 6), "49890123789");
         assert_eq!(time(14_711_789_000, TimeFormat::Microseconds, 3), "14711789000");
@@ -379,7 +380,8 @@ mod tests {
 
     #[test]
     fn amounts_of_time_in_each_format() {
-        let time = |value, format, precision| text(|out| write_time_value::<Json>(out, value, format, precision).unwrap());
+        let time =
+            |value, format, precision| text(|out| write_time_value::<Json>(out, value, format, precision).unwrap());
         let most = 3_020_399_000_000;
         assert_eq!(time(-most, TimeFormat::Iso, 6), "\"-838:59:59.000000\"");
         assert_eq!(time(-most, TimeFormat::Isostring, 6), "\"-838:59:59Z\"");

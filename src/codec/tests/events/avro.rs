@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use apache_avro::types::Value as AvroValue;
 use apache_avro::Schema as AvroSchema;
 use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value as AvroValue;
 use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,7 +141,9 @@ fn decimal(precision: Option<u32>, scale: Option<u32>) -> LogicalType {
 }
 
 fn symbols(symbols: &[&str]) -> LogicalType {
-    LogicalType::Text(TextKind::Enum(symbols.iter().map(|symbol| (*symbol).to_owned()).collect()))
+    LogicalType::Text(TextKind::Enum(
+        symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
+    ))
 }
 
 fn string(text: &str) -> Datum {
@@ -214,7 +216,10 @@ fn values_are_what_they_were() {
     );
     assert_eq!(optional(LogicalType::Date, Datum::Int(17_109)), json!("2016-11-04"));
     assert_eq!(
-        optional(LogicalType::TimestampTz { precision: 6 }, Datum::Int(1_478_267_490_123_456)),
+        optional(
+            LogicalType::TimestampTz { precision: 6 },
+            Datum::Int(1_478_267_490_123_456)
+        ),
         json!("2016-11-04T13:51:30.123456Z")
     );
     assert_eq!(
@@ -222,7 +227,10 @@ fn values_are_what_they_were() {
         json!("1969-12-31T23:59:59.999999")
     );
     assert_eq!(
-        optional(LogicalType::Text(TextKind::Uuid), string("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
+        optional(
+            LogicalType::Text(TextKind::Uuid),
+            string("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
+        ),
         json!("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
     );
     assert_eq!(optional(symbols(&["new", "paid"]), string("paid")), json!("paid"));
@@ -252,7 +260,10 @@ fn what_avro_cannot_hold_is_refused() {
         (LogicalType::Date, Datum::Int(i32::MAX.into())),
         (LogicalType::Timestamp { precision: 6 }, Datum::Int(i64::MAX)),
         (LogicalType::TimestampTz { precision: 6 }, Datum::Int(i64::MIN)),
-        (LogicalType::TimestampTz { precision: 6 }, string("294276-12-31T23:59:59.999999")),
+        (
+            LogicalType::TimestampTz { precision: 6 },
+            string("294276-12-31T23:59:59.999999"),
+        ),
         (LogicalType::Time { precision: 6 }, Datum::Int(-1)),
         (LogicalType::Time { precision: 6 }, Datum::Int(86_400_000_000)),
         (symbols(&["new"]), string("")),
@@ -265,7 +276,10 @@ fn what_avro_cannot_hold_is_refused() {
     for (logical_type, datum) in cases {
         let error = refusal(logical_type, datum);
         assert_eq!(error.kind(), Kind::Poison);
-        assert!(error.to_string().contains("column v of table public.customers"), "{error}");
+        assert!(
+            error.to_string().contains("column v of table public.customers"),
+            "{error}"
+        );
     }
 }
 
@@ -278,7 +292,10 @@ fn nothing_is_published_under_a_schema_that_is_not_registered() {
     assert_eq!(encoder.encode(&batch.changes).unwrap_err().kind(), Kind::Poison);
 
     registry.stop_answering(true);
-    assert_eq!(run(encoder.prepare(&batch.changes)).unwrap_err().kind(), Kind::Transient);
+    assert_eq!(
+        run(encoder.prepare(&batch.changes)).unwrap_err().kind(),
+        Kind::Transient
+    );
     registry.stop_answering(false);
     encoded(&mut encoder, &batch.changes).unwrap();
 
@@ -300,12 +317,20 @@ fn nothing_is_published_under_a_schema_that_is_not_registered() {
         after: Some(row),
         ..change
     });
-    assert_eq!(run(encoder.prepare(&batch.changes)).unwrap_err().kind(), Kind::Transient);
+    assert_eq!(
+        run(encoder.prepare(&batch.changes)).unwrap_err().kind(),
+        Kind::Transient
+    );
     registry.stop_answering(false);
     let records = framed(&encoded(&mut encoder, &batch.changes).unwrap());
     let fields: Vec<_> = records
         .iter()
-        .map(|record| shown(&registry, record.value.as_ref().unwrap()).as_object().unwrap().len())
+        .map(|record| {
+            shown(&registry, record.value.as_ref().unwrap())
+                .as_object()
+                .unwrap()
+                .len()
+        })
         .collect();
     assert_eq!(fields, [3, 4]);
     assert_eq!(run(registry.versions("srv.public.customers-value")).unwrap().len(), 2);
@@ -339,9 +364,15 @@ fn subjects_follow_the_strategy_and_the_route() {
         encoded(&mut with_registry(settings(&format), &registry), &batch.changes).unwrap();
         registry.subjects()
     };
-    assert_eq!(subjects("topic", None), ["srv.public.customers-key", "srv.public.customers-value"]);
+    assert_eq!(
+        subjects("topic", None),
+        ["srv.public.customers-key", "srv.public.customers-value"]
+    );
     assert_eq!(subjects("topic", Some("all")), ["all-key", "all-value"]);
-    assert_eq!(subjects("record", Some("all")), ["srv.public.customers.Key", "srv.public.customers.Value"]);
+    assert_eq!(
+        subjects("record", Some("all")),
+        ["srv.public.customers.Key", "srv.public.customers.Value"]
+    );
     assert_eq!(
         subjects("topic_record", Some("all")),
         ["all-srv.public.customers.Key", "all-srv.public.customers.Value"]
@@ -361,7 +392,11 @@ fn every_kind_of_event_is_readable() {
         let mut batch = Batch::new(&customers());
         let row = |id| [int(id), text("a"), text("b")];
         batch.change(Operation::Read, None, Some(&row(1)));
-        batch.change(Operation::Update, Some(&row(1)), Some(&[int(1), text("c"), Cell::Unchanged]));
+        batch.change(
+            Operation::Update,
+            Some(&row(1)),
+            Some(&[int(1), text("c"), Cell::Unchanged]),
+        );
         batch.change(Operation::Update, Some(&row(1)), Some(&row(2)));
         batch.change(Operation::Delete, Some(&row(2)), None);
         batch.change(Operation::Truncate, None, None);
@@ -513,7 +548,8 @@ fn check(
 }
 
 fn identifier() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z_]{1,6}", "[a-z0-9 -]{1,6}", any::<String>()].prop_filter("a name is not empty", |name| !name.is_empty())
+    prop_oneof!["[a-z_]{1,6}", "[a-z0-9 -]{1,6}", any::<String>()]
+        .prop_filter("a name is not empty", |name| !name.is_empty())
 }
 
 proptest! {

@@ -57,31 +57,79 @@ fn plain_columns() -> Vec<(Column, Datum)> {
     vec![
         (column("boolean", LogicalType::Boolean), Datum::Boolean(true)),
         (column("int16", LogicalType::Int16), Datum::Int(-7)),
-        (with_default(required("int16d", LogicalType::Int16), Datum::Int(3)), Datum::Int(12)),
+        (
+            with_default(required("int16d", LogicalType::Int16), Datum::Int(3)),
+            Datum::Int(12),
+        ),
         // Not null: what is null in a field with a default is the default for Kafka Connect, and null for us.
-        (with_default(column("int32d", LogicalType::Int32), Datum::Int(-1)), Datum::Int(64)),
-        (with_default(column("int64d", LogicalType::Int64), Datum::Int(1 << 40)), Datum::Int(i64::MIN)),
+        (
+            with_default(column("int32d", LogicalType::Int32), Datum::Int(-1)),
+            Datum::Int(64),
+        ),
+        (
+            with_default(column("int64d", LogicalType::Int64), Datum::Int(1 << 40)),
+            Datum::Int(i64::MIN),
+        ),
         (column("float32", LogicalType::Float32), Datum::Float32(3.25)),
-        (with_default(column("float64", LogicalType::Float64), Datum::Float64(1e16)), Datum::Float64(-0.5)),
+        (
+            with_default(column("float64", LogicalType::Float64), Datum::Float64(1e16)),
+            Datum::Float64(-0.5),
+        ),
         (column("fixed", decimal(Some(10), Some(2))), string("-12.34")),
-        (with_default(column("fixedd", decimal(Some(10), Some(2))), string("1.28")), string("0.00")),
+        (
+            with_default(column("fixedd", decimal(Some(10), Some(2))), string("1.28")),
+            string("0.00"),
+        ),
         (column("wide", decimal(Some(3), Some(5))), string("0.00999")),
-        (column("variable", decimal(None, None)), string("123456789012345678901234567890123456789012.5")),
+        (
+            column("variable", decimal(None, None)),
+            string("123456789012345678901234567890123456789012.5"),
+        ),
         (column("money", LogicalType::Money), string("-1.50")),
         (column("unsigned", LogicalType::UnsignedInt64), string("42")),
         (column("text", TEXT), string("žluť 😀")),
-        (with_default(column("textd", TEXT), string("a\"b")), string(&"long ".repeat(40))),
+        (
+            with_default(column("textd", TEXT), string("a\"b")),
+            string(&"long ".repeat(40)),
+        ),
         (column("json", kind(TextKind::Json)), string("{\"a\":1}")),
-        (column("uuid", kind(TextKind::Uuid)), string("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
-        (with_default(required("mood", kind(TextKind::Enum(Arc::clone(&symbols)))), string("a")), string("b c")),
-        (column("moods", kind(TextKind::Set(Arc::clone(&symbols)))), string("a,b c")),
+        (
+            column("uuid", kind(TextKind::Uuid)),
+            string("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        ),
+        (
+            with_default(
+                required("mood", kind(TextKind::Enum(Arc::clone(&symbols)))),
+                string("a"),
+            ),
+            string("b c"),
+        ),
+        (
+            column("moods", kind(TextKind::Set(Arc::clone(&symbols)))),
+            string("a,b c"),
+        ),
         (column("bytes", LogicalType::Bytes), Datum::Bytes(vec![0, 0xff, 7])),
-        (with_default(column("bytesd", LogicalType::Bytes), Datum::Bytes(vec![0x80, 0x41])), Datum::Bytes(vec![])),
-        (column("bits", LogicalType::Bits { length: Some(9) }), string("100000001")),
-        (column("texts", array(TEXT)), Datum::List(vec![string("a"), Datum::Null])),
-        (column("symbols", array(kind(TextKind::Enum(symbols)))), Datum::List(vec![string("a")])),
+        (
+            with_default(column("bytesd", LogicalType::Bytes), Datum::Bytes(vec![0x80, 0x41])),
+            Datum::Bytes(vec![]),
+        ),
+        (
+            column("bits", LogicalType::Bits { length: Some(9) }),
+            string("100000001"),
+        ),
+        (
+            column("texts", array(TEXT)),
+            Datum::List(vec![string("a"), Datum::Null]),
+        ),
+        (
+            column("symbols", array(kind(TextKind::Enum(symbols)))),
+            Datum::List(vec![string("a")]),
+        ),
         (column("ints", array(LogicalType::Int16)), Datum::List(vec![])),
-        (column("map", LogicalType::Map), Datum::List(vec![string("k"), string("v😀\"")])),
+        (
+            column("map", LogicalType::Map),
+            Datum::List(vec![string("k"), string("v😀\"")]),
+        ),
     ]
 }
 
@@ -98,16 +146,37 @@ fn temporal_columns() -> Vec<(Column, Datum)> {
     let at = 1_478_267_490_123_456;
     vec![
         (column("date", LogicalType::Date), Datum::Int(17_109)),
-        (with_default(column("dated", LogicalType::Date), Datum::Int(0)), Datum::Int(-1)),
-        (column("time3", LogicalType::Time { precision: 3 }), Datum::Int(49_890_123_000)),
-        (column("time6", LogicalType::Time { precision: 6 }), Datum::Int(49_890_123_789)),
-        (column("timetz", LogicalType::TimeTz { precision: 6 }), Datum::TimeTz(time)),
+        (
+            with_default(column("dated", LogicalType::Date), Datum::Int(0)),
+            Datum::Int(-1),
+        ),
+        (
+            column("time3", LogicalType::Time { precision: 3 }),
+            Datum::Int(49_890_123_000),
+        ),
+        (
+            column("time6", LogicalType::Time { precision: 6 }),
+            Datum::Int(49_890_123_789),
+        ),
+        (
+            column("timetz", LogicalType::TimeTz { precision: 6 }),
+            Datum::TimeTz(time),
+        ),
         (column("ts3", LogicalType::Timestamp { precision: 3 }), Datum::Int(at)),
         (column("ts6", LogicalType::Timestamp { precision: 6 }), Datum::Int(at)),
-        (with_default(column("tsd", LogicalType::Timestamp { precision: 6 }), Datum::Int(5)), Datum::Int(at)),
-        (column("tstz", LogicalType::TimestampTz { precision: 6 }), Datum::Int(at)),
+        (
+            with_default(column("tsd", LogicalType::Timestamp { precision: 6 }), Datum::Int(5)),
+            Datum::Int(at),
+        ),
+        (
+            column("tstz", LogicalType::TimestampTz { precision: 6 }),
+            Datum::Int(at),
+        ),
         (column("interval", LogicalType::Interval), Datum::Interval(interval)),
-        (column("dates", array(LogicalType::Date)), Datum::List(vec![Datum::Int(1), Datum::Null])),
+        (
+            column("dates", array(LogicalType::Date)),
+            Datum::List(vec![Datum::Int(1), Datum::Null]),
+        ),
         (column("year", LogicalType::Year), Datum::Int(2026)),
     ]
 }
@@ -148,13 +217,43 @@ fn cases() -> Vec<Case> {
     documented[0].0.documentation = Some("what \"it\" is".into());
     vec![
         case(plain_columns(), "", "postgresql", Operation::Create),
-        case(plain_columns(), r#","decimal":"string","hstore":"map""#, "postgresql", Operation::Update),
-        case(plain_columns(), r#","bigint_unsigned":"precise""#, "mysql", Operation::Create),
+        case(
+            plain_columns(),
+            r#","decimal":"string","hstore":"map""#,
+            "postgresql",
+            Operation::Update,
+        ),
+        case(
+            plain_columns(),
+            r#","bigint_unsigned":"precise""#,
+            "mysql",
+            Operation::Create,
+        ),
         case(temporal_columns(), "", "postgresql", Operation::Read),
-        case(temporal_columns(), r#","time":"connect""#, "postgresql", Operation::Create),
-        case(temporal_columns(), r#","time":"structured""#, "postgresql", Operation::Create),
-        case(temporal_columns(), r#","time":"isostring","interval":"string""#, "mysql", Operation::Create),
-        case(temporal_columns(), r#","time":"nanoseconds""#, "mariadb", Operation::Create),
+        case(
+            temporal_columns(),
+            r#","time":"connect""#,
+            "postgresql",
+            Operation::Create,
+        ),
+        case(
+            temporal_columns(),
+            r#","time":"structured""#,
+            "postgresql",
+            Operation::Create,
+        ),
+        case(
+            temporal_columns(),
+            r#","time":"isostring","interval":"string""#,
+            "mysql",
+            Operation::Create,
+        ),
+        case(
+            temporal_columns(),
+            r#","time":"nanoseconds""#,
+            "mariadb",
+            Operation::Create,
+        ),
         case(figures(), "", "postgresql", Operation::Create),
         case(documented.clone(), "", "sqlite", Operation::Delete),
         case(documented, "", "postgresql", Operation::Truncate),
@@ -194,7 +293,9 @@ fn ours(case: &Case) -> (Value, Vec<u8>) {
     runtime.block_on(encoder.prepare(&batch.changes)).unwrap();
     let output = encoder.encode(&batch.changes).unwrap();
     let value = output.slice(output.records[0].value.as_ref().unwrap());
-    let versions = runtime.block_on(registry.versions("srv.public.customers-value")).unwrap();
+    let versions = runtime
+        .block_on(registry.versions("srv.public.customers-value"))
+        .unwrap();
     let schema = serde_json::from_str(&versions[0].schema.text).unwrap();
     (schema, value[5..].to_vec())
 }

@@ -168,7 +168,10 @@ fn plan_registries(
 
 fn plan_connector(
     spec: ConnectorSpec,
-    (streams, registries): (&BTreeMap<String, Arc<dyn StreamSpec>>, &BTreeMap<String, Arc<dyn RegistrySpec>>),
+    (streams, registries): (
+        &BTreeMap<String, Arc<dyn StreamSpec>>,
+        &BTreeMap<String, Arc<dyn RegistrySpec>>,
+    ),
     taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<ConnectorPlan> {
@@ -192,7 +195,12 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
-    if let Some(registry) = config.format.registry.as_ref().filter(|name| !registries.contains_key(*name)) {
+    if let Some(registry) = config
+        .format
+        .registry
+        .as_ref()
+        .filter(|name| !registries.contains_key(*name))
+    {
         refuse(&["format", "registry"], unknown_registry(registry, registries));
     }
     if config.outbox.is_some() && config.change_table.is_some() {
@@ -237,10 +245,7 @@ fn plan_connector(
 
 fn unknown_registry(name: &str, registries: &BTreeMap<String, Arc<dyn RegistrySpec>>) -> String {
     let known: Vec<String> = registries.keys().cloned().collect();
-    format!(
-        "there is no registry `{name}`; {}",
-        suggestion(name, &known)
-    )
+    format!("there is no registry `{name}`; {}", suggestion(name, &known))
 }
 
 fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {
