@@ -20,6 +20,7 @@
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
+//! | `registries` | does every registry of schemas do as it should, or is it told that it does not? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
@@ -48,6 +49,7 @@ mod network;
 mod outbox;
 mod polling;
 mod preflight;
+mod registries;
 mod shapes;
 mod slots;
 mod standing_by;

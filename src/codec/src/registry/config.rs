@@ -239,7 +239,7 @@ mod tests {
         for (text, problem) in [
             (r#"{"url": []}"#, "`url` is empty"),
             (r#"{"url": "localhost"}"#, "lacks its scheme"),
-            (r#"{"url": "file:///etc/passwd"}"#, "lacks its scheme or host"),
+            (r#"{"url": "file:///etc/passwd"}"#, "is no URL"),
             (r#"{"url": "ftp://h/x"}"#, "begins with `ftp://`"),
             (
                 r#"{"url": "http://u:hunter2@h:1"}"#,
