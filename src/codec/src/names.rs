@@ -22,7 +22,7 @@ pub(crate) enum Naming {
 /// True where a name is legal as it is.
 pub(crate) fn is_name(name: &str) -> bool {
     let mut characters = name.chars();
-    characters.next().is_some_and(|first| begins(first)) && characters.all(|character| continues(character))
+    characters.next().is_some_and(begins) && characters.all(continues)
 }
 
 fn begins(character: char) -> bool {

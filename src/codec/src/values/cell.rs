@@ -198,7 +198,7 @@ impl CellFormat {
         match self {
             Self::Date(format) => return temporal::write_date_value::<N>(out, value, *format),
             Self::Time(format, precision) => return temporal::write_time_value::<N>(out, value, *format, *precision),
-            Self::Amount(precision) => interval::write_amount::<N>(out, value, *precision),
+            Self::Amount(precision) => return interval::write_amount::<N>(out, value, *precision),
             Self::Timestamp(format, precision) => {
                 return temporal::write_timestamp_value::<N>(out, value, *format, *precision);
             }

@@ -46,20 +46,20 @@ pub(crate) fn write_interval<N: Notation>(out: &mut Vec<u8>, interval: Interval,
     match format {
         IntervalFormat::Iso => N::plain_text(out, |out| write_iso(out, interval.into())),
         IntervalFormat::String => N::plain_text(out, |out| write_every_part(out, interval.into())),
-        IntervalFormat::Structured => write_structured::<N>(out, interval.into(), 6),
+        IntervalFormat::Structured => return write_structured::<N>(out, interval.into(), 6),
         IntervalFormat::Numeric => return write_microseconds::<N>(out, interval),
     }
     Ok(())
 }
 
 /// Writes an amount of time as Debezium's struct of a duration: hours are its largest part, as in MySQL's `TIME`.
-pub(crate) fn write_amount<N: Notation>(out: &mut Vec<u8>, microseconds: i64, precision: u8) {
+pub(crate) fn write_amount<N: Notation>(out: &mut Vec<u8>, microseconds: i64, precision: u8) -> CellResult {
     let amount = Interval {
         months: 0,
         days: 0,
         microseconds,
     };
-    write_structured::<N>(out, amount.into(), precision);
+    write_structured::<N>(out, amount.into(), precision)
 }
 
 fn write_microseconds<N: Notation>(out: &mut Vec<u8>, interval: Interval) -> CellResult {
@@ -128,7 +128,13 @@ fn write_seconds(out: &mut Vec<u8>, parts: Parts) {
     write_fraction(out, parts.microseconds.abs(), Fraction::Needed);
 }
 
-fn write_structured<N: Notation>(out: &mut Vec<u8>, parts: Parts, precision: u8) {
+fn write_structured<N: Notation>(out: &mut Vec<u8>, parts: Parts, precision: u8) -> CellResult {
+    if N::HAS_TYPES && i32::try_from(parts.hours).is_err() {
+        return Err(CellError::new(
+            "is an interval of more hours than 32 bits can hold, which is what its schema says",
+            "set format.interval: iso (or string)",
+        ));
+    }
     let fields = [
         ("{\"years\":", parts.years),
         (",\"months\":", parts.months),
@@ -147,6 +153,7 @@ fn write_structured<N: Notation>(out: &mut Vec<u8>, parts: Parts, precision: u8)
     N::optional(out, true);
     N::int(out, precision.into());
     N::syntax(out, b"}");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -174,7 +181,7 @@ mod tests {
     #[test]
     fn amounts_of_time_are_durations() {
         let mut out = Vec::new();
-        write_amount::<Json>(&mut out, -3_020_399_000_001, 6);
+        write_amount::<Json>(&mut out, -3_020_399_000_001, 6).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"years":0,"months":0,"days":0,"hours":-838,"minutes":-59,"seconds":-59,"nanos":-1000,"precision":6}"#

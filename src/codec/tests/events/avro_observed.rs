@@ -189,7 +189,7 @@ fn figures() -> Vec<(Column, Datum)> {
         (column("other", LogicalType::Point), Datum::Null),
         (column("line", LogicalType::Line), numbers(&[1.0, 2.0, 3.0])),
         (column("circle", LogicalType::Circle), numbers(&[1.0, 2.0, 3.0])),
-        (column("path", LogicalType::Shape(ShapeKind::Path)), shape),
+        (column("segment", LogicalType::Shape(ShapeKind::LineSegment)), shape),
         (column("geometry", LogicalType::Geometry), Datum::Bytes(ewkb.clone())),
         (column("geography", LogicalType::Geography), Datum::Bytes(ewkb)),
         (column("vector", LogicalType::DoubleVector), numbers(&[1.0, 2.5])),
