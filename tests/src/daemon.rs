@@ -370,6 +370,18 @@ impl Daemon {
             .ok_or_else(|| ServerError::new("there is no VmHWM"))
     }
 
+    /// The endpoint's port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The endpoint's URL, which is also that of the embedded registry.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number())
+    }
+
     /// GET of the endpoint.
     ///
     /// # Errors

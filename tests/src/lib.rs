@@ -6,10 +6,12 @@
 //! keeps the truth, [`oracle`] compares the [`published`] [`events`] with it. [`proxy`] is the network between them;
 //! a [`scenario`] puts all of it together.
 
+pub mod clients;
 pub mod daemon;
 pub mod database;
 pub mod engine;
 pub mod events;
+pub mod http;
 pub mod oracle;
 pub mod proxy;
 pub mod published;

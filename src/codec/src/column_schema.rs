@@ -1,4 +1,7 @@
-//! The Connect schema of a column, from how its cells are written; names and versions are Debezium's.
+//! The Connect schema of a column, from how its cells are written; names and versions are Debezium's. What has one of Avro's
+//! logical types is named after it.
+
+use std::sync::Arc;
 
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::position::{Position, Progress};
@@ -8,11 +11,12 @@ use tailrace_core::value::{Datum, TextKind, Value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::dialect::Dialect;
 use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
-use crate::json::cell::{BitsForm, CellFormat, DecimalForm};
-use crate::json::geometry::PointForm;
-use crate::json::number::FloatStyle;
-use crate::json::placeholder::zero;
-use crate::json::temporal::{Unit, time_unit, timestamp_unit};
+use crate::notation::{Json, Notation};
+use crate::values::cell::{ArrayForm, BitsForm, CellFormat, DecimalForm};
+use crate::values::geometry::PointForm;
+use crate::values::number::FloatStyle;
+use crate::values::placeholder::zero;
+use crate::values::temporal::{Unit, time_unit, timestamp_unit};
 
 /// The schema of a column's field.
 pub(crate) fn column_schema(column: &Column, format: &CellFormat, dialect: Dialect) -> ConnectSchema {
@@ -25,17 +29,17 @@ pub(crate) fn column_schema(column: &Column, format: &CellFormat, dialect: Diale
         schema.default = column
             .default
             .as_ref()
-            .and_then(|default| default_json(default, format, dialect));
+            .and_then(|default| default_value::<Json>(default, format, dialect));
     }
     schema
 }
 
-/// JSON of a default; `None` for NULL, and for what the format cannot hold: a default is a help and never stops an event.
-pub(crate) fn default_json(default: &Datum, format: &CellFormat, dialect: Dialect) -> Option<Vec<u8>> {
+/// A default as it is written; `None` for NULL, and for what the format cannot hold: a default is a help and never stops an event.
+pub(crate) fn default_value<N: Notation>(default: &Datum, format: &CellFormat, dialect: Dialect) -> Option<Vec<u8>> {
     // 1970-01-01 is before the first moment that a TIMESTAMP of MySQL can hold: it stands for one that is not known, and has no
     // fraction whatever the column's precision.
     if dialect == Dialect::MySql && *default == Datum::Int(0) && matches!(format, CellFormat::TimestampTz(..)) {
-        return Some(zero(format));
+        return Some(zero::<N>(format));
     }
     let mut batch = ChangeBatch::new("".into(), Progress::at(Position::new("")));
     batch.begin_row().ok()?;
@@ -46,7 +50,7 @@ pub(crate) fn default_json(default: &Datum, format: &CellFormat, dialect: Dialec
         return None;
     }
     let mut out = Vec::new();
-    format.write(&mut out, value).ok().map(|()| out)
+    format.write::<N>(&mut out, value).ok().map(|()| out)
 }
 
 fn push_datum(batch: &mut ChangeBatch, datum: &Datum) -> Option<()> {
@@ -82,6 +86,7 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
         CellFormat::Float64(_) => ConnectSchema::new(Kind::Double),
         CellFormat::Decimal(form, _) => decimal(*form),
         CellFormat::Text(kind) => text(kind),
+        CellFormat::Symbol(symbols) => ConnectSchema::new(Kind::Symbols(Arc::clone(symbols))),
         CellFormat::Bytes(format) | CellFormat::TextBytes(format) => binary(*format),
         CellFormat::Bits(BitsForm::Text) => ConnectSchema::new(Kind::Text),
         CellFormat::Bits(BitsForm::LittleEndian { length, .. }) => {
@@ -94,7 +99,8 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
         CellFormat::TimeTz(TimeFormat::Structured, _) => {
             structured("StructuredZonedTime", &[CLOCK, &[OFFSET, PRECISION]])
         }
-        CellFormat::TimeTz(TimeFormat::Iso, _) => ConnectSchema::new(Kind::Text),
+        CellFormat::TimeTz(TimeFormat::Iso | TimeFormat::Logical, _) => ConnectSchema::new(Kind::Text),
+        CellFormat::TimestampTz(TimeFormat::Logical, _) => avro_type(Kind::Int64, "timestamp-micros"),
         CellFormat::TimeTz(..) => ConnectSchema::named(Kind::Text, "io.debezium.time.ZonedTime"),
         CellFormat::TimestampTz(TimeFormat::Structured, _) => {
             let zone = ("zoneId", Kind::Text);
@@ -105,7 +111,7 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
         }
         CellFormat::TimestampTz(..) => ConnectSchema::named(Kind::Text, "io.debezium.time.ZonedTimestamp"),
         CellFormat::Interval(format) => interval(*format),
-        CellFormat::Array(element) => array(element),
+        CellFormat::Array(form) => array(form),
         CellFormat::Map(HstoreFormat::Json) => text(&TextKind::Json),
         CellFormat::Map(HstoreFormat::Map) => {
             let keys = ConnectSchema::new(Kind::Text);
@@ -164,11 +170,15 @@ fn binary(format: BinaryFormat) -> ConnectSchema {
     }
 }
 
-fn array(element: &CellFormat) -> ConnectSchema {
-    let mut items = schema_of(element);
-    // Debezium declares the symbols of an enum array as required; everything else may be null.
-    items.optional |= !matches!(element, CellFormat::Text(TextKind::Enum(_)));
+fn array(form: &ArrayForm) -> ConnectSchema {
+    let mut items = schema_of(&form.element);
+    items.optional |= form.nullable;
     ConnectSchema::new(Kind::Array(Box::new(items)))
+}
+
+/// One of Avro's logical types, which Connect has none for.
+fn avro_type(kind: Kind, name: &str) -> ConnectSchema {
+    ConnectSchema::named(kind, name).without_version()
 }
 
 fn date(format: TimeFormat) -> ConnectSchema {
@@ -177,6 +187,7 @@ fn date(format: TimeFormat) -> ConnectSchema {
         TimeFormat::Isostring => ConnectSchema::named(Kind::Text, "io.debezium.time.IsoDate"),
         TimeFormat::Structured => structured("StructuredDate", &[CIVIL, &[SPECIAL]]),
         TimeFormat::Connect => ConnectSchema::named(Kind::Int32, "org.apache.kafka.connect.data.Date"),
+        TimeFormat::Logical => avro_type(Kind::Int32, "date"),
         _ => ConnectSchema::named(Kind::Int32, "io.debezium.time.Date"),
     }
 }
@@ -184,6 +195,7 @@ fn date(format: TimeFormat) -> ConnectSchema {
 fn time(format: TimeFormat, precision: u8) -> ConnectSchema {
     match (format, time_unit(format, precision)) {
         (TimeFormat::Connect, _) => ConnectSchema::named(Kind::Int32, "org.apache.kafka.connect.data.Time"),
+        (TimeFormat::Logical, _) => avro_type(Kind::Int64, "time-micros"),
         (_, Some(Unit::Milliseconds)) => ConnectSchema::named(Kind::Int32, "io.debezium.time.Time"),
         (_, Some(Unit::Microseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.MicroTime"),
         (_, Some(Unit::Nanoseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.NanoTime"),
@@ -196,6 +208,7 @@ fn time(format: TimeFormat, precision: u8) -> ConnectSchema {
 fn timestamp(format: TimeFormat, precision: u8) -> ConnectSchema {
     match (format, timestamp_unit(format, precision)) {
         (TimeFormat::Connect, _) => ConnectSchema::named(Kind::Int64, "org.apache.kafka.connect.data.Timestamp"),
+        (TimeFormat::Logical, _) => avro_type(Kind::Int64, "local-timestamp-micros"),
         (_, Some(Unit::Milliseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.Timestamp"),
         (_, Some(Unit::Microseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.MicroTimestamp"),
         (_, Some(Unit::Nanoseconds)) => ConnectSchema::named(Kind::Int64, "io.debezium.time.NanoTimestamp"),

@@ -1,8 +1,10 @@
 //! Kafka Connect's schemas, and their JSON as Connect's JSON converter writes it: `type`, then what the type consists of,
 //! then `optional`, `name`, `version`, `doc`, `parameters`, `default`, and last the `field` that it is the schema of.
 
-use crate::json::number::write_unsigned;
-use crate::json::text::write_text;
+use std::sync::Arc;
+
+use crate::values::number::write_unsigned;
+use crate::values::text::write_text;
 
 /// What a value is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) enum Kind {
     Float,
     Double,
     Text,
+    /// Text that is one of these.
+    Symbols(Arc<[String]>),
     Bytes,
     Array(Box<ConnectSchema>),
     Map(Box<ConnectSchema>, Box<ConnectSchema>),
@@ -153,7 +157,7 @@ impl Kind {
             Self::Int64 => "int64",
             Self::Float => "float",
             Self::Double => "double",
-            Self::Text => "string",
+            Self::Text | Self::Symbols(_) => "string",
             Self::Bytes => "bytes",
             Self::Array(_) => "array",
             Self::Map(..) => "map",

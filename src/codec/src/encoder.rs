@@ -5,17 +5,22 @@
 //!                (which records)         all written one behind the other into EncodedBatch::buffer
 //! ```
 //!
+//! Everything is compiled twice, once for each notation (see [`crate::notation`]): which of them it is is asked once per batch.
 //! Per table version a [`TablePlan`] is compiled once; per batch the plans are looked up once; per transaction the shared
 //! headers and the `source` block are rendered once. What is left per cell is a match on the column's format and a copy.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, PayloadView, Refusal, RowView};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, Refused};
 use tailrace_core::ports::Encoder;
+use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
 
@@ -24,9 +29,11 @@ use crate::envelope::debezium::ProcessedAt;
 use crate::envelope::headers::{NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
 use crate::envelope::message::write_message;
 use crate::envelope::source::{SourceConstants, SourceOfChange, SourceOfTransaction};
-use crate::format::{Format, FormatConfig};
+use crate::format::{Codec, Format, FormatConfig};
+use crate::notation::{Avro, Json, Notation};
 use crate::plan::{RowError, TablePlan};
 use crate::records::{Facts, KeyLink, KeyOf, Record, ValueOf, records_of};
+use crate::registration::{self, Frames, no_registry};
 use crate::topic::{TopicTemplate, collision};
 
 /// Headers of an ordinary record: what the list is sized for.
@@ -36,9 +43,12 @@ const HEADERS_PER_RECORD: usize = 6;
 const OVERHEAD_PER_RECORD_BYTES: usize = 256;
 /// Room above the batch before, so that ordinary differences do not cost a second allocation.
 const OVERHEAD_MARGIN_BYTES: usize = 32;
+/// Versions of a table whose plans are kept beside those of the batch: transactions that were begun before a change of the
+/// table may come after it.
+const KEPT_VERSIONS: usize = 4;
 
 /// What an encoder is made from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EncoderSettings {
     /// The connector's name: the `source` header.
     pub connector: String,
@@ -52,13 +62,16 @@ pub struct EncoderSettings {
     pub format: FormatConfig,
     /// How tables become topics.
     pub template: TopicTemplate,
+    /// Where schemas are published, for a codec that has schemas.
+    pub registry: Option<Arc<dyn SchemaRegistry>>,
 }
 
 /// Turns changes into records of the configured envelope.
-#[derive(Debug)]
 pub struct EventEncoder {
     context: Context,
-    plans: HashMap<TableName, Arc<TablePlan>>,
+    registry: Option<Arc<dyn SchemaRegistry>>,
+    /// The plans of each table's versions, the newest last.
+    plans: HashMap<TableName, Vec<Arc<TablePlan>>>,
     topics: HashMap<Arc<str>, TableName>,
     source: SourceOfTransaction,
     overhead_per_record_bytes: usize,
@@ -76,7 +89,8 @@ pub(crate) struct Context {
 }
 
 /// One batch on its way.
-struct Encoding<'a> {
+struct Encoding<'a, N> {
+    notation: PhantomData<N>,
     context: &'a Context,
     batch: &'a ChangeBatch,
     plans: Vec<Arc<TablePlan>>,
@@ -88,6 +102,9 @@ struct Encoding<'a> {
     transaction: Option<usize>,
     output: EncodedBatch,
 }
+
+/// A table's plan, and what stands around its keys and values where they go.
+type Framed<'a> = (&'a TablePlan, &'a Frames);
 
 /// Keys of one change, as ranges of the buffer.
 #[derive(Default)]
@@ -102,10 +119,16 @@ impl EventEncoder {
     /// An encoder that has seen nothing yet.
     ///
     /// # Errors
-    /// As [`FormatConfig::resolve`].
+    /// As [`FormatConfig::resolve`], and `registry_missing` where the codec needs a registry and there is none.
     pub fn new(settings: EncoderSettings) -> Result<Self> {
+        let registry = settings.registry.clone();
+        let context = Context::new(settings)?;
+        if context.format.has_registered_schemas() && registry.is_none() {
+            return Err(no_registry());
+        }
         Ok(Self {
-            context: Context::new(settings)?,
+            context,
+            registry,
             plans: HashMap::new(),
             topics: HashMap::new(),
             source: SourceOfTransaction::default(),
@@ -127,9 +150,9 @@ impl EventEncoder {
     }
 
     fn plan(&mut self, schema: &SharedSchema) -> Result<Arc<TablePlan>> {
-        if let Some(known) = self.plans.get(&schema.name)
-            && (Arc::ptr_eq(&known.schema, schema) || known.schema == *schema)
-        {
+        let versions = self.plans.get(&schema.name).map(Vec::as_slice).unwrap_or_default();
+        let known = |plan: &&Arc<TablePlan>| Arc::ptr_eq(&plan.schema, schema) || plan.schema == *schema;
+        if let Some(known) = versions.iter().rev().find(known) {
             return Ok(Arc::clone(known));
         }
         let topic: Arc<str> = self.context.template.topic_of(&self.context.prefix, schema)?.into();
@@ -138,26 +161,36 @@ impl EventEncoder {
             Some(_) => {}
             None => drop(self.topics.insert(Arc::clone(&topic), schema.name.clone())),
         }
-        let plan = Arc::new(TablePlan::compile(
-            schema,
-            topic,
-            &self.context.format,
-            &self.context.source,
-        ));
-        self.plans.insert(schema.name.clone(), Arc::clone(&plan));
+        let Context { format, source, .. } = &self.context;
+        let plan = Arc::new(match format.codec {
+            Codec::Json | Codec::JsonSchema => TablePlan::compile::<Json>(schema, topic, format, source),
+            Codec::Avro => TablePlan::compile::<Avro>(schema, topic, format, source),
+        });
+        let versions = self.plans.entry(schema.name.clone()).or_default();
+        versions.push(Arc::clone(&plan));
         Ok(plan)
     }
-}
 
-impl Encoder for EventEncoder {
-    fn encode(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch> {
+    fn plans_of(&mut self, batch: &ChangeBatch) -> Result<Vec<Arc<TablePlan>>> {
         let plans = batch
             .tables
             .iter()
             .map(|schema| self.plan(schema))
             .collect::<Result<Vec<_>>>()?;
+        for plan in &plans {
+            if let Some(versions) = self.plans.get_mut(&plan.schema.name) {
+                while versions.len() > KEPT_VERSIONS.max(plans.len()) {
+                    versions.remove(0);
+                }
+            }
+        }
+        Ok(plans)
+    }
+
+    fn encode_in<N: Notation>(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch> {
+        let plans = self.plans_of(batch)?;
         let now_us = (self.clock)();
-        let mut encoding = Encoding::begin(&self.context, &mut self.source, batch, (plans, now_us));
+        let mut encoding = Encoding::<N>::begin(&self.context, &mut self.source, batch, (plans, now_us));
         encoding
             .output
             .buffer
@@ -174,6 +207,46 @@ impl Encoder for EventEncoder {
     }
 }
 
+impl fmt::Debug for EventEncoder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EventEncoder")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Encoder for EventEncoder {
+    async fn prepare(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let Some(registry) = self.registry.clone() else {
+            return Ok(());
+        };
+        let mut plans = self.plans_of(batch)?;
+        for change in batch.views() {
+            let plan = plans.get_mut(change.change().table).ok_or_else(broken_batch)?;
+            let Some(extended) = registration::register(plan, change, &*registry).await? else {
+                continue;
+            };
+            let extended = Arc::new(extended);
+            let versions = self.plans.get_mut(&plan.schema.name).map(Vec::as_mut_slice);
+            let mut versions = versions.unwrap_or_default().iter_mut();
+            if let Some(known) = versions.find(|known| Arc::ptr_eq(known, plan)) {
+                *known = Arc::clone(&extended);
+            }
+            *plan = extended;
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &ChangeBatch) -> Result<EncodedBatch> {
+        match self.context.format.codec {
+            Codec::Json | Codec::JsonSchema => self.encode_in::<Json>(batch),
+            Codec::Avro => self.encode_in::<Avro>(batch),
+        }
+    }
+}
+
 fn now_us() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
@@ -183,9 +256,15 @@ fn now_us() -> i64 {
 
 impl Context {
     pub(crate) fn new(settings: EncoderSettings) -> Result<Self> {
+        let (kind, prefix, version) = (&settings.source_kind, &settings.prefix, &settings.version);
+        let format = settings.format.resolve_for(Dialect::of(kind))?;
+        let source = match format.codec {
+            Codec::Json | Codec::JsonSchema => SourceConstants::new::<Json>(kind, prefix, version),
+            Codec::Avro => SourceConstants::new::<Avro>(kind, prefix, version),
+        };
         Ok(Self {
-            format: settings.format.resolve_for(Dialect::of(&settings.source_kind))?,
-            source: SourceConstants::new(&settings.source_kind, &settings.prefix, &settings.version),
+            format,
+            source,
             connector: settings.connector,
             prefix: settings.prefix,
             template: settings.template,
@@ -195,7 +274,7 @@ impl Context {
 
 // === impl Encoding ===
 
-impl<'a> Encoding<'a> {
+impl<'a, N: Notation> Encoding<'a, N> {
     fn begin(
         context: &'a Context,
         source: &'a mut SourceOfTransaction,
@@ -211,12 +290,13 @@ impl<'a> Encoding<'a> {
             .reserve(batch.size_bytes() + records * OVERHEAD_PER_RECORD_BYTES);
         let headers = SharedHeaders::begin(&mut output, &context.connector);
         Self {
+            notation: PhantomData,
             context,
             batch,
             topics: vec![None; plans.len()],
             plans,
             source,
-            processed_at: ProcessedAt::new(now_us),
+            processed_at: ProcessedAt::new::<N>(now_us),
             headers,
             transaction: None,
             output,
@@ -251,12 +331,16 @@ impl<'a> Encoding<'a> {
                 return Err(refusal.clone());
             }
             let place = (plan, self.topic(change, plan));
-            return write_message(&mut self.output, &mut self.headers, place, (change, message))
+            return write_message::<N>(&mut self.output, &mut self.headers, place, (change, message))
                 .map_err(|error| self.refusal(plan, change, error));
         }
         let start = self.output.buffer.len();
+        let frames = plan
+            .routes
+            .frames(change.change().topic.as_ref().unwrap_or(&plan.topic));
+        let frames = frames.ok_or_else(|| self.refusal(plan, change, RowError::not_registered()))?;
         let keys = self
-            .keys(plan, change)
+            .keys((plan, frames), change)
             .map_err(|error| self.refusal(plan, change, error))?;
         let facts = Facts {
             operation: change.operation(),
@@ -267,7 +351,7 @@ impl<'a> Encoding<'a> {
         let records = records_of(facts, &self.context.format);
         let topic = self.topic(change, plan);
         for record in records.iter() {
-            self.record(plan, change, *record, (topic, &keys))
+            self.record((plan, frames), change, *record, (topic, &keys))
                 .map_err(|error| self.refusal(plan, change, error))?;
         }
         if records.iter().next().is_none() {
@@ -277,7 +361,7 @@ impl<'a> Encoding<'a> {
     }
 
     /// Writes the keys that a change's records need. Where the key did not change there is only the one after.
-    fn keys(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<Keys, RowError> {
+    fn keys(&mut self, (plan, frames): Framed<'_>, change: ChangeView<'a>) -> Result<Keys, RowError> {
         if plan.key.is_empty() {
             return Ok(Keys::default());
         }
@@ -286,7 +370,7 @@ impl<'a> Encoding<'a> {
         let mut write = |row: Option<RowView<'a>>, other| -> Result<Option<Range<usize>>, RowError> {
             let Some(row) = row else { return Ok(None) };
             let start = buffer.len();
-            plan.write_key(buffer, row, other)?;
+            plan.write_key::<N>(buffer, &frames.key, (row, other))?;
             Ok(Some(start..buffer.len()))
         };
         let mut keys = match change.operation() {
@@ -321,7 +405,7 @@ impl<'a> Encoding<'a> {
         let transaction = change.transaction().ok_or_else(broken_batch)?;
         self.headers
             .transaction(&mut self.output, &self.batch.identity, transaction);
-        self.source.render(&self.context.source, transaction);
+        self.source.render::<N>(&self.context.source, transaction);
         self.transaction = Some(index);
         Ok(())
     }
@@ -343,22 +427,22 @@ impl<'a> Encoding<'a> {
 
     fn record(
         &mut self,
-        plan: &TablePlan,
+        (plan, frames): Framed<'_>,
         change: ChangeView<'a>,
         record: Record,
         (topic, keys): (usize, &Keys),
     ) -> Result<(), RowError> {
         let key = match record.key {
             KeyOf::None => None,
-            KeyOf::Nobody => Some(self.append(b"{}")),
+            KeyOf::Nobody => Some(self.nobody(plan)?),
             KeyOf::Before => Some(keys.before.clone().ok_or_else(no_key)?),
             KeyOf::After => Some(keys.after.clone().ok_or_else(no_key)?),
         };
-        let (value, unchanged) = self.value(plan, change, record)?;
+        let (value, unchanged) = self.value((plan, frames), change, record)?;
         let link = match record.link {
             KeyLink::None => None,
-            KeyLink::NewKey => keys.after.as_ref().map(|key| (NEW_KEY, payload(plan, key))),
-            KeyLink::OldKey => keys.before.as_ref().map(|key| (OLD_KEY, payload(plan, key))),
+            KeyLink::NewKey => keys.after.as_ref().map(|key| (NEW_KEY, payload((plan, frames), key))),
+            KeyLink::OldKey => keys.before.as_ref().map(|key| (OLD_KEY, payload((plan, frames), key))),
         };
         let updated_at_us = change.updated_at_us();
         let headers = RecordHeaders {
@@ -386,29 +470,32 @@ impl<'a> Encoding<'a> {
     #[expect(clippy::type_complexity, reason = "two ranges that may both be missing")]
     fn value(
         &mut self,
-        plan: &TablePlan,
+        (plan, frames): Framed<'_>,
         change: ChangeView<'a>,
         record: Record,
     ) -> Result<(Option<Range<usize>>, Option<Range<usize>>), RowError> {
-        if record.value == ValueOf::Tombstone {
-            return Ok((None, None));
-        }
+        let row = match record.value {
+            ValueOf::Tombstone => return Ok((None, None)),
+            ValueOf::Nothing => None,
+            ValueOf::Before => change.before(),
+            ValueOf::After | ValueOf::Envelope { .. } | ValueOf::Message => change.after(),
+        };
+        let has_row = row.is_some() || matches!(record.value, ValueOf::Envelope { .. } | ValueOf::Message);
+        let frame = match plan.contract {
+            Some(_) if !has_row => plan.routes.empty().ok_or_else(RowError::not_registered)?,
+            _ => &frames.value,
+        };
         let start = self.output.buffer.len();
-        self.output.buffer.extend_from_slice(&plan.value_frame.open);
+        self.output.buffer.extend_from_slice(&frame.open);
         let unchanged = match record.value {
-            ValueOf::Tombstone | ValueOf::Nothing => {
-                self.output.buffer.extend_from_slice(b"{}");
-                0
-            }
-            ValueOf::Before => self.known(plan, change.before())?,
-            ValueOf::After => self.known(plan, change.after())?,
+            ValueOf::Tombstone | ValueOf::Nothing | ValueOf::Before | ValueOf::After => self.known(plan, row)?,
             ValueOf::Envelope { before, after } => {
                 let rows = (change.before().filter(|_| before), change.after().filter(|_| after));
                 self.envelope(plan, change, record.operation, rows)?
             }
             ValueOf::Message => self.message(plan, change)?,
         };
-        self.output.buffer.extend_from_slice(plan.value_frame.close);
+        self.output.buffer.extend_from_slice(frame.close);
         let value = start..self.output.buffer.len();
         let names = match change.after() {
             Some(row) if unchanged > 0 => {
@@ -422,13 +509,27 @@ impl<'a> Encoding<'a> {
     }
 
     fn known(&mut self, plan: &TablePlan, row: Option<RowView<'a>>) -> Result<usize, RowError> {
+        let buffer = &mut self.output.buffer;
         match row {
-            Some(row) => plan.write_known(&mut self.output.buffer, row),
+            // A registered schema has every column.
+            Some(row) if plan.contract.is_some() => plan.write_row::<N>(buffer, row),
+            Some(row) => plan.write_known::<N>(buffer, row),
             None => {
-                self.output.buffer.extend_from_slice(b"{}");
+                N::syntax(buffer, b"{}");
                 Ok(0)
             }
         }
+    }
+
+    /// The key of a record that is there although no row is.
+    fn nobody(&mut self, plan: &TablePlan) -> Result<Range<usize>, RowError> {
+        let start = self.output.buffer.len();
+        if plan.contract.is_some() {
+            let frame = plan.routes.empty().ok_or_else(RowError::not_registered)?;
+            self.output.buffer.extend_from_slice(&frame.open);
+        }
+        N::syntax(&mut self.output.buffer, b"{}");
+        Ok(start..self.output.buffer.len())
     }
 
     fn envelope(
@@ -439,40 +540,41 @@ impl<'a> Encoding<'a> {
         (before, after): (Option<RowView<'a>>, Option<RowView<'a>>),
     ) -> Result<usize, RowError> {
         let buffer = &mut self.output.buffer;
-        buffer.extend_from_slice(b"{\"before\":");
-        match before {
-            Some(row) => drop(plan.write_row(buffer, row)?),
-            None => buffer.extend_from_slice(b"null"),
+        N::syntax(buffer, b"{\"before\":");
+        N::optional(buffer, before.is_some());
+        if let Some(row) = before {
+            plan.write_row::<N>(buffer, row)?;
         }
-        buffer.extend_from_slice(b",\"after\":");
+        N::syntax(buffer, b",\"after\":");
+        N::optional(buffer, after.is_some());
         let unchanged = match after {
-            Some(row) => plan.write_row(buffer, row)?,
-            None => {
-                buffer.extend_from_slice(b"null");
-                0
-            }
+            Some(row) => plan.write_row::<N>(buffer, row)?,
+            None => 0,
         };
-        buffer.extend_from_slice(b",\"source\":");
+        N::syntax(buffer, b",\"source\":");
         self.write_source(plan, change);
         let buffer = &mut self.output.buffer;
-        buffer.extend_from_slice(b",\"transaction\":null,\"op\":\"");
-        buffer.extend_from_slice(operation.code().as_bytes());
-        buffer.push(b'"');
+        N::syntax(buffer, b",\"transaction\":");
+        N::optional(buffer, false);
+        N::syntax(buffer, b",\"op\":");
+        N::plain_text(buffer, |buffer| buffer.extend_from_slice(operation.code().as_bytes()));
         buffer.extend_from_slice(&self.processed_at.tail);
         Ok(unchanged)
     }
 
     fn message(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<usize, RowError> {
         let buffer = &mut self.output.buffer;
-        buffer.extend_from_slice(b"{\"op\":\"m\"");
+        N::syntax(buffer, b"{\"op\":");
+        N::text(buffer, Operation::Message.code());
         buffer.extend_from_slice(&self.processed_at.milliseconds);
-        buffer.extend_from_slice(b",\"source\":");
+        N::syntax(buffer, b",\"source\":");
         self.write_source(plan, change);
-        self.output
-            .buffer
-            .extend_from_slice(b",\"transaction\":null,\"message\":");
+        let buffer = &mut self.output.buffer;
+        N::syntax(buffer, b",\"transaction\":");
+        N::optional(buffer, false);
+        N::syntax(buffer, b",\"message\":");
         let unchanged = self.known(plan, change.after())?;
-        self.output.buffer.push(b'}');
+        N::syntax(&mut self.output.buffer, b"}");
         Ok(unchanged)
     }
 
@@ -483,18 +585,12 @@ impl<'a> Encoding<'a> {
             log_position: change.change().log_position,
             ordinal: change.change().ordinal,
         };
-        self.source.write(
+        self.source.write::<N>(
             &mut self.output.buffer,
             self.context.source.fields,
             &plan.source,
             of_change,
         );
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.output.buffer.len();
-        self.output.buffer.extend_from_slice(bytes);
-        start..self.output.buffer.len()
     }
 
     /// Why an event cannot be encoded: what, where, remedy.
@@ -526,9 +622,12 @@ fn row_with_old_key<'a>(plan: &TablePlan, change: ChangeView<'a>) -> Option<RowV
     }
 }
 
-/// The key without the schema around it.
-fn payload(plan: &TablePlan, key: &Range<usize>) -> Range<usize> {
-    let frame = &plan.key_frame;
+/// The key without the schema around it. A key whose schema is registered stays as it is, because nobody could read it otherwise.
+fn payload((plan, frames): Framed<'_>, key: &Range<usize>) -> Range<usize> {
+    if plan.contract.is_some() {
+        return key.clone();
+    }
+    let frame = &frames.key;
     key.start + frame.open.len()..key.end.saturating_sub(frame.close.len())
 }
 
@@ -536,7 +635,7 @@ fn payload(plan: &TablePlan, key: &Range<usize>) -> Range<usize> {
 fn no_key() -> RowError {
     RowError {
         column: None,
-        cell: crate::json::CellError::new(
+        cell: crate::values::CellError::new(
             "has no row to take its key from",
             "set a replica identity on the table that covers its key",
         ),

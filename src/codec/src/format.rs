@@ -34,6 +34,23 @@ pub enum Codec {
     /// JSON text, UTF-8. The default: readable with any tool.
     #[default]
     Json,
+    /// JSON text behind the number of its JSON Schema, as Confluent's serializers frame it.
+    JsonSchema,
+    /// Avro behind the number of its schema, as Confluent's serializers frame it.
+    Avro,
+}
+
+/// What the subject of a schema is called in the registry. Confluent's words for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectStrategy {
+    /// After the topic: `{topic}-key` and `{topic}-value`. The default, and the one that clients know by themselves.
+    #[default]
+    Topic,
+    /// After the record: its full name.
+    Record,
+    /// After both: `{topic}-{record}`.
+    TopicRecord,
 }
 
 /// How exact decimals (`numeric`, `money`) are written.
@@ -47,6 +64,9 @@ pub enum DecimalFormat {
     Precise,
     /// A JSON number, rounded to double precision.
     Double,
+    /// Avro's `decimal` where the column declares its digits, and a string of digits where it does not. Default of `entity`
+    /// with `codec: avro`, and only for it.
+    Logical,
 }
 
 /// How 64-bit integers without a sign (`BIGINT UNSIGNED` of MySQL and MariaDB) are written. Debezium's words for it.
@@ -85,6 +105,9 @@ pub enum TimeFormat {
     /// Debezium's structs of year, month, day, hour and so on; also turns intervals, and the times of MySQL and MariaDB,
     /// into structs of a duration.
     Structured,
+    /// Avro's logical types: `date`, `time-micros`, `local-timestamp-micros` for timestamps without zone, `timestamp-micros` for
+    /// points in time. Infinity, and times beyond a day, are refused. Default of `entity` with `codec: avro`, and only for it.
+    Logical,
 }
 
 /// How intervals are written.
@@ -154,8 +177,13 @@ pub struct FormatConfig {
     /// The bytes of an event.
     pub codec: Codec,
     /// Puts Kafka Connect's schema into each key and value: `{"schema": …, "payload": …}`, as its JSON converter does
-    /// with `schemas.enable`. Off by default: it makes events many times larger.
+    /// with `schemas.enable`. Off by default: it makes events many times larger. Only with `codec: json`.
     pub inline_schema: bool,
+    /// The registry that schemas are published in, one of `registries`; without it the embedded one. Only with a codec that has
+    /// schemas.
+    pub registry: Option<String>,
+    /// What the subjects of schemas are called; `topic` where left out. Only with a codec that has schemas.
+    pub subjects: Option<SubjectStrategy>,
     /// How exact decimals are written.
     pub decimal: Option<DecimalFormat>,
     /// How 64-bit integers without a sign are written.
@@ -191,6 +219,8 @@ pub struct Format {
     pub codec: Codec,
     /// Connect's schema in each key and value.
     pub inline_schema: bool,
+    /// What the subjects of schemas are called.
+    pub subjects: SubjectStrategy,
     /// How exact decimals are written.
     pub decimal: DecimalFormat,
     /// How 64-bit integers without a sign are written.
@@ -231,6 +261,7 @@ impl FormatConfig {
     /// # Errors
     /// `format_contradiction` where two options cannot both hold; whether there is one does not depend on the dialect.
     pub fn resolve_for(&self, dialect: Dialect) -> Result<Format> {
+        self.refuse_contradictions()?;
         let tombstones = self.tombstones.unwrap_or(true);
         if self.envelope == Envelope::Entity && !tombstones {
             return Err(Error::definite(
@@ -238,7 +269,7 @@ impl FormatConfig {
                 "format.tombstones: false does not go with envelope: entity, where the tombstone is the delete; leave it out, or use envelope: debezium",
             ));
         }
-        let base = Format::defaults(self.envelope);
+        let base = Format::defaults_of(self.envelope, self.codec);
         let time = match (dialect, self.time.unwrap_or(base.time)) {
             (Dialect::MySql, TimeFormat::Adaptive) => TimeFormat::AdaptiveTimeMicroseconds,
             (_, time) => time,
@@ -251,6 +282,7 @@ impl FormatConfig {
             dialect,
             codec: self.codec,
             inline_schema: self.inline_schema,
+            subjects: self.subjects.unwrap_or_default(),
             decimal: self.decimal.unwrap_or(base.decimal),
             bigint_unsigned: self.bigint_unsigned.unwrap_or(base.bigint_unsigned),
             time,
@@ -265,12 +297,66 @@ impl FormatConfig {
             envelope: self.envelope,
         })
     }
+
+    /// True where the codec's schemas are in a registry.
+    pub fn has_registered_schemas(&self) -> bool {
+        self.codec != Codec::Json
+    }
+
+    fn refuse_contradictions(&self) -> Result<()> {
+        let contradiction = |sentence| Err(Error::definite("format_contradiction", sentence));
+        let plain = self.codec == Codec::Json;
+        if !plain && self.inline_schema {
+            return contradiction(
+                "format.inline_schema: true does not go with a codec whose schemas are in a registry; leave it out, or use codec: json",
+            );
+        }
+        if plain && (self.registry.is_some() || self.subjects.is_some()) {
+            return contradiction(
+                "format.registry and format.subjects go only with a codec that has schemas; leave them out, or use codec: avro (or json_schema)",
+            );
+        }
+        let logical = self.decimal == Some(DecimalFormat::Logical) || self.time == Some(TimeFormat::Logical);
+        if logical && !(self.codec == Codec::Avro && self.envelope == Envelope::Entity) {
+            return contradiction(
+                "format.decimal: logical and format.time: logical go only with codec: avro and envelope: entity; choose another form",
+            );
+        }
+        Ok(())
+    }
 }
 
 // === impl Format ===
 
 impl Format {
-    /// What an envelope means where nothing else is written, for a source of the common dialect.
+    /// True where rows are published as plain Avro records, which have types of their own.
+    pub(crate) fn writes_rows_in_avro(&self) -> bool {
+        self.envelope == Envelope::Entity && self.codec == Codec::Avro
+    }
+
+    /// True where every event has exactly the fields of its schema.
+    pub(crate) fn has_registered_schemas(&self) -> bool {
+        self.codec != Codec::Json
+    }
+
+    /// What an envelope and a codec mean where nothing else is written, for a source of the common dialect.
+    pub fn defaults_of(envelope: Envelope, codec: Codec) -> Self {
+        let base = Self {
+            codec,
+            ..Self::defaults(envelope)
+        };
+        if !base.writes_rows_in_avro() {
+            return base;
+        }
+        Self {
+            decimal: DecimalFormat::Logical,
+            time: TimeFormat::Logical,
+            binary: BinaryFormat::Bytes,
+            ..base
+        }
+    }
+
+    /// What an envelope means in JSON where nothing else is written, for a source of the common dialect.
     pub fn defaults(envelope: Envelope) -> Self {
         let entity = envelope == Envelope::Entity;
         let pick = |for_entity, for_debezium| if entity { for_entity } else { for_debezium };
@@ -279,6 +365,7 @@ impl Format {
             envelope,
             codec: Codec::Json,
             inline_schema: false,
+            subjects: SubjectStrategy::Topic,
             decimal: if entity {
                 DecimalFormat::String
             } else {

@@ -1,26 +1,35 @@
-//! Rows into bytes: envelopes (`entity`, `debezium`), JSON, topics and headers.
+//! Rows into bytes: envelopes (`entity`, `debezium`), codecs (JSON, Avro), topics and headers.
 //!
 //! Read in this order: [`FormatConfig`] (what can be chosen), `records` (which records a change becomes), `plan` (what is
-//! compiled per table version), `encoder` (the hot path), then `json` (how each value is written).
+//! compiled per table version), `encoder` (the hot path), then `values` (what is written for each value)
+//! and `notation` (the bytes of it).
 
+mod avro;
 mod column_schema;
 mod connect_schema;
+pub mod contract;
 mod describe;
 mod dialect;
 mod encoder;
 mod envelope;
 mod format;
-mod json;
+mod json_schema;
+mod names;
+mod notation;
 mod plan;
 mod records;
+mod registration;
+pub mod registry;
 mod topic;
+mod values;
 
+pub use avro::reader::{RecordReader, parse as parse_avro_schema, read_avro};
 pub use describe::{EventDescriber, EventDescription};
 pub use dialect::Dialect;
 pub use encoder::{EncoderSettings, EventEncoder};
 pub use envelope::headers::{NEW_KEY, OLD_KEY, UNCHANGED};
 pub use format::{
     BinaryFormat, Codec, DEFAULT_MONEY_FRACTION_DIGITS, DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format,
-    FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat, TimeFormat, TruncateFormat,
+    FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat, SubjectStrategy, TimeFormat, TruncateFormat,
 };
 pub use topic::{DEFAULT_TOPIC_TEMPLATE, TopicTemplate};

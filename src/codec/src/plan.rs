@@ -1,5 +1,5 @@
 //! What is compiled once per table version, so that rows run through it without a lookup: the topic, column names that
-//! are JSON already, a format per column, inline schemas, and the constant parts of Debezium's `source`.
+//! are JSON already, a format per column, what stands around keys and values, and the constant parts of Debezium's `source`.
 
 use std::sync::Arc;
 
@@ -7,47 +7,53 @@ use tailrace_core::batch::RowView;
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableSchema};
 use tailrace_core::value::Value;
 
-use crate::column_schema::{column_schema, default_json};
+use crate::avro::schema::optionality;
+use crate::column_schema::{column_schema, default_value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::envelope::source::{SourceConstants, SourceOfTable};
 use crate::envelope::{debezium, entity};
 use crate::format::{Envelope, Format};
-use crate::json::CellError;
-use crate::json::cell::CellFormat;
-use crate::json::placeholder::{unavailable, zero};
-use crate::json::text::write_text;
+use crate::notation::{Notation, Optionality};
+use crate::registration::{Contract, Frames, Routes};
+use crate::values::CellError;
+use crate::values::cell::{CellFormat, DecimalForm};
+use crate::values::placeholder::{unavailable, zero};
+use crate::values::text::write_text;
 
 /// One column of a row or of a key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ColumnPlan {
     /// Its index in the row.
     pub(crate) index: usize,
     /// `,"name":`
     label: Vec<u8>,
     format: CellFormat,
-    /// JSON of NULL.
-    null: Vec<u8>,
-    /// JSON of a large value that did not change, where the type has room for one.
+    optionality: Optionality,
+    /// What stands for NULL, where anything does.
+    null: Option<Vec<u8>>,
+    /// What stands for a large value that did not change, where the type has room for one.
     unavailable: Option<Vec<u8>>,
 }
 
-/// What stands before and after a key or value: nothing, or Connect's schema.
-#[derive(Debug, Default)]
+/// What stands before and after a key or value: nothing, Connect's schema, or the number of the registered one.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Frame {
     pub(crate) open: Vec<u8>,
     pub(crate) close: &'static [u8],
 }
 
 /// One table version, compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TablePlan {
     pub(crate) schema: SharedSchema,
     pub(crate) topic: Arc<str>,
     pub(crate) columns: Vec<ColumnPlan>,
     pub(crate) key: Vec<ColumnPlan>,
-    pub(crate) key_frame: Frame,
-    pub(crate) value_frame: Frame,
     pub(crate) source: SourceOfTable,
+    /// The schemas that a registry must have before the first event; `None` where events need none.
+    pub(crate) contract: Option<Contract>,
+    /// What stands around keys and values, by where they go.
+    pub(crate) routes: Routes,
 }
 
 /// A cell that cannot be written, and where it is.
@@ -65,11 +71,27 @@ pub(crate) struct Schemas {
     pub(crate) value: ConnectSchema,
 }
 
+// === impl RowError ===
+
+impl RowError {
+    /// An event whose schema has no number yet: only a caller that leaves a step out meets it.
+    #[cold]
+    pub(crate) fn not_registered() -> Self {
+        Self {
+            column: None,
+            cell: CellError::new(
+                "needs a schema that was not registered before it",
+                "please report this as a bug",
+            ),
+        }
+    }
+}
+
 // === impl TablePlan ===
 
 impl TablePlan {
     /// Compiles a table version.
-    pub(crate) fn compile(
+    pub(crate) fn compile<N: Notation>(
         schema: &SharedSchema,
         topic: Arc<str>,
         format: &Format,
@@ -79,13 +101,18 @@ impl TablePlan {
             schema
                 .columns
                 .get(index)
-                .map(|column| ColumnPlan::new(index, column, format))
+                .map(|column| ColumnPlan::new::<N>(index, column, schema.kind, format))
         };
-        let (mut key_frame, mut value_frame) = (Frame::default(), Frame::default());
-        if format.inline_schema {
+        let mut routes = Routes::default();
+        let mut contract = None;
+        if format.has_registered_schemas() {
             let schemas = Schemas::of(schema, &topic, format, constants);
-            key_frame = schemas.key.as_ref().map(Frame::with).unwrap_or_default();
-            value_frame = Frame::with(&schemas.value);
+            contract = Some(Contract::of(schemas, row_fields(schema, format), format));
+        } else {
+            let schemas = format
+                .inline_schema
+                .then(|| Schemas::of(schema, &topic, format, constants));
+            routes.everywhere = Some(schemas.as_ref().map(Frames::inline).unwrap_or_default());
         }
         Self {
             schema: Arc::clone(schema),
@@ -95,29 +122,29 @@ impl TablePlan {
                 .into_iter()
                 .filter_map(plan)
                 .collect(),
-            key_frame,
-            value_frame,
-            source: SourceOfTable::new(schema, constants.fields),
+            source: SourceOfTable::new::<N>(schema, constants.fields),
+            contract,
+            routes,
         }
     }
 
     /// Writes a row as an object with every column, placeholders for large values that did not change.
     /// Returns how many of those there were.
-    pub(crate) fn write_row(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
+    pub(crate) fn write_row<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
         self.check_shape(row)?;
         let start = out.len();
         let mut unchanged = 0;
         for (column, value) in self.columns.iter().zip(row.iter()) {
-            out.extend_from_slice(&column.label);
+            N::syntax(out, &column.label);
             unchanged += usize::from(matches!(value, Value::Unchanged));
-            column.write(out, value)?;
+            column.write::<N>(out, value)?;
         }
-        close_object(out, start);
+        N::close_object(out, start);
         Ok(unchanged)
     }
 
     /// Writes a row as an object, leaving out large values that did not change. Returns how many it left out.
-    pub(crate) fn write_known(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
+    pub(crate) fn write_known<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
         self.check_shape(row)?;
         let start = out.len();
         let mut unchanged = 0;
@@ -126,37 +153,42 @@ impl TablePlan {
                 unchanged += 1;
                 continue;
             }
-            out.extend_from_slice(&column.label);
-            column.write(out, value)?;
+            N::syntax(out, &column.label);
+            column.write::<N>(out, value)?;
         }
-        close_object(out, start);
+        N::close_object(out, start);
         Ok(unchanged)
     }
 
     /// Writes some columns of a row as an object, by index.
-    pub(crate) fn write_columns(&self, out: &mut Vec<u8>, row: RowView<'_>, columns: &[usize]) -> Result<(), RowError> {
+    pub(crate) fn write_columns<N: Notation>(
+        &self,
+        out: &mut Vec<u8>,
+        row: RowView<'_>,
+        columns: &[usize],
+    ) -> Result<(), RowError> {
         self.check_shape(row)?;
         let start = out.len();
         for (index, column) in columns
             .iter()
             .filter_map(|index| Some((*index, self.columns.get(*index)?)))
         {
-            out.extend_from_slice(&column.label);
-            column.write(out, row.get(index))?;
+            N::syntax(out, &column.label);
+            column.write::<N>(out, row.get(index))?;
         }
-        close_object(out, start);
+        N::close_object(out, start);
         Ok(())
     }
 
     /// Writes a row's key. A key column that the log does not repeat is taken from the other row.
-    pub(crate) fn write_key(
+    pub(crate) fn write_key<N: Notation>(
         &self,
         out: &mut Vec<u8>,
-        row: RowView<'_>,
-        other: Option<RowView<'_>>,
+        frame: &Frame,
+        (row, other): (RowView<'_>, Option<RowView<'_>>),
     ) -> Result<(), RowError> {
         self.check_shape(row)?;
-        out.extend_from_slice(&self.key_frame.open);
+        out.extend_from_slice(&frame.open);
         let start = out.len();
         for column in &self.key {
             let value = match (row.get(column.index), other) {
@@ -169,11 +201,11 @@ impl TablePlan {
                     "set REPLICA IDENTITY FULL on the table, or choose another key",
                 )));
             }
-            out.extend_from_slice(&column.label);
-            column.write(out, value)?;
+            N::syntax(out, &column.label);
+            column.write::<N>(out, value)?;
         }
-        close_object(out, start);
-        out.extend_from_slice(self.key_frame.close);
+        N::close_object(out, start);
+        out.extend_from_slice(frame.close);
         Ok(())
     }
 
@@ -214,15 +246,6 @@ impl TablePlan {
     }
 }
 
-/// Every field was written with a comma before it: the first one's becomes the brace.
-fn close_object(out: &mut Vec<u8>, start: usize) {
-    match out.get_mut(start) {
-        Some(comma) => *comma = b'{',
-        None => out.push(b'{'),
-    }
-    out.push(b'}');
-}
-
 /// The key's columns. Debezium gives a logical message its prefix as key.
 pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize> {
     match (schema.kind, envelope) {
@@ -234,37 +257,44 @@ pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize
 // === impl ColumnPlan ===
 
 impl ColumnPlan {
-    fn new(index: usize, column: &Column, format: &Format) -> Self {
+    fn new<N: Notation>(index: usize, column: &Column, kind: TableKind, format: &Format) -> Self {
         let mut label = vec![b','];
         write_text(&mut label, &column.name);
         label.push(b':');
         let cell = CellFormat::of(&column.logical_type, format);
-        let null = match format.envelope {
-            Envelope::Debezium if !column.nullable => {
-                let default = column
-                    .default
-                    .as_ref()
-                    .and_then(|default| default_json(default, &cell, format.dialect));
-                default.unwrap_or_else(|| zero(&cell))
-            }
-            _ => b"null".to_vec(),
-        };
+        let mut schema = column_schema(column, &cell, format.dialect);
+        // Debezium's messages have fields that may all be null.
+        schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
+        let optionality = optionality(&schema);
         Self {
             index,
             label,
-            null,
-            unavailable: unavailable(&cell, &format.unavailable_value),
+            null: null::<N>(column, &cell, optionality, format),
+            unavailable: placeholder::<N>(&cell, optionality, format),
             format: cell,
+            optionality,
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, value: Value<'_>) -> Result<(), RowError> {
+    fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>) -> Result<(), RowError> {
         match value {
-            Value::Null => out.extend_from_slice(&self.null),
+            Value::Null => out.extend_from_slice(self.null()?),
             Value::Unchanged => out.extend_from_slice(self.placeholder()?),
-            value => self.format.write(out, value).map_err(|cell| self.error(cell))?,
+            value => {
+                N::present(out, self.optionality);
+                self.format.write::<N>(out, value).map_err(|cell| self.error(cell))?;
+            }
         }
         Ok(())
+    }
+
+    fn null(&self) -> Result<&[u8], RowError> {
+        self.null.as_deref().ok_or_else(|| {
+            self.error(CellError::new(
+                "is not in the log, and its column may not be null",
+                "set REPLICA IDENTITY FULL on the table, or use envelope: debezium, which has a stand-in for it",
+            ))
+        })
     }
 
     #[cold]
@@ -286,15 +316,42 @@ impl ColumnPlan {
     }
 }
 
-// === impl Frame ===
-
-impl Frame {
-    fn with(schema: &ConnectSchema) -> Self {
-        let mut open = b"{\"schema\":".to_vec();
-        open.extend_from_slice(&schema.to_json());
-        open.extend_from_slice(b",\"payload\":");
-        Self { open, close: b"}" }
+/// What stands for NULL. Debezium has a stand-in where a column may not be null and the log does not carry it.
+fn null<N: Notation>(column: &Column, cell: &CellFormat, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    match format.envelope {
+        Envelope::Debezium if !column.nullable => {
+            let default = column.default.as_ref();
+            let default = default.and_then(|default| default_value::<N>(default, cell, format.dialect));
+            N::present(&mut out, optionality);
+            out.extend(default.unwrap_or_else(|| zero::<N>(cell)));
+        }
+        _ if format.has_registered_schemas() && optionality == Optionality::Required => return None,
+        _ => N::absent(&mut out, optionality),
     }
+    Some(out)
+}
+
+/// What stands for a large value that did not change.
+fn placeholder<N: Notation>(cell: &CellFormat, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
+    // Text in place of a number would be read as one.
+    if format.envelope == Envelope::Entity && matches!(cell, CellFormat::Decimal(DecimalForm::Fixed { .. }, _)) {
+        return None;
+    }
+    let value = unavailable::<N>(cell, &format.unavailable_value)?;
+    let mut out = Vec::new();
+    N::present(&mut out, optionality);
+    out.extend(value);
+    Some(out)
+}
+
+/// The fields of a table's row.
+pub(crate) fn row_fields(schema: &TableSchema, format: &Format) -> Vec<Field> {
+    let field = |column: &Column| {
+        let cell = CellFormat::of(&column.logical_type, format);
+        Field::new(&column.name, column_schema(column, &cell, format.dialect))
+    };
+    schema.columns.iter().map(field).collect()
 }
 
 // === impl Schemas ===
@@ -302,15 +359,12 @@ impl Frame {
 impl Schemas {
     /// The schemas of a table's key and value.
     pub(crate) fn of(schema: &TableSchema, topic: &str, format: &Format, constants: &SourceConstants) -> Self {
-        let field = |column: &Column| {
-            let cell = CellFormat::of(&column.logical_type, format);
-            Field::new(&column.name, column_schema(column, &cell, format.dialect))
-        };
-        let row = Kind::Struct(schema.columns.iter().map(field).collect());
+        let fields = row_fields(schema, format);
         let key: Vec<_> = key_columns(schema, format.envelope)
             .into_iter()
-            .filter_map(|index| schema.columns.get(index).map(field))
+            .filter_map(|index| fields.get(index).cloned())
             .collect();
+        let row = Kind::Struct(fields);
         let key = (!key.is_empty()).then_some(Kind::Struct(key));
         match format.envelope {
             Envelope::Entity => entity::schemas(topic, schema, key, row),

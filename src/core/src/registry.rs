@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Finding;
@@ -25,6 +26,27 @@ pub enum SchemaType {
     /// JSON Schema.
     #[serde(rename = "JSON")]
     Json,
+}
+
+/// Which versions of a subject must be able to read what which others wrote. The words are those of Confluent's registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compatibility {
+    /// Anything goes.
+    None,
+    /// Readers of the new version read what the version before it wrote.
+    Backward,
+    /// Readers of the new version read what every version before it wrote.
+    BackwardTransitive,
+    /// Readers of the version before read what the new version writes.
+    Forward,
+    /// Readers of every version before read what the new version writes.
+    ForwardTransitive,
+    /// Backward and forward. The default: neither side of a stream must be changed first.
+    #[default]
+    Full,
+    /// Backward and forward, with every version before.
+    FullTransitive,
 }
 
 /// A schema to be published, with what is said about it.
@@ -71,4 +93,105 @@ pub trait SchemaRegistry: Send + Sync {
     /// # Errors
     /// Definite `schema_unknown` where there is none.
     async fn by_id(&self, id: SchemaId) -> Result<Schema>;
+}
+
+/// Decides about schemas: what the keeper of a registry asks before it takes one in.
+pub trait SchemaRules: Send + Sync {
+    /// What is wrong with a schema in itself, in a sentence; `None` where it is a schema.
+    fn fault(&self, schema: &Schema) -> Option<String>;
+
+    /// Whether readers read the same bytes the same way with both, however they are written down.
+    fn is_same(&self, left: &Schema, right: &Schema) -> bool;
+
+    /// What speaks against a schema as the next version after these (oldest first), a sentence each; empty where nothing does.
+    fn objections(&self, level: Compatibility, proposed: &Schema, earlier: &[RegisteredSchema]) -> Vec<String>;
+}
+
+// === impl SchemaType ===
+
+impl SchemaType {
+    /// As the registry's API calls it.
+    pub fn registry_name(self) -> &'static str {
+        match self {
+            Self::Avro => "AVRO",
+            Self::Json => "JSON",
+        }
+    }
+
+    /// By the registry's name.
+    pub fn from_registry_name(name: &str) -> Option<Self> {
+        [Self::Avro, Self::Json]
+            .into_iter()
+            .find(|known| known.registry_name() == name)
+    }
+}
+
+// === impl Compatibility ===
+
+impl Compatibility {
+    const ALL: [Self; 7] = [
+        Self::None,
+        Self::Backward,
+        Self::BackwardTransitive,
+        Self::Forward,
+        Self::ForwardTransitive,
+        Self::Full,
+        Self::FullTransitive,
+    ];
+
+    /// As the registry's API calls it.
+    pub fn registry_name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Backward => "BACKWARD",
+            Self::BackwardTransitive => "BACKWARD_TRANSITIVE",
+            Self::Forward => "FORWARD",
+            Self::ForwardTransitive => "FORWARD_TRANSITIVE",
+            Self::Full => "FULL",
+            Self::FullTransitive => "FULL_TRANSITIVE",
+        }
+    }
+
+    /// By the registry's name.
+    pub fn from_registry_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.registry_name() == name)
+    }
+
+    /// Whether readers of the new version must read what was written before.
+    pub fn is_backward(self) -> bool {
+        match self {
+            Self::Backward | Self::BackwardTransitive | Self::Full | Self::FullTransitive => true,
+            Self::None | Self::Forward | Self::ForwardTransitive => false,
+        }
+    }
+
+    /// Whether readers of what was before must read what the new version writes.
+    pub fn is_forward(self) -> bool {
+        match self {
+            Self::Forward | Self::ForwardTransitive | Self::Full | Self::FullTransitive => true,
+            Self::None | Self::Backward | Self::BackwardTransitive => false,
+        }
+    }
+
+    /// Whether all versions count and not only the newest.
+    pub fn is_transitive(self) -> bool {
+        match self {
+            Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive => true,
+            Self::None | Self::Backward | Self::Forward | Self::Full => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for level in Compatibility::ALL {
+            assert_eq!(Compatibility::from_registry_name(level.registry_name()), Some(level));
+        }
+        assert_eq!(SchemaType::from_registry_name("AVRO"), Some(SchemaType::Avro));
+        assert_eq!(SchemaType::from_registry_name("PROTOBUF"), None);
+    }
 }

@@ -20,6 +20,7 @@ use crate::ports::{
     Source, SourceMemory, TopicSpec,
 };
 use crate::position::{Checkpoint, Position};
+use crate::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry};
 use crate::schema::TableSchema;
 
 /// What a sink does with the next batch.
@@ -61,6 +62,21 @@ struct StoredHistory {
 pub struct MemoryStream {
     script: Mutex<VecDeque<Delivery>>,
     written: Mutex<Vec<StreamRecord>>,
+}
+
+/// A schema registry in memory that numbers schemas as Confluent's does: the same schema has one number everywhere.
+#[derive(Debug, Default)]
+pub struct MemoryRegistry {
+    inner: Mutex<Registered>,
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    /// The schema of number `index + 1`.
+    schemas: Vec<Schema>,
+    subjects: BTreeMap<String, Vec<SchemaId>>,
+    down: bool,
+    questions: usize,
 }
 
 /// A source that hands out batches from a list, then waits, and remembers what was confirmed.
@@ -281,6 +297,80 @@ impl SourceMemory for MemoryStore {
     async fn remember(&self, memory: &serde_json::Value) -> Result<()> {
         lock(&self.inner).memory = Some(memory.clone());
         Ok(())
+    }
+}
+
+// === impl MemoryRegistry ===
+
+impl MemoryRegistry {
+    /// From now on it does not answer, or answers again.
+    pub fn stop_answering(&self, down: bool) {
+        lock(&self.inner).down = down;
+    }
+
+    /// How often it was asked for anything.
+    pub fn questions(&self) -> usize {
+        lock(&self.inner).questions
+    }
+
+    /// The names of all subjects.
+    pub fn subjects(&self) -> Vec<String> {
+        lock(&self.inner).subjects.keys().cloned().collect()
+    }
+
+    fn ask(&self) -> Result<MutexGuard<'_, Registered>> {
+        let mut registered = lock(&self.inner);
+        registered.questions += 1;
+        if registered.down {
+            return Err(Error::transient("registry_unreachable", "the registry did not answer"));
+        }
+        Ok(registered)
+    }
+}
+
+impl Registered {
+    fn schema(&self, id: SchemaId) -> Result<Schema> {
+        let index = usize::try_from(id.0).ok().and_then(|number| number.checked_sub(1));
+        let found = index.and_then(|index| self.schemas.get(index));
+        found
+            .cloned()
+            .ok_or_else(|| Error::definite("schema_unknown", "the registry has no schema of that number"))
+    }
+}
+
+#[async_trait]
+impl SchemaRegistry for MemoryRegistry {
+    async fn check(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    async fn versions(&self, subject: &str) -> Result<Vec<RegisteredSchema>> {
+        let registered = self.ask()?;
+        let ids = registered.subjects.get(subject).cloned().unwrap_or_default();
+        let version = |(version, id): (u32, SchemaId)| {
+            let schema = registered.schema(id)?;
+            Ok(RegisteredSchema { id, version, schema })
+        };
+        (1..).zip(ids).map(version).collect()
+    }
+
+    async fn register(&self, subject: &str, schema: &Schema) -> Result<SchemaId> {
+        let mut registered = self.ask()?;
+        let known = registered.schemas.iter().position(|known| known == schema);
+        let index = known.unwrap_or_else(|| {
+            registered.schemas.push(schema.clone());
+            registered.schemas.len() - 1
+        });
+        let id = SchemaId(u32::try_from(index + 1).unwrap_or(u32::MAX));
+        let versions = registered.subjects.entry(subject.to_owned()).or_default();
+        if !versions.contains(&id) {
+            versions.push(id);
+        }
+        Ok(id)
+    }
+
+    async fn by_id(&self, id: SchemaId) -> Result<Schema> {
+        self.ask()?.schema(id)
     }
 }
 

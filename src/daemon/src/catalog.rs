@@ -6,9 +6,11 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::{EventStream, SourceConnector};
+use tailrace_core::registry::SchemaRegistry;
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
 use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlTriggers};
@@ -63,7 +65,16 @@ pub(crate) trait StreamSpec: Debug + Send + Sync {
     fn connect(&self) -> Result<Arc<dyn EventStream>>;
 }
 
-/// A type of source or of stream: its name, how its configuration is read, and what may be written in it.
+/// A registry of schemas as configured; nothing is connected.
+pub(crate) trait RegistrySpec: Debug + Send + Sync {
+    /// Everything that is wrong with the configuration in itself.
+    fn problems(&self) -> Vec<Finding>;
+
+    /// The port implementation.
+    fn connect(&self) -> Result<Arc<dyn SchemaRegistry>>;
+}
+
+/// A type of source, stream or registry: its name, how its configuration is read, and what may be written in it.
 pub(crate) struct Type<T: ?Sized> {
     /// The value of `type`.
     pub(crate) name: &'static str,
@@ -88,6 +99,11 @@ pub(crate) fn streams() -> Vec<Type<dyn StreamSpec>> {
     vec![stream::<FileStreamConfig>("file"), stream::<KafkaStreamConfig>("kafka")]
 }
 
+/// Every type of registry.
+pub(crate) fn registries() -> Vec<Type<dyn RegistrySpec>> {
+    vec![registry::<ConfluentRegistryConfig>("confluent")]
+}
+
 fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn SourceSpec> {
     Type {
         name,
@@ -103,6 +119,16 @@ fn stream<T: StreamSpec + DeserializeOwned + JsonSchema + 'static>(name: &'stati
         name,
         read: |value, path, problems| {
             read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn StreamSpec>)
+        },
+        schema: T::json_schema,
+    }
+}
+
+fn registry<T: RegistrySpec + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Type<dyn RegistrySpec> {
+    Type {
+        name,
+        read: |value, path, problems| {
+            read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn RegistrySpec>)
         },
         schema: T::json_schema,
     }
@@ -256,5 +282,17 @@ impl StreamSpec for FileStreamConfig {
 
     fn connect(&self) -> Result<Arc<dyn EventStream>> {
         Ok(Arc::new(FileStream::new(self.clone())?))
+    }
+}
+
+// === Confluent's registry, and those that speak its API ===
+
+impl RegistrySpec for ConfluentRegistryConfig {
+    fn problems(&self) -> Vec<Finding> {
+        Self::problems(self)
+    }
+
+    fn connect(&self) -> Result<Arc<dyn SchemaRegistry>> {
+        Ok(Arc::new(ConfluentRegistry::new(self)?))
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tailrace_codec::contract::ContractRules;
 use tailrace_core::pipeline::source::Limits;
 use tailrace_core::ports::EventStream;
 use tailrace_core::task::spawn_named;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Admin, Heartbeat, Shown};
 use crate::config::plan::Plan;
 use crate::letters::LetterDesk;
+use crate::registries::Registries;
 use crate::supervisor::carry::ConnectorRun;
 use crate::supervisor::{Carrier, Outcome, Supervisor};
 use crate::{progress, screen};
@@ -61,6 +63,7 @@ impl Daemon {
         let (listener, admin_address) = listen(plan.admin_listen, port_taken)?;
         let streams = connect_streams(plan)?;
         let state = StateStore::open(&plan.state_path).await?;
+        let registries = Registries::connect(plan, &state)?;
         let mut carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)> = Vec::new();
         let mut letters = Vec::new();
         for connector in &plan.connectors {
@@ -72,6 +75,7 @@ impl Daemon {
                 source: connector.source_connector()?,
                 stream: Arc::clone(stream),
                 state: state.clone(),
+                registry: registries.of(connector)?,
                 limits: Limits {
                     drain_timeout: plan.shutdown_timeout,
                     ..Limits::default()
@@ -92,6 +96,7 @@ impl Daemon {
             letters: letters.into(),
             heartbeat: Arc::clone(&heartbeat),
             started: Instant::now(),
+            registry: state.registry(Arc::new(ContractRules)),
             address: admin_address,
         };
         let admin = Admin::start(listener, shown).map_err(|error| unlistenable(admin_address, error))?;

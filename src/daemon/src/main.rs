@@ -12,6 +12,7 @@ mod letters;
 mod logging;
 mod progress;
 mod quickstart;
+mod registries;
 mod screen;
 mod supervisor;
 

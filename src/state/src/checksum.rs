@@ -22,6 +22,13 @@ impl RowChecksum {
         self.field(b'i', &value.to_le_bytes())
     }
 
+    pub(crate) fn optional_text(self, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(value),
+            None => self.field(b'n', &[]),
+        }
+    }
+
     pub(crate) fn optional_integer(self, value: Option<i64>) -> Self {
         match value {
             Some(value) => self.integer(value),
@@ -81,6 +88,27 @@ pub(crate) mod row {
 
     pub(crate) fn memory(connector: &str, memory: &str) -> i64 {
         RowChecksum::of("source_memory").text(connector).text(memory).finish()
+    }
+
+    pub(crate) fn registry_schema(id: i64, schema_type: &str, text: &str, properties: &str, tags: &str) -> i64 {
+        let sum = RowChecksum::of("registry_schemas").integer(id).text(schema_type);
+        sum.text(text).text(properties).text(tags).finish()
+    }
+
+    pub(crate) fn registry_subject(subject: &str, compatibility: Option<&str>, deprecated: Option<&str>) -> i64 {
+        let sum = RowChecksum::of("registry_subjects").text(subject);
+        sum.optional_text(compatibility).optional_text(deprecated).finish()
+    }
+
+    pub(crate) fn registry_version(
+        subject: &str,
+        version: i64,
+        schema: i64,
+        deleted: i64,
+        registered_at_ms: i64,
+    ) -> i64 {
+        let sum = RowChecksum::of("registry_versions").text(subject).integer(version);
+        sum.integer(schema).integer(deleted).integer(registered_at_ms).finish()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The state of a Tailrace: checkpoints, schema history, dead letters and what sources remember, in one SQLite file.
+//! The state of a Tailrace: checkpoints, schema history, dead letters, what sources remember, and the embedded registry of schemas,
+//! in one SQLite file.
 //!
 //! A position that is lost, torn, swapped or two hours old is a gap or a flood of duplicates downstream, so this crate
 //! is mostly refusals. What it promises, and where:
@@ -30,8 +31,10 @@ mod connector;
 mod dead_letters;
 mod error;
 mod file;
+mod registry;
 mod store;
 mod verify;
 
 pub use file::path_from_url;
+pub use registry::{EmbeddedRegistry, SubjectSettings};
 pub use store::{ConnectorState, StateStore};

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tailrace_core::dead_letter::{LetterState, LetterSummary, StoredLetter, Waiting};
 use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Checkpoint;
+use tailrace_core::registry::SchemaRules;
 use tailrace_core::{Error, Result, failpoint};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -18,6 +19,7 @@ use crate::connector::{self, Connector};
 use crate::dead_letters;
 use crate::error::{self, corrupt, from_database, from_file, from_opening};
 use crate::file::{self, Home, StateLock, beside};
+use crate::registry::EmbeddedRegistry;
 use crate::verify;
 
 /// Every version of the state's layout, oldest first.
@@ -156,6 +158,11 @@ impl StateStore {
     /// Definite `state_corrupt`, transient `state_unwritable`.
     pub async fn connector(&self, name: &str) -> Result<Arc<dyn ConnectorStore>> {
         Ok(Arc::new(Connector::open(Arc::clone(&self.inner), name).await?))
+    }
+
+    /// The embedded registry of schemas, which takes in only what the rules allow.
+    pub fn registry(&self, rules: Arc<dyn SchemaRules>) -> EmbeddedRegistry {
+        EmbeddedRegistry::new(Arc::clone(&self.inner), rules)
     }
 
     /// All connectors that the state knows, by name, with how far each is.

@@ -11,6 +11,7 @@ use crate::checksum::row;
 use crate::dead_letters::{LetterRow, is_intact};
 use crate::error::{self, corrupt, from_database, from_opening};
 use crate::file::Home;
+use crate::registry;
 use crate::store::{MIGRATIONS, StoreRow};
 
 /// Tables, indexes and whatever else there is, as SQLite wrote them down.
@@ -111,6 +112,7 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
                 |(connector, memory, checksum): (String, String, i64)| checksum == row::memory(&connector, &memory),
             );
         intact &= letters(connection).await?;
+        intact &= registry::is_intact(&mut *connection).await?;
         sqlx::Result::Ok(intact)
     };
     match checked.await {

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::process::{Server, ServerCommand, ServerFolder, poll_until};
 use super::{MySqlServer, Port, Postgres, Result, ServerError, installed};
+use crate::http;
 
 /// A JVM that loads eighty jars, on two cores that are compiling at the same time; alone it takes four to eight seconds.
 const START_DEADLINE: Duration = Duration::from_secs(180);
@@ -24,9 +23,6 @@ const CONNECTOR_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Connectors are given time to flush.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Answering a request may mean starting a connector.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Readers of a log must not share a number, nor have a server's; Tailrace's are far above these.
 static MYSQL_READER: AtomicU32 = AtomicU32::new(70_000);
@@ -308,25 +304,8 @@ impl Connect {
         })
     }
 
-    /// One request in HTTP/1.0, so that the answer comes unchunked and ends with the connection.
     fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-        let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of Kafka Connect"));
-        let mut connection = TcpStream::connect(("127.0.0.1", self.port.number())).map_err(failed())?;
-        connection.set_read_timeout(Some(HTTP_TIMEOUT)).map_err(failed())?;
-        let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n");
-        connection
-            .write_all(format!("{head}\r\n{body}").as_bytes())
-            .map_err(failed())?;
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer).map_err(failed())?;
-        let answer = String::from_utf8_lossy(&answer);
-        let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
-            let status = head.split_whitespace().nth(1)?.parse().ok()?;
-            Some((status, body.to_owned()))
-        });
-        parsed.ok_or_else(|| ServerError::new(format!("Kafka Connect did not answer in HTTP: {answer:?}")))
+        http::request(self.port.number(), method, path, body)
     }
 }
 

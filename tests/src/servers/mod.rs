@@ -1,4 +1,5 @@
-//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, and Kafka Connect with Debezium.
+//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, Kafka Connect with Debezium, and
+//! Apicurio's registry of schemas; and a registry that only plays one.
 //!
 //! ```text
 //!   test process ──spawns──▶ server            (own process group, output to FOLDER/log)
@@ -17,19 +18,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 mod connect;
+mod fake_registry;
 mod kafka;
 mod mysql;
 mod ports;
 mod postgres;
 pub(crate) mod process;
+mod registry;
 
 pub use connect::{Connect, ConnectOptions, debezium_mysql, debezium_postgres};
+pub use fake_registry::{Asked, Certificate, FakeRegistry, Reply};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
 pub(crate) use mysql::texts as mysql_texts;
 pub use mysql::{MySqlOptions, MySqlServer, MySqlVersion};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use process::{eventually, poll_until};
+pub use registry::Registry;
 
 /// Why a server could not be started, stopped or asked: one sentence, with the end of the server's log where there is one.
 #[derive(Clone)]

@@ -21,10 +21,12 @@
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
 //! | `dead_letters` | events that cannot be carried: set aside, replayed, dropped, also when the daemon dies in between |
+//! | `registries` | does every registry of schemas do as it should, or is it told that it does not? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
+//! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -32,6 +34,7 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
+mod avro;
 mod capture;
 mod change_tables;
 mod configuration;
@@ -48,6 +51,7 @@ mod network;
 mod outbox;
 mod polling;
 mod preflight;
+mod registries;
 mod shapes;
 mod slots;
 mod standing_by;

@@ -82,6 +82,17 @@ async fn database_of(version: PostgresVersion, extensions: &[&str], vectors: &[V
     (database, literals)
 }
 
+/// A database with one row of the vectors that have no options, and whose arrays have one dimension.
+pub(crate) async fn database_of_simple_vectors(version: PostgresVersion, extensions: &[&str]) -> Database {
+    let is_simple = |vector: &Vector| {
+        let has_dimensions = vector.data_type.contains("[]") && vector.expected.contains("[[");
+        let has_bounds = vector.literal.contains("]={");
+        vector.options.is_empty() && vector.literal != DEFAULT && !is_pgvector(vector) && !has_dimensions && !has_bounds
+    };
+    let vectors: Vec<Vector> = vectors(is_simple).into_values().flatten().collect();
+    database_of(version, extensions, &vectors).await.0
+}
+
 /// Vectors by their options: databases that `carried` gives the first event of the table `v` of, published in a format.
 pub(crate) async fn hold_in<F>(
     version: PostgresVersion,

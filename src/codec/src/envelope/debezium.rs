@@ -7,7 +7,7 @@ use tailrace_core::schema::TableKind;
 
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::envelope::source::SourceConstants;
-use crate::json::number::write_int;
+use crate::notation::Notation;
 use crate::plan::Schemas;
 
 /// The times of processing, which end each envelope of a batch: milliseconds, microseconds, nanoseconds.
@@ -20,15 +20,18 @@ pub(crate) struct ProcessedAt {
 }
 
 impl ProcessedAt {
-    pub(crate) fn new(now_us: i64) -> Self {
-        let mut milliseconds = b",\"ts_ms\":".to_vec();
-        write_int(&mut milliseconds, now_us.div_euclid(1000));
+    pub(crate) fn new<N: Notation>(now_us: i64) -> Self {
+        let write = |out: &mut Vec<u8>, name: &str, time| {
+            N::syntax(out, name.as_bytes());
+            N::optional(out, true);
+            N::int(out, time);
+        };
+        let mut milliseconds = Vec::new();
+        write(&mut milliseconds, ",\"ts_ms\":", now_us.div_euclid(1000));
         let mut tail = milliseconds.clone();
-        tail.extend_from_slice(b",\"ts_us\":");
-        write_int(&mut tail, now_us);
-        tail.extend_from_slice(b",\"ts_ns\":");
-        write_int(&mut tail, now_us.saturating_mul(1000));
-        tail.push(b'}');
+        write(&mut tail, ",\"ts_us\":", now_us);
+        write(&mut tail, ",\"ts_ns\":", now_us.saturating_mul(1000));
+        N::syntax(&mut tail, b"}");
         Self { tail, milliseconds }
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use tailrace_core::batch::{Operation, Transaction};
 use tailrace_core::event::{EncodedBatch, HeaderName, header};
 
-use crate::json::calendar::{Fraction, write_date_time};
-use crate::json::number::write_unsigned;
+use crate::values::calendar::{Fraction, write_date_time};
+use crate::values::number::write_unsigned;
 
 /// Header: JSON array of the names of columns whose large values did not change and are not in the record.
 pub const UNCHANGED: &str = "unchanged";

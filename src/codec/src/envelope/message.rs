@@ -6,11 +6,12 @@ use tailrace_core::batch::{ChangeView, MessageView, Operation, PayloadView};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, HeaderName};
 
 use crate::envelope::headers::{RecordHeaders, SharedHeaders};
+use crate::notation::Notation;
 use crate::plan::{RowError, TablePlan};
 
 /// Appends the record of a change that is an event already. Its `op` is always `c`: that the row was there before the log
 /// began, or was found by a query, says nothing about the event.
-pub(crate) fn write_message(
+pub(crate) fn write_message<N: Notation>(
     output: &mut EncodedBatch,
     shared: &mut SharedHeaders,
     (plan, topic): (&TablePlan, usize),
@@ -23,9 +24,17 @@ pub(crate) fn write_message(
         PayloadView::Bytes(bytes) => Some(append(output, bytes)),
         PayloadView::Columns(columns) => {
             let start = output.buffer.len();
+            if plan.contract.is_some() {
+                let name = change.change().topic.as_ref().unwrap_or(&plan.topic);
+                let frame = plan
+                    .routes
+                    .payload(columns, name)
+                    .ok_or_else(RowError::not_registered)?;
+                output.buffer.extend_from_slice(&frame.open);
+            }
             match change.after() {
-                Some(row) => plan.write_columns(&mut output.buffer, row, columns)?,
-                None => output.buffer.extend_from_slice(b"{}"),
+                Some(row) => plan.write_columns::<N>(&mut output.buffer, row, columns)?,
+                None => N::syntax(&mut output.buffer, b"{}"),
             }
             Some(start..output.buffer.len())
         }

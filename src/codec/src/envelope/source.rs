@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! {"version":…,"connector":…,"name":…,"ts_ms":   connector
-//! 1700000000123,"snapshot":"                     transaction
-//! false                                          change
-//! ","db":"app","sequence":                       table
+//! 1700000000123,"snapshot":                      transaction
+//! "false"                                        change
+//! ,"db":"app","sequence":                        table
 //! "[\"1\",\"2\"]"                                change
 //! ,"ts_us":…,"ts_ns":…                           transaction
 //! ,"schema":"public","table":"customers"         table
@@ -30,8 +30,8 @@ use tailrace_core::schema::{TableKind, TableSchema};
 
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::dialect::Dialect;
-use crate::json::number::{write_int, write_unsigned};
-use crate::json::text::write_text;
+use crate::notation::{Notation, Optionality};
+use crate::values::number::write_unsigned;
 
 /// Where a record may stand in a snapshot, as Debezium lists it.
 const SNAPSHOT_VALUES: &str = "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental";
@@ -56,7 +56,7 @@ pub(crate) struct SourceConstants {
 }
 
 /// The parts that are the same for a table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SourceOfTable {
     database: Vec<u8>,
     names: Vec<u8>,
@@ -88,19 +88,22 @@ pub(crate) struct SourceOfChange {
 // === impl SourceConstants ===
 
 impl SourceConstants {
-    pub(crate) fn new(kind: &str, name: &str, version: &str) -> Self {
+    pub(crate) fn new<N: Notation>(kind: &str, name: &str, version: &str) -> Self {
         let fields = match kind {
             "postgresql" => SourceFields::Postgres,
             _ if Dialect::of(kind) == Dialect::MySql => SourceFields::Binlog,
             _ => SourceFields::Generic,
         };
-        let mut head = b"{\"version\":".to_vec();
-        write_text(&mut head, version);
-        head.extend_from_slice(b",\"connector\":");
-        write_text(&mut head, kind);
-        head.extend_from_slice(b",\"name\":");
-        write_text(&mut head, name);
-        head.extend_from_slice(b",\"ts_ms\":");
+        let mut head = Vec::new();
+        for (label, value) in [
+            ("{\"version\":", version),
+            (",\"connector\":", kind),
+            (",\"name\":", name),
+        ] {
+            N::syntax(&mut head, label.as_bytes());
+            N::text(&mut head, value);
+        }
+        N::syntax(&mut head, b",\"ts_ms\":");
         Self {
             fields,
             kind: kind.to_owned(),
@@ -164,24 +167,27 @@ impl SourceConstants {
 // === impl SourceOfTable ===
 
 impl SourceOfTable {
-    pub(crate) fn new(table: &TableSchema, fields: SourceFields) -> Self {
+    pub(crate) fn new<N: Notation>(table: &TableSchema, fields: SourceFields) -> Self {
         // A logical message belongs to no table.
         let (schema, name) = match table.kind {
             TableKind::Table => (table.name.schema.as_str(), table.name.table.as_str()),
             TableKind::Message => ("", ""),
         };
-        let mut database = b"\",\"db\":".to_vec();
-        let mut names = Vec::new();
+        let (mut database, mut names) = (Vec::new(), Vec::new());
+        N::syntax(&mut database, b",\"db\":");
         if fields == SourceFields::Binlog {
-            write_text(&mut database, schema);
+            N::text(&mut database, schema);
         } else {
-            write_text(&mut database, &table.name.database);
-            names.extend_from_slice(b",\"schema\":");
-            write_text(&mut names, schema);
+            N::text(&mut database, &table.name.database);
+            N::syntax(&mut names, b",\"schema\":");
+            N::text(&mut names, schema);
         }
-        database.extend_from_slice(b",\"sequence\":");
-        names.extend_from_slice(b",\"table\":");
-        write_text(&mut names, name);
+        N::syntax(&mut database, b",\"sequence\":");
+        N::syntax(&mut names, b",\"table\":");
+        if fields == SourceFields::Binlog {
+            N::optional(&mut names, true);
+        }
+        N::text(&mut names, name);
         Self { database, names }
     }
 }
@@ -190,60 +196,61 @@ impl SourceOfTable {
 
 impl SourceOfTransaction {
     /// Renders the parts of a transaction.
-    pub(crate) fn render(&mut self, constants: &SourceConstants, transaction: &Transaction) {
+    pub(crate) fn render<N: Notation>(&mut self, constants: &SourceConstants, transaction: &Transaction) {
         let committed_at_us = transaction.committed_at_us;
         self.head.clear();
         self.head.extend_from_slice(&constants.head);
-        write_int(&mut self.head, committed_at_us.div_euclid(1000));
-        self.head.extend_from_slice(b",\"snapshot\":\"");
+        N::int(&mut self.head, committed_at_us.div_euclid(1000));
+        N::syntax(&mut self.head, b",\"snapshot\":");
         self.times.clear();
-        self.times.extend_from_slice(b",\"ts_us\":");
-        write_int(&mut self.times, committed_at_us);
-        self.times.extend_from_slice(b",\"ts_ns\":");
-        write_int(&mut self.times, committed_at_us.saturating_mul(1000));
+        write_number::<N>(&mut self.times, ",\"ts_us\":", Some(committed_at_us));
+        let nanoseconds = committed_at_us.saturating_mul(1000);
+        write_number::<N>(&mut self.times, ",\"ts_ns\":", Some(nanoseconds));
         self.tail.clear();
         if constants.fields == SourceFields::Binlog {
-            self.render_binlog(transaction.binlog.as_ref());
+            self.render_binlog::<N>(transaction.binlog.as_ref());
         } else {
-            self.tail.extend_from_slice(b",\"txId\":");
-            write_optional(&mut self.tail, transaction.id);
+            write_number::<N>(&mut self.tail, ",\"txId\":", transaction.id.map(signed));
         }
         if constants.fields == SourceFields::Generic {
-            self.tail.extend_from_slice(b",\"position\":");
-            write_text(&mut self.tail, &transaction.position);
-            self.tail.push(b'}');
+            write_optional_text::<N>(&mut self.tail, ",\"position\":", Some(&transaction.position));
+            N::syntax(&mut self.tail, b"}");
         }
         self.log_position = transaction.log_position;
         self.previous_log_position = transaction.previous_log_position;
     }
 
-    fn render_binlog(&mut self, binlog: Option<&BinlogTransaction>) {
-        self.tail.extend_from_slice(b",\"server_id\":");
-        write_unsigned(&mut self.tail, binlog.map_or(0, |binlog| binlog.server_id.into()));
-        self.tail.extend_from_slice(b",\"gtid\":");
-        match binlog.and_then(|binlog| binlog.gtid.as_deref()) {
-            Some(gtid) => write_text(&mut self.tail, gtid),
-            None => self.tail.extend_from_slice(b"null"),
-        }
-        self.tail.extend_from_slice(b",\"file\":");
-        write_text(&mut self.tail, binlog.map_or("", |binlog| &binlog.file));
-        self.tail.extend_from_slice(b",\"pos\":");
+    fn render_binlog<N: Notation>(&mut self, binlog: Option<&BinlogTransaction>) {
+        let tail = &mut self.tail;
+        N::syntax(tail, b",\"server_id\":");
+        N::int(tail, binlog.map_or(0, |binlog| binlog.server_id.into()));
+        write_optional_text::<N>(tail, ",\"gtid\":", binlog.and_then(|binlog| binlog.gtid.as_deref()));
+        N::syntax(tail, b",\"file\":");
+        N::text(tail, binlog.map_or("", |binlog| &binlog.file));
+        N::syntax(tail, b",\"pos\":");
         self.end.clear();
-        self.end.extend_from_slice(b",\"thread\":");
-        write_optional(&mut self.end, binlog.and_then(|binlog| binlog.thread_id).map(u64::from));
-        self.end.extend_from_slice(b",\"query\":null}");
+        let thread = binlog.and_then(|binlog| binlog.thread_id).map(i64::from);
+        write_end_of_binlog::<N>(&mut self.end, thread);
     }
 
     /// Writes the whole block.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, fields: SourceFields, table: &SourceOfTable, change: SourceOfChange) {
+    pub(crate) fn write<N: Notation>(
+        &self,
+        out: &mut Vec<u8>,
+        fields: SourceFields,
+        table: &SourceOfTable,
+        change: SourceOfChange,
+    ) {
         let log_position = change.log_position.or(self.log_position);
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(if change.snapshot { b"true" } else { b"false" });
+        // It has a default, so that null is the last branch of its union.
+        N::present(out, Optionality::NullLast);
+        N::text(out, if change.snapshot { "true" } else { "false" });
         out.extend_from_slice(&table.database);
         match fields {
-            SourceFields::Binlog => out.extend_from_slice(b"null"),
+            SourceFields::Binlog => N::optional(out, false),
             SourceFields::Postgres | SourceFields::Generic => {
-                write_sequence(out, self.previous_log_position, log_position);
+                write_sequence::<N>(out, self.previous_log_position, log_position);
             }
         }
         out.extend_from_slice(&self.times);
@@ -251,16 +258,18 @@ impl SourceOfTransaction {
         out.extend_from_slice(&self.tail);
         match fields {
             SourceFields::Postgres => {
-                out.extend_from_slice(b",\"lsn\":");
-                write_optional(out, log_position);
-                out.extend_from_slice(b",\"xmin\":null,\"origin\":null,\"origin_lsn\":null}");
+                write_number::<N>(out, ",\"lsn\":", log_position.map(signed));
+                for name in [",\"xmin\":", ",\"origin\":", ",\"origin_lsn\":"] {
+                    write_number::<N>(out, name, None);
+                }
+                N::syntax(out, b"}");
             }
             SourceFields::Binlog => {
-                write_unsigned(out, log_position.unwrap_or_default());
-                out.extend_from_slice(b",\"row\":");
-                write_unsigned(out, change.row());
+                N::int(out, signed(log_position.unwrap_or_default()));
+                N::syntax(out, b",\"row\":");
+                N::int(out, signed(change.row()));
                 if change.truncate {
-                    out.extend_from_slice(b",\"thread\":null,\"query\":null}");
+                    write_end_of_binlog::<N>(out, None);
                 } else {
                     out.extend_from_slice(&self.end);
                 }
@@ -284,27 +293,58 @@ impl SourceOfChange {
 }
 
 /// Debezium's `sequence`: a JSON text of two decimal strings, the commit before and the change itself.
-fn write_sequence(out: &mut Vec<u8>, previous: Option<u64>, current: Option<u64>) {
+fn write_sequence<N: Notation>(out: &mut Vec<u8>, previous: Option<u64>, current: Option<u64>) {
+    N::optional(out, current.is_some());
     let Some(current) = current else {
-        return out.extend_from_slice(b"null");
+        return;
     };
-    match previous {
-        Some(previous) => {
-            out.extend_from_slice(b"\"[\\\"");
-            write_unsigned(out, previous);
-            out.extend_from_slice(b"\\\",\\\"");
+    N::plain_text(out, |out| {
+        match previous {
+            Some(previous) => {
+                out.push(b'[');
+                write_quoted::<N>(out, previous);
+                out.push(b',');
+            }
+            None => out.extend_from_slice(b"[null,"),
         }
-        None => out.extend_from_slice(b"\"[null,\\\""),
-    }
-    write_unsigned(out, current);
-    out.extend_from_slice(b"\\\"]\"");
+        write_quoted::<N>(out, current);
+        out.push(b']');
+    });
 }
 
-fn write_optional(out: &mut Vec<u8>, value: Option<u64>) {
-    match value {
-        Some(value) => write_unsigned(out, value),
-        None => out.extend_from_slice(b"null"),
+/// A number in quotes, inside of text.
+fn write_quoted<N: Notation>(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(N::INNER_QUOTE);
+    write_unsigned(out, number);
+    out.extend_from_slice(N::INNER_QUOTE);
+}
+
+fn write_end_of_binlog<N: Notation>(out: &mut Vec<u8>, thread: Option<i64>) {
+    write_number::<N>(out, ",\"thread\":", thread);
+    write_optional_text::<N>(out, ",\"query\":", None);
+    N::syntax(out, b"}");
+}
+
+/// A field that may be null, with its name.
+fn write_number<N: Notation>(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
+    N::syntax(out, name.as_bytes());
+    N::optional(out, value.is_some());
+    if let Some(value) = value {
+        N::int(out, value);
     }
+}
+
+fn write_optional_text<N: Notation>(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
+    N::syntax(out, name.as_bytes());
+    N::optional(out, text.is_some());
+    if let Some(text) = text {
+        N::text(out, text);
+    }
+}
+
+/// A position as Java has it, which knows no numbers without a sign.
+fn signed(position: u64) -> i64 {
+    position.cast_signed()
 }
 
 #[cfg(test)]
@@ -312,6 +352,7 @@ mod tests {
     use tailrace_core::schema::TableName;
 
     use super::*;
+    use crate::notation::Json;
 
     fn table() -> TableSchema {
         TableSchema {
@@ -348,12 +389,12 @@ mod tests {
     }
 
     fn block(kind: &str, change: SourceOfChange, transaction: &Transaction) -> String {
-        let constants = SourceConstants::new(kind, "srv", "3.7.0");
+        let constants = SourceConstants::new::<Json>(kind, "srv", "3.7.0");
         let mut parts = SourceOfTransaction::default();
-        parts.render(&constants, transaction);
+        parts.render::<Json>(&constants, transaction);
         let mut out = Vec::new();
-        let table = SourceOfTable::new(&table(), constants.fields);
-        parts.write(&mut out, constants.fields, &table, change);
+        let table = SourceOfTable::new::<Json>(&table(), constants.fields);
+        parts.write::<Json>(&mut out, constants.fields, &table, change);
         String::from_utf8(out).unwrap()
     }
 

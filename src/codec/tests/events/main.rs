@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod avro;
+mod avro_observed;
 mod debezium;
 mod entity;
 mod inline_schemas;

@@ -15,7 +15,7 @@ use tailrace_core::value::{Datum, Interval, LogicalType, ShapeKind, TextKind, Ti
 use crate::support::*;
 
 /// A type, with a value that a decoder may hand over for it.
-fn typed() -> impl Strategy<Value = (LogicalType, Datum)> {
+pub(crate) fn typed() -> impl Strategy<Value = (LogicalType, Datum)> {
     scalar().prop_recursive(2, 8, 4, |inner| {
         vec(inner, 0..4).prop_map(|elements| {
             let element = elements
@@ -170,7 +170,7 @@ fn format() -> impl Strategy<Value = String> {
     })
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         Just(Operation::Read),
         Just(Operation::Create),

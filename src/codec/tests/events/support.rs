@@ -94,6 +94,7 @@ pub(crate) fn settings(format: &str) -> EncoderSettings {
         version: "3.7.0".into(),
         format: serde_json::from_str::<FormatConfig>(format).unwrap(),
         template: TopicTemplate::parse(DEFAULT_TOPIC_TEMPLATE).unwrap(),
+        registry: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP endpoint: health, status, metrics. It runs on a thread and a runtime of its own, so that load on it cannot
+//! The HTTP endpoint: health, status, metrics, and the embedded registry of schemas. It runs on a thread and a runtime of its own, so that load on it cannot
 //! starve replication, and so that it answers also when the rest of the process hangs.
 //!
 //! It asks nobody who they are. Therefore it listens only on addresses of this machine itself (the configuration refuses
@@ -8,6 +8,7 @@
 
 pub(crate) mod client;
 mod letters;
+mod registry;
 mod routes;
 mod server;
 
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tailrace_core::telemetry::{Telemetry, now_us};
+use tailrace_state::EmbeddedRegistry;
 
 use crate::letters::LetterDesk;
 pub(crate) use server::{Admin, listen};
@@ -37,6 +39,8 @@ pub(crate) struct Shown {
     pub(crate) heartbeat: Arc<Heartbeat>,
     /// The start of the process.
     pub(crate) started: Instant,
+    /// Schemas of what is published, where no other registry is named.
+    pub(crate) registry: EmbeddedRegistry,
     /// Where the endpoint listens; requests for other hosts are refused.
     pub(crate) address: SocketAddr,
 }

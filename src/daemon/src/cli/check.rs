@@ -1,4 +1,4 @@
-//! `tailrace check`: every problem of source and stream at once, each with what fixes it.
+//! `tailrace check`: every problem of sources, streams and registries at once, each with what fixes it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,29 +14,41 @@ use super::{Exit, Failure};
 use crate::config::plan::{ConnectorPlan, Plan};
 use crate::screen;
 
-/// What was found for one connector.
+/// What was found for one connector or one registry.
 #[derive(Debug, Serialize)]
 struct Report {
-    connector: String,
-    stream: String,
+    #[serde(flatten)]
+    of: Subject,
     findings: Vec<Finding>,
+}
+
+/// What was checked.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Subject {
+    Connector { connector: String, stream: String },
+    Registry { registry: String },
 }
 
 /// Topics that were seen so far, by stream and name, and whose they are.
 type Topics = BTreeMap<(String, String), String>;
 
-/// Checks every connector and prints what was found.
+/// Checks every registry and connector and prints what was found.
 pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
     let mut topics = Topics::new();
     let mut reports = Vec::new();
+    for (name, registry) in &plan.registries {
+        let registry = registry.connect()?;
+        let of = Subject::Registry { registry: name.clone() };
+        reports.push(Report::new(of, registry.check().await));
+    }
     for connector in &plan.connectors {
-        let mut findings = check(&plan, connector, &mut topics).await?;
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        reports.push(Report {
+        let findings = check(&plan, connector, &mut topics).await?;
+        let of = Subject::Connector {
             connector: connector.name.clone(),
             stream: connector.stream.clone(),
-            findings,
-        });
+        };
+        reports.push(Report::new(of, findings));
     }
     let blocked = count(&reports, Severity::Blocks) > 0;
     screen::print(&if json { as_json(&reports) } else { as_text(&reports) })?;
@@ -166,6 +178,15 @@ fn dead_letter_topic(
     Some(TopicSpec { name, keyed: false })
 }
 
+// === impl Report ===
+
+impl Report {
+    fn new(of: Subject, mut findings: Vec<Finding>) -> Self {
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        Self { of, findings }
+    }
+}
+
 fn count(reports: &[Report], severity: Severity) -> usize {
     let findings = reports.iter().flat_map(|report| &report.findings);
     findings.filter(|finding| finding.severity == severity).count()
@@ -185,7 +206,10 @@ fn as_text(reports: &[Report]) -> String {
         text.push('\n');
     };
     for report in reports {
-        line(format!("{} → {}", report.connector, report.stream));
+        line(match &report.of {
+            Subject::Connector { connector, stream } => format!("{connector} → {stream}"),
+            Subject::Registry { registry } => format!("registry {registry}"),
+        });
         if report.findings.is_empty() {
             line("  ready: nothing to say".to_owned());
         }
@@ -218,12 +242,24 @@ fn as_text(reports: &[Report]) -> String {
 mod tests {
     use super::*;
 
+    fn connector(name: &str) -> Subject {
+        Subject::Connector {
+            connector: name.to_owned(),
+            stream: "events".to_owned(),
+        }
+    }
+
     #[test]
     fn findings_read_with_their_remedies() {
         let reports = [
             Report {
-                connector: "orders".to_owned(),
-                stream: "events".to_owned(),
+                of: Subject::Registry {
+                    registry: "schemas".to_owned(),
+                },
+                findings: vec![Finding::note("registry_compatibility", "it answers")],
+            },
+            Report {
+                of: connector("orders"),
                 findings: vec![
                     Finding::blocks(
                         "wal_level",
@@ -234,20 +270,26 @@ mod tests {
                 ],
             },
             Report {
-                connector: "shop".to_owned(),
-                stream: "events".to_owned(),
+                of: connector("shop"),
                 findings: vec![],
             },
         ];
-        let expected = "orders → events\n  \
+        let expected = "registry schemas\n  \
+            note     it answers  [registry_compatibility]\n\
+            orders → events\n  \
             BLOCKS   wal_level is replica on db:5432  [wal_level]\n           \
             ALTER SYSTEM SET wal_level = logical;\n           \
             -- then restart\n  \
             note     deletes by cascade are seen  [cascades]\n\
             shop → events\n  ready: nothing to say\n\
-            blocking: 1, warnings: 0, notes: 1\n";
+            blocking: 1, warnings: 0, notes: 2\n";
         assert_eq!(as_text(&reports), expected);
         let json: serde_json::Value = serde_json::from_str(&as_json(&reports)).unwrap();
-        assert_eq!(json[0]["findings"][0]["severity"], "blocks");
+        assert_eq!(json[0]["registry"], "schemas");
+        assert_eq!(
+            (&json[1]["connector"], &json[1]["stream"]),
+            (&"orders".into(), &"events".into())
+        );
+        assert_eq!(json[1]["findings"][0]["severity"], "blocks");
     }
 }

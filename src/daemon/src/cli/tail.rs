@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tailrace_codec::{NEW_KEY, OLD_KEY, RecordReader};
 use tailrace_core::Error;
 use tailrace_core::event::{StreamRecord, header};
 use tailrace_core::ports::{ConsumerSpec, EventStream, StartOffset};
@@ -14,6 +15,7 @@ use super::{Exit, Failure};
 use crate::config::fault::suggestion;
 use crate::config::plan::Plan;
 use crate::daemon::Signals;
+use crate::registries;
 use crate::screen;
 
 /// How long one question to the stream waits; a signal is obeyed at once in between.
@@ -56,7 +58,7 @@ enum From {
 
 /// Shows events until the limit or a signal.
 pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Failure> {
-    let stream = find_stream(&plan, arguments.stream.as_deref())?;
+    let (stream_name, stream) = find_stream(&plan, arguments.stream.as_deref())?;
     let known = stream.topics().await?;
     if !known.contains(&arguments.topic) {
         let sentence = format!(
@@ -75,6 +77,7 @@ pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Fa
         },
     };
     let mut consumer = stream.consumer(spec).await?;
+    let mut reader = registries::of_stream(&plan, &stream_name).await?.map(RecordReader::new);
     let mut signals = Signals::listen()?;
     let wait = if arguments.no_wait { END_WAIT } else { POLL_WAIT };
     let mut left = arguments.limit.unwrap_or(u64::MAX);
@@ -88,7 +91,8 @@ pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Fa
         if records.is_empty() && arguments.no_wait {
             break;
         }
-        for record in records.iter().take(wanted) {
+        for record in records.into_iter().take(wanted) {
+            let record = &decoded(record, reader.as_mut()).await?;
             screen::print(&if arguments.json {
                 as_json(record)
             } else {
@@ -100,12 +104,28 @@ pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Fa
     Ok(Exit::Ended)
 }
 
-fn find_stream(plan: &Plan, name: Option<&str>) -> Result<Arc<dyn EventStream>, Failure> {
+/// The record with keys and values as JSON where they are framed with the number of their schema.
+async fn decoded(mut record: StreamRecord, reader: Option<&mut RecordReader>) -> Result<StreamRecord, Error> {
+    let Some(reader) = reader else {
+        return Ok(record);
+    };
+    let links = record.headers.iter_mut();
+    let links = links.filter(|(name, _)| name == NEW_KEY || name == OLD_KEY);
+    let parts = record.key.iter_mut().chain(&mut record.value);
+    for part in parts.chain(links.map(|(_, value)| value)) {
+        if let Some(json) = reader.read(part).await? {
+            *part = json.into();
+        }
+    }
+    Ok(record)
+}
+
+fn find_stream(plan: &Plan, name: Option<&str>) -> Result<(String, Arc<dyn EventStream>), Failure> {
     let known: Vec<String> = plan.streams.keys().cloned().collect();
     let found = match name {
         Some(name) => plan
             .streams
-            .get(name)
+            .get_key_value(name)
             .ok_or_else(|| format!("there is no stream `{name}`; {}", suggestion(name, &known))),
         None if known.len() > 1 => Err(format!(
             "the configuration has several streams ({}); choose one with --stream",
@@ -113,11 +133,12 @@ fn find_stream(plan: &Plan, name: Option<&str>) -> Result<Arc<dyn EventStream>, 
         )),
         None => plan
             .streams
-            .values()
+            .iter()
             .next()
             .ok_or_else(|| "the configuration has no stream".to_owned()),
     };
-    Ok(found.map_err(Failure::Usage)?.connect()?)
+    let (name, stream) = found.map_err(Failure::Usage)?;
+    Ok((name.clone(), stream.connect()?))
 }
 
 fn as_text(record: &StreamRecord) -> String {

@@ -19,9 +19,9 @@ use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
-use super::spec::{CONNECTORS, ConnectorSpec, SOURCE, STREAMS, Spec, place};
+use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, Spec, place};
 use super::tree::{Mark, Problem, Problems};
-use crate::catalog::{Claim, SourceSpec, StreamSpec};
+use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
 
 /// A configuration that can be run.
@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) shutdown_timeout: Duration,
     /// Streams by name.
     pub(crate) streams: BTreeMap<String, Arc<dyn StreamSpec>>,
+    /// Registries of schemas by name; none where the embedded one is used.
+    pub(crate) registries: BTreeMap<String, Arc<dyn RegistrySpec>>,
     /// Connectors in the order of the file.
     pub(crate) connectors: Vec<Arc<ConnectorPlan>>,
 }
@@ -91,10 +93,11 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
     });
     let mut taken = Taken::default();
     let streams = plan_streams(spec.streams, &mut taken, &mut problems);
+    let registries = plan_registries(spec.registries, &mut problems);
     let connectors: Vec<_> = spec
         .connectors
         .into_iter()
-        .filter_map(|connector| plan_connector(connector, &streams, &mut taken, &mut problems))
+        .filter_map(|connector| plan_connector(connector, (&streams, &registries), &mut taken, &mut problems))
         .map(Arc::new)
         .collect();
     let shutdown_timeout = Duration::from_millis(spec.root.shutdown_timeout_ms);
@@ -108,6 +111,7 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         state_path,
         shutdown_timeout,
         streams,
+        registries,
         connectors,
     })
 }
@@ -151,9 +155,30 @@ fn plan_streams(
     streams
 }
 
+fn plan_registries(
+    written: BTreeMap<String, (Mark, Box<dyn RegistrySpec>)>,
+    problems: &mut Problems,
+) -> BTreeMap<String, Arc<dyn RegistrySpec>> {
+    let mut registries = BTreeMap::new();
+    for (name, (at, registry)) in written {
+        for finding in registry.problems() {
+            problems.push(Problem::at(
+                at,
+                format!("{REGISTRIES}.{name}"),
+                in_one_sentence(&finding),
+            ));
+        }
+        registries.insert(name, Arc::from(registry));
+    }
+    registries
+}
+
 fn plan_connector(
     spec: ConnectorSpec,
-    streams: &BTreeMap<String, Arc<dyn StreamSpec>>,
+    (streams, registries): (
+        &BTreeMap<String, Arc<dyn StreamSpec>>,
+        &BTreeMap<String, Arc<dyn RegistrySpec>>,
+    ),
     taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<ConnectorPlan> {
@@ -176,6 +201,14 @@ fn plan_connector(
     let topic = TopicTemplate::parse(&written_topic).map_err(|error| refuse(&["topic"], error.report()));
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
+    }
+    if let Some(registry) = config
+        .format
+        .registry
+        .as_ref()
+        .filter(|name| !registries.contains_key(*name))
+    {
+        refuse(&["format", "registry"], unknown_registry(registry, registries));
     }
     if config.outbox.is_some() && config.change_table.is_some() {
         let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
@@ -223,6 +256,11 @@ fn plan_connector(
         transforms,
         change_table: config.change_table,
     })
+}
+
+fn unknown_registry(name: &str, registries: &BTreeMap<String, Arc<dyn RegistrySpec>>) -> String {
+    let known: Vec<String> = registries.keys().cloned().collect();
+    format!("there is no registry `{name}`; {}", suggestion(name, &known))
 }
 
 fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {

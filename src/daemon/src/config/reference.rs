@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::schema::schema;
-use super::spec::{CONNECTORS, SOURCE, STREAMS, TYPE};
+use super::spec::{CONNECTORS, REGISTRIES, SOURCE, STREAMS, TYPE};
 
 const HEAD: &str = "# Configuration reference
 
@@ -35,6 +35,17 @@ pub(crate) fn page() -> String {
         section(
             &mut page,
             &format!("Stream of type `{}`", title(alternative)),
+            alternative,
+            &[TYPE],
+        );
+    }
+    let registry = root
+        .get(REGISTRIES)
+        .and_then(|registries| registries.get("additionalProperties"));
+    for alternative in alternatives(registry) {
+        section(
+            &mut page,
+            &format!("Registry of type `{}`", title(alternative)),
             alternative,
             &[TYPE],
         );

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::spec::{CONNECTORS, ConnectorConfig, RootConfig, SOURCE, STREAMS, TYPE};
+use super::spec::{CONNECTORS, ConnectorConfig, REGISTRIES, RootConfig, SOURCE, STREAMS, TYPE};
 use crate::catalog;
 
 /// The schema of the whole file.
@@ -32,6 +32,18 @@ pub(crate) fn schema() -> Value {
             one_of("A stream.", streams),
         ),
     );
+    let registries = catalog::registries()
+        .iter()
+        .map(|known| typed(known.name, (known.schema)(&mut generator)))
+        .collect();
+    if let Some(Value::Object(properties)) = root.get_mut("properties") {
+        let sentence = "Where schemas are registered, by names of your choice. Without any, they are kept in the state and shown \
+            at the HTTP endpoint.";
+        properties.insert(
+            REGISTRIES.to_owned(),
+            named(sentence, one_of("A registry.", registries)),
+        );
+    }
     put(
         &mut root,
         CONNECTORS,

@@ -14,7 +14,7 @@ use tailrace_sql::outbox::OutboxConfig;
 use super::deserialize::read;
 use super::fault::suggestion;
 use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
-use crate::catalog::{self, SourceSpec, StreamSpec};
+use crate::catalog::{self, RegistrySpec, SourceSpec, StreamSpec};
 
 /// Only this machine: whoever reaches the endpoint sees names and positions. 8083 is where operators look for Kafka Connect.
 pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8083";
@@ -33,6 +33,8 @@ const MAXIMUM_NAME_CHARACTERS: usize = 50;
 pub(crate) const STREAMS: &str = "streams";
 /// See [`STREAMS`].
 pub(crate) const CONNECTORS: &str = "connectors";
+/// See [`STREAMS`].
+pub(crate) const REGISTRIES: &str = "registries";
 /// The key of a connector that depends on its type.
 pub(crate) const SOURCE: &str = "source";
 /// The key that names a type.
@@ -136,6 +138,7 @@ pub(crate) struct Spec {
     pub(crate) root: RootConfig,
     pub(crate) at: SpecPlaces,
     pub(crate) streams: BTreeMap<String, (Mark, Box<dyn StreamSpec>)>,
+    pub(crate) registries: BTreeMap<String, (Mark, Box<dyn RegistrySpec>)>,
     pub(crate) connectors: Vec<ConnectorSpec>,
 }
 
@@ -204,7 +207,7 @@ impl Default for StateConfig {
 impl Spec {
     /// Reads the whole tree; `None` where problems were noted that leave nothing to go on with.
     pub(crate) fn read(tree: &Located, problems: &mut Problems) -> Option<Self> {
-        let root: Option<RootConfig> = read(tree, "", &[STREAMS, CONNECTORS], problems);
+        let root: Option<RootConfig> = read(tree, "", &[STREAMS, REGISTRIES, CONNECTORS], problems);
         if root.as_ref().is_some_and(|root| root.version != VERSION) {
             let at = tree.get("version").map_or(tree.at, |version| version.at);
             problems.push(Problem::at(
@@ -220,6 +223,15 @@ impl Spec {
                 streams.insert(entry.key.clone(), (entry.value.at, stream));
             }
         }
+        let mut registries = BTreeMap::new();
+        // Without any, the embedded one is used.
+        if tree.get(REGISTRIES).is_some() {
+            for entry in named(tree, REGISTRIES, problems) {
+                if let Some(registry) = read_registry(entry, problems) {
+                    registries.insert(entry.key.clone(), (entry.value.at, registry));
+                }
+            }
+        }
         let connectors = named(tree, CONNECTORS, problems);
         let connectors = connectors
             .iter()
@@ -232,6 +244,7 @@ impl Spec {
                 state: place(tree, &["state", "url"]),
             },
             streams,
+            registries,
             connectors,
         })
     }
@@ -253,6 +266,7 @@ pub(crate) fn place(tree: &Located, keys: &[&str]) -> Mark {
 fn named<'a>(tree: &'a Located, key: &str, problems: &mut Problems) -> &'a [Entry] {
     let example = match key {
         STREAMS => "`events: {type: file, path: data/events}`",
+        REGISTRIES => "`schemas: {type: confluent, url: \"http://localhost:8081\"}`",
         _ => "a name, and under it `source` and `stream`",
     };
     let entries = tree.get(key).map(|value| (value, value.mapping()));
@@ -298,7 +312,16 @@ fn read_stream(entry: &Entry, problems: &mut Problems) -> Option<Box<dyn StreamS
     (found.read)(&entry.value, &path, problems)
 }
 
-/// The `type` of a stream or a source, one of `names`.
+fn read_registry(entry: &Entry, problems: &mut Problems) -> Option<Box<dyn RegistrySpec>> {
+    let path = format!("{REGISTRIES}.{}", entry.key);
+    let types = catalog::registries();
+    let names: Vec<String> = types.iter().map(|known| known.name.to_owned()).collect();
+    let wanted = type_of(&entry.value, &path, &names, problems)?;
+    let found = types.into_iter().find(|known| known.name == wanted)?;
+    (found.read)(&entry.value, &path, problems)
+}
+
+/// The `type` of a stream, a registry or a source, one of `names`.
 fn type_of(value: &Located, path: &str, names: &[String], problems: &mut Problems) -> Option<String> {
     let mut refuse = |at: Mark, path: String, sentence: String| problems.push(Problem::at(at, path, sentence));
     let types = names

@@ -7,6 +7,7 @@ use tailrace_codec::{EncoderSettings, EventEncoder};
 use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
 use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
 use tailrace_core::position::Checkpoint;
+use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema_change::SchemaChangePublisher;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
@@ -23,11 +24,13 @@ pub(crate) struct ConnectorRun {
     pub(crate) plan: Arc<ConnectorPlan>,
     pub(crate) source: Arc<dyn SourceConnector>,
     pub(crate) stream: Arc<dyn EventStream>,
+    /// Where the schemas of its events are published, where they have any.
+    pub(crate) registry: Option<Arc<dyn SchemaRegistry>>,
     pub(crate) state: StateStore,
     pub(crate) limits: Limits,
 }
 
-/// What the encoder of a connector is made with.
+/// What the encoder of a connector is made with; its registry comes from elsewhere.
 pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> EncoderSettings {
     EncoderSettings {
         connector: plan.name.clone(),
@@ -36,6 +39,7 @@ pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> Encod
         version: env!("CARGO_PKG_VERSION").to_owned(),
         format: plan.format.clone(),
         template: plan.topic.clone(),
+        registry: None,
     }
 }
 
@@ -44,7 +48,10 @@ pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> Encod
 impl ConnectorRun {
     async fn open(&self, telemetry: &Arc<Telemetry>) -> Result<(SourcePipeline, Option<Checkpoint>)> {
         let plan = &self.plan;
-        let encoder = EventEncoder::new(encoder_settings(plan, self.source.kind()))?;
+        let encoder = EventEncoder::new(EncoderSettings {
+            registry: self.registry.clone(),
+            ..encoder_settings(plan, self.source.kind())
+        })?;
         let transform = Transform::new(&plan.transforms, plan.updated_at_column.clone())?;
         // Opening the state fences whoever had this connector before, so it comes before the source is read.
         let store = self.state.connector(&plan.name).await?;

@@ -1,7 +1,9 @@
 use std::io::{Read, Write};
 use std::time::Instant;
 
+use tailrace_codec::contract::ContractRules;
 use tailrace_core::telemetry::{Life, Telemetry};
+use tailrace_state::StateStore;
 
 use super::super::Heartbeat;
 use super::*;
@@ -9,19 +11,30 @@ use super::*;
 struct Endpoint {
     address: SocketAddr,
     _admin: Admin,
+    _state: tempfile::TempDir,
 }
 
 fn endpoint(connectors: Vec<Arc<Telemetry>>, heartbeat: Arc<Heartbeat>) -> Endpoint {
     let (listener, address) = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let state = runtime
+        .block_on(StateStore::open(&folder.path().join("state.db")))
+        .unwrap();
     let shown = Shown {
         connectors,
         letters: Arc::from([]),
         heartbeat,
         started: Instant::now(),
+        registry: state.registry(Arc::new(ContractRules)),
         address,
     };
     Endpoint {
         address,
+        _state: folder,
         _admin: Admin::start(listener, shown).unwrap(),
     }
 }

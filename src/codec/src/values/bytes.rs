@@ -1,30 +1,30 @@
-//! Raw bytes as base64 or hexadecimal text, and strings of bits as little-endian bytes.
+//! Raw bytes as they are, or as base64 or hexadecimal text, and strings of bits as little-endian bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
 
 use super::{CellError, CellResult};
 use crate::format::BinaryFormat;
+use crate::notation::Notation;
 
 const HEX_LOWER: [u8; 16] = *b"0123456789abcdef";
 
-/// Writes bytes as a JSON string.
-pub(crate) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8], format: BinaryFormat) {
-    out.push(b'"');
+/// Writes bytes, or text of them.
+pub(crate) fn write_bytes<N: Notation>(out: &mut Vec<u8>, bytes: &[u8], format: BinaryFormat) {
     match format {
-        BinaryFormat::Bytes | BinaryFormat::Base64 => append_base64(out, bytes, &STANDARD),
-        BinaryFormat::Base64UrlSafe => append_base64(out, bytes, &URL_SAFE),
-        BinaryFormat::Hex => append_hex(out, bytes),
+        BinaryFormat::Bytes => N::bytes(out, bytes),
+        BinaryFormat::Base64 => N::plain_text(out, |out| append_base64(out, bytes)),
+        BinaryFormat::Base64UrlSafe => N::plain_text(out, |out| append_encoded(out, bytes, &URL_SAFE)),
+        BinaryFormat::Hex => N::plain_text(out, |out| append_hex(out, bytes)),
     }
-    out.push(b'"');
 }
 
-/// Writes bytes as base64 in quotes, which is what Connect's `bytes` are in JSON.
-pub(crate) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_bytes(out, bytes, BinaryFormat::Bytes);
+/// Appends base64, which is what Connect's `bytes` are in JSON.
+pub(crate) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    append_encoded(out, bytes, &STANDARD);
 }
 
-fn append_base64(out: &mut Vec<u8>, bytes: &[u8], engine: &GeneralPurpose) {
+fn append_encoded(out: &mut Vec<u8>, bytes: &[u8], engine: &GeneralPurpose) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
     let Some(room) = out.get_mut(start..) else {
@@ -45,7 +45,7 @@ fn append_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Writes a string of bits, first bit first, as Debezium's `Bits`: little-endian, without leading zero bytes but of at least
 /// so many bytes.
-pub(crate) fn write_bits(out: &mut Vec<u8>, bits: &str, least_bytes: usize) -> CellResult {
+pub(crate) fn write_bits<N: Notation>(out: &mut Vec<u8>, bits: &str, least_bytes: usize) -> CellResult {
     if bits.bytes().any(|bit| bit != b'0' && bit != b'1') {
         return Err(CellError::mismatch());
     }
@@ -55,23 +55,24 @@ pub(crate) fn write_bits(out: &mut Vec<u8>, bits: &str, least_bytes: usize) -> C
         .map(|chunk| chunk.iter().fold(0, |byte, bit| byte << 1 | (bit & 1)))
         .collect();
     bytes.resize(bytes.len().max(least_bytes), 0);
-    write_base64(out, &bytes);
+    N::bytes(out, &bytes);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::Json;
 
     fn written(bytes: &[u8], format: BinaryFormat) -> String {
         let mut out = b"x".to_vec();
-        write_bytes(&mut out, bytes, format);
+        write_bytes::<Json>(&mut out, bytes, format);
         String::from_utf8(out).unwrap()
     }
 
     fn bits(text: &str) -> String {
         let mut out = Vec::new();
-        write_bits(&mut out, text, 0).unwrap();
+        write_bits::<Json>(&mut out, text, 0).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -94,14 +95,14 @@ mod tests {
         assert_eq!(bits("101"), "\"BQ==\"");
         assert_eq!(bits("0000"), "\"\"");
         assert_eq!(bits("100000001"), "\"AQE=\"");
-        assert!(write_bits(&mut Vec::new(), "12", 0).is_err());
+        assert!(write_bits::<Json>(&mut Vec::new(), "12", 0).is_err());
     }
 
     #[test]
     fn bits_fill_whole_bytes_where_that_is_asked_for() {
         let padded = |text, least_bytes| {
             let mut out = Vec::new();
-            write_bits(&mut out, text, least_bytes).unwrap();
+            write_bits::<Json>(&mut out, text, least_bytes).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(padded("01", 1), "\"AQ==\"");

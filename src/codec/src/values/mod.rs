@@ -1,4 +1,5 @@
-//! Values as JSON text, written straight into the batch's buffer: one concept a file, [`cell`] brings them together.
+//! What is written for each value, straight into the batch's buffer and in any [`crate::notation`]: one concept a file,
+//! [`cell`] brings them together.
 
 pub(crate) mod bytes;
 pub(crate) mod calendar;

@@ -3,51 +3,65 @@
 //! where it is a point in time. Text, structs and milliseconds can still hold it; finer numbers cannot, and it is refused.
 
 use super::calendar::{Civil, DAY_US, Fraction, write_days_and_clock};
-use super::number::write_int;
 use super::structured::{self, Moment};
 use super::temporal::{Unit, timestamp_unit};
 use super::{CellError, CellResult};
 use crate::format::TimeFormat;
+use crate::notation::Notation;
 
 /// Writes a late timestamp without zone.
-pub(crate) fn write_timestamp(out: &mut Vec<u8>, text: &str, format: TimeFormat, precision: u8) -> CellResult {
+pub(crate) fn write_timestamp<N: Notation>(
+    out: &mut Vec<u8>,
+    text: &str,
+    format: TimeFormat,
+    precision: u8,
+) -> CellResult {
     let (days, microseconds) = parse(text).ok_or_else(CellError::mismatch)?;
     match timestamp_unit(format, precision) {
-        Some(Unit::Milliseconds) => write_int(out, days * (DAY_US / 1000) + microseconds / 1000),
-        Some(_) => {
-            return Err(CellError::new(
-                "is a timestamp after 294247-01-10, which 64 bits of microseconds cannot hold",
-                "set format.time: iso (or isostring, or structured)",
-            ));
-        }
+        Some(Unit::Milliseconds) => N::int(out, days * (DAY_US / 1000) + microseconds / 1000),
+        Some(_) => return Err(too_late()),
         None if format == TimeFormat::Structured => {
-            structured::write_timestamp(out, Moment::At { days, microseconds }, precision);
+            structured::write_timestamp::<N>(out, Moment::At { days, microseconds }, precision);
         }
         None if format == TimeFormat::Iso => {
-            out.push(b'"');
-            write_days_and_clock(out, days, microseconds, Fraction::Digits(precision));
-            out.push(b'"');
+            N::plain_text(out, |out| {
+                write_days_and_clock(out, days, microseconds, Fraction::Digits(precision));
+            });
         }
-        None => {
-            out.push(b'"');
+        None => N::plain_text(out, |out| {
             write_days_and_clock(out, days, microseconds, Fraction::Needed);
-            out.extend_from_slice(b"Z\"");
-        }
+            out.push(b'Z');
+        }),
     }
     Ok(())
 }
 
 /// Writes a late point in time.
-pub(crate) fn write_timestamp_tz(out: &mut Vec<u8>, text: &str, format: TimeFormat, precision: u8) -> CellResult {
+pub(crate) fn write_timestamp_tz<N: Notation>(
+    out: &mut Vec<u8>,
+    text: &str,
+    format: TimeFormat,
+    precision: u8,
+) -> CellResult {
     let (days, microseconds) = parse(text).ok_or_else(CellError::mismatch)?;
-    if format == TimeFormat::Structured {
-        structured::write_zoned_timestamp(out, Moment::At { days, microseconds }, precision);
-        return Ok(());
+    match format {
+        TimeFormat::Structured => {
+            structured::write_zoned_timestamp::<N>(out, Moment::At { days, microseconds }, precision);
+        }
+        TimeFormat::Logical => return Err(too_late()),
+        _ => N::plain_text(out, |out| {
+            write_days_and_clock(out, days, microseconds, Fraction::Digits(precision));
+            out.push(b'Z');
+        }),
     }
-    out.push(b'"');
-    write_days_and_clock(out, days, microseconds, Fraction::Digits(precision));
-    out.extend_from_slice(b"Z\"");
     Ok(())
+}
+
+fn too_late() -> CellError {
+    CellError::new(
+        "is a timestamp after 294247-01-10, which 64 bits of microseconds cannot hold",
+        "set format.time: iso (or isostring, or structured)",
+    )
 }
 
 /// Days since 1970 and microseconds of day.
@@ -87,17 +101,18 @@ fn number(digits: &str, length: std::ops::RangeInclusive<usize>) -> Option<i64> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::Json;
 
     const LAST: &str = "294276-12-31T23:59:59.999999";
 
     fn timestamp(text: &str, format: TimeFormat, precision: u8) -> Result<String, CellError> {
         let mut out = Vec::new();
-        write_timestamp(&mut out, text, format, precision).map(|()| String::from_utf8(out).unwrap())
+        write_timestamp::<Json>(&mut out, text, format, precision).map(|()| String::from_utf8(out).unwrap())
     }
 
     fn timestamp_tz(text: &str, format: TimeFormat) -> String {
         let mut out = Vec::new();
-        write_timestamp_tz(&mut out, text, format, 6).unwrap();
+        write_timestamp_tz::<Json>(&mut out, text, format, 6).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -2,15 +2,16 @@
 //!
 //! Infinity: text where there is text for it, Debezium's stand-ins where Debezium has some, and otherwise the largest and
 //! smallest number of the field's type. What a format cannot hold is an error; nothing wraps. Only `connect` cuts
-//! fractions off, because its milliseconds are what was asked for.
+//! fractions off, because its milliseconds are what was asked for. Avro's logical types have neither infinity nor a time of
+//! more than a day: such a value is refused under `logical`.
 
 use tailrace_core::value::TimeTz;
 
 use super::calendar::{DAY_US, Fraction, split, write_clock, write_date, write_date_time, write_offset};
-use super::number::write_int;
 use super::structured::{self, Moment};
 use super::{CellError, CellResult};
 use crate::format::TimeFormat;
+use crate::notation::Notation;
 
 /// What Debezium publishes in microseconds for an infinite timestamp: PostgreSQL's JDBC driver's stand-ins for it.
 const DEBEZIUM_POSITIVE_INFINITY_US: i64 = 9_223_372_036_825_200_000;
@@ -32,9 +33,10 @@ pub(crate) fn time_unit(format: TimeFormat, precision: u8) -> Option<Unit> {
     match format {
         TimeFormat::Iso | TimeFormat::Isostring | TimeFormat::Structured => None,
         TimeFormat::Adaptive if precision <= MILLISECOND_PRECISION => Some(Unit::Milliseconds),
-        TimeFormat::Adaptive | TimeFormat::AdaptiveTimeMicroseconds | TimeFormat::Microseconds => {
-            Some(Unit::Microseconds)
-        }
+        TimeFormat::Adaptive
+        | TimeFormat::AdaptiveTimeMicroseconds
+        | TimeFormat::Microseconds
+        | TimeFormat::Logical => Some(Unit::Microseconds),
         TimeFormat::Connect => Some(Unit::Milliseconds),
         TimeFormat::Nanoseconds => Some(Unit::Nanoseconds),
     }
@@ -49,39 +51,46 @@ pub(crate) fn timestamp_unit(format: TimeFormat, precision: u8) -> Option<Unit> 
 }
 
 /// Writes a date, given in days since 1970.
-pub(crate) fn write_date_value(out: &mut Vec<u8>, days: i64, format: TimeFormat) {
+pub(crate) fn write_date_value<N: Notation>(out: &mut Vec<u8>, days: i64, format: TimeFormat) -> CellResult {
     let infinite = infinity(days, i64::from(i32::MIN), i64::from(i32::MAX));
     match (format, infinite) {
-        (TimeFormat::Iso | TimeFormat::Isostring, Some(name)) => out.extend_from_slice(name),
-        (TimeFormat::Iso | TimeFormat::Isostring, None) => {
-            out.push(b'"');
+        (TimeFormat::Iso | TimeFormat::Isostring, Some(name)) => N::text(out, name),
+        (TimeFormat::Iso, None) => N::plain_text(out, |out| write_date(out, days)),
+        (TimeFormat::Isostring, None) => N::plain_text(out, |out| {
             write_date(out, days);
-            out.extend_from_slice(if format == TimeFormat::Iso { b"\"" } else { b"Z\"" });
-        }
-        (TimeFormat::Structured, _) => {
-            let moment = moment(infinite, days, 0);
-            structured::write_date(out, moment);
-        }
-        _ => write_int(out, days),
+            out.push(b'Z');
+        }),
+        (TimeFormat::Structured, _) => structured::write_date::<N>(out, moment(infinite, days, 0)),
+        (TimeFormat::Logical, Some(_)) => return Err(not_finite()),
+        _ => N::int(out, days),
     }
+    Ok(())
 }
 
 /// Writes a time of day, or an amount of time, given in microseconds.
-pub(crate) fn write_time_value(out: &mut Vec<u8>, microseconds: i64, format: TimeFormat, precision: u8) -> CellResult {
+pub(crate) fn write_time_value<N: Notation>(
+    out: &mut Vec<u8>,
+    microseconds: i64,
+    format: TimeFormat,
+    precision: u8,
+) -> CellResult {
     match time_unit(format, precision) {
-        Some(Unit::Milliseconds) => write_int(out, milliseconds_in_32_bits(microseconds)?),
-        Some(unit) => write_int(out, in_unit(microseconds, unit).unwrap_or(microseconds)),
-        None if format == TimeFormat::Structured => structured::write_time(out, microseconds, precision),
+        Some(Unit::Milliseconds) => N::int(out, milliseconds_in_32_bits(microseconds)?),
+        Some(_) if format == TimeFormat::Logical && !(0..DAY_US).contains(&microseconds) => {
+            return Err(CellError::new(
+                "is not a time within a day, which is all that Avro's time-micros can hold",
+                "set format.time: iso, which writes it as text",
+            ));
+        }
+        Some(unit) => N::int(out, in_unit(microseconds, unit).unwrap_or(microseconds)),
+        None if format == TimeFormat::Structured => structured::write_time::<N>(out, microseconds, precision),
         None if format == TimeFormat::Iso => {
-            out.push(b'"');
-            write_clock(out, microseconds, Fraction::Digits(precision));
-            out.push(b'"');
+            N::plain_text(out, |out| write_clock(out, microseconds, Fraction::Digits(precision)));
         }
-        None => {
-            out.push(b'"');
+        None => N::plain_text(out, |out| {
             write_clock(out, microseconds, Fraction::Needed);
-            out.extend_from_slice(b"Z\"");
-        }
+            out.push(b'Z');
+        }),
     }
     Ok(())
 }
@@ -97,31 +106,33 @@ fn milliseconds_in_32_bits(microseconds: i64) -> Result<i64, CellError> {
     })
 }
 
-/// Writes a time of day with offset: with the offset itself in `iso` and `structured`, in UTC otherwise.
-pub(crate) fn write_time_tz_value(out: &mut Vec<u8>, time: TimeTz, format: TimeFormat, precision: u8) {
+/// Writes a time of day with offset: with the offset itself in `iso`, `logical` and `structured`, in UTC otherwise.
+pub(crate) fn write_time_tz_value<N: Notation>(out: &mut Vec<u8>, time: TimeTz, format: TimeFormat, precision: u8) {
     match format {
-        TimeFormat::Structured => structured::write_zoned_time(out, time.microseconds, time.offset_seconds, precision),
-        TimeFormat::Iso => {
-            out.push(b'"');
+        TimeFormat::Structured => {
+            structured::write_zoned_time::<N>(out, time.microseconds, time.offset_seconds, precision);
+        }
+        // Avro has no logical type for it.
+        TimeFormat::Iso | TimeFormat::Logical => N::plain_text(out, |out| {
             write_clock(out, time.microseconds, Fraction::Digits(precision));
             write_offset(out, time.offset_seconds);
-            out.push(b'"');
-        }
+        }),
         _ => {
             let utc = match time.offset_seconds {
                 // Only at offset zero is the end of the day not the beginning of another.
                 0 => time.microseconds,
                 offset => (time.microseconds - i64::from(offset) * 1_000_000).rem_euclid(DAY_US),
             };
-            out.push(b'"');
-            write_clock(out, utc, Fraction::Needed);
-            out.extend_from_slice(b"Z\"");
+            N::plain_text(out, |out| {
+                write_clock(out, utc, Fraction::Needed);
+                out.push(b'Z');
+            });
         }
     }
 }
 
 /// Writes a timestamp without zone, given in microseconds since 1970.
-pub(crate) fn write_timestamp_value(
+pub(crate) fn write_timestamp_value<N: Notation>(
     out: &mut Vec<u8>,
     microseconds: i64,
     format: TimeFormat,
@@ -129,61 +140,76 @@ pub(crate) fn write_timestamp_value(
 ) -> CellResult {
     let infinite = infinity(microseconds, i64::MIN, i64::MAX);
     match (timestamp_unit(format, precision), infinite) {
-        (Some(Unit::Nanoseconds), Some(_)) => write_int(out, microseconds),
+        (Some(_), Some(_)) if format == TimeFormat::Logical => return Err(not_finite()),
+        (Some(Unit::Nanoseconds), Some(_)) => N::int(out, microseconds),
         (Some(unit), _) => {
             let value = in_unit(debezium_stand_in(microseconds), unit).ok_or_else(out_of_nanoseconds)?;
-            write_int(out, value);
+            N::int(out, value);
         }
         (None, _) if format == TimeFormat::Structured => {
             let (days, of_day) = split(microseconds);
-            structured::write_timestamp(out, moment(infinite, days, of_day), precision);
+            structured::write_timestamp::<N>(out, moment(infinite, days, of_day), precision);
         }
-        (None, Some(name)) if format == TimeFormat::Iso => out.extend_from_slice(name),
+        (None, Some(name)) if format == TimeFormat::Iso => N::text(out, name),
         (None, _) if format == TimeFormat::Iso => {
-            out.push(b'"');
-            write_date_time(out, microseconds, Fraction::Digits(precision));
-            out.push(b'"');
+            N::plain_text(out, |out| {
+                write_date_time(out, microseconds, Fraction::Digits(precision));
+            });
         }
-        (None, _) => {
-            out.push(b'"');
+        (None, _) => N::plain_text(out, |out| {
             write_date_time(out, debezium_stand_in(microseconds), Fraction::Needed);
-            out.extend_from_slice(b"Z\"");
-        }
+            out.push(b'Z');
+        }),
     }
     Ok(())
 }
 
-/// Writes a point in time, given in microseconds since 1970: ISO 8601 text in UTC in every format but `structured`.
-pub(crate) fn write_timestamp_tz_value(out: &mut Vec<u8>, microseconds: i64, format: TimeFormat, precision: u8) {
+/// Writes a point in time, given in microseconds since 1970: ISO 8601 text in UTC in every format but `structured` and
+/// `logical`.
+pub(crate) fn write_timestamp_tz_value<N: Notation>(
+    out: &mut Vec<u8>,
+    microseconds: i64,
+    format: TimeFormat,
+    precision: u8,
+) -> CellResult {
     let infinite = infinity(microseconds, i64::MIN, i64::MAX);
     match (format, infinite) {
         (TimeFormat::Structured, _) => {
             let (days, of_day) = split(microseconds);
-            structured::write_zoned_timestamp(out, moment(infinite, days, of_day), precision);
+            structured::write_zoned_timestamp::<N>(out, moment(infinite, days, of_day), precision);
         }
-        (_, Some(name)) => out.extend_from_slice(name),
-        (_, None) => {
-            out.push(b'"');
+        (TimeFormat::Logical, Some(_)) => return Err(not_finite()),
+        (TimeFormat::Logical, None) => N::int(out, microseconds),
+        (_, Some(name)) => N::text(out, name),
+        (_, None) => N::plain_text(out, |out| {
             write_date_time(out, microseconds, Fraction::Digits(precision));
-            out.extend_from_slice(b"Z\"");
-        }
+            out.push(b'Z');
+        }),
     }
+    Ok(())
 }
 
-fn infinity(value: i64, negative: i64, positive: i64) -> Option<&'static [u8]> {
+fn infinity(value: i64, negative: i64, positive: i64) -> Option<&'static str> {
     match value {
-        value if value == positive => Some(b"\"infinity\""),
-        value if value == negative => Some(b"\"-infinity\""),
+        value if value == positive => Some("infinity"),
+        value if value == negative => Some("-infinity"),
         _ => None,
     }
 }
 
-fn moment(infinite: Option<&[u8]>, days: i64, microseconds: i64) -> Moment {
+fn moment(infinite: Option<&str>, days: i64, microseconds: i64) -> Moment {
     match infinite {
         None => Moment::At { days, microseconds },
-        Some(b"\"infinity\"") => Moment::PositiveInfinity,
+        Some("infinity") => Moment::PositiveInfinity,
         Some(_) => Moment::NegativeInfinity,
     }
+}
+
+fn not_finite() -> CellError {
+    CellError::new(
+        "is infinite, which Avro's dates and timestamps cannot hold",
+        "set format.time: iso, which writes it as text",
+    )
 }
 
 fn debezium_stand_in(microseconds: i64) -> i64 {
@@ -212,6 +238,7 @@ fn out_of_nanoseconds() -> CellError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::Json;
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -220,16 +247,16 @@ mod tests {
     }
 
     fn timestamp(value: i64, format: TimeFormat, precision: u8) -> String {
-        text(|out| write_timestamp_value(out, value, format, precision).unwrap())
+        text(|out| write_timestamp_value::<Json>(out, value, format, precision).unwrap())
     }
 
     fn timestamp_tz(value: i64, format: TimeFormat, precision: u8) -> String {
-        text(|out| write_timestamp_tz_value(out, value, format, precision))
+        text(|out| write_timestamp_tz_value::<Json>(out, value, format, precision).unwrap())
     }
 
     fn time_tz(microseconds: i64, offset_seconds: i32, format: TimeFormat, precision: u8) -> String {
         text(|out| {
-            write_time_tz_value(
+            write_time_tz_value::<Json>(
                 out,
                 TimeTz {
                     microseconds,
@@ -291,7 +318,7 @@ mod tests {
     fn what_nanoseconds_cannot_hold_is_refused() {
         let edge = i64::MAX / 1000;
         assert_eq!(timestamp(edge, TimeFormat::Nanoseconds, 6), (edge * 1000).to_string());
-        let error = write_timestamp_value(&mut Vec::new(), edge + 1, TimeFormat::Nanoseconds, 6).unwrap_err();
+        let error = write_timestamp_value::<Json>(&mut Vec::new(), edge + 1, TimeFormat::Nanoseconds, 6).unwrap_err();
         assert!(error.remedy.contains("microseconds"));
     }
 
@@ -315,7 +342,7 @@ mod tests {
 
     #[test]
     fn dates_in_each_format() {
-        let date = |days, format| text(|out| write_date_value(out, days, format));
+        let date = |days, format| text(|out| write_date_value::<Json>(out, days, format).unwrap());
         assert_eq!(date(17_109, TimeFormat::Adaptive), "17109");
         assert_eq!(date(17_109, TimeFormat::Connect), "17109");
         assert_eq!(date(17_424, TimeFormat::Isostring), "\"2017-09-15Z\"");
@@ -334,7 +361,8 @@ mod tests {
 
     #[test]
     fn times_in_each_format() {
-        let time = |value, format, precision| text(|out| write_time_value(out, value, format, precision).unwrap());
+        let time =
+            |value, format, precision| text(|out| write_time_value::<Json>(out, value, format, precision).unwrap());
         assert_eq!(time(49_890_123_000, TimeFormat::Adaptive, 3), "49890123");
         assert_eq!(time(49_890_123_789, TimeFormat::Adaptive, 6), "49890123789");
         assert_eq!(time(14_711_789_000, TimeFormat::Microseconds, 3), "14711789000");
@@ -352,7 +380,8 @@ mod tests {
 
     #[test]
     fn amounts_of_time_in_each_format() {
-        let time = |value, format, precision| text(|out| write_time_value(out, value, format, precision).unwrap());
+        let time =
+            |value, format, precision| text(|out| write_time_value::<Json>(out, value, format, precision).unwrap());
         let most = 3_020_399_000_000;
         assert_eq!(time(-most, TimeFormat::Iso, 6), "\"-838:59:59.000000\"");
         assert_eq!(time(-most, TimeFormat::Isostring, 6), "\"-838:59:59Z\"");
@@ -361,7 +390,7 @@ mod tests {
         assert_eq!(time(-47_690_000_000, TimeFormat::Connect, 0), "-47690000");
         assert_eq!(time(2_147_483_647_000, TimeFormat::Connect, 0), "2147483647");
         for beyond in [2_147_483_648_000, -2_147_483_648_001] {
-            let error = write_time_value(&mut Vec::new(), beyond, TimeFormat::Connect, 0).unwrap_err();
+            let error = write_time_value::<Json>(&mut Vec::new(), beyond, TimeFormat::Connect, 0).unwrap_err();
             assert!(error.remedy.contains("adaptive_time_microseconds"));
         }
     }

@@ -1,14 +1,14 @@
-//! Points, lines, circles and shapes as Debezium's geometry structs (3.7): WKB in base64, its SRID, and what else must be
+//! Points, lines, circles and shapes as Debezium's geometry structs (3.7): WKB, its SRID, and what else must be
 //! known to read the shape back. Under the entity envelope points and circles are just their numbers, and a point of MySQL
 //! also the number of its reference system.
 
 use tailrace_core::batch::ListView;
 use tailrace_core::value::{ShapeKind, Value};
 
-use super::bytes::write_base64;
-use super::number::{FloatStyle, write_float64, write_int};
+use super::number::FloatStyle;
 use super::{CellError, CellResult};
 use crate::dialect::Dialect;
+use crate::notation::Notation;
 
 /// Flag of an EWKB type number: a SRID follows.
 const EWKB_SRID_FLAG: u32 = 0x2000_0000;
@@ -54,7 +54,7 @@ impl PointForm {
 }
 
 /// Writes a point: two numbers, and a third for its reference system where it has one.
-pub(crate) fn write_point(out: &mut Vec<u8>, list: ListView<'_>, form: PointForm) -> CellResult {
+pub(crate) fn write_point<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, form: PointForm) -> CellResult {
     let (Some(Value::Float64(x)), Some(Value::Float64(y))) = (list.get(0), list.get(1)) else {
         return Err(CellError::mismatch());
     };
@@ -63,31 +63,39 @@ pub(crate) fn write_point(out: &mut Vec<u8>, list: ListView<'_>, form: PointForm
         (3, Some(Value::Int(srid))) => Some(srid),
         _ => return Err(CellError::mismatch()),
     };
-    write_coordinates(out, [x, y], srid, form);
+    if N::HAS_TYPES && srid.is_some_and(|srid| i32::try_from(srid).is_err()) {
+        return Err(CellError::new(
+            "has a reference system whose number 32 bits cannot hold, which is what its schema says",
+            "use codec: json, or leave the column out",
+        ));
+    }
+    write_coordinates::<N>(out, [x, y], srid, form);
     Ok(())
 }
 
 /// Writes a point from its coordinates.
-pub(crate) fn write_coordinates(out: &mut Vec<u8>, [x, y]: [f64; 2], srid: Option<i64>, form: PointForm) {
-    out.extend_from_slice(b"{\"x\":");
-    write_float64(out, x, form.style());
-    out.extend_from_slice(b",\"y\":");
-    write_float64(out, y, form.style());
+pub(crate) fn write_coordinates<N: Notation>(out: &mut Vec<u8>, [x, y]: [f64; 2], srid: Option<i64>, form: PointForm) {
+    N::syntax(out, b"{\"x\":");
+    N::float64(out, x, form.style());
+    N::syntax(out, b",\"y\":");
+    N::float64(out, y, form.style());
     if form == PointForm::Debezium {
-        out.extend_from_slice(b",\"wkb\":");
-        write_base64(out, &point_wkb(x, y));
+        N::syntax(out, b",\"wkb\":");
+        N::optional(out, true);
+        N::bytes(out, &point_wkb(x, y));
     }
     if form != PointForm::Numbers {
-        out.extend_from_slice(b",\"srid\":");
-        write_srid(out, srid);
+        write_srid::<N>(out, srid);
     }
-    out.push(b'}');
+    N::syntax(out, b"}");
 }
 
-fn write_srid(out: &mut Vec<u8>, srid: Option<i64>) {
-    match srid {
-        Some(srid) => write_int(out, srid),
-        None => out.extend_from_slice(b"null"),
+/// Writes the number of a reference system, with its name.
+pub(crate) fn write_srid<N: Notation>(out: &mut Vec<u8>, srid: Option<i64>) {
+    N::syntax(out, b",\"srid\":");
+    N::optional(out, srid.is_some());
+    if let Some(srid) = srid {
+        N::int(out, srid);
     }
 }
 
@@ -100,82 +108,106 @@ fn point_wkb(x: f64, y: f64) -> [u8; 21] {
 }
 
 /// Writes a line by its three coefficients.
-pub(crate) fn write_line(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
-    write_coefficients(out, numbers(list)?, style);
+pub(crate) fn write_line<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
+    write_coefficients::<N>(out, numbers(list)?, style);
     Ok(())
 }
 
 /// Writes a line from its coefficients.
-pub(crate) fn write_coefficients(out: &mut Vec<u8>, coefficients: [f64; 3], style: FloatStyle) {
+pub(crate) fn write_coefficients<N: Notation>(out: &mut Vec<u8>, coefficients: [f64; 3], style: FloatStyle) {
     for (name, value) in ["{\"a\":", ",\"b\":", ",\"c\":"].into_iter().zip(coefficients) {
-        out.extend_from_slice(name.as_bytes());
-        write_float64(out, value, style);
+        N::syntax(out, name.as_bytes());
+        N::float64(out, value, style);
     }
-    out.push(b'}');
+    N::syntax(out, b"}");
 }
 
 /// Writes a circle by centre and radius.
-pub(crate) fn write_circle(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
-    write_disc(out, numbers(list)?, style);
+pub(crate) fn write_circle<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, style: FloatStyle) -> CellResult {
+    write_disc::<N>(out, numbers(list)?, style);
     Ok(())
 }
 
 /// Writes a circle from x, y and radius.
-pub(crate) fn write_disc(out: &mut Vec<u8>, [x, y, radius]: [f64; 3], style: FloatStyle) {
-    out.extend_from_slice(b"{\"center\":");
-    write_coordinates(out, [x, y], None, PointForm::of(style, Dialect::Common));
-    out.extend_from_slice(b",\"radius\":");
-    write_float64(out, radius, style);
-    out.push(b'}');
+pub(crate) fn write_disc<N: Notation>(out: &mut Vec<u8>, [x, y, radius]: [f64; 3], style: FloatStyle) {
+    N::syntax(out, b"{\"center\":");
+    write_coordinates::<N>(out, [x, y], None, PointForm::of(style, Dialect::Common));
+    N::syntax(out, b",\"radius\":");
+    N::float64(out, radius, style);
+    N::syntax(out, b"}");
 }
 
 /// Writes a box, line segment, path or polygon.
-pub(crate) fn write_shape(out: &mut Vec<u8>, list: ListView<'_>, kind: ShapeKind) -> CellResult {
+pub(crate) fn write_shape<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, kind: ShapeKind) -> CellResult {
     let (Some(Value::Bytes(wkb)), Some(Value::Boolean(closed))) = (list.get(0), list.get(1)) else {
         return Err(CellError::mismatch());
     };
-    out.extend_from_slice(b"{\"wkb\":");
-    write_base64(out, wkb);
-    out.extend_from_slice(b",\"srid\":null,\"extensions\":");
-    out.extend_from_slice(extensions(kind, closed).as_bytes());
-    out.push(b'}');
+    write_wkb::<N>(out, wkb, None);
+    write_extensions::<N>(out, &extensions(kind, closed));
+    N::syntax(out, b"}");
     Ok(())
 }
 
+/// Writes the fields that every geometry begins with.
+pub(crate) fn write_wkb<N: Notation>(out: &mut Vec<u8>, wkb: &[u8], srid: Option<i64>) {
+    N::syntax(out, b"{\"wkb\":");
+    N::bytes(out, wkb);
+    write_srid::<N>(out, srid);
+}
+
 /// What Debezium notes about a shape beside its WKB.
-pub(crate) fn extensions(kind: ShapeKind, closed: bool) -> &'static str {
-    match (kind, closed) {
-        (ShapeKind::Box, _) => "{\"type\":\"box\"}",
-        (ShapeKind::LineSegment, _) => "{\"type\":\"lseg\"}",
-        (ShapeKind::Path, true) => "{\"type\":\"path\",\"closed\":\"true\"}",
-        (ShapeKind::Path, false) => "{\"type\":\"path\",\"closed\":\"false\"}",
-        (ShapeKind::Polygon, _) => "{\"type\":\"polygon\"}",
+pub(crate) fn extensions(kind: ShapeKind, closed: bool) -> [(&'static str, &'static str); 2] {
+    let closed = if closed { "true" } else { "false" };
+    match kind {
+        ShapeKind::Box => [("type", "box"), NO_EXTENSION],
+        ShapeKind::LineSegment => [("type", "lseg"), NO_EXTENSION],
+        ShapeKind::Path => [("type", "path"), ("closed", closed)],
+        ShapeKind::Polygon => [("type", "polygon"), NO_EXTENSION],
     }
 }
 
+/// Fills the place of an extension that a shape does not have.
+const NO_EXTENSION: (&str, &str) = ("", "");
+
+/// Writes the map of what else must be known of a shape; nothing is known where there are no extensions.
+pub(crate) fn write_extensions<N: Notation>(out: &mut Vec<u8>, extensions: &[(&str, &str)]) {
+    N::syntax(out, b",\"extensions\":");
+    N::optional(out, !extensions.is_empty());
+    if extensions.is_empty() {
+        return;
+    }
+    let there = || extensions.iter().filter(|extension| **extension != NO_EXTENSION);
+    let count = there().count();
+    N::begin_map(out, count);
+    for (index, (key, value)) in there().enumerate() {
+        N::map_key(out, index, key);
+        N::text(out, value);
+    }
+    N::end_map(out, count);
+}
+
 /// Writes a geometry, given as EWKB.
-pub(crate) fn write_geometry(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
-    write_ewkb(out, ewkb, form)?;
-    out.extend_from_slice(b",\"extensions\":null}");
+pub(crate) fn write_geometry<N: Notation>(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
+    write_ewkb::<N>(out, ewkb, form)?;
+    write_extensions::<N>(out, &[]);
+    N::syntax(out, b"}");
     Ok(())
 }
 
 /// Writes a geography, given as EWKB; it has no field for extensions.
-pub(crate) fn write_geography(out: &mut Vec<u8>, ewkb: &[u8]) -> CellResult {
-    write_ewkb(out, ewkb, WkbForm::Extended)?;
-    out.push(b'}');
+pub(crate) fn write_geography<N: Notation>(out: &mut Vec<u8>, ewkb: &[u8]) -> CellResult {
+    write_ewkb::<N>(out, ewkb, WkbForm::Extended)?;
+    N::syntax(out, b"}");
     Ok(())
 }
 
-fn write_ewkb(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
+fn write_ewkb<N: Notation>(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
     let srid = srid_of(ewkb)?;
-    out.extend_from_slice(b"{\"wkb\":");
+    let number = srid.map(i64::from);
     match (form, srid) {
-        (WkbForm::Standard, Some(_)) => write_base64(out, &without_srid(ewkb)?),
-        _ => write_base64(out, ewkb),
+        (WkbForm::Standard, Some(_)) => write_wkb::<N>(out, &without_srid(ewkb)?, number),
+        _ => write_wkb::<N>(out, ewkb, number),
     }
-    out.extend_from_slice(b",\"srid\":");
-    write_srid(out, srid.map(i64::from));
     Ok(())
 }
 
@@ -230,6 +262,7 @@ fn numbers<const COUNT: usize>(list: ListView<'_>) -> Result<[f64; COUNT], CellE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::Json;
 
     #[test]
     fn srid_is_read_in_either_byte_order() {
@@ -244,7 +277,7 @@ mod tests {
     fn standard_wkb_has_no_srid_in_it() {
         let written = |ewkb: &[u8], form| {
             let mut out = Vec::new();
-            write_geometry(&mut out, ewkb, form).unwrap();
+            write_geometry::<Json>(&mut out, ewkb, form).unwrap();
             String::from_utf8(out).unwrap()
         };
         let little = [1, 7, 0, 0, 0x20, 0xe6, 0x10, 0, 0, 0, 0, 0, 0];
@@ -273,7 +306,7 @@ mod tests {
         let little = [1, 1, 0, 0, 0x20, 0x73, 0x0c, 0, 0];
         for length in 0..little.len() {
             assert!(srid_of(&little[..length]).is_err());
-            assert!(write_geometry(&mut Vec::new(), &little[..length], WkbForm::Standard).is_err());
+            assert!(write_geometry::<Json>(&mut Vec::new(), &little[..length], WkbForm::Standard).is_err());
         }
     }
 }

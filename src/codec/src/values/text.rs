@@ -48,6 +48,25 @@ pub(crate) fn write_text_nested(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"\\\"");
 }
 
+/// Writes text as a JSON string inside of text that is no JSON itself: characters beyond the basic plane stay as they are.
+pub(crate) fn write_text_in_text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut bytes = text.as_bytes();
+    while let Some(at) = find_escape(bytes) {
+        let (plain, rest) = bytes.split_at(at);
+        out.extend_from_slice(plain);
+        bytes = match rest.split_first() {
+            Some((first, after)) if *first >= FOUR_BYTES => {
+                out.push(*first);
+                after
+            }
+            _ => write_escape(out, rest),
+        };
+    }
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+}
+
 /// Escapes the character that the bytes begin with; gives what follows it.
 fn write_escape<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
     let Some((first, rest)) = bytes.split_first() else {
@@ -171,6 +190,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn text_in_text_is_the_outer_text_read(text in any::<String>()) {
+            let mut nested = vec![b'"'];
+            write_text_nested(&mut nested, &text);
+            nested.push(b'"');
+            let mut inner = Vec::new();
+            write_text_in_text(&mut inner, &text);
+            let read: String = serde_json::from_slice(&nested).unwrap();
+            prop_assert_eq!(read.as_bytes(), inner);
+        }
+
         #[test]
         fn any_text_survives(text in any::<String>()) {
             let read: String = serde_json::from_str(&written(&text)).unwrap();

@@ -1,10 +1,9 @@
 //! Exact decimals: from plain digits to Connect's unscaled two's complement, at any size, and never through a float
 //! unless a double was asked for.
 
-use super::bytes::write_base64;
-use super::number::{FloatStyle, write_float64, write_int};
-use super::text::write_text;
+use super::number::FloatStyle;
 use super::{CellError, CellResult};
+use crate::notation::Notation;
 
 /// Digits that always fit a 128-bit integer.
 const INLINE_DIGITS: usize = 38;
@@ -29,18 +28,18 @@ pub(crate) enum Rounding {
 }
 
 /// Writes decimal digits as a string; Debezium has its own names for the values that are no numbers.
-pub(crate) fn write_decimal_text(out: &mut Vec<u8>, text: &str, java_names: bool) {
+pub(crate) fn write_decimal_text<N: Notation>(out: &mut Vec<u8>, text: &str, java_names: bool) {
     let name = match text {
         "NaN" if java_names => "NAN",
         "Infinity" if java_names => "POSITIVE_INFINITY",
         "-Infinity" if java_names => "NEGATIVE_INFINITY",
         _ => text,
     };
-    write_text(out, name);
+    N::text(out, name);
 }
 
 /// Writes the nearest double.
-pub(crate) fn write_decimal_double(out: &mut Vec<u8>, text: &str, style: FloatStyle) -> CellResult {
+pub(crate) fn write_decimal_double<N: Notation>(out: &mut Vec<u8>, text: &str, style: FloatStyle) -> CellResult {
     let value: f64 = text.parse().map_err(|_| not_plain())?;
     if value.is_infinite() && !text.ends_with("Infinity") {
         return Err(CellError::new(
@@ -48,12 +47,17 @@ pub(crate) fn write_decimal_double(out: &mut Vec<u8>, text: &str, style: FloatSt
             "set format.decimal: string, which holds every decimal",
         ));
     }
-    write_float64(out, value, style);
+    N::float64(out, value, style);
     Ok(())
 }
 
-/// Writes Connect's `Decimal`: base64 of the unscaled value at the column's scale.
-pub(crate) fn write_decimal_fixed(out: &mut Vec<u8>, text: &str, scale: u32, rounding: Rounding) -> CellResult {
+/// Writes Connect's `Decimal`: the bytes of the unscaled value at the column's scale.
+pub(crate) fn write_decimal_fixed<N: Notation>(
+    out: &mut Vec<u8>,
+    text: &str,
+    scale: u32,
+    rounding: Rounding,
+) -> CellResult {
     let parts = Parts::parse(text)?;
     let scale = scale as usize;
     let kept = parts
@@ -72,7 +76,7 @@ pub(crate) fn write_decimal_fixed(out: &mut Vec<u8>, text: &str, scale: u32, rou
         }
     };
     let padding = scale.saturating_sub(parts.fraction.len());
-    write_unscaled(
+    write_unscaled::<N>(
         out,
         parts.negative,
         Digits {
@@ -86,21 +90,21 @@ pub(crate) fn write_decimal_fixed(out: &mut Vec<u8>, text: &str, scale: u32, rou
 }
 
 /// Writes Debezium's `VariableScaleDecimal`: the value's own scale and its unscaled value.
-pub(crate) fn write_decimal_variable(out: &mut Vec<u8>, text: &str) -> CellResult {
+pub(crate) fn write_decimal_variable<N: Notation>(out: &mut Vec<u8>, text: &str) -> CellResult {
     let parts = Parts::parse(text)?;
     // As Debezium does: 1.50 is 1.5 where no scale is declared.
     let fraction = parts.fraction.trim_end_matches('0');
-    out.extend_from_slice(b"{\"scale\":");
-    write_int(out, i64::try_from(fraction.len()).unwrap_or(i64::MAX));
-    out.extend_from_slice(b",\"value\":");
+    N::syntax(out, b"{\"scale\":");
+    N::int(out, i64::try_from(fraction.len()).unwrap_or(i64::MAX));
+    N::syntax(out, b",\"value\":");
     let digits = Digits {
         whole: parts.whole,
         fraction,
         padding: 0,
         round_up: false,
     };
-    write_unscaled(out, parts.negative, digits);
-    out.push(b'}');
+    write_unscaled::<N>(out, parts.negative, digits);
+    N::syntax(out, b"}");
     Ok(())
 }
 
@@ -158,16 +162,16 @@ impl Digits<'_> {
     }
 }
 
-fn write_unscaled(out: &mut Vec<u8>, negative: bool, digits: Digits<'_>) {
+fn write_unscaled<N: Notation>(out: &mut Vec<u8>, negative: bool, digits: Digits<'_>) {
     if digits.len() <= INLINE_DIGITS {
         let magnitude = digits
             .values()
             .fold(0_i128, |value, digit| value * 10 + i128::from(digit));
         let magnitude = magnitude + i128::from(digits.round_up);
         let value = if negative { -magnitude } else { magnitude };
-        write_base64(out, minimal(&value.to_be_bytes()));
+        N::bytes(out, minimal(&value.to_be_bytes()));
     } else {
-        write_base64(out, minimal(&big_endian(negative, digits)));
+        N::bytes(out, minimal(&big_endian(negative, digits)));
     }
 }
 
@@ -240,22 +244,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::notation::Json;
 
     fn fixed(text: &str, scale: u32) -> String {
         let mut out = Vec::new();
-        write_decimal_fixed(&mut out, text, scale, Rounding::Exact).unwrap();
+        write_decimal_fixed::<Json>(&mut out, text, scale, Rounding::Exact).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     fn money(text: &str, scale: u32) -> String {
         let mut out = Vec::new();
-        write_decimal_fixed(&mut out, text, scale, Rounding::HalfUp).unwrap();
+        write_decimal_fixed::<Json>(&mut out, text, scale, Rounding::HalfUp).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     fn variable(text: &str) -> String {
         let mut out = Vec::new();
-        write_decimal_variable(&mut out, text).unwrap();
+        write_decimal_variable::<Json>(&mut out, text).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -277,14 +282,14 @@ mod tests {
     #[test]
     fn digits_are_never_dropped_silently() {
         let mut out = Vec::new();
-        let error = write_decimal_fixed(&mut out, "1.25", 1, Rounding::Exact).unwrap_err();
+        let error = write_decimal_fixed::<Json>(&mut out, "1.25", 1, Rounding::Exact).unwrap_err();
         assert!(error.problem.contains("more fraction digits"));
         for special in ["NaN", "Infinity", "-Infinity"] {
-            let error = write_decimal_fixed(&mut out, special, 1, Rounding::HalfUp).unwrap_err();
+            let error = write_decimal_fixed::<Json>(&mut out, special, 1, Rounding::HalfUp).unwrap_err();
             assert!(error.remedy.contains("format.decimal: string"));
         }
         for wrong in ["", "-", ".", "1e3", "1,5", "+1", "١"] {
-            assert!(write_decimal_variable(&mut out, wrong).is_err(), "{wrong}");
+            assert!(write_decimal_variable::<Json>(&mut out, wrong).is_err(), "{wrong}");
         }
     }
 
@@ -311,7 +316,7 @@ mod tests {
     fn doubles_are_the_nearest() {
         let double = |text| {
             let mut out = Vec::new();
-            write_decimal_double(&mut out, text, FloatStyle::Java).map(|()| String::from_utf8(out).unwrap())
+            write_decimal_double::<Json>(&mut out, text, FloatStyle::Java).map(|()| String::from_utf8(out).unwrap())
         };
         assert_eq!(double("1.10").unwrap(), "1.1");
         assert_eq!(double("-92233720368547758.08").unwrap(), "-9.223372036854776E16");

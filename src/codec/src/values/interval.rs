@@ -6,6 +6,7 @@ use super::calendar::{Fraction, write_fraction};
 use super::number::write_int;
 use super::{CellError, CellResult};
 use crate::format::IntervalFormat;
+use crate::notation::Notation;
 
 /// A month as Debezium counts it: 365.25 / 12 days.
 const MONTH_US: i128 = 2_629_800_000_000;
@@ -41,27 +42,27 @@ impl From<Interval> for Parts {
 }
 
 /// Writes an interval.
-pub(crate) fn write_interval(out: &mut Vec<u8>, interval: Interval, format: IntervalFormat) -> CellResult {
+pub(crate) fn write_interval<N: Notation>(out: &mut Vec<u8>, interval: Interval, format: IntervalFormat) -> CellResult {
     match format {
-        IntervalFormat::Iso => write_iso(out, interval.into()),
-        IntervalFormat::String => write_every_part(out, interval.into()),
-        IntervalFormat::Structured => write_structured(out, interval.into(), 6),
-        IntervalFormat::Numeric => return write_microseconds(out, interval),
+        IntervalFormat::Iso => N::plain_text(out, |out| write_iso(out, interval.into())),
+        IntervalFormat::String => N::plain_text(out, |out| write_every_part(out, interval.into())),
+        IntervalFormat::Structured => return write_structured::<N>(out, interval.into(), 6),
+        IntervalFormat::Numeric => return write_microseconds::<N>(out, interval),
     }
     Ok(())
 }
 
 /// Writes an amount of time as Debezium's struct of a duration: hours are its largest part, as in MySQL's `TIME`.
-pub(crate) fn write_amount(out: &mut Vec<u8>, microseconds: i64, precision: u8) {
+pub(crate) fn write_amount<N: Notation>(out: &mut Vec<u8>, microseconds: i64, precision: u8) -> CellResult {
     let amount = Interval {
         months: 0,
         days: 0,
         microseconds,
     };
-    write_structured(out, amount.into(), precision);
+    write_structured::<N>(out, amount.into(), precision)
 }
 
-fn write_microseconds(out: &mut Vec<u8>, interval: Interval) -> CellResult {
+fn write_microseconds<N: Notation>(out: &mut Vec<u8>, interval: Interval) -> CellResult {
     let total =
         i128::from(interval.months) * MONTH_US + i128::from(interval.days) * DAY_US + i128::from(interval.microseconds);
     let total = i64::try_from(total).map_err(|_| {
@@ -70,12 +71,12 @@ fn write_microseconds(out: &mut Vec<u8>, interval: Interval) -> CellResult {
             "set format.interval: iso (or string)",
         )
     })?;
-    write_int(out, total);
+    N::int(out, total);
     Ok(())
 }
 
 fn write_iso(out: &mut Vec<u8>, parts: Parts) {
-    out.extend_from_slice(b"\"P");
+    out.push(b'P');
     let start = out.len();
     for (value, unit) in [(parts.years, b'Y'), (parts.months, b'M'), (parts.days, b'D')] {
         write_part(out, value, unit);
@@ -93,7 +94,6 @@ fn write_iso(out: &mut Vec<u8>, parts: Parts) {
         (true, false) => out.truncate(date_end),
         (false, _) => {}
     }
-    out.push(b'"');
 }
 
 fn write_part(out: &mut Vec<u8>, value: i64, unit: u8) {
@@ -104,7 +104,7 @@ fn write_part(out: &mut Vec<u8>, value: i64, unit: u8) {
 }
 
 fn write_every_part(out: &mut Vec<u8>, parts: Parts) {
-    out.extend_from_slice(b"\"P");
+    out.push(b'P');
     let named = [
         (parts.years, "Y"),
         (parts.months, "M"),
@@ -117,7 +117,7 @@ fn write_every_part(out: &mut Vec<u8>, parts: Parts) {
         out.extend_from_slice(unit.as_bytes());
     }
     write_seconds(out, parts);
-    out.extend_from_slice(b"S\"");
+    out.push(b'S');
 }
 
 fn write_seconds(out: &mut Vec<u8>, parts: Parts) {
@@ -128,7 +128,13 @@ fn write_seconds(out: &mut Vec<u8>, parts: Parts) {
     write_fraction(out, parts.microseconds.abs(), Fraction::Needed);
 }
 
-fn write_structured(out: &mut Vec<u8>, parts: Parts, precision: u8) {
+fn write_structured<N: Notation>(out: &mut Vec<u8>, parts: Parts, precision: u8) -> CellResult {
+    if N::HAS_TYPES && i32::try_from(parts.hours).is_err() {
+        return Err(CellError::new(
+            "is an interval of more hours than 32 bits can hold, which is what its schema says",
+            "set format.interval: iso (or string)",
+        ));
+    }
     let fields = [
         ("{\"years\":", parts.years),
         (",\"months\":", parts.months),
@@ -139,21 +145,25 @@ fn write_structured(out: &mut Vec<u8>, parts: Parts, precision: u8) {
         (",\"nanos\":", parts.microseconds * 1000),
     ];
     for (name, value) in fields {
-        out.extend_from_slice(name.as_bytes());
-        write_int(out, value);
+        N::syntax(out, name.as_bytes());
+        N::optional(out, true);
+        N::int(out, value);
     }
-    out.extend_from_slice(b",\"precision\":");
-    write_int(out, precision.into());
-    out.push(b'}');
+    N::syntax(out, b",\"precision\":");
+    N::optional(out, true);
+    N::int(out, precision.into());
+    N::syntax(out, b"}");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::Json;
 
     fn written(months: i32, days: i32, microseconds: i64, format: IntervalFormat) -> String {
         let mut out = Vec::new();
-        write_interval(
+        write_interval::<Json>(
             &mut out,
             Interval {
                 months,
@@ -171,7 +181,7 @@ mod tests {
     #[test]
     fn amounts_of_time_are_durations() {
         let mut out = Vec::new();
-        write_amount(&mut out, -3_020_399_000_001, 6);
+        write_amount::<Json>(&mut out, -3_020_399_000_001, 6).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"years":0,"months":0,"days":0,"hours":-838,"minutes":-59,"seconds":-59,"nanos":-1000,"precision":6}"#
@@ -188,7 +198,7 @@ mod tests {
             days: 0,
             microseconds: 0,
         };
-        assert!(write_interval(&mut Vec::new(), longest, IntervalFormat::Numeric).is_err());
+        assert!(write_interval::<Json>(&mut Vec::new(), longest, IntervalFormat::Numeric).is_err());
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! Which registry of schemas a connector publishes in, and a reader of what it published.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tailrace_codec::contract::ContractRules;
+use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
+use tailrace_core::registry::SchemaRegistry;
+use tailrace_core::{Error, Result};
+use tailrace_state::StateStore;
+
+use crate::config::plan::{ConnectorPlan, Plan};
+
+/// The registries of a daemon.
+pub(crate) struct Registries {
+    embedded: Arc<dyn SchemaRegistry>,
+    named: BTreeMap<String, Arc<dyn SchemaRegistry>>,
+}
+
+// === impl Registries ===
+
+impl Registries {
+    /// Every registry of a plan, and the one in the state.
+    pub(crate) fn connect(plan: &Plan, state: &StateStore) -> Result<Self> {
+        let named = plan
+            .registries
+            .iter()
+            .map(|(name, registry)| Ok((name.clone(), registry.connect()?)));
+        Ok(Self {
+            embedded: Arc::new(state.registry(Arc::new(ContractRules))),
+            named: named.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Where a connector's schemas are published; `None` where it has none.
+    pub(crate) fn of(&self, connector: &ConnectorPlan) -> Result<Option<Arc<dyn SchemaRegistry>>> {
+        if !connector.format.has_registered_schemas() {
+            return Ok(None);
+        }
+        let registry = match &connector.format.registry {
+            Some(name) => self.named.get(name).ok_or_else(|| registry_unknown(name))?,
+            None => &self.embedded,
+        };
+        Ok(Some(Arc::clone(registry)))
+    }
+}
+
+/// The registry that the events of a stream are read with: that of the connectors that publish to it. `None` where none of them
+/// has schemas.
+///
+/// # Errors
+/// Definite `registry_ambiguous` where they have several.
+pub(crate) async fn of_stream(plan: &Plan, stream: &str) -> Result<Option<Arc<dyn SchemaRegistry>>> {
+    let publishing = plan.connectors.iter().filter(|connector| connector.stream == stream);
+    let used: BTreeSet<Option<&String>> = publishing
+        .filter(|connector| connector.format.has_registered_schemas())
+        .map(|connector| connector.format.registry.as_ref())
+        .collect();
+    let mut used = used.into_iter();
+    match (used.next(), used.next()) {
+        (None, _) => Ok(None),
+        (Some(None), None) => embedded(plan).await.map(Some),
+        (Some(Some(name)), None) => {
+            let registry = plan.registries.get(name).ok_or_else(|| registry_unknown(name))?;
+            registry.connect().map(Some)
+        }
+        (Some(_), Some(_)) => Err(Error::definite(
+            "registry_ambiguous",
+            format!(
+                "connectors of stream `{stream}` publish their schemas in several registries; read it with a configuration that has only the connector of this topic"
+            ),
+        )),
+    }
+}
+
+/// The embedded registry: in the state, or over HTTP where a daemon is running on it.
+async fn embedded(plan: &Plan) -> Result<Arc<dyn SchemaRegistry>> {
+    match StateStore::open(&plan.state_path).await {
+        Ok(state) => Ok(Arc::new(state.registry(Arc::new(ContractRules)))),
+        Err(error) if error.code() == "state_locked" => {
+            let url = format!("http://{}", reachable(plan.admin_listen));
+            let config: ConfluentRegistryConfig =
+                serde_json::from_value(serde_json::json!({ "url": url })).map_err(|error| {
+                    Error::definite("registry_invalid", "the admin endpoint's address is no URL").with_source(error)
+                })?;
+            Ok(Arc::new(ConfluentRegistry::new(&config)?))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Where an endpoint that listens everywhere is reached from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn registry_unknown(name: &str) -> Error {
+    Error::definite(
+        "registry_unknown",
+        format!("there is no registry `{name}`; add it under registries, or leave format.registry out"),
+    )
+}
