@@ -33,7 +33,7 @@ pub struct ChangeImage {
     pub(super) after: Option<Vec<Cell>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct TransactionImage {
     id: Option<u64>,
     committed_at_us: i64,
@@ -219,19 +219,6 @@ fn push_row(batch: &mut ChangeBatch, cells: &[Cell]) -> Result<Row> {
 }
 
 // === impl TransactionImage ===
-
-impl Default for TransactionImage {
-    fn default() -> Self {
-        Self {
-            id: None,
-            committed_at_us: 0,
-            position: String::new(),
-            log_position: None,
-            previous_log_position: None,
-            binlog: None,
-        }
-    }
-}
 
 impl TransactionImage {
     fn of(transaction: &Transaction) -> Self {

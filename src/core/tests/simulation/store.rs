@@ -238,6 +238,14 @@ impl DeadLetterStore for ModelStore {
                     Settlement::Refused { .. } => "letter refused again",
                     Settlement::Behind => "letter waits again",
                 });
+                if let Settlement::Refused { code, .. } = settlement {
+                    // What fails about a letter that is tried again is told by the letter.
+                    let raised = &mut state.oracle.life.raised;
+                    let told = raised
+                        .iter()
+                        .position(|raised| raised == code && *raised != "scripted_definite");
+                    told.map(|told| raised.remove(told));
+                }
                 if *settlement == Settlement::Replayed {
                     let verdict = state.oracle.replayed(&letter.letter.event_id);
                     state.journal.judge(verdict);
