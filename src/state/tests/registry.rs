@@ -1,7 +1,6 @@
 //! The embedded registry as its users see it; the rules are a test's own, those of the codec have tests of their own.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test ends at the first thing that is not as it should be"
 )]
 

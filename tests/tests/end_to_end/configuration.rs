@@ -112,6 +112,7 @@ fn every_example_is_right() {
             "SHOP_DATABASE_URL".to_owned(),
             "mysql://tailrace:secret@localhost:3306/".to_owned(),
         ),
+        ("REGISTRY_PASSWORD".to_owned(), "secret".to_owned()),
     ];
     let mut examples = 0;
     for entry in fs::read_dir(root().join("config")).unwrap() {

@@ -17,7 +17,7 @@ use super::routes::router;
 
 /// A client that does not finish its header in this time is not one of ours (slowloris).
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the first byte to the last of the answer. Every answer is made from memory, in milliseconds.
+/// From the first byte to the last of the answer. Every answer is made from memory or the state, in milliseconds.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Scrapers, probes and a few people; more wait until one is done.
 const CONNECTIONS: usize = 64;

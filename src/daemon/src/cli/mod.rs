@@ -123,7 +123,7 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
-    /// Checks that source and stream are ready: every problem at once, each with the statement or setting that fixes it.
+    /// Checks that sources, streams and registries are ready: every problem at once, each with the statement or setting that fixes it.
     ///
     /// Changes nothing. Ends with 3 where something blocks.
     Check {

@@ -96,7 +96,7 @@ async fn pythons_and_javas_deserializers_read_with_it() {
         read_with_java(&daemon.url(), "orders", &records).unwrap(),
     ] {
         let read: Vec<Value> = printed.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(read, [expected.clone()]);
+        assert_eq!(read, std::slice::from_ref(&expected));
     }
     let mut record = vec![0];
     record.extend(ids[1].0.to_be_bytes());

@@ -35,12 +35,12 @@ fn honest(asked: &Asked, text: &str) -> Reply {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn fm_262_answers_of_a_registry_are_believed_only_when_they_are_right() {
+/// Answers to a registration, and what each is.
+fn wrong_answers() -> Vec<(Reply, Kind, &'static str)> {
     let html = "<html><body>Bad Gateway</body></html>".to_owned();
     let error = r#"{"error_code": 50001, "message": "store"}"#.to_owned();
     let refusal = r#"{"error_code": 42201, "message": "Invalid schema"}"#.to_owned();
-    let table = [
+    vec![
         (
             Reply::Html(200, html.clone()),
             Kind::Definite,
@@ -79,8 +79,12 @@ async fn fm_262_answers_of_a_registry_are_believed_only_when_they_are_right() {
         ),
         (json_of(&json!({})), Kind::Definite, "registry_answer_invalid"),
         (json_of(&json!([7])), Kind::Definite, "registry_answer_invalid"),
-    ];
-    for (reply, kind, code) in table {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fm_262_answers_of_a_registry_are_believed_only_when_they_are_right() {
+    for (reply, kind, code) in wrong_answers() {
         let said = reply.clone();
         let fake = FakeRegistry::start(move |asked| match asked.path.as_str() {
             "/subjects/orders-value/versions" => said.clone(),

@@ -197,6 +197,7 @@ fn every_example_is_right() {
             let surroundings = Surroundings::of(&[
                 ("ORDERS_DATABASE_URL", "postgres://tailrace:secret@localhost/orders"),
                 ("SHOP_DATABASE_URL", "mysql://tailrace:secret@localhost/"),
+                ("REGISTRY_PASSWORD", "secret"),
             ]);
             understand(&path.display().to_string(), &bytes, &surroundings)
                 .unwrap_or_else(|problems| panic!("{problems}"));
@@ -209,6 +210,7 @@ fn every_example_is_right() {
         [
             "change-table-sqlite.yaml",
             "dead-letters.yaml",
+            "kafka-with-registry.yaml",
             "mysql-to-kafka.yaml",
             "outbox-mysql-queue.yaml",
             "outbox-postgres-log.yaml",
