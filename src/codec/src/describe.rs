@@ -5,7 +5,7 @@ use tailrace_core::schema::TableSchema;
 use tailrace_core::{Error, Result};
 
 use crate::connect_schema::ConnectSchema;
-use crate::encoder::{Context, EncoderSettings};
+use crate::context::{Context, EncoderSettings};
 use crate::plan::Schemas;
 
 /// Topic and schemas of a table's events, the schemas as Kafka Connect writes them in JSON.
@@ -29,7 +29,7 @@ impl EventDescriber {
     /// A describer of the events that an encoder with the same settings publishes.
     ///
     /// # Errors
-    /// As [`crate::EventEncoder::new`].
+    /// As [`crate::FormatConfig::resolve`].
     pub fn new(settings: EncoderSettings) -> Result<Self> {
         Context::new(settings).map(|context| Self { context })
     }

@@ -24,17 +24,17 @@ use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
 
-use crate::dialect::Dialect;
+use crate::context::{Context, EncoderSettings};
 use crate::envelope::debezium::ProcessedAt;
 use crate::envelope::headers::{NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
 use crate::envelope::message::write_message;
-use crate::envelope::source::{SourceConstants, SourceOfChange, SourceOfTransaction};
-use crate::format::{Codec, Format, FormatConfig};
+use crate::envelope::source::{SourceOfChange, SourceOfTransaction};
+use crate::format::{Codec, Format};
 use crate::notation::{Avro, Json, Notation};
 use crate::plan::{RowError, TablePlan};
 use crate::records::{Facts, KeyLink, KeyOf, Record, ValueOf, records_of};
 use crate::registration::{self, Frames, no_registry};
-use crate::topic::{TopicTemplate, collision};
+use crate::topic::collision;
 
 /// Headers of an ordinary record: what the list is sized for.
 const HEADERS_PER_RECORD: usize = 6;
@@ -47,25 +47,6 @@ const OVERHEAD_MARGIN_BYTES: usize = 32;
 /// table may come after it.
 const KEPT_VERSIONS: usize = 4;
 
-/// What an encoder is made from.
-#[derive(Clone)]
-pub struct EncoderSettings {
-    /// The connector's name: the `source` header.
-    pub connector: String,
-    /// What `{prefix}` in topics and `source.name` in Debezium's envelope stand for.
-    pub prefix: String,
-    /// What the source calls itself in Debezium's `source.connector`: `postgresql`, `sqlite`, `mysql`, `mariadb`.
-    pub source_kind: String,
-    /// Version in Debezium's `source.version`; Tailrace's own.
-    pub version: String,
-    /// The format section, as written.
-    pub format: FormatConfig,
-    /// How tables become topics.
-    pub template: TopicTemplate,
-    /// Where schemas are published, for a codec that has schemas.
-    pub registry: Option<Arc<dyn SchemaRegistry>>,
-}
-
 /// Turns changes into records of the configured envelope.
 pub struct EventEncoder {
     context: Context,
@@ -76,16 +57,6 @@ pub struct EventEncoder {
     source: SourceOfTransaction,
     overhead_per_record_bytes: usize,
     clock: fn() -> i64,
-}
-
-/// What does not change while an encoder lives.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) connector: String,
-    pub(crate) prefix: String,
-    pub(crate) format: Format,
-    pub(crate) template: TopicTemplate,
-    pub(crate) source: SourceConstants,
 }
 
 /// One batch on its way.
@@ -250,26 +221,6 @@ impl Encoder for EventEncoder {
 fn now_us() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
-}
-
-// === impl Context ===
-
-impl Context {
-    pub(crate) fn new(settings: EncoderSettings) -> Result<Self> {
-        let (kind, prefix, version) = (&settings.source_kind, &settings.prefix, &settings.version);
-        let format = settings.format.resolve_for(Dialect::of(kind))?;
-        let source = match format.codec {
-            Codec::Json | Codec::JsonSchema => SourceConstants::new::<Json>(kind, prefix, version),
-            Codec::Avro => SourceConstants::new::<Avro>(kind, prefix, version),
-        };
-        Ok(Self {
-            format,
-            source,
-            connector: settings.connector,
-            prefix: settings.prefix,
-            template: settings.template,
-        })
-    }
 }
 
 // === impl Encoding ===

@@ -7,6 +7,7 @@
 mod avro;
 mod column_schema;
 mod connect_schema;
+mod context;
 pub mod contract;
 mod describe;
 mod dialect;
@@ -24,9 +25,10 @@ mod topic;
 mod values;
 
 pub use avro::reader::{RecordReader, parse as parse_avro_schema, read_avro};
+pub use context::EncoderSettings;
 pub use describe::{EventDescriber, EventDescription};
 pub use dialect::Dialect;
-pub use encoder::{EncoderSettings, EventEncoder};
+pub use encoder::EventEncoder;
 pub use envelope::headers::{NEW_KEY, OLD_KEY, UNCHANGED};
 pub use format::{
     BinaryFormat, Codec, DEFAULT_MONEY_FRACTION_DIGITS, DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format,

@@ -196,18 +196,15 @@ impl CellFormat {
 
     fn write_temporal<N: Notation>(&self, out: &mut Vec<u8>, value: i64) -> CellResult {
         match self {
-            Self::Date(format) => return temporal::write_date_value::<N>(out, value, *format),
-            Self::Time(format, precision) => return temporal::write_time_value::<N>(out, value, *format, *precision),
-            Self::Amount(precision) => return interval::write_amount::<N>(out, value, *precision),
-            Self::Timestamp(format, precision) => {
-                return temporal::write_timestamp_value::<N>(out, value, *format, *precision);
-            }
+            Self::Date(format) => temporal::write_date_value::<N>(out, value, *format),
+            Self::Time(format, precision) => temporal::write_time_value::<N>(out, value, *format, *precision),
+            Self::Amount(precision) => interval::write_amount::<N>(out, value, *precision),
+            Self::Timestamp(format, precision) => temporal::write_timestamp_value::<N>(out, value, *format, *precision),
             Self::TimestampTz(format, precision) => {
-                return temporal::write_timestamp_tz_value::<N>(out, value, *format, *precision);
+                temporal::write_timestamp_tz_value::<N>(out, value, *format, *precision)
             }
-            _ => return Err(CellError::mismatch()),
+            _ => Err(CellError::mismatch()),
         }
-        Ok(())
     }
 
     fn write_list<N: Notation>(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
