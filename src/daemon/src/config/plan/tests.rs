@@ -208,6 +208,8 @@ fn every_example_is_right() {
     assert_eq!(
         examples,
         [
+            "change-table-mysql.yaml",
+            "change-table-postgres.yaml",
             "change-table-sqlite.yaml",
             "dead-letters.yaml",
             "kafka-with-registry.yaml",
