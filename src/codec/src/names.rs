@@ -108,11 +108,11 @@ mod tests {
         let mut rest = mangled;
         while let Some(character) = rest.chars().next() {
             if begins_escape(rest) {
-                units.push(u16::from_str_radix(&rest[2..6], 16).unwrap());
-                rest = &rest[6..];
+                units.push(u16::from_str_radix(rest.get(2..6).unwrap(), 16).unwrap());
+                rest = rest.get(6..).unwrap();
             } else {
                 units.push(u16::try_from(u32::from(character)).unwrap());
-                rest = &rest[1..];
+                rest = rest.get(1..).unwrap();
             }
         }
         String::from_utf16(&units).unwrap()
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn fields_that_would_meet_are_mangled() {
-        let names = |names: &[&'static str]| Naming::Debezium.field_names(names.to_vec().into_iter());
+        let names = |names: &[&'static str]| Naming::Debezium.field_names(names.iter().copied());
         assert_eq!(names(&["a-b", "c d"]), ["a_b", "c_d"]);
         assert_eq!(names(&["a-b", "a_b"]), ["a_u002db", "a_b"]);
         assert_eq!(names(&["a-b", "a b"]), ["a_u002db", "a_u0020b"]);

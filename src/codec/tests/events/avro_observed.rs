@@ -52,7 +52,10 @@ fn with_default(column: Column, default: Datum) -> Column {
 }
 
 fn plain_columns() -> Vec<(Column, Datum)> {
-    let symbols: Arc<[String]> = Arc::from(["a".to_owned(), "b c".to_owned()]);
+    [numeric_columns(), textual_columns()].concat()
+}
+
+fn numeric_columns() -> Vec<(Column, Datum)> {
     let decimal = |precision, scale| LogicalType::Decimal { precision, scale };
     vec![
         (column("boolean", LogicalType::Boolean), Datum::Boolean(true)),
@@ -87,6 +90,12 @@ fn plain_columns() -> Vec<(Column, Datum)> {
         ),
         (column("money", LogicalType::Money), string("-1.50")),
         (column("unsigned", LogicalType::UnsignedInt64), string("42")),
+    ]
+}
+
+fn textual_columns() -> Vec<(Column, Datum)> {
+    let symbols: Arc<[String]> = Arc::from(["a".to_owned(), "b c".to_owned()]);
+    vec![
         (column("text", TEXT), string("žluť 😀")),
         (
             with_default(column("textd", TEXT), string("a\"b")),
