@@ -47,6 +47,9 @@ const OVERHEAD_MARGIN_BYTES: usize = 32;
 /// table may come after it.
 const KEPT_VERSIONS: usize = 4;
 
+/// Code of an event whose schema was not registered before it.
+const SCHEMA_NOT_REGISTERED: &str = "schema_not_registered";
+
 /// Turns changes into records of the configured envelope.
 pub struct EventEncoder {
     context: Context,
@@ -268,6 +271,10 @@ impl<'a, N: Notation> Encoding<'a, N> {
         let Err(refusal) = self.change(&plan, change) else {
             return Ok(());
         };
+        // That is no fault of the event, and to set it aside would not help it.
+        if refusal.code == SCHEMA_NOT_REGISTERED {
+            return Err(Error::definite(SCHEMA_NOT_REGISTERED, refusal.reason));
+        }
         self.output.buffer.truncate(start.0);
         self.output.headers.truncate(start.1);
         self.output.records.truncate(start.2);
@@ -555,9 +562,13 @@ impl<'a, N: Notation> Encoding<'a, N> {
         };
         let position = change.transaction().map_or("", |transaction| &*transaction.position);
         let event = format!("{}:{position}:{}", self.batch.identity, change.change().ordinal);
+        let code = match error == RowError::not_registered() {
+            true => SCHEMA_NOT_REGISTERED,
+            false => "value_not_encodable",
+        };
         let cell = error.cell;
         Refusal {
-            code: "value_not_encodable",
+            code,
             reason: format!("{place} {} (event {event}); {}", cell.problem, cell.remedy),
         }
     }

@@ -351,7 +351,11 @@ mod tests {
         retyped.default = Some(Datum::Text("0.00".to_owned()));
         retyped.documentation = Some("gross".to_owned());
         let before = orders(
-            vec![column("id", "int4"), column("total", "numeric(10,2)"), column("old", "text")],
+            vec![
+                column("id", "int4"),
+                column("total", "numeric(10,2)"),
+                column("old", "text"),
+            ],
             vec![0],
         );
         let mut after = orders(vec![retyped, column("id", "int4"), column("note", "text")], vec![1, 0]);
@@ -386,7 +390,10 @@ mod tests {
         let told = &encoded.records[0];
         assert_eq!(encoded.topic(told), "shop.schema_changes");
         assert_eq!(encoded.topic(&encoded.records[1]), "shop.orders");
-        assert_eq!(encoded.slice(told.key.as_ref().unwrap()), br#"{"table":"public.orders"}"#);
+        assert_eq!(
+            encoded.slice(told.key.as_ref().unwrap()),
+            br#"{"table":"public.orders"}"#
+        );
         let value: serde_json::Value = serde_json::from_slice(encoded.slice(told.value.as_ref().unwrap())).unwrap();
         assert_eq!(value["changes"][0]["change"], "column_added");
         assert_eq!((&value["table"], &value["version"]), (&"orders".into(), &2.into()));

@@ -16,8 +16,8 @@ use crate::dead_letter::{
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
 use crate::ports::{
-    Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory, SchemaVersion,
-    Source, SourceMemory, TopicSpec,
+    Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory,
+    SchemaVersion, Source, SourceMemory, TopicSpec,
 };
 use crate::position::{Checkpoint, Position};
 use crate::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry};
@@ -166,7 +166,10 @@ impl SchemaHistory for MemoryStore {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         Ok(SchemaVersion {
             number,
-            previous: index.checked_sub(1).and_then(|before| history.versions.get(before)).cloned(),
+            previous: index
+                .checked_sub(1)
+                .and_then(|before| history.versions.get(before))
+                .cloned(),
             is_announced: number <= history.announced.max(1),
         })
     }
@@ -179,7 +182,11 @@ impl SchemaHistory for MemoryStore {
 
     async fn newest(&self, table: &str) -> Result<Option<TableSchema>> {
         let stored = lock(&self.inner);
-        Ok(stored.schemas.get(table).and_then(|history| history.versions.last()).cloned())
+        Ok(stored
+            .schemas
+            .get(table)
+            .and_then(|history| history.versions.last())
+            .cloned())
     }
 }
 

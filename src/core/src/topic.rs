@@ -14,15 +14,13 @@ pub fn is_legal(character: char) -> bool {
 
 /// What is wrong with the name of a topic, where anything is.
 pub fn fault(name: &str) -> Option<String> {
-    if name.is_empty() || name == "." || name == ".." {
-        return Some(format!("`{name}` is no name of a topic"));
-    }
-    if let Some(character) = name.chars().find(|character| !is_legal(*character)) {
-        return Some(format!(
-            "`{name}` has `{character}` in it, and topics have letters, digits, `.`, `_` and `-`"
-        ));
-    }
-    (name.len() > MAX_LENGTH).then(|| format!("`{name}` is longer than {MAX_LENGTH} characters"))
+    let is_fine = (1..=MAX_LENGTH).contains(&name.len()) && name.chars().all(is_legal) && !matches!(name, "." | "..");
+    (!is_fine).then(|| {
+        format!(
+            "`{name}` is no topic; `{{prefix}}` is all that is replaced in it, and letters, digits, `.`, `_` and `-` are all that may \
+             stand there, at most {MAX_LENGTH} of them"
+        )
+    })
 }
 
 /// A name with only legal characters, different for different names.

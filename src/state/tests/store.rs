@@ -158,7 +158,10 @@ async fn the_older_opening_of_a_connector_is_fenced() {
         older.save(&checkpoint(2)).await.unwrap_err(),
         older.load().await.unwrap_err(),
         older.remember(&serde_json::json!(1)).await.unwrap_err(),
-        older.record(&orders(&["id"]), &Position::new("0/1"), None).await.unwrap_err(),
+        older
+            .record(&orders(&["id"]), &Position::new("0/1"), None)
+            .await
+            .unwrap_err(),
     ];
     for error in refused {
         assert_eq!((error.kind(), error.code()), (Kind::Fenced, "fenced_by_peer"));
@@ -175,7 +178,10 @@ async fn a_forgotten_connector_starts_from_nothing_and_fences_who_had_it() {
     let store = StateStore::open(&path).await.unwrap();
     let connector = store.connector("orders").await.unwrap();
     connector.save(&checkpoint(1)).await.unwrap();
-    connector.record(&orders(&["id"]), &Position::new("0/1"), None).await.unwrap();
+    connector
+        .record(&orders(&["id"]), &Position::new("0/1"), None)
+        .await
+        .unwrap();
     connector.remember(&serde_json::json!(1)).await.unwrap();
     assert!(store.forget("orders").await.unwrap());
     assert!(!store.forget("orders").await.unwrap());

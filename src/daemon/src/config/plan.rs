@@ -12,14 +12,14 @@ use tailrace_core::check::{Finding, Severity};
 use tailrace_core::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy};
 use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::ports::SourceConnector;
-use tailrace_core::topic::{MAX_LENGTH, escape, is_legal};
+use tailrace_core::topic::{escape, fault};
 use tailrace_core::transform::{Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
-use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, Spec, place};
+use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, SchemaChangesConfig, Spec, place};
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
@@ -78,6 +78,12 @@ struct Taken {
     claims: BTreeMap<String, (String, Mark)>,
 }
 
+/// What connectors refer to by name.
+struct Places {
+    streams: BTreeMap<String, Arc<dyn StreamSpec>>,
+    registries: BTreeMap<String, Arc<dyn RegistrySpec>>,
+}
+
 /// Checks what was written against itself and decides what it means.
 pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
     let mut problems = Problems::new(file);
@@ -92,12 +98,14 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         problems.push(Problem::at(spec.at.state, "state.url", error.report()));
     });
     let mut taken = Taken::default();
-    let streams = plan_streams(spec.streams, &mut taken, &mut problems);
-    let registries = plan_registries(spec.registries, &mut problems);
+    let places = Places {
+        streams: plan_streams(spec.streams, &mut taken, &mut problems),
+        registries: plan_registries(spec.registries, &mut problems),
+    };
     let connectors: Vec<_> = spec
         .connectors
         .into_iter()
-        .filter_map(|connector| plan_connector(connector, (&streams, &registries), &mut taken, &mut problems))
+        .filter_map(|connector| plan_connector(connector, &places, &mut taken, &mut problems))
         .map(Arc::new)
         .collect();
     let shutdown_timeout = Duration::from_millis(spec.root.shutdown_timeout_ms);
@@ -110,8 +118,8 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         admin_listen,
         state_path,
         shutdown_timeout,
-        streams,
-        registries,
+        streams: places.streams,
+        registries: places.registries,
         connectors,
     })
 }
@@ -175,10 +183,7 @@ fn plan_registries(
 
 fn plan_connector(
     spec: ConnectorSpec,
-    (streams, registries): (
-        &BTreeMap<String, Arc<dyn StreamSpec>>,
-        &BTreeMap<String, Arc<dyn RegistrySpec>>,
-    ),
+    places: &Places,
     taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<ConnectorPlan> {
@@ -193,8 +198,8 @@ fn plan_connector(
         let path = [&[CONNECTORS, &name], keys].concat().join(".");
         problems.push(Problem::at(place(&value, keys), path, sentence));
     };
-    if !streams.contains_key(&config.stream) {
-        refuse(&["stream"], unknown_stream(&config.stream, streams));
+    if !places.streams.contains_key(&config.stream) {
+        refuse(&["stream"], unknown_stream(&config.stream, &places.streams));
     }
     let prefix = config.prefix.unwrap_or_else(|| name.clone());
     let written_topic = config.topic.unwrap_or_else(|| DEFAULT_TOPIC_TEMPLATE.to_owned());
@@ -202,22 +207,17 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
-    if let Some(registry) = config
-        .format
-        .registry
-        .as_ref()
-        .filter(|name| !registries.contains_key(*name))
+    if let Some(registry) = config.format.registry.as_ref()
+        && !places.registries.contains_key(registry)
     {
-        refuse(&["format", "registry"], unknown_registry(registry, registries));
+        refuse(&["format", "registry"], unknown_registry(registry, &places.registries));
     }
     if config.outbox.is_some() && config.change_table.is_some() {
         let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
         refuse(&["outbox"], sentence.to_owned());
     }
-    let schema_change_topic = config.schema_changes.topic(&prefix);
-    if let Some(fault) = schema_change_topic.as_deref().and_then(tailrace_core::topic::fault) {
-        refuse(&["schema_changes", "topic"], fault);
-    }
+    let refuse_topic = |sentence| refuse(&["schema_changes", "topic"], sentence);
+    let schema_change_topic = plan_schema_changes(&config.schema_changes, &prefix, refuse_topic);
     let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
@@ -285,6 +285,15 @@ fn plan_outbox(
     Some(Arc::new(outbox))
 }
 
+/// Where changes of tables' definitions are published, as meant.
+fn plan_schema_changes(config: &SchemaChangesConfig, prefix: &str, mut refuse: impl FnMut(String)) -> Option<Arc<str>> {
+    let topic = config.topic(prefix)?;
+    if let Some(fault) = fault(&topic) {
+        refuse(fault);
+    }
+    Some(topic)
+}
+
 /// What is done with events that cannot be carried, as meant; what contradicts itself is refused.
 fn plan_dead_letters(
     connector: &str,
@@ -293,12 +302,8 @@ fn plan_dead_letters(
     mut refuse: impl FnMut(String),
 ) -> DeadLetters {
     let topic = config.topic.replace("{prefix}", &escape(prefix));
-    let fits = (1..=MAX_LENGTH).contains(&topic.len()) && topic.chars().all(is_legal) && !matches!(&*topic, "." | "..");
-    if !fits {
-        refuse(format!(
-            "`{}` is no topic; `{{prefix}}` is all that is replaced in it, and letters, digits, `.`, `_` and `-` are all that may stand there",
-            config.topic
-        ));
+    if let Some(fault) = fault(&topic) {
+        refuse(fault);
     }
     if config.policy == LetterPolicy::Halt && config.order == LetterOrder::Key {
         refuse("`order: key` says what waits behind a dead letter, and `policy: halt` makes none; set `policy: store` or `topic`".to_owned());

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_codec::FormatConfig;
 use tailrace_core::dead_letter::DeadLetterConfig;
+use tailrace_core::topic::escape;
 use tailrace_core::transform::Rule;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::OutboxConfig;
@@ -184,7 +185,8 @@ impl Default for SchemaChangesConfig {
 impl SchemaChangesConfig {
     /// The topic, where they are published.
     pub(crate) fn topic(&self, prefix: &str) -> Option<Arc<str>> {
-        self.publish.then(|| self.topic.replace("{prefix}", prefix).into())
+        self.publish
+            .then(|| self.topic.replace("{prefix}", &escape(prefix)).into())
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::*;
-use crate::schema_change::SchemaChangePublisher;
 use crate::batch::{BeforeImage, Change, Operation, Transaction};
 use crate::event::StreamRecord;
 use crate::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
 use crate::ports::{ConnectorStore, Encoder, EventStream};
 use crate::position::{Position, Progress};
 use crate::schema::{Column, TableKind, TableName, TableSchema};
+use crate::schema_change::SchemaChangePublisher;
 use crate::telemetry::Telemetry;
 use crate::testkit::{Delivery, MemoryStore, MemoryStream, ScriptedSource, SharedStream};
 use crate::transform::{Transform, TransformConfig};
