@@ -166,12 +166,12 @@ fn plan_registries(
     registries
 }
 
+type Streams = BTreeMap<String, Arc<dyn StreamSpec>>;
+type Registries = BTreeMap<String, Arc<dyn RegistrySpec>>;
+
 fn plan_connector(
     spec: ConnectorSpec,
-    (streams, registries): (
-        &BTreeMap<String, Arc<dyn StreamSpec>>,
-        &BTreeMap<String, Arc<dyn RegistrySpec>>,
-    ),
+    (streams, registries): (&Streams, &Registries),
     taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<ConnectorPlan> {
@@ -243,7 +243,7 @@ fn plan_connector(
     })
 }
 
-fn unknown_registry(name: &str, registries: &BTreeMap<String, Arc<dyn RegistrySpec>>) -> String {
+fn unknown_registry(name: &str, registries: &Registries) -> String {
     let known: Vec<String> = registries.keys().cloned().collect();
     format!("there is no registry `{name}`; {}", suggestion(name, &known))
 }
