@@ -33,6 +33,7 @@ use crate::format::{Codec, Format};
 use crate::notation::{Avro, Json, Notation};
 use crate::plan::{RowError, TablePlan};
 use crate::records::{Facts, KeyLink, KeyOf, Record, ValueOf, records_of};
+use crate::refusal::{SCHEMA_NOT_REGISTERED, refusal};
 use crate::registration::{self, Frames, no_registry};
 use crate::topic::collision;
 
@@ -46,9 +47,6 @@ const OVERHEAD_MARGIN_BYTES: usize = 32;
 /// Versions of a table whose plans are kept beside those of the batch: transactions that were begun before a change of the
 /// table may come after it.
 const KEPT_VERSIONS: usize = 4;
-
-/// Code of an event whose schema was not registered before it.
-const SCHEMA_NOT_REGISTERED: &str = "schema_not_registered";
 
 /// Turns changes into records of the configured envelope.
 pub struct EventEncoder {
@@ -551,26 +549,9 @@ impl<'a, N: Notation> Encoding<'a, N> {
         );
     }
 
-    /// Why an event cannot be encoded: what, where, remedy.
     #[cold]
     fn refusal(&self, plan: &TablePlan, change: ChangeView<'a>, error: RowError) -> Refusal {
-        let table = plan.schema.name.qualified();
-        let column = error.column.and_then(|index| plan.schema.columns.get(index));
-        let place = match column {
-            Some(column) => format!("the value of column {} of table {table}", column.name),
-            None => format!("a change of table {table}"),
-        };
-        let position = change.transaction().map_or("", |transaction| &*transaction.position);
-        let event = format!("{}:{position}:{}", self.batch.identity, change.change().ordinal);
-        let code = match error == RowError::not_registered() {
-            true => SCHEMA_NOT_REGISTERED,
-            false => "value_not_encodable",
-        };
-        let cell = error.cell;
-        Refusal {
-            code,
-            reason: format!("{place} {} (event {event}); {}", cell.problem, cell.remedy),
-        }
+        refusal(plan, (&self.batch.identity, change), error)
     }
 }
 

@@ -19,6 +19,7 @@ mod names;
 mod notation;
 mod plan;
 mod records;
+mod refusal;
 mod registration;
 pub mod registry;
 mod topic;

@@ -24,6 +24,10 @@ use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
 
+/// What a connector that has both is told.
+const OUTBOX_AND_CHANGE_TABLE: &str =
+    "a connector reads outbox tables or change tables; make two connectors, each with its tables";
+
 /// A configuration that can be run.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -207,14 +211,11 @@ fn plan_connector(
     if let Err(error) = config.format.resolve() {
         refuse(&["format"], error.report());
     }
-    if let Some(registry) = config.format.registry.as_ref()
-        && !places.registries.contains_key(registry)
-    {
-        refuse(&["format", "registry"], unknown_registry(registry, &places.registries));
+    if let Some(sentence) = places.unknown_registry(config.format.registry.as_deref()) {
+        refuse(&["format", "registry"], sentence);
     }
     if config.outbox.is_some() && config.change_table.is_some() {
-        let sentence = "a connector reads outbox tables or change tables; make two connectors, each with its tables";
-        refuse(&["outbox"], sentence.to_owned());
+        refuse(&["outbox"], OUTBOX_AND_CHANGE_TABLE.to_owned());
     }
     let refuse_topic = |sentence| refuse(&["schema_changes", "topic"], sentence);
     let schema_change_topic = plan_schema_changes(&config.schema_changes, &prefix, refuse_topic);
@@ -229,17 +230,13 @@ fn plan_connector(
     if let Err(error) = Transform::new(&transforms, updated_at_column.clone()) {
         refuse(&["transforms"], error.report());
     }
-    for finding in source.problems(&name) {
-        if finding.severity == Severity::Blocks {
-            refuse(&[SOURCE], in_one_sentence(&finding));
-        }
+    for finding in source.problems(&name).iter().filter(|finding| blocks(finding)) {
+        refuse(&[SOURCE], in_one_sentence(finding));
     }
     let mut claims = source.claims(&name);
     claims.push(topic_claim(&config.stream, &written_topic, &prefix, &*source));
-    for claim in claims {
-        if let Some(sentence) = taken.claim(claim, &format!("connector `{name}`"), value.at) {
-            refuse(&[], sentence);
-        }
+    for sentence in taken.claim_all(claims, &format!("connector `{name}`"), value.at) {
+        refuse(&[], sentence);
     }
     let topic = topic.ok()?;
     (problems.len() == before).then_some(ConnectorPlan {
@@ -256,11 +253,6 @@ fn plan_connector(
         transforms,
         change_table: config.change_table,
     })
-}
-
-fn unknown_registry(name: &str, registries: &BTreeMap<String, Arc<dyn RegistrySpec>>) -> String {
-    let known: Vec<String> = registries.keys().cloned().collect();
-    format!("there is no registry `{name}`; {}", suggestion(name, &known))
 }
 
 fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {
@@ -323,6 +315,10 @@ fn topic_claim(stream: &str, template: &str, prefix: &str, source: &dyn SourceSp
     ))
 }
 
+fn blocks(finding: &Finding) -> bool {
+    finding.severity == Severity::Blocks
+}
+
 fn in_one_sentence(finding: &Finding) -> String {
     if finding.remedy.is_empty() {
         finding.problem.clone()
@@ -331,9 +327,25 @@ fn in_one_sentence(finding: &Finding) -> String {
     }
 }
 
+// === impl Places ===
+
+impl Places {
+    fn unknown_registry(&self, name: Option<&str>) -> Option<String> {
+        let name = name.filter(|name| !self.registries.contains_key(*name))?;
+        let known: Vec<String> = self.registries.keys().cloned().collect();
+        Some(format!("there is no registry `{name}`; {}", suggestion(name, &known)))
+    }
+}
+
 // === impl Taken ===
 
 impl Taken {
+    /// Takes all of them; says which others have.
+    fn claim_all(&mut self, claims: Vec<Claim>, owner: &str, at: Mark) -> Vec<String> {
+        let refused = claims.into_iter().filter_map(|claim| self.claim(claim, owner, at));
+        refused.collect()
+    }
+
     /// Takes it, or says who has it.
     fn claim(&mut self, claim: Claim, owner: &str, at: Mark) -> Option<String> {
         if let Some((other, at)) = self.claims.get(&claim.key) {
