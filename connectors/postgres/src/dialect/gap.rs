@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(by_id(serial(|it| it.cycles = true)), (GapSafety::None, false));
         assert_eq!(by_id(serial(|it| it.owned = false)), (GapSafety::None, false));
         assert_eq!(by_id(serial(|it| it.other_columns = 1)), (GapSafety::None, false));
-        assert_eq!(by_id(TableFacts::default()), (GapSafety::None, false));
+        assert_eq!(by_id(TableFacts::default()), (GapSafety::None, true));
         let view = TableFacts {
             kind: TableKind::View,
             ..serial(|_| {})
@@ -325,7 +325,7 @@ mod tests {
             ..TableFacts::default()
         };
         assert_eq!(by_id(hibernate(50)), (GapSafety::None, true));
-        assert_eq!(by_id(hibernate(1)), (GapSafety::None, false));
+        assert_eq!(by_id(hibernate(1)), (GapSafety::None, true));
     }
 
     #[test]

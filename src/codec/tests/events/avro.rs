@@ -67,7 +67,7 @@ fn with_registry(settings: EncoderSettings, registry: &Arc<MemoryRegistry>) -> E
 
 fn encoded(encoder: &mut EventEncoder, batch: &ChangeBatch) -> tailrace_core::Result<EncodedBatch> {
     run(encoder.prepare(batch))?;
-    encoder.encode(batch)
+    encoder.encode(batch)?.complete()
 }
 
 /// The schema of a framed key or value, and what stands behind its number.
@@ -289,7 +289,7 @@ fn nothing_is_published_under_a_schema_that_is_not_registered() {
     let mut encoder = with_registry(settings(ENTITY), &registry);
     let mut batch = Batch::new(&customers());
     batch.change(Operation::Create, None, Some(&[int(1), text("a"), null()]));
-    assert_eq!(encoder.encode(&batch.changes).unwrap_err().kind(), Kind::Poison);
+    assert_eq!(encoder.encode(&batch.changes).unwrap_err().kind(), Kind::Definite);
 
     registry.stop_answering(true);
     assert_eq!(

@@ -483,8 +483,9 @@ impl Pair {
         let source = database.source(None);
         let source = source.lines().chain(self.source.iter().copied());
         let source = source.map(|line| format!("      {line}\n"));
+        // Debezium has such a topic for MySQL alone, and its own form of it.
         format!(
-            "  {name}:\n    stream: events\n    format: {{ envelope: debezium{options} }}\n    source:\n      tables: [{tables}]\n{source}",
+            "  {name}:\n    stream: events\n    schema_changes: {{ publish: false }}\n    format: {{ envelope: debezium{options} }}\n    source:\n      tables: [{tables}]\n{source}",
             options = options.collect::<String>(),
             tables = tables.collect::<Vec<_>>().join(", "),
             source = source.collect::<String>(),
