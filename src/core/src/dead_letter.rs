@@ -31,7 +31,7 @@ use crate::schema::TableSchema;
 use crate::value::Value;
 pub use config::{DEFAULT_TOPIC, DeadLetterConfig, LetterOrder, LetterPolicy};
 pub use desk::Desk;
-pub use document::{Document, time_text};
+pub use document::Document;
 pub use image::{ChangeImage, RecordImage};
 
 /// The code of an event that could be encoded, and waits because an earlier one of its key does.

@@ -103,6 +103,14 @@ pub struct StreamRecord {
     pub headers: Vec<(String, Bytes)>,
 }
 
+/// A time as headers have it, of microseconds since 1970: RFC 3339, UTC, microseconds.
+pub fn time_text(at_us: i64) -> String {
+    match jiff::Timestamp::from_microsecond(at_us) {
+        Ok(time) => format!("{time:.6}"),
+        Err(_) => format!("{at_us} microseconds since 1970"),
+    }
+}
+
 // === impl HeaderName ===
 
 impl From<&'static str> for HeaderName {
@@ -136,6 +144,23 @@ impl EncodedBatch {
         self.topics.push(Arc::clone(topic));
         self.topic_indexes.insert(Arc::clone(topic), self.topics.len() - 1);
         self.topics.len() - 1
+    }
+
+    /// Writes a key, value or header value; where it lies.
+    pub fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        start..self.buffer.len()
+    }
+
+    /// Writes the headers of a record; their range.
+    pub fn append_headers<'a>(&mut self, headers: impl IntoIterator<Item = (&'static str, &'a str)>) -> Range<usize> {
+        let start = self.headers.len();
+        for (name, text) in headers {
+            let value = self.append(text.as_bytes());
+            self.headers.push((HeaderName::Known(name), value));
+        }
+        start..self.headers.len()
     }
 
     /// Bytes of a key, value or header value.

@@ -8,10 +8,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::event::{EncodedBatch, EncodedRecord, HeaderName, header};
+use crate::event::{EncodedBatch, EncodedRecord, header, time_text};
 use crate::position::Position;
 use crate::schema::{Column, SharedSchema, TableName, TableSchema};
 
@@ -268,38 +267,21 @@ impl SchemaChangePublisher {
             before: &change.before,
             after: &change.after,
         };
-        let mut append = |bytes: &[u8]| {
-            let start = encoded.buffer.len();
-            encoded.buffer.extend_from_slice(bytes);
-            start..encoded.buffer.len()
-        };
-        let key = append(serde_json::json!({ "table": table }).to_string().as_bytes());
-        let value = append(&serde_json::to_vec(&document).unwrap_or_default());
-        let headers = [
-            (header::UPDATED_AT, written(change.changed_at_us)),
-            (header::SOURCE, self.connector.clone()),
-            (header::POSITION, change.position.as_str().to_owned()),
-            (
-                header::EVENT_ID,
-                format!("{}:{table}:{}", change.identity, change.version),
-            ),
-        ];
-        let headers = headers.map(|(name, text)| (HeaderName::Known(name), append(text.as_bytes())));
-        let start = encoded.headers.len();
-        encoded.headers.extend(headers);
+        let event_id = format!("{}:{table}:{}", change.identity, change.version);
+        let key = serde_json::json!({ "table": table }).to_string();
         EncodedRecord {
             topic,
-            key: Some(key),
-            value: Some(value),
-            headers: start..encoded.headers.len(),
+            key: Some(encoded.append(key.as_bytes())),
+            value: Some(encoded.append(&serde_json::to_vec(&document).unwrap_or_default())),
+            headers: encoded.append_headers([
+                (header::UPDATED_AT, &*time_text(change.changed_at_us)),
+                (header::SOURCE, &self.connector),
+                (header::POSITION, change.position.as_str()),
+                (header::EVENT_ID, &event_id),
+            ]),
             timestamp_ms: change.changed_at_us.div_euclid(1000).max(0),
         }
     }
-}
-
-/// RFC 3339, UTC, microseconds.
-fn written(at_us: i64) -> String {
-    Timestamp::from_microsecond(at_us).map_or_else(|_| String::new(), |at| format!("{at:.6}"))
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tailrace_core::dead_letter::{
-    Document, LetterOrder, LetterPolicy, LetterState, StoredLetter, keys_wait, time_text,
-};
+use tailrace_core::dead_letter::{Document, LetterOrder, LetterPolicy, LetterState, StoredLetter, keys_wait};
+use tailrace_core::event::time_text;
 use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result};

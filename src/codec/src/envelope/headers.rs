@@ -59,7 +59,7 @@ impl SharedHeaders {
         for operation in OPERATIONS {
             output.buffer.extend_from_slice(operation.code().as_bytes());
         }
-        let source = append(output, connector.as_bytes());
+        let source = output.append(connector.as_bytes());
         Self {
             operations,
             source,
@@ -75,7 +75,7 @@ impl SharedHeaders {
         let start = output.buffer.len();
         output.buffer.extend_from_slice(identity.as_bytes());
         output.buffer.push(b':');
-        self.position = append(output, transaction.position.as_bytes());
+        self.position = output.append(transaction.position.as_bytes());
         output.buffer.push(b':');
         self.event_prefix = start..output.buffer.len();
         self.transaction = transaction.id.map(|id| {
@@ -141,10 +141,4 @@ impl SharedHeaders {
         };
         self.operations + index..self.operations + index + 1
     }
-}
-
-fn append(output: &mut EncodedBatch, bytes: &[u8]) -> Range<usize> {
-    let start = output.buffer.len();
-    output.buffer.extend_from_slice(bytes);
-    start..output.buffer.len()
 }

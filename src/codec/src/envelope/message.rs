@@ -1,6 +1,5 @@
 //! Changes that are events already: key, payload and headers go out as they came in.
 
-use std::ops::Range;
 
 use tailrace_core::batch::{ChangeView, MessageView, Operation, PayloadView};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, HeaderName};
@@ -17,11 +16,11 @@ pub(crate) fn write_message<N: Notation>(
     (plan, topic): (&TablePlan, usize),
     (change, message): (ChangeView<'_>, MessageView<'_>),
 ) -> Result<(), RowError> {
-    let key = message.key().map(|key| append(output, key));
+    let key = message.key().map(|key| output.append(key));
     let value = match message.payload() {
         // The encoder hands out no record of what is refused.
         PayloadView::Absent | PayloadView::Refused(_) => None,
-        PayloadView::Bytes(bytes) => Some(append(output, bytes)),
+        PayloadView::Bytes(bytes) => Some(output.append(bytes)),
         PayloadView::Columns(columns) => {
             let start = output.buffer.len();
             if plan.contract.is_some() {
@@ -47,12 +46,12 @@ pub(crate) fn write_message<N: Notation>(
         updated_at_us,
         unchanged: None,
         link: None,
-        event_id: message.event_id().map(|id| append(output, id)),
+        event_id: message.event_id().map(|id| output.append(id)),
     };
     let mut headers = shared.push(output, headers);
     for (name, value) in message.headers() {
-        let name = HeaderName::Written(append(output, name.as_bytes()));
-        let value = append(output, value);
+        let name = HeaderName::Written(output.append(name.as_bytes()));
+        let value = output.append(value);
         output.headers.push((name, value));
     }
     headers.end = output.headers.len();
@@ -65,10 +64,4 @@ pub(crate) fn write_message<N: Notation>(
         timestamp_ms: updated_at_us.div_euclid(1000).max(0),
     });
     Ok(())
-}
-
-fn append(output: &mut EncodedBatch, bytes: &[u8]) -> Range<usize> {
-    let start = output.buffer.len();
-    output.buffer.extend_from_slice(bytes);
-    start..output.buffer.len()
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::image::Cell;
 use super::{Original, RecordImage, StoredLetter};
 use crate::batch::RowView;
+use crate::event::time_text;
 use crate::schema::TableSchema;
 use crate::value::LogicalType;
 
@@ -120,14 +121,6 @@ impl<'a> Document<'a> {
 fn raw(text: &str) -> Option<Box<serde_json::value::RawValue>> {
     let json = serde_json::value::RawValue::from_string(text.to_owned());
     json.or_else(|_| serde_json::value::to_raw_value(text)).ok()
-}
-
-/// RFC 3339 in UTC with microseconds.
-pub fn time_text(microseconds: i64) -> String {
-    match jiff::Timestamp::from_microsecond(microseconds) {
-        Ok(time) => format!("{time:.6}"),
-        Err(_) => format!("{microseconds} microseconds since 1970"),
-    }
 }
 
 /// Text as it is; other bytes in base64.

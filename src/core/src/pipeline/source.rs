@@ -149,7 +149,7 @@ impl SourcePipeline {
             let has_room = running.frontier.bytes() + running.letters.bytes() < limits.in_flight_bytes;
             let may_replay = is_running && running.frontier.is_empty();
             let may_read = is_running && has_room && !running.letters.is_holding() && !running.letters.is_asked();
-            let may_release = is_running && running.letters.is_holding() && running.is_all_saved();
+            let may_release = is_running && running.is_all_saved();
             tokio::select! {
                 biased;
                 // 1. What became durable moves the frontier: first, so that the window never stays full for nothing. Behind a
@@ -165,11 +165,9 @@ impl SourcePipeline {
                 _ = checkpoint_tick.tick(), if running.unsaved.is_some() && !running.letters.is_replaying() => {
                     running.checkpoint().await?;
                 }
-                // 5. Dead letters that were asked for go out before anything that comes after them.
-                work = running.letters.next_work(may_replay) => running.replay(work).await?,
-                // 6. What had to wait until everything before it was saved.
-                () = std::future::ready(()), if may_release => running.release().await?,
-                // 7. More, as long as the window has room.
+                // 5. Dead letters that were asked for go out before anything that comes after them; then what had to wait for them.
+                work = running.letters.next_work(may_replay, may_release) => running.look_after_letters(work).await?,
+                // 6. More, as long as the window has room.
                 batch = running.pipeline.source.next_batch(limits.batch), if may_read => running.carry(batch?).await?,
             }
         }
@@ -212,14 +210,6 @@ impl Running {
         }
         self.pipeline.encoder.prepare(&batch).await?;
         self.hand_over(batch).await
-    }
-
-    /// The batch that waited, now that everything before it is saved.
-    async fn release(&mut self) -> Result<()> {
-        match self.letters.release() {
-            Some(batch) => self.hand_over(batch).await,
-            None => Ok(()),
-        }
     }
 
     /// A batch whose tables are known, to the stream.
@@ -330,8 +320,8 @@ impl Running {
     async fn drain(mut self, timeout: Duration) -> Result<Ended> {
         let deadline = Instant::now() + timeout;
         while self.letters.is_replaying() {
-            match tokio::time::timeout_at(deadline, self.letters.next_work(false)).await {
-                Ok(work) => self.replay(work).await?,
+            match tokio::time::timeout_at(deadline, self.letters.next_work(false, false)).await {
+                Ok(work) => self.look_after_letters(work).await?,
                 // What came after the replay must come after it again.
                 Err(_) => return Ok(Ended::DrainTimedOut),
             }
@@ -347,10 +337,10 @@ impl Running {
                 }
             }
             self.checkpoint().await?;
-            if !self.letters.is_holding() {
+            let Some(batch) = self.letters.release() else {
                 return Ok(Ended::Drained);
-            }
-            self.release().await?;
+            };
+            self.hand_over(batch).await?;
         }
     }
 }

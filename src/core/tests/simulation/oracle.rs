@@ -261,14 +261,15 @@ impl Oracle {
             self.consume(event);
         }
         verdict?;
+        // Also where it was written before it was refused: it goes out again behind newer ones.
+        if !self.keeps_order && self.set_aside.contains(&event.id) {
+            self.disordered.insert((event.table, event.key));
+        }
         if self.events.contains_key(&event.id) {
             return Ok(());
         }
         self.events.insert(event.id.clone(), event.clone());
         self.is_known(database, event)?;
-        if !self.keeps_order && self.set_aside.contains(&event.id) {
-            self.disordered.insert((event.table, event.key));
-        }
         self.is_in_order(event)
     }
 

@@ -19,10 +19,10 @@ use super::{Running, count, weight_of};
 use crate::batch::{ChangeBatch, Refusal};
 use crate::dead_letter::{
     DeadLetterConfig, Desk, Document, Letter, LetterOrder, LetterPolicy, LetterState, Original, Settlement,
-    StoredLetter, Waiting, keys_of, keys_wait, must_wait, time_text,
+    StoredLetter, Waiting, keys_of, keys_wait, must_wait,
 };
 use crate::error::{Error, Kind, Result};
-use crate::event::{EncodedBatch, EncodedRecord, HeaderName, Refused, header};
+use crate::event::{EncodedBatch, EncodedRecord, Refused, header, time_text};
 use crate::failpoint;
 use crate::ports::Receipt;
 use crate::telemetry::now_us;
@@ -66,8 +66,10 @@ struct Replaying {
     durable: BoxFuture<'static, Result<Vec<Receipt>>>,
 }
 
-/// What is to be done about replays.
+/// What is to be done about letters.
 pub(super) enum Work {
+    /// The batch that waited may go: everything before it is saved.
+    Release(ChangeBatch),
     /// Letters may have been asked for.
     Look,
     /// These became durable, or did not.
@@ -139,13 +141,19 @@ impl Letters {
         self.asked
     }
 
-    /// The next thing to be done about replays; waits where there is none. One begins when nothing else is in flight, so that
-    /// what fails first is told first. Cancel-safe.
-    pub(super) async fn next_work(&mut self, may_begin: bool) -> Work {
+    /// The next thing to be done about letters; waits where there is none. A replay begins when nothing else is in flight, so that
+    /// what fails first is told first; a batch that waits goes when everything before it is saved, behind a replay. Cancel-safe.
+    pub(super) async fn next_work(&mut self, may_begin: bool, may_release: bool) -> Work {
         if let Some(replaying) = &mut self.replaying {
             let durable = replaying.durable.as_mut().await;
             let ids = std::mem::take(&mut replaying.ids);
             return Work::Settle(ids, durable);
+        }
+        if !self.asked
+            && may_release
+            && let Some(batch) = self.release()
+        {
+            return Work::Release(batch);
         }
         if !self.asked {
             self.rules.desk.asked().await;
@@ -332,13 +340,17 @@ impl Running {
         Ok(())
     }
 
-    /// Does the next thing about replays.
-    pub(super) async fn replay(&mut self, work: Work) -> Result<()> {
+    /// Does the next thing about letters.
+    pub(super) async fn look_after_letters(&mut self, work: Work) -> Result<()> {
         let desk = Arc::clone(&self.letters.rules.desk);
-        let held = desk.hold().await;
         match work {
-            Work::Look => self.begin_replay(*held).await,
+            Work::Release(batch) => self.hand_over(batch).await,
+            Work::Look => {
+                let held = desk.hold().await;
+                self.begin_replay(*held).await
+            }
             Work::Settle(ids, durable) => {
+                let _held = desk.hold().await;
                 self.letters.replaying = None;
                 self.end_replay(ids, durable).await
             }
@@ -517,31 +529,23 @@ fn append_copy(rules: &DeadLetters, encoded: &mut EncodedBatch, letter: &Letter)
         letter: letter.clone(),
     };
     let document = Document::of(&rules.connector, &stored).without_number();
-    let mut append = |text: &str| {
-        let start = encoded.buffer.len();
-        encoded.buffer.extend_from_slice(text.as_bytes());
-        start..encoded.buffer.len()
-    };
-    let value = append(&document.to_json());
-    let headers = [
-        (header::UPDATED_AT, append(&time_text(letter.updated_at_us))),
-        (header::OPERATION, append(&letter.operation)),
-        (header::SOURCE, append(&rules.connector)),
-        (header::POSITION, append(&letter.position)),
-        (header::EVENT_ID, append(&letter.event_id)),
-        (header::DEAD_LETTER_CODE, append(&letter.code)),
-        (header::DEAD_LETTER_REASON, append(&letter.reason)),
-        (header::DEAD_LETTER_TABLE, append(&letter.table)),
-    ];
-    let start = encoded.headers.len();
-    let headers = headers.map(|(name, range)| (HeaderName::Known(name), range));
-    encoded.headers.extend(headers);
+    let value = encoded.append(document.to_json().as_bytes());
+    let headers = encoded.append_headers([
+        (header::UPDATED_AT, &*time_text(letter.updated_at_us)),
+        (header::OPERATION, &letter.operation),
+        (header::SOURCE, &rules.connector),
+        (header::POSITION, &letter.position),
+        (header::EVENT_ID, &letter.event_id),
+        (header::DEAD_LETTER_CODE, &letter.code),
+        (header::DEAD_LETTER_REASON, &letter.reason),
+        (header::DEAD_LETTER_TABLE, &letter.table),
+    ]);
     encoded.records.push(EncodedRecord {
         topic,
         // A topic without keys is never compacted, and keeps its letters in one order.
         key: None,
         value: Some(value),
-        headers: start..encoded.headers.len(),
+        headers,
         timestamp_ms: letter.updated_at_us.div_euclid(1000).max(0),
     });
 }
