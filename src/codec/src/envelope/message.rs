@@ -1,6 +1,5 @@
 //! Changes that are events already: key, payload and headers go out as they came in.
 
-
 use tailrace_core::batch::{ChangeView, MessageView, Operation, PayloadView};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, HeaderName};
 
