@@ -69,7 +69,7 @@ struct Replaying {
 /// What is to be done about letters.
 pub(super) enum Work {
     /// The batch that waited may go: everything before it is saved.
-    Release(ChangeBatch),
+    Release,
     /// Letters may have been asked for.
     Look,
     /// These became durable, or did not.
@@ -149,11 +149,8 @@ impl Letters {
             let ids = std::mem::take(&mut replaying.ids);
             return Work::Settle(ids, durable);
         }
-        if !self.asked
-            && may_release
-            && let Some(batch) = self.release()
-        {
-            return Work::Release(batch);
+        if !self.asked && may_release && self.is_holding() {
+            return Work::Release;
         }
         if !self.asked {
             self.rules.desk.asked().await;
@@ -344,7 +341,10 @@ impl Running {
     pub(super) async fn look_after_letters(&mut self, work: Work) -> Result<()> {
         let desk = Arc::clone(&self.letters.rules.desk);
         match work {
-            Work::Release(batch) => self.hand_over(batch).await,
+            Work::Release => match self.letters.release() {
+                Some(batch) => self.hand_over(batch).await,
+                None => Ok(()),
+            },
             Work::Look => {
                 let held = desk.hold().await;
                 self.begin_replay(*held).await
