@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailrace_tests::servers::Record;
 
+use super::avro::Schemas;
 use super::differences::Differences;
 use super::json::{self, field};
 use super::pairs::Pair;
@@ -21,6 +22,7 @@ struct Text {
 /// Compares every topic of a pair on tables of a schema.
 pub(super) fn pair(
     (pair, schema): (&Pair, &str),
+    schemas: Option<&Schemas<'_>>,
     topics: &[String],
     records: impl Fn(&str) -> Vec<Record>,
     differences: &mut Differences,
@@ -37,7 +39,7 @@ pub(super) fn pair(
         }
         let texts = |side: &BTreeMap<String, &String>, prefix: &str| -> Vec<Text> {
             let records = side.get(name).map(|topic| records(topic)).unwrap_or_default();
-            let texts = records.iter().map(|record| Text::new(record, prefix, &tailrace));
+            let texts = records.iter().map(|record| Text::new(record, schemas, (prefix, &tailrace)));
             texts.collect()
         };
         let in_schema = name.strip_prefix(schema).and_then(|rest| rest.strip_prefix('.'));
@@ -109,15 +111,19 @@ fn record(place: &str, theirs: &Text, ours: &Text, differences: &mut Differences
 // === impl Text ===
 
 impl Text {
-    fn new(record: &Record, name: &str, common_name: &str) -> Text {
+    fn new(record: &Record, schemas: Option<&Schemas<'_>>, (name, common_name): (&str, &str)) -> Text {
         let text = |bytes: &Option<Vec<u8>>| match bytes {
             Some(bytes) => String::from_utf8_lossy(bytes).replace(name, common_name),
             None => NONE.to_owned(),
         };
+        let part = |bytes: &Option<Vec<u8>>| match (bytes, schemas) {
+            (Some(bytes), Some(schemas)) => schemas.text(bytes).replace(name, common_name),
+            _ => text(bytes),
+        };
         let headers = record.headers.iter();
         Text {
-            key: text(&record.key),
-            value: text(&record.value),
+            key: part(&record.key),
+            value: part(&record.value),
             headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
         }
     }
