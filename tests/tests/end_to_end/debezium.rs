@@ -26,6 +26,7 @@ use tailrace_tests::servers::{
     Connect, ConnectOptions, Kafka, MySqlOptions, MySqlVersion, PostgresVersion, Registry, poll_until, shared_kafka,
 };
 
+use compare::Compared;
 use differences::Differences;
 use pairs::Pair;
 
@@ -137,12 +138,19 @@ impl<'a> Beside<'a> {
             // Its producer is closed when the connector is gone: nothing is on its way any more.
             self.connect.delete(&pair.debezium_name()).unwrap();
         }
+        let retries = |pair: &Pair| self.daemon.connector(&pair.tailrace_name()).unwrap()["retries"].as_u64();
+        let retries: Vec<_> = self.pairs.iter().map(retries).collect();
         self.daemon.terminate().unwrap();
         let topics = self.kafka.topics().unwrap();
-        for pair in &self.pairs {
+        for (pair, retries) in self.pairs.iter().zip(retries) {
             let records = |topic: &str| self.kafka.records(topic).unwrap();
-            let schemas = pair.is_avro().then(|| avro::Schemas::of(self.registry));
-            compare::pair((pair, self.database.schema()), schemas.as_ref(), &topics, records, differences);
+            let compared = Compared {
+                pair,
+                schema: self.database.schema(),
+                schemas: pair.is_avro().then(|| avro::Schemas::of(self.registry)),
+                began_anew: retries.unwrap() > 0,
+            };
+            compare::pair(&compared, &topics, records, differences);
         }
     }
 }
