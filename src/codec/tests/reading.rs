@@ -253,8 +253,16 @@ impl Maker {
             (json!(["null", "long"]), json!(null), json!(null)),
             (json!(["long", "null"]), json!(3), json!(3)),
             (json!({"type": "array", "items": "int"}), json!([1, 2]), json!([1, 2])),
-            (json!({"type": "map", "values": "string"}), json!({"a": "b"}), json!({"a": "b"})),
-            (json!({"type": "int", "logicalType": "date"}), json!(1), json!("1970-01-02")),
+            (
+                json!({"type": "map", "values": "string"}),
+                json!({"a": "b"}),
+                json!({"a": "b"}),
+            ),
+            (
+                json!({"type": "int", "logicalType": "date"}),
+                json!(1),
+                json!("1970-01-02"),
+            ),
             (
                 json!({"type": "enum", "name": named, "symbols": ["X", "Y"]}),
                 json!("Y"),
@@ -316,7 +324,10 @@ impl Simple {
             Self::Bytes | Self::String => {
                 let (text, encoded) = dice.one(&[("", ""), ("text", "dGV4dA=="), ("é", "w6k=")]);
                 let is_text = *reader == json!("string");
-                (with_length(text.as_bytes()), json!(if is_text { text } else { encoded }))
+                (
+                    with_length(text.as_bytes()),
+                    json!(if is_text { text } else { encoded }),
+                )
             }
             Self::Date => {
                 let (days, text) = dice.one(&[(0, "1970-01-01"), (-1, "1969-12-31"), (20_000, "2024-10-04")]);
@@ -334,7 +345,10 @@ impl Simple {
                 (with_length(&bytes), json!(text))
             }
         };
-        Written { bytes, read: Some(read) }
+        Written {
+            bytes,
+            read: Some(read),
+        }
     }
 }
 
@@ -443,10 +457,13 @@ impl Pair {
             Self::Map(values) => {
                 let entries = (0..maker.dice.below(3)).map(|key| (key.to_string(), values.write(maker)));
                 let entries: BTreeMap<String, Written> = entries.collect();
-                let entry = |(key, value): (&String, &Written)| [with_length(key.as_bytes()), value.bytes.clone()].concat();
+                let entry =
+                    |(key, value): (&String, &Written)| [with_length(key.as_bytes()), value.bytes.clone()].concat();
                 let bytes = blocks(entries.iter().map(entry).collect());
-                let read: Option<Map<String, Value>> =
-                    entries.into_iter().map(|(key, value)| Some((key, value.read?))).collect();
+                let read: Option<Map<String, Value>> = entries
+                    .into_iter()
+                    .map(|(key, value)| Some((key, value.read?)))
+                    .collect();
                 Written {
                     bytes,
                     read: read.map(Value::from),
@@ -590,10 +607,15 @@ fn read_values(maker: &mut Maker, pair: &Pair) -> Result<usize, TestCaseError> {
 
 /// apache-avro's own resolution gives a value of the reader's schema that is read the same.
 fn of_the_library(writer: &AvroSchema, reader: &AvroSchema, bytes: &[u8], read: &Value) -> Result<(), TestCaseError> {
-    let datum = GenericDatumReader::builder(writer).reader_schema(reader).build().unwrap();
+    let datum = GenericDatumReader::builder(writer)
+        .reader_schema(reader)
+        .build()
+        .unwrap();
     let resolved = datum.read_value(&mut &*bytes);
     let resolved = resolved.map_err(|error| TestCaseError::fail(format!("apache-avro: {error}")))?;
-    let datum = apache_avro::writer::datum::GenericDatumWriter::builder(reader).build().unwrap();
+    let datum = apache_avro::writer::datum::GenericDatumWriter::builder(reader)
+        .build()
+        .unwrap();
     let again = datum.write_value_to_vec(resolved).unwrap();
     let again: Value = serde_json::from_str(&read_avro(reader, None, &again).unwrap()).unwrap();
     prop_assert!(is_same(&again, read), "apache-avro reads {again}, here it is {read}");
@@ -621,7 +643,10 @@ fn read_pairs(alone: bool) {
     });
     outcome.unwrap();
     let (readable, refused) = (readable.get(), refused.get());
-    assert!(readable > 10_000 && refused > 1_000, "{readable} were read, {refused} refused");
+    assert!(
+        readable > 10_000 && refused > 1_000,
+        "{readable} were read, {refused} refused"
+    );
 }
 
 #[test]
@@ -640,7 +665,11 @@ fn what_no_schema_promises_is_refused() {
     for (writer, reader, bytes) in [
         (json!("long"), json!("int"), long(1)),
         (json!("double"), json!("float"), 1.5_f64.to_le_bytes().to_vec()),
-        (json!("string"), json!({"type": "enum", "name": "E", "symbols": ["A"]}), with_length(b"A")),
+        (
+            json!("string"),
+            json!({"type": "enum", "name": "E", "symbols": ["A"]}),
+            with_length(b"A"),
+        ),
         (json!("string"), json!("double"), with_length(b"NaN")),
         (
             json!({"type": "long", "logicalType": "timestamp-millis"}),
@@ -661,7 +690,11 @@ fn what_no_schema_promises_is_refused() {
         let [written, read] = [&writer, &reader].map(|schema| parse_avro_schema(&schema.to_string()).unwrap());
         let error = read_avro(&written, Some(&read), &bytes).unwrap_err();
         assert_eq!(error.code(), "record_unreadable", "{writer} as {reader}");
-        assert!(error.report().contains("cannot be read with the schema"), "{}", error.report());
+        assert!(
+            error.report().contains("cannot be read with the schema"),
+            "{}",
+            error.report()
+        );
     }
     // A meaning that only one side knows is no other meaning.
     let [plain, date] = [json!("int"), json!({"type": "int", "logicalType": "date"})];

@@ -305,7 +305,8 @@ impl Connect {
     fn command(&self) -> Result<ServerCommand> {
         let logging = installed("connect/log4j2.properties")?;
         // The worker's own first: some libraries are in both.
-        let folders = ["connect/libs", "confluent/converter"].map(|folder| installed(folder).map(|path| path.join("*")));
+        let folders =
+            ["connect/libs", "confluent/converter"].map(|folder| installed(folder).map(|path| path.join("*")));
         let [own, converter] = folders;
         let mut jars = own?.into_os_string();
         jars.push(":");

@@ -142,7 +142,11 @@ impl Published {
         let mut values: Vec<(u32, Option<Value>)> = Vec::new();
         for (row, letter) in rows.into_iter().zip(letters) {
             let id = u32::try_from(row["id"].as_u64().unwrap()).unwrap();
-            let value = if debezium { json!({ "op": letter, "after": row }) } else { row.clone() };
+            let value = if debezium {
+                json!({ "op": letter, "after": row })
+            } else {
+                row.clone()
+            };
             values.push((id, Some(value)));
         }
         if debezium {
@@ -177,7 +181,11 @@ impl Published {
             topic: self.topic(database),
             bytes: bytes.unwrap().to_vec(),
         };
-        Expected { framed, debezium, value }
+        Expected {
+            framed,
+            debezium,
+            value,
+        }
     }
 }
 
@@ -221,7 +229,10 @@ async fn rows(database: &Database, columns: &[Column]) -> Vec<Vec<Value>> {
     for format in 0..FORMATS.len() {
         let fields = columns.iter().map(|column| {
             let Column { name, expressions, .. } = column;
-            format!(", '{name}', case when {name} is null then null else {} end", expressions[format])
+            format!(
+                ", '{name}', case when {name} is null then null else {} end",
+                expressions[format]
+            )
         });
         let fields: String = fields.collect();
         let object = if is_mysql { "json_object" } else { "jsonb_build_object" };
@@ -259,7 +270,11 @@ async fn clients_read_what_the_database_says(database: Database, columns: &[Colu
     let after = rows(&database, columns).await;
     let mut expected = [Vec::new(), Vec::new()];
     for connector in &published {
-        let wanted = if FORMATS[connector.format].0 == "debezium" { 6 } else { 5 };
+        let wanted = if FORMATS[connector.format].0 == "debezium" {
+            6
+        } else {
+            5
+        };
         let topic = connector.topic(&database);
         let outcome = poll_until(&format!("{wanted} records in {topic}"), DEADLINE, || {
             Ok(kafka.records(&topic).ok().filter(|records| records.len() >= wanted))
@@ -288,8 +303,14 @@ fn read(registry: &str, expected: &[Expected]) -> Vec<String> {
     let by_java = read_with_java(registry, &framed).unwrap();
     assert_eq!((by_python.len(), by_java.len()), (all.len(), of_avro.len()));
     assert!(!by_java.is_empty() && by_java.len() < by_python.len());
-    let python = all.iter().zip(&by_python).map(|(expected, read)| expected.differences("Python", read));
-    let java = of_avro.iter().zip(&by_java).map(|(expected, read)| expected.differences("Java", read));
+    let python = all
+        .iter()
+        .zip(&by_python)
+        .map(|(expected, read)| expected.differences("Python", read));
+    let java = of_avro
+        .iter()
+        .zip(&by_java)
+        .map(|(expected, read)| expected.differences("Java", read));
     python.chain(java).flatten().collect()
 }
 

@@ -79,7 +79,9 @@ impl<'a> Resolution<'a> {
         let (writer, reader) = (named(writer, self.writer), named(reader, self.reader));
         match (value, writer, reader) {
             (AvroValue::Union(index, inner), AvroSchema::Union(union), _) => {
-                let branch = usize::try_from(index).ok().and_then(|index| union.variants().get(index));
+                let branch = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| union.variants().get(index));
                 let branch = branch.ok_or_else(|| unresolved("it has a branch that its own schema does not have"))?;
                 self.resolve(*inner, branch, reader)
             }
@@ -137,7 +139,12 @@ impl<'a> Resolution<'a> {
     fn default_of(&self, field: &RecordField) -> Result<AvroValue> {
         let none = || unresolved(&format!("field `{}` was not written and has no default", field.name));
         let default = field.default.as_ref().ok_or_else(none)?;
-        let wrong = || unresolved(&format!("the default of field `{}` is no value of its type", field.name));
+        let wrong = || {
+            unresolved(&format!(
+                "the default of field `{}` is no value of its type",
+                field.name
+            ))
+        };
         default_value(default, &field.schema, self.reader).ok_or_else(wrong)
     }
 
@@ -149,7 +156,11 @@ impl<'a> Resolution<'a> {
         };
         let variants = union.variants();
         let exact = variants.iter().position(is_itself);
-        let first = || variants.iter().position(|branch| self.is_match(writer, named(branch, self.reader)));
+        let first = || {
+            variants
+                .iter()
+                .position(|branch| self.is_match(writer, named(branch, self.reader)))
+        };
         let found = exact.or_else(first);
         let chosen = found.and_then(|index| Some((u32::try_from(index).ok()?, variants.get(index)?)));
         chosen.ok_or_else(|| unresolved("no alternative of a union can hold what was written"))
@@ -429,7 +440,11 @@ fn mismatch(value: &AvroValue, writer: &AvroSchema, reader: &AvroSchema) -> Erro
         (None, Some((name, _))) => name.fullname(None),
         (None, None) => format!("{:?}", form(schema)).to_lowercase(),
     };
-    unresolved(&format!("{} was written, and is no {}", describe(writer), describe(reader)))
+    unresolved(&format!(
+        "{} was written, and is no {}",
+        describe(writer),
+        describe(reader)
+    ))
 }
 
 fn unresolved(problem: &str) -> Error {

@@ -38,7 +38,9 @@ pub(super) fn pair(
     records: impl Fn(&str) -> Vec<Record>,
     differences: &mut Differences,
 ) {
-    let Compared { pair, schema, schemas, .. } = compared;
+    let Compared {
+        pair, schema, schemas, ..
+    } = compared;
 
     let (debezium, tailrace) = (pair.debezium_name(), pair.tailrace_name());
     let theirs = of_side(topics, &debezium);
@@ -52,7 +54,9 @@ pub(super) fn pair(
         }
         let texts = |side: &BTreeMap<String, &String>, prefix: &str| -> Vec<Text> {
             let records = side.get(name).map(|topic| records(topic)).unwrap_or_default();
-            let texts = records.iter().map(|record| Text::new(record, schemas.as_ref(), (prefix, &tailrace)));
+            let texts = records
+                .iter()
+                .map(|record| Text::new(record, schemas.as_ref(), (prefix, &tailrace)));
             texts.collect()
         };
         let in_schema = name.strip_prefix(schema).and_then(|rest| rest.strip_prefix('.'));

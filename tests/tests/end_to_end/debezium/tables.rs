@@ -41,7 +41,9 @@ pub(super) fn groups(is_wanted: impl Fn(&str) -> bool) -> Vec<Group> {
             continue;
         }
         let shaped = SHAPED.contains(&id);
-        let group = by_options.entry((options, shaped)).or_insert_with(|| Group::new(options, shaped));
+        let group = by_options
+            .entry((options, shaped))
+            .or_insert_with(|| Group::new(options, shaped));
         group.columns.push((id.to_lowercase(), data_type));
         group.literals.push(literal);
     }
@@ -63,7 +65,11 @@ impl Group {
         let options: BTreeMap<_, _> = pairs.collect();
         let name = options.iter().map(|(key, value)| format!("_{key}_{value}"));
         Group {
-            name: format!("types{}{}", if shaped { "_shaped" } else { "" }, name.collect::<String>()),
+            name: format!(
+                "types{}{}",
+                if shaped { "_shaped" } else { "" },
+                name.collect::<String>()
+            ),
             options,
             shaped,
             columns: Vec::new(),

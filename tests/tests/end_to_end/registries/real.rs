@@ -117,4 +117,3 @@ async fn a_check_tells_the_level_and_finds_a_wrong_path() {
     );
     assert!(elsewhere[0].problem.contains("/apis/ccompat/v7"), "{elsewhere:?}");
 }
-
