@@ -70,7 +70,7 @@ enum Raw {
 
 // === impl Resolution ===
 
-impl<'a> Resolution<'a> {
+impl Resolution<'_> {
     /// The value as the reader has it.
     ///
     /// # Errors

@@ -518,12 +518,18 @@ impl Pair {
         let tables = self.tables.iter();
         let tables = tables.map(|(schema, table)| format!("'{}.{table}'", schema.unwrap_or(database.schema())));
         let registry = if self.is_avro() { ", registry: schemas" } else { "" };
+        // Columns go and change their types, and Debezium asks nobody whether they may.
+        let contract = if self.is_avro() {
+            "    contract: { compatibility: none }\n"
+        } else {
+            ""
+        };
         let source = database.source(None);
         let source = source.lines().chain(self.source.iter().copied());
         let source = source.map(|line| format!("      {line}\n"));
         // Debezium has such a topic for MySQL alone, and its own form of it.
         format!(
-            "  {name}:\n    stream: events\n    schema_changes: {{ publish: false }}\n    format: {{ envelope: debezium{options}{registry} }}\n    source:\n      tables: [{tables}]\n{source}",
+            "  {name}:\n    stream: events\n    schema_changes: {{ publish: false }}\n{contract}    format: {{ envelope: debezium{options}{registry} }}\n    source:\n      tables: [{tables}]\n{source}",
             options = options.collect::<String>(),
             tables = tables.collect::<Vec<_>>().join(", "),
             source = source.collect::<String>(),
