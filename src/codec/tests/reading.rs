@@ -188,12 +188,14 @@ impl Maker {
 
     fn enumeration(&mut self) -> EnumPair {
         let name = self.name("E");
-        let (read, default): (&[&str], _) = match self.dice.below(4) {
-            0 => (&["C", "B", "A", "D"], None),
-            1 => (&["B", "D"], Some("D")),
-            2 => (&["A"], None),
-            _ => (&["A", "B", "C"], None),
+        let kind = self.dice.below(4);
+        let read: &[&'static str] = match kind {
+            0 => &["C", "B", "A", "D"],
+            1 => &["B", "D"],
+            2 => &["A"],
+            _ => &["A", "B", "C"],
         };
+        let default = (kind == 1).then_some("D");
         EnumPair {
             name,
             renamed: self.renamed("E"),
@@ -214,7 +216,8 @@ impl Maker {
         }
         let reader = match self.dice.below(4) {
             0 => UnionReader::Branch(self.dice.below(branches.len())),
-            1 => UnionReader::Union((0..branches.len()).rev().collect()),
+            // Where it comes first, an enum with a default is what apache-avro takes for text that is promoted to bytes.
+            1 if self.alone => UnionReader::Union((0..branches.len()).rev().collect()),
             _ => UnionReader::Union((0..branches.len()).collect()),
         };
         Pair::Union(branches, reader)
