@@ -134,6 +134,7 @@ impl Guard<'_> {
             }
             review.is_known = false;
             let level = self.level(&subject).await?;
+            let before = review.objections.len();
             for found in decide(level, &schema, &versions) {
                 let old = versions.iter().find(|known| Some(known.version) == found.version);
                 let objection = old.map(|old| Objection::to_version(found, (&subject, old), &schema));
