@@ -198,6 +198,7 @@ fn every_example_is_right() {
                 ("ORDERS_DATABASE_URL", "postgres://tailrace:secret@localhost/orders"),
                 ("SHOP_DATABASE_URL", "mysql://tailrace:secret@localhost/"),
                 ("REGISTRY_PASSWORD", "secret"),
+                ("EMAIL_SALT", "salt"),
             ]);
             understand(&path.display().to_string(), &bytes, &surroundings)
                 .unwrap_or_else(|problems| panic!("{problems}"));
@@ -211,6 +212,7 @@ fn every_example_is_right() {
             "change-table-mysql.yaml",
             "change-table-postgres.yaml",
             "change-table-sqlite.yaml",
+            "contracts.yaml",
             "dead-letters.yaml",
             "kafka-with-registry.yaml",
             "mysql-to-kafka.yaml",
