@@ -48,6 +48,7 @@ struct Stored {
     schemas: BTreeMap<String, StoredHistory>,
     memory: Option<serde_json::Value>,
     letters: Vec<StoredLetter>,
+    asked_after_next_look: Option<u64>,
     refuse_saves: bool,
 }
 
@@ -118,6 +119,11 @@ impl MemoryStore {
         if let Some(letter) = lock(&self.inner).letter(id) {
             letter.state = state;
         }
+    }
+
+    /// A person asks for a letter in the moment in which the pipeline has looked at what was asked for before.
+    pub fn ask_after_next_look(&self, id: u64) {
+        lock(&self.inner).asked_after_next_look = Some(id);
     }
 
     /// From now on saves fail as on a full disk, or work again.
@@ -256,7 +262,12 @@ impl DeadLetterStore for MemoryStore {
     async fn requested(&self, limit: usize) -> Result<Vec<StoredLetter>> {
         let letters = self.letters().into_iter();
         let requested = letters.filter(|letter| letter.state == LetterState::ReplayRequested);
-        Ok(requested.take(limit).collect())
+        let requested = requested.take(limit).collect();
+        let asked = lock(&self.inner).asked_after_next_look.take();
+        if let Some(id) = asked {
+            self.set_letter(id, LetterState::ReplayRequested);
+        }
+        Ok(requested)
     }
 
     async fn settle(&self, settlements: &[(u64, Settlement)]) -> Result<()> {
