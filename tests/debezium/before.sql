@@ -79,7 +79,7 @@ insert into required values (1, true, 1, 1, 1, 1, 1, 1, 1, 1, 't', 'v', 'c', '\x
 -- Defaults, and NULL in spite of them.
 create table defaults (
   id serial primary key, a_boolean boolean default true, a_smallint smallint default 7, an_int int default (3 + 4), a_bigint bigint default -9,
-  a_real real default 1.5, a_double double precision default 'NaN', a_numeric numeric default 12.345, a_decimal numeric(8,3) default 1,
+  a_real real default 1.5, a_double double precision default 0.25, a_numeric numeric default 12.345, a_decimal numeric(8,3) default 1,
   a_money money default 1.5, a_text text default 'it''s', a_varchar varchar(20) default null, a_char char(4) default 'c', a_bytea bytea default '\x0102',
   a_date date default '2026-01-01', a_time time default '01:02:03', a_timetz timetz default '01:02:03+02', a_timestamp timestamp default '2026-01-01 01:02:03.5',
   a_timestamptz timestamptz default '2026-01-01 01:02:03+02', an_interval interval default '1 day', a_json json default '{"a": 1}', a_uuid uuid default 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
@@ -92,6 +92,10 @@ insert into defaults default values;
 insert into defaults select (jsonb_populate_record(null::defaults,
   '{"id": 100, "a_required": "r", "a_required_moment": "2026-01-01 00:00:00+00", "a_moment": "2026-01-01 00:00:00+00"}')).*;
 update defaults set a_moment = '2026-01-01 00:00:00+00', a_random = 0.5, a_required_moment = '2026-01-01 00:00:00+00', a_user = 'u', a_today = '2026-01-01' where id = 1;
+
+-- Defaults that are no numbers.
+create table no_numbers (id serial primary key, a_real real default '-Infinity', a_double double precision default 'NaN');
+insert into no_numbers default values;
 
 -- Values that are stored out of line and do not change.
 create table toasted (

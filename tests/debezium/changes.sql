@@ -115,6 +115,8 @@ update defaults set a_text = null, an_int = null, a_decimal = null where id = 2;
 
 delete from defaults where id = 2;
 
+insert into no_numbers default values;
+
 -- Large values.
 insert into toasted select 2, 0, repeat('x', 5000), decode(repeat('ab', 5000), 'hex'), to_json(repeat('j', 5000)), to_jsonb(repeat('k', 5000)),
   ('<a>' || repeat('y', 5000) || '</a>')::xml, repeat('9', 9000)::numeric, repeat('1', 40000)::varbit,

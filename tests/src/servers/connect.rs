@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::process::{Server, ServerCommand, ServerFolder, poll_until};
-use super::{MySqlServer, Port, Postgres, Result, ServerError, installed};
+use super::{MySqlServer, Port, Postgres, Registry, Result, ServerError, installed};
 use crate::http;
 
 /// A JVM that loads eighty jars, on two cores that are compiling at the same time; alone it takes four to eight seconds.
@@ -97,6 +97,22 @@ pub fn debezium_mysql(server: &MySqlServer, name: &str) -> BTreeMap<String, Stri
     ];
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     properties.into_iter().map(owned).collect()
+}
+
+/// The properties that have a connector publish keys and values as Avro, by Confluent's converter and a registry of schemas, with
+/// names that Avro allows. To be added to a connector's.
+#[must_use]
+pub fn confluent_avro(registry: &Registry) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::new();
+    for side in ["key", "value"] {
+        let converter = "io.confluent.connect.avro.AvroConverter".to_owned();
+        properties.insert(format!("{side}.converter"), converter);
+        properties.insert(format!("{side}.converter.schema.registry.url"), registry.url());
+    }
+    for names in ["schema", "field"] {
+        properties.insert(format!("{names}.name.adjustment.mode"), "avro".to_owned());
+    }
+    properties
 }
 
 // === impl ConnectOptions ===
@@ -288,7 +304,13 @@ impl Connect {
 
     fn command(&self) -> Result<ServerCommand> {
         let logging = installed("connect/log4j2.properties")?;
-        let jars = installed("connect/libs")?.join("*");
+        // The worker's own first: some libraries are in both.
+        let folders =
+            ["connect/libs", "confluent/converter"].map(|folder| installed(folder).map(|path| path.join("*")));
+        let [own, converter] = folders;
+        let mut jars = own?.into_os_string();
+        jars.push(":");
+        jars.push(converter?);
         let mut arguments: Vec<_> = self.java_options.iter().map(Into::into).collect();
         arguments.extend([
             format!("-Dlog4j2.configurationFile={}", logging.display()).into(),

@@ -26,7 +26,7 @@ mod postgres;
 pub(crate) mod process;
 mod registry;
 
-pub use connect::{Connect, ConnectOptions, debezium_mysql, debezium_postgres};
+pub use connect::{Connect, ConnectOptions, confluent_avro, debezium_mysql, debezium_postgres};
 pub use fake_registry::{Asked, Certificate, FakeRegistry, Reply};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
 pub(crate) use mysql::texts as mysql_texts;

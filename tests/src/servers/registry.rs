@@ -87,6 +87,20 @@ impl Registry {
         }
     }
 
+    /// The text of the schema that a number stands for, as it was registered.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub fn schema(&self, number: u32) -> Result<String> {
+        let path = format!("{API}/schemas/ids/{number}");
+        let (status, answer) = http::request(self.port.number(), "GET", &path, "")?;
+        let parsed: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+        match parsed.get("schema").and_then(serde_json::Value::as_str) {
+            Some(text) if status == 200 => Ok(text.to_owned()),
+            _ => Err(super::ServerError::new(format!("GET {path}: {status} {answer}"))),
+        }
+    }
+
     /// Everything that it has logged.
     #[must_use]
     pub fn log(&self) -> String {

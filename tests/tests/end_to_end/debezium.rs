@@ -11,6 +11,7 @@
 //! A [`pairs::Pair`] is one set of options, written as Tailrace's and translated to Debezium's. All pairs share the
 //! worker, the daemon and the database, because a worker takes ten seconds and half a gigabyte.
 
+mod avro;
 mod compare;
 mod differences;
 mod json;
@@ -22,9 +23,10 @@ use std::time::Duration;
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::database::Database;
 use tailrace_tests::servers::{
-    Connect, ConnectOptions, Kafka, MySqlOptions, MySqlVersion, PostgresVersion, poll_until, shared_kafka,
+    Connect, ConnectOptions, Kafka, MySqlOptions, MySqlVersion, PostgresVersion, Registry, poll_until, shared_kafka,
 };
 
+use compare::Compared;
 use differences::Differences;
 use pairs::Pair;
 
@@ -39,6 +41,7 @@ struct Beside<'a> {
     database: Database,
     daemon: Daemon,
     connect: &'a Connect,
+    registry: &'a Registry,
     kafka: &'static Kafka,
     pairs: Vec<Pair>,
     marks: u32,
@@ -49,7 +52,7 @@ struct Beside<'a> {
 impl<'a> Beside<'a> {
     /// Everything started, on a database with these tables, and past the snapshots.
     async fn start(
-        connect: &'a Connect,
+        (connect, registry): (&'a Connect, &'a Registry),
         (database, extensions): (Database, &[&str]),
         before: &[String],
         pairs: Vec<Pair>,
@@ -64,10 +67,10 @@ impl<'a> Beside<'a> {
         }
         let marks = format!("create table {MARKS} (id int primary key); insert into {MARKS} values (1)");
         database.execute(&marks).await.unwrap();
-        let daemon = Daemon::new(&pairs::tailrace(&pairs, &database, &kafka.bootstrap())).unwrap();
+        let daemon = Daemon::new(&pairs::tailrace(&pairs, &database, &kafka.bootstrap(), registry)).unwrap();
         daemon.start().unwrap();
         for pair in &pairs {
-            let properties = pair.debezium(&database);
+            let properties = pair.debezium(&database, registry);
             connect.create(&pair.debezium_name(), &properties).unwrap();
         }
         for pair in &pairs {
@@ -77,6 +80,7 @@ impl<'a> Beside<'a> {
             database,
             daemon,
             connect,
+            registry,
             kafka,
             pairs,
             marks: 1,
@@ -134,11 +138,19 @@ impl<'a> Beside<'a> {
             // Its producer is closed when the connector is gone: nothing is on its way any more.
             self.connect.delete(&pair.debezium_name()).unwrap();
         }
+        let retries = |pair: &Pair| self.daemon.connector(&pair.tailrace_name()).unwrap()["retries"].as_u64();
+        let retries: Vec<_> = self.pairs.iter().map(retries).collect();
         self.daemon.terminate().unwrap();
         let topics = self.kafka.topics().unwrap();
-        for pair in &self.pairs {
+        for (pair, retries) in self.pairs.iter().zip(retries) {
             let records = |topic: &str| self.kafka.records(topic).unwrap();
-            compare::pair((pair, self.database.schema()), &topics, records, differences);
+            let compared = Compared {
+                pair,
+                schema: self.database.schema(),
+                schemas: pair.is_avro().then(|| avro::Schemas::of(self.registry)),
+                began_anew: retries.unwrap() > 0,
+            };
+            compare::pair(&compared, &topics, records, differences);
         }
     }
 }
@@ -148,6 +160,8 @@ async fn events_are_debeziums_but_for_what_is_listed() {
     let mut differences = Differences::listed_in(&read("docs/debezium.md"), &[EVERYWHERE, "Of PostgreSQL"]);
     let bootstrap = shared_kafka().unwrap().bootstrap();
     let connect = Connect::start(&bootstrap, &ConnectOptions::default()).unwrap();
+    let registry = Registry::start().unwrap();
+    let servers = (&connect, &registry);
 
     let groups = tables::groups(|data_type| !tables::is_pgvector(data_type));
     let mut before = tables::paragraphs(&read("tests/debezium/before.sql"));
@@ -156,7 +170,7 @@ async fn events_are_debeziums_but_for_what_is_listed() {
     changes.extend(groups.iter().flat_map(tables::Group::after));
     let database = Database::shared(PostgresVersion::V15).await.unwrap();
     let extensions: &[&str] = &["citext", "hstore", "ltree", "isn", "postgis"];
-    let mut beside = Beside::start(&connect, (database, extensions), &before, pairs::all(&groups)).await;
+    let mut beside = Beside::start(servers, (database, extensions), &before, pairs::all(&groups)).await;
     beside.run(&changes).await;
     beside.compare(&mut differences);
 
@@ -165,7 +179,7 @@ async fn events_are_debeziums_but_for_what_is_listed() {
     let changes: Vec<String> = groups.iter().flat_map(tables::Group::after).collect();
     let database = Database::shared(PostgresVersion::V18).await.unwrap();
     let pairs = pairs::of_extension(&groups);
-    let mut beside = Beside::start(&connect, (database, &["vector"]), &before, pairs).await;
+    let mut beside = Beside::start(servers, (database, &["vector"]), &before, pairs).await;
     beside.run(&changes).await;
     beside.compare(&mut differences);
     differences.assert_as_listed();
@@ -176,6 +190,8 @@ async fn events_of_mysql_are_debeziums_but_for_what_is_listed() {
     let mut differences = Differences::listed_in(&read("docs/debezium.md"), &[EVERYWHERE, "Of MySQL and MariaDB"]);
     let bootstrap = shared_kafka().unwrap().bootstrap();
     let connect = Connect::start(&bootstrap, &ConnectOptions::default()).unwrap();
+    let registry = Registry::start().unwrap();
+    let servers = (&connect, &registry);
     let before = tables::paragraphs(&read("tests/debezium/mysql/before.sql"));
     let changes = tables::paragraphs(&read("tests/debezium/mysql/changes.sql"));
     let described = MySqlOptions::version(MySqlVersion::MySql97);
@@ -184,7 +200,7 @@ async fn events_of_mysql_are_debeziums_but_for_what_is_listed() {
         let database = Database::own(options).await.unwrap();
         // What tables are in that are made from here on.
         let charset = format!("alter database {} character set utf8mb4", database.name());
-        let mut beside = Beside::start(&connect, (database, &[]), &before, pairs).await;
+        let mut beside = Beside::start(servers, (database, &[]), &before, pairs).await;
         beside.run(&[charset]).await;
         beside.run(&changes).await;
         beside.compare(&mut differences);

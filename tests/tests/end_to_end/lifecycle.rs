@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tailrace_tests::events::Event;
 use tailrace_tests::servers::{PostgresVersion, poll_until};
 
 use crate::capture::{Capture, Wanted, connector, database_with, sections};
@@ -116,6 +117,35 @@ async fn a_table_that_is_added_to_the_configuration_is_read_and_followed() {
         before.iter().map(|event| &event[..1]).collect::<Vec<_>>(),
         expected,
         "{before:?}"
+    );
+}
+
+/// Debezium's `sequence` of an event: where the last commit before it ended, and where it is itself.
+fn sequence(event: &Event) -> (Option<u64>, u64) {
+    let source = &event.value_json()["source"];
+    let parts: [Option<String>; 2] = serde_json::from_str(source["sequence"].as_str().unwrap()).unwrap();
+    let [last, own] = parts.map(|digits| digits.map(|digits| digits.parse().unwrap()));
+    (last, own.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commit_before_an_event_is_known_over_a_restart() {
+    let capture = Capture::of(TWO_ROWS).await;
+    capture.after("insert into t values (3)", "t").await;
+    capture.after("insert into t values (4)", "t").await;
+    capture.daemon.terminate().unwrap();
+    capture.start_again();
+    capture.after("insert into t values (5)", "t").await;
+    let events = capture.events("t");
+    let [third, fourth, fifth] = [2, 3, 4].map(|place| sequence(&events[place]));
+    assert_eq!(third.0, None, "nothing was read before it");
+    assert!(
+        fourth.0 > Some(third.1) && fourth.0 <= Some(fourth.1),
+        "{third:?} {fourth:?}"
+    );
+    assert!(
+        fifth.0 > Some(fourth.1) && fifth.0 <= Some(fifth.1),
+        "{fourth:?} {fifth:?}"
     );
 }
 

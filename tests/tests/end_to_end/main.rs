@@ -27,6 +27,7 @@
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
+//! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -37,6 +38,7 @@
 mod avro;
 mod capture;
 mod change_tables;
+mod clients;
 mod configuration;
 mod consumers;
 mod contracts;

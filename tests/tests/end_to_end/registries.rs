@@ -2,7 +2,8 @@
 //!
 //! | module | what it asks |
 //! |---|---|
-//! | `real` | does a real registry take, refuse and give back what it should, and decide as we do? |
+//! | `real` | does a real registry take, refuse and give back what it should? |
+//! | `matrix` | does it decide about schemas as we do? |
 //! | `faults` | what if a registry is down, slow, breaks, lies or sends elsewhere? |
 //! | `embedded` | do standard clients read the registry that Tailrace itself is? |
 //! | `checks` | does `tailrace check` say how a registry is? |
@@ -10,6 +11,7 @@
 mod checks;
 mod embedded;
 mod faults;
+mod matrix;
 mod real;
 
 use std::collections::BTreeMap;

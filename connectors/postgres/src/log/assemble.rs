@@ -104,6 +104,8 @@ impl Assembler {
         start: Start,
     ) -> Self {
         let batch = ChangeBatch::new(Arc::clone(&identity), Progress::at(start.position.to_position()));
+        // What was read to its end before is a commit, or lies between two; where tables were read is neither.
+        let is_first = start.read_at.values().any(|read_at| *read_at == start.position);
         Self {
             identity,
             config,
@@ -115,7 +117,7 @@ impl Assembler {
             position: start.position,
             partial: start.partial,
             read_at: start.read_at,
-            previous_commit: None,
+            previous_commit: (!is_first).then_some(start.position),
             batch,
             told: start.position,
         }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tailrace_core::registry::{SchemaId, SchemaRegistry, SchemaType};
 use tailrace_core::{Error, Result};
 
+use crate::avro::resolution::Resolution;
 use crate::registration::MAGIC_BYTE;
 use crate::values::bytes::append_base64;
 use crate::values::calendar::{DAY_US, Fraction, write_clock, write_date, write_date_time};
@@ -117,16 +118,25 @@ pub fn parse(text: &str) -> Result<AvroSchema> {
 pub fn read_avro(writer: &AvroSchema, reader: Option<&AvroSchema>, mut bytes: &[u8]) -> Result<String> {
     let failed = |error| unreadable("cannot be read with its schema").with_source(error);
     let value = GenericDatumReader::builder(writer)
-        .maybe_reader_schema(reader)
         .build()
         .and_then(|reader| reader.read_value(&mut bytes))
         .map_err(failed)?;
     if !bytes.is_empty() {
         return Err(unreadable("is longer than its schema says"));
     }
-    let schema = reader.unwrap_or(writer);
-    let names = ResolvedSchema::try_from(schema).map_err(failed)?;
-    json(&value, schema, names.get_names()).map(|json| json.to_string())
+    let written = ResolvedSchema::try_from(writer).map_err(failed)?;
+    let json = match reader {
+        None => json(&value, writer, written.get_names())?,
+        Some(reader) => {
+            let read = ResolvedSchema::try_from(reader).map_err(failed)?;
+            let resolution = Resolution {
+                writer: written.get_names(),
+                reader: read.get_names(),
+            };
+            json(&resolution.resolve(value, writer, reader)?, reader, read.get_names())?
+        }
+    };
+    Ok(json.to_string())
 }
 
 fn unreadable(problem: &str) -> Error {

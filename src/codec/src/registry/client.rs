@@ -116,8 +116,15 @@ impl ConfluentRegistry {
     /// # Errors
     /// As [`Self::compatibility`]; definite `schema_refused` where it is no schema to the registry.
     pub async fn objections(&self, subject: &str, schema: &Schema) -> Result<Vec<String>> {
+        // With all versions a registry compares a schema only where it is asked to, and some do then whatever the level is.
+        let level = self.compatibility(subject).await?;
+        let which = if level.is_some_and(Compatibility::is_transitive) {
+            ""
+        } else {
+            "/latest"
+        };
         let path = format!(
-            "/compatibility/subjects/{}/versions/latest?verbose=true",
+            "/compatibility/subjects/{}/versions{which}?verbose=true",
             escaped(subject)
         );
         let told = self.post(path, &body_of(schema, true)).await?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailrace_tests::servers::Record;
 
+use super::avro::Schemas;
 use super::differences::Differences;
 use super::json::{self, field};
 use super::pairs::Pair;
@@ -18,13 +19,29 @@ struct Text {
     headers: BTreeMap<String, String>,
 }
 
-/// Compares every topic of a pair on tables of a schema.
+/// What is to be compared.
+pub(super) struct Compared<'a> {
+    pub(super) pair: &'a Pair,
+    /// Of the tables.
+    pub(super) schema: &'a str,
+    /// Those that records are read with, where they have to be.
+    pub(super) schemas: Option<Schemas<'a>>,
+    /// Tailrace began anew after a transient error. It does not remember which commit was the last before, as Debezium does in
+    /// its offsets, but only that it was no later than where it goes on.
+    pub(super) began_anew: bool,
+}
+
+/// Compares every topic of a pair.
 pub(super) fn pair(
-    (pair, schema): (&Pair, &str),
+    compared: &Compared<'_>,
     topics: &[String],
     records: impl Fn(&str) -> Vec<Record>,
     differences: &mut Differences,
 ) {
+    let Compared {
+        pair, schema, schemas, ..
+    } = compared;
+
     let (debezium, tailrace) = (pair.debezium_name(), pair.tailrace_name());
     let theirs = of_side(topics, &debezium);
     let ours = of_side(topics, &tailrace);
@@ -37,18 +54,22 @@ pub(super) fn pair(
         }
         let texts = |side: &BTreeMap<String, &String>, prefix: &str| -> Vec<Text> {
             let records = side.get(name).map(|topic| records(topic)).unwrap_or_default();
-            let texts = records.iter().map(|record| Text::new(record, prefix, &tailrace));
+            let texts = records
+                .iter()
+                .map(|record| Text::new(record, schemas.as_ref(), (prefix, &tailrace)));
             texts.collect()
         };
         let in_schema = name.strip_prefix(schema).and_then(|rest| rest.strip_prefix('.'));
         let table = in_schema.unwrap_or(name);
         let place = format!("{} {table}", pair.name);
-        topic(
-            &place,
-            &texts(&theirs, &debezium),
-            &texts(&ours, &tailrace),
-            differences,
-        );
+        let mut ours = texts(&ours, &tailrace);
+        let theirs = texts(&theirs, &debezium);
+        if compared.began_anew {
+            for (ours, theirs) in ours.iter_mut().zip(&theirs) {
+                ours.take_last_commit_of(theirs);
+            }
+        }
+        topic(&place, &theirs, &ours, differences);
     }
 }
 
@@ -109,16 +130,34 @@ fn record(place: &str, theirs: &Text, ours: &Text, differences: &mut Differences
 // === impl Text ===
 
 impl Text {
-    fn new(record: &Record, name: &str, common_name: &str) -> Text {
+    fn new(record: &Record, schemas: Option<&Schemas<'_>>, (name, common_name): (&str, &str)) -> Text {
         let text = |bytes: &Option<Vec<u8>>| match bytes {
             Some(bytes) => String::from_utf8_lossy(bytes).replace(name, common_name),
             None => NONE.to_owned(),
         };
+        let part = |bytes: &Option<Vec<u8>>| match (bytes, schemas) {
+            (Some(bytes), Some(schemas)) => schemas.text(bytes).replace(name, common_name),
+            _ => text(bytes),
+        };
         let headers = record.headers.iter();
         Text {
-            key: text(&record.key),
-            value: text(&record.value),
+            key: part(&record.key),
+            value: part(&record.value),
             headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
+        }
+    }
+
+    /// Has the last commit in its `sequence` that the other side has, where the rest of it is the same.
+    fn take_last_commit_of(&mut self, other: &Text) {
+        let sequence = |text: &Text| {
+            let source = field(field(&text.value, "payload").unwrap_or(&text.value), "source")?;
+            field(source, "sequence").map(str::to_owned)
+        };
+        let change = |sequence: &str| sequence.rsplit(',').next().map(str::to_owned);
+        if let (Some(own), Some(other)) = (sequence(self), sequence(other))
+            && change(&own) == change(&other)
+        {
+            self.value = self.value.replacen(&own, &other, 1);
         }
     }
 

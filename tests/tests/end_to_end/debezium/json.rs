@@ -40,7 +40,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 /// Calls back with the path of everything that is not byte for byte the same, as deep as both sides have parts.
 ///
-/// An element of a list is named by its `field`, as in Connect's schemas, else by its number.
+/// An element of a list is named by its `field`, as in Connect's schemas, or by its `name`, as in Avro's, else by its number.
 pub(super) fn differences(path: &str, one: &str, other: &str, found: &mut impl FnMut(&str, &str, &str)) {
     if one == other {
         return;
@@ -93,7 +93,8 @@ fn parts_of<'a>(text: &'a str, other: &str) -> Option<Parts<'a>> {
     }
     let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     let named = elements.into_iter().enumerate().map(|(index, element)| {
-        let name = field(element.get(), "field").and_then(|name| serde_json::from_str(name).ok());
+        let name = field(element.get(), "field").or_else(|| field(element.get(), "name"));
+        let name = name.and_then(|name| serde_json::from_str(name).ok());
         (name.unwrap_or_else(|| index.to_string()), element.get())
     });
     Some(named.collect())

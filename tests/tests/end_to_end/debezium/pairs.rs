@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tailrace_tests::database::{Database, Server};
-use tailrace_tests::servers::{debezium_mysql, debezium_postgres};
+use tailrace_tests::servers::{Registry, confluent_avro, debezium_mysql, debezium_postgres};
 
 use super::MARKS;
 use super::tables::Group;
@@ -61,6 +61,8 @@ enum Tables {
     Vectors,
     /// Also the tables of `before.sql`, and logical messages.
     Everything,
+    /// All of that which Avro has room for.
+    Avro,
     /// Partitioned tables, by their root.
     Roots,
     /// The vectors of pgvector, which are on a server of their own.
@@ -71,7 +73,7 @@ enum Tables {
     MySqlMinimal(&'static [&'static [&'static str]]),
 }
 
-const WANTED: [Wanted; 17] = [
+const WANTED: [Wanted; 19] = [
     Wanted {
         name: "defaults",
         options: &[],
@@ -143,6 +145,13 @@ const WANTED: [Wanted; 17] = [
         properties: &[REPLACE_NULL],
         source: &[MESSAGES],
         tables: Tables::Vectors,
+    },
+    Wanted {
+        name: "avro",
+        options: &[("codec", AVRO), ("truncate", "publish"), ("opaque", "binary")],
+        properties: &[],
+        source: &[MESSAGES],
+        tables: Tables::Avro,
     },
     Wanted {
         name: "pgvector",
@@ -239,6 +248,13 @@ const WANTED: [Wanted; 17] = [
         tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS, MYSQL_LARGE]),
     },
     Wanted {
+        name: "my_avro",
+        options: &[("codec", AVRO), ("bigint_unsigned", "precise"), ("truncate", "publish")],
+        properties: &[],
+        source: &[],
+        tables: Tables::MySql(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS, MYSQL_LARGE]),
+    },
+    Wanted {
         name: "my_minimal",
         options: &[("inline_schema", "true"), ("truncate", "publish")],
         properties: &[REPLACE_NULL],
@@ -246,6 +262,9 @@ const WANTED: [Wanted; 17] = [
         tables: Tables::MySqlMinimal(&[MYSQL, MYSQL_FAR, MYSQL_AMOUNTS]),
     },
 ];
+
+/// The word for Avro, which Confluent's converter writes on the other side.
+const AVRO: &str = "avro";
 
 /// Debezium captures all of them unless it is told not to, Tailrace none.
 const MESSAGES: &str = "message_prefixes: [\"*\"]";
@@ -266,7 +285,7 @@ const DEFAULTS: [(&str, &str); 7] = [
 
 /// Every pair on the server with everything, with those groups of vectors that hold under its options.
 pub(super) fn all(groups: &[Group]) -> Vec<Pair> {
-    let of_postgres = [Tables::Vectors, Tables::Everything, Tables::Roots];
+    let of_postgres = [Tables::Vectors, Tables::Everything, Tables::Avro, Tables::Roots];
     let wanted = WANTED.iter().filter(|wanted| of_postgres.contains(&wanted.tables));
     wanted.map(|wanted| pair(wanted, groups)).collect()
 }
@@ -292,10 +311,11 @@ pub(super) fn of_extension(groups: &[Group]) -> Vec<Pair> {
 }
 
 /// The daemon's configuration.
-pub(super) fn tailrace(pairs: &[Pair], database: &Database, bootstrap: &str) -> String {
+pub(super) fn tailrace(pairs: &[Pair], database: &Database, bootstrap: &str, registry: &Registry) -> String {
     let connectors: String = pairs.iter().map(|pair| pair.tailrace(database)).collect();
     format!(
-        "streams:\n  events:\n    type: kafka\n    bootstrap_servers: [\"{bootstrap}\"]\n    topics: {{ partitions: 1 }}\nconnectors:\n{connectors}"
+        "registries:\n  schemas: {{ type: confluent, url: \"{}\" }}\nstreams:\n  events:\n    type: kafka\n    bootstrap_servers: [\"{bootstrap}\"]\n    topics: {{ partitions: 1 }}\nconnectors:\n{connectors}",
+        registry.url()
     )
 }
 
@@ -303,14 +323,18 @@ fn pair(wanted: &Wanted, groups: &[Group]) -> Pair {
     let options: BTreeMap<_, _> = wanted.options.iter().copied().collect();
     let mut meant: BTreeMap<_, _> = DEFAULTS.into_iter().collect();
     meant.extend(options.clone());
-    let holds = |group: &&Group| group.options.iter().all(|(key, value)| meant.get(key) == Some(value));
+    let holds = |group: &&Group| {
+        let meant = group.options.iter().all(|(key, value)| meant.get(key) == Some(value));
+        meant && !(group.shaped && wanted.tables == Tables::Avro)
+    };
     let mut tables = vec![(None, MARKS.to_owned())];
     if wanted.tables != Tables::Roots {
         tables.extend(groups.iter().filter(holds).map(|group| (None, group.name.clone())));
     }
     let (named, odd): (&[&[&str]], _) = match wanted.tables {
         Tables::Vectors | Tables::Extension => (&[], None),
-        Tables::Everything => (&[&BEFORE], Some(ODD)),
+        Tables::Everything => (&[&BEFORE, BESIDE_AVRO], Some(ODD)),
+        Tables::Avro => (&[&BEFORE], Some(ODD)),
         Tables::Roots => (&[&["measured"]], None),
         Tables::MySql(named) | Tables::MySqlMinimal(named) => (named, None),
     };
@@ -325,8 +349,8 @@ fn pair(wanted: &Wanted, groups: &[Group]) -> Pair {
     }
 }
 
-/// The tables of `before.sql`.
-const BEFORE: [&str; 27] = [
+/// The tables of `before.sql`, all but those that Avro has no room for.
+const BEFORE: [&str; 26] = [
     "plain",
     "empty",
     "identity_full",
@@ -338,7 +362,6 @@ const BEFORE: [&str; 27] = [
     "required",
     "defaults",
     "toasted",
-    "rare",
     "measured_1_january",
     "measured_2_february",
     "computed",
@@ -355,6 +378,10 @@ const BEFORE: [&str; 27] = [
     "endless",
     "lists",
 ];
+
+/// Those with arrays of several dimensions, and with defaults that are no numbers: Confluent's converter declares these as text, which
+/// registries refuse.
+const BESIDE_AVRO: &[&str] = &["rare", "no_numbers"];
 
 /// Another, in a schema of its own.
 const ODD: (&str, &str) = ("Odd schema", "Table with: names");
@@ -428,8 +455,13 @@ impl Pair {
         format!("beside_t_{}", self.name)
     }
 
+    /// Keys and values have a number of a schema in front.
+    pub(super) fn is_avro(&self) -> bool {
+        self.options.get("codec") == Some(&AVRO)
+    }
+
     /// The properties of Debezium's connector.
-    pub(super) fn debezium(&self, database: &Database) -> BTreeMap<String, String> {
+    pub(super) fn debezium(&self, database: &Database, registry: &Registry) -> BTreeMap<String, String> {
         let mut properties = match database.server() {
             Server::Postgres(server) => debezium_postgres(server, database.name(), &self.debezium_name()),
             Server::MySql(server) => debezium_mysql(server, &self.debezium_name()),
@@ -447,6 +479,11 @@ impl Pair {
                 "org.apache.kafka.connect.json.JsonConverter",
             );
             set(&format!("{side}.converter.schemas.enable"), "false");
+        }
+        if self.is_avro() {
+            for (key, value) in confluent_avro(registry) {
+                set(&key, &value);
+            }
         }
         for (key, value) in &self.options {
             for (_, names) in OPTIONS.iter().filter(|(ours, _)| ours == key) {
@@ -480,12 +517,19 @@ impl Pair {
         });
         let tables = self.tables.iter();
         let tables = tables.map(|(schema, table)| format!("'{}.{table}'", schema.unwrap_or(database.schema())));
+        let registry = if self.is_avro() { ", registry: schemas" } else { "" };
+        // Columns go and change their types, and Debezium asks nobody whether they may.
+        let contract = if self.is_avro() {
+            "    contract: { compatibility: none }\n"
+        } else {
+            ""
+        };
         let source = database.source(None);
         let source = source.lines().chain(self.source.iter().copied());
         let source = source.map(|line| format!("      {line}\n"));
         // Debezium has such a topic for MySQL alone, and its own form of it.
         format!(
-            "  {name}:\n    stream: events\n    schema_changes: {{ publish: false }}\n    format: {{ envelope: debezium{options} }}\n    source:\n      tables: [{tables}]\n{source}",
+            "  {name}:\n    stream: events\n    schema_changes: {{ publish: false }}\n{contract}    format: {{ envelope: debezium{options}{registry} }}\n    source:\n      tables: [{tables}]\n{source}",
             options = options.collect::<String>(),
             tables = tables.collect::<Vec<_>>().join(", "),
             source = source.collect::<String>(),

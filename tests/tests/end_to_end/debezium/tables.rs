@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 const VECTORS: &str = include_str!("../../../vectors/postgres.tsv");
 
+/// The vectors whose arrays are more than lists.
+const SHAPED: [&str; 2] = ["TR1", "TR2"];
+
 /// In a paragraph: both sides have published everything before it runs.
 pub(super) const AWAIT: &str = "-- await";
 
@@ -13,6 +16,8 @@ pub(super) struct Group {
     pub(super) name: String,
     /// Keys of `format` that the values need.
     pub(super) options: BTreeMap<&'static str, &'static str>,
+    /// Its arrays have several dimensions, or bounds of their own, which only JSON has room for.
+    pub(super) shaped: bool,
     columns: Vec<(String, &'static str)>,
     literals: Vec<&'static str>,
 }
@@ -26,7 +31,7 @@ pub(super) fn paragraphs(file: &str) -> Vec<String> {
 
 /// The type vectors whose type is wanted, by their options. Those of the other envelope are left out.
 pub(super) fn groups(is_wanted: impl Fn(&str) -> bool) -> Vec<Group> {
-    let mut by_options: BTreeMap<&str, Group> = BTreeMap::new();
+    let mut by_options: BTreeMap<(&str, bool), Group> = BTreeMap::new();
     for line in VECTORS.lines().filter(|line| !line.starts_with('#')).skip(1) {
         let fields: Vec<&'static str> = line.split('\t').collect();
         let [id, data_type, literal, options, ..] = fields[..] else {
@@ -35,7 +40,10 @@ pub(super) fn groups(is_wanted: impl Fn(&str) -> bool) -> Vec<Group> {
         if options.starts_with("envelope") || !is_wanted(data_type) {
             continue;
         }
-        let group = by_options.entry(options).or_insert_with(|| Group::new(options));
+        let shaped = SHAPED.contains(&id);
+        let group = by_options
+            .entry((options, shaped))
+            .or_insert_with(|| Group::new(options, shaped));
         group.columns.push((id.to_lowercase(), data_type));
         group.literals.push(literal);
     }
@@ -52,13 +60,18 @@ pub(super) fn is_pgvector(data_type: &str) -> bool {
 // === impl Group ===
 
 impl Group {
-    fn new(options: &'static str) -> Group {
+    fn new(options: &'static str, shaped: bool) -> Group {
         let pairs = options.split(", ").filter_map(|pair| pair.split_once(": "));
         let options: BTreeMap<_, _> = pairs.collect();
         let name = options.iter().map(|(key, value)| format!("_{key}_{value}"));
         Group {
-            name: format!("types{}", name.collect::<String>()),
+            name: format!(
+                "types{}{}",
+                if shaped { "_shaped" } else { "" },
+                name.collect::<String>()
+            ),
             options,
+            shaped,
             columns: Vec::new(),
             literals: Vec::new(),
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tailrace_codec::contract::ContractRules;
 use tailrace_core::registry::{Schema, SchemaId, SchemaRegistry, SchemaType};
 use tailrace_state::StateStore;
-use tailrace_tests::clients::{ask_registry_with_python, read_with_java, read_with_python};
+use tailrace_tests::clients::{Framed, ask_registry_with_python, read_with_java, read_with_python};
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::http;
 
@@ -89,20 +89,28 @@ async fn pythons_and_javas_deserializers_read_with_it() {
         r#"{"title":"Order","type":"object","properties":{"id":{"type":"integer"}}}"#,
     );
     let (daemon, ids) = with(&[("orders-value", described_order()), ("documents-value", document)]).await;
-    let records = [framed(ids[0])];
-    let expected = json!({ "id": 3, "note": "né" });
-    for printed in [
-        read_with_python(&daemon.url(), "orders", "avro", &records).unwrap(),
-        read_with_java(&daemon.url(), "orders", &records).unwrap(),
+    let orders = [value_of("orders", "avro", framed(ids[0]))];
+    for read in [
+        read_with_python(&daemon.url(), &orders).unwrap(),
+        read_with_java(&daemon.url(), &orders).unwrap(),
     ] {
-        let read: Vec<Value> = printed.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(read, std::slice::from_ref(&expected));
+        assert_eq!(read, [json!({ "id": 3, "note": "né" })]);
     }
     let mut record = vec![0];
     record.extend(ids[1].0.to_be_bytes());
     record.extend(br#"{"id": 4}"#);
-    let printed = read_with_python(&daemon.url(), "documents", "json", &[record]).unwrap();
-    assert_eq!(printed, [r#"{"id": 4}"#]);
+    let read = read_with_python(&daemon.url(), &[value_of("documents", "json_schema", record)]).unwrap();
+    assert_eq!(read, [json!({ "id": 4 })]);
+}
+
+fn value_of(topic: &str, codec: &'static str, bytes: Vec<u8>) -> Framed {
+    Framed {
+        codec,
+        subjects: "topic",
+        part: "value",
+        topic: topic.to_owned(),
+        bytes,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
