@@ -23,6 +23,7 @@ use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, Schema
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
+use crate::webhook::Receiver;
 
 /// What a connector that has both is told.
 const OUTBOX_AND_CHANGE_TABLE: &str =
@@ -64,6 +65,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) format: FormatConfig,
     /// Where changes of tables' definitions are published to.
     pub(crate) schema_change_topic: Option<Arc<str>>,
+    /// Who is told of them beside the stream.
+    pub(crate) webhook: Option<Arc<Receiver>>,
     /// The tables' own updated-at column.
     pub(crate) updated_at_column: Option<String>,
     /// Tables whose rows are events already.
@@ -217,8 +220,8 @@ fn plan_connector(
     if config.outbox.is_some() && config.change_table.is_some() {
         refuse(&["outbox"], OUTBOX_AND_CHANGE_TABLE.to_owned());
     }
-    let refuse_topic = |sentence| refuse(&["schema_changes", "topic"], sentence);
-    let schema_change_topic = plan_schema_changes(&config.schema_changes, &prefix, refuse_topic);
+    let refuse_changes = |keys: &[&str], sentence| refuse(&[&["schema_changes"][..], keys].concat(), sentence);
+    let (schema_change_topic, webhook) = plan_schema_changes(&config.schema_changes, &prefix, refuse_changes);
     let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
@@ -247,6 +250,7 @@ fn plan_connector(
         topic,
         format: config.format,
         schema_change_topic,
+        webhook,
         updated_at_column,
         outbox,
         dead_letters,
@@ -277,13 +281,19 @@ fn plan_outbox(
     Some(Arc::new(outbox))
 }
 
-/// Where changes of tables' definitions are published, as meant.
-fn plan_schema_changes(config: &SchemaChangesConfig, prefix: &str, mut refuse: impl FnMut(String)) -> Option<Arc<str>> {
-    let topic = config.topic(prefix)?;
-    if let Some(fault) = fault(&topic) {
-        refuse(fault);
+/// Where changes of tables' definitions are published, and who else is told of them, as meant.
+fn plan_schema_changes(
+    config: &SchemaChangesConfig,
+    prefix: &str,
+    mut refuse: impl FnMut(&[&str], String),
+) -> (Option<Arc<str>>, Option<Arc<Receiver>>) {
+    let topic = config.topic(prefix);
+    if let Some(fault) = topic.as_deref().and_then(fault) {
+        refuse(&["topic"], fault);
     }
-    Some(topic)
+    let receiver = config.webhook.as_ref().map(Receiver::new).transpose();
+    let receiver = receiver.map_err(|(key, sentence)| refuse(&["webhook", key], sentence));
+    (topic, receiver.ok().flatten().map(Arc::new))
 }
 
 /// What is done with events that cannot be carried, as meant; what contradicts itself is refused.
