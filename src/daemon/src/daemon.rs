@@ -79,7 +79,7 @@ impl Daemon {
                 stream: Arc::clone(stream),
                 state: state.clone(),
                 registry: registries.of(connector)?,
-                listener: listener(connector, &telemetry, &mut side_tasks),
+                listener: webhook(connector, &telemetry, &mut side_tasks),
                 limits: Limits {
                     drain_timeout: plan.shutdown_timeout,
                     ..Limits::default()
@@ -164,7 +164,7 @@ impl Daemon {
 }
 
 /// Who is told of changes of a connector's tables beside the stream; the task that tells it is one of those at the side.
-fn listener(
+fn webhook(
     connector: &ConnectorPlan,
     telemetry: &Arc<Telemetry>,
     side_tasks: &mut Vec<JoinHandle<()>>,

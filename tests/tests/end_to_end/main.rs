@@ -59,3 +59,4 @@ mod transcripts;
 mod vectors;
 mod versions;
 mod walk;
+mod webhook;

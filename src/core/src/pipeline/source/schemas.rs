@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::batch::ChangeBatch;
 use crate::error::Result;
 use crate::failpoint;
-use crate::ports::SchemaHistory;
-use crate::schema::SharedSchema;
+use crate::ports::{SchemaHistory, Succession};
+use crate::schema::{SharedSchema, TableSchema};
 use crate::schema_change::{NoticeState, SchemaChange, SchemaChangeNotice, SchemaChangePublisher};
 use crate::telemetry::now_us;
 
@@ -59,20 +59,18 @@ impl Schemas {
             failpoint!(try SchemaSaved);
             self.known.push(Arc::clone(schema));
             self.seen.insert(table, version.number);
+            let mut changes = version.passed_over;
             if let Some(before) = version.previous
                 && !version.is_announced
                 && seen != Some(version.number)
             {
-                let transaction = batch.transactions.first();
-                self.changes.push(SchemaChange {
-                    version: version.number,
-                    position: batch.progress.position.clone(),
-                    identity: Arc::clone(&batch.identity),
-                    changed_at_us: transaction.map_or_else(now_us, |transaction| transaction.committed_at_us),
+                changes.push(Succession {
+                    number: version.number,
                     before,
-                    after: Arc::clone(schema),
+                    after: TableSchema::clone(schema),
                 });
             }
+            self.changes.extend(changes.into_iter().map(|change| change_in(batch, change)));
         }
         Ok(())
     }
@@ -134,6 +132,19 @@ impl Schemas {
             self.told.pop_front();
         }
         Ok(())
+    }
+}
+
+/// A version that is told in front of a batch.
+fn change_in(batch: &ChangeBatch, change: Succession) -> SchemaChange {
+    let transaction = batch.transactions.first();
+    SchemaChange {
+        version: change.number,
+        position: batch.progress.position.clone(),
+        identity: Arc::clone(&batch.identity),
+        changed_at_us: transaction.map_or_else(now_us, |transaction| transaction.committed_at_us),
+        before: change.before,
+        after: Arc::new(change.after),
     }
 }
 

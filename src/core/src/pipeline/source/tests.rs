@@ -303,8 +303,17 @@ async fn a_listener_is_told_what_is_durable_and_told_again_until_it_is_through()
     rig.run.await.unwrap().unwrap();
 
     // It is through with it, which was written down.
-    let rig = start(vec![Ok(batch_of(4, &["id", "total"]))], vec![]).await;
-    until(|| saved(&store).as_deref() == Some("4")).await;
-    assert_eq!(written(&rig.stream), ["events"]);
-    assert_eq!(listener.told().len(), 2);
+    let rig = start(vec![Ok(batch_of(4, &["id", "total"])), Ok(batch_of(5, &["id"]))], vec![]).await;
+    until(|| saved(&store).as_deref() == Some("5")).await;
+    assert_eq!(written(&rig.stream), ["events", "schema_changes test:t:3", "events"]);
+    assert_eq!(listener.told().len(), 3);
+    rig.desired.send(Desired::Stopped).unwrap();
+    rig.run.await.unwrap().unwrap();
+
+    // Rows of the third version come no more; it is told all the same.
+    let rig = start(vec![Ok(batch_of(6, &["id", "note"]))], vec![]).await;
+    until(|| saved(&store).as_deref() == Some("6")).await;
+    let told = ["schema_changes test:t:3", "schema_changes test:t:4", "events"];
+    assert_eq!(written(&rig.stream), told);
+    assert_eq!(listener.told()[3..], ["test:t:3", "test:t:4"]);
 }
