@@ -105,7 +105,8 @@ async fn start_beside(
         dead_letters: DeadLetters::new("test", DeadLetterConfig::default(), "test.dead_letters".into()),
     };
     let (desired, wanted) = watch::channel(Desired::Running);
-    let run = crate::task::spawn_named("pipeline", async move { pipeline.run(None, wanted).await });
+    let saved = store.checkpoint();
+    let run = crate::task::spawn_named("pipeline", async move { pipeline.run(saved.as_ref(), wanted).await });
     Rig {
         stream,
         store,
