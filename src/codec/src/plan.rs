@@ -1,20 +1,20 @@
 //! What is compiled once per table version, so that rows run through it without a lookup: the topic, column names that
 //! are JSON already, a format per column, what stands around keys and values, and the constant parts of Debezium's `source`.
 
-use std::sync::Arc;
-
 use tailrace_core::batch::RowView;
-use tailrace_core::schema::{Column, SharedSchema, TableKind, TableSchema};
+use tailrace_core::schema::{Column, TableKind};
 use tailrace_core::value::Value;
 
 use crate::avro::schema::optionality;
 use crate::column_schema::{column_schema, default_value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
+use crate::context::Context;
 use crate::envelope::source::{SourceConstants, SourceOfTable};
 use crate::envelope::{debezium, entity};
-use crate::format::{Envelope, Format};
-use crate::notation::{Notation, Optionality};
-use crate::registration::{Contract, Frames, Routes};
+use crate::format::{Codec, Envelope, Format};
+use crate::notation::{Avro, Json, Notation, Optionality};
+use crate::publication::{Publication, Published};
+use crate::registration::{EventSchemas, Frames, Routes};
 use crate::values::CellError;
 use crate::values::cell::{CellFormat, DecimalForm};
 use crate::values::placeholder::{unavailable, zero};
@@ -45,13 +45,12 @@ pub(crate) struct Frame {
 /// One table version, compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct TablePlan {
-    pub(crate) schema: SharedSchema,
-    pub(crate) topic: Arc<str>,
+    pub(crate) publication: Publication,
     pub(crate) columns: Vec<ColumnPlan>,
     pub(crate) key: Vec<ColumnPlan>,
     pub(crate) source: SourceOfTable,
     /// The schemas that a registry must have before the first event; `None` where events need none.
-    pub(crate) contract: Option<Contract>,
+    pub(crate) schemas: Option<EventSchemas>,
     /// What stands around keys and values, by where they go.
     pub(crate) routes: Routes,
 }
@@ -90,41 +89,36 @@ impl RowError {
 // === impl TablePlan ===
 
 impl TablePlan {
-    /// Compiles a table version.
-    pub(crate) fn compile<N: Notation>(
-        schema: &SharedSchema,
-        topic: Arc<str>,
-        format: &Format,
-        constants: &SourceConstants,
-    ) -> Self {
-        let plan = |index| {
-            schema
-                .columns
-                .get(index)
-                .map(|column| ColumnPlan::new::<N>(index, column, schema.kind, format))
-        };
+    /// Compiles a publication in the notation of its codec.
+    pub(crate) fn of(publication: Publication, context: &Context) -> Self {
+        match context.format.codec {
+            Codec::Json | Codec::JsonSchema => Self::compile::<Json>(publication, context),
+            Codec::Avro => Self::compile::<Avro>(publication, context),
+        }
+    }
+
+    fn compile<N: Notation>(publication: Publication, context: &Context) -> Self {
+        let Context { format, source, .. } = context;
+        let plan = |published: &Published| ColumnPlan::new::<N>(published, publication.table.kind, format);
+        let columns = publication.columns.iter().map(plan).collect();
+        let key = publication.key.iter().map(plan).collect();
+        let schemas = || Schemas::of(&publication, format, source);
         let mut routes = Routes::default();
-        let mut contract = None;
-        if format.has_registered_schemas() {
-            let schemas = Schemas::of(schema, &topic, format, constants);
-            contract = Some(Contract::of(schemas, row_fields(schema, format), format));
+        let mut registered = None;
+        if context.has_schemas() {
+            registered = Some(EventSchemas::of(schemas(), &publication, context));
+        } else if format.inline_schema {
+            routes.everywhere = Some(Frames::inline(&schemas()));
         } else {
-            let schemas = format
-                .inline_schema
-                .then(|| Schemas::of(schema, &topic, format, constants));
-            routes.everywhere = Some(schemas.as_ref().map(Frames::inline).unwrap_or_default());
+            routes.everywhere = Some(Frames::default());
         }
         Self {
-            schema: Arc::clone(schema),
-            topic,
-            columns: (0..schema.columns.len()).filter_map(plan).collect(),
-            key: key_columns(schema, format.envelope)
-                .into_iter()
-                .filter_map(plan)
-                .collect(),
-            source: SourceOfTable::new::<N>(schema, constants.fields),
-            contract,
+            source: SourceOfTable::new::<N>(&publication.table, source.fields),
+            columns,
+            key,
+            schemas: registered,
             routes,
+            publication,
         }
     }
 
@@ -134,7 +128,8 @@ impl TablePlan {
         self.check_shape(row)?;
         let start = out.len();
         let mut unchanged = 0;
-        for (column, value) in self.columns.iter().zip(row.iter()) {
+        for column in &self.columns {
+            let value = row.get(column.index);
             N::syntax(out, &column.label);
             unchanged += usize::from(matches!(value, Value::Unchanged));
             column.write::<N>(out, value)?;
@@ -148,7 +143,8 @@ impl TablePlan {
         self.check_shape(row)?;
         let start = out.len();
         let mut unchanged = 0;
-        for (column, value) in self.columns.iter().zip(row.iter()) {
+        for column in &self.columns {
+            let value = row.get(column.index);
             if matches!(value, Value::Unchanged) {
                 unchanged += 1;
                 continue;
@@ -221,19 +217,19 @@ impl TablePlan {
     pub(crate) fn write_unchanged(&self, out: &mut Vec<u8>, row: RowView<'_>) {
         out.push(b'[');
         let mut first = true;
-        for (column, value) in self.schema.columns.iter().zip(row.iter()) {
-            if matches!(value, Value::Unchanged) {
+        for published in &self.publication.columns {
+            if matches!(row.get(published.cell), Value::Unchanged) {
                 if !std::mem::take(&mut first) {
                     out.push(b',');
                 }
-                write_text(out, &column.name);
+                write_text(out, &published.column.name);
             }
         }
         out.push(b']');
     }
 
     fn check_shape(&self, row: RowView<'_>) -> Result<(), RowError> {
-        if row.len() == self.columns.len() {
+        if row.len() == self.publication.table.columns.len() {
             return Ok(());
         }
         Err(RowError {
@@ -246,18 +242,11 @@ impl TablePlan {
     }
 }
 
-/// The key's columns. Debezium gives a logical message its prefix as key.
-pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize> {
-    match (schema.kind, envelope) {
-        (TableKind::Message, Envelope::Debezium) => schema.column_index("prefix").into_iter().collect(),
-        _ => schema.key.clone(),
-    }
-}
-
 // === impl ColumnPlan ===
 
 impl ColumnPlan {
-    fn new<N: Notation>(index: usize, column: &Column, kind: TableKind, format: &Format) -> Self {
+    fn new<N: Notation>(published: &Published, kind: TableKind, format: &Format) -> Self {
+        let column = &published.column;
         let mut label = vec![b','];
         write_text(&mut label, &column.name);
         label.push(b':');
@@ -267,7 +256,7 @@ impl ColumnPlan {
         schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
         let optionality = optionality(&schema);
         Self {
-            index,
+            index: published.cell,
             label,
             null: null::<N>(column, &cell, optionality, format),
             unavailable: placeholder::<N>(&cell, optionality, format),
@@ -345,30 +334,37 @@ fn placeholder<N: Notation>(cell: &CellFormat, optionality: Optionality, format:
     Some(out)
 }
 
-/// The fields of a table's row.
-pub(crate) fn row_fields(schema: &TableSchema, format: &Format) -> Vec<Field> {
-    let field = |column: &Column| {
+/// The fields of published columns.
+fn fields(columns: &[Published], format: &Format) -> Vec<Field> {
+    let field = |published: &Published| {
+        let Published { column, type_name, .. } = published;
         let cell = CellFormat::of(&column.logical_type, format);
-        Field::new(&column.name, column_schema(column, &cell, format.dialect))
+        let mut schema = column_schema(column, &cell, format.dialect);
+        if matches!(schema.kind, Kind::Symbols(_)) {
+            schema.name.clone_from(type_name);
+        }
+        Field::new(&column.name, schema)
     };
-    schema.columns.iter().map(field).collect()
+    columns.iter().map(field).collect()
 }
 
 // === impl Schemas ===
 
 impl Schemas {
-    /// The schemas of a table's key and value.
-    pub(crate) fn of(schema: &TableSchema, topic: &str, format: &Format, constants: &SourceConstants) -> Self {
-        let fields = row_fields(schema, format);
-        let key: Vec<_> = key_columns(schema, format.envelope)
-            .into_iter()
-            .filter_map(|index| fields.get(index).cloned())
-            .collect();
-        let row = Kind::Struct(fields);
+    /// The schemas of what is published of a table.
+    pub(crate) fn of(publication: &Publication, format: &Format, constants: &SourceConstants) -> Self {
+        let row = Kind::Struct(Self::row(publication, format));
+        let key = fields(&publication.key, format);
         let key = (!key.is_empty()).then_some(Kind::Struct(key));
+        let (name, kind) = (&publication.to.name, publication.table.kind);
         match format.envelope {
-            Envelope::Entity => entity::schemas(topic, schema, key, row),
-            Envelope::Debezium => debezium::schemas(topic, schema.kind, key, row, constants),
+            Envelope::Entity => entity::schemas(name, key, row, publication),
+            Envelope::Debezium => debezium::schemas(name, kind, key, row, constants),
         }
+    }
+
+    /// The fields of a row.
+    pub(crate) fn row(publication: &Publication, format: &Format) -> Vec<Field> {
+        fields(&publication.columns, format)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Datum, LogicalType};
+use crate::value::{Datum, LogicalType, TextKind};
 
 /// A table's name in full. `database` is empty where the database has none (SQLite).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,6 +101,15 @@ impl TableSchema {
         let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
         hasher.write(&serde_json::to_vec(self).unwrap_or_default());
         Fingerprint(hasher.finish())
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    /// Something else stands in place of its values.
+    pub fn is_masked(&self) -> bool {
+        self.logical_type == LogicalType::Text(TextKind::Masked)
     }
 }
 

@@ -47,7 +47,7 @@ fn framed(batch: &EncodedBatch) -> Vec<Framed> {
     batch.records.iter().map(record).collect()
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -55,7 +55,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-fn with_registry(settings: EncoderSettings, registry: &Arc<MemoryRegistry>) -> EventEncoder {
+pub(crate) fn with_registry(settings: EncoderSettings, registry: &Arc<MemoryRegistry>) -> EventEncoder {
     let registry: Arc<dyn SchemaRegistry> = Arc::<MemoryRegistry>::clone(registry);
     EventEncoder::new(EncoderSettings {
         registry: Some(registry),
@@ -65,7 +65,7 @@ fn with_registry(settings: EncoderSettings, registry: &Arc<MemoryRegistry>) -> E
     .with_clock(clock)
 }
 
-fn encoded(encoder: &mut EventEncoder, batch: &ChangeBatch) -> tailrace_core::Result<EncodedBatch> {
+pub(crate) fn encoded(encoder: &mut EventEncoder, batch: &ChangeBatch) -> tailrace_core::Result<EncodedBatch> {
     run(encoder.prepare(batch))?;
     encoder.encode(batch)?.complete()
 }
@@ -458,13 +458,13 @@ fn events_that_came_as_such_pass_through() {
 
 #[test]
 fn a_logical_message_is_a_record() {
-    let registry = Arc::new(MemoryRegistry::default());
     let columns = vec![required("prefix", TEXT), required("content", LogicalType::Bytes)];
     let messages = TableSchema {
         kind: TableKind::Message,
         ..(*table(columns, vec![])).clone()
     };
     for format in [ENTITY, DEBEZIUM] {
+        let registry = Arc::new(MemoryRegistry::default());
         let mut batch = Batch::new(&messages.clone().into());
         batch.change(
             Operation::Message,
