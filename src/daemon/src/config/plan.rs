@@ -225,16 +225,14 @@ fn plan_connector(
     }
     let refuse_changes = |keys: &[&str], sentence| refuse(&[&["schema_changes"][..], keys].concat(), sentence);
     let (schema_change_topic, webhook) = plan_schema_changes(&config.schema_changes, &prefix, refuse_changes);
-    let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
-    let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
-    let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
+    let mut refuse_key = |key: &str, sentence| refuse(&[key], sentence);
+    let outbox = plan_outbox(config.outbox, &prefix, &*source, |sentence| refuse_key("outbox", sentence));
+    let refuse_letters = |sentence| refuse_key("dead_letters", sentence);
     let dead_letters = plan_dead_letters(&name, config.dead_letters, &prefix, refuse_letters);
-    let refuse_contract = |sentence| refuse(&["contract"], sentence);
-    let contracts = plan_contracts(config.contract, &dead_letters, refuse_contract);
+    let contracts = plan_contracts(config.contract, &dead_letters, |sentence| refuse_key("contract", sentence));
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
-    let transforms = TransformConfig {
-        rules: config.transforms,
-    };
+    let rules = config.transforms;
+    let transforms = TransformConfig { rules };
     if let Err(error) = Transform::new(&transforms, updated_at_column.clone()) {
         refuse(&["transforms"], error.report());
     }
