@@ -33,8 +33,11 @@ struct Cost {
 
 /// Every codec in every envelope, one after the other in each round.
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
-    let binary = std::env::var(BINARY)
-        .map_err(|_| ServerError::new(format!("{BINARY} names the example encode_speed; benches/run builds it")))?;
+    let binary = std::env::var(BINARY).map_err(|_| {
+        ServerError::new(format!(
+            "{BINARY} names the example encode_speed; benches/run builds it"
+        ))
+    })?;
     // Batches of 5000 events.
     let batches = if options.mode == Mode::Full { "400" } else { "10" };
     for round in 1..=options.rounds {

@@ -34,6 +34,9 @@ fn nothing_is_allocated_for_each_event() {
         let per_event = float(allocated.allocations + allocated.reallocations) / float(events);
         assert_eq!(events, BATCHES * batch.changes.len());
         assert!(per_event > 0.0, "nothing was counted");
-        assert!(per_event < ALLOWED, "{codec:?} {envelope:?}: {per_event} allocations per event");
+        assert!(
+            per_event < ALLOWED,
+            "{codec:?} {envelope:?}: {per_event} allocations per event"
+        );
     }
 }

@@ -181,7 +181,9 @@ impl HttpClient {
     }
 
     async fn connect(&self, url: &HttpUrl) -> std::result::Result<Box<dyn Stream>, Failure> {
-        let tcp = TcpStream::connect((url.host(), url.port())).await.map_err(unreachable)?;
+        let tcp = TcpStream::connect((url.host(), url.port()))
+            .await
+            .map_err(unreachable)?;
         let Some(config) = self.tls.as_ref().filter(|_| url.is_tls()) else {
             return Ok(Box::new(tcp));
         };

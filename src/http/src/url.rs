@@ -110,7 +110,10 @@ mod tests {
 
     #[test]
     fn a_base_is_followed_by_paths_and_another_url_is_asked_as_written() {
-        let base = HttpUrl::parse("https://h/apis/ccompat/v7/").unwrap().into_base().unwrap();
+        let base = HttpUrl::parse("https://h/apis/ccompat/v7/")
+            .unwrap()
+            .into_base()
+            .unwrap();
         assert_eq!(base.to_string(), "https://h/apis/ccompat/v7");
         assert_eq!(base.target("/subjects"), "/apis/ccompat/v7/subjects");
         let whole = HttpUrl::parse("http://[::1]:8080/hook/?key=hunter2").unwrap();
@@ -123,6 +126,9 @@ mod tests {
     #[test]
     fn no_path_and_no_query_is_shown() {
         let url = HttpUrl::parse("https://hooks.example/T0/secret?key=hunter2").unwrap();
-        assert_eq!(format!("{url:?} {}", url.origin()), "https://hooks.example https://hooks.example");
+        assert_eq!(
+            format!("{url:?} {}", url.origin()),
+            "https://hooks.example https://hooks.example"
+        );
     }
 }

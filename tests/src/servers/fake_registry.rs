@@ -276,8 +276,15 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Asked> {
         };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let find = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-    let length = find("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let find = |wanted: &str| {
+        headers
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.clone())
+    };
+    let length = find("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     let authorization = find("authorization");
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;

@@ -27,7 +27,10 @@ struct Shop {
 impl Shop {
     async fn new() -> Shop {
         let database = Database::shared(PostgresVersion::V17).await.unwrap();
-        database.execute("create table orders (id int primary key)").await.unwrap();
+        database
+            .execute("create table orders (id int primary key)")
+            .await
+            .unwrap();
         let daemon = Daemon::new("").unwrap();
         std::fs::write(daemon.path().join("token"), format!("{TOKEN}\n")).unwrap();
         Shop { database, daemon }
@@ -117,7 +120,10 @@ impl Shop {
     /// Lines of the log that have a text.
     fn logged(&self, text: &str) -> Vec<String> {
         let log = self.daemon.log();
-        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+        log.lines()
+            .filter(|line| line.contains(text))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Neither the token nor what may be secret of the URL was ever shown.
@@ -198,7 +204,11 @@ async fn a_webhook_that_fails_is_asked_again_and_what_it_refuses_is_logged_and_c
     shop.wait_for_count("delivered", 1.0);
     assert_eq!((shop.count("retries"), shop.count("failed")), (1.0, 0.0));
     assert_eq!(versions(&receiver), [2, 2]);
-    let ids: Vec<String> = receiver.asked().iter().map(|asked| asked.header("idempotency-key").to_owned()).collect();
+    let ids: Vec<String> = receiver
+        .asked()
+        .iter()
+        .map(|asked| asked.header("idempotency-key").to_owned())
+        .collect();
     assert_eq!(ids[0], ids[1]);
     // What it does not want is given up, and the next one is told.
     for (id, status) in [(3, 404), (4, 307)] {
@@ -241,7 +251,10 @@ async fn nothing_waits_for_a_webhook_that_is_down_or_hangs_and_a_restart_tells_i
     shop.wait_for_count("retries", 2.0);
     shop.alter(5).await;
     assert_eq!(shop.count("failed"), 0.0);
-    assert!(versions(&silent).iter().all(|version| *version == 2), "they wait in their order");
+    assert!(
+        versions(&silent).iter().all(|version| *version == 2),
+        "they wait in their order"
+    );
     assert!(!shop.logged("did not answer within 300 ms").is_empty());
     shop.stop();
 

@@ -14,7 +14,7 @@ use tailrace_core::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy};
 use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::topic::{escape, fault};
-use tailrace_core::transform::{Transform, TransformConfig};
+use tailrace_core::transform::{Rule, Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
@@ -225,17 +225,15 @@ fn plan_connector(
     }
     let refuse_changes = |keys: &[&str], sentence| refuse(&[&["schema_changes"][..], keys].concat(), sentence);
     let (schema_change_topic, webhook) = plan_schema_changes(&config.schema_changes, &prefix, refuse_changes);
-    let mut refuse_key = |key: &str, sentence| refuse(&[key], sentence);
-    let outbox = plan_outbox(config.outbox, &prefix, &*source, |sentence| refuse_key("outbox", sentence));
-    let refuse_letters = |sentence| refuse_key("dead_letters", sentence);
+    let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
+    let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
+    let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
     let dead_letters = plan_dead_letters(&name, config.dead_letters, &prefix, refuse_letters);
-    let contracts = plan_contracts(config.contract, &dead_letters, |sentence| refuse_key("contract", sentence));
+    let refuse_contract = |sentence| refuse(&["contract"], sentence);
+    let contracts = plan_contracts(config.contract, &dead_letters, refuse_contract);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
-    let rules = config.transforms;
-    let transforms = TransformConfig { rules };
-    if let Err(error) = Transform::new(&transforms, updated_at_column.clone()) {
-        refuse(&["transforms"], error.report());
-    }
+    let refuse_transforms = |sentence| refuse(&["transforms"], sentence);
+    let transforms = plan_transforms(config.transforms, updated_at_column.clone(), refuse_transforms);
     for finding in source.problems(&name).iter().filter(|finding| blocks(finding)) {
         refuse(&[SOURCE], in_one_sentence(finding));
     }
@@ -330,6 +328,19 @@ fn plan_schema_changes(
     let receiver = config.webhook.as_ref().map(Receiver::new).transpose();
     let receiver = receiver.map_err(|(key, sentence)| refuse(&["webhook", key], sentence));
     (topic, receiver.ok().flatten().map(Arc::new))
+}
+
+/// The rules that changes go through; those that cannot be followed are refused.
+fn plan_transforms(
+    rules: Vec<Rule>,
+    updated_at_column: Option<String>,
+    mut refuse: impl FnMut(String),
+) -> TransformConfig {
+    let transforms = TransformConfig { rules };
+    if let Err(error) = Transform::new(&transforms, updated_at_column) {
+        refuse(error.report());
+    }
+    transforms
 }
 
 /// What is done with events that cannot be carried, as meant; what contradicts itself is refused.

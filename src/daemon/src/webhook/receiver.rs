@@ -74,7 +74,10 @@ impl Receiver {
             None => None,
         };
         if config.timeout_ms == 0 {
-            return Err(("timeout_ms", "nothing is answered within 0 ms; write at least 1".to_owned()));
+            return Err((
+                "timeout_ms",
+                "nothing is answered within 0 ms; write at least 1".to_owned(),
+            ));
         }
         if config.ca_file.is_some() && !url.is_tls() {
             let sentence = "it is given and `url` is not `https://`; leave it out, or use https";
@@ -143,7 +146,10 @@ fn answered(status: StatusCode) -> Unsent {
             "no redirect is followed, so that nobody else is sent the token: set `schema_changes.webhook.url` to the receiver itself",
         ),
         _ if status.is_server_error() => (false, "see the receiver's own log"),
-        _ => (true, "check `schema_changes.webhook.url`, and that a JSON document may be posted there"),
+        _ => (
+            true,
+            "check `schema_changes.webhook.url`, and that a JSON document may be posted there",
+        ),
     };
     Unsent {
         status: Some(status.as_u16()),
@@ -192,15 +198,26 @@ mod tests {
             (r#"{"url": "hooks/hunter2"}"#, "url", "is no URL"),
             (r#"{"url": "/hunter2"}"#, "url", "lacks its scheme or host"),
             (r#"{"url": "ftp://h/hunter2"}"#, "url", "begins with `ftp://`"),
-            (r#"{"url": "http://u:hunter2@h/x"}"#, "url", "holds a name or a password"),
+            (
+                r#"{"url": "http://u:hunter2@h/x"}"#,
+                "url",
+                "holds a name or a password",
+            ),
             (r#"{"url": "http://h", "token": "hunter2\n"}"#, "token", "line break"),
             (r#"{"url": "http://h", "timeout_ms": 0}"#, "timeout_ms", "at least 1"),
             (r#"{"url": "http://h", "ca_file": "ca.pem"}"#, "ca_file", "use https"),
-            (r#"{"url": "https://h", "ca_file": "/nowhere.pem"}"#, "ca_file", "cannot read /nowhere.pem"),
+            (
+                r#"{"url": "https://h", "ca_file": "/nowhere.pem"}"#,
+                "ca_file",
+                "cannot read /nowhere.pem",
+            ),
         ] {
             let (found, sentence) = Receiver::new(&read(text)).unwrap_err();
             assert_eq!(found, key, "{text}: {sentence}");
-            assert!(sentence.contains(problem) && sentence.contains("; "), "{text}: {sentence}");
+            assert!(
+                sentence.contains(problem) && sentence.contains("; "),
+                "{text}: {sentence}"
+            );
             assert!(!sentence.contains("hunter2"), "{sentence}");
         }
     }
@@ -230,7 +247,11 @@ mod tests {
             (503, false),
         ] {
             let unsent = answered(StatusCode::from_u16(status).unwrap());
-            assert_eq!((unsent.status, unsent.is_refusal), (Some(status), is_refusal), "{unsent:?}");
+            assert_eq!(
+                (unsent.status, unsent.is_refusal),
+                (Some(status), is_refusal),
+                "{unsent:?}"
+            );
         }
         let unsent = unanswered(&Failure::Slow(Duration::from_millis(7)));
         assert_eq!((unsent.status, unsent.is_refusal), (None, false));

@@ -70,8 +70,12 @@ fn start(script: &Arc<Script>) -> (Arc<Webhook>, Arc<Telemetry>) {
 /// Delivered, asked again, failed.
 fn counts(telemetry: &Telemetry) -> [u64; 3] {
     let numbers = &telemetry.numbers;
-    [&numbers.webhook_delivered, &numbers.webhook_retries, &numbers.webhook_failed]
-        .map(|number| number.load(Ordering::Relaxed))
+    [
+        &numbers.webhook_delivered,
+        &numbers.webhook_retries,
+        &numbers.webhook_failed,
+    ]
+    .map(|number| number.load(Ordering::Relaxed))
 }
 
 async fn settled(state: &NoticeState) -> Duration {
@@ -103,7 +107,10 @@ async fn a_receiver_that_is_down_is_given_up_after_a_minute_at_the_least() {
     let script = Script::new(down, OPEN);
     let (webhook, telemetry) = start(&script);
     let took = settled(&webhook.tell(notice(2))).await;
-    assert!(took > Duration::from_secs(60) && took < Duration::from_secs(160), "{took:?}");
+    assert!(
+        took > Duration::from_secs(60) && took < Duration::from_secs(160),
+        "{took:?}"
+    );
     assert_eq!(counts(&telemetry), [0, u64::from(ATTEMPTS) - 1, 1]);
     // The next one is told.
     settled(&webhook.tell(notice(3))).await;

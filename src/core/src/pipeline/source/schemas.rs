@@ -70,7 +70,8 @@ impl Schemas {
                     after: TableSchema::clone(schema),
                 });
             }
-            self.changes.extend(changes.into_iter().map(|change| change_in(batch, change)));
+            self.changes
+                .extend(changes.into_iter().map(|change| change_in(batch, change)));
         }
         Ok(())
     }

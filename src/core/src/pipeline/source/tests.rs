@@ -284,7 +284,11 @@ async fn a_listener_is_told_what_is_durable_and_told_again_until_it_is_through()
     };
     let gate = Arc::new(Notify::new());
     let script = vec![Delivery::Accept, Delivery::Hold(Arc::clone(&gate))];
-    let rig = start([batch_of(1, &["id"]), batch_of(2, &["id", "total"])].map(Ok).into(), script).await;
+    let rig = start(
+        [batch_of(1, &["id"]), batch_of(2, &["id", "total"])].map(Ok).into(),
+        script,
+    )
+    .await;
     until(|| rig.stream.written().len() == 3).await;
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(listener.told(), [""; 0], "not before it is durable");
@@ -304,7 +308,11 @@ async fn a_listener_is_told_what_is_durable_and_told_again_until_it_is_through()
     rig.run.await.unwrap().unwrap();
 
     // It is through with it, which was written down.
-    let rig = start(vec![Ok(batch_of(4, &["id", "total"])), Ok(batch_of(5, &["id"]))], vec![]).await;
+    let rig = start(
+        vec![Ok(batch_of(4, &["id", "total"])), Ok(batch_of(5, &["id"]))],
+        vec![],
+    )
+    .await;
     until(|| saved(&store).as_deref() == Some("5")).await;
     assert_eq!(written(&rig.stream), ["events", "schema_changes test:t:3", "events"]);
     assert_eq!(listener.told().len(), 3);

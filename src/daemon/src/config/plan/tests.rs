@@ -112,7 +112,10 @@ fn a_webhook_that_cannot_be_meant_is_refused_without_its_secrets() {
     for (text, _) in &table {
         assert!(!refused(text).contains("hunter2"), "{}", refused(text));
     }
-    let plan = plan_of(&with("url: \"https://hooks.example/T0/hunter2?key=hunter2\", token: \"hunter2\"")).unwrap();
+    let plan = plan_of(&with(
+        "url: \"https://hooks.example/T0/hunter2?key=hunter2\", token: \"hunter2\"",
+    ))
+    .unwrap();
     let receiver = plan.connectors[0].webhook.as_ref().unwrap();
     assert!(!format!("{receiver:?}").contains("hunter2"), "{receiver:?}");
 }
