@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
 use crate::ports::{
     Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory,
-    SchemaVersion, Source, SourceMemory, TopicSpec,
+    SchemaVersion, Source, SourceMemory, Succession, TopicSpec,
 };
 use crate::position::{Checkpoint, Position};
 use crate::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry, SubjectSettings};
@@ -171,7 +171,19 @@ impl SchemaHistory for MemoryStore {
             history.versions.push(schema.clone());
         }
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let passed_over = (2..number)
+            .zip(history.versions.windows(2))
+            .filter(|(between, _)| seen.is_none() && *between > history.announced.max(1));
+        let passed_over = passed_over.filter_map(|(number, pair)| match pair {
+            [before, after] => Some(Succession {
+                number,
+                before: before.clone(),
+                after: after.clone(),
+            }),
+            _ => None,
+        });
         Ok(SchemaVersion {
+            passed_over: passed_over.collect(),
             number,
             previous: index
                 .checked_sub(1)

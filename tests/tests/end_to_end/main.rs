@@ -62,3 +62,4 @@ mod transcripts;
 mod vectors;
 mod versions;
 mod walk;
+mod webhook;

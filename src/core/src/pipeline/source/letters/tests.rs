@@ -158,6 +158,7 @@ impl Rig {
             schema_changes: SchemaChangePublisher {
                 connector: "test".to_owned(),
                 topic: None,
+                listener: None,
             },
             telemetry: Arc::clone(&self.telemetry),
             limits: Limits::default(),
