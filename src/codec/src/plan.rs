@@ -1,24 +1,26 @@
 //! What is compiled once per table version, so that rows run through it without a lookup: the topic, column names that
 //! are JSON already, a format per column, what stands around keys and values, and the constant parts of Debezium's `source`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tailrace_core::batch::RowView;
+use tailrace_core::event::EncodedBatch;
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableSchema};
 use tailrace_core::value::Value;
 
 use crate::avro::schema::optionality;
-use crate::column_schema::{column_schema, default_value};
+use crate::column_schema::{ColumnForm, default_value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::envelope::source::{SourceConstants, SourceOfTable};
 use crate::envelope::{debezium, entity};
 use crate::format::{Envelope, Format};
 use crate::notation::{Notation, Optionality};
 use crate::registration::{Contract, Frames, Routes};
-use crate::values::CellError;
 use crate::values::cell::{CellFormat, DecimalForm};
 use crate::values::placeholder::{unavailable, zero};
 use crate::values::text::write_text;
+use crate::values::{Cause, CellError};
 
 /// One column of a row or of a key.
 #[derive(Debug, Clone)]
@@ -33,6 +35,17 @@ pub(crate) struct ColumnPlan {
     null: Option<Vec<u8>>,
     /// What stands for a large value that did not change, where the type has room for one.
     unavailable: Option<Vec<u8>>,
+    /// What stands for a value that the format cannot hold, where anything does.
+    unrepresentable: Option<Vec<u8>>,
+}
+
+/// What of a row was written otherwise than as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// How many cells hold a large value that did not change.
+    pub(crate) unchanged: usize,
+    /// Indexes of the columns that are null because the format cannot hold their values.
+    pub(crate) unrepresentable: Vec<usize>,
 }
 
 /// What stands before and after a key or value: nothing, Connect's schema, or the number of the registered one.
@@ -97,11 +110,11 @@ impl TablePlan {
         format: &Format,
         constants: &SourceConstants,
     ) -> Self {
+        let keys = key_columns(schema, format.envelope);
         let plan = |index| {
-            schema
-                .columns
-                .get(index)
-                .map(|column| ColumnPlan::new::<N>(index, column, schema.kind, format))
+            let column = schema.columns.get(index)?;
+            let form = ColumnForm::of(column, keys.contains(&index), format);
+            Some(ColumnPlan::new::<N>(index, (column, form), schema.kind, format))
         };
         let mut routes = Routes::default();
         let mut contract = None;
@@ -118,10 +131,7 @@ impl TablePlan {
             schema: Arc::clone(schema),
             topic,
             columns: (0..schema.columns.len()).filter_map(plan).collect(),
-            key: key_columns(schema, format.envelope)
-                .into_iter()
-                .filter_map(plan)
-                .collect(),
+            key: keys.iter().copied().filter_map(plan).collect(),
             source: SourceOfTable::new::<N>(schema, constants.fields),
             contract,
             routes,
@@ -129,35 +139,44 @@ impl TablePlan {
     }
 
     /// Writes a row as an object with every column, placeholders for large values that did not change.
-    /// Returns how many of those there were.
-    pub(crate) fn write_row<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
+    pub(crate) fn write_row<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<Written, RowError> {
         self.check_shape(row)?;
         let start = out.len();
-        let mut unchanged = 0;
+        let mut written = Written::default();
         for (column, value) in self.columns.iter().zip(row.iter()) {
             N::syntax(out, &column.label);
-            unchanged += usize::from(matches!(value, Value::Unchanged));
-            column.write::<N>(out, value)?;
+            written.unchanged += usize::from(matches!(value, Value::Unchanged));
+            column.write::<N>(out, value, &mut written)?;
         }
         N::close_object(out, start);
-        Ok(unchanged)
+        Ok(written)
     }
 
-    /// Writes a row as an object, leaving out large values that did not change. Returns how many it left out.
-    pub(crate) fn write_known<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
+    /// Writes a row that may be missing.
+    pub(crate) fn write_optional_row<N: Notation>(
+        &self,
+        out: &mut Vec<u8>,
+        row: Option<RowView<'_>>,
+    ) -> Result<Written, RowError> {
+        N::optional(out, row.is_some());
+        row.map_or_else(|| Ok(Written::default()), |row| self.write_row::<N>(out, row))
+    }
+
+    /// Writes a row as an object, leaving out large values that did not change.
+    pub(crate) fn write_known<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<Written, RowError> {
         self.check_shape(row)?;
         let start = out.len();
-        let mut unchanged = 0;
+        let mut written = Written::default();
         for (column, value) in self.columns.iter().zip(row.iter()) {
             if matches!(value, Value::Unchanged) {
-                unchanged += 1;
+                written.unchanged += 1;
                 continue;
             }
             N::syntax(out, &column.label);
-            column.write::<N>(out, value)?;
+            column.write::<N>(out, value, &mut written)?;
         }
         N::close_object(out, start);
-        Ok(unchanged)
+        Ok(written)
     }
 
     /// Writes some columns of a row as an object, by index.
@@ -166,18 +185,19 @@ impl TablePlan {
         out: &mut Vec<u8>,
         row: RowView<'_>,
         columns: &[usize],
-    ) -> Result<(), RowError> {
+    ) -> Result<Written, RowError> {
         self.check_shape(row)?;
         let start = out.len();
+        let mut written = Written::default();
         for (index, column) in columns
             .iter()
             .filter_map(|index| Some((*index, self.columns.get(*index)?)))
         {
             N::syntax(out, &column.label);
-            column.write::<N>(out, row.get(index))?;
+            column.write::<N>(out, row.get(index), &mut written)?;
         }
         N::close_object(out, start);
-        Ok(())
+        Ok(written)
     }
 
     /// Writes a row's key. A key column that the log does not repeat is taken from the other row.
@@ -202,7 +222,7 @@ impl TablePlan {
                 )));
             }
             N::syntax(out, &column.label);
-            column.write::<N>(out, value)?;
+            column.write::<N>(out, value, &mut Written::default())?;
         }
         N::close_object(out, start);
         out.extend_from_slice(frame.close);
@@ -219,17 +239,21 @@ impl TablePlan {
 
     /// Writes the names of the columns that did not change, as a JSON array.
     pub(crate) fn write_unchanged(&self, out: &mut Vec<u8>, row: RowView<'_>) {
-        out.push(b'[');
-        let mut first = true;
-        for (column, value) in self.schema.columns.iter().zip(row.iter()) {
-            if matches!(value, Value::Unchanged) {
-                if !std::mem::take(&mut first) {
-                    out.push(b',');
-                }
-                write_text(out, &column.name);
-            }
+        let cells = self.schema.columns.iter().zip(row.iter());
+        let unchanged = cells.filter(|(_, value)| matches!(value, Value::Unchanged));
+        write_names(out, unchanged.map(|(column, _)| column.name.as_str()));
+    }
+
+    /// Writes the names of the columns that are null because their form cannot hold the value, as a JSON array, where there are any.
+    pub(crate) fn name_unrepresentable(&self, output: &mut EncodedBatch, written: &Written) -> Option<Range<usize>> {
+        if written.unrepresentable.is_empty() {
+            return None;
         }
-        out.push(b']');
+        let start = output.buffer.len();
+        let columns = written.unrepresentable.iter();
+        let columns = columns.filter_map(|index| self.schema.columns.get(*index));
+        write_names(&mut output.buffer, columns.map(|column| column.name.as_str()));
+        Some(start..output.buffer.len())
     }
 
     fn check_shape(&self, row: RowView<'_>) -> Result<(), RowError> {
@@ -246,6 +270,17 @@ impl TablePlan {
     }
 }
 
+fn write_names<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>) {
+    out.push(b'[');
+    for (index, name) in names.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_text(out, name);
+    }
+    out.push(b']');
+}
+
 /// The key's columns. Debezium gives a logical message its prefix as key.
 pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize> {
     match (schema.kind, envelope) {
@@ -257,35 +292,49 @@ pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize
 // === impl ColumnPlan ===
 
 impl ColumnPlan {
-    fn new<N: Notation>(index: usize, column: &Column, kind: TableKind, format: &Format) -> Self {
+    fn new<N: Notation>(index: usize, (column, form): (&Column, ColumnForm), kind: TableKind, format: &Format) -> Self {
         let mut label = vec![b','];
         write_text(&mut label, &column.name);
         label.push(b':');
-        let cell = CellFormat::of(&column.logical_type, format);
-        let mut schema = column_schema(column, &cell, format.dialect);
+        let mut form = form;
         // Debezium's messages have fields that may all be null.
-        schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
-        let optionality = optionality(&schema);
+        form.schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
+        let optionality = optionality(&form.schema);
         Self {
             index,
             label,
-            null: null::<N>(column, &cell, optionality, format),
-            unavailable: placeholder::<N>(&cell, optionality, format),
-            format: cell,
+            null: null::<N>(column, &form, optionality, format),
+            unavailable: placeholder::<N>(&form.cell, optionality, format),
+            unrepresentable: form.holds_null_instead.then(|| absent::<N>(optionality)),
+            format: form.cell,
             optionality,
         }
     }
 
-    fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>) -> Result<(), RowError> {
+    fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>, written: &mut Written) -> Result<(), RowError> {
         match value {
             Value::Null => out.extend_from_slice(self.null()?),
             Value::Unchanged => out.extend_from_slice(self.placeholder()?),
             value => {
+                let start = out.len();
                 N::present(out, self.optionality);
-                self.format.write::<N>(out, value).map_err(|cell| self.error(cell))?;
+                if let Err(cell) = self.format.write::<N>(out, value) {
+                    out.truncate(start);
+                    out.extend_from_slice(self.instead(cell)?);
+                    written.unrepresentable.push(self.index);
+                }
             }
         }
         Ok(())
+    }
+
+    /// What stands for a value that cannot be written.
+    #[cold]
+    fn instead(&self, cell: CellError) -> Result<&[u8], RowError> {
+        match (&self.unrepresentable, cell.cause) {
+            (Some(null), Cause::Unrepresentable) => Ok(null),
+            _ => Err(self.error(cell)),
+        }
     }
 
     fn null(&self) -> Result<&[u8], RowError> {
@@ -317,19 +366,26 @@ impl ColumnPlan {
 }
 
 /// What stands for NULL. Debezium has a stand-in where a column may not be null and the log does not carry it.
-fn null<N: Notation>(column: &Column, cell: &CellFormat, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+fn null<N: Notation>(column: &Column, form: &ColumnForm, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
+    let required = optionality == Optionality::Required || (form.holds_null_instead && !form.nullable);
     match format.envelope {
         Envelope::Debezium if !column.nullable => {
             let default = column.default.as_ref();
-            let default = default.and_then(|default| default_value::<N>(default, cell, format.dialect));
+            let default = default.and_then(|default| default_value::<N>(default, &form.cell, format.dialect));
+            let mut out = Vec::new();
             N::present(&mut out, optionality);
-            out.extend(default.unwrap_or_else(|| zero::<N>(cell)));
+            out.extend(default.unwrap_or_else(|| zero::<N>(&form.cell)));
+            Some(out)
         }
-        _ if format.has_registered_schemas() && optionality == Optionality::Required => return None,
-        _ => N::absent(&mut out, optionality),
+        _ if format.has_registered_schemas() && required => None,
+        _ => Some(absent::<N>(optionality)),
     }
-    Some(out)
+}
+
+fn absent<N: Notation>(optionality: Optionality) -> Vec<u8> {
+    let mut out = Vec::new();
+    N::absent(&mut out, optionality);
+    out
 }
 
 /// What stands for a large value that did not change.
@@ -347,11 +403,12 @@ fn placeholder<N: Notation>(cell: &CellFormat, optionality: Optionality, format:
 
 /// The fields of a table's row.
 pub(crate) fn row_fields(schema: &TableSchema, format: &Format) -> Vec<Field> {
-    let field = |column: &Column| {
-        let cell = CellFormat::of(&column.logical_type, format);
-        Field::new(&column.name, column_schema(column, &cell, format.dialect))
+    let keys = key_columns(schema, format.envelope);
+    let field = |(index, column): (usize, &Column)| {
+        let form = ColumnForm::of(column, keys.contains(&index), format);
+        Field::new(&column.name, form.schema)
     };
-    schema.columns.iter().map(field).collect()
+    schema.columns.iter().enumerate().map(field).collect()
 }
 
 // === impl Schemas ===
