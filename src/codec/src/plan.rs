@@ -292,11 +292,15 @@ pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize
 // === impl ColumnPlan ===
 
 impl ColumnPlan {
-    fn new<N: Notation>(index: usize, (column, form): (&Column, ColumnForm), kind: TableKind, format: &Format) -> Self {
+    fn new<N: Notation>(
+        index: usize,
+        (column, mut form): (&Column, ColumnForm),
+        kind: TableKind,
+        format: &Format,
+    ) -> Self {
         let mut label = vec![b','];
         write_text(&mut label, &column.name);
         label.push(b':');
-        let mut form = form;
         // Debezium's messages have fields that may all be null.
         form.schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
         let optionality = optionality(&form.schema);
