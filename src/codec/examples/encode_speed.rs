@@ -71,6 +71,8 @@ fn settings(envelope: Envelope, codec: Codec) -> Result<EncoderSettings, Failure
         },
         template: TopicTemplate::parse(DEFAULT_TOPIC_TEMPLATE)?,
         registry: Some(Arc::new(MemoryRegistry::default())),
+        contracts: None,
+        telemetry: None,
     })
 }
 

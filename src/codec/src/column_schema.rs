@@ -192,7 +192,7 @@ fn text(kind: &TextKind) -> ConnectSchema {
             return ConnectSchema::named(Kind::Text, "io.debezium.data.EnumSet")
                 .parameter("allowed", symbols.join(","));
         }
-        TextKind::Plain | TextKind::Range | TextKind::Network | TextKind::Opaque => {
+        TextKind::Plain | TextKind::Range | TextKind::Network | TextKind::Opaque | TextKind::Masked => {
             return ConnectSchema::new(Kind::Text);
         }
     };

@@ -95,6 +95,16 @@ impl ConnectSchema {
         self
     }
 
+    /// True where a field of this name is in it, however far inside.
+    pub(crate) fn has_field(&self, name: &str) -> bool {
+        match &self.kind {
+            Kind::Struct(fields) => fields
+                .iter()
+                .any(|field| field.name == name || field.schema.has_field(name)),
+            _ => false,
+        }
+    }
+
     /// Its JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::new();

@@ -1,12 +1,13 @@
 //! What a table's events look like, before there are any: for `tailrace describe`.
 
 use serde::Serialize;
-use tailrace_core::schema::TableSchema;
+use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result};
 
 use crate::connect_schema::ConnectSchema;
 use crate::context::{Context, EncoderSettings};
 use crate::plan::Schemas;
+use crate::publication::Destination;
 
 /// Topic and schemas of a table's events, the schemas as Kafka Connect writes them in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,10 +39,11 @@ impl EventDescriber {
     ///
     /// # Errors
     /// As [`crate::TopicTemplate::topic`].
-    pub fn describe(&self, table: &TableSchema) -> Result<EventDescription> {
+    pub fn describe(&self, table: &SharedSchema) -> Result<EventDescription> {
         let context = &self.context;
         let topic = context.template.topic_of(&context.prefix, table)?;
-        let schemas = Schemas::of(table, &topic, &context.format, &context.source);
+        let publication = context.publication(table, &Destination::own(topic.as_str().into()));
+        let schemas = Schemas::of(&publication, &context.format, &context.source);
         Ok(EventDescription {
             key_schema: schemas.key.as_ref().map(json).transpose()?,
             value_schema: json(&schemas.value)?,

@@ -32,9 +32,10 @@ use crate::envelope::source::{SourceOfChange, SourceOfTransaction};
 use crate::format::{Codec, Format};
 use crate::notation::{Avro, Json, Notation};
 use crate::plan::{RowError, TablePlan, Written};
+use crate::publication::{Destination, Publication};
 use crate::records::{Facts, KeyLink, KeyOf, Record, ValueOf, records_of};
 use crate::refusal::{SCHEMA_NOT_REGISTERED, refusal};
-use crate::registration::{self, Frames, no_registry};
+use crate::registration::{self, Frames, Route, no_registry};
 use crate::topic::collision;
 
 /// Headers of an ordinary record: what the list is sized for.
@@ -77,6 +78,8 @@ struct Encoding<'a, N> {
 
 /// A table's plan, and what stands around its keys and values where they go.
 type Framed<'a> = (&'a TablePlan, &'a Frames);
+/// The same, and the index of the topic.
+type Routed<'a> = (Framed<'a>, usize);
 
 /// Keys of one change, as ranges of the buffer.
 #[derive(Default)]
@@ -95,7 +98,7 @@ impl EventEncoder {
     pub fn new(settings: EncoderSettings) -> Result<Self> {
         let registry = settings.registry.clone();
         let context = Context::new(settings)?;
-        if context.format.has_registered_schemas() && registry.is_none() {
+        if context.has_schemas() && registry.is_none() {
             return Err(no_registry());
         }
         Ok(Self {
@@ -123,7 +126,8 @@ impl EventEncoder {
 
     fn plan(&mut self, schema: &SharedSchema) -> Result<Arc<TablePlan>> {
         let versions = self.plans.get(&schema.name).map(Vec::as_slice).unwrap_or_default();
-        let known = |plan: &&Arc<TablePlan>| Arc::ptr_eq(&plan.schema, schema) || plan.schema == *schema;
+        let known =
+            |plan: &&Arc<TablePlan>| Arc::ptr_eq(&plan.publication.table, schema) || plan.publication.table == *schema;
         if let Some(known) = versions.iter().rev().find(known) {
             return Ok(Arc::clone(known));
         }
@@ -133,11 +137,15 @@ impl EventEncoder {
             Some(_) => {}
             None => drop(self.topics.insert(Arc::clone(&topic), schema.name.clone())),
         }
-        let Context { format, source, .. } = &self.context;
-        let plan = Arc::new(match format.codec {
-            Codec::Json | Codec::JsonSchema => TablePlan::compile::<Json>(schema, topic, format, source),
-            Codec::Avro => TablePlan::compile::<Avro>(schema, topic, format, source),
-        });
+        let publication = Publication::whole(
+            schema,
+            Destination::own(Arc::clone(&topic)),
+            self.context.format.envelope,
+        );
+        if !self.context.has_schemas() {
+            self.context.tell(&topic, &publication, (None, None));
+        }
+        let plan = Arc::new(TablePlan::of(publication, &self.context));
         let versions = self.plans.entry(schema.name.clone()).or_default();
         versions.push(Arc::clone(&plan));
         Ok(plan)
@@ -150,7 +158,7 @@ impl EventEncoder {
             .map(|schema| self.plan(schema))
             .collect::<Result<Vec<_>>>()?;
         for plan in &plans {
-            if let Some(versions) = self.plans.get_mut(&plan.schema.name) {
+            if let Some(versions) = self.plans.get_mut(&plan.publication.table.name) {
                 while versions.len() > KEPT_VERSIONS.max(plans.len()) {
                     versions.remove(0);
                 }
@@ -197,11 +205,12 @@ impl Encoder for EventEncoder {
         let mut plans = self.plans_of(batch)?;
         for change in batch.views() {
             let plan = plans.get_mut(change.change().table).ok_or_else(broken_batch)?;
-            let Some(extended) = registration::register(plan, change, &*registry).await? else {
+            let with = (&self.context, &*registry);
+            let Some(extended) = registration::register(plan, change, with).await? else {
                 continue;
             };
             let extended = Arc::new(extended);
-            let versions = self.plans.get_mut(&plan.schema.name).map(Vec::as_mut_slice);
+            let versions = self.plans.get_mut(&plan.publication.table.name).map(Vec::as_mut_slice);
             let mut versions = versions.unwrap_or_default().iter_mut();
             if let Some(known) = versions.find(|known| Arc::ptr_eq(known, plan)) {
                 *known = Arc::clone(&extended);
@@ -286,15 +295,16 @@ impl<'a, N: Notation> Encoding<'a, N> {
             if let PayloadView::Refused(refusal) = message.payload() {
                 return Err(refusal.clone());
             }
-            let place = (plan, self.topic(change, plan));
+            let place = (
+                plan,
+                self.topic(change, plan),
+                self.context.format.has_registered_schemas(),
+            );
             return write_message::<N>(&mut self.output, &mut self.headers, place, (change, message))
                 .map_err(|error| self.refusal(plan, change, error));
         }
         let start = self.output.buffer.len();
-        let frames = plan
-            .routes
-            .frames(change.change().topic.as_ref().unwrap_or(&plan.topic));
-        let frames = frames.ok_or_else(|| self.refusal(plan, change, RowError::not_registered()))?;
+        let ((plan, frames), topic) = self.route(plan, change)?;
         let keys = self
             .keys((plan, frames), change)
             .map_err(|error| self.refusal(plan, change, error))?;
@@ -305,7 +315,6 @@ impl<'a, N: Notation> Encoding<'a, N> {
             has_before: change.before().is_some(),
         };
         let records = records_of(facts, &self.context.format);
-        let topic = self.topic(change, plan);
         for record in records.iter() {
             self.record((plan, frames), change, *record, (topic, &keys))
                 .map_err(|error| self.refusal(plan, change, error))?;
@@ -314,6 +323,24 @@ impl<'a, N: Notation> Encoding<'a, N> {
             self.output.buffer.truncate(start);
         }
         Ok(())
+    }
+
+    /// Where a row's events go, and as what.
+    fn route<'p>(&mut self, plan: &'p TablePlan, change: ChangeView<'a>) -> Result<Routed<'p>, Refusal> {
+        if let Some(frames) = &plan.routes.everywhere {
+            return Ok(((plan, frames), self.topic(change, plan)));
+        }
+        let asked = change.change().topic.as_ref().unwrap_or(&plan.publication.to.topic);
+        match plan.routes.route(asked) {
+            Some(Route::Here(frames)) => Ok(((plan, frames), self.topic(change, plan))),
+            Some(Route::Elsewhere(other)) => {
+                let frames = other.routes.everywhere.as_ref();
+                let frames = frames.ok_or_else(|| self.refusal(plan, change, RowError::not_registered()))?;
+                Ok(((other, frames), self.output.topic_index(&other.publication.to.topic)))
+            }
+            Some(Route::Refused(refusal)) => Err(refusal.clone()),
+            None => Err(self.refusal(plan, change, RowError::not_registered())),
+        }
     }
 
     /// Writes the keys that a change's records need. Where the key did not change there is only the one after.
@@ -374,7 +401,7 @@ impl<'a, N: Notation> Encoding<'a, N> {
         if let Some(Some(known)) = self.topics.get(change.table) {
             return *known;
         }
-        let index = self.output.topic_index(&plan.topic);
+        let index = self.output.topic_index(&plan.publication.to.topic);
         if let Some(topic) = self.topics.get_mut(change.table) {
             *topic = Some(index);
         }
@@ -391,14 +418,20 @@ impl<'a, N: Notation> Encoding<'a, N> {
         let key = match record.key {
             KeyOf::None => None,
             KeyOf::Nobody => Some(self.nobody(plan)?),
-            KeyOf::Before => Some(keys.before.clone().ok_or_else(no_key)?),
-            KeyOf::After => Some(keys.after.clone().ok_or_else(no_key)?),
+            KeyOf::Before => Some(keys.before.clone().ok_or_else(RowError::no_key)?),
+            KeyOf::After => Some(keys.after.clone().ok_or_else(RowError::no_key)?),
         };
         let (value, cells) = self.value((plan, frames), change, record)?;
+        let (of_key, is_framed) = (&frames.key, self.context.format.has_registered_schemas());
+        let payload = |key: &Range<usize>| match is_framed {
+            // A key whose schema is registered stays as it is, because nobody could read it otherwise.
+            true => key.clone(),
+            false => of_key.inside(key),
+        };
         let link = match record.link {
             KeyLink::None => None,
-            KeyLink::NewKey => keys.after.as_ref().map(|key| (NEW_KEY, payload((plan, frames), key))),
-            KeyLink::OldKey => keys.before.as_ref().map(|key| (OLD_KEY, payload((plan, frames), key))),
+            KeyLink::NewKey => keys.after.as_ref().map(|key| (NEW_KEY, payload(key))),
+            KeyLink::OldKey => keys.before.as_ref().map(|key| (OLD_KEY, payload(key))),
         };
         let updated_at_us = change.updated_at_us();
         let headers = RecordHeaders {
@@ -436,9 +469,9 @@ impl<'a, N: Notation> Encoding<'a, N> {
             ValueOf::After | ValueOf::Envelope { .. } | ValueOf::Message => change.after(),
         };
         let has_row = row.is_some() || matches!(record.value, ValueOf::Envelope { .. } | ValueOf::Message);
-        let frame = match plan.contract {
-            Some(_) if !has_row => plan.routes.empty().ok_or_else(RowError::not_registered)?,
-            _ => &frames.value,
+        let frame = match self.context.format.has_registered_schemas() && !has_row {
+            true => plan.routes.empty().ok_or_else(RowError::not_registered)?,
+            false => &frames.value,
         };
         let start = self.output.buffer.len();
         self.output.buffer.extend_from_slice(&frame.open);
@@ -455,15 +488,11 @@ impl<'a, N: Notation> Encoding<'a, N> {
         };
         self.output.buffer.extend_from_slice(frame.close);
         let value = start..self.output.buffer.len();
-        let unchanged = change.after().filter(|_| written.unchanged > 0).map(|row| {
-            let start = self.output.buffer.len();
-            plan.write_unchanged(&mut self.output.buffer, row);
-            start..self.output.buffer.len()
-        });
+        let out = &mut self.output.buffer;
         let cells = CellHeaders {
-            unchanged,
-            unrepresentable: plan.name_unrepresentable(&mut self.output, &written),
-            unrepresentable_before: plan.name_unrepresentable(&mut self.output, &before_written),
+            unchanged: plan.name_unchanged(out, change.after(), &written),
+            unrepresentable: plan.name_unrepresentable(out, &written),
+            unrepresentable_before: plan.name_unrepresentable(out, &before_written),
         };
         Ok((Some(value), cells))
     }
@@ -472,7 +501,7 @@ impl<'a, N: Notation> Encoding<'a, N> {
         let buffer = &mut self.output.buffer;
         match row {
             // A registered schema has every column.
-            Some(row) if plan.contract.is_some() => plan.write_row::<N>(buffer, row),
+            Some(row) if self.context.format.has_registered_schemas() => plan.write_row::<N>(buffer, row),
             Some(row) => plan.write_known::<N>(buffer, row),
             None => {
                 N::syntax(buffer, b"{}");
@@ -484,7 +513,7 @@ impl<'a, N: Notation> Encoding<'a, N> {
     /// The key of a record that is there although no row is.
     fn nobody(&mut self, plan: &TablePlan) -> Result<Range<usize>, RowError> {
         let start = self.output.buffer.len();
-        if plan.contract.is_some() {
+        if self.context.format.has_registered_schemas() {
             let frame = plan.routes.empty().ok_or_else(RowError::not_registered)?;
             self.output.buffer.extend_from_slice(&frame.open);
         }
@@ -560,26 +589,6 @@ fn row_with_old_key<'a>(plan: &TablePlan, change: ChangeView<'a>) -> Option<RowV
         BeforeImage::Full => Some(row),
         BeforeImage::Key => Some(row).filter(|row| plan.has_key(*row)),
         BeforeImage::None => None,
-    }
-}
-
-/// The key without the schema around it. A key whose schema is registered stays as it is, because nobody could read it otherwise.
-fn payload((plan, frames): Framed<'_>, key: &Range<usize>) -> Range<usize> {
-    if plan.contract.is_some() {
-        return key.clone();
-    }
-    let frame = &frames.key;
-    key.start + frame.open.len()..key.end.saturating_sub(frame.close.len())
-}
-
-#[cold]
-fn no_key() -> RowError {
-    RowError {
-        column: None,
-        cell: crate::values::CellError::new(
-            "has no row to take its key from",
-            "set a replica identity on the table that covers its key",
-        ),
     }
 }
 

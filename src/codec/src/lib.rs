@@ -18,6 +18,7 @@ mod json_schema;
 mod names;
 mod notation;
 mod plan;
+mod publication;
 mod records;
 mod refusal;
 mod registration;

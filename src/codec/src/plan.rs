@@ -2,21 +2,21 @@
 //! are JSON already, a format per column, what stands around keys and values, and the constant parts of Debezium's `source`.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use tailrace_core::batch::RowView;
-use tailrace_core::event::EncodedBatch;
-use tailrace_core::schema::{Column, SharedSchema, TableKind, TableSchema};
+use tailrace_core::schema::{Column, TableKind};
 use tailrace_core::value::Value;
 
 use crate::avro::schema::optionality;
 use crate::column_schema::{ColumnForm, default_value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
+use crate::context::Context;
 use crate::envelope::source::{SourceConstants, SourceOfTable};
 use crate::envelope::{debezium, entity};
-use crate::format::{Envelope, Format};
-use crate::notation::{Notation, Optionality};
-use crate::registration::{Contract, Frames, Routes};
+use crate::format::{Codec, Envelope, Format};
+use crate::notation::{Avro, Json, Notation, Optionality};
+use crate::publication::{Publication, Published};
+use crate::registration::{EventSchemas, Frames, Routes};
 use crate::values::cell::{CellFormat, DecimalForm};
 use crate::values::placeholder::{unavailable, zero};
 use crate::values::text::write_text;
@@ -44,7 +44,7 @@ pub(crate) struct ColumnPlan {
 pub(crate) struct Written {
     /// How many cells hold a large value that did not change.
     pub(crate) unchanged: usize,
-    /// Indexes of the columns that are null because the format cannot hold their values.
+    /// Indexes of the cells that are null because the format cannot hold their values.
     pub(crate) unrepresentable: Vec<usize>,
 }
 
@@ -58,13 +58,12 @@ pub(crate) struct Frame {
 /// One table version, compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct TablePlan {
-    pub(crate) schema: SharedSchema,
-    pub(crate) topic: Arc<str>,
+    pub(crate) publication: Publication,
     pub(crate) columns: Vec<ColumnPlan>,
     pub(crate) key: Vec<ColumnPlan>,
     pub(crate) source: SourceOfTable,
     /// The schemas that a registry must have before the first event; `None` where events need none.
-    pub(crate) contract: Option<Contract>,
+    pub(crate) schemas: Option<EventSchemas>,
     /// What stands around keys and values, by where they go.
     pub(crate) routes: Routes,
 }
@@ -87,6 +86,18 @@ pub(crate) struct Schemas {
 // === impl RowError ===
 
 impl RowError {
+    /// A change without the row that its key would be in.
+    #[cold]
+    pub(crate) fn no_key() -> Self {
+        Self {
+            column: None,
+            cell: CellError::new(
+                "has no row to take its key from",
+                "set a replica identity on the table that covers its key",
+            ),
+        }
+    }
+
     /// An event whose schema has no number yet: only a caller that leaves a step out meets it.
     #[cold]
     pub(crate) fn not_registered() -> Self {
@@ -103,38 +114,39 @@ impl RowError {
 // === impl TablePlan ===
 
 impl TablePlan {
-    /// Compiles a table version.
-    pub(crate) fn compile<N: Notation>(
-        schema: &SharedSchema,
-        topic: Arc<str>,
-        format: &Format,
-        constants: &SourceConstants,
-    ) -> Self {
-        let keys = key_columns(schema, format.envelope);
-        let plan = |index| {
-            let column = schema.columns.get(index)?;
-            let form = ColumnForm::of(column, keys.contains(&index), format);
-            Some(ColumnPlan::new::<N>(index, (column, form), schema.kind, format))
+    /// Compiles a publication in the notation of its codec.
+    pub(crate) fn of(publication: Publication, context: &Context) -> Self {
+        match context.format.codec {
+            Codec::Json | Codec::JsonSchema => Self::compile::<Json>(publication, context),
+            Codec::Avro => Self::compile::<Avro>(publication, context),
+        }
+    }
+
+    fn compile<N: Notation>(publication: Publication, context: &Context) -> Self {
+        let Context { format, source, .. } = context;
+        let plan = |published: &Published| {
+            let form = ColumnForm::of(&published.column, publication.has_in_key(published.cell), format);
+            ColumnPlan::new::<N>(published, form, publication.table.kind, format)
         };
+        let columns = publication.columns.iter().map(plan).collect();
+        let key = publication.key.iter().map(plan).collect();
+        let schemas = || Schemas::of(&publication, format, source);
         let mut routes = Routes::default();
-        let mut contract = None;
-        if format.has_registered_schemas() {
-            let schemas = Schemas::of(schema, &topic, format, constants);
-            contract = Some(Contract::of(schemas, row_fields(schema, format), format));
+        let mut registered = None;
+        if context.has_schemas() {
+            registered = Some(EventSchemas::of(schemas(), &publication, context));
+        } else if format.inline_schema {
+            routes.everywhere = Some(Frames::inline(&schemas()));
         } else {
-            let schemas = format
-                .inline_schema
-                .then(|| Schemas::of(schema, &topic, format, constants));
-            routes.everywhere = Some(schemas.as_ref().map(Frames::inline).unwrap_or_default());
+            routes.everywhere = Some(Frames::default());
         }
         Self {
-            schema: Arc::clone(schema),
-            topic,
-            columns: (0..schema.columns.len()).filter_map(plan).collect(),
-            key: keys.iter().copied().filter_map(plan).collect(),
-            source: SourceOfTable::new::<N>(schema, constants.fields),
-            contract,
+            source: SourceOfTable::new::<N>(&publication.table, source.fields),
+            columns,
+            key,
+            schemas: registered,
             routes,
+            publication,
         }
     }
 
@@ -143,7 +155,8 @@ impl TablePlan {
         self.check_shape(row)?;
         let start = out.len();
         let mut written = Written::default();
-        for (column, value) in self.columns.iter().zip(row.iter()) {
+        for column in &self.columns {
+            let value = row.get(column.index);
             N::syntax(out, &column.label);
             written.unchanged += usize::from(matches!(value, Value::Unchanged));
             column.write::<N>(out, value, &mut written)?;
@@ -167,7 +180,8 @@ impl TablePlan {
         self.check_shape(row)?;
         let start = out.len();
         let mut written = Written::default();
-        for (column, value) in self.columns.iter().zip(row.iter()) {
+        for column in &self.columns {
+            let value = row.get(column.index);
             if matches!(value, Value::Unchanged) {
                 written.unchanged += 1;
                 continue;
@@ -237,27 +251,39 @@ impl TablePlan {
             .all(|column| !matches!(row.get(column.index), Value::Null))
     }
 
-    /// Writes the names of the columns that did not change, as a JSON array.
-    pub(crate) fn write_unchanged(&self, out: &mut Vec<u8>, row: RowView<'_>) {
-        let cells = self.schema.columns.iter().zip(row.iter());
-        let unchanged = cells.filter(|(_, value)| matches!(value, Value::Unchanged));
-        write_names(out, unchanged.map(|(column, _)| column.name.as_str()));
+    /// Writes the names of the columns that did not change, as a JSON array, where there are any.
+    pub(crate) fn name_unchanged(
+        &self,
+        out: &mut Vec<u8>,
+        row: Option<RowView<'_>>,
+        written: &Written,
+    ) -> Option<Range<usize>> {
+        let row = row.filter(|_| written.unchanged > 0)?;
+        Some(self.write_names(out, |cell| matches!(row.get(cell), Value::Unchanged)))
     }
 
     /// Writes the names of the columns that are null because their form cannot hold the value, as a JSON array, where there are any.
-    pub(crate) fn name_unrepresentable(&self, output: &mut EncodedBatch, written: &Written) -> Option<Range<usize>> {
-        if written.unrepresentable.is_empty() {
-            return None;
+    pub(crate) fn name_unrepresentable(&self, out: &mut Vec<u8>, written: &Written) -> Option<Range<usize>> {
+        let cells = &written.unrepresentable;
+        (!cells.is_empty()).then(|| self.write_names(out, |cell| cells.contains(&cell)))
+    }
+
+    fn write_names(&self, out: &mut Vec<u8>, is_named: impl Fn(usize) -> bool) -> Range<usize> {
+        let start = out.len();
+        let columns = self.publication.columns.iter();
+        out.push(b'[');
+        for (index, published) in columns.filter(|published| is_named(published.cell)).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_text(out, &published.column.name);
         }
-        let start = output.buffer.len();
-        let columns = written.unrepresentable.iter();
-        let columns = columns.filter_map(|index| self.schema.columns.get(*index));
-        write_names(&mut output.buffer, columns.map(|column| column.name.as_str()));
-        Some(start..output.buffer.len())
+        out.push(b']');
+        start..out.len()
     }
 
     fn check_shape(&self, row: RowView<'_>) -> Result<(), RowError> {
-        if row.len() == self.columns.len() {
+        if row.len() == self.publication.table.columns.len() {
             return Ok(());
         }
         Err(RowError {
@@ -270,34 +296,11 @@ impl TablePlan {
     }
 }
 
-fn write_names<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>) {
-    out.push(b'[');
-    for (index, name) in names.enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_text(out, name);
-    }
-    out.push(b']');
-}
-
-/// The key's columns. Debezium gives a logical message its prefix as key.
-pub(crate) fn key_columns(schema: &TableSchema, envelope: Envelope) -> Vec<usize> {
-    match (schema.kind, envelope) {
-        (TableKind::Message, Envelope::Debezium) => schema.column_index("prefix").into_iter().collect(),
-        _ => schema.key.clone(),
-    }
-}
-
 // === impl ColumnPlan ===
 
 impl ColumnPlan {
-    fn new<N: Notation>(
-        index: usize,
-        (column, mut form): (&Column, ColumnForm),
-        kind: TableKind,
-        format: &Format,
-    ) -> Self {
+    fn new<N: Notation>(published: &Published, mut form: ColumnForm, kind: TableKind, format: &Format) -> Self {
+        let column = &published.column;
         let mut label = vec![b','];
         write_text(&mut label, &column.name);
         label.push(b':');
@@ -305,7 +308,7 @@ impl ColumnPlan {
         form.schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
         let optionality = optionality(&form.schema);
         Self {
-            index,
+            index: published.cell,
             label,
             null: null::<N>(column, &form, optionality, format),
             unavailable: placeholder::<N>(&form.cell, optionality, format),
@@ -405,31 +408,36 @@ fn placeholder<N: Notation>(cell: &CellFormat, optionality: Optionality, format:
     Some(out)
 }
 
-/// The fields of a table's row.
-pub(crate) fn row_fields(schema: &TableSchema, format: &Format) -> Vec<Field> {
-    let keys = key_columns(schema, format.envelope);
-    let field = |(index, column): (usize, &Column)| {
-        let form = ColumnForm::of(column, keys.contains(&index), format);
-        Field::new(&column.name, form.schema)
+/// The fields of some columns of a publication.
+fn fields(columns: &[Published], publication: &Publication, format: &Format) -> Vec<Field> {
+    let field = |published: &Published| {
+        let Published { column, type_name, .. } = published;
+        let ColumnForm { mut schema, .. } = ColumnForm::of(column, publication.has_in_key(published.cell), format);
+        if matches!(schema.kind, Kind::Symbols(_)) {
+            schema.name.clone_from(type_name);
+        }
+        Field::new(&column.name, schema)
     };
-    schema.columns.iter().enumerate().map(field).collect()
+    columns.iter().map(field).collect()
 }
 
 // === impl Schemas ===
 
 impl Schemas {
-    /// The schemas of a table's key and value.
-    pub(crate) fn of(schema: &TableSchema, topic: &str, format: &Format, constants: &SourceConstants) -> Self {
-        let fields = row_fields(schema, format);
-        let key: Vec<_> = key_columns(schema, format.envelope)
-            .into_iter()
-            .filter_map(|index| fields.get(index).cloned())
-            .collect();
-        let row = Kind::Struct(fields);
+    /// The schemas of what is published of a table.
+    pub(crate) fn of(publication: &Publication, format: &Format, constants: &SourceConstants) -> Self {
+        let row = Kind::Struct(Self::row(publication, format));
+        let key = fields(&publication.key, publication, format);
         let key = (!key.is_empty()).then_some(Kind::Struct(key));
+        let (name, kind) = (&publication.to.name, publication.table.kind);
         match format.envelope {
-            Envelope::Entity => entity::schemas(topic, schema, key, row),
-            Envelope::Debezium => debezium::schemas(topic, schema.kind, key, row, constants),
+            Envelope::Entity => entity::schemas(name, key, row, publication),
+            Envelope::Debezium => debezium::schemas(name, kind, key, row, constants),
         }
+    }
+
+    /// The fields of a row.
+    pub(crate) fn row(publication: &Publication, format: &Format) -> Vec<Field> {
+        fields(&publication.columns, publication, format)
     }
 }

@@ -19,8 +19,8 @@ pub(crate) fn refusal(plan: &TablePlan, (identity, change): (&str, ChangeView<'_
         true => SCHEMA_NOT_REGISTERED,
         false => VALUE_NOT_ENCODABLE,
     };
-    let table = plan.schema.name.qualified();
-    let column = error.column.and_then(|index| plan.schema.columns.get(index));
+    let table = plan.publication.table.name.qualified();
+    let column = error.column.and_then(|index| plan.publication.table.columns.get(index));
     let place = match column {
         Some(column) => format!("the value of column {} of table {table}", column.name),
         None => format!("a change of table {table}"),

@@ -73,6 +73,15 @@ pub struct RegisteredSchema {
     pub schema: Schema,
 }
 
+/// What holds for all versions of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubjectSettings {
+    /// Its own level; `None` where the default holds.
+    pub compatibility: Option<Compatibility>,
+    /// Why it should not be used any more and what should instead.
+    pub deprecated: Option<String>,
+}
+
 /// Where schemas are kept.
 #[async_trait]
 pub trait SchemaRegistry: Send + Sync {
@@ -93,6 +102,16 @@ pub trait SchemaRegistry: Send + Sync {
     /// # Errors
     /// Definite `schema_unknown` where there is none.
     async fn by_id(&self, id: SchemaId) -> Result<Schema>;
+
+    /// What holds for all versions of a subject, where that is for publishers to say. A registry whose keepers say it tells nothing.
+    async fn settings(&self, _subject: &str) -> Result<SubjectSettings> {
+        Ok(SubjectSettings::default())
+    }
+
+    /// Sets what holds for all versions of a subject, where that is for publishers to say; nothing elsewhere. Durable on return.
+    async fn set(&self, _subject: &str, _settings: &SubjectSettings) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Decides about schemas: what the keeper of a registry asks before it takes one in.
@@ -152,9 +171,33 @@ impl Compatibility {
         }
     }
 
+    /// As the configuration calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Backward => "backward",
+            Self::BackwardTransitive => "backward_transitive",
+            Self::Forward => "forward",
+            Self::ForwardTransitive => "forward_transitive",
+            Self::Full => "full",
+            Self::FullTransitive => "full_transitive",
+        }
+    }
+
     /// By the registry's name.
     pub fn from_registry_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.registry_name() == name)
+    }
+
+    /// The same, where all versions count.
+    #[must_use]
+    pub fn transitive(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Backward | Self::BackwardTransitive => Self::BackwardTransitive,
+            Self::Forward | Self::ForwardTransitive => Self::ForwardTransitive,
+            Self::Full | Self::FullTransitive => Self::FullTransitive,
+        }
     }
 
     /// Whether readers of the new version must read what was written before.
@@ -190,6 +233,7 @@ mod tests {
     fn names_lead_back() {
         for level in Compatibility::ALL {
             assert_eq!(Compatibility::from_registry_name(level.registry_name()), Some(level));
+            assert_eq!(level.name(), level.registry_name().to_lowercase());
         }
         assert_eq!(SchemaType::from_registry_name("AVRO"), Some(SchemaType::Avro));
         assert_eq!(SchemaType::from_registry_name("PROTOBUF"), None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Datum, LogicalType};
+use crate::value::{Datum, LogicalType, TextKind};
 
 /// A table's name in full. `database` is empty where the database has none (SQLite).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,6 +111,15 @@ impl TableSchema {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+// === impl Column ===
+
+impl Column {
+    /// Something else stands in place of its values.
+    pub fn is_masked(&self) -> bool {
+        self.logical_type == LogicalType::Text(TextKind::Masked)
+    }
 }
 
 /// FNV-1a, because the standard hasher is not promised to stay the same between releases.

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::dead_letter::LetterSummary;
+use crate::registry::SchemaId;
 
 /// Where a connector is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +52,40 @@ pub struct LogRetention {
     pub safe_bytes: Option<u64>,
     /// The same in words.
     pub summary: String,
+}
+
+/// A topic that a connector publishes to, as its readers should know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PublishedTopic {
+    /// The table that its events come from.
+    pub table: String,
+    /// Who answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What makes an event happen, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// What an event is, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documentation: Option<String>,
+    /// Words about the topic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Words about its columns.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub column_tags: BTreeMap<String, Vec<String>>,
+    /// Number of the schema of its newest keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_schema: Option<SchemaId>,
+    /// Number of the schema of its newest values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_schema: Option<SchemaId>,
+    /// Columns of the table that its events do not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// The topic that events go to now, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
 }
 
 /// Whether rows of a polled table can be skipped that commit late.
@@ -128,6 +163,7 @@ struct Words {
     retention: Option<LogRetention>,
     gap_safety: BTreeMap<String, TableGapSafety>,
     delay_window: Option<DelayWindow>,
+    topics: BTreeMap<String, PublishedTopic>,
     dead_letters: LetterSummary,
     notices: BTreeMap<&'static str, String>,
 }
@@ -173,6 +209,9 @@ pub struct Snapshot {
     /// The delay of polled rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_window: Option<DelayWindow>,
+    /// The topics that events went to since the start of the process, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, PublishedTopic>,
     /// Events that were set aside and wait for a person.
     pub dead_letters: LetterSummary,
     /// Standing warnings by code.
@@ -220,6 +259,7 @@ impl Telemetry {
                 retention: None,
                 gap_safety: BTreeMap::new(),
                 delay_window: None,
+                topics: BTreeMap::new(),
                 dead_letters: LetterSummary::default(),
                 notices: BTreeMap::new(),
             }),
@@ -289,6 +329,16 @@ impl Telemetry {
         self.with(|words| words.delay_window = Some(window));
     }
 
+    /// What readers of a topic should know of it.
+    pub fn set_topic(&self, name: &str, topic: PublishedTopic) {
+        self.with(|words| words.topics.insert(name.to_owned(), topic));
+    }
+
+    /// Nothing goes to a topic any more that a table would have gone to: it goes to another.
+    pub fn supersede_topic(&self, name: &str, by: &str) {
+        self.with(|words| words.topics.entry(name.to_owned()).or_default().superseded_by = Some(by.to_owned()));
+    }
+
     /// How many dead letters wait, and why; a standing warning where there are any.
     pub fn set_dead_letters(&self, summary: &LetterSummary) {
         self.with(|words| words.dead_letters.clone_from(summary));
@@ -349,6 +399,7 @@ impl Telemetry {
             retention: words.retention.clone(),
             gap_safety: words.gap_safety.clone(),
             delay_window: words.delay_window.clone(),
+            topics: words.topics.clone(),
             dead_letters: words.dead_letters.clone(),
             notices: words.notices.clone(),
         })

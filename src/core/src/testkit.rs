@@ -20,7 +20,7 @@ use crate::ports::{
     SchemaVersion, Source, SourceMemory, TopicSpec,
 };
 use crate::position::{Checkpoint, Position};
-use crate::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry};
+use crate::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry, SubjectSettings};
 use crate::schema::TableSchema;
 
 /// What a sink does with the next batch.
@@ -75,6 +75,7 @@ struct Registered {
     /// The schema of number `index + 1`.
     schemas: Vec<Schema>,
     subjects: BTreeMap<String, Vec<SchemaId>>,
+    settings: BTreeMap<String, SubjectSettings>,
     down: bool,
     questions: usize,
 }
@@ -378,6 +379,15 @@ impl SchemaRegistry for MemoryRegistry {
 
     async fn by_id(&self, id: SchemaId) -> Result<Schema> {
         self.ask()?.schema(id)
+    }
+
+    async fn settings(&self, subject: &str) -> Result<SubjectSettings> {
+        Ok(self.ask()?.settings.get(subject).cloned().unwrap_or_default())
+    }
+
+    async fn set(&self, subject: &str, settings: &SubjectSettings) -> Result<()> {
+        self.ask()?.settings.insert(subject.to_owned(), settings.clone());
+        Ok(())
     }
 }
 

@@ -148,6 +148,8 @@ pub enum TextKind {
     Network,
     /// Any type that has no better mapping: the database's own text form, with the type's name in the column.
     Opaque,
+    /// What stands in place of a value that nobody may see.
+    Masked,
 }
 
 /// Plane figures that are published as WKB.

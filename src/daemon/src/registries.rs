@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use tailrace_codec::contract::ContractRules;
+use tailrace_codec::contract::{ContractRules, WrittenContracts};
 use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::{Error, Result};
@@ -35,7 +35,7 @@ impl Registries {
 
     /// Where a connector's schemas are published; `None` where it has none.
     pub(crate) fn of(&self, connector: &ConnectorPlan) -> Result<Option<Arc<dyn SchemaRegistry>>> {
-        if !connector.format.has_registered_schemas() {
+        if !connector.format.has_registered_schemas() && connector.contracts.is_none() {
             return Ok(None);
         }
         let registry = match &connector.format.registry {
@@ -43,6 +43,20 @@ impl Registries {
             None => &self.embedded,
         };
         Ok(Some(Arc::clone(registry)))
+    }
+}
+
+/// The versions that a connector's schemas are compared with, where nothing is to be changed: those of its registry, and none
+/// where it has none or its state is not there yet.
+pub(crate) async fn to_compare_with(plan: &Plan, connector: &ConnectorPlan) -> Result<Arc<dyn SchemaRegistry>> {
+    match &connector.format.registry {
+        Some(name) => plan
+            .registries
+            .get(name)
+            .ok_or_else(|| registry_unknown(name))?
+            .connect(),
+        None if plan.state_path.exists() => embedded(plan).await,
+        None => Ok(Arc::new(WrittenContracts::new([]))),
     }
 }
 

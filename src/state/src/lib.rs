@@ -36,5 +36,5 @@ mod store;
 mod verify;
 
 pub use file::path_from_url;
-pub use registry::{EmbeddedRegistry, SubjectSettings};
+pub use registry::EmbeddedRegistry;
 pub use store::{ConnectorState, StateStore};

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection};
 use tailrace_core::check::Finding;
 use tailrace_core::registry::{
-    Compatibility, RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaRules, SchemaType,
+    Compatibility, RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaRules, SchemaType, SubjectSettings,
 };
 use tailrace_core::{Error, Result};
 
@@ -32,15 +32,6 @@ const UNKNOWN: &str = "schema_unknown";
 pub struct EmbeddedRegistry {
     store: Arc<Inner>,
     rules: Arc<dyn SchemaRules>,
-}
-
-/// What holds for all versions of a subject.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SubjectSettings {
-    /// Its own level; `None` where the default holds.
-    pub compatibility: Option<Compatibility>,
-    /// Why it should not be used any more and what should instead.
-    pub deprecated: Option<String>,
 }
 
 /// A row of `registry_schemas`: number, type, text, properties, tags, checksum.
@@ -116,41 +107,6 @@ impl EmbeddedRegistry {
         let level = self.settings(subject).await?.compatibility.unwrap_or_default();
         let versions = self.versions(subject).await?;
         Ok(self.rules.objections(level, schema, &versions))
-    }
-
-    /// What holds for all versions of a subject, whether or not there are any.
-    ///
-    /// # Errors
-    /// See [`Self::subjects`].
-    pub async fn settings(&self, subject: &str) -> Result<SubjectSettings> {
-        let mut lease = self.store.lease().await?;
-        let settings = self.read_settings(&mut lease.connection, subject).await?;
-        lease.give_back();
-        Ok(settings)
-    }
-
-    /// Sets what holds for all versions of a subject. Durable on return.
-    ///
-    /// # Errors
-    /// See [`Self::subjects`].
-    pub async fn set(&self, subject: &str, settings: &SubjectSettings) -> Result<()> {
-        let compatibility = settings.compatibility.map(Compatibility::registry_name);
-        let deprecated = settings.deprecated.as_deref();
-        let statement = "INSERT INTO registry_subjects (subject, compatibility, deprecated, checksum) VALUES (?1, ?2, ?3, ?4) \
-            ON CONFLICT (subject) DO UPDATE SET compatibility = ?2, deprecated = ?3, checksum = ?4";
-        let mut lease = self.store.lease().await?;
-        let written = async {
-            let insert = sqlx::query(statement)
-                .bind(subject)
-                .bind(compatibility)
-                .bind(deprecated);
-            let checksum = row::registry_subject(subject, compatibility, deprecated);
-            insert.bind(checksum).execute(&mut lease.connection).await?;
-            merge_log(&mut lease.connection).await
-        };
-        written.await.map_err(|error| self.failed(error))?;
-        lease.give_back();
-        Ok(())
     }
 
     /// Hides a version of a subject: later ones are not compared with it. Its schema keeps its number and can be read by it.
@@ -322,6 +278,33 @@ impl SchemaRegistry for EmbeddedRegistry {
             return Err(Error::definite(UNKNOWN, message));
         };
         self.read_schema(row)
+    }
+
+    async fn settings(&self, subject: &str) -> Result<SubjectSettings> {
+        let mut lease = self.store.lease().await?;
+        let settings = self.read_settings(&mut lease.connection, subject).await?;
+        lease.give_back();
+        Ok(settings)
+    }
+
+    async fn set(&self, subject: &str, settings: &SubjectSettings) -> Result<()> {
+        let compatibility = settings.compatibility.map(Compatibility::registry_name);
+        let deprecated = settings.deprecated.as_deref();
+        let statement = "INSERT INTO registry_subjects (subject, compatibility, deprecated, checksum) VALUES (?1, ?2, ?3, ?4) \
+            ON CONFLICT (subject) DO UPDATE SET compatibility = ?2, deprecated = ?3, checksum = ?4";
+        let mut lease = self.store.lease().await?;
+        let written = async {
+            let insert = sqlx::query(statement)
+                .bind(subject)
+                .bind(compatibility)
+                .bind(deprecated);
+            let checksum = row::registry_subject(subject, compatibility, deprecated);
+            insert.bind(checksum).execute(&mut lease.connection).await?;
+            merge_log(&mut lease.connection).await
+        };
+        written.await.map_err(|error| self.failed(error))?;
+        lease.give_back();
+        Ok(())
     }
 }
 

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection};
 use tailrace_core::error::Kind;
+use tailrace_core::registry::SubjectSettings;
 use tailrace_core::registry::{
     Compatibility, RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaRules, SchemaType,
 };
-use tailrace_state::{EmbeddedRegistry, StateStore, SubjectSettings};
+use tailrace_state::{EmbeddedRegistry, StateStore};
 use tempfile::TempDir;
 
 /// A schema is a list of letters; a newer one may only add to them.

@@ -130,7 +130,7 @@ impl Writer {
     fn write_base(&mut self, schema: &ConnectSchema, place: Place<'_>) {
         match &schema.kind {
             Kind::Struct(fields) => self.write_record(schema, fields, place),
-            Kind::Symbols(symbols) => self.write_symbols(symbols, place),
+            Kind::Symbols(symbols) => self.write_symbols(schema, symbols, place),
             Kind::Array(items) => {
                 self.append("{\"type\":\"array\",\"items\":");
                 self.write_type(items, place);
@@ -250,8 +250,9 @@ impl Writer {
         self.append("}]}");
     }
 
-    fn write_symbols(&mut self, symbols: &[String], place: Place<'_>) {
-        if self.begin_named("enum", place.path, place.namespace).is_none() {
+    fn write_symbols(&mut self, schema: &ConnectSchema, symbols: &[String], place: Place<'_>) {
+        let name = schema.name.as_deref().unwrap_or(place.path);
+        if self.begin_named("enum", name, place.namespace).is_none() {
             return;
         }
         self.append(",\"symbols\":[");

@@ -79,7 +79,7 @@ pub(crate) struct Mismatch {
 pub struct ContractRules;
 
 /// A schema of either language, parsed.
-enum Parsed {
+pub(crate) enum Parsed {
     Avro(AvroSchema),
     Json(serde_json::Value),
 }
@@ -126,14 +126,14 @@ pub fn compare(level: Compatibility, old: &Schema, new: &Schema) -> Vec<Incompat
     merge(backward, forward)
 }
 
-fn parse(schema: &Schema) -> Result<Parsed, String> {
+pub(crate) fn parse(schema: &Schema) -> Result<Parsed, String> {
     match schema.schema_type {
         SchemaType::Avro => AvroSchema::parse(&schema.text).map(Parsed::Avro),
         SchemaType::Json => json_reading::parse(&schema.text).map(Parsed::Json),
     }
 }
 
-fn mismatches(reader: &Parsed, writer: &Parsed) -> Vec<Mismatch> {
+pub(crate) fn mismatches(reader: &Parsed, writer: &Parsed) -> Vec<Mismatch> {
     let language = |of: &Parsed| match of {
         Parsed::Avro(_) => "Avro".to_owned(),
         Parsed::Json(_) => "JSON Schema".to_owned(),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::compatibility::{IncompatibilityKind, Mismatch};
 
 /// Keywords that say something to people and nothing about values.
-const ANNOTATIONS: [&str; 13] = [
+const ANNOTATIONS: [&str; 17] = [
     "$schema",
     "$id",
     "$comment",
@@ -25,9 +25,13 @@ const ANNOTATIONS: [&str; 13] = [
     "readOnly",
     "writeOnly",
     "connect.index",
+    "owner",
+    "trigger",
+    "tags",
+    "confluent:tags",
 ];
 /// Keywords that have a comparison of their own.
-const COMPARED: [&str; 13] = [
+const COMPARED: [&str; 14] = [
     "type",
     "properties",
     "required",
@@ -40,6 +44,7 @@ const COMPARED: [&str; 13] = [
     "$ref",
     "connect.type",
     "connect.name",
+    "connect.parameters",
     "connect.version",
 ];
 /// Limits from below, from above, and those that are either equal or not.
@@ -204,7 +209,7 @@ impl<'a> Reading<'a> {
                 &["connect.name", "connect.type", "connect.version"]
             };
             let words = keys.iter().filter_map(|key| schema.get(*key).map(ToString::to_string));
-            words.collect::<Vec<_>>().join(" ")
+            words.chain(parameters(schema)).collect::<Vec<_>>().join(" ")
         };
         let (left, right) = (meaning(reader), meaning(writer));
         if left != right {
@@ -286,7 +291,10 @@ impl<'a> Reading<'a> {
         };
         let (reads, writes) = (properties(reader), properties(writer));
         let always_written = required(writer);
-        for name in required(reader).difference(&always_written) {
+        // Readers take the default for what is not there, as Confluent's rules have it.
+        let has_default = |name: &&&str| reads.and_then(|reads| reads.get(**name)?.get("default")).is_some();
+        let needed = required(reader);
+        for name in needed.difference(&always_written).filter(|name| !has_default(name)) {
             if may_be(writer, "object") {
                 self.push(
                     &inner(name),
@@ -412,6 +420,13 @@ fn properties(schema: &Map<String, Value>) -> Option<&Map<String, Value>> {
 fn required(schema: &Map<String, Value>) -> BTreeSet<&str> {
     let names = schema.get("required").and_then(Value::as_array);
     names.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The parameters that decide what a value means: all but the words that a text may be, which readers take as text.
+fn parameters(schema: &Map<String, Value>) -> Option<String> {
+    let mut parameters = schema.get("connect.parameters")?.as_object()?.clone();
+    parameters.remove("allowed");
+    (!parameters.is_empty()).then(|| Value::Object(parameters).to_string())
 }
 
 fn constants(schema: &Map<String, Value>) -> Option<Vec<&Value>> {

@@ -10,18 +10,18 @@
 //!   table has a key, because a compacted topic refuses records without key.
 //! - A logical message is an object of `prefix` and `content`.
 
-use tailrace_core::schema::TableSchema;
-
 use crate::connect_schema::{ConnectSchema, Kind};
 use crate::plan::Schemas;
+use crate::publication::Publication;
 
 /// Connect's schemas of key and row.
-pub(crate) fn schemas(topic: &str, table: &TableSchema, key: Option<Kind>, row: Kind) -> Schemas {
-    let named = |kind, suffix: &str| ConnectSchema::named(kind, &format!("{topic}.{suffix}")).without_version();
-    let mut value = named(row, "Value");
-    value.documentation.clone_from(&table.documentation);
+pub(crate) fn schemas(topic: &str, key: Option<Kind>, row: Kind, publication: &Publication) -> Schemas {
+    let named = |kind, name: &str| ConnectSchema::named(kind, name).without_version();
+    let record = publication.record.clone();
+    let mut value = named(row, &record.unwrap_or_else(|| format!("{topic}.Value")));
+    value.documentation.clone_from(&publication.documentation);
     Schemas {
-        key: key.map(|key| named(key, "Key")),
+        key: key.map(|key| named(key, &format!("{topic}.Key"))),
         value,
     }
 }

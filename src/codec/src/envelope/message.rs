@@ -12,7 +12,7 @@ use crate::plan::{RowError, TablePlan, Written};
 pub(crate) fn write_message<N: Notation>(
     output: &mut EncodedBatch,
     shared: &mut SharedHeaders,
-    (plan, topic): (&TablePlan, usize),
+    (plan, topic, is_framed): (&TablePlan, usize, bool),
     (change, message): (ChangeView<'_>, MessageView<'_>),
 ) -> Result<(), RowError> {
     let key = message.key().map(|key| output.append(key));
@@ -23,8 +23,8 @@ pub(crate) fn write_message<N: Notation>(
         PayloadView::Bytes(bytes) => Some(output.append(bytes)),
         PayloadView::Columns(columns) => {
             let start = output.buffer.len();
-            if plan.contract.is_some() {
-                let name = change.change().topic.as_ref().unwrap_or(&plan.topic);
+            if is_framed {
+                let name = change.change().topic.as_ref().unwrap_or(&plan.publication.to.topic);
                 let frame = plan
                     .routes
                     .payload(columns, name)
@@ -39,7 +39,7 @@ pub(crate) fn write_message<N: Notation>(
                 }
             };
             let end = output.buffer.len();
-            cells.unrepresentable = plan.name_unrepresentable(output, &written);
+            cells.unrepresentable = plan.name_unrepresentable(&mut output.buffer, &written);
             Some(start..end)
         }
     };

@@ -458,13 +458,13 @@ fn events_that_came_as_such_pass_through() {
 
 #[test]
 fn a_logical_message_is_a_record() {
-    let registry = Arc::new(MemoryRegistry::default());
     let columns = vec![required("prefix", TEXT), required("content", LogicalType::Bytes)];
     let messages = TableSchema {
         kind: TableKind::Message,
         ..(*table(columns, vec![])).clone()
     };
     for format in [ENTITY, DEBEZIUM] {
+        let registry = Arc::new(MemoryRegistry::default());
         let mut batch = Batch::new(&messages.clone().into());
         batch.change(
             Operation::Message,

@@ -258,7 +258,7 @@ fn a_description_is_what_inline_schemas_say() {
     assert_eq!(description.topic, "srv.public.customers");
     assert_eq!(description.key_schema.unwrap()["fields"][0]["field"], "id");
     assert_eq!(description.value_schema["name"], "srv.public.customers.Envelope");
-    let message = describer.describe(&messages()).unwrap();
+    let message = describer.describe(&messages().into()).unwrap();
     assert_eq!(message.topic, "srv.message");
     assert_eq!(
         message.key_schema.unwrap()["name"],

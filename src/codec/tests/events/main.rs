@@ -4,6 +4,7 @@
 
 mod avro;
 mod avro_observed;
+mod contracts;
 mod debezium;
 mod entity;
 mod inline_schemas;

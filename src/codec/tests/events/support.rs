@@ -96,6 +96,8 @@ pub(crate) fn settings(format: &str) -> EncoderSettings {
         format: serde_json::from_str::<FormatConfig>(format).unwrap(),
         template: TopicTemplate::parse(DEFAULT_TOPIC_TEMPLATE).unwrap(),
         registry: None,
+        contracts: None,
+        telemetry: None,
     }
 }
 

@@ -54,6 +54,15 @@ impl Transform {
         })
     }
 
+    /// The topic that a rule sends a table's events to, where one does.
+    pub fn route(&mut self, schema: &SharedSchema) -> Result<Option<Arc<str>>> {
+        let plan = self.plan(schema)?;
+        Ok(match &*plan {
+            TablePlan::Rewrite(rewrite) => rewrite.topic.clone(),
+            TablePlan::Drop | TablePlan::Keep { .. } => None,
+        })
+    }
+
     /// True where a rule leaves out, renames or masks columns of a table.
     pub fn alters_rows(&mut self, schema: &SharedSchema) -> Result<bool> {
         let plan = self.plan(schema)?;

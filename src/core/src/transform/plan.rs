@@ -277,7 +277,7 @@ fn renamed_schema(schema: &TableSchema, kept: &[ColumnPlan], rules: &[&RulePlan]
         };
         let mut column = column.clone();
         if plan.mask.is_some() {
-            column.logical_type = LogicalType::Text(TextKind::Plain);
+            column.logical_type = LogicalType::Text(TextKind::Masked);
             column.default = None;
         }
         let mut renames = rules.iter().filter_map(|rule| rule.rule.rename.get(&column.name));

@@ -10,7 +10,7 @@ use tailrace_core::ports::TopicSpec;
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::transform::{Transform, alters_messages};
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, contract};
 use crate::config::plan::{ConnectorPlan, Plan};
 use crate::screen;
 
@@ -69,6 +69,7 @@ async fn check(plan: &Plan, connector: &ConnectorPlan, topics: &mut Topics) -> R
                 let names = tables.iter().map(|table| &table.name);
                 findings.extend(connector.topic.check(&connector.prefix, names));
                 specs = topics_of(connector, &tables, topics, &mut findings);
+                findings.extend(contract::findings(plan, connector, &tables).await);
             }
             Err(error) => findings.push(Finding::from(&error)),
         }

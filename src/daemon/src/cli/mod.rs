@@ -2,6 +2,7 @@
 
 mod check;
 mod commands;
+mod contract;
 mod describe;
 mod dlq;
 mod exit;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::contract::ContractCommand;
 pub(crate) use self::exit::{Exit, Failure};
 use crate::config::plan::Plan;
 use crate::logging::LogFormat;
@@ -56,7 +58,7 @@ EXIT CODES
   1    failed: the state cannot be opened, a port is taken, a database cannot be reached, …; or `triggers diff` found
        a difference
   2    the command line or the configuration is not right
-  3    `check` found something that blocks
+  3    `check` found something that blocks, or `contract` that readers would break
   4    at the end a connector was halted, or somebody else had its work
   5    the deadline of a stop came before everything was durable; what was not will be read again
   130  stopped at once, by a second Ctrl-C or SIGTERM
@@ -141,6 +143,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what readers of topics may rely on, and says whether a change of a table would break them.
+    Contract(contract::ContractArguments),
     /// Shows events of a topic as they come: key, value, headers.
     Tail(tail::TailArguments),
     /// Takes what the state knows of a connector away, so that its next start is its first.
@@ -219,6 +223,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Check { file, json }) => block_on(check::run(load(&file)?, json)),
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
+        Some(Command::Contract(arguments)) => contracts(arguments.command),
         Some(Command::Dlq(arguments)) => block_on(dlq::run(load(arguments.file())?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
         Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
@@ -237,6 +242,25 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             screen::print(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Ended)
         }
+    }
+}
+
+/// Only a comparison of files needs no configuration.
+fn contracts(command: ContractCommand) -> Result<Exit, Failure> {
+    match command {
+        ContractCommand::Show { file, topic, json, out } => {
+            let plan = load(&file)?;
+            block_on(async move { contract::show(&plan, topic.as_deref(), json, out.as_deref()).await })
+        }
+        ContractCommand::Check { file, against } => {
+            let plan = load(&file)?;
+            block_on(async move { contract::check(&plan, against.as_deref()).await })
+        }
+        ContractCommand::Diff {
+            old,
+            new,
+            compatibility,
+        } => contract::diff(&old, &new, compatibility.as_deref()),
     }
 }
 

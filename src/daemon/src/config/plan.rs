@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tailrace_codec::contract::{ContractConfig, Contracts, OnIncompatible};
 use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
@@ -62,6 +63,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) topic: TopicTemplate,
     /// What the events look like.
     pub(crate) format: FormatConfig,
+    /// What readers of the topics may rely on, where it is written.
+    pub(crate) contracts: Option<Arc<Contracts>>,
     /// Where changes of tables' definitions are published to.
     pub(crate) schema_change_topic: Option<Arc<str>>,
     /// The tables' own updated-at column.
@@ -223,6 +226,8 @@ fn plan_connector(
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
     let dead_letters = plan_dead_letters(&name, config.dead_letters, &prefix, refuse_letters);
+    let refuse_contract = |sentence| refuse(&["contract"], sentence);
+    let contracts = plan_contracts(config.contract, &dead_letters, refuse_contract);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
     let transforms = TransformConfig {
         rules: config.transforms,
@@ -246,6 +251,7 @@ fn plan_connector(
         prefix,
         topic,
         format: config.format,
+        contracts,
         schema_change_topic,
         updated_at_column,
         outbox,
@@ -275,6 +281,38 @@ fn plan_outbox(
         refuse(in_one_sentence(&finding));
     }
     Some(Arc::new(outbox))
+}
+
+/// The contracts as meant, their files read; what contradicts itself is refused.
+fn plan_contracts(
+    config: Option<ContractConfig>,
+    dead_letters: &DeadLetters,
+    mut refuse: impl FnMut(String),
+) -> Option<Arc<Contracts>> {
+    let config = config?;
+    if config.on_incompatible == OnIncompatible::DeadLetter && dead_letters.config.policy == LetterPolicy::Halt {
+        refuse(
+            "`on_incompatible: dead_letter` needs a place for them; set `dead_letters: { policy: store }` or `topic`"
+                .to_owned(),
+        );
+    }
+    match Contracts::new(config, read_contract_file) {
+        Ok(contracts) => Some(Arc::new(contracts)),
+        Err(error) => {
+            refuse(error.report());
+            None
+        }
+    }
+}
+
+fn read_contract_file(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let message = format!(
+            "the contract {} cannot be read; name a file that is there, in UTF-8",
+            path.display()
+        );
+        Error::definite("contract_unreadable", message).with_source(error)
+    })
 }
 
 /// Where changes of tables' definitions are published, as meant.

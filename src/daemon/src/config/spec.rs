@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_codec::FormatConfig;
+use tailrace_codec::contract::ContractConfig;
 use tailrace_core::dead_letter::DeadLetterConfig;
 use tailrace_core::topic::escape;
 use tailrace_core::transform::Rule;
@@ -95,6 +96,10 @@ pub(crate) struct ConnectorConfig {
     /// What the events look like.
     #[serde(default)]
     pub(crate) format: FormatConfig,
+    /// What readers of the topics may rely on. Without it, events whose codec has schemas are held to `compatibility: full`, and
+    /// events in plain JSON to nothing.
+    #[serde(default)]
+    pub(crate) contract: Option<ContractConfig>,
     /// Whether and where changes of the tables' definitions are published.
     #[serde(default)]
     pub(crate) schema_changes: SchemaChangesConfig,

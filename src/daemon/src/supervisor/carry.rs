@@ -30,7 +30,7 @@ pub(crate) struct ConnectorRun {
     pub(crate) limits: Limits,
 }
 
-/// What the encoder of a connector is made with; its registry comes from elsewhere.
+/// What the encoder of a connector is made with; its registry, and who is told of its topics, come from elsewhere.
 pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> EncoderSettings {
     EncoderSettings {
         connector: plan.name.clone(),
@@ -40,6 +40,8 @@ pub(crate) fn encoder_settings(plan: &ConnectorPlan, source_kind: &str) -> Encod
         format: plan.format.clone(),
         template: plan.topic.clone(),
         registry: None,
+        contracts: plan.contracts.clone(),
+        telemetry: None,
     }
 }
 
@@ -50,6 +52,7 @@ impl ConnectorRun {
         let plan = &self.plan;
         let encoder = EventEncoder::new(EncoderSettings {
             registry: self.registry.clone(),
+            telemetry: Some(Arc::clone(telemetry)),
             ..encoder_settings(plan, self.source.kind())
         })?;
         let transform = Transform::new(&plan.transforms, plan.updated_at_column.clone())?;
