@@ -39,6 +39,7 @@ mod capture;
 mod change_tables;
 mod configuration;
 mod consumers;
+mod contracts;
 mod crashes;
 mod dead_letters;
 mod debezium;
