@@ -197,7 +197,8 @@ fn compare_columns(before: &Column, after: &Column, found: &mut Vec<Difference>)
             nullable: after.nullable,
         });
     }
-    if before.default != after.default {
+    let default = |column: &Column| (column.default.clone(), column.default_is_computed);
+    if default(before) != default(after) {
         found.push(Difference::DefaultChanged { column: column() });
     }
     if before.documentation != after.documentation {
@@ -363,6 +364,7 @@ mod tests {
             nullable: false,
             source_type: source_type.to_owned(),
             default: None,
+            default_is_computed: false,
             documentation: None,
         }
     }

@@ -40,6 +40,7 @@ fn orders(columns: &[&str]) -> TableSchema {
         nullable: false,
         source_type: "bigint".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     TableSchema {

@@ -65,6 +65,7 @@ fn schema() -> SharedSchema {
         nullable: false,
         source_type: String::new(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     let decimal = LogicalType::Decimal {

@@ -26,6 +26,7 @@ fn batch_of(number: u64, columns: &[&str]) -> ChangeBatch {
         nullable: true,
         source_type: "int4".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     let schema = Arc::new(TableSchema {

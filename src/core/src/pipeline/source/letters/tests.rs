@@ -29,6 +29,7 @@ fn table() -> Arc<TableSchema> {
         nullable: false,
         source_type: String::new(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     Arc::new(TableSchema {
