@@ -14,7 +14,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, PayloadView, Refusal, RowView};
@@ -22,6 +21,7 @@ use tailrace_core::event::{EncodedBatch, EncodedRecord, Refused};
 use tailrace_core::ports::Encoder;
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::{SharedSchema, TableName};
+use tailrace_core::telemetry::now_us;
 use tailrace_core::{Error, Result};
 
 use crate::context::{Context, EncoderSettings};
@@ -226,11 +226,6 @@ impl Encoder for EventEncoder {
             Codec::Avro => self.encode_in::<Avro>(batch),
         }
     }
-}
-
-fn now_us() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
 // === impl Encoding ===

@@ -315,7 +315,7 @@ impl Connect {
         arguments.extend([
             format!("-Dlog4j2.configurationFile={}", logging.display()).into(),
             "-cp".into(),
-            jars.into(),
+            jars,
             "org.apache.kafka.connect.cli.ConnectStandalone".into(),
             self.folder.path().join("worker.properties").into(),
         ]);
