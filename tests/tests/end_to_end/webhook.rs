@@ -88,7 +88,8 @@ impl Shop {
 
     async fn wait_for_order(&self, id: usize) {
         let key = serde_json::json!({ "id": id });
-        let arrived = eventually(&format!("order {id}"), DEADLINE, || async {
+        let what = format!("order {id}");
+        let arrived = eventually(&what, DEADLINE, || async {
             let orders = self.topic(&self.database.topic("orders")).await;
             Ok(orders.iter().any(|order| order.key_json() == key).then_some(()))
         });
