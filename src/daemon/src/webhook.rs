@@ -151,9 +151,9 @@ impl Desk {
                 url = self.receiver.address(),
                 status = unsent.status,
                 event_id = queued.notice.event_id,
-                "{}; the webhook is asked again in {:.1} s",
-                unsent.reason,
-                pause.as_secs_f64()
+                "the webhook is asked again in {:.1} s: {}",
+                pause.as_secs_f64(),
+                unsent.reason
             );
             tokio::time::sleep(pause).await;
         }
