@@ -105,7 +105,8 @@ impl Shop {
         let name = self.database.name();
         let series = format!("tailrace_webhook_{of}_total{{connector=\"{name}\"}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
-        line.unwrap_or_else(|| panic!("{series} is not in {metrics}"))
+        line.ok_or_else(|| format!("{series} is not in {metrics}"))
+            .unwrap()
             .parse()
             .unwrap()
     }
@@ -218,7 +219,13 @@ async fn a_webhook_that_fails_is_asked_again_and_what_it_refuses_is_logged_and_c
         let lines = shop.logged("webhook_failed");
         let line = lines.last().unwrap();
         let version = format!("version {id} of public.orders");
-        for part in ["ERROR", &version, &format!("\"status\":{status}"), &receiver.url(), "; "] {
+        for part in [
+            "ERROR",
+            &version,
+            &format!("\"status\":{status}"),
+            &receiver.url(),
+            "; ",
+        ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
     }
