@@ -9,6 +9,7 @@ use tailrace_tests::servers::{Kafka, KafkaOptions, Result, ServerError};
 
 mod allocations;
 mod backlogs;
+mod codec;
 mod large;
 mod latency;
 mod machine;

@@ -8,7 +8,7 @@ use crate::backlogs::Content;
 use crate::readers::Reader;
 use crate::report::Report;
 use crate::source::{Engine, Shape, Table};
-use crate::{allocations, backlogs, large, latency, outage, outbox};
+use crate::{allocations, backlogs, codec, large, latency, outage, outbox};
 
 /// How large everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) enum Workload {
     Large,
     /// W7: an outbox that is polled.
     Outbox,
+    /// The encoder alone.
+    Codec,
     /// Allocations per event.
     Allocations,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Options {
 // === impl Workload ===
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 10] = [
+    pub(crate) const ALL: [Workload; 11] = [
         Workload::Transactions,
         Workload::Bulk,
         Workload::Cart(Engine::Postgres),
@@ -65,6 +67,7 @@ impl Workload {
         Workload::Outage,
         Workload::Large,
         Workload::Outbox,
+        Workload::Codec,
         Workload::Allocations,
     ];
 
@@ -80,6 +83,7 @@ impl Workload {
             Workload::Outage => "W5",
             Workload::Large => large::NAME,
             Workload::Outbox => outbox::NAME,
+            Workload::Codec => codec::NAME,
             Workload::Allocations => allocations::NAME,
         }
     }
@@ -103,6 +107,7 @@ impl Workload {
             Workload::Outage => outage::run(options, kafka, report).await,
             Workload::Large => large::run(options, kafka, report).await,
             Workload::Outbox => outbox::run(options, kafka, report).await,
+            Workload::Codec => codec::run(options, report),
             Workload::Allocations => allocations::run(options, kafka, report).await,
         }
     }

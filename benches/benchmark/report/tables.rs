@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::measurement::{Measurement, median};
 use crate::processes::as_float;
 use crate::readers::Reader;
-use crate::{allocations, large, outage, outbox};
+use crate::{allocations, codec, large, outage, outbox};
 
 /// Processes in the order of the tables, and what they are called there.
 const PROCESSES: [(&str, &str); 7] = [
@@ -86,6 +86,8 @@ pub(super) fn all(measurements: &[Measurement]) -> String {
     section(&mut text, title, measurements, outbox::NAME, emptied);
     let title = "W7: single rows of a polled outbox";
     section(&mut text, title, measurements, outbox::LATENCY_NAME, polled);
+    let title = "The encoder alone, without database and broker";
+    section(&mut text, title, measurements, codec::NAME, codecs);
     section(
         &mut text,
         "Allocations",
@@ -381,6 +383,39 @@ fn allocation_counts(measurements: &[&Measurement]) -> String {
         );
     }
     text + "\nOf the whole process, in a pass of its own: the difference between two backlogs, so that the start cancels out.\n"
+}
+
+fn codecs(measurements: &[&Measurement]) -> String {
+    let mut text = header(&[
+        "codec, envelope",
+        "events per CPU second",
+        "× JSON",
+        "bytes per event",
+        "allocations per event",
+        "allocated bytes per event",
+    ]);
+    let rounds_of = |reader: &str| {
+        let mine = measurements.iter().copied().filter(|one| one.reader == reader);
+        Rounds(mine.collect())
+    };
+    let first_round = measurements.iter().filter(|one| one.round == 1);
+    for rounds in first_round.map(|one| rounds_of(&one.reader)) {
+        let speed = rounds.figure("events_per_cpu_second");
+        let envelope = rounds.title().split(", ").nth(1).unwrap_or_default().to_owned();
+        let json = rounds_of(&format!("json, {envelope}")).figure("events_per_cpu_second");
+        line(
+            &mut text,
+            &[
+                rounds.title(),
+                thousands(speed),
+                number(speed.zip(json).map(|(speed, json)| speed / json), 2),
+                number(rounds.figure("bytes_per_event"), 0),
+                number(rounds.figure("allocations_per_event"), 3),
+                number(rounds.figure("allocated_bytes_per_event"), 0),
+            ],
+        );
+    }
+    text + "\nRows with nine columns in transactions of ten, in batches of 5000, encoded on one thread; keys, values and headers count as bytes.\n"
 }
 
 fn raw(measurements: &[Measurement]) -> String {

@@ -21,6 +21,8 @@ pub(crate) use query::{identify, invalid_gtids, log_status, server_facts, texts_
 const OLDEST_MYSQL: Version = Version::new(5, 6, 0);
 /// The oldest MariaDB.
 const OLDEST_MARIADB: Version = Version::new(10, 5, 0);
+/// The first release of MySQL 5.7.
+const MYSQL_57: Version = Version::new(5, 7, 9);
 
 /// Which of the two dialects a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,6 +242,17 @@ impl Identity {
             Flavour::MariaDb => mariadb,
         };
         needed.is_some_and(|needed| self.version >= needed)
+    }
+
+    /// `LOCK TABLES … READ` waits for transactions that have written to the table, and not only for statements.
+    pub(crate) fn locks_out_transactions(&self) -> bool {
+        self.at_least(Some(MYSQL_57), Some(OLDEST_MARIADB))
+    }
+
+    /// Where the server names a transaction as executed, whoever looks sees its rows. Elsewhere it is named when it is in the log, and the
+    /// rows are shown a moment later.
+    pub(crate) fn names_what_it_shows(&self) -> bool {
+        self.at_least(Some(MYSQL_57), None)
     }
 
     /// Refuses versions whose log and catalogue are not understood.

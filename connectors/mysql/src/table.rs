@@ -233,12 +233,14 @@ impl TableDefinition {
 impl ColumnDefinition {
     /// What the rest of the house sees of the column.
     pub(crate) fn to_column(&self, policy: &TypePolicy) -> Column {
+        let default = self.default_value(policy);
         Column {
             name: self.name.clone(),
             logical_type: self.column_type.logical_type(policy),
             nullable: self.nullable,
             source_type: self.column_type.source_type().to_owned(),
-            default: self.default_value(policy),
+            default_is_computed: default.is_some() && matches!(self.default, Some(ColumnDefault::Expression(_))),
+            default,
             documentation: self.documentation.clone(),
         }
     }

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use crate::config::PostgresConfig;
 use crate::connect::{self, Purpose};
-use crate::decode::default::default_value;
+use crate::decode::default::{default_value, is_computed};
 use crate::discover::catalog::{Attribute, Details, Generated, KeyIndex, Relation, ReplicaIdentity};
 use crate::discover::publication::{Publication, PublishedTable};
 use crate::discover::select::{Readable, Selected, Selection};
@@ -428,15 +428,15 @@ fn names<'a>(attributes: impl Iterator<Item = &'a &'a Attribute>) -> Vec<String>
 }
 
 fn schema_column(attribute: &Attribute, column: &CapturedColumn) -> Column {
+    let expression = attribute.default.as_deref();
+    let default = expression.and_then(|expression| default_value(expression, &column.kind));
     Column {
         name: attribute.name.clone(),
         logical_type: column.kind.logical_type.clone(),
         nullable: attribute.nullable,
         source_type: column.kind.source_type.clone(),
-        default: attribute
-            .default
-            .as_deref()
-            .and_then(|expression| default_value(expression, &column.kind)),
+        default_is_computed: default.is_some() && expression.is_some_and(is_computed),
+        default,
         documentation: attribute.comment.clone(),
     }
 }

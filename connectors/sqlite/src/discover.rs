@@ -191,6 +191,7 @@ fn column(table: &str, row: &ColumnRow, never_null: bool, config: &SqliteConfig)
         logical_type,
         nullable: !never_null,
         source_type: row.declared.clone(),
+        default_is_computed: false,
         documentation: None,
     }
 }

@@ -10,26 +10,62 @@ use tailrace_core::value::{Datum, TextKind, Value};
 
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::dialect::Dialect;
-use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
+use crate::format::{BinaryFormat, Envelope, Format, HstoreFormat, IntervalFormat, TimeFormat, Unrepresentable};
 use crate::notation::{Json, Notation};
+use crate::values::capacity::{may_refuse, text_form};
 use crate::values::cell::{ArrayForm, BitsForm, CellFormat, DecimalForm};
 use crate::values::geometry::PointForm;
 use crate::values::number::FloatStyle;
 use crate::values::placeholder::zero;
 use crate::values::temporal::{Unit, time_unit, timestamp_unit};
 
-/// The schema of a column's field.
-pub(crate) fn column_schema(column: &Column, format: &CellFormat, dialect: Dialect) -> ConnectSchema {
-    let mut schema = schema_of(format);
+/// How a column is published: how its cells are written, and the schema of its field.
+#[derive(Debug, Clone)]
+pub(crate) struct ColumnForm {
+    pub(crate) cell: CellFormat,
+    pub(crate) schema: ConnectSchema,
+    /// What the form cannot hold is null, which only such values make of a cell that may not be NULL.
+    pub(crate) holds_null_instead: bool,
+    /// The column itself may be NULL.
+    pub(crate) nullable: bool,
+}
+
+// === impl ColumnForm ===
+
+impl ColumnForm {
+    /// How a column of the key, or another one, is published under a format.
+    pub(crate) fn of(column: &Column, in_key: bool, format: &Format) -> Self {
+        let logical_type = &column.logical_type;
+        let mut cell = CellFormat::of(logical_type, format);
+        let asked = format.unrepresentable != Unrepresentable::Refuse;
+        let may_refuse = asked && may_refuse(&cell, logical_type, format);
+        if may_refuse && format.unrepresentable == Unrepresentable::AsString {
+            cell = text_form(logical_type, format);
+        }
+        let mut schema = column_schema(column, &cell, format);
+        let nullable = schema.optional;
+        let holds_null_instead = may_refuse && format.unrepresentable == Unrepresentable::AsNull && !in_key;
+        schema.optional |= holds_null_instead;
+        Self {
+            cell,
+            schema,
+            holds_null_instead,
+            nullable,
+        }
+    }
+}
+
+fn column_schema(column: &Column, cell: &CellFormat, format: &Format) -> ConnectSchema {
+    let mut schema = schema_of(cell);
     schema.optional |= column.nullable;
     if column.documentation.is_some() {
         schema.documentation.clone_from(&column.documentation);
     }
-    if !schema.kind.is_composite() {
-        schema.default = column
-            .default
-            .as_ref()
-            .and_then(|default| default_value::<Json>(default, format, dialect));
+    // Debezium says zero where the server computes a default for every row; as a contract that would be untrue.
+    let invented = column.default_is_computed && format.envelope == Envelope::Entity;
+    if !schema.kind.is_composite() && !invented {
+        let default = column.default.as_ref();
+        schema.default = default.and_then(|default| default_value::<Json>(default, cell, format.dialect));
     }
     schema
 }
@@ -112,7 +148,7 @@ fn schema_of(format: &CellFormat) -> ConnectSchema {
         CellFormat::TimestampTz(..) => ConnectSchema::named(Kind::Text, "io.debezium.time.ZonedTimestamp"),
         CellFormat::Interval(format) => interval(*format),
         CellFormat::Array(form) => array(form),
-        CellFormat::Map(HstoreFormat::Json) => text(&TextKind::Json),
+        CellFormat::Map(HstoreFormat::Json) | CellFormat::Document(_) => text(&TextKind::Json),
         CellFormat::Map(HstoreFormat::Map) => {
             let keys = ConnectSchema::new(Kind::Text);
             let values = ConnectSchema::new(Kind::Text).optional();

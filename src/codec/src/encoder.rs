@@ -14,7 +14,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, PayloadView, Refusal, RowView};
@@ -22,16 +21,17 @@ use tailrace_core::event::{EncodedBatch, EncodedRecord, Refused};
 use tailrace_core::ports::Encoder;
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::{SharedSchema, TableName};
+use tailrace_core::telemetry::now_us;
 use tailrace_core::{Error, Result};
 
 use crate::context::{Context, EncoderSettings};
 use crate::envelope::debezium::ProcessedAt;
-use crate::envelope::headers::{NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
+use crate::envelope::headers::{CellHeaders, NEW_KEY, OLD_KEY, RecordHeaders, SharedHeaders};
 use crate::envelope::message::write_message;
 use crate::envelope::source::{SourceOfChange, SourceOfTransaction};
 use crate::format::{Codec, Format};
 use crate::notation::{Avro, Json, Notation};
-use crate::plan::{RowError, TablePlan};
+use crate::plan::{RowError, TablePlan, Written};
 use crate::publication::{Destination, Publication};
 use crate::records::{Facts, KeyLink, KeyOf, Record, ValueOf, records_of};
 use crate::refusal::{SCHEMA_NOT_REGISTERED, refusal};
@@ -228,11 +228,6 @@ impl Encoder for EventEncoder {
     }
 }
 
-fn now_us() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
-}
-
 // === impl Encoding ===
 
 impl<'a, N: Notation> Encoding<'a, N> {
@@ -418,10 +413,10 @@ impl<'a, N: Notation> Encoding<'a, N> {
         let key = match record.key {
             KeyOf::None => None,
             KeyOf::Nobody => Some(self.nobody(plan)?),
-            KeyOf::Before => Some(keys.before.clone().ok_or_else(no_key)?),
-            KeyOf::After => Some(keys.after.clone().ok_or_else(no_key)?),
+            KeyOf::Before => Some(keys.before.clone().ok_or_else(RowError::no_key)?),
+            KeyOf::After => Some(keys.after.clone().ok_or_else(RowError::no_key)?),
         };
-        let (value, unchanged) = self.value((plan, frames), change, record)?;
+        let (value, cells) = self.value((plan, frames), change, record)?;
         let (of_key, is_framed) = (&frames.key, self.context.format.has_registered_schemas());
         let payload = |key: &Range<usize>| match is_framed {
             // A key whose schema is registered stays as it is, because nobody could read it otherwise.
@@ -439,7 +434,7 @@ impl<'a, N: Notation> Encoding<'a, N> {
             ordinal: change.change().ordinal,
             suffix: record.suffix,
             updated_at_us,
-            unchanged,
+            cells,
             link,
             event_id: None,
         };
@@ -455,16 +450,15 @@ impl<'a, N: Notation> Encoding<'a, N> {
         Ok(())
     }
 
-    /// Writes a record's value, and the names of columns that did not change where there are any.
-    #[expect(clippy::type_complexity, reason = "two ranges that may both be missing")]
+    /// Writes a record's value, and the names of columns whose cells are not what the database has.
     fn value(
         &mut self,
         (plan, frames): Framed<'_>,
         change: ChangeView<'a>,
         record: Record,
-    ) -> Result<(Option<Range<usize>>, Option<Range<usize>>), RowError> {
+    ) -> Result<(Option<Range<usize>>, CellHeaders), RowError> {
         let row = match record.value {
-            ValueOf::Tombstone => return Ok((None, None)),
+            ValueOf::Tombstone => return Ok((None, CellHeaders::default())),
             ValueOf::Nothing => None,
             ValueOf::Before => change.before(),
             ValueOf::After | ValueOf::Envelope { .. } | ValueOf::Message => change.after(),
@@ -476,28 +470,29 @@ impl<'a, N: Notation> Encoding<'a, N> {
         };
         let start = self.output.buffer.len();
         self.output.buffer.extend_from_slice(&frame.open);
-        let unchanged = match record.value {
+        let mut before_written = Written::default();
+        let written = match record.value {
             ValueOf::Tombstone | ValueOf::Nothing | ValueOf::Before | ValueOf::After => self.known(plan, row)?,
             ValueOf::Envelope { before, after } => {
                 let rows = (change.before().filter(|_| before), change.after().filter(|_| after));
-                self.envelope(plan, change, record.operation, rows)?
+                let written = self.envelope(plan, change, record.operation, rows)?;
+                before_written = written.0;
+                written.1
             }
             ValueOf::Message => self.message(plan, change)?,
         };
         self.output.buffer.extend_from_slice(frame.close);
         let value = start..self.output.buffer.len();
-        let names = match change.after() {
-            Some(row) if unchanged > 0 => {
-                let start = self.output.buffer.len();
-                plan.write_unchanged(&mut self.output.buffer, row);
-                Some(start..self.output.buffer.len())
-            }
-            _ => None,
+        let out = &mut self.output.buffer;
+        let cells = CellHeaders {
+            unchanged: plan.name_unchanged(out, change.after(), &written),
+            unrepresentable: plan.name_unrepresentable(out, &written),
+            unrepresentable_before: plan.name_unrepresentable(out, &before_written),
         };
-        Ok((Some(value), names))
+        Ok((Some(value), cells))
     }
 
-    fn known(&mut self, plan: &TablePlan, row: Option<RowView<'a>>) -> Result<usize, RowError> {
+    fn known(&mut self, plan: &TablePlan, row: Option<RowView<'a>>) -> Result<Written, RowError> {
         let buffer = &mut self.output.buffer;
         match row {
             // A registered schema has every column.
@@ -505,7 +500,7 @@ impl<'a, N: Notation> Encoding<'a, N> {
             Some(row) => plan.write_known::<N>(buffer, row),
             None => {
                 N::syntax(buffer, b"{}");
-                Ok(0)
+                Ok(Written::default())
             }
         }
     }
@@ -521,25 +516,19 @@ impl<'a, N: Notation> Encoding<'a, N> {
         Ok(start..self.output.buffer.len())
     }
 
+    /// Writes Debezium's envelope: what was written of the row before, and of the row after.
     fn envelope(
         &mut self,
         plan: &TablePlan,
         change: ChangeView<'a>,
         operation: Operation,
         (before, after): (Option<RowView<'a>>, Option<RowView<'a>>),
-    ) -> Result<usize, RowError> {
+    ) -> Result<(Written, Written), RowError> {
         let buffer = &mut self.output.buffer;
         N::syntax(buffer, b"{\"before\":");
-        N::optional(buffer, before.is_some());
-        if let Some(row) = before {
-            plan.write_row::<N>(buffer, row)?;
-        }
+        let before = plan.write_optional_row::<N>(buffer, before)?;
         N::syntax(buffer, b",\"after\":");
-        N::optional(buffer, after.is_some());
-        let unchanged = match after {
-            Some(row) => plan.write_row::<N>(buffer, row)?,
-            None => 0,
-        };
+        let after = plan.write_optional_row::<N>(buffer, after)?;
         N::syntax(buffer, b",\"source\":");
         self.write_source(plan, change);
         let buffer = &mut self.output.buffer;
@@ -548,10 +537,10 @@ impl<'a, N: Notation> Encoding<'a, N> {
         N::syntax(buffer, b",\"op\":");
         N::plain_text(buffer, |buffer| buffer.extend_from_slice(operation.code().as_bytes()));
         buffer.extend_from_slice(&self.processed_at.tail);
-        Ok(unchanged)
+        Ok((before, after))
     }
 
-    fn message(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<usize, RowError> {
+    fn message(&mut self, plan: &TablePlan, change: ChangeView<'a>) -> Result<Written, RowError> {
         let buffer = &mut self.output.buffer;
         N::syntax(buffer, b"{\"op\":");
         N::text(buffer, Operation::Message.code());
@@ -562,9 +551,9 @@ impl<'a, N: Notation> Encoding<'a, N> {
         N::syntax(buffer, b",\"transaction\":");
         N::optional(buffer, false);
         N::syntax(buffer, b",\"message\":");
-        let unchanged = self.known(plan, change.after())?;
+        let written = self.known(plan, change.after())?;
         N::syntax(&mut self.output.buffer, b"}");
-        Ok(unchanged)
+        Ok(written)
     }
 
     fn write_source(&mut self, plan: &TablePlan, change: ChangeView<'a>) {
@@ -595,17 +584,6 @@ fn row_with_old_key<'a>(plan: &TablePlan, change: ChangeView<'a>) -> Option<RowV
         BeforeImage::Full => Some(row),
         BeforeImage::Key => Some(row).filter(|row| plan.has_key(*row)),
         BeforeImage::None => None,
-    }
-}
-
-#[cold]
-fn no_key() -> RowError {
-    RowError {
-        column: None,
-        cell: crate::values::CellError::new(
-            "has no row to take its key from",
-            "set a replica identity on the table that covers its key",
-        ),
     }
 }
 

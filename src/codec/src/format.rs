@@ -168,6 +168,26 @@ pub enum TruncateFormat {
     Skip,
 }
 
+/// What becomes of a value that is valid in its database and that the form of its column cannot hold: an infinite date where dates
+/// are numbers, NaN where decimals have declared digits, a symbol that an enum does not declare, a number of 64 bits without a sign
+/// where it is written as one that has one. Such a value is never wrapped, cut off or rounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unrepresentable {
+    /// The event is refused, with the column and the reason: `dead_letters` says whether it is set aside or the connector halts. The
+    /// default, because nothing else shows every reader what the database has.
+    #[default]
+    Refuse,
+    /// The cell is null, and the header `unrepresentable` names the column, as a JSON array (`unrepresentable_before` where it is
+    /// in Debezium's `before`). Schemas allow null for every column that such a value may be in. A key is never null: in a column
+    /// of the key such a value is refused.
+    AsNull,
+    /// A column that such a value may be in is a string in every event, and so is its schema: decimal digits or `NaN`, ISO 8601 or
+    /// `infinity`, the symbol. In Avro arrays are such columns, too, because there is no schema for any number of dimensions: they
+    /// are strings of JSON. Nothing is refused.
+    AsString,
+}
+
 /// The `format` section of a connector, as written. What is left out is what the envelope says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -206,6 +226,8 @@ pub struct FormatConfig {
     pub unavailable_value: Option<String>,
     /// What becomes of a truncate.
     pub truncate: Option<TruncateFormat>,
+    /// What becomes of a value that the form of its column cannot hold.
+    pub unrepresentable: Unrepresentable,
 }
 
 /// The `format` section as meant: every option decided.
@@ -243,6 +265,8 @@ pub struct Format {
     pub unavailable_value: String,
     /// What becomes of a truncate.
     pub truncate: TruncateFormat,
+    /// What becomes of a value that the form of its column cannot hold.
+    pub unrepresentable: Unrepresentable,
 }
 
 // === impl FormatConfig ===
@@ -294,6 +318,7 @@ impl FormatConfig {
             tombstones,
             unavailable_value: self.unavailable_value.clone().unwrap_or(base.unavailable_value),
             truncate: self.truncate.unwrap_or(base.truncate),
+            unrepresentable: self.unrepresentable,
             envelope: self.envelope,
         })
     }
@@ -389,6 +414,7 @@ impl Format {
             tombstones: true,
             unavailable_value: DEFAULT_UNAVAILABLE_VALUE.to_owned(),
             truncate: TruncateFormat::Publish,
+            unrepresentable: Unrepresentable::Refuse,
         }
     }
 }
@@ -454,6 +480,15 @@ mod tests {
                 .resolve()
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_refused_unless_something_else_is_written() {
+        assert_eq!(config("{}").unrepresentable, Unrepresentable::Refuse);
+        let format = config(r#"{"unrepresentable":"as_null"}"#).resolve().unwrap();
+        assert_eq!(format.unrepresentable, Unrepresentable::AsNull);
+        // In YAML a bare null is no word; it must not pass for the default.
+        assert!(serde_json::from_str::<FormatConfig>(r#"{"unrepresentable":null}"#).is_err());
     }
 
     #[test]

@@ -31,9 +31,10 @@ pub use context::EncoderSettings;
 pub use describe::{EventDescriber, EventDescription};
 pub use dialect::Dialect;
 pub use encoder::EventEncoder;
-pub use envelope::headers::{NEW_KEY, OLD_KEY, UNCHANGED};
+pub use envelope::headers::{NEW_KEY, OLD_KEY, UNCHANGED, UNREPRESENTABLE, UNREPRESENTABLE_BEFORE};
 pub use format::{
     BinaryFormat, Codec, DEFAULT_MONEY_FRACTION_DIGITS, DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format,
     FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat, SubjectStrategy, TimeFormat, TruncateFormat,
+    Unrepresentable,
 };
 pub use topic::{DEFAULT_TOPIC_TEMPLATE, TopicTemplate};

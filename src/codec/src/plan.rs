@@ -1,12 +1,14 @@
 //! What is compiled once per table version, so that rows run through it without a lookup: the topic, column names that
 //! are JSON already, a format per column, what stands around keys and values, and the constant parts of Debezium's `source`.
 
+use std::ops::Range;
+
 use tailrace_core::batch::RowView;
 use tailrace_core::schema::{Column, TableKind};
 use tailrace_core::value::Value;
 
 use crate::avro::schema::optionality;
-use crate::column_schema::{column_schema, default_value};
+use crate::column_schema::{ColumnForm, default_value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::context::Context;
 use crate::envelope::source::{SourceConstants, SourceOfTable};
@@ -15,10 +17,10 @@ use crate::format::{Codec, Envelope, Format};
 use crate::notation::{Avro, Json, Notation, Optionality};
 use crate::publication::{Publication, Published};
 use crate::registration::{EventSchemas, Frames, Routes};
-use crate::values::CellError;
 use crate::values::cell::{CellFormat, DecimalForm};
 use crate::values::placeholder::{unavailable, zero};
 use crate::values::text::write_text;
+use crate::values::{Cause, CellError};
 
 /// One column of a row or of a key.
 #[derive(Debug, Clone)]
@@ -33,6 +35,17 @@ pub(crate) struct ColumnPlan {
     null: Option<Vec<u8>>,
     /// What stands for a large value that did not change, where the type has room for one.
     unavailable: Option<Vec<u8>>,
+    /// What stands for a value that the format cannot hold, where anything does.
+    unrepresentable: Option<Vec<u8>>,
+}
+
+/// What of a row was written otherwise than as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// How many cells hold a large value that did not change.
+    pub(crate) unchanged: usize,
+    /// Indexes of the cells that are null because the format cannot hold their values.
+    pub(crate) unrepresentable: Vec<usize>,
 }
 
 /// What stands before and after a key or value: nothing, Connect's schema, or the number of the registered one.
@@ -73,6 +86,18 @@ pub(crate) struct Schemas {
 // === impl RowError ===
 
 impl RowError {
+    /// A change without the row that its key would be in.
+    #[cold]
+    pub(crate) fn no_key() -> Self {
+        Self {
+            column: None,
+            cell: CellError::new(
+                "has no row to take its key from",
+                "set a replica identity on the table that covers its key",
+            ),
+        }
+    }
+
     /// An event whose schema has no number yet: only a caller that leaves a step out meets it.
     #[cold]
     pub(crate) fn not_registered() -> Self {
@@ -99,7 +124,10 @@ impl TablePlan {
 
     fn compile<N: Notation>(publication: Publication, context: &Context) -> Self {
         let Context { format, source, .. } = context;
-        let plan = |published: &Published| ColumnPlan::new::<N>(published, publication.table.kind, format);
+        let plan = |published: &Published| {
+            let form = ColumnForm::of(&published.column, publication.has_in_key(published.cell), format);
+            ColumnPlan::new::<N>(published, form, publication.table.kind, format)
+        };
         let columns = publication.columns.iter().map(plan).collect();
         let key = publication.key.iter().map(plan).collect();
         let schemas = || Schemas::of(&publication, format, source);
@@ -123,37 +151,46 @@ impl TablePlan {
     }
 
     /// Writes a row as an object with every column, placeholders for large values that did not change.
-    /// Returns how many of those there were.
-    pub(crate) fn write_row<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
+    pub(crate) fn write_row<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<Written, RowError> {
         self.check_shape(row)?;
         let start = out.len();
-        let mut unchanged = 0;
+        let mut written = Written::default();
         for column in &self.columns {
             let value = row.get(column.index);
             N::syntax(out, &column.label);
-            unchanged += usize::from(matches!(value, Value::Unchanged));
-            column.write::<N>(out, value)?;
+            written.unchanged += usize::from(matches!(value, Value::Unchanged));
+            column.write::<N>(out, value, &mut written)?;
         }
         N::close_object(out, start);
-        Ok(unchanged)
+        Ok(written)
     }
 
-    /// Writes a row as an object, leaving out large values that did not change. Returns how many it left out.
-    pub(crate) fn write_known<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<usize, RowError> {
+    /// Writes a row that may be missing.
+    pub(crate) fn write_optional_row<N: Notation>(
+        &self,
+        out: &mut Vec<u8>,
+        row: Option<RowView<'_>>,
+    ) -> Result<Written, RowError> {
+        N::optional(out, row.is_some());
+        row.map_or_else(|| Ok(Written::default()), |row| self.write_row::<N>(out, row))
+    }
+
+    /// Writes a row as an object, leaving out large values that did not change.
+    pub(crate) fn write_known<N: Notation>(&self, out: &mut Vec<u8>, row: RowView<'_>) -> Result<Written, RowError> {
         self.check_shape(row)?;
         let start = out.len();
-        let mut unchanged = 0;
+        let mut written = Written::default();
         for column in &self.columns {
             let value = row.get(column.index);
             if matches!(value, Value::Unchanged) {
-                unchanged += 1;
+                written.unchanged += 1;
                 continue;
             }
             N::syntax(out, &column.label);
-            column.write::<N>(out, value)?;
+            column.write::<N>(out, value, &mut written)?;
         }
         N::close_object(out, start);
-        Ok(unchanged)
+        Ok(written)
     }
 
     /// Writes some columns of a row as an object, by index.
@@ -162,18 +199,19 @@ impl TablePlan {
         out: &mut Vec<u8>,
         row: RowView<'_>,
         columns: &[usize],
-    ) -> Result<(), RowError> {
+    ) -> Result<Written, RowError> {
         self.check_shape(row)?;
         let start = out.len();
+        let mut written = Written::default();
         for (index, column) in columns
             .iter()
             .filter_map(|index| Some((*index, self.columns.get(*index)?)))
         {
             N::syntax(out, &column.label);
-            column.write::<N>(out, row.get(index))?;
+            column.write::<N>(out, row.get(index), &mut written)?;
         }
         N::close_object(out, start);
-        Ok(())
+        Ok(written)
     }
 
     /// Writes a row's key. A key column that the log does not repeat is taken from the other row.
@@ -198,7 +236,7 @@ impl TablePlan {
                 )));
             }
             N::syntax(out, &column.label);
-            column.write::<N>(out, value)?;
+            column.write::<N>(out, value, &mut Written::default())?;
         }
         N::close_object(out, start);
         out.extend_from_slice(frame.close);
@@ -213,19 +251,35 @@ impl TablePlan {
             .all(|column| !matches!(row.get(column.index), Value::Null))
     }
 
-    /// Writes the names of the columns that did not change, as a JSON array.
-    pub(crate) fn write_unchanged(&self, out: &mut Vec<u8>, row: RowView<'_>) {
+    /// Writes the names of the columns that did not change, as a JSON array, where there are any.
+    pub(crate) fn name_unchanged(
+        &self,
+        out: &mut Vec<u8>,
+        row: Option<RowView<'_>>,
+        written: &Written,
+    ) -> Option<Range<usize>> {
+        let row = row.filter(|_| written.unchanged > 0)?;
+        Some(self.write_names(out, |cell| matches!(row.get(cell), Value::Unchanged)))
+    }
+
+    /// Writes the names of the columns that are null because their form cannot hold the value, as a JSON array, where there are any.
+    pub(crate) fn name_unrepresentable(&self, out: &mut Vec<u8>, written: &Written) -> Option<Range<usize>> {
+        let cells = &written.unrepresentable;
+        (!cells.is_empty()).then(|| self.write_names(out, |cell| cells.contains(&cell)))
+    }
+
+    fn write_names(&self, out: &mut Vec<u8>, is_named: impl Fn(usize) -> bool) -> Range<usize> {
+        let start = out.len();
+        let columns = self.publication.columns.iter();
         out.push(b'[');
-        let mut first = true;
-        for published in &self.publication.columns {
-            if matches!(row.get(published.cell), Value::Unchanged) {
-                if !std::mem::take(&mut first) {
-                    out.push(b',');
-                }
-                write_text(out, &published.column.name);
+        for (index, published) in columns.filter(|published| is_named(published.cell)).enumerate() {
+            if index > 0 {
+                out.push(b',');
             }
+            write_text(out, &published.column.name);
         }
         out.push(b']');
+        start..out.len()
     }
 
     fn check_shape(&self, row: RowView<'_>) -> Result<(), RowError> {
@@ -245,36 +299,49 @@ impl TablePlan {
 // === impl ColumnPlan ===
 
 impl ColumnPlan {
-    fn new<N: Notation>(published: &Published, kind: TableKind, format: &Format) -> Self {
+    fn new<N: Notation>(published: &Published, mut form: ColumnForm, kind: TableKind, format: &Format) -> Self {
         let column = &published.column;
         let mut label = vec![b','];
         write_text(&mut label, &column.name);
         label.push(b':');
-        let cell = CellFormat::of(&column.logical_type, format);
-        let mut schema = column_schema(column, &cell, format.dialect);
         // Debezium's messages have fields that may all be null.
-        schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
-        let optionality = optionality(&schema);
+        form.schema.optional |= kind == TableKind::Message && format.envelope == Envelope::Debezium;
+        let optionality = optionality(&form.schema);
         Self {
             index: published.cell,
             label,
-            null: null::<N>(column, &cell, optionality, format),
-            unavailable: placeholder::<N>(&cell, optionality, format),
-            format: cell,
+            null: null::<N>(column, &form, optionality, format),
+            unavailable: placeholder::<N>(&form.cell, optionality, format),
+            unrepresentable: form.holds_null_instead.then(|| absent::<N>(optionality)),
+            format: form.cell,
             optionality,
         }
     }
 
-    fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>) -> Result<(), RowError> {
+    fn write<N: Notation>(&self, out: &mut Vec<u8>, value: Value<'_>, written: &mut Written) -> Result<(), RowError> {
         match value {
             Value::Null => out.extend_from_slice(self.null()?),
             Value::Unchanged => out.extend_from_slice(self.placeholder()?),
             value => {
+                let start = out.len();
                 N::present(out, self.optionality);
-                self.format.write::<N>(out, value).map_err(|cell| self.error(cell))?;
+                if let Err(cell) = self.format.write::<N>(out, value) {
+                    out.truncate(start);
+                    out.extend_from_slice(self.instead(cell)?);
+                    written.unrepresentable.push(self.index);
+                }
             }
         }
         Ok(())
+    }
+
+    /// What stands for a value that cannot be written.
+    #[cold]
+    fn instead(&self, cell: CellError) -> Result<&[u8], RowError> {
+        match (&self.unrepresentable, cell.cause) {
+            (Some(null), Cause::Unrepresentable) => Ok(null),
+            _ => Err(self.error(cell)),
+        }
     }
 
     fn null(&self) -> Result<&[u8], RowError> {
@@ -306,19 +373,26 @@ impl ColumnPlan {
 }
 
 /// What stands for NULL. Debezium has a stand-in where a column may not be null and the log does not carry it.
-fn null<N: Notation>(column: &Column, cell: &CellFormat, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+fn null<N: Notation>(column: &Column, form: &ColumnForm, optionality: Optionality, format: &Format) -> Option<Vec<u8>> {
+    let required = optionality == Optionality::Required || (form.holds_null_instead && !form.nullable);
     match format.envelope {
         Envelope::Debezium if !column.nullable => {
             let default = column.default.as_ref();
-            let default = default.and_then(|default| default_value::<N>(default, cell, format.dialect));
+            let default = default.and_then(|default| default_value::<N>(default, &form.cell, format.dialect));
+            let mut out = Vec::new();
             N::present(&mut out, optionality);
-            out.extend(default.unwrap_or_else(|| zero::<N>(cell)));
+            out.extend(default.unwrap_or_else(|| zero::<N>(&form.cell)));
+            Some(out)
         }
-        _ if format.has_registered_schemas() && optionality == Optionality::Required => return None,
-        _ => N::absent(&mut out, optionality),
+        _ if format.has_registered_schemas() && required => None,
+        _ => Some(absent::<N>(optionality)),
     }
-    Some(out)
+}
+
+fn absent<N: Notation>(optionality: Optionality) -> Vec<u8> {
+    let mut out = Vec::new();
+    N::absent(&mut out, optionality);
+    out
 }
 
 /// What stands for a large value that did not change.
@@ -334,12 +408,11 @@ fn placeholder<N: Notation>(cell: &CellFormat, optionality: Optionality, format:
     Some(out)
 }
 
-/// The fields of published columns.
-fn fields(columns: &[Published], format: &Format) -> Vec<Field> {
+/// The fields of some columns of a publication.
+fn fields(columns: &[Published], publication: &Publication, format: &Format) -> Vec<Field> {
     let field = |published: &Published| {
         let Published { column, type_name, .. } = published;
-        let cell = CellFormat::of(&column.logical_type, format);
-        let mut schema = column_schema(column, &cell, format.dialect);
+        let ColumnForm { mut schema, .. } = ColumnForm::of(column, publication.has_in_key(published.cell), format);
         if matches!(schema.kind, Kind::Symbols(_)) {
             schema.name.clone_from(type_name);
         }
@@ -354,7 +427,7 @@ impl Schemas {
     /// The schemas of what is published of a table.
     pub(crate) fn of(publication: &Publication, format: &Format, constants: &SourceConstants) -> Self {
         let row = Kind::Struct(Self::row(publication, format));
-        let key = fields(&publication.key, format);
+        let key = fields(&publication.key, publication, format);
         let key = (!key.is_empty()).then_some(Kind::Struct(key));
         let (name, kind) = (&publication.to.name, publication.table.kind);
         match format.envelope {
@@ -365,6 +438,6 @@ impl Schemas {
 
     /// The fields of a row.
     pub(crate) fn row(publication: &Publication, format: &Format) -> Vec<Field> {
-        fields(&publication.columns, format)
+        fields(&publication.columns, publication, format)
     }
 }

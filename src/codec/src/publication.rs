@@ -100,6 +100,11 @@ impl Publication {
         }
     }
 
+    /// True where a cell is in the key.
+    pub(crate) fn has_in_key(&self, cell: usize) -> bool {
+        self.key.iter().any(|published| published.cell == cell)
+    }
+
     /// The same without the columns of these names. The key stays whole.
     pub(crate) fn without(&self, names: &[String]) -> Self {
         let stays = |published: &&Published| !names.contains(&published.column.name);

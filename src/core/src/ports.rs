@@ -238,6 +238,20 @@ pub struct SchemaVersion {
     pub previous: Option<TableSchema>,
     /// It was told to those who follow the schemas.
     pub is_announced: bool,
+    /// Versions between the one that was announced last and this one, oldest first, where the table has not been seen in this run: their
+    /// rows do not come again, and they were not told to everybody.
+    pub passed_over: Vec<Succession>,
+}
+
+/// A version of a table, and the one before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Succession {
+    /// The version's number.
+    pub number: u32,
+    /// The version before.
+    pub before: TableSchema,
+    /// The version.
+    pub after: TableSchema,
 }
 
 /// Versions of table schemas, saved before any batch that uses them is delivered.

@@ -58,6 +58,9 @@ pub struct Column {
     /// Declared default, where it is a constant or has a documented stand-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Datum>,
+    /// The default is an expression that the server computes for each row, and `default` is only what stands for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub default_is_computed: bool,
     /// The column's comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documentation: Option<String>,
@@ -102,6 +105,12 @@ impl TableSchema {
         hasher.write(&serde_json::to_vec(self).unwrap_or_default());
         Fingerprint(hasher.finish())
     }
+}
+
+/// What is false is left out, so that a schema without it has the fingerprint that it always had.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 // === impl Column ===

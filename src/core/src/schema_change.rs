@@ -2,11 +2,12 @@
 //! that is published for it.
 //!
 //! A change is found where the first batch comes that has rows of the new version, in the order of the log, and is published in
-//! front of them, in the same delivery. It counts as told when a checkpoint covers that batch; until then a restart tells it again,
-//! under the same `event_id`.
+//! front of them, in the same delivery. Once that is durable, a listener is told, where there is one. A change counts as told when a
+//! checkpoint covers the batch and the listener will not try any more; until then a restart tells it again, under the same `event_id`.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -93,7 +94,32 @@ pub struct SchemaChangePublisher {
     pub connector: String,
     /// The topic that changes are published to; none where they are only logged.
     pub topic: Option<Arc<str>>,
+    /// Who is told of changes beside the stream.
+    pub listener: Option<Arc<dyn SchemaChangeListener>>,
 }
+
+/// Somebody who is told of changes beside the stream: the port of a webhook.
+pub trait SchemaChangeListener: fmt::Debug + Send + Sync {
+    /// Takes a notice over. Returns at once, whatever becomes of the notice: capture does not wait for it.
+    fn tell(&self, notice: SchemaChangeNotice) -> NoticeState;
+}
+
+/// A change, as a listener is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaChangeNotice {
+    /// The same each time that the same change is told, and the record's header.
+    pub event_id: String,
+    /// The table, as its key in the topic names it.
+    pub table: String,
+    /// Its version.
+    pub version: u32,
+    /// The value of the record: JSON.
+    pub document: Vec<u8>,
+}
+
+/// Whether a listener is through with a notice: it was delivered, or given up. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct NoticeState(Arc<AtomicBool>);
 
 /// The value of a record.
 #[derive(Serialize)]
@@ -171,7 +197,8 @@ fn compare_columns(before: &Column, after: &Column, found: &mut Vec<Difference>)
             nullable: after.nullable,
         });
     }
-    if before.default != after.default {
+    let default = |column: &Column| (column.default.clone(), column.default_is_computed);
+    if default(before) != default(after) {
         found.push(Difference::DefaultChanged { column: column() });
     }
     if before.documentation != after.documentation {
@@ -228,12 +255,26 @@ impl fmt::Display for Difference {
     }
 }
 
+// === impl NoticeState ===
+
+impl NoticeState {
+    /// Nothing more will be tried.
+    pub fn settle(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing more will be tried.
+    pub fn is_settled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 // === impl SchemaChangePublisher ===
 
 impl SchemaChangePublisher {
     /// Logs changes, and puts their records in front of those of a batch. The key is the table's name, so that the changes of one
-    /// table stay in order.
-    pub fn publish(&self, changes: &[SchemaChange], encoded: &mut EncodedBatch) {
+    /// table stay in order. Gives what is to be told of each once the batch is durable; see [`Self::tell`].
+    pub fn publish(&self, changes: &[SchemaChange], encoded: &mut EncodedBatch) -> Vec<SchemaChangeNotice> {
         for change in changes {
             tracing::warn!(
                 connector = self.connector,
@@ -244,19 +285,32 @@ impl SchemaChangePublisher {
                 change.summary()
             );
         }
-        let Some(topic) = &self.topic else { return };
-        if changes.is_empty() {
-            return;
+        let notices: Vec<SchemaChangeNotice> = changes.iter().map(|change| self.notice(change)).collect();
+        if let Some(topic) = self.topic.as_ref().filter(|_| !changes.is_empty()) {
+            let topic = encoded.topic_index(topic);
+            let records: Vec<EncodedRecord> = changes
+                .iter()
+                .zip(&notices)
+                .map(|(change, notice)| self.record((change, notice), topic, encoded))
+                .collect();
+            encoded.records.splice(0..0, records);
         }
-        let topic = encoded.topic_index(topic);
-        let records: Vec<EncodedRecord> = changes
-            .iter()
-            .map(|change| self.record(change, topic, encoded))
-            .collect();
-        encoded.records.splice(0..0, records);
+        notices
     }
 
-    fn record(&self, change: &SchemaChange, topic: usize, encoded: &mut EncodedBatch) -> EncodedRecord {
+    /// Tells the listener, where there is one, of a change whose record is durable.
+    pub fn tell(&self, notice: SchemaChangeNotice) -> NoticeState {
+        match &self.listener {
+            Some(listener) => listener.tell(notice),
+            None => {
+                let state = NoticeState::default();
+                state.settle();
+                state
+            }
+        }
+    }
+
+    fn notice(&self, change: &SchemaChange) -> SchemaChangeNotice {
         let table = change.after.name.qualified();
         let document = Document {
             connector: &self.connector,
@@ -267,17 +321,30 @@ impl SchemaChangePublisher {
             before: &change.before,
             after: &change.after,
         };
-        let event_id = format!("{}:{table}:{}", change.identity, change.version);
-        let key = serde_json::json!({ "table": table }).to_string();
+        SchemaChangeNotice {
+            event_id: format!("{}:{table}:{}", change.identity, change.version),
+            version: change.version,
+            document: serde_json::to_vec(&document).unwrap_or_default(),
+            table,
+        }
+    }
+
+    fn record(
+        &self,
+        (change, notice): (&SchemaChange, &SchemaChangeNotice),
+        topic: usize,
+        encoded: &mut EncodedBatch,
+    ) -> EncodedRecord {
+        let key = serde_json::json!({ "table": notice.table }).to_string();
         EncodedRecord {
             topic,
             key: Some(encoded.append(key.as_bytes())),
-            value: Some(encoded.append(&serde_json::to_vec(&document).unwrap_or_default())),
+            value: Some(encoded.append(&notice.document)),
             headers: encoded.append_headers([
                 (header::UPDATED_AT, &*time_text(change.changed_at_us)),
                 (header::SOURCE, &self.connector),
                 (header::POSITION, change.position.as_str()),
-                (header::EVENT_ID, &event_id),
+                (header::EVENT_ID, &notice.event_id),
             ]),
             timestamp_ms: change.changed_at_us.div_euclid(1000).max(0),
         }
@@ -297,6 +364,7 @@ mod tests {
             nullable: false,
             source_type: source_type.to_owned(),
             default: None,
+            default_is_computed: false,
             documentation: None,
         }
     }
@@ -365,10 +433,11 @@ mod tests {
         let publisher = SchemaChangePublisher {
             connector: "shop".to_owned(),
             topic: Some("shop.schema_changes".into()),
+            listener: None,
         };
         let before = orders(vec![column("id", "int4")], vec![0]);
         let after = orders(vec![column("id", "int4"), column("note", "text")], vec![0]);
-        publisher.publish(&[change(before, after)], &mut encoded);
+        let notices = publisher.publish(&[change(before, after)], &mut encoded);
         let told = &encoded.records[0];
         assert_eq!(encoded.topic(told), "shop.schema_changes");
         assert_eq!(encoded.topic(&encoded.records[1]), "shop.orders");
@@ -376,7 +445,12 @@ mod tests {
             encoded.slice(told.key.as_ref().unwrap()),
             br#"{"table":"public.orders"}"#
         );
-        let value: serde_json::Value = serde_json::from_slice(encoded.slice(told.value.as_ref().unwrap())).unwrap();
+        let document = encoded.slice(told.value.as_ref().unwrap());
+        // Whoever listens is told the same.
+        assert_eq!(notices[0].document, document);
+        assert_eq!(notices[0].event_id, "shop:public.orders:2");
+        assert!(publisher.tell(notices[0].clone()).is_settled(), "nobody listens");
+        let value: serde_json::Value = serde_json::from_slice(document).unwrap();
         assert_eq!(value["changes"][0]["change"], "column_added");
         assert_eq!((&value["table"], &value["version"]), (&"orders".into(), &2.into()));
         let headers: Vec<(String, String)> = encoded

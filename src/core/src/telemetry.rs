@@ -133,6 +133,12 @@ pub struct Numbers {
     pub dead_letters_waiting: AtomicU64,
     /// When the oldest of them was set aside, microseconds since 1970; 0 where none waits.
     pub dead_letters_oldest_us: AtomicI64,
+    /// Changes of tables' definitions that the webhook took.
+    pub webhook_delivered: AtomicU64,
+    /// Times that the webhook did not take one and was asked again.
+    pub webhook_retries: AtomicU64,
+    /// Changes of tables' definitions that the webhook was not told of: given up, or more than may wait.
+    pub webhook_failed: AtomicU64,
     /// Checkpoints saved.
     pub checkpoints: AtomicU64,
     /// Times the connector was started again after a transient error.

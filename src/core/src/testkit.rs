@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
 use crate::ports::{
     Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory,
-    SchemaVersion, Source, SourceMemory, TopicSpec,
+    SchemaVersion, Source, SourceMemory, Succession, TopicSpec,
 };
 use crate::position::{Checkpoint, Position};
 use crate::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry, SubjectSettings};
@@ -48,6 +48,7 @@ struct Stored {
     schemas: BTreeMap<String, StoredHistory>,
     memory: Option<serde_json::Value>,
     letters: Vec<StoredLetter>,
+    asked_after_next_look: Option<u64>,
     refuse_saves: bool,
 }
 
@@ -120,6 +121,11 @@ impl MemoryStore {
         }
     }
 
+    /// A person asks for a letter in the moment in which the pipeline has looked at what was asked for before.
+    pub fn ask_after_next_look(&self, id: u64) {
+        lock(&self.inner).asked_after_next_look = Some(id);
+    }
+
     /// From now on saves fail as on a full disk, or work again.
     pub fn refuse_saves(&self, refuse: bool) {
         lock(&self.inner).refuse_saves = refuse;
@@ -165,7 +171,19 @@ impl SchemaHistory for MemoryStore {
             history.versions.push(schema.clone());
         }
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let passed_over = (2..number)
+            .zip(history.versions.windows(2))
+            .filter(|(between, _)| seen.is_none() && *between > history.announced.max(1));
+        let passed_over = passed_over.filter_map(|(number, pair)| match pair {
+            [before, after] => Some(Succession {
+                number,
+                before: before.clone(),
+                after: after.clone(),
+            }),
+            _ => None,
+        });
         Ok(SchemaVersion {
+            passed_over: passed_over.collect(),
             number,
             previous: index
                 .checked_sub(1)
@@ -256,7 +274,12 @@ impl DeadLetterStore for MemoryStore {
     async fn requested(&self, limit: usize) -> Result<Vec<StoredLetter>> {
         let letters = self.letters().into_iter();
         let requested = letters.filter(|letter| letter.state == LetterState::ReplayRequested);
-        Ok(requested.take(limit).collect())
+        let requested = requested.take(limit).collect();
+        let asked = lock(&self.inner).asked_after_next_look.take();
+        if let Some(id) = asked {
+            self.set_letter(id, LetterState::ReplayRequested);
+        }
+        Ok(requested)
     }
 
     async fn settle(&self, settlements: &[(u64, Settlement)]) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tailrace_codec::contract::ContractRules;
 use tailrace_core::pipeline::source::Limits;
 use tailrace_core::ports::EventStream;
+use tailrace_core::schema_change::SchemaChangeListener;
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::{Telemetry, now_us};
 use tailrace_core::{Error, Result, failpoint};
@@ -17,11 +18,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Heartbeat, Shown};
-use crate::config::plan::Plan;
+use crate::config::plan::{ConnectorPlan, Plan};
 use crate::letters::LetterDesk;
 use crate::registries::Registries;
 use crate::supervisor::carry::ConnectorRun;
 use crate::supervisor::{Carrier, Outcome, Supervisor};
+use crate::webhook::Webhook;
 use crate::{progress, screen};
 
 /// What to do where the endpoint's port is taken.
@@ -65,23 +67,24 @@ impl Daemon {
         let state = StateStore::open(&plan.state_path).await?;
         let registries = Registries::connect(plan, &state)?;
         let mut carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)> = Vec::new();
-        let mut letters = Vec::new();
+        let (mut letters, mut side_tasks) = (Vec::new(), Vec::new());
         for connector in &plan.connectors {
             let stream = streams
                 .get(&connector.stream)
                 .ok_or_else(|| stream_unknown(&connector.name))?;
+            let telemetry = Arc::new(Telemetry::new(&connector.name));
             let run = ConnectorRun {
                 plan: Arc::clone(connector),
                 source: connector.source_connector()?,
                 stream: Arc::clone(stream),
                 state: state.clone(),
                 registry: registries.of(connector)?,
+                listener: webhook(connector, &telemetry, &mut side_tasks),
                 limits: Limits {
                     drain_timeout: plan.shutdown_timeout,
                     ..Limits::default()
                 },
             };
-            let telemetry = Arc::new(Telemetry::new(&connector.name));
             letters.push(LetterDesk {
                 rules: connector.dead_letters.clone(),
                 state: state.clone(),
@@ -100,10 +103,8 @@ impl Daemon {
             address: admin_address,
         };
         let admin = Admin::start(listener, shown).map_err(|error| unlistenable(admin_address, error))?;
-        let side_tasks = vec![
-            spawn_named("heartbeat", heartbeat.beat()),
-            spawn_named("progress", progress::show(connectors)),
-        ];
+        side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
+        side_tasks.push(spawn_named("progress", progress::show(connectors)));
         Ok(Self {
             admin_address,
             streams,
@@ -160,6 +161,18 @@ impl Daemon {
         self.state.close().await?;
         Ok(outcome)
     }
+}
+
+/// Who is told of changes of a connector's tables beside the stream; the task that tells it is one of those at the side.
+fn webhook(
+    connector: &ConnectorPlan,
+    telemetry: &Arc<Telemetry>,
+    side_tasks: &mut Vec<JoinHandle<()>>,
+) -> Option<Arc<dyn SchemaChangeListener>> {
+    let receiver = Arc::clone(connector.webhook.as_ref()?);
+    let (webhook, task) = Webhook::start(receiver, Arc::clone(telemetry));
+    side_tasks.push(task);
+    Some(webhook)
 }
 
 fn exit_at_once() -> Outcome {

@@ -15,6 +15,7 @@ mod quickstart;
 mod registries;
 mod screen;
 mod supervisor;
+mod webhook;
 
 fn main() -> std::process::ExitCode {
     cli::main()

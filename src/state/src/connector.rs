@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection};
-use tailrace_core::ports::{CheckpointStore, SchemaHistory, SchemaVersion, SourceMemory};
+use tailrace_core::ports::{CheckpointStore, SchemaHistory, SchemaVersion, SourceMemory, Succession};
 use tailrace_core::position::{Checkpoint, Position, Progress};
 use tailrace_core::schema::TableSchema;
 use tailrace_core::{Error, Result, failpoint};
@@ -184,6 +184,25 @@ impl Connector {
         inserted.map(drop).map_err(|error| self.failed(error))
     }
 
+    /// The stored versions between two, each with the one before it.
+    fn between(&self, stored: &[(i64, String)], (first, last): (i64, i64)) -> Result<Vec<Succession>> {
+        let read = |text: &str| from_json(&self.store.path, text.as_bytes());
+        let mut between = Vec::new();
+        for pair in stored.windows(2) {
+            if let [(_, before), (number, after)] = pair
+                && *number > first
+                && *number < last
+            {
+                between.push(Succession {
+                    number: u32::try_from(*number).unwrap_or(u32::MAX),
+                    before: read(before)?,
+                    after: read(after)?,
+                });
+            }
+        }
+        Ok(between)
+    }
+
     /// The version of a table that was announced last. The first one is no change, and needs no telling.
     async fn announced_version(&self, connection: &mut SqliteConnection, table: &str) -> Result<i64> {
         let statement = "SELECT version, checksum FROM announced_schemas WHERE connector = ?1 AND table_name = ?2";
@@ -299,7 +318,12 @@ impl SchemaHistory for Connector {
         }
         transaction.commit().await.map_err(|error| self.failed(error))?;
         lease.give_back();
+        let passed_over = match seen {
+            Some(_) => Vec::new(),
+            None => self.between(&stored, (announced, version))?,
+        };
         Ok(SchemaVersion {
+            passed_over,
             number: u32::try_from(version).unwrap_or(u32::MAX),
             previous: before
                 .map(|(_, text)| from_json(&self.store.path, text.as_bytes()))

@@ -10,6 +10,7 @@ use std::process::Command;
 use sqlx::Connection;
 use tailrace_core::dead_letter::{Letter, LetterState, LetterSummary, Maximum, Original, RecordImage, Settlement};
 use tailrace_core::error::Kind;
+use tailrace_core::ports::Succession;
 use tailrace_core::position::{Checkpoint, PartialTransaction, Position, Progress};
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
 use tailrace_core::value::LogicalType;
@@ -39,6 +40,7 @@ fn orders(columns: &[&str]) -> TableSchema {
         nullable: false,
         source_type: "bigint".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     TableSchema {
@@ -467,6 +469,36 @@ async fn versions_are_told_until_they_are_known_to_be_told() {
     );
     connector.announced("public.orders", 3).await.unwrap();
     assert!(connector.record(&narrow, &at, None).await.unwrap().is_announced);
+}
+
+/// After a restart no rows of these may come any more.
+#[tokio::test]
+async fn versions_that_were_passed_over_are_told_with_the_one_that_came_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = StateStore::open(&folder.path().join("state.db")).await.unwrap();
+    let connector = store.connector("orders").await.unwrap();
+    let at = Position::new("0/1");
+    let versions = [&["id"][..], &["id", "a"], &["id", "a", "b"], &["id", "a", "b", "c"]].map(orders);
+    let mut seen = None;
+    for version in versions.iter().take(3) {
+        let recorded = connector.record(version, &at, seen).await.unwrap();
+        assert_eq!(recorded.passed_over, []);
+        seen = Some(recorded.number);
+    }
+    let passed_over = |number: usize| Succession {
+        number: u32::try_from(number).unwrap(),
+        before: versions[number - 2].clone(),
+        after: versions[number - 1].clone(),
+    };
+    // Known, and new.
+    let third = connector.record(&versions[2], &at, None).await.unwrap();
+    assert_eq!((third.number, third.passed_over), (3, vec![passed_over(2)]));
+    let fourth = connector.record(&versions[3], &at, None).await.unwrap();
+    assert_eq!(fourth.passed_over, [passed_over(2), passed_over(3)]);
+    assert_eq!(fourth.previous.as_ref(), Some(&versions[2]));
+    connector.announced("public.orders", 2).await.unwrap();
+    let fourth = connector.record(&versions[3], &at, None).await.unwrap();
+    assert_eq!(fourth.passed_over, [passed_over(3)]);
 }
 
 fn letter(number: u32) -> Letter {

@@ -1,5 +1,5 @@
-//! A registry that lies, sleeps, breaks and sends elsewhere: an HTTP server whose every answer is the test's own, with or
-//! without TLS, that remembers what it was asked.
+//! A registry that lies, sleeps, breaks and sends elsewhere, or the receiver of a webhook that does: an HTTP server whose every
+//! answer is the test's own, with or without TLS, that remembers what it was asked.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -29,6 +29,8 @@ pub struct Asked {
     pub path: String,
     /// The header, where there was one.
     pub authorization: Option<String>,
+    /// Every header, its name in small letters.
+    pub headers: Vec<(String, String)>,
     /// As text.
     pub body: String,
 }
@@ -48,6 +50,17 @@ pub enum Reply {
     Never,
     /// Half an answer.
     CutOff,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// A header's text; empty where it is missing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, text)| text)
+    }
 }
 
 type Script = dyn Fn(&Asked) -> Reply + Send + Sync;
@@ -254,25 +267,32 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Asked> {
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let (mut length, mut authorization) = (0, None);
+    let mut headers = Vec::new();
     loop {
         let mut header = String::new();
         reader.read_line(&mut header)?;
         let Some((name, value)) = header.trim_end().split_once(": ") else {
             break;
         };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.parse().unwrap_or(0),
-            "authorization" => authorization = Some(value.to_owned()),
-            _ => {}
-        }
+        headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
+    let find = |wanted: &str| {
+        headers
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.clone())
+    };
+    let length = find("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
+    let authorization = find("authorization");
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     Ok(Asked {
         method,
         path,
         authorization,
+        headers,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }

@@ -21,6 +21,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -402,7 +403,8 @@ impl Kafka {
     /// When the broker does not answer, or the topic is not there.
     pub fn records(&self, topic: &str) -> Result<Vec<Record>> {
         let consumer = self.consumer("read_committed")?;
-        let mut unread = ends_of_partitions(&consumer, topic)?;
+        let asking = format!("asking for the partitions of {topic}");
+        let mut unread = poll_until(&asking, READ_DEADLINE, || ends_of_partitions(&consumer, topic))?;
         let mut assignment = TopicPartitionList::new();
         for (partition, _) in &unread {
             assignment
@@ -509,15 +511,16 @@ fn admin_options() -> AdminOptions {
         .request_timeout(Some(ADMIN_TIMEOUT))
 }
 
-fn outcome_of(results: Vec<std::result::Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>) -> Result<()> {
+fn outcome_of(results: Vec<std::result::Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {
     for result in results {
         result.map_err(|(topic, code)| ServerError::new(format!("topic {topic}: {code}")))?;
     }
     Ok(())
 }
 
-/// Partitions that hold something, each with the offset that its end has.
-fn ends_of_partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64)>> {
+/// Partitions that hold something, each with the offset that its end has; `None` where one has no leader just now: on a machine
+/// that is busy the controller gives the only broker up for a moment.
+fn ends_of_partitions(consumer: &BaseConsumer, topic: &str) -> Result<Option<Vec<(i32, i64)>>> {
     let attempt = || format!("asking for the partitions of {topic}");
     let metadata = consumer
         .fetch_metadata(Some(topic), ADMIN_TIMEOUT)
@@ -529,17 +532,17 @@ fn ends_of_partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<(i32, 
         .map(|partition| partition.id());
     let mut ends = Vec::new();
     for partition in partitions {
-        let (begin, end) = consumer
-            .fetch_watermarks(topic, partition, ADMIN_TIMEOUT)
-            .map_err(ServerError::doing(attempt()))?;
-        if end > begin {
-            ends.push((partition, end));
+        match consumer.fetch_watermarks(topic, partition, ADMIN_TIMEOUT) {
+            Ok((begin, end)) if end > begin => ends.push((partition, end)),
+            Ok(_) => {}
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) => return Ok(None),
+            Err(error) => return Err(ServerError::doing(attempt())(error)),
         }
     }
     if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
         return Err(ServerError::new(format!("there is no topic {topic}")));
     }
-    Ok(ends)
+    Ok(Some(ends))
 }
 
 fn read_what_is_there(consumer: &BaseConsumer, records: &mut Vec<Record>) -> Result<()> {

@@ -1,9 +1,12 @@
 //! Doing what a transcript says, block by block, and writing down what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tailrace_codec::RecordReader;
+use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
 use tailrace_core::event::StreamRecord;
 
 use super::document::{Block, Document, Kind, Part};
@@ -232,7 +235,28 @@ impl Stage {
 
     async fn new_records(&mut self) -> Result<Vec<StreamRecord>> {
         self.settle().await?;
-        self.reader.new_records().await
+        let mut records = self.reader.new_records().await?;
+        if records.iter().any(is_framed) {
+            self.unframe(&mut records).await?;
+        }
+        Ok(records)
+    }
+
+    /// Keys and values with the number of a schema in front, as JSON: by the registry that the daemon serves.
+    async fn unframe(&self, records: &mut [StreamRecord]) -> Result<()> {
+        let config = serde_json::from_value(serde_json::json!({ "url": self.daemon.url() }));
+        let config: ConfluentRegistryConfig = config.map_err(ServerError::doing("naming the registry"))?;
+        let registry = ConfluentRegistry::new(&config).map_err(|error| ServerError::new(error.report()))?;
+        let mut reader = RecordReader::new(Arc::new(registry));
+        for record in records {
+            for part in [&mut record.key, &mut record.value].into_iter().flatten() {
+                let json = reader.read(part).await;
+                if let Some(json) = json.map_err(|error| ServerError::new(error.report()))? {
+                    *part = json.into();
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn events(&mut self, with: &[String]) -> Result<Vec<String>> {
@@ -301,6 +325,14 @@ impl Stage {
             shown.join("\n")
         )))
     }
+}
+
+/// A key or value begins as one does whose schema has a number.
+fn is_framed(record: &StreamRecord) -> bool {
+    [&record.key, &record.value]
+        .into_iter()
+        .flatten()
+        .any(|bytes| bytes.first() == Some(&0))
 }
 
 /// A sentence on as many lines as it needs, below what it is about.

@@ -101,11 +101,17 @@ impl Words {
     pub(super) fn sentence(&self, text: &str) -> String {
         let text = self.outward(text);
         let words = text.split_inclusive([' ', ',', ';', ')', '(']);
+        let mut previous = "";
         let replaced = words.map(|word| {
+            let before = std::mem::replace(&mut previous, word);
             let bare = word.trim_end_matches([' ', ',', ';', ')', '(', '.', ':']);
             let rest = word.strip_prefix(bare).unwrap_or_default();
             if log_position(bare).is_some() {
                 return format!("«position»{rest}");
+            }
+            // Connectors that share a registry have their schemas numbered as they come.
+            if before == "number " && bare.bytes().all(|digit| digit.is_ascii_digit()) {
+                return format!("«id»{rest}");
             }
             if is_event_id(bare) {
                 return format!("«event id»{rest}");

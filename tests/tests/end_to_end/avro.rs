@@ -10,7 +10,12 @@ use crate::capture::{Wanted, connector, database_with};
 use crate::vectors::{EXTENSIONS, database_of_simple_vectors};
 
 /// What the row of a table is under one format, by a daemon and a connector of its own.
-fn row(database: &Database, table: &str, (name, format): (&str, &str)) -> Value {
+fn row(database: &Database, table: &str, format: (&str, &str)) -> Value {
+    event(database, table, format)["value"].clone()
+}
+
+/// The first event of a table under one format.
+fn event(database: &Database, table: &str, (name, format): (&str, &str)) -> Value {
     let daemon = Daemon::new("").unwrap();
     let topic = format!("{}.{}.{table}", database.name(), database.schema());
     let prefix = format!("prefix: {}", database.name());
@@ -34,8 +39,7 @@ fn row(database: &Database, table: &str, (name, format): (&str, &str)) -> Value 
     let read = || {
         let printed = daemon.command("tail", &[&topic, "--json", "--limit", "1"]).unwrap();
         assert_eq!(printed.code, Some(0), "{}", printed.all());
-        let event: Value = serde_json::from_str(&printed.stdout).unwrap();
-        event["value"].clone()
+        serde_json::from_str::<Value>(&printed.stdout).unwrap()
     };
     // By the registry of the running daemon, and by the one in its state.
     let running = read();
@@ -96,4 +100,64 @@ async fn rows_of_mysql_are_what_they_are_as_json() {
     assert_eq!(logical["raw"], "AP8=");
     let debezium = read("debezium", "envelope: debezium, codec: avro, bigint_unsigned: precise");
     assert_eq!(debezium["after"]["mood"], "sad");
+}
+
+/// What the columns of a row are as null and as text. Avro has room for none of them, JSON under some options for all but a few.
+fn assert_unrepresentable(database: &Database, columns: &[(&str, &str)], (options, in_json): (&str, &[&str])) {
+    let in_avro: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+    for (name, codec, expected) in [("avro", "codec: avro", &*in_avro), ("json", options, in_json)] {
+        let read = |way: &str| {
+            let format = format!("{codec}, unrepresentable: {way}");
+            event(database, "t", (&format!("{name}_{way}"), &format))
+        };
+        let nulls = read("as_null");
+        let header = &nulls["headers"]["unrepresentable"];
+        assert_eq!(
+            header,
+            &Value::from(serde_json::to_string(expected).unwrap()),
+            "{nulls}"
+        );
+        let strings = read("as_string");
+        assert_eq!(strings["headers"]["unrepresentable"], Value::Null);
+        for (column, text) in columns {
+            assert_eq!(strings["value"][column], *text, "{name} {strings}");
+            let is_null = nulls["value"][column].is_null();
+            assert_eq!(is_null, expected.contains(column), "{column} of {name}: {nulls}");
+        }
+        assert_eq!(nulls["value"]["fits"], strings["value"]["fits"]);
+        assert_eq!(nulls["value"]["fits"], 7);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_form_holds_of_postgresql_is_null_or_text() {
+    let database = database_with(
+        PostgresVersion::V15,
+        "create table t (id int primary key, due date not null, local timestamp not null, moment timestamptz not null, at time not null,
+            price numeric(8,2) not null, fits int not null);
+         insert into t values (1, 'infinity', '-infinity', 'infinity', '24:00', 'NaN', 7)",
+    )
+    .await;
+    let columns = [
+        ("due", "infinity"),
+        ("local", "-infinity"),
+        ("moment", "infinity"),
+        ("at", "24:00:00.000000"),
+        ("price", "NaN"),
+    ];
+    // In JSON all but the decimal have a form.
+    assert_unrepresentable(&database, &columns, ("decimal: precise", &["price"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_form_holds_of_mysql_is_null_or_text() {
+    let database = database_with(
+        MySqlVersion::MySql97,
+        "create table t (id int primary key, at time not null, mood enum('happy','sad') not null, fits int not null);
+         set sql_mode = '';
+         insert into t values (1, '838:59:59', 'none', 7)",
+    )
+    .await;
+    let columns = [("at", "838:59:59"), ("mood", "")];
+    assert_unrepresentable(&database, &columns, ("time: connect", &["at"]));
 }

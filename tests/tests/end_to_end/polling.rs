@@ -2,6 +2,7 @@
 
 mod mysql;
 mod postgres;
+mod queues;
 mod writers;
 
 use std::collections::BTreeMap;

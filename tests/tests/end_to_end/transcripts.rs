@@ -57,6 +57,7 @@ transcripts! {
     polling_modes,
     change_tables,
     two_databases,
+    contracts,
     dead_letters,
 }
 

@@ -8,7 +8,13 @@
 //! | MariaDB's `binlog_snapshot_position` belongs to the very read view; several views that tell the same position are the same | MariaDB, a moment without commits where there are several connections | nothing |
 //! | `LOCK TABLES … READ` of the captured tables on a connection of its own: got when no transaction that wrote to them is open any more | LOCK TABLES | writers of these tables, for as long as views are opened |
 //! | `FLUSH TABLES WITH READ LOCK` | RELOAD | all writers, as long |
-//! | `gtid_executed` is the same before and after: the server adds an identifier after the engine's commit, so that nothing named is missing | GTIDs | nothing; a row may be read and come again in the log |
+//! | MariaDB's first way, with one connection | MariaDB | nothing |
+//! | `gtid_executed` is the same before and after: the server adds an identifier after the engine's commit, so that nothing named is missing | MySQL from 5.7 on, GTIDs | nothing; a row may be read and come again in the log |
+//!
+//! MySQL 5.6 is different in two of them. Its `LOCK TABLES … READ` waits for statements and not for transactions: one that has done
+//! its last statement commits under the lock, and between position and views. There the engine's own table locks are taken too, which
+//! wait for the transactions; they are only taken, and kept, without `autocommit`. And it adds an identifier to `gtid_executed` when the
+//! transaction is written to the log, which is before the engine's commit.
 //!
 //! Why not lock on the connection that reads: `START TRANSACTION` releases table locks, and the view would be opened after.
 //!
@@ -26,12 +32,14 @@ use crate::error::{is_denied, query_error, server_error_number};
 use crate::position::gtid::GtidSet;
 use crate::position::{BinlogPosition, FileOffset};
 use crate::quote::{literal, qualified};
-use crate::server::{self, Flavour, ServerFacts};
+use crate::server::{self, Flavour, Identity, ServerFacts};
 
 /// How often views are opened anew where a commit came in between.
 const ATTEMPTS: usize = 20;
 /// ER_LOCK_WAIT_TIMEOUT.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// ER_LOCK_DEADLOCK: a transaction had one of the tables and wanted another.
+const DEADLOCK: u16 = 1213;
 
 /// Connections that see the same rows, and where these stand in the log.
 pub(super) struct ConsistentPoint {
@@ -59,20 +67,26 @@ enum Held {
 // === impl Views ===
 
 impl Views<'_> {
-    /// Opens as many views as are configured, all at one position.
+    /// Opens as many views as are configured, all at one position; only one where that is all that the user's rights allow.
     pub(super) async fn open(&self) -> Result<ConsistentPoint> {
-        if self.server.flavour() == Flavour::MariaDb
-            && let Some(point) = self.by_snapshot_position().await?
-        {
+        let number = usize::from(self.config.snapshot.connections).max(1);
+        let is_mariadb = self.server.flavour() == Flavour::MariaDb;
+        if is_mariadb && let Some(point) = self.by_snapshot_position(number).await? {
             return Ok(point);
         }
         if let Held::Yes(lock) = self.lock(&self.lock_tables()).await? {
-            return self.under(lock, "under a read lock of the captured tables").await;
+            return self
+                .under(lock, number, "under a read lock of the captured tables")
+                .await;
         }
         if let Held::Yes(lock) = self.lock("FLUSH TABLES WITH READ LOCK").await? {
-            return self.under(lock, "under a read lock of all tables").await;
+            return self.under(lock, number, "under a read lock of all tables").await;
         }
-        self.by_executed_gtids().await
+        if is_mariadb {
+            // Its log has a transaction before the engine shows its rows, and its identifiers say no more than that.
+            return self.by_snapshot_position(1).await?.ok_or_else(unlockable);
+        }
+        self.by_executed_gtids(number).await
     }
 
     fn lock_tables(&self) -> String {
@@ -87,8 +101,7 @@ impl Views<'_> {
         format!("LOCK TABLES {}", tables.join(", "))
     }
 
-    async fn connections(&self) -> Result<Vec<Conn>> {
-        let number = usize::from(self.config.snapshot.connections).max(1);
+    async fn connections(&self, number: usize) -> Result<Vec<Conn>> {
         let mut connections = Vec::with_capacity(number);
         for _ in 0..number {
             connections.push(connect::connect(self.config, Purpose::Snapshot).await?);
@@ -112,28 +125,39 @@ impl Views<'_> {
     async fn lock(&self, statement: &str) -> Result<Held> {
         let mut connection = connect::connect(self.config, Purpose::Setup).await?;
         let seconds = self.config.snapshot.lock_timeout_ms.div_ceil(1000);
-        let bound = format!("SET SESSION lock_wait_timeout = {seconds}");
-        execute(&mut connection, &bound, "bound the wait for the lock of the snapshot").await?;
-        match connection.query_drop(statement).await {
-            Ok(()) => Ok(Held::Yes(connection)),
-            Err(error) if server_error_number(&error).is_some_and(is_denied) => Ok(Held::Denied),
-            Err(error) if server_error_number(&error) == Some(LOCK_WAIT_TIMEOUT) => Err(Error::transient(
-                "lock_timeout",
-                format!(
-                    "the read lock under which the snapshot begins was not got within {seconds} s, because a transaction that wrote to a captured table is still open; \
-                     it is tried again"
-                ),
-            )),
-            Err(error) => Err(query_error(
-                &error,
-                "lock the tables for the moment in which the snapshot begins",
-            )),
+        let settings = lock_settings(&self.server.identity, seconds);
+        execute(
+            &mut connection,
+            &settings,
+            "bound the wait for the lock of the snapshot",
+        )
+        .await?;
+        let mut attempts = 1;
+        loop {
+            let Err(error) = connection.query_drop(statement).await else {
+                return Ok(Held::Yes(connection));
+            };
+            match server_error_number(&error) {
+                Some(number) if is_denied(number) => return Ok(Held::Denied),
+                Some(DEADLOCK) if attempts < ATTEMPTS => attempts += 1,
+                Some(LOCK_WAIT_TIMEOUT) => {
+                    let message = format!(
+                        "the read lock under which the snapshot begins was not got within {seconds} s, because a transaction that wrote to a captured table is still open; \
+                         it is tried again"
+                    );
+                    return Err(Error::transient("lock_timeout", message));
+                }
+                _ => {
+                    let doing = "lock the tables for the moment in which the snapshot begins";
+                    return Err(query_error(&error, doing));
+                }
+            }
         }
     }
 
     /// Nobody commits to the captured tables, so position and views belong together.
-    async fn under(&self, mut lock: Conn, way: &'static str) -> Result<ConsistentPoint> {
-        let mut connections = self.connections().await?;
+    async fn under(&self, mut lock: Conn, number: usize, way: &'static str) -> Result<ConsistentPoint> {
+        let mut connections = self.connections(number).await?;
         let position = current_position(&mut lock, self.server).await?;
         Self::begin_all(&mut connections).await?;
         execute(&mut lock, "UNLOCK TABLES", "release the lock of the snapshot").await?;
@@ -147,8 +171,8 @@ impl Views<'_> {
     }
 
     /// Each view tells its own position; they are opened anew until all tell the same. `None` where that does not come.
-    async fn by_snapshot_position(&self) -> Result<Option<ConsistentPoint>> {
-        let mut connections = self.connections().await?;
+    async fn by_snapshot_position(&self, number: usize) -> Result<Option<ConsistentPoint>> {
+        let mut connections = self.connections(number).await?;
         for _ in 0..ATTEMPTS {
             Self::begin_all(&mut connections).await?;
             let mut positions = Vec::with_capacity(connections.len());
@@ -169,8 +193,11 @@ impl Views<'_> {
     }
 
     /// The last resort. What is committed between the engine's commit and its identifier's being added is read and comes again in the log.
-    async fn by_executed_gtids(&self) -> Result<ConsistentPoint> {
-        let mut connections = self.connections().await?;
+    async fn by_executed_gtids(&self, number: usize) -> Result<ConsistentPoint> {
+        if !self.server.identity.names_what_it_shows() {
+            return Err(unlockable());
+        }
+        let mut connections = self.connections(number).await?;
         let mut asking = connect::connect(self.config, Purpose::Setup).await?;
         for _ in 0..ATTEMPTS {
             let before = current_position(&mut asking, self.server).await?;
@@ -189,12 +216,26 @@ impl Views<'_> {
                 break;
             }
         }
-        Err(Error::transient(
-            "snapshot_unlockable",
-            "the snapshot cannot begin: the user may lock neither the captured tables nor all of them, and the server commits too often (or has no GTIDs) for it \
-             to begin between two commits; GRANT LOCK TABLES ON the captured schemas (or RELOAD ON *.*) TO the user",
-        ))
+        Err(unlockable())
     }
+}
+
+fn unlockable() -> Error {
+    Error::transient(
+        "snapshot_unlockable",
+        "the snapshot cannot begin: the user may lock neither the captured tables nor all of them, and the server commits too often for it to begin between two \
+         commits (or has no GTIDs, or is older than MySQL 5.7, where they do not help); GRANT LOCK TABLES ON the captured schemas (or RELOAD ON *.*) TO the user",
+    )
+}
+
+/// A lock that waits for transactions, and not for longer than this.
+fn lock_settings(identity: &Identity, seconds: u64) -> String {
+    let mut settings = format!("SET SESSION lock_wait_timeout = {seconds}");
+    if !identity.locks_out_transactions() {
+        settings.push_str(", autocommit = 0, innodb_table_locks = 1");
+        settings.push_str(&format!(", innodb_lock_wait_timeout = {}", seconds.max(1)));
+    }
+    settings
 }
 
 async fn close(connection: Conn) {
@@ -281,4 +322,22 @@ fn no_log() -> Error {
         "log_bin",
         "the server does not say where its binary log ends: it keeps none, or the user lacks REPLICATION CLIENT (BINLOG MONITOR)",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_waits_for_transactions_on_every_server() {
+        let settings = |version: &str| lock_settings(&Identity::parse(version).unwrap(), 2);
+        for version in ["5.7.9", "9.7.4", "10.5.0-MariaDB"] {
+            assert_eq!(settings(version), "SET SESSION lock_wait_timeout = 2");
+        }
+        let old = settings("5.6.24-log");
+        assert!(
+            old.contains("autocommit = 0, innodb_table_locks = 1, innodb_lock_wait_timeout = 2"),
+            "{old}"
+        );
+    }
 }

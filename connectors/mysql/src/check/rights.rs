@@ -142,8 +142,8 @@ fn locking(facts: &Facts<'_>) -> Option<Finding> {
         return (!lockable && facts.config.snapshot.connections > 1).then(|| {
             Finding::note(
                 "snapshot_lock",
-                "the snapshot begins without a lock, at a moment without commits: on a busy server that may take some attempts; \
-                 with `snapshot.connections: 1`, or with LOCK TABLES on the captured databases, it does not",
+                "the snapshot begins without a lock: on a busy server, where no moment without commits comes, one connection alone reads; \
+                 with LOCK TABLES on the captured databases all `snapshot.connections` do",
             )
         });
     }
@@ -164,7 +164,7 @@ fn locking(facts: &Facts<'_>) -> Option<Finding> {
         .map(|(schema, _)| format!("GRANT LOCK TABLES ON {}.* TO {};", identifier(schema), user(server)))
         .collect();
     let remedy = Vec::from_iter(schemas).join(" ");
-    Some(if server.gtids.is_some() {
+    Some(if server.gtids.is_some() && server.identity.names_what_it_shows() {
         Finding::warning(
             "snapshot_lock",
             "the user may lock nothing, so the snapshot begins between two commits: on a busy server that may take many attempts",
@@ -173,7 +173,7 @@ fn locking(facts: &Facts<'_>) -> Option<Finding> {
     } else {
         Finding::blocks(
             "snapshot_lock",
-            "the user may lock nothing, and without GTIDs there is no other way to begin a snapshot at a known place of the log",
+            "the user may lock nothing, and without GTIDs, or before MySQL 5.7, there is no other way to begin a snapshot at a known place of the log",
             remedy,
         )
     })
@@ -185,8 +185,8 @@ mod tests {
 
     use super::super::testing::{ORDERS, codes, judged};
     use super::*;
-    use crate::server::Grants;
     use crate::server::testing::mariadb;
+    use crate::server::{Grants, Identity};
 
     fn with(grants: &'static [&'static str], json: &str) -> Vec<Finding> {
         judged(judge, json, |facts| {
@@ -232,6 +232,11 @@ mod tests {
             facts.server.gtids = None;
         });
         assert_eq!(severity(&without_gtids), Some(("snapshot_lock", Severity::Blocks)));
+        let oldest = judged(judge, ORDERS, |facts| {
+            facts.server.grants = Grants::parse([READER]);
+            facts.server.identity = Identity::parse("5.6.24-log").unwrap();
+        });
+        assert_eq!(severity(&oldest), Some(("snapshot_lock", Severity::Blocks)));
         let tables = with(&[READER, "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`"], ORDERS);
         assert_eq!(severity(&tables), Some(("prepared_unseen", Severity::Note)));
         assert!(

@@ -76,6 +76,11 @@ pub(crate) fn default_value(expression: &str, column: &ColumnType) -> Option<Dat
     }
 }
 
+/// True where the server computes the default for every row, so that its value only stands for it.
+pub(crate) fn is_computed(expression: &str) -> bool {
+    Expression::parse(expression) == Expression::Computed
+}
+
 /// Whether columns of a type have defaults: the common ones, as themselves and not by way of a domain.
 fn has_defaults(column: &ColumnType) -> bool {
     let source_type = column.source_type.as_str();
@@ -319,6 +324,21 @@ mod tests {
         let uuid = "76019d1a-ad2e-4b22-96e9-1a6d6543c818";
         assert_eq!(default_of("uuid", -1, &format!("'{uuid}'::uuid")), text(uuid));
         assert_eq!(default_of("xml", -1, "'<foo>bar</foo>'::xml"), text("<foo>bar</foo>"));
+    }
+
+    #[test]
+    fn computed_defaults_are_told_from_constants() {
+        for expression in [
+            "nextval('d_b_seq'::regclass)",
+            "now()",
+            "CURRENT_DATE",
+            "(abs(-1))::bigint",
+        ] {
+            assert!(is_computed(expression), "{expression}");
+        }
+        for expression in ["0", "'0'::bigint", "NULL::integer", "'now()'::text"] {
+            assert!(!is_computed(expression), "{expression}");
+        }
     }
 
     #[test]

@@ -253,6 +253,7 @@ mod tests {
             nullable,
             source_type: String::new(),
             default: None,
+            default_is_computed: false,
             documentation: None,
         };
         let name = TableName {

@@ -129,6 +129,7 @@ mod tests {
             nullable: false,
             source_type: kind.source_type.clone(),
             default: None,
+            default_is_computed: false,
             documentation: None,
         };
         let schema = TableSchema {

@@ -228,6 +228,7 @@ fn answer_column((column, kind): (&AnswerColumn, &ColumnType)) -> Column {
         nullable: true,
         source_type: kind.source_type.clone(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     }
 }

@@ -267,6 +267,7 @@ impl Definition {
                 nullable: same.is_none_or(|known| known.nullable),
                 source_type: kind.source_type.clone(),
                 default: same.and_then(|known| known.default.clone()),
+                default_is_computed: same.is_some_and(|known| known.default_is_computed),
                 documentation: same.and_then(|known| known.documentation.clone()),
             }
         };
@@ -327,6 +328,7 @@ fn message_schema(database: &str) -> TableSchema {
         nullable: false,
         source_type: source_type.to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     TableSchema {

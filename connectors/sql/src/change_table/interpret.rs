@@ -324,7 +324,7 @@ fn value_columns(change_table: &TableSchema, captured: &TableSchema) -> Vec<Valu
         };
         let now = captured_index(captured, &raw.name, name);
         let column = now.and_then(|index| captured.columns.get(index));
-        let same_type = column.is_some_and(|column| column.logical_type == raw.logical_type);
+        let default = column.filter(|column| column.logical_type == raw.logical_type);
         columns.push((
             now.unwrap_or(usize::MAX),
             ValueColumn {
@@ -333,7 +333,8 @@ fn value_columns(change_table: &TableSchema, captured: &TableSchema) -> Vec<Valu
                     logical_type: raw.logical_type.clone(),
                     nullable: column.is_none_or(|column| column.nullable),
                     source_type: raw.source_type.clone(),
-                    default: column.filter(|_| same_type).and_then(|column| column.default.clone()),
+                    default: default.and_then(|column| column.default.clone()),
+                    default_is_computed: default.is_some_and(|column| column.default_is_computed),
                     documentation: column.and_then(|column| column.documentation.clone()),
                 },
                 before,

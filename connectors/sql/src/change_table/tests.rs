@@ -13,6 +13,7 @@ fn captured(engine: Engine, table: &str, columns: &[(&str, &str)]) -> CapturedTa
         nullable: *name != "id",
         source_type: (*declared).to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     let schema = match engine {

@@ -60,6 +60,7 @@ fn column(name: &str, is_time: bool) -> Column {
         nullable: true,
         source_type: if is_time { "microseconds since 1970" } else { "text" }.to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     }
 }

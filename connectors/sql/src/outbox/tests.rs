@@ -36,6 +36,7 @@ fn schema(kind: TableKind, table: &str, columns: &[(&str, LogicalType)]) -> Shar
         nullable: true,
         source_type: "its type".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     Arc::new(TableSchema {

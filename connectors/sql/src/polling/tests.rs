@@ -40,6 +40,7 @@ fn table() -> DiscoveredTable {
         nullable: false,
         source_type: "INTEGER".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     let schema = TableSchema {

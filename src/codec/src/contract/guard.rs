@@ -134,12 +134,16 @@ impl Guard<'_> {
             }
             review.is_known = false;
             let level = self.level(&subject).await?;
+            let before = review.objections.len();
             for found in decide(level, &schema, &versions) {
+                // The same may have been said of a newer version.
+                let mut said = review.objections.iter().skip(before);
+                let is_said = said.any(|known| known.found.sentence == found.sentence);
                 let old = versions.iter().find(|known| Some(known.version) == found.version);
-                let objection = old.map(|old| Objection::to_version(found, (&subject, old), &schema));
-                review
-                    .objections
-                    .extend(objection.map(|objection| objection.place(publication)));
+                if let Some(old) = old.filter(|_| !is_said) {
+                    let objection = Objection::to_version(found, (&subject, old), &schema);
+                    review.objections.push(objection.place(publication));
+                }
             }
         }
         if !review.is_known {

@@ -228,6 +228,7 @@ fn as_written(field: &WrittenField, cell: usize, column: &Column) -> Published {
     }
     if field.default.is_some() {
         column.default.clone_from(&field.default);
+        column.default_is_computed = false;
     }
     published.type_name.clone_from(&field.type_name);
     published

@@ -11,6 +11,11 @@ use crate::values::number::write_unsigned;
 
 /// Header: JSON array of the names of columns whose large values did not change and are not in the record.
 pub const UNCHANGED: &str = "unchanged";
+/// Header: JSON array of the names of columns that are null in the row (in `after` of Debezium's envelope) because their form cannot hold
+/// the value.
+pub const UNREPRESENTABLE: &str = "unrepresentable";
+/// Header: the same for `before` of Debezium's envelope.
+pub const UNREPRESENTABLE_BEFORE: &str = "unrepresentable_before";
 /// Header of the delete that a change of the key begins with: the new key, as JSON. Debezium's name.
 pub const NEW_KEY: &str = "__debezium.newkey";
 /// Header of the create that a change of the key ends with: the old key, as JSON. Debezium's name.
@@ -44,10 +49,18 @@ pub(crate) struct RecordHeaders {
     pub(crate) ordinal: u64,
     pub(crate) suffix: &'static str,
     pub(crate) updated_at_us: i64,
-    pub(crate) unchanged: Option<Range<usize>>,
+    pub(crate) cells: CellHeaders,
     pub(crate) link: Option<(&'static str, Range<usize>)>,
     /// What the event calls itself, where that is not told by its position.
     pub(crate) event_id: Option<Range<usize>>,
+}
+
+/// Names of columns whose cells are not what the database has, each a JSON array where there are any.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CellHeaders {
+    pub(crate) unchanged: Option<Range<usize>>,
+    pub(crate) unrepresentable: Option<Range<usize>>,
+    pub(crate) unrepresentable_before: Option<Range<usize>>,
 }
 
 // === impl SharedHeaders ===
@@ -105,9 +118,10 @@ impl SharedHeaders {
         headers.push((HeaderName::Known(header::POSITION), self.position.clone()));
         headers.push((HeaderName::Known(header::EVENT_ID), event_id));
         let transaction = self.transaction.clone().map(|range| (header::TRANSACTION, range));
-        let unchanged = record.unchanged.map(|range| (UNCHANGED, range));
         let message_id = record.event_id.map(|range| (header::MESSAGE_ID, range));
-        let own = [transaction, unchanged, record.link, message_id].into_iter().flatten();
+        let [unchanged, now, before] = record.cells.named();
+        let own = [transaction, unchanged, now, before, record.link, message_id];
+        let own = own.into_iter().flatten();
         headers.extend(own.map(|(name, range)| (HeaderName::Known(name), range)));
         start..output.headers.len()
     }
@@ -140,5 +154,17 @@ impl SharedHeaders {
             Operation::Message => 5,
         };
         self.operations + index..self.operations + index + 1
+    }
+}
+
+// === impl CellHeaders ===
+
+impl CellHeaders {
+    fn named(self) -> [Option<(&'static str, Range<usize>)>; 3] {
+        [
+            self.unchanged.map(|range| (UNCHANGED, range)),
+            self.unrepresentable.map(|range| (UNREPRESENTABLE, range)),
+            self.unrepresentable_before.map(|range| (UNREPRESENTABLE_BEFORE, range)),
+        ]
     }
 }

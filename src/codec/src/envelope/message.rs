@@ -3,9 +3,9 @@
 use tailrace_core::batch::{ChangeView, MessageView, Operation, PayloadView};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, HeaderName};
 
-use crate::envelope::headers::{RecordHeaders, SharedHeaders};
+use crate::envelope::headers::{CellHeaders, RecordHeaders, SharedHeaders};
 use crate::notation::Notation;
-use crate::plan::{RowError, TablePlan};
+use crate::plan::{RowError, TablePlan, Written};
 
 /// Appends the record of a change that is an event already. Its `op` is always `c`: that the row was there before the log
 /// began, or was found by a query, says nothing about the event.
@@ -16,6 +16,7 @@ pub(crate) fn write_message<N: Notation>(
     (change, message): (ChangeView<'_>, MessageView<'_>),
 ) -> Result<(), RowError> {
     let key = message.key().map(|key| output.append(key));
+    let mut cells = CellHeaders::default();
     let value = match message.payload() {
         // The encoder hands out no record of what is refused.
         PayloadView::Absent | PayloadView::Refused(_) => None,
@@ -30,11 +31,16 @@ pub(crate) fn write_message<N: Notation>(
                     .ok_or_else(RowError::not_registered)?;
                 output.buffer.extend_from_slice(&frame.open);
             }
-            match change.after() {
+            let written = match change.after() {
                 Some(row) => plan.write_columns::<N>(&mut output.buffer, row, columns)?,
-                None => N::syntax(&mut output.buffer, b"{}"),
-            }
-            Some(start..output.buffer.len())
+                None => {
+                    N::syntax(&mut output.buffer, b"{}");
+                    Written::default()
+                }
+            };
+            let end = output.buffer.len();
+            cells.unrepresentable = plan.name_unrepresentable(&mut output.buffer, &written);
+            Some(start..end)
         }
     };
     let updated_at_us = change.updated_at_us();
@@ -43,7 +49,7 @@ pub(crate) fn write_message<N: Notation>(
         ordinal: change.change().ordinal,
         suffix: "",
         updated_at_us,
-        unchanged: None,
+        cells,
         link: None,
         event_id: message.event_id().map(|id| output.append(id)),
     };

@@ -5,8 +5,7 @@ use std::fmt;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tailrace_core::{Error, Result};
-
-use super::http::{ANSWER_BYTES, Answer, Failure};
+use tailrace_http::{Answer, Failure};
 
 /// Nobody answers.
 pub(super) const UNREACHABLE: &str = "registry_unreachable";
@@ -29,6 +28,8 @@ pub(super) const REFUSED: &str = "schema_refused";
 /// There is no schema of a number.
 pub(super) const UNKNOWN: &str = "schema_unknown";
 
+/// Far above any schema or list of versions, and small enough to be held.
+pub(super) const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// As much of a registry's own words as a sentence can hold.
 const SHOWN_CHARACTERS: usize = 300;
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
-use hyper::header::HeaderValue;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tailrace_core::check::Finding;
 use tailrace_core::error::Kind;
@@ -17,13 +17,16 @@ use tailrace_core::registry::{
     Compatibility, RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaRules, SchemaType,
 };
 use tailrace_core::{Error, Result};
+use tailrace_http::{ClientSettings, HttpClient, HttpRequest, HttpUrl, escaped, sensitive};
 
-use super::answer::{self, Question, Refusal, Reply};
-use super::config::{BaseUrl, ConfluentRegistryConfig};
-use super::http::{Transport, escaped};
-use super::tls;
+use super::answer::{self, ANSWER_BYTES, Question, Refusal, Reply};
+use super::config::ConfluentRegistryConfig;
 use crate::contract::{ContractRules, decide};
 
+/// What the API is called.
+const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+/// What it is answered in.
+const ACCEPTED: &str = "application/vnd.schemaregistry.v1+json, application/json;q=0.9";
 /// The largest number that Java's clients, and so every registry, can hold.
 const MAXIMUM_ID: u64 = 0x7fff_ffff;
 /// How many differences a refusal names; more are counted.
@@ -32,10 +35,10 @@ const SHOWN_DIFFERENCES: usize = 5;
 /// A client of a registry. Remembers every number and schema that it was told once: what has a number never changes.
 #[derive(Debug)]
 pub struct ConfluentRegistry {
-    nodes: Vec<BaseUrl>,
+    nodes: Vec<HttpUrl>,
     /// The node that answered last is asked first.
     preferred: AtomicUsize,
-    transport: Transport,
+    client: HttpClient,
     /// The registry does not know `metadata`, which came with Confluent 7.4.
     is_plain: AtomicBool,
     known: Mutex<Known>,
@@ -76,20 +79,17 @@ impl ConfluentRegistry {
             return Err(Error::definite("config", message));
         }
         let nodes = config.nodes();
-        let tls = if nodes.iter().any(|node| node.is_tls) {
-            Some(tls::client_config(config.ca_file.as_deref())?)
-        } else {
-            None
-        };
-        let transport = Transport {
-            tls,
+        let client = HttpClient::new(ClientSettings {
+            is_tls: nodes.iter().any(HttpUrl::is_tls),
+            ca_file: config.ca_file.as_deref(),
             authorization: authorization(config)?,
             timeout: Duration::from_millis(config.timeout_ms),
-        };
+            answer_bytes: Some(ANSWER_BYTES),
+        })?;
         Ok(Self {
             nodes,
             preferred: AtomicUsize::new(0),
-            transport,
+            client,
             is_plain: AtomicBool::new(false),
             known: Mutex::new(Known::default()),
         })
@@ -175,13 +175,17 @@ impl ConfluentRegistry {
         Err(last.unwrap_or_else(|| Error::definite("config", "a registry has no `url`; give one")))
     }
 
-    async fn ask_node(&self, node: &BaseUrl, request: &Request<'_>) -> Result<Told> {
+    async fn ask_node(&self, node: &HttpUrl, request: &Request<'_>) -> Result<Told> {
         let Request { method, path, body } = request;
         let url = format!("{node}{path}");
         let question = Question { method, url: &url };
-        let body = body.map(ToString::to_string);
-        let sent = self.transport.send(node, method, path, body.as_deref()).await;
-        let reply = match sent {
+        let sent = HttpRequest {
+            method,
+            path,
+            headers: &headers_of(body.is_some()),
+            body: body.map(ToString::to_string).unwrap_or_default().into(),
+        };
+        let reply = match self.client.send(node, &sent).await {
             Ok(answer) => answer::judge(question, &answer)?,
             Err(failure) => return Err(answer::failed(question, failure)),
         };
@@ -312,7 +316,7 @@ impl ConfluentRegistry {
         Ok(Some(registered))
     }
 
-    async fn check_node(&self, node: &BaseUrl) -> Result<Option<Compatibility>> {
+    async fn check_node(&self, node: &HttpUrl) -> Result<Option<Compatibility>> {
         let ask = async |path: &str| {
             let (method, path) = (Method::GET, path.to_owned());
             self.ask_node(
@@ -445,6 +449,12 @@ impl Told {
     }
 }
 
+fn headers_of(has_body: bool) -> Vec<(HeaderName, HeaderValue)> {
+    let accepted = HeaderValue::from_static(ACCEPTED);
+    let content = has_body.then(|| (CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)));
+    std::iter::once((ACCEPT, accepted)).chain(content).collect()
+}
+
 fn authorization(config: &ConfluentRegistryConfig) -> Result<Option<HeaderValue>> {
     let text = match (&config.username, &config.password, &config.token) {
         (Some(username), Some(password), _) => {
@@ -453,9 +463,8 @@ fn authorization(config: &ConfluentRegistryConfig) -> Result<Option<HeaderValue>
         (_, _, Some(token)) => format!("Bearer {}", token.expose()),
         _ => return Ok(None),
     };
-    let value = HeaderValue::from_str(&text);
-    let mut value = value.map_err(|_| Error::definite("config", "`token` has characters that no header may hold"))?;
-    value.set_sensitive(true);
+    let value = sensitive(&text);
+    let value = value.ok_or_else(|| Error::definite("config", "`token` has characters that no header may hold"))?;
     Ok(Some(value))
 }
 

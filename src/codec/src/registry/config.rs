@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
-use hyper::Uri;
-use hyper::http::uri::{Authority, Scheme};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use tailrace_core::check::Finding;
 use tailrace_core::secret::Secret;
+use tailrace_http::HttpUrl;
 
 /// A registry answers in milliseconds; one whose leader moves to another node needs a few seconds.
 pub const DEFAULT_TIMEOUT_MS: u64 = 10_000;
@@ -46,15 +45,6 @@ pub struct ConfluentRegistryConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlList(Vec<String>);
 
-/// One node of a registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BaseUrl {
-    pub(crate) is_tls: bool,
-    pub(crate) authority: Authority,
-    /// Without a `/` at its end.
-    pub(crate) path: String,
-}
-
 fn timeout_ms() -> u64 {
     DEFAULT_TIMEOUT_MS
 }
@@ -72,7 +62,7 @@ impl ConfluentRegistryConfig {
                 "write the registry's URL, such as `http://localhost:8081`",
             );
         }
-        let urls: Vec<Result<BaseUrl, String>> = self.url.0.iter().map(|url| BaseUrl::parse(url)).collect();
+        let urls: Vec<Result<HttpUrl, String>> = self.url.0.iter().map(|url| node(url)).collect();
         for problem in urls.iter().filter_map(|url| url.as_ref().err()) {
             refuse(problem.clone(), "write `http://host:port` or `https://host:port`");
         }
@@ -95,8 +85,8 @@ impl ConfluentRegistryConfig {
         if self.timeout_ms == 0 {
             refuse("`timeout_ms` is 0".to_owned(), "write at least 1");
         }
-        let has_tls = urls.iter().flatten().any(|url| url.is_tls);
-        let is_http = urls.iter().flatten().all(|url| !url.is_tls);
+        let has_tls = urls.iter().flatten().any(|url| url.is_tls());
+        let is_http = urls.iter().flatten().all(|url| !url.is_tls());
         if self.ca_file.is_some() && is_http {
             refuse(
                 "`ca_file` is given and no `url` is `https://`".to_owned(),
@@ -104,7 +94,7 @@ impl ConfluentRegistryConfig {
             );
         }
         let has_secret = self.password.is_some() || self.token.is_some();
-        if has_secret && has_tls && urls.iter().flatten().any(|url| !url.is_tls) {
+        if has_secret && has_tls && urls.iter().flatten().any(|url| !url.is_tls()) {
             let problem = "one `url` is `https://` and another would send the same secret in the clear";
             refuse(problem.to_owned(), "use https for all of them");
         }
@@ -112,8 +102,8 @@ impl ConfluentRegistryConfig {
     }
 
     /// The nodes; those that cannot be read were said to be by [`Self::problems`].
-    pub(crate) fn nodes(&self) -> Vec<BaseUrl> {
-        let parsed = self.url.0.iter().map(|url| BaseUrl::parse(url));
+    pub(crate) fn nodes(&self) -> Vec<HttpUrl> {
+        let parsed = self.url.0.iter().map(|url| node(url));
         parsed.flatten().collect()
     }
 }
@@ -165,54 +155,12 @@ impl JsonSchema for UrlList {
     }
 }
 
-// === impl BaseUrl ===
-
-impl BaseUrl {
-    /// The error is half a sentence, and holds nothing of a URL that may hold a password.
-    fn parse(url: &str) -> Result<Self, String> {
-        let Ok(uri) = url.parse::<Uri>() else {
-            return Err("a `url` is no URL".to_owned());
-        };
-        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err("a `url` lacks its scheme or host".to_owned());
-        };
-        if authority.as_str().contains('@') {
-            return Err(format!(
-                "the `url` of {} holds a name or a password, which belong under `username` and `password`",
-                authority.host()
-            ));
-        }
-        if uri.query().is_some() {
-            return Err(format!("the `url` of {authority} has a `?`"));
-        }
-        let is_tls = *scheme == Scheme::HTTPS;
-        if !is_tls && *scheme != Scheme::HTTP {
-            return Err(format!("the `url` of {authority} begins with `{scheme}://`"));
-        }
-        Ok(Self {
-            is_tls,
-            authority: authority.clone(),
-            path: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
-
-    /// The port, as given or as usual for the scheme.
-    pub(crate) fn port(&self) -> u16 {
-        let usual = if self.is_tls { 443 } else { 80 };
-        self.authority.port_u16().unwrap_or(usual)
-    }
-
-    /// Name or address without the brackets of IPv6.
-    pub(crate) fn host(&self) -> &str {
-        self.authority.host().trim_start_matches('[').trim_end_matches(']')
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        write!(formatter, "{scheme}://{}{}", self.authority, self.path)
-    }
+/// One node of a registry.
+///
+/// # Errors
+/// Half a sentence, which holds nothing of a URL that may hold a password.
+fn node(url: &str) -> Result<HttpUrl, String> {
+    HttpUrl::parse(url)?.into_base()
 }
 
 #[cfg(test)]

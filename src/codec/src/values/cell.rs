@@ -17,7 +17,7 @@ use crate::format::{
     IntervalFormat, OpaqueFormat, TimeFormat,
 };
 use crate::names::is_name;
-use crate::notation::{Notation, Optionality};
+use crate::notation::{Json, Notation, Optionality};
 
 /// How exact decimals of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub(crate) enum CellFormat {
     FloatVector(FloatStyle),
     DoubleVector(FloatStyle),
     SparseVector(FloatStyle),
+    /// The JSON of another form, as text.
+    Document(Box<CellFormat>),
 }
 
 /// Length of bits that vary without a limit, as Debezium declares it.
@@ -161,6 +163,7 @@ impl CellFormat {
             (Self::Int64, Value::Int(value)) => N::int(out, value),
             (Self::Int16 | Self::Int32 | Self::Year, Value::Int(value)) => return write_int32::<N>(out, value),
             (Self::Text(_), Value::Text(text)) => N::text(out, text),
+            (Self::Document(form), value) => return write_document::<N>(out, value, form),
             (Self::Boolean, Value::Boolean(value)) => N::boolean(out, value),
             (Self::Float32(style), Value::Float32(value)) => N::float32(out, value, *style),
             (Self::Float64(style), Value::Float64(value)) => N::float64(out, value, *style),
@@ -222,19 +225,25 @@ impl CellFormat {
         }
     }
 
+    /// Whether a list in an array of such elements is another dimension of it.
     fn is_dimension(&self, inner: ListView<'_>) -> bool {
-        let element_is_list = matches!(
-            self,
+        nesting(inner) > self.nesting()
+    }
+
+    /// How many lists deep a value is.
+    fn nesting(&self) -> usize {
+        match self {
+            Self::Array(form) => 1 + form.element.nesting(),
             Self::Map(_)
-                | Self::Point(_)
-                | Self::Line(_)
-                | Self::Circle(_)
-                | Self::Shape(_)
-                | Self::FloatVector(_)
-                | Self::DoubleVector(_)
-                | Self::SparseVector(_)
-        );
-        !element_is_list || matches!(inner.get(0), Some(Value::List(_)))
+            | Self::Point(_)
+            | Self::Line(_)
+            | Self::Circle(_)
+            | Self::Shape(_)
+            | Self::FloatVector(_)
+            | Self::DoubleVector(_)
+            | Self::SparseVector(_) => 1,
+            _ => 0,
+        }
     }
 }
 
@@ -258,8 +267,8 @@ impl ArrayForm {
         }
     }
 
-    /// Writes the elements of an array. A list where an element's own value is no list is another dimension; where it is
-    /// one (points, maps, vectors), the first element tells which of the two it is.
+    /// Writes the elements of an array. A list that is nested deeper than an element's own value (points, maps, vectors, arrays
+    /// behind a domain) is another dimension; its first element tells.
     fn write<N: Notation>(&self, out: &mut Vec<u8>, list: ListView<'_>) -> CellResult {
         let (element, optionality) = (&*self.element, self.optionality());
         N::begin_list(out, list.len());
@@ -285,9 +294,25 @@ impl ArrayForm {
     }
 }
 
+/// Writes JSON as text.
+fn write_document<N: Notation>(out: &mut Vec<u8>, value: Value<'_>, form: &CellFormat) -> CellResult {
+    let mut json = Vec::new();
+    form.write::<Json>(&mut json, value)?;
+    N::text(out, str::from_utf8(&json).map_err(|_| CellError::mismatch())?);
+    Ok(())
+}
+
+/// How many lists deep a list is, as far as first elements tell.
+fn nesting(list: ListView<'_>) -> usize {
+    match list.get(0) {
+        Some(Value::List(inner)) => 1 + nesting(inner),
+        _ => 1,
+    }
+}
+
 #[cold]
 fn no_plain_list() -> CellError {
-    CellError::new(
+    CellError::unrepresentable(
         "is an array of several dimensions, or with bounds that do not start at 1, which its Avro schema cannot hold",
         "use codec: json, or leave the column out",
     )
@@ -295,7 +320,7 @@ fn no_plain_list() -> CellError {
 
 #[cold]
 fn null_symbol() -> CellError {
-    CellError::new(
+    CellError::unrepresentable(
         "is an array of symbols with NULL in it, which Debezium's schema does not allow",
         "use envelope: entity, or codec: json",
     )
@@ -309,7 +334,7 @@ fn are_names(symbols: &[String]) -> bool {
 
 #[cold]
 fn not_a_symbol() -> CellError {
-    CellError::new(
+    CellError::unrepresentable(
         "is none of the symbols that its column declares",
         "correct the row, or use codec: json",
     )
@@ -445,7 +470,11 @@ fn write_decimal<N: Notation>(out: &mut Vec<u8>, text: &str, form: DecimalForm, 
     match form {
         DecimalForm::Text { .. } => write_decimal_text::<N>(out, text, style == FloatStyle::Java),
         DecimalForm::Double => return write_decimal_double::<N>(out, text, style),
-        DecimalForm::Fixed { scale, rounding, .. } => return write_decimal_fixed::<N>(out, text, scale, rounding),
+        DecimalForm::Fixed {
+            precision,
+            scale,
+            rounding,
+        } => return write_decimal_fixed::<N>(out, text, (precision, scale), rounding),
         DecimalForm::Variable => return write_decimal_variable::<N>(out, text),
     }
     Ok(())
@@ -454,7 +483,7 @@ fn write_decimal<N: Notation>(out: &mut Vec<u8>, text: &str, form: DecimalForm, 
 /// Writes an integer whose field has no more than 32 bits.
 fn write_int32<N: Notation>(out: &mut Vec<u8>, value: i64) -> CellResult {
     if N::HAS_TYPES && i32::try_from(value).is_err() {
-        return Err(CellError::new(
+        return Err(CellError::unrepresentable(
             "has a number that 32 bits cannot hold, which is what its schema says",
             "use codec: json, or leave the column out",
         ));
@@ -465,7 +494,7 @@ fn write_int32<N: Notation>(out: &mut Vec<u8>, value: i64) -> CellResult {
 
 fn write_long<N: Notation>(out: &mut Vec<u8>, digits: &str) -> CellResult {
     let value = digits.parse().map_err(|_| {
-        CellError::new(
+        CellError::unrepresentable(
             "is above 9223372036854775807, the largest signed integer of 64 bits",
             "set format.bigint_unsigned: precise, which holds every value and writes those of all such columns in another form",
         )

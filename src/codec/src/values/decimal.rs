@@ -42,7 +42,7 @@ pub(crate) fn write_decimal_text<N: Notation>(out: &mut Vec<u8>, text: &str, jav
 pub(crate) fn write_decimal_double<N: Notation>(out: &mut Vec<u8>, text: &str, style: FloatStyle) -> CellResult {
     let value: f64 = text.parse().map_err(|_| not_plain())?;
     if value.is_infinite() && !text.ends_with("Infinity") {
-        return Err(CellError::new(
+        return Err(CellError::unrepresentable(
             "is too large for a double",
             "set format.decimal: string, which holds every decimal",
         ));
@@ -51,14 +51,19 @@ pub(crate) fn write_decimal_double<N: Notation>(out: &mut Vec<u8>, text: &str, s
     Ok(())
 }
 
-/// Writes Connect's `Decimal`: the bytes of the unscaled value at the column's scale.
+/// Writes Connect's `Decimal`: the bytes of the unscaled value at the column's scale. Where values have the types of a schema they
+/// have no more digits than it declares.
 pub(crate) fn write_decimal_fixed<N: Notation>(
     out: &mut Vec<u8>,
     text: &str,
-    scale: u32,
+    (precision, scale): (Option<u32>, u32),
     rounding: Rounding,
 ) -> CellResult {
     let parts = Parts::parse(text)?;
+    let whole_digits = precision.map(|precision| precision.saturating_sub(scale) as usize);
+    if N::HAS_TYPES && whole_digits.is_some_and(|digits| parts.whole.trim_start_matches('0').len() > digits) {
+        return Err(too_many_digits());
+    }
     let scale = scale as usize;
     let kept = parts
         .fraction
@@ -69,7 +74,7 @@ pub(crate) fn write_decimal_fixed<N: Notation>(
         Rounding::HalfUp => dropped.bytes().next().is_some_and(|digit| digit >= b'5'),
         Rounding::Exact if dropped.bytes().all(|digit| digit == b'0') => false,
         Rounding::Exact => {
-            return Err(CellError::new(
+            return Err(CellError::unrepresentable(
                 "has more fraction digits than its column declares",
                 "set format.decimal: string, which keeps each value's own digits",
             ));
@@ -113,7 +118,7 @@ pub(crate) fn write_decimal_variable<N: Notation>(out: &mut Vec<u8>, text: &str)
 impl<'a> Parts<'a> {
     fn parse(text: &'a str) -> Result<Self, CellError> {
         if matches!(text, "NaN" | "Infinity" | "-Infinity") {
-            return Err(CellError::new(
+            return Err(CellError::unrepresentable(
                 "is NaN or infinite, which precise decimals cannot hold",
                 "set format.decimal: string (or double)",
             ));
@@ -133,6 +138,14 @@ impl<'a> Parts<'a> {
             fraction,
         })
     }
+}
+
+#[cold]
+fn too_many_digits() -> CellError {
+    CellError::unrepresentable(
+        "has more digits before the point than its column declares",
+        "set format.decimal: string, which keeps each value's own digits",
+    )
 }
 
 fn not_plain() -> CellError {
@@ -244,17 +257,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::notation::Json;
+    use crate::notation::{Avro, Json};
+    use crate::values::Cause;
 
     fn fixed(text: &str, scale: u32) -> String {
         let mut out = Vec::new();
-        write_decimal_fixed::<Json>(&mut out, text, scale, Rounding::Exact).unwrap();
+        write_decimal_fixed::<Json>(&mut out, text, (None, scale), Rounding::Exact).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     fn money(text: &str, scale: u32) -> String {
         let mut out = Vec::new();
-        write_decimal_fixed::<Json>(&mut out, text, scale, Rounding::HalfUp).unwrap();
+        write_decimal_fixed::<Json>(&mut out, text, (None, scale), Rounding::HalfUp).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -282,15 +296,27 @@ mod tests {
     #[test]
     fn digits_are_never_dropped_silently() {
         let mut out = Vec::new();
-        let error = write_decimal_fixed::<Json>(&mut out, "1.25", 1, Rounding::Exact).unwrap_err();
+        let error = write_decimal_fixed::<Json>(&mut out, "1.25", (None, 1), Rounding::Exact).unwrap_err();
         assert!(error.problem.contains("more fraction digits"));
         for special in ["NaN", "Infinity", "-Infinity"] {
-            let error = write_decimal_fixed::<Json>(&mut out, special, 1, Rounding::HalfUp).unwrap_err();
+            let error = write_decimal_fixed::<Json>(&mut out, special, (None, 1), Rounding::HalfUp).unwrap_err();
             assert!(error.remedy.contains("format.decimal: string"));
         }
         for wrong in ["", "-", ".", "1e3", "1,5", "+1", "١"] {
             assert!(write_decimal_variable::<Json>(&mut out, wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_declares_digits_has_no_more() {
+        let written = |text| write_decimal_fixed::<Avro>(&mut Vec::new(), text, (Some(5), 2), Rounding::Exact);
+        for text in ["999.99", "-0999.99", "0.1"] {
+            assert_eq!(written(text), Ok(()));
+        }
+        let error = written("1000.00").unwrap_err();
+        assert_eq!(error.cause, Cause::Unrepresentable);
+        // Text has room for all of it.
+        assert!(write_decimal_fixed::<Json>(&mut Vec::new(), "1000.00", (Some(5), 2), Rounding::Exact).is_ok());
     }
 
     #[test]

@@ -63,13 +63,21 @@ pub(crate) fn write_point<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, fo
         (3, Some(Value::Int(srid))) => Some(srid),
         _ => return Err(CellError::mismatch()),
     };
+    if form != PointForm::Numbers {
+        check_srid::<N>(srid)?;
+    }
+    write_coordinates::<N>(out, [x, y], srid, form);
+    Ok(())
+}
+
+/// Schemas have 32 bits with a sign for the number of a reference system.
+fn check_srid<N: Notation>(srid: Option<i64>) -> CellResult {
     if N::HAS_TYPES && srid.is_some_and(|srid| i32::try_from(srid).is_err()) {
-        return Err(CellError::new(
+        return Err(CellError::unrepresentable(
             "has a reference system whose number 32 bits cannot hold, which is what its schema says",
             "use codec: json, or leave the column out",
         ));
     }
-    write_coordinates::<N>(out, [x, y], srid, form);
     Ok(())
 }
 
@@ -204,6 +212,7 @@ pub(crate) fn write_geography<N: Notation>(out: &mut Vec<u8>, ewkb: &[u8]) -> Ce
 fn write_ewkb<N: Notation>(out: &mut Vec<u8>, ewkb: &[u8], form: WkbForm) -> CellResult {
     let srid = srid_of(ewkb)?;
     let number = srid.map(i64::from);
+    check_srid::<N>(number)?;
     match (form, srid) {
         (WkbForm::Standard, Some(_)) => write_wkb::<N>(out, &without_srid(ewkb)?, number),
         _ => write_wkb::<N>(out, ewkb, number),
@@ -228,7 +237,7 @@ fn broken() -> CellError {
     CellError::new("is not EWKB", "please report this as a bug, with the column's type")
 }
 
-fn srid_of(ewkb: &[u8]) -> Result<Option<i32>, CellError> {
+fn srid_of(ewkb: &[u8]) -> Result<Option<u32>, CellError> {
     let (order, rest) = ewkb.split_first().ok_or_else(broken)?;
     let number = |bytes: [u8; 4]| {
         if *order == 0 {
@@ -242,7 +251,7 @@ fn srid_of(ewkb: &[u8]) -> Result<Option<i32>, CellError> {
         return Ok(None);
     }
     let srid = rest.get(4..).and_then(|rest| rest.first_chunk()).ok_or_else(broken)?;
-    Ok(Some(number(*srid).cast_signed()))
+    Ok(Some(number(*srid)))
 }
 
 fn numbers<const COUNT: usize>(list: ListView<'_>) -> Result<[f64; COUNT], CellError> {

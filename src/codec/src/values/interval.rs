@@ -66,7 +66,7 @@ fn write_microseconds<N: Notation>(out: &mut Vec<u8>, interval: Interval) -> Cel
     let total =
         i128::from(interval.months) * MONTH_US + i128::from(interval.days) * DAY_US + i128::from(interval.microseconds);
     let total = i64::try_from(total).map_err(|_| {
-        CellError::new(
+        CellError::unrepresentable(
             "is an interval of more than 292 000 years, which microseconds cannot hold",
             "set format.interval: iso (or string)",
         )
@@ -130,7 +130,7 @@ fn write_seconds(out: &mut Vec<u8>, parts: Parts) {
 
 fn write_structured<N: Notation>(out: &mut Vec<u8>, parts: Parts, precision: u8) -> CellResult {
     if N::HAS_TYPES && i32::try_from(parts.hours).is_err() {
-        return Err(CellError::new(
+        return Err(CellError::unrepresentable(
             "is an interval of more hours than 32 bits can hold, which is what its schema says",
             "set format.interval: iso (or string)",
         ));

@@ -58,7 +58,7 @@ pub(crate) fn write_timestamp_tz<N: Notation>(
 }
 
 fn too_late() -> CellError {
-    CellError::new(
+    CellError::unrepresentable(
         "is a timestamp after 294247-01-10, which 64 bits of microseconds cannot hold",
         "set format.time: iso (or isostring, or structured)",
     )

@@ -3,6 +3,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod calendar;
+pub(crate) mod capacity;
 pub(crate) mod cell;
 pub(crate) mod decimal;
 pub(crate) mod geometry;
@@ -22,11 +23,34 @@ pub(crate) struct CellError {
     pub(crate) problem: &'static str,
     /// A whole sentence without a full stop.
     pub(crate) remedy: &'static str,
+    pub(crate) cause: Cause,
+}
+
+/// Why a cell cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The value is valid in its database, and its column's form has no room for it: `format.unrepresentable` decides.
+    Unrepresentable,
+    /// There is no value to write (the log does not carry it), or it is not what its type comes with.
+    Missing,
 }
 
 impl CellError {
+    /// A cell without a value that could be written.
     pub(crate) fn new(problem: &'static str, remedy: &'static str) -> Self {
-        Self { problem, remedy }
+        Self {
+            problem,
+            remedy,
+            cause: Cause::Missing,
+        }
+    }
+
+    /// A value that its column's form has no room for.
+    pub(crate) fn unrepresentable(problem: &'static str, remedy: &'static str) -> Self {
+        Self {
+            cause: Cause::Unrepresentable,
+            ..Self::new(problem, remedy)
+        }
     }
 
     /// A value whose kind is not the one that its logical type comes with: a bug in a decoder, not in the data.

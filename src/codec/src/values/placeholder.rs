@@ -9,7 +9,7 @@ use super::cell::{ArrayForm, BitsForm, CellFormat, DecimalForm};
 use super::geometry::{extensions, write_coefficients, write_coordinates, write_disc, write_extensions, write_wkb};
 use super::number::FloatStyle;
 use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
-use crate::notation::{Notation, Optionality};
+use crate::notation::{Json, Notation, Optionality};
 
 /// Nothing drawn yet: PostGIS's empty collection.
 const EMPTY_GEOMETRY_WKB: [u8; 9] = [1, 7, 0, 0, 0, 0, 0, 0, 0];
@@ -18,9 +18,10 @@ const EMPTY_GEOMETRY_WKB: [u8; 9] = [1, 7, 0, 0, 0, 0, 0, 0, 0];
 pub(crate) fn unavailable<N: Notation>(format: &CellFormat, placeholder: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match format {
-        CellFormat::Text(_) | CellFormat::Decimal(DecimalForm::Text { .. }, _) | CellFormat::Bits(BitsForm::Text) => {
-            N::text(&mut out, placeholder);
-        }
+        CellFormat::Text(_)
+        | CellFormat::Decimal(DecimalForm::Text { .. }, _)
+        | CellFormat::Bits(BitsForm::Text)
+        | CellFormat::Document(_) => N::text(&mut out, placeholder),
         CellFormat::Bytes(format) | CellFormat::TextBytes(format) => write_binary::<N>(&mut out, placeholder, *format),
         CellFormat::Bits(BitsForm::LittleEndian { .. }) | CellFormat::Decimal(DecimalForm::Fixed { .. }, _) => {
             N::bytes(&mut out, placeholder.as_bytes());
@@ -229,6 +230,7 @@ pub(crate) fn zero<N: Notation>(format: &CellFormat) -> Vec<u8> {
             N::end_list(&mut out, 0);
         }
         CellFormat::SparseVector(style) => write_empty_sparse_vector::<N>(&mut out, *style),
+        CellFormat::Document(form) => N::text(&mut out, &String::from_utf8_lossy(&zero::<Json>(form))),
         CellFormat::Geometry(_) => write_geometry::<N>(&mut out, &EMPTY_GEOMETRY_WKB),
         CellFormat::Geography => write_geography::<N>(&mut out, &EMPTY_GEOMETRY_WKB),
         other => zero_temporal_or_shape::<N>(&mut out, other),
@@ -323,7 +325,6 @@ mod tests {
 
     use super::*;
     use crate::format::{DEFAULT_UNAVAILABLE_VALUE, DecimalFormat, Envelope, Format};
-    use crate::notation::Json;
 
     fn debezium(logical_type: &LogicalType) -> CellFormat {
         CellFormat::of(logical_type, &Format::defaults(Envelope::Debezium))

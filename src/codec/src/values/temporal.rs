@@ -77,7 +77,7 @@ pub(crate) fn write_time_value<N: Notation>(
     match time_unit(format, precision) {
         Some(Unit::Milliseconds) => N::int(out, milliseconds_in_32_bits(microseconds)?),
         Some(_) if format == TimeFormat::Logical && !(0..DAY_US).contains(&microseconds) => {
-            return Err(CellError::new(
+            return Err(CellError::unrepresentable(
                 "is not a time within a day, which is all that Avro's time-micros can hold",
                 "set format.time: iso, which writes it as text",
             ));
@@ -99,7 +99,7 @@ pub(crate) fn write_time_value<N: Notation>(
 fn milliseconds_in_32_bits(microseconds: i64) -> Result<i64, CellError> {
     let milliseconds = microseconds.div_euclid(1000);
     i32::try_from(milliseconds).map(i64::from).map_err(|_| {
-        CellError::new(
+        CellError::unrepresentable(
             "is a time of more than 596 hours, whose milliseconds 32 bits cannot hold",
             "set format.time: adaptive_time_microseconds (or iso)",
         )
@@ -206,7 +206,7 @@ fn moment(infinite: Option<&str>, days: i64, microseconds: i64) -> Moment {
 }
 
 fn not_finite() -> CellError {
-    CellError::new(
+    CellError::unrepresentable(
         "is infinite, which Avro's dates and timestamps cannot hold",
         "set format.time: iso, which writes it as text",
     )
@@ -229,7 +229,7 @@ fn in_unit(microseconds: i64, unit: Unit) -> Option<i64> {
 }
 
 fn out_of_nanoseconds() -> CellError {
-    CellError::new(
+    CellError::unrepresentable(
         "is a timestamp before 1677-09-21 or after 2262-04-11, which nanoseconds cannot hold",
         "set format.time: microseconds (or iso)",
     )

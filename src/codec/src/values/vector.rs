@@ -35,7 +35,7 @@ pub(crate) fn write_sparse<N: Notation>(out: &mut Vec<u8>, list: ListView<'_>, s
     };
     let pairs = style == FloatStyle::Java;
     if pairs && i16::try_from(dimensions).is_err() {
-        return Err(CellError::new(
+        return Err(CellError::unrepresentable(
             "is a sparse vector of more than 32767 dimensions, which Debezium's type cannot hold",
             "use envelope: entity, or leave the column out",
         ));

@@ -27,14 +27,14 @@ const DEBEZIUM: &str = r#"{"codec":"avro","envelope":"debezium"}"#;
 
 /// A record with its key and value as they are in the stream.
 #[derive(Debug, Clone, PartialEq)]
-struct Framed {
+pub(crate) struct Framed {
     topic: String,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(String, Vec<u8>)>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
-fn framed(batch: &EncodedBatch) -> Vec<Framed> {
+pub(crate) fn framed(batch: &EncodedBatch) -> Vec<Framed> {
     let record = |record: &tailrace_core::event::EncodedRecord| Framed {
         topic: batch.topic(record).to_owned(),
         key: record.key.as_ref().map(|range| batch.slice(range).to_vec()),
@@ -79,7 +79,7 @@ fn unframed<'a>(registry: &MemoryRegistry, bytes: &'a [u8]) -> (String, &'a [u8]
 }
 
 /// What a reference makes of our bytes: reads them whole, and writes the same bytes again.
-fn read_back(registry: &MemoryRegistry, bytes: &[u8]) -> Result<AvroValue, TestCaseError> {
+pub(crate) fn read_back(registry: &MemoryRegistry, bytes: &[u8]) -> Result<AvroValue, TestCaseError> {
     let (text, payload) = unframed(registry, bytes);
     let schema = AvroSchema::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
     let mut rest = payload;
@@ -100,7 +100,7 @@ fn read_back(registry: &MemoryRegistry, bytes: &[u8]) -> Result<AvroValue, TestC
 }
 
 /// The JSON of a value, as `tailrace tail` shows it.
-fn shown(registry: &Arc<MemoryRegistry>, bytes: &[u8]) -> Value {
+pub(crate) fn shown(registry: &Arc<MemoryRegistry>, bytes: &[u8]) -> Value {
     let registry: Arc<dyn SchemaRegistry> = Arc::<MemoryRegistry>::clone(registry);
     let text = run(RecordReader::new(registry).read(bytes)).unwrap().unwrap();
     serde_json::from_str(&text).unwrap()
@@ -136,17 +136,17 @@ fn schema_of(table: &SharedSchema, format: &str) -> Value {
     serde_json::from_str(&versions[0].schema.text).unwrap()
 }
 
-fn decimal(precision: Option<u32>, scale: Option<u32>) -> LogicalType {
+pub(crate) fn decimal(precision: Option<u32>, scale: Option<u32>) -> LogicalType {
     LogicalType::Decimal { precision, scale }
 }
 
-fn symbols(symbols: &[&str]) -> LogicalType {
+pub(crate) fn symbols(symbols: &[&str]) -> LogicalType {
     LogicalType::Text(TextKind::Enum(
         symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
     ))
 }
 
-fn string(text: &str) -> Datum {
+pub(crate) fn string(text: &str) -> Datum {
     Datum::Text(text.to_owned())
 }
 
@@ -499,7 +499,7 @@ fn a_known_event_is_these_bytes() {
 }
 
 /// The reference reads only what is a UUID; the texts here are any.
-fn without_uuid(logical_type: &LogicalType) -> LogicalType {
+pub(crate) fn without_uuid(logical_type: &LogicalType) -> LogicalType {
     match logical_type {
         LogicalType::Text(TextKind::Uuid) => TEXT,
         LogicalType::Array(element) => LogicalType::Array(Box::new(without_uuid(element))),

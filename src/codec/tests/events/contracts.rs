@@ -327,8 +327,8 @@ fn a_line_of_topics_goes_on_and_older_versions_come_again_where_they_went() {
         let registry = Arc::new(MemoryRegistry::default());
         let versions = [
             (before(), row()),
-            (second.after.clone(), second.row.clone()),
-            (third.after.clone(), third.row.clone()),
+            (Arc::clone(&second.after), second.row.clone()),
+            (Arc::clone(&third.after), third.row.clone()),
         ];
         let mut encoder = encoder_under(&contracts, format, &registry);
         let expected = ["published", "new topic, .v2", "new topic, .v3"];

@@ -262,7 +262,7 @@ fn what_cannot_be_encoded_is_poison_and_says_where() {
     assert_eq!(error.code(), "value_not_encodable");
     assert_eq!(
         error.to_string(),
-        "the value of column total of table public.customers is NaN or infinite, which precise decimals cannot hold (event pg-7:0/16E9018:0); set format.decimal: string (or double)"
+        "the value of column total of table public.customers is NaN or infinite, which precise decimals cannot hold (event pg-7:0/16E9018:0); set format.decimal: string (or double), or format.unrepresentable: as_string (or as_null, outside of the key)"
     );
 }
 

@@ -13,6 +13,7 @@ mod mysql;
 mod mysql_observed;
 mod property;
 mod support;
+mod unrepresentable;
 mod vectors;
 mod vectors_mysql;
 mod vectors_temporal;

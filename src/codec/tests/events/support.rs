@@ -49,6 +49,7 @@ pub(crate) fn column(name: &str, logical_type: LogicalType) -> Column {
         nullable: true,
         source_type: "test".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     }
 }

@@ -12,6 +12,7 @@ fn table(columns: &[(&str, LogicalType)], key: Vec<usize>) -> SharedSchema {
         nullable: true,
         source_type: String::new(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     SharedSchema::new(TableSchema {

@@ -162,7 +162,7 @@ impl SourcePipeline {
                 // 4. Progress is saved, then the source is told. Not where there is none: each turn of this loop gives up the
                 // reading below and begins it anew, and a query that takes longer than the interval would never end. And not
                 // while dead letters are on their way again.
-                _ = checkpoint_tick.tick(), if running.unsaved.is_some() && !running.letters.is_replaying() => {
+                _ = checkpoint_tick.tick(), if running.has_unsaved() && !running.letters.is_replaying() => {
                     running.checkpoint().await?;
                 }
                 // 5. Dead letters that were asked for go out before anything that comes after them; then what had to wait for them.
@@ -219,8 +219,9 @@ impl Running {
         let Some(mut encoded) = self.encode(batch).await? else {
             return Ok(());
         };
-        let schema_changes = self.schemas.handed_over();
-        self.pipeline.schema_changes.publish(&schema_changes, &mut encoded);
+        let schema_changes = self.schemas.take_changes();
+        let notices = self.pipeline.schema_changes.publish(&schema_changes, &mut encoded);
+        self.schemas.handed_over(notices);
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
         let weight_bytes = weight_of(&encoded);
@@ -255,7 +256,7 @@ impl Running {
     }
 
     fn settle(&mut self, settled: Settled) -> Result<()> {
-        self.schemas.settled();
+        self.schemas.settled(&self.pipeline.schema_changes);
         let numbers = &self.pipeline.telemetry.numbers;
         numbers
             .records
@@ -283,10 +284,15 @@ impl Running {
             .store(count(self.frontier.bytes()), Ordering::Relaxed);
     }
 
+    /// Progress, or that somebody was told of a change of a table.
+    fn has_unsaved(&self) -> bool {
+        self.unsaved.is_some() || self.schemas.can_announce()
+    }
+
     /// Saves the frontier and tells the source, where it moved.
     async fn checkpoint(&mut self) -> Result<()> {
         let Some(progress) = self.unsaved.clone() else {
-            return Ok(());
+            return self.schemas.announce(&*self.pipeline.store).await;
         };
         let checkpoint = Checkpoint {
             sequence: self.sequence + 1,

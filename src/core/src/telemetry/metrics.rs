@@ -88,7 +88,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-static METRICS: [Metric; 25] = [
+static METRICS: [Metric; 28] = [
     counter("changes", "Changes taken from the source", |telemetry, _| {
         Some(from(&telemetry.numbers.changes))
     }),
@@ -119,6 +119,21 @@ static METRICS: [Metric; 25] = [
             let oldest_us = telemetry.numbers.dead_letters_oldest_us.load(Ordering::Relaxed);
             (oldest_us > 0).then(|| signed(now_us().saturating_sub(oldest_us)) / 1e6)
         },
+    ),
+    counter(
+        "webhook_delivered",
+        "Changes of tables' definitions that the webhook took",
+        |telemetry, _| Some(from(&telemetry.numbers.webhook_delivered)),
+    ),
+    counter(
+        "webhook_retries",
+        "Times that the webhook did not take a change and was asked again",
+        |telemetry, _| Some(from(&telemetry.numbers.webhook_retries)),
+    ),
+    counter(
+        "webhook_failed",
+        "Changes of tables' definitions that the webhook was not told of: given up, or more than may wait",
+        |telemetry, _| Some(from(&telemetry.numbers.webhook_failed)),
     ),
     counter("checkpoints", "Checkpoints saved", |telemetry, _| {
         Some(from(&telemetry.numbers.checkpoints))

@@ -11,6 +11,7 @@ fn column(name: &str, logical_type: LogicalType) -> Column {
         nullable: true,
         source_type: String::new(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     }
 }

@@ -184,6 +184,7 @@ fn column(name: &str) -> Column {
         nullable: true,
         source_type: "bigint".into(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     }
 }

@@ -356,6 +356,7 @@ async fn carry(
             schema_changes: SchemaChangePublisher {
                 connector: "test".to_owned(),
                 topic: None,
+                listener: None,
             },
             telemetry,
             limits,

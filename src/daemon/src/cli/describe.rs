@@ -160,6 +160,7 @@ mod tests {
             nullable,
             source_type: "bigint".to_owned(),
             default: None,
+            default_is_computed: false,
             documentation: documentation.map(str::to_owned),
         };
         let table = TableSchema {

@@ -14,7 +14,7 @@ use tailrace_core::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy};
 use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::topic::{escape, fault};
-use tailrace_core::transform::{Transform, TransformConfig};
+use tailrace_core::transform::{Rule, Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
@@ -24,6 +24,7 @@ use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, Schema
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
+use crate::webhook::Receiver;
 
 /// What a connector that has both is told.
 const OUTBOX_AND_CHANGE_TABLE: &str =
@@ -67,6 +68,8 @@ pub(crate) struct ConnectorPlan {
     pub(crate) contracts: Option<Arc<Contracts>>,
     /// Where changes of tables' definitions are published to.
     pub(crate) schema_change_topic: Option<Arc<str>>,
+    /// Who is told of them beside the stream.
+    pub(crate) webhook: Option<Arc<Receiver>>,
     /// The tables' own updated-at column.
     pub(crate) updated_at_column: Option<String>,
     /// Tables whose rows are events already.
@@ -220,8 +223,8 @@ fn plan_connector(
     if config.outbox.is_some() && config.change_table.is_some() {
         refuse(&["outbox"], OUTBOX_AND_CHANGE_TABLE.to_owned());
     }
-    let refuse_topic = |sentence| refuse(&["schema_changes", "topic"], sentence);
-    let schema_change_topic = plan_schema_changes(&config.schema_changes, &prefix, refuse_topic);
+    let refuse_changes = |keys: &[&str], sentence| refuse(&[&["schema_changes"][..], keys].concat(), sentence);
+    let (schema_change_topic, webhook) = plan_schema_changes(&config.schema_changes, &prefix, refuse_changes);
     let refuse_outbox = |sentence| refuse(&["outbox"], sentence);
     let outbox = plan_outbox(config.outbox, &prefix, &*source, refuse_outbox);
     let refuse_letters = |sentence| refuse(&["dead_letters"], sentence);
@@ -229,12 +232,8 @@ fn plan_connector(
     let refuse_contract = |sentence| refuse(&["contract"], sentence);
     let contracts = plan_contracts(config.contract, &dead_letters, refuse_contract);
     let updated_at_column = config.updated_at.map(|updated_at| updated_at.column);
-    let transforms = TransformConfig {
-        rules: config.transforms,
-    };
-    if let Err(error) = Transform::new(&transforms, updated_at_column.clone()) {
-        refuse(&["transforms"], error.report());
-    }
+    let refuse_transforms = |sentence| refuse(&["transforms"], sentence);
+    let transforms = plan_transforms(config.transforms, updated_at_column.clone(), refuse_transforms);
     for finding in source.problems(&name).iter().filter(|finding| blocks(finding)) {
         refuse(&[SOURCE], in_one_sentence(finding));
     }
@@ -253,6 +252,7 @@ fn plan_connector(
         format: config.format,
         contracts,
         schema_change_topic,
+        webhook,
         updated_at_column,
         outbox,
         dead_letters,
@@ -315,13 +315,32 @@ fn read_contract_file(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Where changes of tables' definitions are published, as meant.
-fn plan_schema_changes(config: &SchemaChangesConfig, prefix: &str, mut refuse: impl FnMut(String)) -> Option<Arc<str>> {
-    let topic = config.topic(prefix)?;
-    if let Some(fault) = fault(&topic) {
-        refuse(fault);
+/// Where changes of tables' definitions are published, and who else is told of them, as meant.
+fn plan_schema_changes(
+    config: &SchemaChangesConfig,
+    prefix: &str,
+    mut refuse: impl FnMut(&[&str], String),
+) -> (Option<Arc<str>>, Option<Arc<Receiver>>) {
+    let topic = config.topic(prefix);
+    if let Some(fault) = topic.as_deref().and_then(fault) {
+        refuse(&["topic"], fault);
     }
-    Some(topic)
+    let receiver = config.webhook.as_ref().map(Receiver::new).transpose();
+    let receiver = receiver.map_err(|(key, sentence)| refuse(&["webhook", key], sentence));
+    (topic, receiver.ok().flatten().map(Arc::new))
+}
+
+/// The rules that changes go through; those that cannot be followed are refused.
+fn plan_transforms(
+    rules: Vec<Rule>,
+    updated_at_column: Option<String>,
+    mut refuse: impl FnMut(String),
+) -> TransformConfig {
+    let transforms = TransformConfig { rules };
+    if let Err(error) = Transform::new(&transforms, updated_at_column) {
+        refuse(error.report());
+    }
+    transforms
 }
 
 /// What is done with events that cannot be carried, as meant; what contradicts itself is refused.

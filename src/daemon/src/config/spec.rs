@@ -17,6 +17,7 @@ use super::deserialize::read;
 use super::fault::suggestion;
 use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
 use crate::catalog::{self, RegistrySpec, SourceSpec, StreamSpec};
+use crate::webhook::WebhookConfig;
 
 /// Only this machine: whoever reaches the endpoint sees names and positions. 8083 is where operators look for Kafka Connect.
 pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8083";
@@ -128,6 +129,8 @@ pub(crate) struct SchemaChangesConfig {
     pub(crate) publish: bool,
     /// The topic; `{prefix}` is replaced. Default: `{prefix}.schema_changes`.
     pub(crate) topic: String,
+    /// A receiver that each change is posted to, whether or not it is published.
+    pub(crate) webhook: Option<WebhookConfig>,
 }
 
 /// What an event's `updated_at` is; without it, the time at which the change was committed.
@@ -183,6 +186,7 @@ impl Default for SchemaChangesConfig {
         Self {
             publish: true,
             topic: SCHEMA_CHANGE_TOPIC.to_owned(),
+            webhook: None,
         }
     }
 }

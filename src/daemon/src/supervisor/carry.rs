@@ -8,7 +8,7 @@ use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
 use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
 use tailrace_core::position::Checkpoint;
 use tailrace_core::registry::SchemaRegistry;
-use tailrace_core::schema_change::SchemaChangePublisher;
+use tailrace_core::schema_change::{SchemaChangeListener, SchemaChangePublisher};
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
 use tailrace_core::{Result, failpoint};
@@ -26,6 +26,8 @@ pub(crate) struct ConnectorRun {
     pub(crate) stream: Arc<dyn EventStream>,
     /// Where the schemas of its events are published, where they have any.
     pub(crate) registry: Option<Arc<dyn SchemaRegistry>>,
+    /// Who is told of changes of tables beside the stream.
+    pub(crate) listener: Option<Arc<dyn SchemaChangeListener>>,
     pub(crate) state: StateStore,
     pub(crate) limits: Limits,
 }
@@ -85,6 +87,7 @@ impl ConnectorRun {
             schema_changes: SchemaChangePublisher {
                 connector: plan.name.clone(),
                 topic: plan.schema_change_topic.clone(),
+                listener: self.listener.clone(),
             },
             telemetry: Arc::clone(telemetry),
             limits: self.limits,

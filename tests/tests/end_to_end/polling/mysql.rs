@@ -17,7 +17,7 @@ mod queues;
 use tailrace_tests::database::Database;
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
 
-use super::{DEADLINE, Polled, by_event_id, count, number, numbers};
+use super::{DEADLINE, Polled, count, number, numbers};
 
 /// A server of the test's own on which writers can be seen, and a database there with these tables.
 pub(super) async fn with_visible_writers(version: MySqlVersion, tables: &str) -> Database {

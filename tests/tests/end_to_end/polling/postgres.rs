@@ -21,7 +21,7 @@ mod twins;
 use tailrace_tests::database::Database;
 use tailrace_tests::servers::PostgresVersion;
 
-use super::{DEADLINE, Polled, by_event_id, count, number};
+use super::{DEADLINE, Polled, count, number};
 
 /// A role that may only do this, and the URL that it connects with.
 pub(super) async fn role_with(database: &Database, grants: &str) -> String {

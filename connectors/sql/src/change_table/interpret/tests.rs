@@ -11,6 +11,7 @@ fn column(name: &str, logical_type: LogicalType, nullable: bool) -> Column {
         logical_type,
         nullable,
         default: None,
+        default_is_computed: false,
         documentation: None,
     }
 }

@@ -33,6 +33,7 @@ fn schema(name: &str, columns: &[&str], key: Vec<usize>) -> SharedSchema {
         nullable: true,
         source_type: String::new(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     Arc::new(TableSchema {

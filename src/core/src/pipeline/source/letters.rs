@@ -369,9 +369,10 @@ impl Running {
         let (mut handed_over, mut deliveries) = (Vec::new(), Vec::new());
         let (mut settlements, mut behind) = (Vec::new(), BTreeSet::new());
         let mut weight_bytes = 0;
-        let mut not_asked_for = self.not_asked_for().await?.into_iter().peekable();
+        let taken: BTreeSet<u64> = requested.iter().map(|letter| letter.id).collect();
+        let mut others = self.all_but(&taken).await?.into_iter().peekable();
         for StoredLetter { id, letter, .. } in requested {
-            while let Some(earlier) = not_asked_for.next_if(|waiting| waiting.id < id) {
+            while let Some(earlier) = others.next_if(|waiting| waiting.id < id) {
                 behind.extend(earlier.keys);
             }
             // At least one, however large; the others are looked for afterwards.
@@ -417,14 +418,15 @@ impl Running {
         Ok(())
     }
 
-    /// What waits and was not asked for, where order is kept: what was asked for behind it must wait again.
-    async fn not_asked_for(&mut self) -> Result<Vec<Waiting>> {
+    /// Everything open that was not taken, where order is kept: what was taken behind it must wait again. Also what was asked
+    /// for since: it did not go before, and must not go after.
+    async fn all_but(&mut self, taken: &BTreeSet<u64>) -> Result<Vec<Waiting>> {
         if !self.letters.rules.by_key() {
             return Ok(Vec::new());
         }
         let store = Arc::clone(&self.pipeline.store);
         let mut waiting = store.waiting().await?;
-        waiting.retain(|letter| letter.state == LetterState::Waiting);
+        waiting.retain(|letter| !taken.contains(&letter.id));
         Ok(waiting)
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::batch::ChangeBatch;
 use crate::error::Result;
 use crate::failpoint;
-use crate::ports::SchemaHistory;
-use crate::schema::SharedSchema;
-use crate::schema_change::SchemaChange;
+use crate::ports::{SchemaHistory, Succession};
+use crate::schema::{SharedSchema, TableSchema};
+use crate::schema_change::{NoticeState, SchemaChange, SchemaChangeNotice, SchemaChangePublisher};
 use crate::telemetry::now_us;
 
 /// What a pipeline knows of its tables.
@@ -21,7 +21,9 @@ pub(super) struct Schemas {
     changes: Vec<SchemaChange>,
     handed_over: u64,
     settled: u64,
-    /// Versions that were told with a batch, which is not behind a checkpoint yet.
+    /// As many of the batches that are durable are behind a checkpoint.
+    saved: u64,
+    /// Versions that were told with a batch, and are not known to be told yet.
     told: VecDeque<Told>,
 }
 
@@ -30,6 +32,15 @@ struct Told {
     batch: u64,
     table: String,
     version: u32,
+    stage: Stage,
+}
+
+/// How far the telling of a version is.
+enum Stage {
+    /// Its batch is on its way.
+    Published(SchemaChangeNotice),
+    /// Its batch is durable, and whoever listens beside the stream was told.
+    Durable(NoticeState),
 }
 
 // === impl Schemas ===
@@ -48,20 +59,19 @@ impl Schemas {
             failpoint!(try SchemaSaved);
             self.known.push(Arc::clone(schema));
             self.seen.insert(table, version.number);
+            let mut changes = version.passed_over;
             if let Some(before) = version.previous
                 && !version.is_announced
                 && seen != Some(version.number)
             {
-                let transaction = batch.transactions.first();
-                self.changes.push(SchemaChange {
-                    version: version.number,
-                    position: batch.progress.position.clone(),
-                    identity: Arc::clone(&batch.identity),
-                    changed_at_us: transaction.map_or_else(now_us, |transaction| transaction.committed_at_us),
+                changes.push(Succession {
+                    number: version.number,
                     before,
-                    after: Arc::clone(schema),
+                    after: TableSchema::clone(schema),
                 });
             }
+            self.changes
+                .extend(changes.into_iter().map(|change| change_in(batch, change)));
         }
         Ok(())
     }
@@ -76,31 +86,76 @@ impl Schemas {
         self.handed_over += 1;
     }
 
-    /// The batch that was read goes on its way, with what this gives told in it.
-    pub(super) fn handed_over(&mut self) -> Vec<SchemaChange> {
+    /// What must be told with the batch that is read, which goes on its way now.
+    pub(super) fn take_changes(&mut self) -> Vec<SchemaChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The batch that was read goes on its way, with this told in it.
+    pub(super) fn handed_over(&mut self, notices: Vec<SchemaChangeNotice>) {
         self.handed_over += 1;
-        let changes = std::mem::take(&mut self.changes);
-        self.told.extend(changes.iter().map(|change| Told {
+        self.told.extend(notices.into_iter().map(|notice| Told {
             batch: self.handed_over,
-            table: change.after.name.qualified(),
-            version: change.version,
+            table: notice.table.clone(),
+            version: notice.version,
+            stage: Stage::Published(notice),
         }));
-        changes
     }
 
-    /// The oldest batch on its way is durable.
-    pub(super) fn settled(&mut self) {
+    /// The oldest batch on its way is durable: whoever listens beside the stream is told what is told in it.
+    pub(super) fn settled(&mut self, publisher: &SchemaChangePublisher) {
         self.settled += 1;
+        let durable = self.told.iter_mut().filter(|told| told.batch == self.settled);
+        for told in durable {
+            if let Stage::Published(notice) = &told.stage {
+                told.stage = Stage::Durable(publisher.tell(notice.clone()));
+            }
+        }
     }
 
-    /// A checkpoint covers every batch that is durable: what was told with them is told.
+    /// A checkpoint covers every batch that is durable.
     pub(super) async fn saved(&mut self, history: &dyn SchemaHistory) -> Result<()> {
+        self.saved = self.settled;
+        self.announce(history).await
+    }
+
+    /// What was told is behind a checkpoint, and nobody is being told of it any more.
+    pub(super) fn can_announce(&self) -> bool {
+        self.told.front().is_some_and(|told| told.is_through(self.saved))
+    }
+
+    /// Writes down what need not be told again.
+    pub(super) async fn announce(&mut self, history: &dyn SchemaHistory) -> Result<()> {
         while let Some(told) = self.told.front()
-            && told.batch <= self.settled
+            && told.is_through(self.saved)
         {
             history.announced(&told.table, told.version).await?;
             self.told.pop_front();
         }
         Ok(())
+    }
+}
+
+/// A version that is told in front of a batch.
+fn change_in(batch: &ChangeBatch, change: Succession) -> SchemaChange {
+    let transaction = batch.transactions.first();
+    SchemaChange {
+        version: change.number,
+        position: batch.progress.position.clone(),
+        identity: Arc::clone(&batch.identity),
+        changed_at_us: transaction.map_or_else(now_us, |transaction| transaction.committed_at_us),
+        before: change.before,
+        after: Arc::new(change.after),
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    fn is_through(&self, saved: u64) -> bool {
+        let Stage::Durable(state) = &self.stage else {
+            return false;
+        };
+        self.batch <= saved && state.is_settled()
     }
 }

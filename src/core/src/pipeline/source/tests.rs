@@ -8,6 +8,7 @@ use crate::dead_letter::DeadLetterConfig;
 use crate::error::{Error, Kind};
 use crate::event::StreamRecord;
 use crate::schema::{Column, TableKind, TableName, TableSchema};
+use crate::schema_change::{NoticeState, SchemaChangeListener, SchemaChangeNotice};
 use crate::testkit::{Delivery, MemoryStore, MemoryStream, OrdinalEncoder, ScriptedSource, SharedStream};
 use crate::transform::{Transform, TransformConfig};
 use crate::value::LogicalType;
@@ -25,6 +26,7 @@ fn batch_of(number: u64, columns: &[&str]) -> ChangeBatch {
         nullable: true,
         source_type: "int4".to_owned(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     let schema = Arc::new(TableSchema {
@@ -73,6 +75,16 @@ struct Rig {
 }
 
 async fn start(batches: Vec<Result<ChangeBatch>>, script: Vec<Delivery>, store: Arc<MemoryStore>) -> Rig {
+    start_beside(batches, script, store, None).await
+}
+
+/// With somebody beside the stream who is told of changes of tables.
+async fn start_beside(
+    batches: Vec<Result<ChangeBatch>>,
+    script: Vec<Delivery>,
+    store: Arc<MemoryStore>,
+    listener: Option<Arc<dyn SchemaChangeListener>>,
+) -> Rig {
     let stream = Arc::new(MemoryStream::default());
     stream.script(script);
     let (source, confirmed) = ScriptedSource::new(batches);
@@ -87,13 +99,15 @@ async fn start(batches: Vec<Result<ChangeBatch>>, script: Vec<Delivery>, store: 
         schema_changes: SchemaChangePublisher {
             connector: "test".to_owned(),
             topic: Some("schema_changes".into()),
+            listener,
         },
         telemetry: Arc::new(Telemetry::new("test")),
         limits: Limits::default(),
         dead_letters: DeadLetters::new("test", DeadLetterConfig::default(), "test.dead_letters".into()),
     };
     let (desired, wanted) = watch::channel(Desired::Running);
-    let run = crate::task::spawn_named("pipeline", async move { pipeline.run(None, wanted).await });
+    let saved = store.checkpoint();
+    let run = crate::task::spawn_named("pipeline", async move { pipeline.run(saved.as_ref(), wanted).await });
     Rig {
         stream,
         store,
@@ -241,4 +255,75 @@ async fn another_version_of_a_table_is_told_before_its_first_event() {
     let rig = start(vec![Ok(batch_of(3, &["id", "total"]))], vec![], store).await;
     until(|| !rig.stream.written().is_empty()).await;
     assert_eq!(written(&rig.stream), ["events"]);
+}
+
+/// Who was told what, and leaves it at that.
+#[derive(Debug, Default)]
+struct Listener(Mutex<Vec<(SchemaChangeNotice, NoticeState)>>);
+
+impl SchemaChangeListener for Listener {
+    fn tell(&self, notice: SchemaChangeNotice) -> NoticeState {
+        let state = NoticeState::default();
+        self.0.lock().unwrap().push((notice, state.clone()));
+        state
+    }
+}
+
+impl Listener {
+    fn told(&self) -> Vec<String> {
+        let told = self.0.lock().unwrap();
+        told.iter().map(|(notice, _)| notice.event_id.clone()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_is_told_what_is_durable_and_told_again_until_it_is_through() {
+    let (store, listener): (Arc<MemoryStore>, Arc<Listener>) = <_>::default();
+    let start = |batches, script| {
+        let beside = Arc::clone(&listener) as Arc<dyn SchemaChangeListener>;
+        start_beside(batches, script, Arc::clone(&store), Some(beside))
+    };
+    let gate = Arc::new(Notify::new());
+    let script = vec![Delivery::Accept, Delivery::Hold(Arc::clone(&gate))];
+    let rig = start(
+        [batch_of(1, &["id"]), batch_of(2, &["id", "total"])].map(Ok).into(),
+        script,
+    )
+    .await;
+    until(|| rig.stream.written().len() == 3).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(listener.told(), [""; 0], "not before it is durable");
+    gate.notify_one();
+    // It does not answer, and nothing waits for it.
+    until(|| saved(&store).as_deref() == Some("2")).await;
+    assert_eq!(listener.told(), ["test:t:2"]);
+    rig.desired.send(Desired::Stopped).unwrap();
+    assert_eq!(rig.run.await.unwrap().unwrap(), Ended::Drained);
+
+    let rig = start(vec![Ok(batch_of(3, &["id", "total"]))], vec![]).await;
+    until(|| saved(&store).as_deref() == Some("3")).await;
+    assert_eq!(written(&rig.stream), ["schema_changes test:t:2", "events"]);
+    assert_eq!(listener.told(), ["test:t:2", "test:t:2"]);
+    listener.0.lock().unwrap()[1].1.settle();
+    rig.desired.send(Desired::Stopped).unwrap();
+    rig.run.await.unwrap().unwrap();
+
+    // It is through with it, which was written down.
+    let rig = start(
+        vec![Ok(batch_of(4, &["id", "total"])), Ok(batch_of(5, &["id"]))],
+        vec![],
+    )
+    .await;
+    until(|| saved(&store).as_deref() == Some("5")).await;
+    assert_eq!(written(&rig.stream), ["events", "schema_changes test:t:3", "events"]);
+    assert_eq!(listener.told().len(), 3);
+    rig.desired.send(Desired::Stopped).unwrap();
+    rig.run.await.unwrap().unwrap();
+
+    // Rows of the third version come no more; it is told all the same.
+    let rig = start(vec![Ok(batch_of(6, &["id", "note"]))], vec![]).await;
+    until(|| saved(&store).as_deref() == Some("6")).await;
+    let told = ["schema_changes test:t:3", "schema_changes test:t:4", "events"];
+    assert_eq!(written(&rig.stream), told);
+    assert_eq!(listener.told()[3..], ["test:t:3", "test:t:4"]);
 }

@@ -81,6 +81,46 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_webhook_that_cannot_be_meant_is_refused_without_its_secrets() {
+    let with = |webhook: &str| {
+        let more = format!("    schema_changes:\n      webhook: {{{webhook}}}\n");
+        format!("{HEAD}{}", source("orders", "a", &more))
+    };
+    let table = [
+        (
+            with("url: \"hooks.example/hunter2\""),
+            "x.yaml:9:22: connectors.orders.schema_changes.webhook.url: a `url` is no URL; write `http://host:port/path` or `https://host/path`, and credentials as `token`",
+        ),
+        (
+            with("url: \"https://me:hunter2@hooks.example/x\""),
+            "x.yaml:9:22: connectors.orders.schema_changes.webhook.url: the `url` of hooks.example holds a name or a password, which do not stand in a URL; ",
+        ),
+        (
+            with("url: \"http://h/x\", token: \"hunter2\\n\""),
+            "x.yaml:9:43: connectors.orders.schema_changes.webhook.token: it has characters that no header may hold; ",
+        ),
+        (
+            with("url: \"http://h/x\", retries: 3"),
+            "x.yaml:9:36: connectors.orders.schema_changes.webhook: unknown key `retries`",
+        ),
+        (
+            with("token: \"hunter2\""),
+            "x.yaml:9:16: connectors.orders.schema_changes.webhook: the key `url` is missing",
+        ),
+    ];
+    assert_refused(&table);
+    for (text, _) in &table {
+        assert!(!refused(text).contains("hunter2"), "{}", refused(text));
+    }
+    let plan = plan_of(&with(
+        "url: \"https://hooks.example/T0/hunter2?key=hunter2\", token: \"hunter2\"",
+    ))
+    .unwrap();
+    let receiver = plan.connectors[0].webhook.as_ref().unwrap();
+    assert!(!format!("{receiver:?}").contains("hunter2"), "{receiver:?}");
+}
+
+#[test]
 fn what_cannot_be_meant_of_the_whole_file_is_refused_with_its_place() {
     let one = source("orders", "a", "");
     let table = [
@@ -198,6 +238,8 @@ fn every_example_is_right() {
                 ("ORDERS_DATABASE_URL", "postgres://tailrace:secret@localhost/orders"),
                 ("SHOP_DATABASE_URL", "mysql://tailrace:secret@localhost/"),
                 ("REGISTRY_PASSWORD", "secret"),
+                ("EMAIL_SALT", "salt"),
+                ("WEBHOOK_TOKEN", "secret"),
             ]);
             understand(&path.display().to_string(), &bytes, &surroundings)
                 .unwrap_or_else(|problems| panic!("{problems}"));
@@ -211,6 +253,7 @@ fn every_example_is_right() {
             "change-table-mysql.yaml",
             "change-table-postgres.yaml",
             "change-table-sqlite.yaml",
+            "contracts.yaml",
             "dead-letters.yaml",
             "kafka-with-registry.yaml",
             "mysql-to-kafka.yaml",
@@ -221,6 +264,7 @@ fn every_example_is_right() {
             "postgres-to-kafka.yaml",
             "query-to-kafka.yaml",
             "quickstart.yaml",
+            "schema-change-webhook.yaml",
             "sqlite-to-file.yaml"
         ]
     );

@@ -29,6 +29,7 @@ fn table() -> Arc<TableSchema> {
         nullable: false,
         source_type: String::new(),
         default: None,
+        default_is_computed: false,
         documentation: None,
     };
     Arc::new(TableSchema {
@@ -158,6 +159,7 @@ impl Rig {
             schema_changes: SchemaChangePublisher {
                 connector: "test".to_owned(),
                 topic: None,
+                listener: None,
             },
             telemetry: Arc::clone(&self.telemetry),
             limits: Limits::default(),
@@ -367,6 +369,23 @@ async fn where_order_is_kept_a_key_waits_until_its_letters_are_replayed() {
     rig.start(vec![batch(4, &[(CREATE, 1, "a6")])], vec![]).await;
     rig.until_saved("4").await;
     assert_eq!(rig.written().last().map(String::as_str), Some("a6"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_is_asked_for_while_those_behind_it_are_looked_at_does_not_come_after_them() {
+    let mut rig = Rig::new(r#"{"policy":"store","order":"key"}"#, &["bad"]);
+    let rows = [(CREATE, 1, "bad"), (CREATE, 1, "a2")];
+    rig.start(vec![batch(1, &rows)], vec![]).await;
+    rig.until_saved("1").await;
+    rig.mend();
+    rig.store.ask_after_next_look(1);
+    rig.ask(&[2]);
+    rig.until(|rig| rig.letters()[0].1 == "replayed").await;
+    rig.until(|rig| rig.letters()[1].1 == "waiting").await;
+    assert_eq!(rig.written(), ["bad"]);
+    rig.ask(&[2]);
+    rig.until(|rig| rig.letters()[1].1 == "replayed").await;
+    assert_eq!(rig.written(), ["bad", "a2"]);
 }
 
 #[tokio::test(start_paused = true)]

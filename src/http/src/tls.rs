@@ -1,4 +1,4 @@
-//! TLS to a registry: its certificate and host name are always verified.
+//! TLS to others: their certificates and host names are always verified.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tailrace_core::{Error, Result};
 
-/// What a registry's certificate must be signed by: `ca_file`, else the system's authorities.
+/// What certificates must be signed by: `ca_file`, else the system's authorities.
 ///
 /// # Errors
 /// Definite `tls_config`.
