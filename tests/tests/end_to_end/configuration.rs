@@ -113,6 +113,8 @@ fn every_example_is_right() {
             "mysql://tailrace:secret@localhost:3306/".to_owned(),
         ),
         ("REGISTRY_PASSWORD".to_owned(), "secret".to_owned()),
+        ("WEBHOOK_TOKEN".to_owned(), "secret".to_owned()),
+        ("EMAIL_SALT".to_owned(), "salt".to_owned()),
     ];
     let mut examples = 0;
     for entry in fs::read_dir(root().join("config")).unwrap() {

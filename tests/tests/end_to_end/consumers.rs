@@ -214,8 +214,7 @@ async fn a_topic_that_is_deleted_is_missed() {
     let name = capture.database.name().to_owned();
     capture.database.execute("insert into t values (2)").await.unwrap();
     let said = capture.daemon.wait_for(&name, "a word about the topic", |status| {
-        let text = status.to_string();
-        text.contains(&topic) || status["records"].as_u64() >= Some(2)
+        status["reason"].to_string().contains(&topic) || status["records"].as_u64() >= Some(2)
     });
     let said = said.unwrap();
     assert_ne!(said["state"], "streaming", "{said:#}");
