@@ -19,7 +19,7 @@ use tailrace_core::schema::{Column, SharedSchema, TableKind, TableSchema};
 use tailrace_core::testkit::MemoryRegistry;
 use tailrace_core::value::{Datum, Interval, LogicalType, TextKind};
 
-use crate::property::{operation, typed};
+use crate::property::{of_kind, operation, typed};
 use crate::support::*;
 
 const ENTITY: &str = r#"{"codec":"avro"}"#;
@@ -512,6 +512,7 @@ fn check(
     (operation, nullable): (Operation, bool),
     (envelope, kind): (&str, &str),
 ) -> Result<(), TestCaseError> {
+    let columns: Vec<_> = columns.into_iter().map(|typed| of_kind(kind, typed)).collect();
     let column_of = |(index, (logical_type, default)): (usize, &(LogicalType, Datum))| Column {
         nullable,
         default: (index % 2 == 0).then(|| default.clone()),

@@ -14,10 +14,9 @@ use tailrace_core::testkit::MemoryRegistry;
 use tailrace_core::value::{Datum, Interval, LogicalType};
 
 use crate::avro::{decimal, encoded, framed, read_back, run, shown, string, symbols, with_registry, without_uuid};
-use crate::property::typed;
+use crate::property::{DAY_US, of_kind, typed};
 use crate::support::*;
 
-const DAY_US: i64 = 86_400_000_000;
 /// 838:59:59, the most that a TIME of MySQL is.
 const LONGEST_US: i64 = 3_020_399_000_000;
 const LATE: &str = "294276-12-31T23:59:59.999999";
@@ -353,33 +352,6 @@ fn a_default_that_the_server_computes_is_none_of_an_entity() {
     let debezium = fields(columns(), r#"{"codec":"avro","envelope":"debezium"}"#);
     let row = &debezium[0]["type"][1]["fields"];
     assert_eq!(row[0]["default"], 0);
-}
-
-/// A value as a decoder of the database hands it over: what the other one alone has becomes something that it has, too.
-fn of_kind(kind: &str, (logical_type, datum): (LogicalType, Datum)) -> (LogicalType, Datum) {
-    let mysql = kind == "mysql";
-    let datum = match (&logical_type, datum) {
-        (LogicalType::Time { .. }, Datum::Int(time)) if !mysql => Datum::Int(time.rem_euclid(DAY_US + 1)),
-        (LogicalType::Point, Datum::List(mut values)) if !mysql => {
-            values.truncate(2);
-            Datum::List(values)
-        }
-        (LogicalType::Geometry, Datum::Bytes(mut wkb)) if !mysql => {
-            wkb[4] = 0;
-            Datum::Bytes(wkb)
-        }
-        (LogicalType::Decimal { .. }, Datum::Text(text)) if mysql && text.contains('N') => string("0"),
-        (LogicalType::Decimal { .. }, Datum::Text(text)) if mysql && text.contains('I') => string("0"),
-        (LogicalType::Array(element), Datum::List(values)) => {
-            let each = |value| match value {
-                Datum::Null => Datum::Null,
-                value => of_kind(kind, ((**element).clone(), value)).1,
-            };
-            Datum::List(values.into_iter().map(each).collect())
-        }
-        (_, datum) => datum,
-    };
-    (logical_type, datum)
 }
 
 /// What forms have no room for.
