@@ -64,7 +64,8 @@ impl ConfluentRegistryConfig {
         }
         let urls: Vec<Result<HttpUrl, String>> = self.url.0.iter().map(|url| node(url)).collect();
         for problem in urls.iter().filter_map(|url| url.as_ref().err()) {
-            refuse(problem.clone(), "write `http://host:port` or `https://host:port`");
+            let remedy = "write `http://host:port` or `https://host:port`; a name and a password belong under `username` and `password`";
+            refuse(problem.clone(), remedy);
         }
         match (&self.username, &self.password, &self.token) {
             (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
