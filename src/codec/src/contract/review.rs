@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tailrace_core::check::Finding;
-use tailrace_core::registry::{RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaType};
+use tailrace_core::registry::{Compatibility, RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaType};
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result};
 
@@ -109,6 +109,11 @@ impl ContractReviewer {
                 schema: text?,
             })
         });
+        // Plain JSON without a contract is held to nothing.
+        let level = match self.context.has_schemas() {
+            true => self.context.contracts.compatibility.unwrap_or_default(),
+            false => Compatibility::None,
+        };
         Ok(TopicContract {
             table: table.name.qualified(),
             owner: terms.owner.clone(),
@@ -116,13 +121,7 @@ impl ContractReviewer {
             documentation: publication.documentation.clone(),
             tags: terms.tags.iter().cloned().collect(),
             column_tags: terms.tags_of_columns(),
-            compatibility: self
-                .context
-                .contracts
-                .compatibility
-                .unwrap_or_default()
-                .name()
-                .to_owned(),
+            compatibility: level.name().to_owned(),
             subjects: subjects.collect::<Result<_>>()?,
             topic: to.topic.to_string(),
         })
