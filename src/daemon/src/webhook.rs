@@ -155,6 +155,7 @@ impl Desk {
                 pause.as_secs_f64(),
                 unsent.reason
             );
+            // This task only waits for the receiver: capture goes on beside it, and the end of the process ends it.
             tokio::time::sleep(pause).await;
         }
     }

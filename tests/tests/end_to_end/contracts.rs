@@ -39,6 +39,14 @@ fn configure(daemon: &Daemon, database: &Database, format: &str, lines: &str) {
     daemon.configure(&format!("{stream}connectors:\n{connector}")).unwrap();
 }
 
+/// A table with one row, and a daemon that is not configured yet.
+async fn one_customer() -> (Database, Daemon) {
+    let database = database_with(PostgresVersion::V17, CUSTOMERS).await;
+    let row = "insert into customers values (1, 'ada@example.com', 10)";
+    database.execute(row).await.unwrap();
+    (database, Daemon::new("").unwrap())
+}
+
 fn events_folder(daemon: &Daemon) -> PathBuf {
     daemon.path().join("events")
 }
@@ -162,12 +170,7 @@ async fn a_topic_that_is_gone_and_a_folder_without_contracts_are_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_and_tags_reach_the_events_the_registry_and_the_catalogue() {
-    let database = database_with(PostgresVersion::V17, CUSTOMERS).await;
-    database
-        .execute("insert into customers values (1, 'ada@example.com', 10)")
-        .await
-        .unwrap();
-    let daemon = Daemon::new("").unwrap();
+    let (database, daemon) = one_customer().await;
     let file = daemon.path().join("customers.avsc");
     std::fs::write(&file, CONTRACT).unwrap();
     let topic = database.topic("customers");
@@ -222,12 +225,7 @@ async fn a_file_and_tags_reach_the_events_the_registry_and_the_catalogue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_must_be_masked_is_not_published_before_a_rule_masks_it() {
-    let database = database_with(PostgresVersion::V17, CUSTOMERS).await;
-    database
-        .execute("insert into customers values (1, 'ada@example.com', 10)")
-        .await
-        .unwrap();
-    let daemon = Daemon::new("").unwrap();
+    let (database, daemon) = one_customer().await;
     let topic = database.topic("customers");
     let tagged = format!(
         "contract:\n  masked_tags: [pii]\n  topics: {{ {topic}: {{ columns: {{ email: {{ tags: [pii] }} }} }} }}"

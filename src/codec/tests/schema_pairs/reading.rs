@@ -1,12 +1,6 @@
 //! Records that were written with one schema and are read as another: random schemas, random changes that the specification allows,
 //! random values. The reading is what the specification says, worked out here from what was changed, and what apache-avro's reader
 //! gives, where that knows the rule.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends at the first thing that is not as it should be"
-)]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,12 +8,11 @@ use std::collections::BTreeMap;
 use apache_avro::Schema as AvroSchema;
 use apache_avro::reader::datum::GenericDatumReader;
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use tailrace_codec::{parse_avro_schema, read_avro};
 
-/// Pairs of schemas.
-const PAIRS: u32 = 20_000;
+use crate::dice::{Dice, runner};
+
 /// Values of each.
 const VALUES: usize = 3;
 
@@ -90,9 +83,6 @@ enum FieldPair {
     Added(String, Value, Value, Value),
 }
 
-/// Random numbers from a seed: what failed once fails again.
-struct Dice(u64);
-
 /// Makes pairs; names are counted, so that none is there twice.
 struct Maker {
     dice: Dice,
@@ -105,27 +95,6 @@ struct Maker {
 struct Written {
     bytes: Vec<u8>,
     read: Option<Value>,
-}
-
-// === impl Dice ===
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        // xorshift64*, whose high bits are the good ones.
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).unwrap() % limit
-    }
-
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())].clone()
-    }
-
-    fn in_three(&mut self) -> bool {
-        self.below(3) == 0
-    }
 }
 
 // === impl Maker ===
@@ -627,11 +596,7 @@ fn of_the_library(writer: &AvroSchema, reader: &AvroSchema, bytes: &[u8], read: 
 
 fn read_pairs(alone: bool) {
     let (readable, refused) = (Cell::new(0), Cell::new(0));
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases: PAIRS,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
+    let mut runner = runner();
     let outcome = runner.run(&(1..u64::MAX), |seed| {
         let mut maker = Maker {
             dice: Dice(seed),

@@ -6,12 +6,6 @@
 //! - It knows no aliases of fields, so that fields and types are renamed without one here (and must then be refused).
 //! - It refuses a decimal of fewer bytes than its precision could need; decimals have them all here.
 //! - It refuses to read bytes as a string where they are not UTF-8, as Python's readers do; bytes are text here.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends at the first thing that is not as it should be"
-)]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -22,38 +16,19 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as AvroValue;
 use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use tailrace_codec::contract::compare;
 use tailrace_core::registry::{Compatibility, Schema, SchemaType};
 
-/// Pairs of a schema and a change of it.
-const PAIRS: u32 = 20_000;
+use crate::dice::{Dice, PAIRS, runner};
+
 /// Values that are written with each and read with the other.
 const VALUES: usize = 4;
-
-/// Random numbers from a seed: what failed once fails again.
-struct Dice(u64);
 
 /// Makes schemas; names are counted, so that none is there twice.
 struct Maker {
     dice: Dice,
     names: usize,
-}
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        // xorshift64*, whose high bits are the good ones.
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).unwrap() % limit
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
 }
 
 impl Maker {
@@ -76,7 +51,7 @@ impl Maker {
             json!({"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}),
         ];
         match self.dice.below(if depth == 0 { 14 } else { 20 }) {
-            0..10 => self.dice.one(&simple).clone(),
+            0..10 => self.dice.one(&simple),
             10 | 11 => {
                 let count = 1 + self.dice.below(3);
                 json!({"type": "enum", "name": self.name("E"), "symbols": &["A", "B", "C"][..count]})
@@ -192,15 +167,15 @@ impl Maker {
         match schema {
             AvroSchema::Null => AvroValue::Null,
             AvroSchema::Boolean => AvroValue::Boolean(self.dice.below(2) == 0),
-            AvroSchema::Int => AvroValue::Int(*self.dice.one(&[0, -1, i32::MAX, i32::MIN])),
-            AvroSchema::Date => AvroValue::Date(*self.dice.one(&[0, 20_000])),
-            AvroSchema::Long => AvroValue::Long(*self.dice.one(&[0, -1, i64::MAX, i64::MIN])),
-            AvroSchema::TimestampMicros => AvroValue::TimestampMicros(*self.dice.one(&[0, i64::MAX])),
-            AvroSchema::Float => AvroValue::Float(*self.dice.one(&[0.0, -1.5, f32::MAX])),
-            AvroSchema::Double => AvroValue::Double(*self.dice.one(&[0.0, -1.5, f64::MAX])),
+            AvroSchema::Int => AvroValue::Int(self.dice.one(&[0, -1, i32::MAX, i32::MIN])),
+            AvroSchema::Date => AvroValue::Date(self.dice.one(&[0, 20_000])),
+            AvroSchema::Long => AvroValue::Long(self.dice.one(&[0, -1, i64::MAX, i64::MIN])),
+            AvroSchema::TimestampMicros => AvroValue::TimestampMicros(self.dice.one(&[0, i64::MAX])),
+            AvroSchema::Float => AvroValue::Float(self.dice.one(&[0.0, -1.5, f32::MAX])),
+            AvroSchema::Double => AvroValue::Double(self.dice.one(&[0.0, -1.5, f64::MAX])),
             AvroSchema::Bytes => AvroValue::Bytes(b"text".to_vec()),
             AvroSchema::Decimal(_) => AvroValue::Decimal(vec![1, 2, 3, 4, 5, 6].into()),
-            AvroSchema::String => AvroValue::String((*self.dice.one(&["", "é", "text"])).to_owned()),
+            AvroSchema::String => AvroValue::String((self.dice.one(&["", "é", "text"])).to_owned()),
             AvroSchema::Fixed(fixed) => AvroValue::Fixed(fixed.size, vec![b'x'; fixed.size]),
             AvroSchema::Enum(of) => {
                 let place = self.dice.below(of.symbols.len());
@@ -260,11 +235,7 @@ fn read_with(maker: &mut Maker, writer: &Value, reader: &Value) -> Result<(), Te
 #[test]
 fn what_is_said_to_be_readable_is_read() {
     let (readable, refused) = (Cell::new(0_u32), Cell::new(0_u32));
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases: PAIRS,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
+    let mut runner = runner();
     let outcome = runner.run(&(1..u64::MAX), |seed| {
         let mut maker = Maker {
             dice: Dice(seed),
