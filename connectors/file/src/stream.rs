@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tailrace_core::check::Finding;
 use tailrace_core::event::EncodedBatch;
+use tailrace_core::ports::sink::{Subscription, SubscriptionSpec};
 use tailrace_core::ports::{Consumer, ConsumerSpec, EventStream, Producer, Receipt, TopicSpec};
 use tailrace_core::{Error, Result};
 use tokio::sync::oneshot;
@@ -87,6 +88,10 @@ impl EventStream for FileStream {
 
     async fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
         Ok(Box::new(FileConsumer::open(&self.config.path, &spec)?))
+    }
+
+    async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
+        std::future::ready(Err(Error::definite("not_subscribable", "TODO"))).await
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tailrace_core::check::Finding;
+use tailrace_core::ports::sink::{Subscription, SubscriptionSpec};
 use tailrace_core::ports::{Consumer, ConsumerSpec, EventStream, Producer, TopicSpec};
 use tailrace_core::{Error, Result};
 
@@ -71,6 +72,10 @@ impl EventStream for KafkaStream {
 
     async fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
         Ok(Box::new(KafkaConsumer::connect(&self.shared, spec).await?))
+    }
+
+    async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
+        std::future::ready(Err(Error::definite("not_subscribable", "TODO"))).await
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod polling;
 pub mod seen;
 pub mod server_url;
+pub mod sink;
 pub mod statement;
 
 pub use config::{QueryConfig, QueryMode, TableQueryConfig};

@@ -14,6 +14,7 @@ pub mod pattern;
 pub mod pipeline;
 pub mod ports;
 pub mod position;
+pub mod record_batch;
 pub mod registry;
 pub mod schema;
 pub mod schema_change;

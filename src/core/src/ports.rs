@@ -2,6 +2,8 @@
 //!
 //! The order that everything hangs on: *deliver ≺ durable ≺ checkpoint saved ≺ confirm*.
 
+pub mod sink;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::event::{EncodedBatch, StreamRecord};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::schema::{SharedSchema, TableSchema};
 use crate::telemetry::Telemetry;
+
+use self::sink::{Subscription, SubscriptionSpec};
 
 /// How much a source may put into one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +190,9 @@ pub trait EventStream: Send + Sync {
 
     /// A new consumer.
     async fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>>;
+
+    /// Joins a group of readers.
+    async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>>;
 
     /// Names of the topics that exist.
     async fn topics(&self) -> Result<Vec<String>>;

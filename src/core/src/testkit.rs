@@ -15,6 +15,7 @@ use crate::dead_letter::{
 };
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
+use crate::ports::sink::{Subscription, SubscriptionSpec};
 use crate::ports::{
     Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory,
     SchemaVersion, Source, SourceMemory, Succession, TopicSpec,
@@ -477,6 +478,14 @@ impl EventStream for SharedStream {
             stream: Arc::clone(&self.0),
             next: 0,
         }))
+    }
+
+    async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
+        std::future::ready(Err(Error::definite(
+            "not_subscribable",
+            "a stream in memory has no groups of readers",
+        )))
+        .await
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

@@ -12,6 +12,7 @@ use tailrace_core::batch::{ChangeBatch, Refusal};
 use tailrace_core::check::Finding;
 use tailrace_core::error::{Error, Result};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, Refused};
+use tailrace_core::ports::sink::{Subscription, SubscriptionSpec};
 use tailrace_core::ports::{Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, TopicSpec};
 use tailrace_core::task::spawn_named;
 use tailrace_core::testkit::{MemoryStream, SharedStream};
@@ -195,6 +196,10 @@ impl EventStream for ModelStream {
 
     async fn consumer(&self, spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
         SharedStream(Arc::new(MemoryStream::default())).consumer(spec).await
+    }
+
+    async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
+        SharedStream(Arc::new(MemoryStream::default())).subscribe(spec).await
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

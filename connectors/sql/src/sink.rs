@@ -1,0 +1,14 @@
+//! Writing events into the tables of a database, written once for every SQL database.
+//!
+//! ```text
+//!   EventBatch ─▶ plan: which table, which columns ─▶ fold: one effect per key ─▶ Work ─▶ Session::write
+//!                 (evolve: the DDL that is allowed)                               rows and offsets, one transaction
+//! ```
+//!
+//! Read in this order: [`config`] (what may be asked for), [`work`] (what a database is given to do), [`session`] (what a database
+//! must be able to do).
+
+pub mod config;
+pub mod session;
+pub mod target;
+pub mod work;

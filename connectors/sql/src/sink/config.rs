@@ -1,0 +1,116 @@
+//! How events are written into tables, as it is configured.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What is done with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteMode {
+    /// The table has what the stream says last of each key.
+    #[default]
+    Upsert,
+    /// Rows are added; one whose key is there already is an error of that event.
+    Insert,
+    /// Rows that are there are changed; events of others change nothing.
+    Update,
+    /// Every event is a row of its own, deletes too: the table is the history. Beside the event's columns it has `tailrace_op`,
+    /// `tailrace_updated_at`, `tailrace_position`, `tailrace_topic`, `tailrace_partition` and `tailrace_offset`; the last three
+    /// are its key.
+    Append,
+}
+
+/// What a delete does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteMode {
+    /// The row is deleted.
+    #[default]
+    Hard,
+    /// The row stays, and `soft_delete_column` says since when it is deleted.
+    Soft,
+    /// Nothing.
+    Ignore,
+}
+
+/// What a truncate does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TruncateMode {
+    /// Every row of the table is deleted; softly where deletes are.
+    #[default]
+    Apply,
+    /// Nothing.
+    Ignore,
+    /// The connector halts.
+    Halt,
+}
+
+/// What may be changed of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Evolve {
+    /// Nothing: the connector halts and says which statement is to be run.
+    #[default]
+    None,
+    /// Tables that are missing are created, and columns that are missing are added.
+    Add,
+    /// Also, columns get wider types.
+    Widen,
+}
+
+/// Whether the database checks foreign keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForeignKeys {
+    /// It does. Tables of one batch are written in the order of their keys, and constraints that may be deferred are.
+    #[default]
+    Check,
+    /// It does not: the source has checked them. On PostgreSQL triggers do not run either; that takes a role that may set
+    /// `session_replication_role`.
+    Ignore,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteConfig {
+    /// What is done with a row. Default: `upsert`.
+    #[serde(default)]
+    pub mode: WriteMode,
+    /// The table of a topic; `{topic}`, `{database}`, `{schema}` and `{table}` are replaced. The last three are what a Debezium event
+    /// says of its source, else the last parts of the topic's name. Default: `{table}`.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// Tables of single topics, by the topic's name.
+    #[serde(default)]
+    pub tables: BTreeMap<String, String>,
+    /// Columns that tell a row from others, by their names in the table. Default: the columns of the record's key.
+    #[serde(default)]
+    pub key: Option<Vec<String>>,
+    /// What a delete does. Default: `hard`.
+    #[serde(default)]
+    pub deletes: DeleteMode,
+    /// The column that says since when a row is deleted, a timestamp; NULL in rows that are not.
+    #[serde(default)]
+    pub soft_delete_column: Option<String>,
+    /// What a truncate does. Default: `apply`.
+    #[serde(default)]
+    pub truncates: TruncateMode,
+    /// What may be changed of the tables. Default: `none`.
+    #[serde(default)]
+    pub evolve: Evolve,
+    /// A column that grows with each version of a row: an event whose value is not higher than the row's changes nothing. `position`
+    /// stands for the place in the source's log, and is kept in a column `tailrace_position`. Default: none, because offsets are kept
+    /// with the rows.
+    #[serde(default)]
+    pub version_guard: Option<String>,
+    /// Whether the database checks foreign keys. Default: `check`.
+    #[serde(default)]
+    pub foreign_keys: ForeignKeys,
+    /// The table in which offsets are kept, beside the rows. Default: `tailrace_offsets`, in the schema that the session finds first.
+    #[serde(default)]
+    pub offsets_table: Option<String>,
+}

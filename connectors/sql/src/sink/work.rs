@@ -1,0 +1,160 @@
+//! What a database is given to do in one transaction.
+
+use tailrace_core::batch::{ChangeBatch, Row};
+use tailrace_core::record_batch::{RecordMark, TopicPartition};
+use tailrace_core::schema::Column;
+use tailrace_core::value::{Datum, Value};
+
+use super::target::TargetTable;
+
+/// One transaction: first the offsets, which fences whoever was before us and locks their rows, then the steps in their order.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// How far each partition is behind this transaction.
+    pub offsets: &'a [Offset],
+    /// What is done, in this order.
+    pub steps: Vec<Step<'a>>,
+}
+
+/// A row of the table of offsets, as it shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offset {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The first offset that is not written.
+    pub next_offset: i64,
+    /// What tells the record before it from others.
+    pub last_record: Option<RecordMark>,
+    /// The row is changed only where it still has this epoch.
+    pub epoch: i64,
+}
+
+/// What is done with the rows of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Added. A key that is there is an error.
+    Insert,
+    /// Added, or changed where the key is there. Every row has all of the step's columns.
+    Upsert,
+    /// Changed where the key is there.
+    Update {
+        /// A key that is not there is an error, `row_missing`: the event does not have the whole row.
+        must_exist: bool,
+    },
+    /// Deleted by key; the step's columns are those of the key.
+    Delete,
+    /// Every row of the table is deleted. There are no columns and no rows.
+    Truncate,
+}
+
+/// One statement's worth of rows of one table. No key comes twice, except in steps that insert.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The table.
+    pub table: &'a TargetTable,
+    /// What is done.
+    pub action: Action,
+    /// The columns that are written.
+    pub columns: Vec<StepColumn<'a>>,
+    /// Which of `columns` are the key.
+    pub key: Vec<usize>,
+    /// Which of `columns` must be higher in a row than in the table, or be NULL there; only with `Upsert` and `Update`.
+    pub guard: Option<usize>,
+    /// The rows.
+    pub rows: Vec<StepRow>,
+    /// What they are rows of.
+    pub batch: &'a ChangeBatch,
+}
+
+/// A column of a step.
+#[derive(Debug, Clone)]
+pub struct StepColumn<'a> {
+    /// Its index in the table.
+    pub target: usize,
+    /// What the values mean, by which they are converted.
+    pub source: &'a Column,
+    /// Where a row has the value.
+    pub place: Place,
+}
+
+/// Where the value of a column comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// A cell of the row.
+    Cell(usize),
+    /// One of the row's own additional values: see [`StepRow::extra`].
+    Extra(usize),
+    /// The same for every row.
+    Constant(Datum),
+}
+
+/// A row of a step.
+#[derive(Debug, Clone)]
+pub struct StepRow {
+    /// The row; of an update by parts, the newest.
+    pub row: Row,
+    /// Rows before it in the batch, newest first: what is unchanged in a row is what the next one has.
+    pub before: Vec<Row>,
+    /// Values that are not of the event itself.
+    pub extra: Vec<Datum>,
+    /// The index of the record that it came with.
+    pub record: u64,
+}
+
+/// Names of what is written beside the events.
+pub mod column {
+    /// Of a history: what happened; Debezium's letter.
+    pub const OPERATION: &str = "tailrace_op";
+    /// Of a history: when the row was last updated.
+    pub const UPDATED_AT: &str = "tailrace_updated_at";
+    /// Of a history, and of a table that is guarded by it: the place in the source's log.
+    pub const POSITION: &str = "tailrace_position";
+    /// Of a history: topic of the event.
+    pub const TOPIC: &str = "tailrace_topic";
+    /// Of a history: partition of the event.
+    pub const PARTITION: &str = "tailrace_partition";
+    /// Of a history: offset of the event.
+    pub const OFFSET: &str = "tailrace_offset";
+}
+
+// === impl Step ===
+
+impl<'a> Step<'a> {
+    /// The value of a column of a row. `Unchanged` only where the whole batch does not have it.
+    pub fn value<'b>(&'b self, row: &'b StepRow, column: &'b StepColumn<'_>) -> Value<'b>
+    where
+        'a: 'b,
+    {
+        match &column.place {
+            Place::Cell(cell) => {
+                let newest = self.batch.row(row.row).get(*cell);
+                let mut older = row.before.iter();
+                let mut value = newest;
+                while value == Value::Unchanged {
+                    match older.next() {
+                        Some(before) => value = self.batch.row(*before).get(*cell),
+                        None => break,
+                    }
+                }
+                value
+            }
+            Place::Extra(index) => row.extra.get(*index).map_or(Value::Null, scalar),
+            Place::Constant(datum) => scalar(datum),
+        }
+    }
+}
+
+/// A scalar that owns itself, as a view; lists are never among what is written beside an event.
+fn scalar(datum: &Datum) -> Value<'_> {
+    match datum {
+        Datum::Null | Datum::List(_) => Value::Null,
+        Datum::Boolean(value) => Value::Boolean(*value),
+        Datum::Int(value) => Value::Int(*value),
+        Datum::Float32(value) => Value::Float32(*value),
+        Datum::Float64(value) => Value::Float64(*value),
+        Datum::TimeTz(value) => Value::TimeTz(*value),
+        Datum::Interval(value) => Value::Interval(*value),
+        Datum::Text(value) => Value::Text(value),
+        Datum::Bytes(value) => Value::Bytes(value),
+    }
+}

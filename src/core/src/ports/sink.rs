@@ -1,0 +1,191 @@
+//! The ports of the way back: what a stream lets its readers do, and what a database lets be written into it.
+//!
+//! ```text
+//!   Subscription ─▶ RecordBatch ─▶ Decoder ─▶ EventBatch ─▶ transform ─▶ Sink::write   rows and offsets, one transaction
+//!        ▲                                                                    │
+//!        └─────────────── start ◀── where the target itself says it is ◀── Sink::take
+//! ```
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::StartOffset;
+use crate::batch::ChangeBatch;
+use crate::check::Finding;
+use crate::error::Result;
+use crate::event::Refused;
+use crate::record_batch::{RecordBatch, RecordMark, TopicPartition};
+use crate::schema::SharedSchema;
+use crate::telemetry::Telemetry;
+
+/// What a sink reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionSpec {
+    /// Topics by name; `*` stands for any characters, `?` for one. Topics that come into being later are read too.
+    pub topics: Vec<String>,
+    /// Members of one group share the partitions.
+    pub group: String,
+}
+
+/// Where to begin reading a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// At this offset, exactly: one that the log does not have any more, or does not have yet, is an error.
+    Offset(i64),
+    /// Where nothing is known of it.
+    Unknown(StartOffset),
+}
+
+/// What a subscription has to say.
+#[derive(Debug)]
+pub enum Delivery {
+    /// These are ours from now on. Nothing of one is delivered until [`Subscription::start`] is called for it.
+    Assigned(Vec<TopicPartition>),
+    /// These are to be given back: others get them once [`Subscription::release`] is called, or a time limit has passed. Nothing more
+    /// of them is delivered.
+    Revoked(Vec<TopicPartition>),
+    /// These were lost: others may have them already. Nothing more of them is delivered, and nothing is to be released.
+    Lost(Vec<TopicPartition>),
+    /// The next records.
+    Records(RecordBatch),
+}
+
+/// Membership in a group of readers. Goes on being a member while nobody calls [`Self::next`].
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next thing that there is to say; waits where there is none. At most about so many records. Cancel-safe.
+    ///
+    /// # Errors
+    /// Definite `offset_out_of_range` where records were removed before they were read; definite and transient ones of the stream.
+    async fn next(&mut self, limit: usize) -> Result<Delivery>;
+
+    /// Begins to read a partition that was assigned; the offset that it begins at. Also for one that was started before: it
+    /// begins anew there.
+    ///
+    /// # Errors
+    /// Definite `offset_out_of_range` where the log begins behind the offset; definite `topic_rewound` where it ends before it.
+    async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64>;
+
+    /// Gives back partitions that were revoked.
+    async fn release(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Tells the stream how far the target is, for those who watch lag there. Nothing depends on it.
+    async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<()>;
+
+    /// Where the partitions end now, as far as that is known without asking anybody: the offset that the next record will have.
+    fn ends(&self) -> Vec<(TopicPartition, i64)>;
+}
+
+/// How far a partition is when a batch is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset behind the last record of the batch.
+    pub next_offset: i64,
+    /// What tells that record from others; `None` where the batch has none of this partition.
+    pub last_record: Option<RecordMark>,
+}
+
+/// Where a record stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Index into [`EventBatch::partitions`].
+    pub partition: usize,
+    /// Offset in the partition.
+    pub offset: i64,
+}
+
+/// Events, read from their records, with the progress that is reached when all of them are written.
+///
+/// A change's `ordinal` is the index of its record in `origins`, whatever was filtered since. A deleted row that came with nothing but
+/// its key has a table version of the key's columns alone.
+#[derive(Debug)]
+pub struct EventBatch {
+    /// The rows, as the source's changes were.
+    pub changes: ChangeBatch,
+    /// Where the records stood, in order.
+    pub origins: Vec<Origin>,
+    /// Partitions of the records.
+    pub partitions: Vec<TopicPartition>,
+    /// How far each partition is behind them.
+    pub advances: Vec<Advance>,
+    /// Records that are no events; `change` is their index in `origins`.
+    pub refused: Vec<Refused>,
+    /// Records that say nothing about rows: messages of a log, tombstones behind their deletes.
+    pub passed_over: u64,
+}
+
+/// Tells what the tables are that topics are written into.
+#[async_trait]
+pub trait Targets: Send {
+    /// Columns and key of the table that a topic is written into, as it is now; `None` where it is not there.
+    async fn target(&mut self, topic: &Arc<str>) -> Result<Option<SharedSchema>>;
+}
+
+/// Turns records into rows. Compiles one plan per schema.
+#[async_trait]
+pub trait Decoder: Send {
+    /// Gets ready for records: asks the registry for schemas that were not met before, and the target for the types of values that
+    /// come without a schema.
+    async fn prepare(&mut self, records: &RecordBatch, targets: &mut dyn Targets) -> Result<()>;
+
+    /// Reads records that were prepared, in order. One that is no event leaves nothing behind but its place in
+    /// [`EventBatch::refused`]; an error is not about one record.
+    fn decode(&mut self, records: &RecordBatch, range: Range<usize>) -> Result<EventBatch>;
+
+    /// What the target's tables are is asked again: one of them was changed.
+    fn forget_targets(&mut self);
+}
+
+/// What a sink is opened with.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// The connector's name.
+    pub connector: String,
+    /// Number of the writer among those of the connector, from 0.
+    pub writer: usize,
+    /// State, progress and lag, for status, metrics and the terminal.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// What the target knows of a partition that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The first offset that is not written; `None` where the target has never had anything of it.
+    pub next_offset: Option<i64>,
+    /// What tells the record before it from others.
+    pub last_record: Option<RecordMark>,
+}
+
+/// A configured database side that events go to. Made from configuration alone; nothing is connected yet.
+#[async_trait]
+pub trait SinkConnector: Send + Sync {
+    /// Preflight: every problem at once. Creates nothing in the target.
+    async fn check(&self, connector: &str, topics: &[String]) -> Vec<Finding>;
+
+    /// Connects. Called again after each transient error.
+    async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>>;
+
+    /// What kind of database it is: `postgresql`, `mysql`, `mariadb`, `sqlite`.
+    fn kind(&self) -> &'static str;
+}
+
+/// A database side that is open: one session.
+#[async_trait]
+pub trait Sink: Targets {
+    /// Takes partitions over from whoever had them: after it, what those write of them is refused as `Fenced`. Where the target
+    /// itself says it is; its word beats the group's.
+    async fn take(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Taken>>;
+
+    /// Writes rows and offsets in one transaction. After an error nothing of it is written, with one exception: where the answer to
+    /// the commit was lost, which is a transient error, and the next [`Self::take`] tells which it was.
+    ///
+    /// # Errors
+    /// `Poison` where a row cannot be written; `Fenced` where somebody else has taken one of the partitions.
+    async fn write(&mut self, batch: &EventBatch) -> Result<()>;
+}

@@ -1,0 +1,314 @@
+//! Records read from a stream: one buffer for all keys, values and headers, so that nothing is allocated per record.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::event::StreamRecord;
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+}
+
+/// Records in the order in which they were read; those of one partition in the order of their offsets.
+#[derive(Debug, Clone, Default)]
+pub struct RecordBatch {
+    buffer: Vec<u8>,
+    partitions: Vec<TopicPartition>,
+    header_names: Vec<Arc<str>>,
+    headers: Vec<(usize, Range<usize>)>,
+    records: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    partition: usize,
+    offset: i64,
+    timestamp_ms: i64,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Range<usize>,
+}
+
+/// One record of a [`RecordBatch`].
+#[derive(Debug, Clone, Copy)]
+pub struct RecordView<'a> {
+    batch: &'a RecordBatch,
+    entry: &'a Entry,
+}
+
+/// A number that tells a record from others that had its offset before the topic was made anew: FNV-1a over time, key and value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordMark(pub u64);
+
+// === impl TopicPartition ===
+
+impl TopicPartition {
+    /// A partition by its topic's name.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+        }
+    }
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}-{}", self.topic, self.partition)
+    }
+}
+
+// === impl RecordBatch ===
+
+impl RecordBatch {
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes of keys, values and headers.
+    pub fn size_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The partitions that the records are of.
+    pub fn partitions(&self) -> &[TopicPartition] {
+        &self.partitions
+    }
+
+    /// Adds a record; its headers are those that are pushed before the next record.
+    pub fn push(
+        &mut self,
+        partition: (&str, i32),
+        offset: i64,
+        timestamp_ms: i64,
+        key_value: (Option<&[u8]>, Option<&[u8]>),
+    ) {
+        let partition = self.partition_index(partition.0, partition.1);
+        let key = key_value.0.map(|key| self.append(key));
+        let value = key_value.1.map(|value| self.append(value));
+        let headers = self.headers.len()..self.headers.len();
+        self.records.push(Entry {
+            partition,
+            offset,
+            timestamp_ms,
+            key,
+            value,
+            headers,
+        });
+    }
+
+    /// Adds a header to the record that was pushed last.
+    pub fn push_header(&mut self, name: &str, value: &[u8]) {
+        let known = self.header_names.iter().position(|known| **known == *name);
+        let name = known.unwrap_or_else(|| {
+            self.header_names.push(name.into());
+            self.header_names.len() - 1
+        });
+        let value = self.append(value);
+        if let Some(record) = self.records.last_mut() {
+            self.headers.push((name, value));
+            record.headers.end = self.headers.len();
+        }
+    }
+
+    /// Adds a copy of a record of another batch.
+    pub fn push_copy(&mut self, record: RecordView<'_>) {
+        let partition = record.partition();
+        let key_value = (record.key(), record.value());
+        self.push(
+            (&partition.topic, partition.partition),
+            record.offset(),
+            record.timestamp_ms(),
+            key_value,
+        );
+        for (name, value) in record.headers() {
+            self.push_header(name, value);
+        }
+    }
+
+    /// Adds a record that owns itself.
+    pub fn push_record(&mut self, record: &StreamRecord) {
+        let key_value = (record.key.as_deref(), record.value.as_deref());
+        self.push(
+            (&record.topic, record.partition),
+            record.offset,
+            record.timestamp_ms,
+            key_value,
+        );
+        for (name, value) in &record.headers {
+            self.push_header(name, value);
+        }
+    }
+
+    /// The record at an index.
+    pub fn get(&self, index: usize) -> Option<RecordView<'_>> {
+        self.records.get(index).map(|entry| RecordView { batch: self, entry })
+    }
+
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = RecordView<'_>> {
+        self.records.iter().map(|entry| RecordView { batch: self, entry })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        start..self.buffer.len()
+    }
+
+    fn partition_index(&mut self, topic: &str, partition: i32) -> usize {
+        let is_it = |known: &TopicPartition| known.partition == partition && *known.topic == *topic;
+        // Records come in runs of one partition.
+        let last = self.records.last().map(|record| record.partition);
+        if let Some(last) = last.filter(|last| self.partitions.get(*last).is_some_and(is_it)) {
+            return last;
+        }
+        let known = self.partitions.iter().position(is_it);
+        known.unwrap_or_else(|| {
+            let same = self.partitions.iter().find(|known| *known.topic == *topic);
+            let topic = same.map_or_else(|| topic.into(), |known| Arc::clone(&known.topic));
+            self.partitions.push(TopicPartition { topic, partition });
+            self.partitions.len() - 1
+        })
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.buffer.get(range.clone()).unwrap_or_default()
+    }
+}
+
+// === impl RecordView ===
+
+impl<'a> RecordView<'a> {
+    /// The partition's index in [`RecordBatch::partitions`].
+    pub fn partition_index(&self) -> usize {
+        self.entry.partition
+    }
+
+    /// The partition that it is of.
+    pub fn partition(&self) -> &'a TopicPartition {
+        // Only `push` makes entries, with an index that is there.
+        static NOWHERE: std::sync::LazyLock<TopicPartition> = std::sync::LazyLock::new(|| TopicPartition::new("", 0));
+        self.batch.partitions.get(self.entry.partition).unwrap_or(&NOWHERE)
+    }
+
+    /// Offset in the partition.
+    pub fn offset(&self) -> i64 {
+        self.entry.offset
+    }
+
+    /// Milliseconds since 1970.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.entry.timestamp_ms
+    }
+
+    /// Key bytes.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.entry.key.as_ref().map(|range| self.batch.slice(range))
+    }
+
+    /// Value bytes; `None` is a tombstone.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.entry.value.as_ref().map(|range| self.batch.slice(range))
+    }
+
+    /// Headers in the order in which they were written.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        let batch = self.batch;
+        let headers = batch.headers.get(self.entry.headers.clone()).unwrap_or_default();
+        headers.iter().filter_map(move |(name, value)| {
+            let name = batch.header_names.get(*name)?;
+            Some((&**name, batch.slice(value)))
+        })
+    }
+
+    /// The text of a header; `None` where it is missing or is not UTF-8.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let found = self.headers().find(|(known, _)| *known == name)?;
+        std::str::from_utf8(found.1).ok()
+    }
+
+    /// What tells it from another record that had its offset.
+    pub fn mark(&self) -> RecordMark {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        add(&self.entry.timestamp_ms.to_le_bytes());
+        for part in [self.key(), self.value()] {
+            add(&[u8::from(part.is_some())]);
+            add(part.unwrap_or_default());
+        }
+        RecordMark(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let mut batch = RecordBatch::default();
+        batch.push(("a", 0), 7, 1, (Some(b"k"), Some(b"v")));
+        batch.push_header("op", b"c");
+        batch.push_header("source", b"shop");
+        batch.push(("a", 1), 9, 2, (None, None));
+        batch.push_header("op", b"d");
+        batch.push(("a", 0), 8, 3, (Some(b""), Some(b"w")));
+        let mut copy = RecordBatch::default();
+        batch.iter().for_each(|record| copy.push_copy(record));
+        let shown = |batch: &RecordBatch| -> Vec<String> {
+            let record = |record: RecordView<'_>| {
+                let headers: Vec<_> = record.headers().collect();
+                format!(
+                    "{} {} {} {:?} {:?} {headers:?}",
+                    record.partition(),
+                    record.offset(),
+                    record.timestamp_ms(),
+                    record.key(),
+                    record.value()
+                )
+            };
+            batch.iter().map(record).collect()
+        };
+        assert_eq!(shown(&batch), shown(&copy));
+        assert_eq!(batch.len(), 3);
+        assert_eq!(
+            batch.partitions(),
+            [TopicPartition::new("a", 0), TopicPartition::new("a", 1)]
+        );
+        let second = batch.get(1).unwrap();
+        assert_eq!(
+            (second.offset(), second.value(), second.header("op")),
+            (9, None, Some("d"))
+        );
+        assert_eq!(batch.get(2).unwrap().headers().count(), 0);
+    }
+
+    #[test]
+    fn a_mark_tells_records_apart() {
+        let mut batch = RecordBatch::default();
+        batch.push(("a", 0), 0, 1, (Some(b"k"), Some(b"v")));
+        batch.push(("a", 0), 0, 1, (Some(b"k"), None));
+        batch.push(("a", 0), 0, 1, (Some(b"kv"), Some(b"")));
+        batch.push(("a", 0), 0, 2, (Some(b"k"), Some(b"v")));
+        let mut marks: Vec<u64> = batch.iter().map(|record| record.mark().0).collect();
+        marks.sort_unstable();
+        marks.dedup();
+        assert_eq!(marks.len(), 4);
+    }
+}
