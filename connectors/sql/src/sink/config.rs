@@ -102,7 +102,7 @@ pub struct WriteConfig {
     /// What may be changed of the tables. Default: `none`.
     #[serde(default)]
     pub evolve: Evolve,
-    /// A column that grows with each version of a row: an event whose value is not higher than the row's changes nothing. `position`
+    /// A column that grows with each version of a row: an event whose value is lower than the row's changes nothing. `position`
     /// stands for the place in the source's log, and is kept in a column `tailrace_position`. Default: none, because offsets are kept
     /// with the rows.
     #[serde(default)]

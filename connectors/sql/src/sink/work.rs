@@ -58,7 +58,8 @@ pub struct Step<'a> {
     pub columns: Vec<StepColumn<'a>>,
     /// Which of `columns` are the key.
     pub key: Vec<usize>,
-    /// Which of `columns` must be higher in a row than in the table, or be NULL there; only with `Upsert` and `Update`.
+    /// Which of `columns` must not be lower in a row than in the table, or be NULL there: where it is, the row of the table stays as it is. Only with
+    /// `Upsert` and `Update`; such rows are there, for `must_exist`.
     pub guard: Option<usize>,
     /// The rows.
     pub rows: Vec<StepRow>,
