@@ -21,4 +21,4 @@ pub mod target;
 mod version;
 pub mod work;
 
-pub use sql_sink::{SinkRules, SqlSink, source_of};
+pub use sql_sink::{SinkRules, SqlSink};

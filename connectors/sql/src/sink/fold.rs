@@ -28,11 +28,6 @@ use super::plan::{Plan, PlannedColumn};
 use super::version;
 use super::work::{Action, Step, StepColumn, StepRow};
 
-/// Where since when a row is deleted stands in [`StepRow::extra`].
-const DELETED_AT: usize = 0;
-/// Where the place in the source's log stands there.
-const POSITION: usize = 1;
-
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
