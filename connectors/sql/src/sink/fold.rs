@@ -525,3 +525,6 @@ fn malformed() -> Error {
         "a batch does not hold together, which is a defect in Tailrace; report it",
     )
 }
+
+#[cfg(test)]
+mod tests;

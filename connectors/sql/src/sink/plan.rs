@@ -290,7 +290,8 @@ impl Extras {
                 ..Self::default()
             });
         }
-        let deleted_at = soft_delete_column(config).map(|name| planned(&extra::deleted_at(name), Place::Extra(DELETED_AT)));
+        let deleted_at =
+            soft_delete_column(config).map(|name| planned(&extra::deleted_at(name), Place::Extra(DELETED_AT)));
         let position = is_guarded_by_position(config).then(|| planned(&extra::POSITION, Place::Extra(POSITION)));
         Ok(Self {
             history: Vec::new(),
