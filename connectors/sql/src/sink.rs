@@ -9,6 +9,7 @@
 //! must be able to do).
 
 pub mod config;
+pub mod plain;
 pub mod session;
 pub mod target;
 pub mod work;
