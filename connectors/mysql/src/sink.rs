@@ -15,11 +15,14 @@ mod offsets;
 mod session;
 mod statement;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
 use tailrace_sql::sink::config::WriteConfig;
+use tailrace_sql::sink::{SinkRules, SqlSink};
 
 pub use config::MySqlSinkConfig;
 
@@ -29,7 +32,7 @@ use session::MySqlSession;
 /// A MySQL or MariaDB database that is written to, configured and not yet connected.
 pub struct MySqlSinkConnector {
     config: MySqlSinkConfig,
-    write: WriteConfig,
+    rules: Arc<SinkRules>,
     flavour: Flavour,
 }
 
@@ -42,19 +45,23 @@ impl MySqlSinkConnector {
     /// Definite `config` where values contradict each other.
     pub fn new(config: MySqlSinkConfig, write: WriteConfig, flavour: Flavour) -> Result<Self> {
         config.validate()?;
-        Ok(Self { config, write, flavour })
+        Ok(Self {
+            config,
+            rules: Arc::new(SinkRules::new(write)?),
+            flavour,
+        })
     }
 }
 
 #[async_trait]
 impl SinkConnector for MySqlSinkConnector {
     async fn check(&self, connector: &str, topics: &[String]) -> Vec<Finding> {
-        check::check(&self.config, &self.write, self.flavour, (connector, topics)).await
+        check::check(&self.config, self.rules.config(), self.flavour, (connector, topics)).await
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let session = MySqlSession::open(&self.config, self.flavour, &self.write, &context).await?;
-        Ok(Box::new(tailrace_sql::sink::sink::SqlSink::new(session, self.write.clone(), context)))
+        let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
+        Ok(Box::new(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context)))
     }
 
     fn kind(&self) -> &'static str {

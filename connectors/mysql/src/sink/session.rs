@@ -99,6 +99,7 @@ fn settings(identity: &Identity, foreign_keys: ForeignKeys) -> Vec<String> {
         "sql_safe_updates = 0".to_owned(),
         "sql_select_limit = 18446744073709551615".to_owned(),
         "unique_checks = 1".to_owned(),
+        "default_storage_engine = InnoDB".to_owned(),
         format!("foreign_key_checks = {checks}"),
         format!("wait_timeout = {IDLE_S}"),
         format!("lock_wait_timeout = {TABLE_LOCK_S}"),

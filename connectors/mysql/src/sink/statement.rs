@@ -275,9 +275,12 @@ impl<'a> StepStatements<'a> {
         format!("DELETE FROM {} WHERE {}", self.table, self.conditions(literals, rows))
     }
 
-    /// Of every row; `TRUNCATE` would commit.
+    /// Of every row; `TRUNCATE` would commit. Where there is a column, it says since when rows are deleted.
     pub(super) fn delete_all(&self) -> String {
-        format!("DELETE FROM {}", self.table)
+        match self.names.first() {
+            None => format!("DELETE FROM {}", self.table),
+            Some(since) => format!("UPDATE {} SET {since} = UTC_TIMESTAMP(6) WHERE {since} IS NULL", self.table),
+        }
     }
 
     /// How many of the rows are there; they stay there until the transaction ends.
