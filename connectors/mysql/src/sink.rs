@@ -55,13 +55,17 @@ impl MySqlSinkConnector {
 
 #[async_trait]
 impl SinkConnector for MySqlSinkConnector {
-    async fn check(&self, connector: &str, topics: &[String]) -> Vec<Finding> {
-        check::check(&self.config, self.rules.config(), self.flavour, (connector, topics)).await
+    async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
+        check::check(&self.config, self.rules.config(), self.flavour).await
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
-        Ok(Box::new(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context)))
+        Ok(Box::new(SqlSink::new(
+            Box::new(session),
+            Arc::clone(&self.rules),
+            context,
+        )))
     }
 
     fn kind(&self) -> &'static str {

@@ -54,11 +54,12 @@ impl TargetType {
             let message = format!("nothing can be written into the column {}: {error}", column.name);
             Error::definite("column_type", message)
         })?;
-        let collation = characters.map_or("", |(_, collation)| collation.trim());
+        let collation = characters.and_then(|(_, collation)| collation.split(' ').next());
         let numbers = numbers(column_type);
         let name = column_type.split(['(', ' ']).next().unwrap_or_default();
         Ok(Self {
-            equates_texts: matches!(parsed.kind, TypeKind::Text { .. }) && !collation.ends_with("_bin"),
+            equates_texts: matches!(parsed.kind, TypeKind::Text { .. })
+                && !collation.is_some_and(|collation| collation.ends_with("_bin")),
             kind: parsed.kind,
             length: numbers.first().copied(),
             drops_spaces: name.eq_ignore_ascii_case("char"),
@@ -73,7 +74,10 @@ impl TargetType {
 fn numbers(column_type: &str) -> Vec<usize> {
     let arguments = column_type.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
     let arguments = arguments.map_or("", |(arguments, _)| arguments);
-    arguments.split(',').filter_map(|number| number.trim().parse().ok()).collect()
+    arguments
+        .split(',')
+        .filter_map(|number| number.trim().parse().ok())
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@ use tailrace_core::{Error, Result};
 use tailrace_sql::sink::target::{TargetColumn, TargetTable};
 
 use super::column::source_type;
+use super::definitions::{AUTO_INCREMENT, COMPUTED_DEFAULT};
 use crate::column_type::TypePolicy;
 use crate::connect::{Texts, texts};
 use crate::discover::catalog::{self, Attribute, Index, RelationKind};
 use crate::discover::column;
 use crate::quote::{literal, qualified};
 use crate::server::Flavour;
+use crate::table::ColumnDefault;
 
 /// The only engine of both dialects whose rows are changed in one transaction with rows of other tables.
 const ENGINE: &str = "InnoDB";
@@ -58,7 +60,8 @@ fn name(schema: &str, table: &str) -> TableName {
 fn verify(row: &Texts, schema: &str, table: &str) -> Result<()> {
     let kind = RelationKind::from_catalog(row.text(0).unwrap_or_default());
     if !matches!(kind, RelationKind::Table | RelationKind::SystemVersioned) {
-        let message = format!("{schema}.{table} is no table; name the table that its rows are in, under `table` or `tables`");
+        let message =
+            format!("{schema}.{table} is no table; name the table that its rows are in, under `table` or `tables`");
         return Err(Error::definite("not_a_table", message));
     }
     let engine = row.text(1).unwrap_or_default();
@@ -102,6 +105,12 @@ fn put_together(
             attribute.charset.as_deref(),
             attribute.collation.as_deref(),
         );
+        let computes = matches!(definition.default, Some(ColumnDefault::Expression(_)));
+        if numbered {
+            column.source_type.push_str(AUTO_INCREMENT);
+        } else if computes || attribute.extra.to_ascii_lowercase().contains("on update") {
+            column.source_type.push_str(COMPUTED_DEFAULT);
+        }
         schema_columns.push(column);
     }
     let schema = TableSchema {
@@ -189,11 +198,20 @@ mod tests {
 
     #[test]
     fn indexes_and_references_are_sorted_out() {
-        let table = described(vec![part("PRIMARY", Some("id"), true), part("by_note", Some("note"), true)]);
-        assert_eq!((table.schema.key.as_slice(), table.unique_keys.as_slice()), (&[0][..], &[vec![1]][..]));
+        let table = described(vec![
+            part("PRIMARY", Some("id"), true),
+            part("by_note", Some("note"), true),
+        ]);
+        assert_eq!(
+            (table.schema.key.as_slice(), table.unique_keys.as_slice()),
+            (&[0][..], &[vec![1]][..])
+        );
         assert!(!table.has_other_unique_index && table.references_itself);
         assert_eq!(table.references, [name("crm", "customers")]);
-        assert_eq!(table.schema.columns[1].source_type, "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+        assert_eq!(
+            table.schema.columns[1].source_type,
+            "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        );
         assert!(!table.columns[0].may_be_left_out && table.columns[1].may_be_left_out);
     }
 
@@ -210,7 +228,10 @@ mod tests {
         assert!(code("BASE TABLE", "InnoDB").is_none());
         let error = code("BASE TABLE", "MyISAM").unwrap();
         assert_eq!(error.code(), "engine_not_transactional");
-        assert!(error.report().contains("ALTER TABLE `shop`.`orders` ENGINE = InnoDB"), "{error}");
+        assert!(
+            error.report().contains("ALTER TABLE `shop`.`orders` ENGINE = InnoDB"),
+            "{error}"
+        );
         assert_eq!(code("VIEW", "").unwrap().code(), "not_a_table");
     }
 }

@@ -46,7 +46,8 @@ pub(super) fn commit_error(error: &ClientError) -> Error {
     if !unknown && classified.kind() != Kind::Poison {
         return classified;
     }
-    let message = "the answer to a commit was lost; whether it took place is read from the table of offsets at the next attempt";
+    let message =
+        "the answer to a commit was lost; whether it took place is read from the table of offsets at the next attempt";
     Error::transient("commit_unknown", message).with_source(classified)
 }
 
@@ -106,9 +107,31 @@ fn transient(number: u16) -> Option<(&'static str, &'static str)> {
             "raise max_connections, or the user's MAX_USER_CONNECTIONS",
         ),
         // Shutting down, not yet part of its cluster, offline, disconnected by the server.
-        1042 | 1043 | 1047 | 1053 | 1077 | 1079 | 1152 | 1154..=1161 | 1184 | 1189 | 1190 | 1927 | 2006 | 2013 | 2055
-        | 3032 | 3100 | 3101 | 3168 | 3169 | 4031 => ("target_unavailable", "it is tried again"),
-        1317 | 1969 | 3024 => ("query_cancelled", "somebody ended the statement, or a time limit of the server did"),
+        1042
+        | 1043
+        | 1047
+        | 1053
+        | 1077
+        | 1079
+        | 1152
+        | 1154..=1161
+        | 1184
+        | 1189
+        | 1190
+        | 1927
+        | 2006
+        | 2013
+        | 2055
+        | 3032
+        | 3100
+        | 3101
+        | 3168
+        | 3169
+        | 4031 => ("target_unavailable", "it is tried again"),
+        1317 | 1969 | 3024 => (
+            "query_cancelled",
+            "somebody ended the statement, or a time limit of the server did",
+        ),
         _ => return None,
     })
 }
@@ -130,8 +153,38 @@ fn poison(number: u16) -> Option<(&'static str, &'static str)> {
         3819 | 4025 => ("check_constraint", "correct the row, or drop the constraint"),
         1644 => ("trigger_refused", "a trigger or procedure of the table refuses the row"),
         // Out of range, too long, not in the column's form or character set, not a document, not a geometry; a row or packet that is too large.
-        1067 | 1118 | 1138 | 1139 | 1153 | 1264 | 1265 | 1292 | 1366 | 1367 | 1406 | 1411 | 1416 | 1426 | 1441 | 1526 | 1690 | 1904
-        | 1977 | 3037 | 3055 | 3140..=3158 | 3516 | 3548 | 3616 | 3617 | 3643 | 3732 | 3854 | 3903 | 4079 | 6136..=6139 => (
+        1067
+        | 1118
+        | 1138
+        | 1139
+        | 1153
+        | 1264
+        | 1265
+        | 1292
+        | 1366
+        | 1367
+        | 1406
+        | 1411
+        | 1416
+        | 1426
+        | 1441
+        | 1526
+        | 1690
+        | 1904
+        | 1977
+        | 3037
+        | 3055
+        | 3140..=3158
+        | 3516
+        | 3548
+        | 3616
+        | 3617
+        | 3643
+        | 3732
+        | 3854
+        | 3903
+        | 4079
+        | 6136..=6139 => (
             "value_refused",
             "give the column a type that holds the value, or correct the value at its source",
         ),
@@ -141,9 +194,10 @@ fn poison(number: u16) -> Option<(&'static str, &'static str)> {
 
 fn definite(number: u16) -> (&'static str, &'static str) {
     match number {
-        1044 | 1142 | 1143 | 1227 | 1370 | 1410 => {
-            ("insufficient_privilege", "`tailrace check` prints the GRANT that is missing")
-        }
+        1044 | 1142 | 1143 | 1227 | 1370 | 1410 => (
+            "insufficient_privilege",
+            "`tailrace check` prints the GRANT that is missing",
+        ),
         1049 => ("database_missing", "CREATE DATABASE, or correct the `url`"),
         1051 | TABLE_MISSING => ("table_missing", "create the table, or set `evolve: add`"),
         1054 | 1091 => ("column_missing", "add the column, or set `evolve: add`"),
@@ -152,8 +206,14 @@ fn definite(number: u16) -> (&'static str, &'static str) {
             "rows are written at READ COMMITTED, which a log with statements cannot hold: SET GLOBAL binlog_format = 'ROW'",
         ),
         1288 | 1348 | 1906 | 3105 => ("column_generated", "leave the column out: the database computes it"),
-        1071 | 1170 => ("key_too_long", "create the table with a shorter key, or with ROW_FORMAT = DYNAMIC"),
-        _ => ("target_error", "correct what the server says, then resume the connector"),
+        1071 | 1170 => (
+            "key_too_long",
+            "create the table with a shorter key, or with ROW_FORMAT = DYNAMIC",
+        ),
+        _ => (
+            "target_error",
+            "correct what the server says, then resume the connector",
+        ),
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct ColumnWriter {
     column: String,
     /// The column's type as it is declared, for sentences.
     declared: String,
+    /// Fractions of a second that the column has no room for are dropped.
+    drops_fractions: bool,
 }
 
 // === impl ColumnWriter ===
@@ -49,7 +51,14 @@ impl ColumnWriter {
             source: source.clone(),
             column: target.name.clone(),
             declared: target.source_type.clone(),
+            drops_fractions: false,
         })
+    }
+
+    /// Of times that are not the event's but ours: when a row was deleted, say.
+    pub(super) fn dropping_fractions(mut self) -> Self {
+        self.drops_fractions = true;
+        self
     }
 
     /// The column's type.
@@ -101,6 +110,10 @@ impl ColumnWriter {
             TypeKind::Date => temporal::date(plain, out),
             TypeKind::Time { precision } => temporal::time(plain, *precision, out),
             TypeKind::DateTime { precision } | TypeKind::Timestamp { precision } => {
+                let plain = match self.drops_fractions {
+                    true => temporal::without_fraction(plain, *precision),
+                    false => plain,
+                };
                 temporal::moment(plain, *precision, out)
             }
             TypeKind::Text { .. } => self.text(plain, out),
@@ -125,7 +138,9 @@ impl ColumnWriter {
     fn text(&self, plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
         let mut rendered = String::new();
         let text = match plain {
-            Plain::Text(text) | Plain::Json(text) | Plain::Uuid(text) | Plain::Decimal(text) | Plain::Bits(text) => text,
+            Plain::Text(text) | Plain::Json(text) | Plain::Uuid(text) | Plain::Decimal(text) | Plain::Bits(text) => {
+                text
+            }
             Plain::Bytes(_) => return Err(Misfit::new("bytes are no characters; give it the type LONGBLOB")),
             other => {
                 other.write_text(&self.source, &mut rendered);

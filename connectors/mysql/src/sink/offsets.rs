@@ -85,7 +85,9 @@ fn condition(connector: &str, partition: &TopicPartition) -> String {
 }
 
 fn conditions(connector: &str, partitions: &[TopicPartition]) -> String {
-    let each = partitions.iter().map(|partition| format!("({})", condition(connector, partition)));
+    let each = partitions
+        .iter()
+        .map(|partition| format!("({})", condition(connector, partition)));
     Vec::from_iter(each).join(" OR ")
 }
 
@@ -164,7 +166,9 @@ impl MySqlSession {
                 "INSERT INTO {table} (connector, topic, topic_partition, epoch, owner, updated_at) VALUES {rows} \
                  ON DUPLICATE KEY UPDATE epoch = epoch"
             ),
-            format!("UPDATE {table} SET epoch = epoch + 1, owner = {owner}, updated_at = UTC_TIMESTAMP(6) WHERE {here}"),
+            format!(
+                "UPDATE {table} SET epoch = epoch + 1, owner = {owner}, updated_at = UTC_TIMESTAMP(6) WHERE {here}"
+            ),
         ];
         for statement in &statements {
             self.connection.query_drop(statement).await?;
@@ -198,7 +202,9 @@ impl MySqlSession {
         let here = conditions(&self.connector, partitions);
         let query = format!("SELECT owner FROM {} WHERE {here}", self.offsets);
         let rows: Vec<Texts> = self.asked(&query, DOING).await?;
-        let owners = rows.iter().filter_map(|row| serde_json::from_str::<Owner>(row.text(0)?).ok());
+        let owners = rows
+            .iter()
+            .filter_map(|row| serde_json::from_str::<Owner>(row.text(0)?).ok());
         let sessions: BTreeSet<u64> = owners
             .filter(|owner| owner.is_beside(&self.owner))
             .map(|owner| owner.session)
@@ -264,7 +270,10 @@ mod tests {
     #[test]
     fn the_table_can_have_another_name() {
         let statement = create_statement(&quoted("sync.off`sets"));
-        assert!(statement.contains("CREATE TABLE IF NOT EXISTS `sync`.`off``sets` ("), "{statement}");
+        assert!(
+            statement.contains("CREATE TABLE IF NOT EXISTS `sync`.`off``sets` ("),
+            "{statement}"
+        );
         assert!(!statement.contains(';') || statement.contains("COMMENT"), "{statement}");
         assert!(!statement.trim_end().ends_with(';'));
     }

@@ -43,7 +43,8 @@ const ALREADY_THERE: [u16; 3] = [1050, 1060, 1061];
 ///
 /// Strict for every engine, so that nothing is cut or changed to fit; an id of 0 is written as 0; a date that no calendar has is taken where it
 /// comes as text, because the source has it.
-const SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES";
+const SQL_MODE: &str =
+    "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES";
 
 /// A session.
 pub(super) struct MySqlSession {
@@ -246,8 +247,14 @@ mod tests {
     fn settings_are_those_of_the_dialect() {
         let of = |version: &str, keys| settings(&Identity::parse(version).unwrap(), keys).join("; ");
         let old = of("5.6.24", ForeignKeys::Check);
-        assert!(old.contains("STRICT_ALL_TABLES") && old.contains("foreign_key_checks = 1"), "{old}");
-        assert!(!old.contains("range_optimizer") && !old.contains("max_statement_time"), "{old}");
+        assert!(
+            old.contains("STRICT_ALL_TABLES") && old.contains("foreign_key_checks = 1"),
+            "{old}"
+        );
+        assert!(
+            !old.contains("range_optimizer") && !old.contains("max_statement_time"),
+            "{old}"
+        );
         assert!(of("9.7.4", ForeignKeys::Ignore).contains("foreign_key_checks = 0"));
         assert!(of("10.11.6-MariaDB", ForeignKeys::Check).contains("idle_write_transaction_timeout = 60"));
     }

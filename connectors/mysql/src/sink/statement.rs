@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
-use tailrace_sql::sink::work::{Step, StepRow};
+use tailrace_sql::sink::work::{Place, Step, StepRow};
 
 use super::literal::ColumnWriter;
 use crate::quote::{identifier, qualified};
@@ -18,7 +18,7 @@ pub(super) struct Literals {
 }
 
 /// How a step's rows become statements.
-pub(super) struct StepStatements<'a> {
+pub(super) struct StepStatements {
     table: String,
     /// `shop.orders`, for sentences.
     pub(super) table_name: String,
@@ -69,22 +69,29 @@ impl Literals {
 
 // === impl StepStatements ===
 
-impl<'a> StepStatements<'a> {
+impl StepStatements {
     /// Of this step.
     ///
     /// # Errors
     /// Definite, where a column's type is not known.
-    pub(super) fn new(step: &Step<'a>, row_alias: bool) -> Result<Self> {
+    pub(super) fn new(step: &Step<'_>, row_alias: bool) -> Result<Self> {
         let target = step.table;
         let name = target.name();
         let (mut names, mut writers) = (Vec::new(), Vec::new());
         for column in &step.columns {
             let of_target = target.schema.columns.get(column.target).ok_or_else(|| {
-                let message = format!("{} has other columns than it had; resume the connector", name.qualified());
+                let message = format!(
+                    "{} has other columns than it had; resume the connector",
+                    name.qualified()
+                );
                 Error::transient("table_changed", message)
             })?;
             names.push(identifier(&of_target.name));
-            writers.push(ColumnWriter::new(of_target, &column.source.logical_type)?);
+            let writer = ColumnWriter::new(of_target, &column.source.logical_type)?;
+            writers.push(match column.place {
+                Place::Cell(_) => writer,
+                Place::Extra(_) => writer.dropping_fractions(),
+            });
         }
         let targets = |columns: &[usize]| {
             let mut targets: Vec<usize> = columns
@@ -101,11 +108,19 @@ impl<'a> StepStatements<'a> {
             columns == key
         };
         let key_is_primary = !key.is_empty() && is_key(&target.schema.key);
-        let values: Vec<usize> = (0..step.columns.len()).filter(|index| !step.key.contains(index)).collect();
+        let values: Vec<usize> = (0..step.columns.len())
+            .filter(|index| !step.key.contains(index))
+            .collect();
         let may_park = |index: &usize| {
             let column = step.columns.get(*index).map(|column| column.target);
-            let nullable = column.and_then(|column| target.schema.columns.get(column)).is_some_and(|column| column.nullable);
-            nullable && target.unique_keys.iter().any(|unique| unique.iter().any(|of| Some(*of) == column))
+            let nullable = column
+                .and_then(|column| target.schema.columns.get(column))
+                .is_some_and(|column| column.nullable);
+            nullable
+                && target
+                    .unique_keys
+                    .iter()
+                    .any(|unique| unique.iter().any(|of| Some(*of) == column))
         };
         Ok(Self {
             table: match name.schema.is_empty() {
@@ -157,7 +172,11 @@ impl<'a> StepStatements<'a> {
     /// `INSERT` of several rows.
     pub(super) fn insert(&self, literals: &Literals, rows: &[usize]) -> String {
         let mut statement = String::with_capacity(literals.bytes() + literals.cells.len() * 2 + 256);
-        statement.push_str(&format!("INSERT INTO {} ({}) VALUES ", self.table, self.names.join(",")));
+        statement.push_str(&format!(
+            "INSERT INTO {} ({}) VALUES ",
+            self.table,
+            self.names.join(",")
+        ));
         for (place, row) in rows.iter().enumerate() {
             statement.push_str(if place == 0 { "(" } else { ",(" });
             for column in 0..self.names.len() {
@@ -183,7 +202,12 @@ impl<'a> StepStatements<'a> {
         let mut assignments: Vec<String> = self.equal_keys().collect();
         assignments.extend(unguarded.chain(&self.guard).map(|index| self.assignment(*index)));
         if assignments.is_empty() {
-            assignments.extend(self.key.iter().take(1).map(|index| format!("{0} = {0}", self.old(*index))));
+            assignments.extend(
+                self.key
+                    .iter()
+                    .take(1)
+                    .map(|index| format!("{0} = {0}", self.old(*index))),
+            );
         }
         statement.push_str(&assignments.join(","));
         statement
@@ -192,7 +216,11 @@ impl<'a> StepStatements<'a> {
     /// Rows whose keys differ may be equal to the index: such a row would take another one's place. A primary key cannot be NULL, so
     /// that the assignment fails then.
     fn equal_keys(&self) -> impl Iterator<Item = String> + '_ {
-        let equates = |index: &&usize| self.writers.get(**index).is_some_and(|writer| writer.target().equates_texts);
+        let equates = |index: &&usize| {
+            self.writers
+                .get(**index)
+                .is_some_and(|writer| writer.target().equates_texts)
+        };
         self.key.iter().filter(equates).map(|index| {
             let (old, new) = (self.old(*index), self.new_value(*index));
             format!("{old} = IF(CAST({old} AS BINARY) = CAST({new} AS BINARY), {old}, NULL)")
@@ -258,7 +286,10 @@ impl<'a> StepStatements<'a> {
     /// Takes a row's values out of the way of other rows; they come back with [`Self::update`]. `None` where they cannot be NULL, or where
     /// they might not come back.
     pub(super) fn park(&self, literals: &Literals, row: usize) -> Option<String> {
-        let parked = self.parked.iter().filter(|column| !literals.cell(row, **column).is_empty());
+        let parked = self
+            .parked
+            .iter()
+            .filter(|column| !literals.cell(row, **column).is_empty());
         let assignments: Vec<String> = parked.map(|column| format!("{} = NULL", self.name(*column))).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             format!(
@@ -279,7 +310,10 @@ impl<'a> StepStatements<'a> {
     pub(super) fn delete_all(&self) -> String {
         match self.names.first() {
             None => format!("DELETE FROM {}", self.table),
-            Some(since) => format!("UPDATE {} SET {since} = UTC_TIMESTAMP(6) WHERE {since} IS NULL", self.table),
+            Some(since) => format!(
+                "UPDATE {} SET {since} = UTC_TIMESTAMP(6) WHERE {since} IS NULL",
+                self.table
+            ),
         }
     }
 
@@ -320,7 +354,10 @@ impl<'a> StepStatements<'a> {
 
     /// The index finds texts that its collation takes for equal; of these only the same one is meant.
     fn exactly(&self, column: usize) -> Option<String> {
-        let equates = self.writers.get(column).is_some_and(|writer| writer.target().equates_texts);
+        let equates = self
+            .writers
+            .get(column)
+            .is_some_and(|writer| writer.target().equates_texts);
         equates.then(|| format!("CONVERT({} USING utf8mb4) COLLATE utf8mb4_bin", self.name(column)))
     }
 

@@ -317,7 +317,11 @@ fn write_time_tz(time: TimeTz, out: &mut String) {
 fn write_interval(interval: Interval, out: &mut String) {
     let (years, months) = (interval.months / 12, interval.months % 12);
     let seconds = interval.microseconds / SECOND_US;
-    let date = [(i64::from(years), 'Y'), (i64::from(months), 'M'), (interval.days.into(), 'D')];
+    let date = [
+        (i64::from(years), 'Y'),
+        (i64::from(months), 'M'),
+        (interval.days.into(), 'D'),
+    ];
     let time = [(seconds / 3_600, 'H'), (seconds / 60 % 60, 'M')];
     out.push('P');
     let part = |out: &mut String, (value, unit): (i64, char)| {
@@ -346,7 +350,9 @@ fn write_interval(interval: Interval, out: &mut String) {
 
 /// Appends two lower-case digits for each byte.
 pub fn write_hexadecimal(bytes: &[u8], out: &mut String) {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
     let digit = |four: u8| DIGITS.get(usize::from(four)).copied().unwrap_or('0');
     out.reserve(bytes.len() * 2);
     for byte in bytes {

@@ -92,7 +92,9 @@ pub(super) fn float(plain: Plain<'_>, precision: Precision, out: &mut String) ->
         Precision::Double { rounded_to } => rounded_to,
     };
     if rounded_to.is_some_and(|digits| !is_rounded(number, digits, precision)) {
-        return Err(Misfit::new("it rounds its numbers; give it the type DOUBLE without digits"));
+        return Err(Misfit::new(
+            "it rounds its numbers; give it the type DOUBLE without digits",
+        ));
     }
     // With an exponent it is read as a number of double precision, and not as a DECIMAL.
     if write!(out, "{number:e}").is_err() {

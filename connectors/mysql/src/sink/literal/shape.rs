@@ -19,11 +19,7 @@ const LITTLE_ENDIAN: u8 = 1;
 pub(super) fn geometry(plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
     let mut stored = Vec::new();
     match plain {
-        Plain::Point {
-            x,
-            y,
-            reference_system,
-        } => {
+        Plain::Point { x, y, reference_system } => {
             let number = u32::try_from(reference_system).map_err(|_| unknown())?;
             stored.extend(number.to_le_bytes());
             stored.push(LITTLE_ENDIAN);
@@ -45,12 +41,16 @@ fn store(ewkb: &[u8], stored: &mut Vec<u8>) -> Result<(), Misfit> {
     let (order, rest) = ewkb.split_first().ok_or_else(unknown)?;
     let (kind, rest) = rest.split_first_chunk::<4>().ok_or_else(unknown)?;
     if *order != LITTLE_ENDIAN {
-        return Err(Misfit::new("it is stored high byte first; store it as ST_AsEWKB(…, 'NDR') gives it"));
+        return Err(Misfit::new(
+            "it is stored high byte first; store it as ST_AsEWKB(…, 'NDR') gives it",
+        ));
     }
     let kind = u32::from_le_bytes(*kind);
     let plain = kind & !EWKB_SYSTEM;
     if kind & EWKB_DIMENSIONS != 0 || plain == 0 || plain > WKB_LAST {
-        return Err(Misfit::new("it takes figures of two coordinates; use ST_Force2D at the source"));
+        return Err(Misfit::new(
+            "it takes figures of two coordinates; use ST_Force2D at the source",
+        ));
     }
     let (system, rest) = match kind & EWKB_SYSTEM {
         0 => ([0; 4], rest),

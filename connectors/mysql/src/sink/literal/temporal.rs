@@ -57,6 +57,17 @@ pub(super) fn moment(plain: Plain<'_>, precision: u8, out: &mut String) -> Resul
     }
 }
 
+/// A timestamp with as many digits of a second as there is room for.
+pub(super) fn without_fraction(plain: Plain<'_>, precision: u8) -> Plain<'_> {
+    match plain {
+        Plain::Timestamp { microseconds, zoned } => Plain::Timestamp {
+            microseconds: microseconds - microseconds.rem_euclid(unit(precision)),
+            zoned,
+        },
+        other => other,
+    }
+}
+
 fn quoted_date(days: i64, out: &mut String) -> Result<(), Misfit> {
     check_year(days)?;
     out.push('\'');
@@ -74,19 +85,27 @@ fn quoted_text(text: &str, precision: u8, out: &mut String) -> Result<(), Misfit
     Ok(())
 }
 
+/// Microseconds of the last digit that there is room for.
+fn unit(precision: u8) -> i64 {
+    10_i64.pow(6_u32.saturating_sub(u32::from(precision)))
+}
+
 fn check_fraction(microseconds: i64, precision: u8, name: &str) -> Result<(), Misfit> {
-    let unit = 10_i64.pow(6_u32.saturating_sub(u32::from(precision)));
-    if microseconds % unit == 0 {
+    if microseconds % unit(precision) == 0 {
         return Ok(());
     }
-    Err(Misfit(format!("it has fewer digits of a second; give it the type {name}(6)")))
+    Err(Misfit(format!(
+        "it has fewer digits of a second; give it the type {name}(6)"
+    )))
 }
 
 fn check_year(days: i64) -> Result<(), Misfit> {
     let (year, _, _) = civil(days);
     match YEARS.contains(&year) {
         true => Ok(()),
-        false => Err(Misfit(format!("the year {year} is out of its range; give it a type for text"))),
+        false => Err(Misfit(format!(
+            "the year {year} is out of its range; give it a type for text"
+        ))),
     }
 }
 

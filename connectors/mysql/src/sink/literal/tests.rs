@@ -46,10 +46,16 @@ fn written(column_type: &str, source: &LogicalType, datum: Datum) -> Result<Stri
     push(&mut batch, &datum);
     let row = batch.end_row().unwrap();
     let mut literal = String::new();
-    match ColumnWriter::new(&column, source).unwrap().write(batch.row(row).get(0), &mut literal) {
+    match ColumnWriter::new(&column, source)
+        .unwrap()
+        .write(batch.row(row).get(0), &mut literal)
+    {
         Ok(()) => Ok(literal),
         Err(error) => {
-            assert_eq!((error.kind(), error.code()), (tailrace_core::error::Kind::Poison, "value_unrepresentable"));
+            assert_eq!(
+                (error.kind(), error.code()),
+                (tailrace_core::error::Kind::Poison, "value_unrepresentable")
+            );
             Err(error.report())
         }
     }
@@ -80,9 +86,15 @@ const UUID: LogicalType = LogicalType::Text(TextKind::Uuid);
 
 #[test]
 fn numbers_are_exact_or_refused() {
-    assert_eq!(ok("bigint(20)", &LogicalType::Int64, Datum::Int(i64::MIN)), "-9223372036854775808");
+    assert_eq!(
+        ok("bigint(20)", &LogicalType::Int64, Datum::Int(i64::MIN)),
+        "-9223372036854775808"
+    );
     let unsigned = text("18446744073709551615");
-    assert_eq!(ok("bigint(20) unsigned", &LogicalType::UnsignedInt64, unsigned), "18446744073709551615");
+    assert_eq!(
+        ok("bigint(20) unsigned", &LogicalType::UnsignedInt64, unsigned),
+        "18446744073709551615"
+    );
     assert_eq!(ok("int", &DECIMAL, text("-12.00")), "-12");
     assert_eq!(ok("tinyint(1)", &LogicalType::Boolean, Datum::Boolean(true)), "1");
     assert_eq!(ok("int", &PLAIN, text("12")), "12");
@@ -110,7 +122,10 @@ fn floats_are_exact_or_refused() {
     assert!(float("double", f64::INFINITY).is_err());
     assert_eq!(float("double(10,2)", 0.25).unwrap(), "2.5e-1");
     assert!(float("double(10,2)", 0.125).is_err());
-    assert_eq!(ok("float", &LogicalType::Float32, Datum::Float32(0.1)), "1.0000000149011612e-1");
+    assert_eq!(
+        ok("float", &LogicalType::Float32, Datum::Float32(0.1)),
+        "1.0000000149011612e-1"
+    );
     assert_eq!(ok("double", &DECIMAL, text("0.10")), "1e-1");
     refused("double", &DECIMAL, text("0.12345678901234567890"));
     refused("double", &LogicalType::Int64, Datum::Int(i64::MAX));
@@ -130,19 +145,34 @@ fn bits_and_years() {
 #[test]
 fn dates_and_times_keep_their_fractions() {
     let day_and_a_bit = Datum::Int(86_400_000_000 + 123_000);
-    assert_eq!(ok("datetime(3)", &MOMENT, day_and_a_bit.clone()), "'1970-01-02 00:00:00.123000'");
-    assert_eq!(ok("timestamp(6)", &POINT_IN_TIME, day_and_a_bit.clone()), "'1970-01-02 00:00:00.123000'");
+    assert_eq!(
+        ok("datetime(3)", &MOMENT, day_and_a_bit.clone()),
+        "'1970-01-02 00:00:00.123000'"
+    );
+    assert_eq!(
+        ok("timestamp(6)", &POINT_IN_TIME, day_and_a_bit.clone()),
+        "'1970-01-02 00:00:00.123000'"
+    );
     refused("datetime", &MOMENT, day_and_a_bit.clone());
     refused("date", &MOMENT, day_and_a_bit.clone());
-    assert_eq!(ok("varchar(40)", &POINT_IN_TIME, day_and_a_bit), "'1970-01-02T00:00:00.123000Z'");
+    assert_eq!(
+        ok("varchar(40)", &POINT_IN_TIME, day_and_a_bit),
+        "'1970-01-02T00:00:00.123000Z'"
+    );
     assert_eq!(ok("date", &LogicalType::Date, Datum::Int(-1)), "'1969-12-31'");
     refused("date", &LogicalType::Date, Datum::Int(i32::MAX.into()));
     refused("date", &LogicalType::Date, Datum::Int(10_000_000));
     refused("datetime(6)", &MOMENT, Datum::Int(i64::MAX));
     let time = LogicalType::Time { precision: 6 };
-    assert_eq!(ok("time(6)", &time, Datum::Int(-3_020_399_000_001)), "'-838:59:59.000001'");
+    assert_eq!(
+        ok("time(6)", &time, Datum::Int(-3_020_399_000_001)),
+        "'-838:59:59.000001'"
+    );
     refused("time(3)", &time, Datum::Int(1));
-    assert_eq!(ok("datetime", &PLAIN, text("0000-00-00 00:00:00")), "'0000-00-00 00:00:00'");
+    assert_eq!(
+        ok("datetime", &PLAIN, text("0000-00-00 00:00:00")),
+        "'0000-00-00 00:00:00'"
+    );
     refused("datetime", &PLAIN, text("2024-01-01 00:00:00.5"));
     refused("date", &PLAIN, text("2024-01-01 10:00"));
 }
@@ -156,15 +186,28 @@ fn texts_do_not_leave_their_quotes_and_are_not_cut() {
     refused("varchar(2)", &PLAIN, text("ab  "));
     refused("varchar(2)", &LogicalType::Bytes, Datum::Bytes(vec![1]));
     assert_eq!(ok("text", &DECIMAL, text("NaN")), "'NaN'");
-    assert_eq!(ok("text", &LogicalType::Array(Box::new(LogicalType::Int32)), Datum::List(vec![Datum::Int(1), Datum::Null])), "'[1,null]'");
+    assert_eq!(
+        ok(
+            "text",
+            &LogicalType::Array(Box::new(LogicalType::Int32)),
+            Datum::List(vec![Datum::Int(1), Datum::Null])
+        ),
+        "'[1,null]'"
+    );
 }
 
 #[test]
 fn bytes_are_filled_up_as_they_are_stored() {
-    assert_eq!(ok("binary(4)", &LogicalType::Bytes, Datum::Bytes(vec![1, 0xff])), "x'01ff0000'");
+    assert_eq!(
+        ok("binary(4)", &LogicalType::Bytes, Datum::Bytes(vec![1, 0xff])),
+        "x'01ff0000'"
+    );
     assert_eq!(ok("varbinary(4)", &LogicalType::Bytes, Datum::Bytes(Vec::new())), "x''");
     let uuid = text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
-    assert_eq!(ok("binary(16)", &UUID, uuid.clone()), "x'a0eebc999c0b4ef8bb6d6bb9bd380a11'");
+    assert_eq!(
+        ok("binary(16)", &UUID, uuid.clone()),
+        "x'a0eebc999c0b4ef8bb6d6bb9bd380a11'"
+    );
     assert_eq!(ok("char(36)", &UUID, uuid), "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'");
     assert_eq!(ok("blob", &PLAIN, text("ab")), "x'6162'");
     refused("blob", &LogicalType::Int64, Datum::Int(1));
@@ -182,11 +225,21 @@ fn members_are_not_taken_for_their_places() {
 
 #[test]
 fn documents() {
-    assert_eq!(ok("json", &LogicalType::Text(TextKind::Json), text(r#"{"a":"it's"}"#)), r#"'{"a":"it''s"}'"#);
+    assert_eq!(
+        ok("json", &LogicalType::Text(TextKind::Json), text(r#"{"a":"it's"}"#)),
+        r#"'{"a":"it''s"}'"#
+    );
     assert_eq!(ok("json", &UUID, text("u")), r#"'"u"'"#);
     assert_eq!(ok("json", &LogicalType::Date, Datum::Int(0)), r#"'"1970-01-01"'"#);
     assert_eq!(ok("json", &DECIMAL, text("NaN")), r#"'"NaN"'"#);
-    assert_eq!(ok("json", &LogicalType::Point, Datum::List(vec![Datum::Float64(1.5), Datum::Float64(2.0)])), "'[1.5,2]'");
+    assert_eq!(
+        ok(
+            "json",
+            &LogicalType::Point,
+            Datum::List(vec![Datum::Float64(1.5), Datum::Float64(2.0)])
+        ),
+        "'[1.5,2]'"
+    );
 }
 
 #[test]
@@ -195,7 +248,12 @@ fn geometries_are_as_the_server_stores_them() {
     let stored = "x'e6100000 01 01000000 000000000000f03f 0000000000000040'".replace(' ', "");
     assert_eq!(ok("point", &LogicalType::Point, point), stored);
     // EWKB of the same point.
-    let ewkb = [&[1, 1, 0, 0, 0x20, 0xe6, 0x10, 0, 0][..], &1_f64.to_le_bytes(), &2_f64.to_le_bytes()].concat();
+    let ewkb = [
+        &[1, 1, 0, 0, 0x20, 0xe6, 0x10, 0, 0][..],
+        &1_f64.to_le_bytes(),
+        &2_f64.to_le_bytes(),
+    ]
+    .concat();
     assert_eq!(ok("geometry", &LogicalType::Geometry, Datum::Bytes(ewkb)), stored);
     let with_height = [&[1, 1, 0, 0, 0x80][..], &[0; 24]].concat();
     refused("geometry", &LogicalType::Geometry, Datum::Bytes(with_height));
@@ -203,8 +261,14 @@ fn geometries_are_as_the_server_stores_them() {
     refused("geometry", &LogicalType::Geometry, Datum::Bytes(Vec::new()));
     let line = [&[1, 2, 0, 0, 0, 0, 0, 0, 0][..]].concat();
     let shape = Datum::List(vec![Datum::Bytes(line), Datum::Boolean(true)]);
-    assert_eq!(ok("geometry", &LogicalType::Shape(ShapeKind::Path), shape), "x'00000000010200000000000000'");
+    assert_eq!(
+        ok("geometry", &LogicalType::Shape(ShapeKind::Path), shape),
+        "x'00000000010200000000000000'"
+    );
     let vector = |number| Datum::List(vec![number]);
-    assert_eq!(ok("vector(1)", &LogicalType::FloatVector, vector(Datum::Float32(1.0))), "x'0000803f'");
+    assert_eq!(
+        ok("vector(1)", &LogicalType::FloatVector, vector(Datum::Float32(1.0))),
+        "x'0000803f'"
+    );
     refused("vector(1)", &LogicalType::DoubleVector, vector(Datum::Float64(0.1)));
 }

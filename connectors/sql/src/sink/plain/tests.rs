@@ -36,7 +36,10 @@ fn dates_and_times_are_iso() {
     let zoned = LogicalType::TimestampTz { precision: 6 };
     assert_eq!(int(&zoned, -1), "1969-12-31T23:59:59.999999Z");
     assert_eq!(int(&zoned, i64::MAX), "infinity");
-    assert_eq!(int(&LogicalType::Timestamp { precision: 6 }, 1_000_000), "1970-01-01T00:00:01");
+    assert_eq!(
+        int(&LogicalType::Timestamp { precision: 6 }, 1_000_000),
+        "1970-01-01T00:00:01"
+    );
 }
 
 #[test]
@@ -111,7 +114,9 @@ fn texts_are_quoted_in_json_alone() {
     let plain = LogicalType::Text(TextKind::Plain);
     let (text, json) = texts(&plain, |batch| batch.push_text("a\"b").unwrap());
     assert_eq!((text.as_str(), json.as_str()), ("a\"b", r#""a\"b""#));
-    let document = texts(&LogicalType::Text(TextKind::Json), |batch| batch.push_text("[1]").unwrap());
+    let document = texts(&LogicalType::Text(TextKind::Json), |batch| {
+        batch.push_text("[1]").unwrap()
+    });
     assert_eq!(document.1, "[1]");
     let (text, json) = texts(&LogicalType::Bytes, |batch| batch.push_bytes(&[0, 0xff]).unwrap());
     assert_eq!((text.as_str(), json.as_str()), ("00ff", "\"00ff\""));
