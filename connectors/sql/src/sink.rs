@@ -22,4 +22,4 @@ pub mod target;
 mod version;
 pub mod work;
 
-pub use sql_sink::{SinkRules, SqlSink, source_of};
+pub use sql_sink::{SinkRules, SqlSink};

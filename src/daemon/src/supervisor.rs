@@ -12,6 +12,7 @@
 //! Every attempt is the same as the first: everything is opened anew from the last checkpoint.
 
 pub(crate) mod carry;
+pub(crate) mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

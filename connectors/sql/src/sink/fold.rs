@@ -28,11 +28,6 @@ use super::plan::{Plan, PlannedColumn};
 use super::version;
 use super::work::{Action, Step, StepColumn, StepRow};
 
-/// Where since when a row is deleted stands in [`StepRow::extra`].
-const DELETED_AT: usize = 0;
-/// Where the place in the source's log stands there.
-const POSITION: usize = 1;
-
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -530,3 +525,6 @@ fn malformed() -> Error {
         "a batch does not hold together, which is a defect in Tailrace; report it",
     )
 }
+
+#[cfg(test)]
+mod tests;

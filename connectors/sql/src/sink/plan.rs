@@ -10,6 +10,11 @@ use super::extra;
 use super::target::TargetTable;
 use super::work::{Place, column};
 
+/// Where since when a row is deleted stands in [`super::work::StepRow::extra`].
+const DELETED_AT: usize = 0;
+/// Where the place in the source's log stands there.
+const POSITION: usize = 1;
+
 /// A column that is written.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedColumn {
@@ -285,8 +290,9 @@ impl Extras {
                 ..Self::default()
             });
         }
-        let deleted_at = soft_delete_column(config).map(|name| planned(&extra::deleted_at(name), Place::Extra(0)));
-        let position = is_guarded_by_position(config).then(|| planned(&extra::POSITION, Place::Extra(1)));
+        let deleted_at =
+            soft_delete_column(config).map(|name| planned(&extra::deleted_at(name), Place::Extra(DELETED_AT)));
+        let position = is_guarded_by_position(config).then(|| planned(&extra::POSITION, Place::Extra(POSITION)));
         Ok(Self {
             history: Vec::new(),
             deleted_at: deleted_at.transpose()?,

@@ -70,6 +70,11 @@ impl SinkRules {
         &self.config
     }
 
+    /// The table of a topic by its name alone, as it would be written in the configuration.
+    pub fn table_of_topic(&self, topic: &str) -> String {
+        self.names.table(topic, &source_of(topic))
+    }
+
     /// The table of a topic's events, where no other topic has it.
     fn table(&self, session: &dyn Session, topic: &Arc<str>, source: &TableName) -> Result<TableName> {
         let name = session.definitions().table_name(&self.names.table(topic, source));
@@ -297,7 +302,7 @@ fn ranks(names: &[TableName], plans: &Plans) -> Vec<usize> {
 }
 
 /// The table that a topic's name says its events are of: by default, the last two parts are schema and table.
-pub fn source_of(topic: &str) -> TableName {
+fn source_of(topic: &str) -> TableName {
     let mut parts = topic.rsplit('.');
     let table = parts.next().unwrap_or_default().to_owned();
     TableName {

@@ -486,3 +486,6 @@ fn writer_gone() -> Error {
         "a writer of the sink has ended without a word, which is a defect in Tailrace; it begins anew",
     )
 }
+
+#[cfg(test)]
+mod tests;
