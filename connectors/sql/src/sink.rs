@@ -14,6 +14,7 @@ mod extra;
 mod fold;
 mod key;
 mod name;
+pub mod plain;
 mod plan;
 pub mod session;
 mod sql_sink;
