@@ -95,6 +95,8 @@ fn put_together(
         })?;
         let numbered = attribute.extra.to_ascii_lowercase().contains("auto_increment");
         columns.push(TargetColumn {
+            // Literals have no types here: the column's own decides.
+            type_name: String::new(),
             is_generated: attribute.generated,
             is_identity_always: false,
             may_be_left_out: attribute.nullable || numbered || definition.default.is_some(),

@@ -33,7 +33,10 @@ pub(crate) fn comes_back(logical_type: &LogicalType, datum: &Datum, settings: &E
         settings.format.codec = codec;
         settings.format.inline_schema = inline_schema;
         if let Some(problem) = differs(logical_type, datum, &settings) {
-            panic!("{codec:?} inline {inline_schema} {:?} {logical_type:?} {datum:?}: {problem}", settings.format);
+            panic!(
+                "{codec:?} inline {inline_schema} {:?} {logical_type:?} {datum:?}: {problem}",
+                settings.format
+            );
         }
     }
 }
@@ -109,12 +112,19 @@ fn written_again(
         let row = row.split_once("},\"source\":").map_or(row, |(row, _)| row);
         Some(row.trim_end_matches('}').to_owned())
     };
-    let (first, second) = (text(encoded), encode(&again, &settings, &registry).and_then(|again| text(&again)));
+    let (first, second) = (
+        text(encoded),
+        encode(&again, &settings, &registry).and_then(|again| text(&again)),
+    );
     (first != second).then(|| format!("{second:?} is published again, not {first:?}"))
 }
 
 /// The cell that must come back: none where the format does not say so much.
-fn kept(logical_type: &LogicalType, datum: &Datum, (read, settings): (&LogicalType, &EncoderSettings)) -> Option<Datum> {
+fn kept(
+    logical_type: &LogicalType,
+    datum: &Datum,
+    (read, settings): (&LogicalType, &EncoderSettings),
+) -> Option<Datum> {
     let is_debezium = settings.format.envelope == Envelope::Debezium;
     if std::mem::discriminant(logical_type) != std::mem::discriminant(read) || !is_default(settings) {
         return None;
@@ -125,7 +135,9 @@ fn kept(logical_type: &LogicalType, datum: &Datum, (read, settings): (&LogicalTy
         LogicalType::Decimal { scale: None, .. } if is_debezium => None,
         LogicalType::Bits { length: None } if is_debezium => None,
         // Finer digits than the column declares are not written.
-        LogicalType::Time { precision } | LogicalType::Timestamp { precision } | LogicalType::TimestampTz { precision }
+        LogicalType::Time { precision }
+        | LogicalType::Timestamp { precision }
+        | LogicalType::TimestampTz { precision }
             if *precision < 6 =>
         {
             None
@@ -155,8 +167,12 @@ fn is_default(settings: &EncoderSettings) -> bool {
 /// Equal, and not a number where that is so.
 fn same(left: &Datum, right: &Datum) -> bool {
     match (left, right) {
-        (Datum::Float32(left), Datum::Float32(right)) => left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan()),
-        (Datum::Float64(left), Datum::Float64(right)) => left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan()),
+        (Datum::Float32(left), Datum::Float32(right)) => {
+            left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
+        }
+        (Datum::Float64(left), Datum::Float64(right)) => {
+            left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
+        }
         (Datum::List(left), Datum::List(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
         }
