@@ -19,6 +19,7 @@ mod names;
 mod notation;
 mod plan;
 mod publication;
+mod reading;
 mod records;
 mod refusal;
 mod registration;
@@ -37,4 +38,5 @@ pub use format::{
     FormatConfig, HstoreFormat, IntervalFormat, OpaqueFormat, SubjectStrategy, TimeFormat, TruncateFormat,
     Unrepresentable,
 };
+pub use reading::{DecoderSettings, EventDecoder};
 pub use topic::{DEFAULT_TOPIC_TEMPLATE, TopicTemplate};

@@ -52,6 +52,31 @@ pub(crate) fn mangle(name: &str) -> String {
     mangled
 }
 
+/// The name that a mangled one was made of; what is no mangled character stays.
+pub(crate) fn unmangle(mangled: &str) -> String {
+    let mut units = Vec::with_capacity(mangled.len());
+    let mut rest = mangled;
+    while let Some(character) = rest.chars().next() {
+        let escape = if begins_escape(rest) {
+            rest.get(ESCAPE.len()..ESCAPE.len() + ESCAPE_DIGITS)
+        } else {
+            None
+        };
+        match escape.and_then(|digits| u16::from_str_radix(digits, 16).ok()) {
+            Some(unit) => {
+                units.push(unit);
+                rest = rest.get(ESCAPE.len() + ESCAPE_DIGITS..).unwrap_or_default();
+            }
+            None => {
+                units.extend_from_slice(character.encode_utf16(&mut [0; 2]));
+                rest = rest.get(character.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    // Half a surrogate was never made of a name: such a name is left as it is.
+    String::from_utf16(&units).unwrap_or_else(|_| mangled.to_owned())
+}
+
 fn begins_escape(text: &str) -> bool {
     let digits = text.strip_prefix(ESCAPE).and_then(|rest| rest.get(..ESCAPE_DIGITS));
     digits.is_some_and(|digits| {
@@ -102,21 +127,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn unmangle(mangled: &str) -> String {
-        let mut units = Vec::new();
-        let mut rest = mangled;
-        while let Some(character) = rest.chars().next() {
-            if begins_escape(rest) {
-                units.push(u16::from_str_radix(rest.get(2..6).unwrap(), 16).unwrap());
-                rest = rest.get(6..).unwrap();
-            } else {
-                units.push(u16::try_from(u32::from(character)).unwrap());
-                rest = rest.get(1..).unwrap();
-            }
-        }
-        String::from_utf16(&units).unwrap()
-    }
 
     #[test]
     fn legal_names_stay() {

@@ -229,6 +229,7 @@ fn invalid(template: &str, problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tailrace_core::topic::unescape;
 
     use super::*;
 
@@ -242,24 +243,6 @@ mod tests {
 
     fn topic(template: &str, name: &TableName) -> String {
         TopicTemplate::parse(template).unwrap().topic("srv", name).unwrap()
-    }
-
-    fn unescape(escaped: &str) -> String {
-        let mut name = String::new();
-        let mut rest = escaped;
-        while let Some(character) = rest.chars().next() {
-            let code = rest
-                .strip_prefix("_x")
-                .and_then(|rest| rest.split_once('_'))
-                .and_then(|(code, after)| {
-                    let number = u32::from_str_radix(code, 16).ok()?;
-                    (!code.starts_with('+')).then_some((char::from_u32(number)?, after))
-                });
-            let (decoded, after) = code.unwrap_or((character, rest.split_at(character.len_utf8()).1));
-            name.push(decoded);
-            rest = after;
-        }
-        name
     }
 
     #[test]

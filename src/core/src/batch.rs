@@ -160,8 +160,19 @@ pub struct ChangeBatch {
     elements: Vec<Cell>,
     /// Elements of lists that are still being written, innermost last.
     open_lists: Vec<Vec<Cell>>,
+    /// Lists that were written, empty again: their memory serves the next ones.
+    spare_lists: Vec<Vec<Cell>>,
     open_row: u32,
     messages: Messages,
+}
+
+/// How full a batch was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchMark {
+    text: usize,
+    bytes: usize,
+    cells: usize,
+    elements: usize,
 }
 
 /// One change of a batch, with its table, transaction and rows at hand.
@@ -222,6 +233,7 @@ impl ChangeBatch {
             cells: Vec::new(),
             elements: Vec::new(),
             open_lists: Vec::new(),
+            spare_lists: Vec::new(),
             open_row: 0,
             messages: Messages::default(),
         }
@@ -372,16 +384,17 @@ impl ChangeBatch {
 
     /// Next cell: a list; cells pushed from here to [`Self::end_list`] are its elements. Lists nest.
     pub fn begin_list(&mut self) {
-        self.open_lists.push(Vec::new());
+        self.open_lists.push(self.spare_lists.pop().unwrap_or_default());
     }
 
     /// Ends the innermost open list.
     pub fn end_list(&mut self) -> Result<(), BatchFull> {
-        let Some(list) = self.open_lists.pop() else {
+        let Some(mut list) = self.open_lists.pop() else {
             return Ok(());
         };
         let span = Span::of(self.elements.len(), list.len())?;
-        self.elements.extend_from_slice(&list);
+        self.elements.append(&mut list);
+        self.spare_lists.push(list);
         self.push(Cell::List(span));
         Ok(())
     }
@@ -389,6 +402,26 @@ impl ChangeBatch {
     /// Gives up the lists that are open: what was pushed into them is forgotten.
     pub fn abandon_lists(&mut self) {
         self.open_lists.clear();
+    }
+
+    /// How full the batch is, for [`Self::rewind`].
+    pub fn mark(&self) -> BatchMark {
+        BatchMark {
+            text: self.text.len(),
+            bytes: self.bytes.len(),
+            cells: self.cells.len(),
+            elements: self.elements.len(),
+        }
+    }
+
+    /// Takes back every value that was pushed since a mark: rows that were begun or ended since are no more, and no change may refer
+    /// to them.
+    pub fn rewind(&mut self, mark: BatchMark) {
+        self.open_lists.clear();
+        self.text.truncate(mark.text);
+        self.bytes.truncate(mark.bytes);
+        self.cells.truncate(mark.cells);
+        self.elements.truncate(mark.elements);
     }
 
     /// Next cell: a copy of a cell of a row of this batch.
@@ -623,6 +656,27 @@ mod tests {
             ]
         );
         assert_eq!(batch.row(row).get(99), Value::Null);
+    }
+
+    #[test]
+    fn what_was_taken_back_leaves_nothing() {
+        let mut batch = batch();
+        batch.begin_row().unwrap();
+        batch.push_text("stays").unwrap();
+        let first = batch.end_row().unwrap();
+        let mark = batch.mark();
+        batch.begin_row().unwrap();
+        batch.push_text("goes").unwrap();
+        batch.push_bytes(&[1]).unwrap();
+        batch.begin_list();
+        batch.push_int(1);
+        batch.rewind(mark);
+        assert_eq!(batch.mark(), mark);
+        batch.begin_row().unwrap();
+        batch.push_int(2);
+        let second = batch.end_row().unwrap();
+        assert_eq!(batch.row(first).get(0), Value::Text("stays"));
+        assert_eq!(batch.row(second).iter().collect::<Vec<_>>(), [Value::Int(2)]);
     }
 
     #[test]

@@ -37,6 +37,31 @@ pub fn escape(name: &str) -> String {
     escaped
 }
 
+/// The name that an escaped one was made of; what is no escape stays.
+pub fn unescape(escaped: &str) -> String {
+    let mut name = String::with_capacity(escaped.len());
+    let mut rest = escaped.chars();
+    while let Some(character) = rest.next() {
+        match escaped_character(character, rest.as_str()) {
+            Some((meant, after)) => {
+                name.push(meant);
+                rest = after.chars();
+            }
+            None => name.push(character),
+        }
+    }
+    name
+}
+
+/// The character that an escape stands for, and what follows the escape.
+fn escaped_character(first: char, rest: &str) -> Option<(char, &str)> {
+    let (digits, after) = rest.strip_prefix('x')?.split_once('_')?;
+    let is_plain = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    let code = u32::from_str_radix(digits, 16).ok()?;
+    let meant = char::from_u32(code)?;
+    (first == '_' && is_plain).then_some((meant, after))
+}
+
 /// True where an underscore before this text would be read as the beginning of an escape: `x`, hexadecimal digits, and
 /// then an underscore, be it the name's own or that of the next escape.
 fn looks_like_escape(after_underscore: &str) -> bool {

@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 use crate::notation::Notation;
 
 /// Flag of an EWKB type number: a SRID follows.
-const EWKB_SRID_FLAG: u32 = 0x2000_0000;
+pub(crate) const EWKB_SRID_FLAG: u32 = 0x2000_0000;
 
 /// What a point says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,7 +237,7 @@ fn broken() -> CellError {
     CellError::new("is not EWKB", "please report this as a bug, with the column's type")
 }
 
-fn srid_of(ewkb: &[u8]) -> Result<Option<u32>, CellError> {
+pub(crate) fn srid_of(ewkb: &[u8]) -> Result<Option<u32>, CellError> {
     let (order, rest) = ewkb.split_first().ok_or_else(broken)?;
     let number = |bytes: [u8; 4]| {
         if *order == 0 {

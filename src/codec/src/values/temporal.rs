@@ -14,8 +14,8 @@ use crate::format::TimeFormat;
 use crate::notation::Notation;
 
 /// What Debezium publishes in microseconds for an infinite timestamp: PostgreSQL's JDBC driver's stand-ins for it.
-const DEBEZIUM_POSITIVE_INFINITY_US: i64 = 9_223_372_036_825_200_000;
-const DEBEZIUM_NEGATIVE_INFINITY_US: i64 = -9_223_372_036_832_400_000;
+pub(crate) const DEBEZIUM_POSITIVE_INFINITY_US: i64 = 9_223_372_036_825_200_000;
+pub(crate) const DEBEZIUM_NEGATIVE_INFINITY_US: i64 = -9_223_372_036_832_400_000;
 
 /// Columns of so many fraction digits are in milliseconds where the unit adapts.
 const MILLISECOND_PRECISION: u8 = 3;

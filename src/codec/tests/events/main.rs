@@ -12,6 +12,7 @@ mod message;
 mod mysql;
 mod mysql_observed;
 mod property;
+mod reading;
 mod support;
 mod unrepresentable;
 mod vectors;

@@ -61,7 +61,8 @@ pub enum Delivery {
 /// Membership in a group of readers. Goes on being a member while nobody calls [`Self::next`].
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next thing that there is to say; waits where there is none. At most about so many records. Cancel-safe.
+    /// The next thing that there is to say; waits where there is none. At most about so many records; with 0 only what there is to say
+    /// about partitions. Cancel-safe.
     ///
     /// # Errors
     /// Definite `offset_out_of_range` where records were removed before they were read; definite and transient ones of the stream.

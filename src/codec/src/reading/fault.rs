@@ -1,0 +1,138 @@
+//! What is wrong with a record, for people.
+
+use tailrace_core::batch::{BatchFull, Refusal};
+use tailrace_core::record_batch::RecordView;
+
+/// Code of a record that is not what it should be.
+pub(crate) const UNREADABLE: &str = "record_unreadable";
+/// Code of a value that its field's type cannot have.
+pub(crate) const VALUE_UNREADABLE: &str = "value_unreadable";
+/// Code of a number that may be several times.
+pub(crate) const TIME_UNIT_UNKNOWN: &str = "time_unit_unknown";
+/// Code of text that may be several decimals.
+pub(crate) const DECIMAL_UNKNOWN: &str = "decimal_form_unknown";
+/// Code of a record that its envelope does not fit.
+pub(crate) const NO_ENVELOPE: &str = "envelope_missing";
+/// Code of a record with neither key nor value.
+pub(crate) const EMPTY: &str = "record_empty";
+/// Code of a record whose schema nobody knows.
+pub(crate) const SCHEMA_UNKNOWN: &str = "schema_unknown";
+/// Code of a record whose schema cannot be read.
+pub(crate) const SCHEMA_UNUSABLE: &str = "schema_unusable";
+/// Code of a batch that has no more room; no fault of a record.
+pub(crate) const BATCH_FULL: &str = "batch_full";
+
+/// What is wrong with a record, or with the value of one of its fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: &'static str,
+    /// Continues "the record …" or "the value of field … ".
+    pub(crate) problem: &'static str,
+    /// A whole sentence without a full stop.
+    pub(crate) remedy: &'static str,
+}
+
+/// The result of reading.
+pub(crate) type Read<T> = Result<T, Fault>;
+
+/// A fault, and the field that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) fault: Fault,
+    pub(crate) field: Option<Box<str>>,
+    /// What else there is to say.
+    pub(crate) detail: Option<Box<str>>,
+}
+
+const WRITER: &str = "correct what writes it, or set the record aside with dead_letters";
+
+// === impl Fault ===
+
+impl Fault {
+    /// A value that its type cannot have.
+    pub(crate) const fn value(problem: &'static str) -> Self {
+        Self {
+            code: VALUE_UNREADABLE,
+            problem,
+            remedy: WRITER,
+        }
+    }
+
+    /// A record that is not what it should be.
+    pub(crate) const fn record(problem: &'static str) -> Self {
+        Self {
+            code: UNREADABLE,
+            problem,
+            remedy: WRITER,
+        }
+    }
+
+    /// With what else there is to say.
+    #[cold]
+    pub(crate) fn because(self, detail: &str) -> Located {
+        Located {
+            fault: self,
+            field: None,
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// Of a field.
+    #[cold]
+    pub(crate) fn of(self, field: &str) -> Located {
+        Located {
+            fault: self,
+            field: Some(field.into()),
+            detail: None,
+        }
+    }
+}
+
+impl From<BatchFull> for Fault {
+    fn from(_: BatchFull) -> Self {
+        Self {
+            code: BATCH_FULL,
+            problem: "does not fit into the batch, which holds at most 4 GiB of values",
+            remedy: "make the sink's batches smaller",
+        }
+    }
+}
+
+// === impl Located ===
+
+impl From<Fault> for Located {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            field: None,
+            detail: None,
+        }
+    }
+}
+
+impl Located {
+    /// The sentence: what, where, remedy.
+    #[cold]
+    pub(crate) fn refusal(&self, record: RecordView<'_>) -> Refusal {
+        let partition = record.partition();
+        let place = format!(
+            "the record of topic {}, partition {}, offset {}",
+            partition.topic,
+            partition.partition,
+            record.offset()
+        );
+        let what = match &self.field {
+            Some(field) => format!("field {field} of {place}"),
+            None => place,
+        };
+        let detail = self
+            .detail
+            .as_ref()
+            .map(|detail| format!(" ({detail})"))
+            .unwrap_or_default();
+        Refusal {
+            code: self.fault.code,
+            reason: format!("{what} {}{detail}; {}", self.fault.problem, self.fault.remedy),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The headers of a record that say something of its row: the inverse of [`crate::envelope::headers`].
+
+use tailrace_core::batch::Operation;
+use tailrace_core::event::header;
+use tailrace_core::record_batch::RecordView;
+
+use super::moment::{self, Moment};
+use super::plan::RowPlan;
+use super::wire::{JsonWire, Wire};
+use crate::envelope::headers::UNCHANGED;
+
+/// What the headers say; those of other writers that go by the same names and say something else say nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Headers<'a> {
+    pub(crate) operation: Option<Operation>,
+    pub(crate) position: Option<&'a str>,
+    pub(crate) transaction: Option<u64>,
+    updated_at: Option<&'a str>,
+    unchanged: Option<&'a str>,
+}
+
+// === impl Headers ===
+
+impl<'a> Headers<'a> {
+    pub(crate) fn of(record: RecordView<'a>) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in record.headers() {
+            let text = || std::str::from_utf8(value).ok();
+            match name {
+                header::OPERATION => headers.operation = operation(value),
+                header::UPDATED_AT => headers.updated_at = text(),
+                header::POSITION => headers.position = text(),
+                header::TRANSACTION => headers.transaction = text().and_then(|text| text.parse().ok()),
+                UNCHANGED => headers.unchanged = text(),
+                _ => {}
+            }
+        }
+        headers
+    }
+
+    /// When the row was last updated, microseconds since 1970.
+    pub(crate) fn updated_at_us(&self) -> Option<i64> {
+        match moment::timestamp(self.updated_at?) {
+            Ok(Moment::At(at)) => Some(at),
+            Ok(Moment::Late { .. }) | Err(_) => None,
+        }
+    }
+
+    /// The columns of a plan that did not change, whatever the record has for them.
+    pub(crate) fn unchanged(&self, plan: &RowPlan, columns: &mut Vec<usize>) {
+        columns.clear();
+        let Some(names) = self.unchanged else { return };
+        let mut json = JsonWire::new(names);
+        let mut read = || {
+            let mut place = json.begin_list()?;
+            while json.next_element(&mut place)? {
+                columns.extend(plan.find(json.string(&mut String::new())?));
+            }
+            Ok::<_, super::fault::Fault>(())
+        };
+        if read().is_err() {
+            columns.clear();
+        }
+    }
+}
+
+fn operation(code: &[u8]) -> Option<Operation> {
+    Some(match code {
+        b"r" => Operation::Read,
+        b"c" => Operation::Create,
+        b"u" => Operation::Update,
+        b"d" => Operation::Delete,
+        b"t" => Operation::Truncate,
+        b"m" => Operation::Message,
+        _ => return None,
+    })
+}

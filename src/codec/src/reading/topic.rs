@@ -1,0 +1,106 @@
+//! What is known of a topic: the table it is named after, and the plans of its records without a schema.
+
+use std::sync::Arc;
+
+use tailrace_core::schema::TableName;
+
+use super::envelope::EnvelopePlan;
+use super::fault::Located;
+use super::plain::{Known, PlainRows};
+use super::plan::{ColumnPlan, RowPlan};
+use super::schemas::KEY_COLUMN;
+use super::stand_in::Notated;
+use super::tables::table_of_topic;
+use super::typed::{Rules, number_of, observed_type};
+use super::wire::JsonWire;
+use crate::format::{Envelope, FormatConfig};
+
+/// A topic that is read.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    /// The table that it is named after.
+    pub(crate) table: TableName,
+    /// The table of the last record whose envelope says one.
+    pub(crate) said: Option<TableName>,
+    pub(crate) plain: Option<Plain>,
+}
+
+/// The plans of a topic's JSON without a schema.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    pub(crate) envelope: Option<EnvelopePlan>,
+    /// Rows that stand by themselves.
+    pub(crate) rows: PlainRows,
+    /// Rows in Debezium's envelope.
+    pub(crate) enveloped: PlainRows,
+    keys: PlainRows,
+    enveloped_keys: PlainRows,
+    /// Keys that are no objects.
+    single: Vec<Arc<RowPlan>>,
+    rules: Rules,
+}
+
+// === impl Topic ===
+
+impl Topic {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            table: table_of_topic(name),
+            said: None,
+            plain: None,
+        }
+    }
+
+    /// The table of the record before.
+    pub(crate) fn last_table(&self) -> &TableName {
+        self.said.as_ref().unwrap_or(&self.table)
+    }
+}
+
+// === impl Plain ===
+
+impl Plain {
+    pub(crate) fn new(known: &Arc<Known>, format: &FormatConfig, placeholder: &Arc<str>) -> Self {
+        let rows = |envelope| {
+            let rules = Rules::new(envelope, format);
+            PlainRows::new(Arc::clone(known), rules, Arc::clone(placeholder))
+        };
+        Self {
+            envelope: None,
+            rows: rows(Envelope::Entity),
+            enveloped: rows(Envelope::Debezium),
+            keys: rows(Envelope::Entity),
+            enveloped_keys: rows(Envelope::Debezium),
+            single: Vec::new(),
+            rules: Rules::new(Envelope::Entity, format),
+        }
+    }
+
+    /// The plan of a key that is an object.
+    pub(crate) fn key(&mut self, json: &JsonWire<'_>, envelope: Option<Envelope>) -> Result<Arc<RowPlan>, Located> {
+        match envelope == Some(Envelope::Debezium) || self.envelope.is_some() {
+            true => self.enveloped_keys.plan(json),
+            false => self.keys.plan(json),
+        }
+    }
+
+    /// The plan of a key that is one value; `None` where it is text that is not JSON.
+    pub(crate) fn single(&mut self, text: &str) -> Option<Arc<RowPlan>> {
+        let mut json = JsonWire::new(text);
+        let mut whole = json;
+        whole.pass().ok().and_then(|()| whole.end().ok())?;
+        let logical_type = observed_type(json.token().ok()?, number_of(&json));
+        let is_it = |plan: &&Arc<RowPlan>| {
+            plan.columns
+                .first()
+                .is_some_and(|column| column.column.logical_type == logical_type)
+        };
+        if let Some(known) = self.single.iter().find(is_it) {
+            return Some(Arc::clone(known));
+        }
+        let column = ColumnPlan::observed(KEY_COLUMN, logical_type, self.rules, Notated::json(""));
+        let plan = Arc::new(RowPlan::new(vec![column]));
+        self.single.push(Arc::clone(&plan));
+        Some(plan)
+    }
+}
