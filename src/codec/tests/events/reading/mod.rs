@@ -1,5 +1,6 @@
 //! Records back into rows: what the encoder publishes, and what others do.
 
+mod plain;
 mod rows;
 mod support;
 pub(crate) mod vectors;
