@@ -219,13 +219,15 @@ impl Parts {
             return Err(INCOMPLETE);
         }
         let wkb = &cells.scratch.bytes;
-        let inside = srid_of(wkb).map_err(|_| NO_WKB)?;
-        match (inside, self.int(1)) {
-            (None, Some(srid)) => {
+        let Some(srid) = self.int(1) else {
+            return Ok(cells.batch.push_bytes(wkb)?);
+        };
+        match srid_of(wkb).map_err(|_| NO_WKB)? {
+            None => {
                 let srid = u32::try_from(srid).map_err(|_| OUT_OF_RANGE)?;
                 cells.batch.push_bytes_with(|out| append_ewkb(out, wkb, srid))?;
             }
-            _ => cells.batch.push_bytes(wkb)?,
+            Some(_) => cells.batch.push_bytes(wkb)?,
         }
         Ok(())
     }
