@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc as channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,16 +28,11 @@ use tokio::sync::mpsc;
 use crate::client::Complaints;
 use crate::error::{Class, Cluster, Failure, code_of};
 use crate::properties;
+use crate::reader::{POLL_WAIT, ReaderThread};
 use crate::topics::{REQUEST_TIMEOUT, Shared};
 
 /// Records that wait for `poll`: enough that the thread is not woken for each.
 const BUFFERED_RECORDS: usize = 1024;
-
-/// How soon the thread sees that it shall end.
-const POLL_WAIT: Duration = Duration::from_millis(100);
-
-/// A consumer leaves its group within this time, or its thread is left to end by itself.
-const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A group that is never joined and under which nothing is stored; librdkafka wants one to assign partitions.
 const NO_GROUP: &str = "tailrace-without-group";
@@ -55,8 +49,7 @@ pub(crate) struct KafkaConsumer {
     failed: Option<Failure>,
     /// Behind the last record handed out, per topic and partition, since the last commit.
     read: BTreeMap<(Arc<str>, i32), i64>,
-    stopping: Arc<AtomicBool>,
-    ended: Mutex<channel::Receiver<()>>,
+    thread: ReaderThread,
 }
 
 /// What librdkafka calls back.
@@ -70,7 +63,6 @@ struct ReadContext {
 struct Reader {
     client: Arc<Client>,
     records: mpsc::Sender<Result<StreamRecord, Failure>>,
-    stopping: Arc<AtomicBool>,
     /// The topic of the last record, which is most often that of the next.
     topic: Arc<str>,
 }
@@ -88,25 +80,16 @@ impl KafkaConsumer {
             Err(failure) => return Err(shared.explained(failure).await.into()),
         };
         let (sender, records) = mpsc::channel(BUFFERED_RECORDS);
-        let (running, ended) = channel::channel::<()>();
-        let stopping = Arc::new(AtomicBool::new(false));
         let mut reader = Reader {
             client: Arc::clone(&client),
             records: sender,
-            stopping: Arc::clone(&stopping),
             topic: Arc::from(""),
         };
-        let body = move || {
-            let _running = running; // Dropped last: whoever waits for the end sees it.
-            reader.run();
+        let read = move |stopping: &AtomicBool| {
+            reader.run(stopping);
             drop(reader);
         };
-        let spawned = std::thread::Builder::new()
-            .name("kafka consumer".to_owned())
-            .spawn(body);
-        drop(spawned.map_err(|error| {
-            Error::transient("kafka_error", "the consumer's thread could not be started").with_source(error)
-        })?);
+        let thread = ReaderThread::start(Arc::new(AtomicBool::new(false)), read)?;
         let (client, cluster) = (Some(client), shared.cluster.clone());
         let (failed, read) = (None, BTreeMap::new());
         Ok(Self {
@@ -116,8 +99,7 @@ impl KafkaConsumer {
             records,
             failed,
             read,
-            stopping,
-            ended: Mutex::new(ended),
+            thread,
         })
     }
 
@@ -178,14 +160,10 @@ impl Consumer for KafkaConsumer {
 
 impl Drop for KafkaConsumer {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
         // The thread may wait for room in the channel; and it is the thread that shall leave the group.
         self.records.close();
         self.client = None;
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Err(channel::RecvTimeoutError::Timeout) = ended.recv_timeout(DROP_TIMEOUT) {
-            tracing::warn!("the Kafka consumer has not closed within {DROP_TIMEOUT:?}; it is left to close by itself");
-        }
+        self.thread.stop();
     }
 }
 
@@ -317,8 +295,8 @@ impl ConsumerContext for ReadContext {
 // === impl Reader ===
 
 impl Reader {
-    fn run(&mut self) {
-        while !self.stopping.load(Ordering::Acquire) {
+    fn run(&mut self, stopping: &AtomicBool) {
+        while !stopping.load(Ordering::Acquire) {
             let client = Arc::clone(&self.client);
             let next = match client.poll(POLL_WAIT) {
                 Some(Ok(message)) => Some(Ok(self.record(&message))),

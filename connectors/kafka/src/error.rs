@@ -341,6 +341,22 @@ impl Cluster {
         }
     }
 
+    /// Topics or the group may not be used for reading.
+    pub(crate) fn may_not_read(&self, topics: &str, group: &str, said: &str) -> Failure {
+        let servers = &self.servers;
+        let user = self
+            .user
+            .as_deref()
+            .map_or("User:NAME".to_owned(), |user| format!("User:{user}"));
+        let message = format!(
+            "Kafka at {servers} does not let {} read {topics} as group {group} ({said}); grant it, for each topic: \
+             kafka-acls.sh --bootstrap-server {servers} --add --allow-principal {user} --operation Read --operation \
+             Describe --topic TOPIC --group {group}",
+            self.principal(),
+        );
+        Failure::transient(Class::Unauthorized.code(), message)
+    }
+
     /// Brokers since 2.8 let everybody write idempotently who may write to any topic; older ones want it granted.
     fn idempotence_sentence(&self, said: &str) -> String {
         let servers = &self.servers;

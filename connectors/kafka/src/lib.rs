@@ -10,6 +10,8 @@ mod error;
 mod ledger;
 mod producer;
 mod properties;
+mod reader;
+mod subscription;
 mod topics;
 mod watch;
 mod watchdog;
@@ -29,6 +31,7 @@ pub use config::{
 
 use consumer::KafkaConsumer;
 use producer::KafkaProducer;
+use subscription::KafkaSubscription;
 use topics::Shared;
 
 /// A Kafka cluster as an event stream.
@@ -74,8 +77,8 @@ impl EventStream for KafkaStream {
         Ok(Box::new(KafkaConsumer::connect(&self.shared, spec).await?))
     }
 
-    async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
-        std::future::ready(Err(Error::definite("not_subscribable", "TODO"))).await
+    async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
+        Ok(Box::new(KafkaSubscription::connect(&self.shared, spec).await?))
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

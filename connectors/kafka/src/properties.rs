@@ -64,6 +64,23 @@ const PRODUCER_FIXED: &[(&str, &str)] = &[
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // Read ahead of the reader, per partition and per process; librdkafka's own 64 MiB are a lot for a sidecar.
     ("queued.max.messages.kbytes", "16384"),
+    // When so much waits, librdkafka pauses for this long before it asks again; its second is longer than a fast reader
+    // takes to empty the queue.
+    ("fetch.queue.backoff.ms", "20"),
+];
+
+/// Added for members of groups that share partitions. Changed by `properties` where the operator has a reason.
+const MEMBER_DEFAULTS: &[(&str, &str)] = &[
+    // New topics that match a pattern are seen this soon; librdkafka's own five minutes look like a fault.
+    ("topic.metadata.refresh.interval.ms", "3000"),
+    // Where partitions end is known from these, without a request of ours.
+    ("statistics.interval.ms", "1000"),
+];
+
+/// Added for members of groups that share partitions. `properties` cannot change these.
+const MEMBER_FIXED: &[(&str, &str)] = &[
+    // Only partitions that move are interrupted when members come and go.
+    ("partition.assignment.strategy", "cooperative-sticky"),
 ];
 
 /// What reading rests on. `properties` cannot change these.
@@ -239,7 +256,7 @@ const RULES: &[(&str, Rule, &str)] = &[
     (
         "partition.assignment.strategy",
         Rule::Refused,
-        "offsets are resolved for the eager protocol",
+        "how partitions move is part of how they are read",
     ),
     // --- programs and files
     ("plugin.*", Rule::Refused, "it loads a program into this process"),
@@ -385,6 +402,14 @@ pub(crate) fn consumer_config(config: &KafkaStreamConfig, group: &str) -> Result
     fill(&mut native, CONSUMER_DEFAULTS);
     overwrite(&mut native, CONSUMER_FIXED);
     native.set("group.id", group);
+    Ok(native)
+}
+
+/// Properties of a member of a group that shares partitions.
+pub(crate) fn member_config(config: &KafkaStreamConfig, group: &str) -> Result<ClientConfig> {
+    let mut native = consumer_config(config, group)?;
+    fill(&mut native, MEMBER_DEFAULTS);
+    overwrite(&mut native, MEMBER_FIXED);
     Ok(native)
 }
 

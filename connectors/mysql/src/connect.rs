@@ -64,13 +64,8 @@ pub(crate) struct Texts(Vec<Option<String>>);
 /// Connects. The password file is read anew each time, so that a rotated password is picked up.
 pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Conn> {
     let endpoint = Endpoint::resolve(config)?;
-    let options = options(&endpoint)?;
-    let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_TIMEOUT_S), Conn::new(options));
-    let mut connection = connecting
-        .await
-        .map_err(|_| connect_timeout(&endpoint, CONNECT_TIMEOUT_S))?
-        .map_err(|error| connect_error(&error, &endpoint))?;
-    let identity = identify(&mut connection).await?;
+    let options = options(&endpoint)?.into();
+    let (mut connection, identity) = reach(&endpoint, options).await?;
     let statement = session_settings(purpose, &identity, config);
     execute(&mut connection, &statement, "prepare the connection").await?;
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
@@ -85,6 +80,17 @@ pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Co
     )
     .await?;
     Ok(connection)
+}
+
+/// Connects and asks who is there.
+pub(crate) async fn reach(endpoint: &Endpoint, options: Opts) -> Result<(Conn, Identity)> {
+    let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_TIMEOUT_S), Conn::new(options));
+    let mut connection = connecting
+        .await
+        .map_err(|_| connect_timeout(endpoint, CONNECT_TIMEOUT_S))?
+        .map_err(|error| connect_error(&error, endpoint))?;
+    let identity = identify(&mut connection).await?;
+    Ok((connection, identity))
 }
 
 /// Runs a statement that answers with nothing.
@@ -131,7 +137,8 @@ impl FromRow for Texts {
 
 // === options ===
 
-pub(crate) fn options(endpoint: &Endpoint) -> Result<Opts> {
+/// How a server is reached.
+pub(crate) fn options(endpoint: &Endpoint) -> Result<OptsBuilder> {
     let builder = OptsBuilder::default()
         .user(Some(endpoint.user.clone()))
         .pass(endpoint.password.as_ref().map(|password| password.expose().to_owned()))
@@ -154,7 +161,7 @@ pub(crate) fn options(endpoint: &Endpoint) -> Result<Opts> {
         TlsMode::Disable => builder,
         mode => builder.ssl_opts(ssl_options(mode, &endpoint.tls)?),
     };
-    Ok(builder.into())
+    Ok(builder)
 }
 
 /// TLS for a mode other than `disable`. The client library refuses a server that does not offer it.

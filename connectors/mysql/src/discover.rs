@@ -283,7 +283,7 @@ impl<'a> Assembly<'a> {
 }
 
 /// A column as the catalogue describes it.
-fn column(attribute: &Attribute, flavour: Flavour) -> Result<ColumnDefinition, TypeError> {
+pub(crate) fn column(attribute: &Attribute, flavour: Flavour) -> Result<ColumnDefinition, TypeError> {
     let default = attribute.default.as_deref();
     Ok(ColumnDefinition {
         name: attribute.name.clone(),
@@ -323,6 +323,7 @@ pub(crate) mod testing {
             nullable: name != "id",
             default: None,
             charset: column_type.starts_with("varchar").then(|| "utf8mb4".to_owned()),
+            collation: column_type.starts_with("varchar").then(|| "utf8mb4_bin".to_owned()),
             extra: String::new(),
             generated: false,
             comment: None,

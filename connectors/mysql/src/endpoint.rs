@@ -1,19 +1,39 @@
 //! Where the server is and who we are there: the connection URL, taken apart by us and not by a client library, so that
 //! no error text of somebody else's ever holds a password.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
-use tailrace_sql::log_config::{TlsFiles, TlsMode, password};
+use tailrace_sql::log_config::{TlsConfig, TlsFiles, TlsMode, password};
 use tailrace_sql::server_url::{ServerUrl, host_and_port, is_loopback, port_number};
 
 use crate::config::MySqlConfig;
+use crate::sink::MySqlSinkConfig;
 
 /// MySQL's port.
 const PORT: u16 = 3306;
 /// Parameters of a URL that are understood.
 const PARAMETERS: &str = "socket, ssl-mode, ssl-ca, ssl-cert, ssl-key";
+
+/// What a configuration says of the way to its server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Access<'a> {
+    url: &'a Secret,
+    password: Option<&'a Secret>,
+    password_file: Option<&'a Path>,
+    tls: &'a TlsConfig,
+    database: NamesDatabase,
+}
+
+/// Whether a URL names the database that its sessions are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamesDatabase {
+    /// Tables of every database may be captured.
+    Never,
+    /// Tables of one are written to, and offsets are kept in it.
+    Always,
+}
 
 /// A server and a user of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +48,8 @@ pub(crate) struct Endpoint {
     pub(crate) tls_mode: TlsMode,
     /// Files of certificates, those of the URL filled in.
     pub(crate) tls: TlsFiles,
+    /// The database that sessions are in, of a sink.
+    pub(crate) database: Option<String>,
 }
 
 /// One way to a server.
@@ -47,28 +69,53 @@ struct Parameters {
     files: TlsFiles,
 }
 
+// === impl Access ===
+
+impl<'a> From<&'a MySqlConfig> for Access<'a> {
+    fn from(config: &'a MySqlConfig) -> Self {
+        Self {
+            url: &config.url,
+            password: config.password.as_ref(),
+            password_file: config.password_file.as_deref(),
+            tls: &config.tls,
+            database: NamesDatabase::Never,
+        }
+    }
+}
+
+impl<'a> From<&'a MySqlSinkConfig> for Access<'a> {
+    fn from(config: &'a MySqlSinkConfig) -> Self {
+        Self {
+            url: &config.url,
+            password: config.password.as_ref(),
+            password_file: config.password_file.as_deref(),
+            tls: &config.tls,
+            database: NamesDatabase::Always,
+        }
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {
     /// Takes the configuration's URL apart and reads the password file. Every error but that of the file is definite.
-    pub(crate) fn resolve(config: &MySqlConfig) -> Result<Self> {
-        let (mut url, parameters) = parse(config.url.expose())?;
-        let password = password(
-            url.password.take(),
-            config.password.as_ref(),
-            config.password_file.as_deref(),
-        )?;
+    pub(crate) fn resolve<'a>(access: impl Into<Access<'a>>) -> Result<Self> {
+        let access = access.into();
+        let (mut url, parameters) = parse(access.url.expose())?;
+        let database = database(url.path.take(), access.database)?;
+        let password = password(url.password.take(), access.password, access.password_file)?;
         let host = host(&url, parameters.socket.as_ref())?;
         let tls_mode = parameters.tls_mode.as_deref().map(tls_mode_of_url).transpose()?;
         let reached = (matches!(host, Host::Unix(_)), host.is_local());
         Ok(Self {
-            tls_mode: config.tls.mode(tls_mode, "ssl-mode", reached)?,
+            tls_mode: access.tls.mode(tls_mode, "ssl-mode", reached)?,
             host,
             user: url
                 .user
                 .ok_or_else(|| invalid("the `url` names no user; write `mysql://USER@host:3306/`"))?,
             password,
-            tls: config.tls.files(parameters.files)?,
+            tls: access.tls.files(parameters.files)?,
+            database,
         })
     }
 
@@ -115,6 +162,18 @@ fn host(url: &ServerUrl, socket: Option<&String>) -> Result<Host> {
     }
 }
 
+fn database(path: Option<String>, named: NamesDatabase) -> Result<Option<String>> {
+    match (path, named) {
+        (Some(_), NamesDatabase::Never) => Err(invalid(
+            "the `url` names a database; leave it out and write it in `tables`, as in `shop.orders`",
+        )),
+        (None, NamesDatabase::Always) => Err(invalid(
+            "the `url` names no database; write `mysql://user@host:3306/DATABASE`",
+        )),
+        (path, _) => Ok(path),
+    }
+}
+
 /// The words of MySQL's own clients, with hyphens or underscores.
 fn tls_mode_of_url(text: &str) -> Result<TlsMode> {
     match text.to_ascii_lowercase().replace('-', "_").as_str() {
@@ -143,11 +202,6 @@ fn parse(text: &str) -> Result<(ServerUrl, Parameters)> {
         ));
     };
     let url = ServerUrl::parse(rest)?;
-    if url.path.is_some() {
-        return Err(invalid(
-            "the `url` names a database; leave it out and write it in `tables`, as in `shop.orders`",
-        ));
-    }
     let mut parameters = Parameters::default();
     for (key, value) in &url.parameters {
         parameters.set(key, value)?;

@@ -320,7 +320,8 @@ mod tests {
 
     fn endpoint() -> Endpoint {
         let json = serde_json::json!({ "url": "mysql://u:c4n4ry@db/", "tables": ["shop.t"] });
-        Endpoint::resolve(&serde_json::from_value(json).unwrap()).unwrap()
+        let config: crate::config::MySqlConfig = serde_json::from_value(json).unwrap();
+        Endpoint::resolve(&config).unwrap()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! MySQL and MariaDB as sources: their existing rows, then their binary log; or their tables alone, asked again and again.
+//! MySQL and MariaDB as sources: their existing rows, then their binary log; or their tables alone, asked again and again. And as
+//! targets of events: [`sink`].
 //!
 //! Read in this order: [`config`] (what can be said), `bootstrap` (from nothing to an open source), `scan` (rows),
 //! `log` (changes: `log/dump.rs` → `log/assemble.rs`), `decode` (bytes to values), `ddl` (definitions that change on the way);
@@ -23,6 +24,7 @@ mod position;
 mod quote;
 mod scan;
 mod server;
+pub mod sink;
 mod table;
 mod triggers;
 
@@ -38,6 +40,7 @@ use log::dumps::Dumps;
 
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
 pub use server::Flavour;
+pub use sink::{MySqlSinkConfig, MySqlSinkConnector};
 pub use triggers::MySqlTriggers;
 
 /// A configured MySQL or MariaDB source. Nothing is connected before a method is called.

@@ -261,7 +261,7 @@ impl Identity {
             return Ok(());
         }
         let message = format!(
-            "the server is {self}; MySQL {OLDEST_MYSQL} and MariaDB {OLDEST_MARIADB} are the oldest that can be captured"
+            "the server is {self}; MySQL {OLDEST_MYSQL} and MariaDB {OLDEST_MARIADB} are the oldest that are understood"
         );
         Err(Error::definite("server_too_old", message))
     }
@@ -272,7 +272,7 @@ impl Identity {
             return Ok(());
         }
         let message = format!(
-            "the server is {self}, but the source is of `type: {}`; write `type: {}`, or correct the `url`",
+            "the server is {self}, but `type: {}` is configured; write `type: {}`, or correct the `url`",
             expected.type_name(),
             self.flavour.type_name()
         );

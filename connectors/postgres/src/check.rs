@@ -109,7 +109,7 @@ fn judge(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 fn encryption(config: &PostgresConfig) -> Option<Finding> {
-    let endpoint = Endpoint::resolve(config).ok()?;
+    let endpoint = Endpoint::resolve(&config.access()).ok()?;
     let server = endpoint.server();
     let remote = endpoint.hosts.iter().any(|host| !host.is_local());
     match endpoint.tls_mode {

@@ -11,7 +11,7 @@ use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
 use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Access, Endpoint};
 
 /// Two connections keep a two-core server busy without taking it away from the application.
 const SNAPSHOT_CONNECTIONS: u16 = 2;
@@ -180,7 +180,7 @@ impl PostgresConfig {
     pub fn problems(&self, connector: &str) -> Vec<Finding> {
         let query = self.query.as_ref();
         let results = [
-            Endpoint::resolve(self).map(drop),
+            Endpoint::resolve(&self.access()).map(drop),
             self.server_names(connector).map(drop),
             self.patterns().map(drop),
             self.check_numbers(),
@@ -191,6 +191,16 @@ impl PostgresConfig {
             .filter_map(|result| result.as_ref().err())
             .map(Finding::from)
             .collect()
+    }
+
+    /// What a connection needs.
+    pub(crate) fn access(&self) -> Access<'_> {
+        Access {
+            url: &self.url,
+            password: self.password.as_ref(),
+            password_file: self.password_file.as_deref(),
+            tls: &self.tls,
+        }
     }
 
     /// What the connector is called on the server: as configured, else derived from the connector's name.

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::PostgresConfig;
-use crate::endpoint::{Endpoint, Host};
+use crate::endpoint::{Access, Endpoint, Host};
 use crate::error::connect_error;
 use crate::tls;
 
@@ -73,6 +73,14 @@ const POLL_SETTINGS: [(&str, &str); 4] = [
     ("default_transaction_read_only", "on"),
 ];
 
+/// A transaction of a sink that waits for a lock gives up and is tried again; one that a hung process left open does not keep its rows for
+/// ever. How long a statement takes depends on the application's triggers.
+const SINK_SETTINGS: [(&str, &str); 3] = [
+    ("statement_timeout", "0"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+];
+
 /// What a connection is for: its name on the server, and its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -86,6 +94,8 @@ pub(crate) enum Purpose {
     Setup,
     /// Polling tables. Read-only but for what acknowledges rows of a queue.
     Poll,
+    /// Writing events.
+    Sink,
 }
 
 /// A client and the task that drives its socket.
@@ -105,6 +115,7 @@ impl Purpose {
             Self::Snapshot => "snapshot",
             Self::Setup => "setup",
             Self::Poll => "poll",
+            Self::Sink => "sink",
         }
     }
 
@@ -114,6 +125,7 @@ impl Purpose {
             Self::Snapshot => &SCAN_SETTINGS,
             Self::Setup => &SETUP_SETTINGS,
             Self::Poll => &POLL_SETTINGS,
+            Self::Sink => &SINK_SETTINGS,
         }
     }
 }
@@ -138,14 +150,26 @@ impl Session {
 
 /// Connects. The password file is read anew each time, so that a rotated password is picked up.
 pub(crate) async fn connect(config: &PostgresConfig, connector: &str, purpose: Purpose) -> Result<Session> {
-    let endpoint = Endpoint::resolve(config)?;
+    let query = config.query.as_ref().filter(|_| purpose == Purpose::Poll);
+    let milliseconds = query.map(|query| query.statement_timeout_ms.min(STATEMENT_TIMEOUT_MAXIMUM_MS).to_string());
+    let timeout = milliseconds
+        .as_deref()
+        .map(|milliseconds| ("statement_timeout", milliseconds));
+    let settings = OUTPUT_SETTINGS.iter().chain(purpose.settings()).chain(&timeout);
+    connect_with(&config.access(), connector, purpose, &startup_options(settings)).await
+}
+
+/// Connects to write what a sink writes: as whoever else writes there, so that triggers and defaults find what they look for.
+pub(crate) async fn connect_sink(access: &Access<'_>, connector: &str, purpose: Purpose) -> Result<Session> {
+    let output = OUTPUT_SETTINGS.iter().filter(|(name, _)| *name != "search_path");
+    let settings = output.chain(purpose.settings());
+    connect_with(access, connector, purpose, &startup_options(settings)).await
+}
+
+async fn connect_with(access: &Access<'_>, connector: &str, purpose: Purpose, options: &str) -> Result<Session> {
+    let endpoint = Endpoint::resolve(access)?;
     let mut client = client_settings(&endpoint, connector, purpose);
-    if let (Purpose::Poll, Some(query)) = (purpose, &config.query) {
-        let milliseconds = query.statement_timeout_ms.min(STATEMENT_TIMEOUT_MAXIMUM_MS).to_string();
-        let timeout = [("statement_timeout", milliseconds.as_str())];
-        let settings = OUTPUT_SETTINGS.iter().chain(purpose.settings()).chain(&timeout);
-        client.options(startup_options(settings));
-    }
+    client.options(options);
     let task = format!("postgres {connector} {}", purpose.name());
     if endpoint.tls_mode == TlsMode::Disable {
         let (client, connection) = client
@@ -193,7 +217,6 @@ fn client_settings(endpoint: &Endpoint, connector: &str, purpose: Purpose) -> to
         .dbname(&endpoint.database)
         .ssl_mode(ssl_mode)
         .application_name(application_name(connector, purpose.name()))
-        .options(startup_options(OUTPUT_SETTINGS.iter().chain(purpose.settings())))
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_user_timeout(UNACKNOWLEDGED_TIMEOUT)
         .keepalives_idle(KEEPALIVE_IDLE)
@@ -241,7 +264,8 @@ mod tests {
             .chain(&HELPER_SETTINGS)
             .chain(&SETUP_SETTINGS)
             .chain(&SCAN_SETTINGS)
-            .chain(&POLL_SETTINGS);
+            .chain(&POLL_SETTINGS)
+            .chain(&SINK_SETTINGS);
         assert!(
             all.clone()
                 .all(|(name, value)| !name.contains(' ') && !value.contains(' '))

@@ -1,14 +1,12 @@
 //! Where the server is and who we are there: the connection URL, taken apart by us and not by a client library, so that
 //! no error text of somebody else's ever holds a password, and libpq's `sslmode=verify-full` is understood.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
-use tailrace_sql::log_config::{TlsFiles, TlsMode, password};
+use tailrace_sql::log_config::{TlsConfig, TlsFiles, TlsMode, password};
 use tailrace_sql::server_url::{ServerUrl, host_and_port, is_loopback, port_number};
-
-use crate::config::PostgresConfig;
 
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
@@ -45,6 +43,19 @@ pub(crate) enum Host {
     Unix(PathBuf),
 }
 
+/// What a configuration says of the way to its server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Access<'a> {
+    /// URL, or key=value string.
+    pub(crate) url: &'a Secret,
+    /// The password, where the URL does not hold it.
+    pub(crate) password: Option<&'a Secret>,
+    /// File with the password.
+    pub(crate) password_file: Option<&'a Path>,
+    /// Encryption.
+    pub(crate) tls: &'a TlsConfig,
+}
+
 /// What a URL or a key=value string says, before defaults.
 #[derive(Default)]
 struct Parts {
@@ -61,18 +72,14 @@ struct Parts {
 
 impl Endpoint {
     /// Takes the configuration's URL apart and reads the password file. Every error is definite.
-    pub(crate) fn resolve(config: &PostgresConfig) -> Result<Self> {
-        let mut parts = parse(config.url.expose())?;
-        let password = password(
-            parts.password.take(),
-            config.password.as_ref(),
-            config.password_file.as_deref(),
-        )?;
+    pub(crate) fn resolve(access: &Access<'_>) -> Result<Self> {
+        let mut parts = parse(access.url.expose())?;
+        let password = password(parts.password.take(), access.password, access.password_file)?;
         let hosts = hosts(parts.host.as_deref())?;
         let over_socket = hosts.iter().all(|host| matches!(host, Host::Unix(_)));
         let is_local = hosts.iter().all(Host::is_local);
         let tls_mode = parts.tls_mode.as_deref().map(tls_mode_of_url).transpose()?;
-        let tls_mode = config.tls.mode(tls_mode, "sslmode", (over_socket, is_local))?;
+        let tls_mode = access.tls.mode(tls_mode, "sslmode", (over_socket, is_local))?;
         Ok(Self {
             hosts,
             port: port_number(parts.port.as_deref(), PORT)?,
@@ -84,7 +91,7 @@ impl Endpoint {
                 .ok_or_else(|| missing("database", "postgres://user@host/DATABASE"))?,
             password,
             tls_mode,
-            tls: config.tls.files(parts.files)?,
+            tls: access.tls.files(parts.files)?,
         })
     }
 
@@ -271,7 +278,7 @@ mod tests {
     }
 
     fn resolve(url: &str) -> Result<Endpoint> {
-        Endpoint::resolve(&config(url))
+        Endpoint::resolve(&config(url).access())
     }
 
     #[test]
@@ -363,7 +370,7 @@ mod tests {
         let mut both = config("postgres://u:p@h/d");
         both.password = Some(Secret::new("q"));
         assert!(
-            Endpoint::resolve(&both)
+            Endpoint::resolve(&both.access())
                 .unwrap_err()
                 .report()
                 .contains("more than once")
@@ -373,12 +380,12 @@ mod tests {
         let mut from_file = config("postgres://u@h/d");
         from_file.password_file = Some(file.clone());
         assert_eq!(
-            Endpoint::resolve(&from_file).unwrap().password,
+            Endpoint::resolve(&from_file.access()).unwrap().password,
             Some(Secret::new("s3cret "))
         );
         std::fs::remove_file(file).unwrap();
         assert_eq!(
-            Endpoint::resolve(&from_file).unwrap_err().code(),
+            Endpoint::resolve(&from_file.access()).unwrap_err().code(),
             "source_authentication"
         );
     }

@@ -1,7 +1,8 @@
-//! PostgreSQL as a source: its existing rows, then its write-ahead log; or its tables, polled by queries.
+//! PostgreSQL as a source: its existing rows, then its write-ahead log; or its tables, polled by queries. And as a sink.
 //!
 //! Read in this order: [`config`] (what can be said), `bootstrap` (from nothing to an open source), `scan` (rows),
-//! `log` (changes: `log/socket.rs` → `log/assemble.rs`), `decode` (bytes to values). What is polled: `poll`, then `dialect`.
+//! `log` (changes: `log/socket.rs` → `log/assemble.rs`), `decode` (bytes to values). What is polled: `poll`, then `dialect`. What
+//! is written: `sink`.
 
 mod bootstrap;
 mod check;
@@ -19,6 +20,7 @@ mod poll;
 mod position;
 mod quote;
 mod scan;
+mod sink;
 mod slot;
 mod tls;
 mod triggers;
@@ -34,6 +36,7 @@ use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
+pub use sink::{PostgresSink, PostgresSinkConfig};
 pub use triggers::PostgresTriggers;
 
 /// A configured PostgreSQL source. Nothing is connected before a method is called.

@@ -127,7 +127,7 @@ impl PostgresLog {
         // Only now is the slot ours alone: what somebody did to it between the first look and the start shows here.
         let slot = Slot::read(&catalog, &settings.names.slot).await?;
         Slot::verify(slot.as_ref(), &settings.names.slot, saved)?;
-        let endpoint = Endpoint::resolve(&settings.config)?;
+        let endpoint = Endpoint::resolve(&settings.config.access())?;
         let interval = Duration::from_millis(settings.config.status_interval_ms);
         let socket = SocketHandle::start(session, saved, interval, endpoint.server())?;
         let config = Arc::clone(&settings.config);
@@ -271,7 +271,7 @@ impl Drop for Reading {
 
 impl LogSettings {
     async fn start_replication(&self, from: Lsn) -> Result<Session> {
-        let endpoint = Endpoint::resolve(&self.config)?;
+        let endpoint = Endpoint::resolve(&self.config.access())?;
         let application = application_name(&self.connector, "log");
         let command = self.start_command(from);
         let slot = self.names.slot.clone();

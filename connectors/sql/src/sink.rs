@@ -9,6 +9,17 @@
 //! must be able to do).
 
 pub mod config;
+mod evolve;
+mod extra;
+mod fold;
+mod key;
+mod name;
+pub mod plain;
+mod plan;
 pub mod session;
+mod sql_sink;
 pub mod target;
+mod version;
 pub mod work;
+
+pub use sql_sink::{SinkRules, SqlSink};

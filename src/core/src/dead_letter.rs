@@ -27,6 +27,8 @@ use sha2::{Digest, Sha256};
 
 use crate::batch::{BeforeImage, ChangeView, Operation, Refusal, RowView};
 use crate::error::Result;
+use crate::event::{header, time_of};
+use crate::record_batch::RecordView;
 use crate::schema::TableSchema;
 use crate::value::Value;
 pub use config::{DEFAULT_TOPIC, DeadLetterConfig, LetterOrder, LetterPolicy};
@@ -234,7 +236,51 @@ impl Letter {
     }
 }
 
+impl Letter {
+    /// A record that is set aside now, `now_us` microseconds since 1970.
+    pub fn of_record(record: RecordView<'_>, refusal: &Refusal, now_us: i64) -> Self {
+        let place = format!("{}@{}", record.partition(), record.offset());
+        let text = |name| record.header(name).map(str::to_owned);
+        let updated_at_us = record.header(header::UPDATED_AT).and_then(time_of);
+        Self {
+            identity: format!("{place}#{:016x}", record.mark().0),
+            event_id: text(header::EVENT_ID).unwrap_or_else(|| place.clone()),
+            table: record.partition().topic.to_string(),
+            operation: text(header::OPERATION).unwrap_or_default(),
+            key: record.key().map(document::bytes_text),
+            position: place,
+            updated_at_us: updated_at_us.unwrap_or_else(|| record.timestamp_ms().saturating_mul(1000)),
+            keys: Self::keys_of_record(record),
+            code: refusal.code.to_owned(),
+            reason: refusal.reason.clone(),
+            quarantined_at_us: now_us,
+            original: Some(Original::Record(RecordImage::of(record))),
+        }
+    }
+
+    /// What of later records must wait where this one does; nothing for a record without a key.
+    pub fn keys_of_record(record: RecordView<'_>) -> Vec<String> {
+        let topic = &record.partition().topic;
+        let key = record
+            .key()
+            .map(|key| format!("{topic}{SEPARATOR}{}", document::bytes_text(key)));
+        key.into_iter().collect()
+    }
+}
+
 impl Refusal {
+    /// The reason of a record that waits behind another.
+    pub fn behind_record(record: RecordView<'_>) -> Self {
+        Self {
+            code: BEHIND,
+            reason: format!(
+                "an earlier event of {} with this key waits as a dead letter, and `dead_letters.order` is `key`; replay or drop that \
+                 one, then this",
+                record.partition().topic
+            ),
+        }
+    }
+
     /// The reason of an event that waits behind another.
     pub fn behind(change: ChangeView<'_>) -> Self {
         Self {

@@ -111,6 +111,12 @@ pub fn time_text(at_us: i64) -> String {
     }
 }
 
+/// The microseconds since 1970 of a time as headers have it; the inverse of [`time_text`].
+pub fn time_of(text: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(time.as_microsecond())
+}
+
 // === impl HeaderName ===
 
 impl From<&'static str> for HeaderName {

@@ -123,6 +123,14 @@ failpoints! {
     AfterConfirm "after_confirm" Fallible,
     /// Rows of a queue are durable and checkpointed, and neither deleted nor marked.
     BeforeAcknowledge "before_acknowledge" Fallible,
+    /// A transaction of the target has its offsets and no row.
+    InSinkTransaction "in_sink_transaction" Fallible,
+    /// A transaction of the target has its offsets and rows, and is not committed.
+    BeforeSinkCommit "before_sink_commit" Fallible,
+    /// A transaction of the target is committed, and nobody was told.
+    AfterSinkCommit "after_sink_commit" Fallible,
+    /// Records could not be written together, and are tried by halves.
+    SinkBisect "sink_bisect" Fallible,
     /// The server was sent a higher flushed position; whether it received it is open.
     StatusSent "status_sent" Plain,
 }

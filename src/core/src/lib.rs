@@ -4,6 +4,7 @@
 //! [`value`] and [`schema`] (what a row is), [`batch`] (how changes travel), [`position`] (how far we are),
 //! [`ports`] (the traits that connectors implement), [`pipeline`] (the loop that drives them).
 
+pub mod backoff;
 pub mod batch;
 pub mod check;
 pub mod dead_letter;

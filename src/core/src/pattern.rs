@@ -34,8 +34,8 @@ impl TablePattern {
         let schema_fits = self
             .schema
             .as_deref()
-            .is_none_or(|pattern| matches_part(pattern, schema));
-        schema_fits && matches_part(&self.table, table)
+            .is_none_or(|pattern| glob_matches(pattern, schema));
+        schema_fits && glob_matches(&self.table, table)
     }
 }
 
@@ -58,8 +58,10 @@ fn split_qualified(text: &str) -> (Option<String>, String) {
     (parts.pop(), table)
 }
 
-/// Greedy matching with one point to fall back to: linear in practice, quadratic at worst.
-fn matches_part(pattern: &str, name: &str) -> bool {
+/// True where a name fits a pattern as a whole: `*` stands for any characters, `?` for one.
+///
+/// Greedy, with one point to fall back to: linear in practice, quadratic at worst.
+pub fn glob_matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut at, mut seen) = (0, 0);

@@ -151,6 +151,18 @@ impl RecordBatch {
         }
     }
 
+    /// Leaves out the records of some partitions. Copies the others, where there are any to leave out.
+    pub fn retain_partitions(&mut self, is_kept: impl Fn(&TopicPartition) -> bool) {
+        if self.partitions.iter().all(&is_kept) {
+            return;
+        }
+        let mut kept = Self::default();
+        for record in self.iter().filter(|record| is_kept(record.partition())) {
+            kept.push_copy(record);
+        }
+        *self = kept;
+    }
+
     /// The record at an index.
     pub fn get(&self, index: usize) -> Option<RecordView<'_>> {
         self.records.get(index).map(|entry| RecordView { batch: self, entry })
@@ -297,6 +309,9 @@ mod tests {
             (9, None, Some("d"))
         );
         assert_eq!(batch.get(2).unwrap().headers().count(), 0);
+        copy.retain_partitions(|partition| partition.partition == 1);
+        assert_eq!(shown(&copy), shown(&batch)[1..2]);
+        assert_eq!(copy.partitions(), [TopicPartition::new("a", 1)]);
     }
 
     #[test]

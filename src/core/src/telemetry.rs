@@ -106,6 +106,17 @@ pub struct DelayWindow {
     pub longest_transaction_ms: Option<i64>,
 }
 
+/// How far a sink is in one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PartitionProgress {
+    /// The first offset that is not written.
+    pub next_offset: i64,
+    /// The offset that the next record of the stream will have; `None` where that is not known yet.
+    pub end_offset: Option<i64>,
+    /// Records between the two.
+    pub lag_records: Option<i64>,
+}
+
 /// Everything that is known of a connector from outside; shared by its pipeline, its source and the HTTP endpoint.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -170,6 +181,7 @@ struct Words {
     gap_safety: BTreeMap<String, TableGapSafety>,
     delay_window: Option<DelayWindow>,
     topics: BTreeMap<String, PublishedTopic>,
+    partitions: BTreeMap<String, PartitionProgress>,
     dead_letters: LetterSummary,
     notices: BTreeMap<&'static str, String>,
 }
@@ -218,6 +230,9 @@ pub struct Snapshot {
     /// The topics that events went to since the start of the process, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, PublishedTopic>,
+    /// How far a sink is, by topic and partition.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitions: BTreeMap<String, PartitionProgress>,
     /// Events that were set aside and wait for a person.
     pub dead_letters: LetterSummary,
     /// Standing warnings by code.
@@ -266,6 +281,7 @@ impl Telemetry {
                 gap_safety: BTreeMap::new(),
                 delay_window: None,
                 topics: BTreeMap::new(),
+                partitions: BTreeMap::new(),
                 dead_letters: LetterSummary::default(),
                 notices: BTreeMap::new(),
             }),
@@ -345,6 +361,16 @@ impl Telemetry {
         self.with(|words| words.topics.entry(name.to_owned()).or_default().superseded_by = Some(by.to_owned()));
     }
 
+    /// How far a sink is in a partition.
+    pub fn set_partition(&self, partition: &str, progress: PartitionProgress) {
+        self.with(|words| words.partitions.insert(partition.to_owned(), progress));
+    }
+
+    /// A partition is somebody else's.
+    pub fn forget_partition(&self, partition: &str) {
+        self.with(|words| words.partitions.remove(partition));
+    }
+
     /// How many dead letters wait, and why; a standing warning where there are any.
     pub fn set_dead_letters(&self, summary: &LetterSummary) {
         self.with(|words| words.dead_letters.clone_from(summary));
@@ -406,6 +432,7 @@ impl Telemetry {
             gap_safety: words.gap_safety.clone(),
             delay_window: words.delay_window.clone(),
             topics: words.topics.clone(),
+            partitions: words.partitions.clone(),
             dead_letters: words.dead_letters.clone(),
             notices: words.notices.clone(),
         })

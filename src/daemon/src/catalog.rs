@@ -6,22 +6,25 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::ports::sink::SinkConnector;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
-use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlTriggers};
-use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresTriggers};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSinkConfig, MySqlSinkConnector, MySqlTriggers};
+use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, PostgresSinkConfig, PostgresTriggers};
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
+use tailrace_sql::sink::config::WriteConfig;
 use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
-use crate::config::tree::{Located, Problems};
+use crate::config::tree::{Located, Node, Problems};
 
 /// Something that only one connector or one stream may use.
 #[derive(Debug)]
@@ -51,6 +54,15 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
 
     /// The same database as one whose tables are captured by triggers.
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>>;
+}
+
+/// A sink as configured; nothing is connected.
+pub(crate) trait SinkSpec: Debug + Send + Sync {
+    /// Everything that is wrong with the configuration in itself.
+    fn problems(&self) -> Vec<Finding>;
+
+    /// The port implementation.
+    fn connect(&self) -> Result<Arc<dyn SinkConnector>>;
 }
 
 /// A stream as configured; nothing is connected.
@@ -94,6 +106,15 @@ pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
     ]
 }
 
+/// Every type of sink.
+pub(crate) fn sinks() -> Vec<Type<dyn SinkSpec>> {
+    vec![
+        sink::<PostgresSinkConfig>("postgres"),
+        sink::<BinlogTarget<false>>("mysql"),
+        sink::<BinlogTarget<true>>("mariadb"),
+    ]
+}
+
 /// Every type of stream.
 pub(crate) fn streams() -> Vec<Type<dyn StreamSpec>> {
     vec![stream::<FileStreamConfig>("file"), stream::<KafkaStreamConfig>("kafka")]
@@ -111,6 +132,57 @@ fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'stati
             read::<T>(value, path, &[TYPE], problems).map(|config| Box::new(config) as Box<dyn SourceSpec>)
         },
         schema: T::json_schema,
+    }
+}
+
+/// A connection to a database that is written to; how rows are written is the same for all of them.
+trait SqlTarget: Debug + Clone + Send + Sync + DeserializeOwned + JsonSchema + 'static {
+    /// The port implementation.
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>>;
+}
+
+/// A connection, and how rows are written: two types in one mapping.
+#[derive(Debug)]
+struct SqlSinkSpec<T> {
+    target: T,
+    write: WriteConfig,
+}
+
+impl<T: SqlTarget> SinkSpec for SqlSinkSpec<T> {
+    fn problems(&self) -> Vec<Finding> {
+        refused(&self.connect())
+    }
+
+    fn connect(&self) -> Result<Arc<dyn SinkConnector>> {
+        self.target.connect(self.write.clone())
+    }
+}
+
+fn sink<T: SqlTarget>(name: &'static str) -> Type<dyn SinkSpec> {
+    Type {
+        name,
+        read: |value, path, problems| {
+            let handled = [&[TYPE][..], &WriteConfig::KEYS].concat();
+            let target = read::<T>(value, path, &handled, problems);
+            // What neither of the two knows was told already.
+            let mut rest = value.clone();
+            if let Node::Mapping(entries) = &mut rest.node {
+                entries.retain(|entry| WriteConfig::KEYS.contains(&entry.key.as_str()));
+            }
+            let write = read::<WriteConfig>(&rest, path, &[], problems);
+            let (target, write) = (target?, write?);
+            Some(Box::new(SqlSinkSpec { target, write }) as Box<dyn SinkSpec>)
+        },
+        schema: |generator| {
+            let mut schema = T::json_schema(generator);
+            let write = WriteConfig::json_schema(generator).to_value();
+            if let (Some(Value::Object(properties)), Some(Value::Object(more))) =
+                (schema.get_mut("properties"), write.get("properties"))
+            {
+                properties.extend(more.clone());
+            }
+            schema
+        },
     }
 }
 
@@ -188,6 +260,12 @@ impl SourceSpec for PostgresConfig {
     }
 }
 
+impl SqlTarget for PostgresSinkConfig {
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        Ok(Arc::new(PostgresSink::new(self.clone(), write)?))
+    }
+}
+
 // === MySQL and MariaDB ===
 
 /// One connector under two names, because who reads the events is told which of the two the database was.
@@ -222,6 +300,18 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
 
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
         Ok(Arc::new(MySqlTriggers::new(self.0.clone(), Self::FLAVOUR)))
+    }
+}
+
+/// One target under two names, as the source is.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct BinlogTarget<const IS_MARIADB: bool>(MySqlSinkConfig);
+
+impl<const IS_MARIADB: bool> SqlTarget for BinlogTarget<IS_MARIADB> {
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
+        Ok(Arc::new(MySqlSinkConnector::new(self.0.clone(), write, flavour)?))
     }
 }
 

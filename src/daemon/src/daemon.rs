@@ -22,6 +22,7 @@ use crate::config::plan::{ConnectorPlan, Plan};
 use crate::letters::LetterDesk;
 use crate::registries::Registries;
 use crate::supervisor::carry::ConnectorRun;
+use crate::supervisor::write::SinkRun;
 use crate::supervisor::{Carrier, Outcome, Supervisor};
 use crate::webhook::Webhook;
 use crate::{progress, screen};
@@ -87,6 +88,23 @@ impl Daemon {
             };
             letters.push(LetterDesk {
                 rules: connector.dead_letters.clone(),
+                state: state.clone(),
+                telemetry: Some(Arc::clone(&telemetry)),
+            });
+            carriers.push((telemetry, Arc::new(run)));
+        }
+        for sink in &plan.sinks {
+            let stream = streams.get(&sink.stream).ok_or_else(|| stream_unknown(&sink.name))?;
+            let telemetry = Arc::new(Telemetry::new(&sink.name));
+            let run = SinkRun {
+                plan: Arc::clone(sink),
+                stream: Arc::clone(stream),
+                target: sink.sink.connect()?,
+                registry: registries.of_sink(plan, sink)?,
+                state: state.clone(),
+            };
+            letters.push(LetterDesk {
+                rules: sink.dead_letters.clone(),
                 state: state.clone(),
                 telemetry: Some(Arc::clone(&telemetry)),
             });

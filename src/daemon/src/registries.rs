@@ -10,7 +10,7 @@ use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::{Error, Result};
 use tailrace_state::StateStore;
 
-use crate::config::plan::{ConnectorPlan, Plan};
+use crate::config::plan::{ConnectorPlan, Plan, SinkPlan};
 
 /// The registries of a daemon.
 pub(crate) struct Registries {
@@ -31,6 +31,20 @@ impl Registries {
             embedded: Arc::new(state.registry(Arc::new(ContractRules))),
             named: named.collect::<Result<_>>()?,
         })
+    }
+
+    /// Where a sink reads the schemas of its events.
+    pub(crate) fn of_sink(&self, plan: &Plan, sink: &SinkPlan) -> Result<Arc<dyn SchemaRegistry>> {
+        // Its own, else that of the connectors that publish to its stream.
+        let name = match &sink.format.registry {
+            Some(name) => Some(name.as_str()),
+            None => published_in(plan, &sink.stream)?.flatten(),
+        };
+        let registry = match name {
+            Some(name) => self.named.get(name).ok_or_else(|| registry_unknown(name))?,
+            None => &self.embedded,
+        };
+        Ok(Arc::clone(registry))
     }
 
     /// Where a connector's schemas are published; `None` where it has none.
@@ -66,20 +80,27 @@ pub(crate) async fn to_compare_with(plan: &Plan, connector: &ConnectorPlan) -> R
 /// # Errors
 /// Definite `registry_ambiguous` where they have several.
 pub(crate) async fn of_stream(plan: &Plan, stream: &str) -> Result<Option<Arc<dyn SchemaRegistry>>> {
-    let publishing = plan.connectors.iter().filter(|connector| connector.stream == stream);
-    let used: BTreeSet<Option<&String>> = publishing
-        .filter(|connector| connector.format.has_registered_schemas())
-        .map(|connector| connector.format.registry.as_ref())
-        .collect();
-    let mut used = used.into_iter();
-    match (used.next(), used.next()) {
-        (None, _) => Ok(None),
-        (Some(None), None) => embedded(plan).await.map(Some),
-        (Some(Some(name)), None) => {
+    match published_in(plan, stream)? {
+        None => Ok(None),
+        Some(None) => embedded(plan).await.map(Some),
+        Some(Some(name)) => {
             let registry = plan.registries.get(name).ok_or_else(|| registry_unknown(name))?;
             registry.connect().map(Some)
         }
-        (Some(_), Some(_)) => Err(Error::definite(
+    }
+}
+
+/// The one registry that the connectors of a stream publish in, `None` within for the embedded one; `None` where none has schemas.
+fn published_in<'a>(plan: &'a Plan, stream: &str) -> Result<Option<Option<&'a str>>> {
+    let publishing = plan.connectors.iter().filter(|connector| connector.stream == stream);
+    let used: BTreeSet<Option<&str>> = publishing
+        .filter(|connector| connector.format.has_registered_schemas())
+        .map(|connector| connector.format.registry.as_deref())
+        .collect();
+    let mut used = used.into_iter();
+    match (used.next(), used.next()) {
+        (one, None) => Ok(one),
+        (_, Some(_)) => Err(Error::definite(
             "registry_ambiguous",
             format!(
                 "connectors of stream `{stream}` publish their schemas in several registries; read it with a configuration that has only the connector of this topic"

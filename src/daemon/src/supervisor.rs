@@ -11,8 +11,8 @@
 //!
 //! Every attempt is the same as the first: everything is opened anew from the last checkpoint.
 
-pub(crate) mod backoff;
 pub(crate) mod carry;
+pub(crate) mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tailrace_core::error::Kind;
-use tailrace_core::pipeline::source::{Desired, Ended};
+use tailrace_core::pipeline::{Desired, Ended};
 use tailrace_core::snapshot::SNAPSHOT_FINISHED;
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::{Life, Telemetry};
@@ -28,7 +28,7 @@ use tailrace_core::{Error, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::backoff::Backoff;
+use tailrace_core::backoff::Backoff;
 
 /// After the drain's own deadline, this long for connections to close; a task that hangs longer is left behind.
 const GRACE: Duration = Duration::from_secs(3);

@@ -52,6 +52,8 @@ pub(crate) struct Attribute {
     pub(crate) default: Option<String>,
     /// Character set, where it has characters.
     pub(crate) charset: Option<String>,
+    /// Collation, where it has characters.
+    pub(crate) collation: Option<String>,
     /// `EXTRA`: `auto_increment`, `DEFAULT_GENERATED on update CURRENT_TIMESTAMP`.
     pub(crate) extra: String,
     /// Computed from other columns.
@@ -152,8 +154,8 @@ pub(crate) async fn details(connection: &mut Conn, schemas: &BTreeSet<&str>) -> 
     let names = names.join(", ");
     let of_schemas = format!("TABLE_SCHEMA IN ({names})");
     let attributes = texts(connection, &attributes_query(&of_schemas), DOING).await?;
-    let parts = texts(connection, &indexes_query(&names), DOING).await?;
-    let storage = texts(connection, &storage_query(&names), DOING).await?;
+    let parts = texts(connection, &indexes_query(&of_schemas), DOING).await?;
+    let storage = texts(connection, &storage_query(&of_schemas), DOING).await?;
     let engines = texts(connection, ENGINES, DOING).await?;
     let engine = |row: &Texts| Some(row.text(0)?.to_ascii_lowercase());
     Ok(Details {
@@ -166,10 +168,19 @@ pub(crate) async fn details(connection: &mut Conn, schemas: &BTreeSet<&str>) -> 
 
 /// The columns of one table, in their order.
 pub(crate) async fn attributes_of(connection: &mut Conn, schema: &str, table: &str) -> Result<Vec<Attribute>> {
-    // Compared with one value each, so that no other table's definition is looked at.
-    let condition = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table));
-    let rows = texts(connection, &attributes_query(&condition), DOING).await?;
+    let rows = texts(connection, &attributes_query(&of_table(schema, table)), DOING).await?;
     Ok(rows.iter().filter_map(attribute).collect())
+}
+
+/// The primary key and the unique indexes of one table.
+pub(crate) async fn indexes_of(connection: &mut Conn, schema: &str, table: &str) -> Result<Vec<Index>> {
+    let rows = texts(connection, &indexes_query(&of_table(schema, table)), DOING).await?;
+    Ok(Index::of_parts(rows.iter().filter_map(index_part)))
+}
+
+/// Compared with one value each, so that no other table's definition is looked at.
+fn of_table(schema: &str, table: &str) -> String {
+    format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table))
 }
 
 /// Names of a table's indexes in the server's order, which no view of the catalogue has in every version: the primary key, unique ones
@@ -188,22 +199,22 @@ pub(crate) async fn index_names(connection: &mut Conn, schema: &str, table: &str
 
 fn attributes_query(condition: &str) -> String {
     format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, CHARACTER_SET_NAME, EXTRA, COLUMN_COMMENT \
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, CHARACTER_SET_NAME, EXTRA, COLUMN_COMMENT, COLLATION_NAME \
          FROM information_schema.COLUMNS WHERE {condition} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
     )
 }
 
-fn indexes_query(schemas: &str) -> String {
+fn indexes_query(condition: &str) -> String {
     format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS \
-         WHERE TABLE_SCHEMA IN ({schemas}) AND NON_UNIQUE = 0 ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
+         WHERE {condition} AND NON_UNIQUE = 0 ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
     )
 }
 
-fn storage_query(schemas: &str) -> String {
+fn storage_query(condition: &str) -> String {
     format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_ROWS, TABLE_COMMENT, TABLE_COLLATION FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA IN ({schemas}) AND TABLE_TYPE = 'BASE TABLE'"
+         WHERE {condition} AND TABLE_TYPE = 'BASE TABLE'"
     )
 }
 
@@ -225,6 +236,7 @@ fn attribute(row: &Texts) -> Option<Attribute> {
         nullable: row.text(4)?.eq_ignore_ascii_case("yes"),
         default: row.text(5).map(str::to_owned),
         charset: row.text(6).map(str::to_owned),
+        collation: row.text(9).map(str::to_owned),
         generated: is_generated(&extra),
         extra,
         comment: comment(row.text(8)),
@@ -293,7 +305,7 @@ impl Details {
 // === impl RelationKind ===
 
 impl RelationKind {
-    fn from_catalog(table_type: &str) -> Self {
+    pub(crate) fn from_catalog(table_type: &str) -> Self {
         match table_type {
             "BASE TABLE" => Self::Table,
             "VIEW" | "SYSTEM VIEW" => Self::View,

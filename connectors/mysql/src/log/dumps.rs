@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mysql_async::Opts;
 use tailrace_core::{Error, Result};
 
 use super::dump::{BinlogDump, DumpError, DumpStart, Replica};
@@ -57,7 +58,7 @@ impl Dumps {
 
     /// Connects and asks for the log. `doing` completes the sentence "cannot …".
     pub(crate) async fn start(&self, start: &DumpStart, doing: &str) -> Result<BinlogDump> {
-        let options = connect::options(&Endpoint::resolve(&self.config)?)?;
+        let options: Opts = connect::options(&Endpoint::resolve(&*self.config)?)?.into();
         let replica = Replica {
             server_id: self.config.server_id_range.choose_but(self.troubles().taken),
             heartbeat: Duration::from_millis(self.config.heartbeat_interval_ms),
@@ -68,7 +69,7 @@ impl Dumps {
 
     /// What an error of a dump means, after those before it.
     pub(crate) fn error(&self, error: &DumpError, replica: Replica, doing: &str) -> Error {
-        match Endpoint::resolve(&self.config) {
+        match Endpoint::resolve(&*self.config) {
             Ok(endpoint) => {
                 let error = dump_error(error, &endpoint, doing);
                 self.troubles().judged(error, replica.server_id, Instant::now())

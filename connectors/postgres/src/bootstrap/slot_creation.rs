@@ -31,7 +31,7 @@ type Created = (Session, Vec<TextRow>);
 impl Opening {
     /// Creates the slot, or a temporary one beside it, with an exported snapshot. Waits for transactions that are open.
     pub(super) async fn create_slot(&self, temporary: bool) -> Result<NewSlot> {
-        let endpoint = Endpoint::resolve(&self.config)?;
+        let endpoint = Endpoint::resolve(&self.config.access())?;
         let application = application_name(&self.context.connector, "slot");
         let command = self.create_command(temporary);
         let connecting = tokio::task::spawn_blocking(move || Session::connect(&endpoint, &application));

@@ -27,7 +27,7 @@ impl Opening {
     }
 
     async fn timeline_history(&self, timeline: u32) -> Result<String> {
-        let endpoint = Endpoint::resolve(&self.config)?;
+        let endpoint = Endpoint::resolve(&self.config.access())?;
         let application = application_name(&self.context.connector, "timeline");
         let asking = tokio::task::spawn_blocking(move || {
             let mut session = Session::connect(&endpoint, &application)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tailrace_core::{Error, Result};
 
 /// What is done with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -102,7 +103,7 @@ pub struct WriteConfig {
     /// What may be changed of the tables. Default: `none`.
     #[serde(default)]
     pub evolve: Evolve,
-    /// A column that grows with each version of a row: an event whose value is not higher than the row's changes nothing. `position`
+    /// A column that grows with each version of a row: an event whose value is lower than the row's changes nothing. `position`
     /// stands for the place in the source's log, and is kept in a column `tailrace_position`. Default: none, because offsets are kept
     /// with the rows.
     #[serde(default)]
@@ -113,4 +114,57 @@ pub struct WriteConfig {
     /// The table in which offsets are kept, beside the rows. Default: `tailrace_offsets`, in the schema that the session finds first.
     #[serde(default)]
     pub offsets_table: Option<String>,
+}
+
+// === impl WriteConfig ===
+
+impl WriteConfig {
+    /// The names of all settings: the rest of a sink's configuration is about its connection.
+    pub const KEYS: [&'static str; 11] = [
+        "mode",
+        "table",
+        "tables",
+        "key",
+        "deletes",
+        "soft_delete_column",
+        "truncates",
+        "evolve",
+        "version_guard",
+        "foreign_keys",
+        "offsets_table",
+    ];
+
+    /// Whether the settings go together.
+    ///
+    /// # Errors
+    /// Definite `config`.
+    pub(super) fn check(&self) -> Result<()> {
+        let refuse = |sentence: &str| Err(Error::definite("config", sentence));
+        match (self.deletes, &self.soft_delete_column) {
+            (DeleteMode::Soft, None) => {
+                return refuse("`deletes: soft` marks rows in a column; name it with `soft_delete_column`");
+            }
+            (DeleteMode::Hard | DeleteMode::Ignore, Some(_)) => {
+                return refuse("`soft_delete_column` is only written with `deletes: soft`; set that, or take it away");
+            }
+            (DeleteMode::Soft, Some(_)) | (DeleteMode::Hard | DeleteMode::Ignore, None) => {}
+        }
+        if self.key.as_ref().is_some_and(Vec::is_empty) {
+            return refuse("`key` names no column; name some, or leave it out for the key of the records");
+        }
+        if self.mode == WriteMode::Append {
+            if self.key.is_some() {
+                return refuse("the rows of a history are told apart by topic, partition and offset; take `key` away");
+            }
+            if self.deletes != DeleteMode::Hard || self.version_guard.is_some() {
+                return refuse("a history keeps every event as it is; take `deletes` and `version_guard` away");
+            }
+        }
+        if self.mode == WriteMode::Insert && self.version_guard.is_some() {
+            return refuse(
+                "`version_guard` is for rows that are there already, which `mode: insert` never changes; take it away",
+            );
+        }
+        Ok(())
+    }
 }

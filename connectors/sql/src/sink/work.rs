@@ -43,7 +43,8 @@ pub enum Action {
     },
     /// Deleted by key; the step's columns are those of the key.
     Delete,
-    /// Every row of the table is deleted. There are no columns and no rows.
+    /// Every row of the table is deleted, and there are no columns. Where there is one, it is the time since when rows are deleted,
+    /// which is set to now in every row that has none. There are no rows.
     Truncate,
 }
 
@@ -58,7 +59,8 @@ pub struct Step<'a> {
     pub columns: Vec<StepColumn<'a>>,
     /// Which of `columns` are the key.
     pub key: Vec<usize>,
-    /// Which of `columns` must be higher in a row than in the table, or be NULL there; only with `Upsert` and `Update`.
+    /// Which of `columns` must not be lower in a row than in the table, or be NULL there: where it is, the row of the table stays as it is. Only with
+    /// `Upsert` and `Update`; such rows are there, for `must_exist`.
     pub guard: Option<usize>,
     /// The rows.
     pub rows: Vec<StepRow>,
@@ -78,14 +80,12 @@ pub struct StepColumn<'a> {
 }
 
 /// Where the value of a column comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A cell of the row.
     Cell(usize),
     /// One of the row's own additional values: see [`StepRow::extra`].
     Extra(usize),
-    /// The same for every row.
-    Constant(Datum),
 }
 
 /// A row of a step.
@@ -119,27 +119,30 @@ pub mod column {
 
 // === impl Step ===
 
-impl<'a> Step<'a> {
+impl Step<'_> {
     /// The value of a column of a row. `Unchanged` only where the whole batch does not have it.
-    pub fn value<'b>(&'b self, row: &'b StepRow, column: &'b StepColumn<'_>) -> Value<'b>
-    where
-        'a: 'b,
-    {
-        match &column.place {
+    pub fn value<'b>(&'b self, row: &'b StepRow, column: &'b StepColumn<'_>) -> Value<'b> {
+        row.value(self.batch, &column.place)
+    }
+}
+
+// === impl StepRow ===
+
+impl StepRow {
+    /// The value at a place.
+    pub(super) fn value<'b>(&'b self, batch: &'b ChangeBatch, place: &'b Place) -> Value<'b> {
+        match place {
             Place::Cell(cell) => {
-                let newest = self.batch.row(row.row).get(*cell);
-                let mut older = row.before.iter();
-                let mut value = newest;
-                while value == Value::Unchanged {
-                    match older.next() {
-                        Some(before) => value = self.batch.row(*before).get(*cell),
-                        None => break,
-                    }
+                let mut value = batch.row(self.row).get(*cell);
+                let mut before = self.before.iter();
+                while value == Value::Unchanged
+                    && let Some(row) = before.next()
+                {
+                    value = batch.row(*row).get(*cell);
                 }
                 value
             }
-            Place::Extra(index) => row.extra.get(*index).map_or(Value::Null, scalar),
-            Place::Constant(datum) => scalar(datum),
+            Place::Extra(index) => self.extra.get(*index).map_or(Value::Null, scalar),
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::batch::{
     BatchFull, BeforeImage, BinlogTransaction, Change, ChangeBatch, ChangeView, Operation, Row, RowView, Transaction,
 };
 use crate::error::{Error, Result};
-use crate::event::StreamRecord;
 use crate::position::{Position, Progress};
+use crate::record_batch::{RecordBatch, RecordView};
 use crate::schema::{SharedSchema, TableSchema};
 use crate::value::{Interval, TimeTz, Value};
 
@@ -314,19 +314,42 @@ impl Cell {
 
 // === impl RecordImage ===
 
-impl From<&StreamRecord> for RecordImage {
-    fn from(record: &StreamRecord) -> Self {
-        let headers = record.headers.iter();
+impl RecordImage {
+    /// A record, as it was in the stream.
+    pub fn of(record: RecordView<'_>) -> Self {
         Self {
-            topic: record.topic.to_string(),
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.as_ref().map(|key| STANDARD.encode(key)),
-            value: record.value.as_ref().map(|value| STANDARD.encode(value)),
-            headers: headers
-                .map(|(name, value)| (name.clone(), STANDARD.encode(value)))
+            topic: record.partition().topic.to_string(),
+            partition: record.partition().partition,
+            offset: record.offset(),
+            timestamp_ms: record.timestamp_ms(),
+            key: record.key().map(|key| STANDARD.encode(key)),
+            value: record.value().map(|value| STANDARD.encode(value)),
+            headers: record
+                .headers()
+                .map(|(name, value)| (name.to_owned(), STANDARD.encode(value)))
                 .collect(),
         }
+    }
+
+    /// A batch of the one record.
+    ///
+    /// # Errors
+    /// `dead_letter_damaged` where it is not what was written.
+    pub fn restore(&self) -> Result<RecordBatch> {
+        let decode = |text: &String| STANDARD.decode(text).map_err(|_| damaged());
+        let key = self.key.as_ref().map(decode).transpose()?;
+        let value = self.value.as_ref().map(decode).transpose()?;
+        let mut batch = RecordBatch::default();
+        let partition = (&*self.topic, self.partition);
+        batch.push(
+            partition,
+            self.offset,
+            self.timestamp_ms,
+            (key.as_deref(), value.as_deref()),
+        );
+        for (name, value) in &self.headers {
+            batch.push_header(name, &decode(value)?);
+        }
+        Ok(batch)
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::batch::{BinlogTransaction, Change, ChangeBatch, Transaction};
-use crate::event::StreamRecord;
 use crate::position::{Position, Progress};
+use crate::record_batch::RecordBatch;
 use crate::schema::{Column, SharedSchema, TableKind, TableName};
 use crate::value::{Interval, LogicalType, TextKind, TimeTz};
 
@@ -214,16 +214,12 @@ fn rows_are_shown_as_the_database_prints_them() {
 
 #[test]
 fn a_record_of_a_stream_is_kept_byte_for_byte() {
-    let record = StreamRecord {
-        topic: "orders".into(),
-        partition: 2,
-        offset: 17,
-        timestamp_ms: 5,
-        key: Some(bytes::Bytes::from_static(b"\xff")),
-        value: None,
-        headers: vec![("h".to_owned(), bytes::Bytes::from_static(b"\x00"))],
-    };
-    let image = RecordImage::from(&record);
+    let mut records = RecordBatch::default();
+    records.push(("orders", 2), 17, 5, (Some(b"\xff"), None));
+    records.push_header("h", b"\x00");
+    let record = records.get(0).unwrap();
+    let image = RecordImage::of(record);
+    assert_eq!(image.restore().unwrap().get(0).unwrap().mark(), record.mark());
     let text = serde_json::to_string(&image).unwrap();
     assert_eq!(
         text,

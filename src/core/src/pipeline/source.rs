@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::letters::Letters;
 use self::schemas::Schemas;
 use super::frontier::{Frontier, Settled};
+use super::{Desired, Ended};
 use crate::batch::ChangeBatch;
 use crate::error::Result;
 use crate::event::EncodedBatch;
@@ -35,30 +36,11 @@ use crate::telemetry::{Telemetry, now_us};
 use crate::transform::Transform;
 
 pub use self::letters::DeadLetters;
+pub(super) use self::letters::append_copy;
 
 /// What a stream's client keeps of a record beside its bytes until it is durable: librdkafka's message, its list of headers
 /// and six headers, each an allocation of its own. Without it, small rows take three times the window in memory.
 const OVERHEAD_PER_RECORD_BYTES: usize = 768;
-
-/// What the supervisor wants of a running pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Desired {
-    /// Carry changes.
-    Running,
-    /// Stop reading, keep everything open.
-    Paused,
-    /// Drain what is in flight, save, end.
-    Stopped,
-}
-
-/// How a pipeline ended that was asked to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything that was read is durable and checkpointed.
-    Drained,
-    /// The deadline came first; what was not durable will be read again.
-    DrainTimedOut,
-}
 
 /// Bounds of a pipeline.
 #[derive(Debug, Clone, Copy)]

@@ -38,6 +38,12 @@ pub enum StartAt {
     Unknown(StartOffset),
 }
 
+/// Code of the error where records were removed before they were read.
+pub const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
+
+/// Code of the error where a partition ends before what was read of it.
+pub const TOPIC_REWOUND: &str = "topic_rewound";
+
 /// What a subscription has to say.
 #[derive(Debug)]
 pub enum Delivery {
@@ -55,7 +61,8 @@ pub enum Delivery {
 /// Membership in a group of readers. Goes on being a member while nobody calls [`Self::next`].
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next thing that there is to say; waits where there is none. At most about so many records. Cancel-safe.
+    /// The next thing that there is to say; waits where there is none. At most about so many records; with 0 only what there is to say
+    /// about partitions. Cancel-safe.
     ///
     /// # Errors
     /// Definite `offset_out_of_range` where records were removed before they were read; definite and transient ones of the stream.
@@ -76,6 +83,28 @@ pub trait Subscription: Send {
 
     /// Where the partitions end now, as far as that is known without asking anybody: the offset that the next record will have.
     fn ends(&self) -> Vec<(TopicPartition, i64)>;
+}
+
+/// The sentence of [`OFFSET_OUT_OF_RANGE`]: `first` is the lowest offset that is there, `place` is where.
+pub fn offset_out_of_range(partition: &TopicPartition, place: &str, wanted: i64, first: i64) -> String {
+    let TopicPartition { topic, partition } = partition;
+    format!(
+        "partition {partition} of topic {topic} on {place} begins at offset {first}, and the next offset for the target is \
+         {wanted}: what lies between was removed before it was read; give the topic a longer retention, and either fill the \
+         target anew, or accept the gap: UPDATE tailrace_offsets SET next_offset = {first} WHERE topic = '{topic}' AND \
+         partition = {partition}, for this connector, in the target"
+    )
+}
+
+/// The sentence of [`TOPIC_REWOUND`]: `end` is the offset that the next record will have, `place` is where.
+pub fn topic_rewound(partition: &TopicPartition, place: &str, wanted: i64, end: i64) -> String {
+    let TopicPartition { topic, partition } = partition;
+    format!(
+        "partition {partition} of topic {topic} on {place} ends at offset {end}, and the next offset for the target is \
+         {wanted}: the topic was deleted and created again, or its log lost its end; what the target has is of the topic \
+         before; make sure that it is right, then read the topic from its beginning: DELETE FROM tailrace_offsets WHERE \
+         topic = '{topic}' AND partition = {partition}, for this connector, in the target"
+    )
 }
 
 /// How far a partition is when a batch is written.

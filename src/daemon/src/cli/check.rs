@@ -11,7 +11,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_core::transform::{Transform, alters_messages};
 
 use super::{Exit, Failure, contract};
-use crate::config::plan::{ConnectorPlan, Plan};
+use crate::config::plan::{ConnectorPlan, Plan, SinkPlan};
 use crate::screen;
 
 /// What was found for one connector or one registry.
@@ -27,6 +27,7 @@ struct Report {
 #[serde(untagged)]
 enum Subject {
     Connector { connector: String, stream: String },
+    Sink { connector: String, reads: String },
     Registry { registry: String },
 }
 
@@ -49,6 +50,13 @@ pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
             stream: connector.stream.clone(),
         };
         reports.push(Report::new(of, findings));
+    }
+    for sink in &plan.sinks {
+        let of = Subject::Sink {
+            connector: sink.name.clone(),
+            reads: sink.stream.clone(),
+        };
+        reports.push(Report::new(of, check_sink(&plan, sink).await?));
     }
     let blocked = count(&reports, Severity::Blocks) > 0;
     screen::print(&if json { as_json(&reports) } else { as_text(&reports) })?;
@@ -75,6 +83,22 @@ async fn check(plan: &Plan, connector: &ConnectorPlan, topics: &mut Topics) -> R
         }
     }
     findings.extend(stream.check(&specs).await);
+    Ok(findings)
+}
+
+async fn check_sink(plan: &Plan, sink: &SinkPlan) -> Result<Vec<Finding>, Failure> {
+    let stream = plan.stream(&sink.stream)?.connect()?;
+    let mut findings = stream.check(&[]).await;
+    if findings.iter().all(|finding| finding.severity != Severity::Blocks) {
+        let exist = stream.topics().await?;
+        let patterns = sink.subscription.topics.iter();
+        for topic in patterns.filter(|topic| !topic.contains(['*', '?']) && !exist.contains(*topic)) {
+            let problem = format!("there is no topic {topic} yet; it is read as soon as there is");
+            findings.push(Finding::note("topic_missing", problem));
+        }
+    }
+    let target = sink.sink.connect()?;
+    findings.extend(target.check(&sink.name, &sink.subscription.topics).await);
     Ok(findings)
 }
 
@@ -209,6 +233,7 @@ fn as_text(reports: &[Report]) -> String {
     for report in reports {
         line(match &report.of {
             Subject::Connector { connector, stream } => format!("{connector} → {stream}"),
+            Subject::Sink { connector, reads } => format!("{connector} ← {reads}"),
             Subject::Registry { registry } => format!("registry {registry}"),
         });
         if report.findings.is_empty() {

@@ -263,14 +263,13 @@ impl Line {
 
 impl Office {
     async fn open(plan: &Plan, name: &str) -> Result<Self, Failure> {
-        let Some(connector) = plan.connectors.iter().find(|connector| connector.name == name) else {
-            let known: Vec<String> = plan.connectors.iter().map(|connector| connector.name.clone()).collect();
-            let sentence = format!("there is no connector `{name}`; {}", suggestion(name, &known));
+        let Some(rules) = plan.letters_of(name) else {
+            let sentence = format!("there is no connector `{name}`; {}", suggestion(name, &plan.names()));
             return Err(Failure::Usage(sentence));
         };
         match StateStore::open(&plan.state_path).await {
             Ok(state) => Ok(Self::State(Box::new(LetterDesk {
-                rules: connector.dead_letters.clone(),
+                rules: rules.clone(),
                 state,
                 telemetry: None,
             }))),

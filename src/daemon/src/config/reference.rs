@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::schema::schema;
-use super::spec::{CONNECTORS, REGISTRIES, SOURCE, STREAMS, TYPE};
+use super::spec::{CONNECTORS, REGISTRIES, SINK, SOURCE, STREAMS, TYPE};
 
 const HEAD: &str = "# Configuration reference
 
@@ -53,12 +53,16 @@ pub(crate) fn page() -> String {
     let connector = root
         .get(CONNECTORS)
         .and_then(|connectors| connectors.get("additionalProperties"));
-    if let Some(connector) = connector {
-        section(&mut page, "A connector", connector, &[SOURCE]);
-        for alternative in alternatives(properties(connector).get(SOURCE)) {
+    let kinds = [
+        ("A connector that reads a database", "Source", SOURCE),
+        ("A connector that writes a database", "Sink", SINK),
+    ];
+    for (connector, (heading, side, key)) in alternatives(connector).into_iter().zip(kinds) {
+        section(&mut page, heading, connector, &[key]);
+        for alternative in alternatives(properties(connector).get(key)) {
             section(
                 &mut page,
-                &format!("Source of type `{}`", title(alternative)),
+                &format!("{side} of type `{}`", title(alternative)),
                 alternative,
                 &[TYPE],
             );

@@ -4,7 +4,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::spec::{CONNECTORS, ConnectorConfig, REGISTRIES, RootConfig, SOURCE, STREAMS, TYPE};
+use super::spec::{
+    CONNECTORS, ConnectorConfig, REGISTRIES, RootConfig, SINK, SOURCE, STREAMS, SinkConnectorConfig, TYPE,
+};
 use crate::catalog;
 
 /// The schema of the whole file.
@@ -23,6 +25,16 @@ pub(crate) fn schema() -> Value {
         .collect();
     let mut connector = object::<ConnectorConfig>(&mut generator);
     put(&mut connector, SOURCE, one_of("Where changes come from.", sources));
+    let sinks = catalog::sinks()
+        .iter()
+        .map(|known| typed(known.name, (known.schema)(&mut generator)))
+        .collect();
+    let mut sink = object::<SinkConnectorConfig>(&mut generator);
+    put(&mut sink, SINK, one_of("Where rows go.", sinks));
+    let connector = one_of(
+        "A connector: it reads a database, or writes one.",
+        vec![Value::Object(connector), Value::Object(sink)],
+    );
     let mut root = object::<RootConfig>(&mut generator);
     put(
         &mut root,
@@ -47,7 +59,7 @@ pub(crate) fn schema() -> Value {
     put(
         &mut root,
         CONNECTORS,
-        named("What is carried, by names of your choice.", Value::Object(connector)),
+        named("What is carried, by names of your choice.", connector),
     );
     root.insert(
         "$schema".to_owned(),

@@ -1,13 +1,15 @@
 //! The configuration as it is written.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tailrace_codec::FormatConfig;
 use tailrace_codec::contract::ContractConfig;
+use tailrace_codec::{BinaryFormat, DecimalFormat, Envelope, FormatConfig, IntervalFormat, TimeFormat};
 use tailrace_core::dead_letter::DeadLetterConfig;
+use tailrace_core::pipeline::sink::SinkLimits;
 use tailrace_core::topic::escape;
 use tailrace_core::transform::Rule;
 use tailrace_sql::change_table::config::ChangeTableConfig;
@@ -16,7 +18,7 @@ use tailrace_sql::outbox::OutboxConfig;
 use super::deserialize::read;
 use super::fault::suggestion;
 use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
-use crate::catalog::{self, RegistrySpec, SourceSpec, StreamSpec};
+use crate::catalog::{self, RegistrySpec, SinkSpec, SourceSpec, StreamSpec};
 use crate::webhook::WebhookConfig;
 
 /// Only this machine: whoever reaches the endpoint sees names and positions. 8083 is where operators look for Kafka Connect.
@@ -40,6 +42,8 @@ pub(crate) const CONNECTORS: &str = "connectors";
 pub(crate) const REGISTRIES: &str = "registries";
 /// The key of a connector that depends on its type.
 pub(crate) const SOURCE: &str = "source";
+/// The same of a connector that writes.
+pub(crate) const SINK: &str = "sink";
 /// The key that names a type.
 pub(crate) const TYPE: &str = "type";
 
@@ -121,6 +125,85 @@ pub(crate) struct ConnectorConfig {
     pub(crate) change_table: Option<ChangeTableConfig>,
 }
 
+/// A connector that writes: topics of one stream into one database.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SinkConnectorConfig {
+    /// Name of the stream that the events come from, one of `streams`.
+    pub(crate) stream: String,
+    /// Topics by name; `*` stands for any characters, `?` for one. Topics that come into being later are read too.
+    pub(crate) topics: Vec<String>,
+    /// The group of readers: processes of one group share the partitions. Default: the connector's name.
+    #[serde(default)]
+    pub(crate) group: Option<String>,
+    /// Where partitions begin that the target knows nothing of. Default: `earliest`.
+    #[serde(default)]
+    pub(crate) start: StartConfig,
+    /// What the events look like, as far as they do not say so themselves.
+    #[serde(default)]
+    pub(crate) format: ReadFormatConfig,
+    /// A file with the schema of the events, Avro (`.avsc`) or JSON Schema, for events in JSON that bring none. Without it their
+    /// values are read as the columns of the table that they are written into.
+    #[serde(default)]
+    pub(crate) contract: Option<PathBuf>,
+    /// How much is written at a time.
+    #[serde(default)]
+    pub(crate) batch: BatchConfig,
+    /// Sessions of the database that write side by side; the partitions are shared among them. Default: 2.
+    #[serde(default = "writers")]
+    pub(crate) writers: usize,
+    /// What is done with an event that cannot be written.
+    #[serde(default)]
+    pub(crate) dead_letters: DeadLetterConfig,
+    /// Rules that rows go through, in order; each topic follows every rule that selects its table.
+    #[serde(default)]
+    pub(crate) transforms: Vec<Rule>,
+}
+
+/// What events look like that are read, as far as they do not say so themselves. Codec and schemas are told by each record.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReadFormatConfig {
+    /// The shape of values. By default each event tells: `debezium` where it has `op` and `source` beside the rows.
+    pub(crate) envelope: Option<Envelope>,
+    /// The registry in which schemas are looked up, one of `registries`. Default: the one of the connectors that publish in the same
+    /// stream, else the embedded one.
+    pub(crate) registry: Option<String>,
+    /// The unit of dates and times that are numbers, in JSON without a schema: `connect`, `microseconds` or `nanoseconds`.
+    pub(crate) time: Option<TimeFormat>,
+    /// How decimals are written in JSON without a schema: with `string`, text is digits and not base64.
+    pub(crate) decimal: Option<DecimalFormat>,
+    /// How intervals are written in JSON without a schema.
+    pub(crate) interval: Option<IntervalFormat>,
+    /// How raw bytes are written in JSON without a schema.
+    pub(crate) binary: Option<BinaryFormat>,
+    /// The text that stands for a large value that did not change; `__debezium_unavailable_value` where left out.
+    pub(crate) unavailable_value: Option<String>,
+}
+
+/// Where partitions begin that the target knows nothing of.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StartConfig {
+    /// With the first event that is still there.
+    #[default]
+    Earliest,
+    /// Only events that come from now on.
+    Latest,
+}
+
+/// How much is written at a time: one transaction of the database.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BatchConfig {
+    /// At most so many events. Default: 5000.
+    pub(crate) rows: usize,
+    /// About so many bytes of them; a single larger one still goes through. Default: 4194304.
+    pub(crate) bytes: usize,
+    /// How long a batch that is not full waits for more, milliseconds. Default: 5.
+    pub(crate) wait_ms: u64,
+}
+
 /// Whether and where changes of the tables' definitions are published. They are logged in any case.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -149,6 +232,7 @@ pub(crate) struct Spec {
     pub(crate) streams: BTreeMap<String, (Mark, Box<dyn StreamSpec>)>,
     pub(crate) registries: BTreeMap<String, (Mark, Box<dyn RegistrySpec>)>,
     pub(crate) connectors: Vec<ConnectorSpec>,
+    pub(crate) sinks: Vec<SinkConnectorSpec>,
 }
 
 /// Where the parts are that may still turn out to be wrong.
@@ -158,6 +242,15 @@ pub(crate) struct SpecPlaces {
     pub(crate) state: Mark,
 }
 
+/// A connector that writes, as it was written.
+#[derive(Debug)]
+pub(crate) struct SinkConnectorSpec {
+    pub(crate) name: String,
+    pub(crate) config: SinkConnectorConfig,
+    pub(crate) sink: Box<dyn SinkSpec>,
+    pub(crate) value: Located,
+}
+
 /// A connector as it was written.
 #[derive(Debug)]
 pub(crate) struct ConnectorSpec {
@@ -165,6 +258,13 @@ pub(crate) struct ConnectorSpec {
     pub(crate) config: ConnectorConfig,
     pub(crate) source: Box<dyn SourceSpec>,
     pub(crate) value: Located,
+}
+
+/// While one waits for its database, the other reads: more only help where the database has more cores than the process.
+const WRITERS: usize = 2;
+
+fn writers() -> usize {
+    WRITERS
 }
 
 fn shutdown_timeout_ms() -> u64 {
@@ -196,6 +296,35 @@ impl SchemaChangesConfig {
     pub(crate) fn topic(&self, prefix: &str) -> Option<Arc<str>> {
         self.publish
             .then(|| self.topic.replace("{prefix}", &escape(prefix)).into())
+    }
+}
+
+// === impl ReadFormatConfig ===
+
+impl ReadFormatConfig {
+    /// The same as what writes such events would be told.
+    pub(crate) fn as_written(&self) -> FormatConfig {
+        FormatConfig {
+            time: self.time,
+            decimal: self.decimal,
+            interval: self.interval,
+            binary: self.binary,
+            unavailable_value: self.unavailable_value.clone(),
+            ..FormatConfig::default()
+        }
+    }
+}
+
+// === impl BatchConfig ===
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        let limits = SinkLimits::default();
+        Self {
+            rows: limits.batch_rows,
+            bytes: limits.batch_bytes,
+            wait_ms: u64::try_from(limits.batch_wait.as_millis()).unwrap_or_default(),
+        }
     }
 }
 
@@ -243,10 +372,16 @@ impl Spec {
                 }
             }
         }
-        let connectors = named(tree, CONNECTORS, problems);
-        let connectors = connectors
-            .iter()
+        let entries = named(tree, CONNECTORS, problems);
+        let (writing, reading): (Vec<&Entry>, Vec<&Entry>) =
+            entries.iter().partition(|entry| entry.value.get(SINK).is_some());
+        let connectors = reading
+            .into_iter()
             .filter_map(|entry| ConnectorSpec::read(entry, problems))
+            .collect();
+        let sinks = writing
+            .into_iter()
+            .filter_map(|entry| SinkConnectorSpec::read(entry, problems))
             .collect();
         Some(Self {
             root: root?,
@@ -257,6 +392,7 @@ impl Spec {
             streams,
             registries,
             connectors,
+            sinks,
         })
     }
 }
@@ -389,7 +525,8 @@ impl ConnectorSpec {
         let config = read::<ConnectorConfig>(&entry.value, &path, &[SOURCE], problems);
         entry.value.mapping()?;
         let Some(source) = entry.value.get(SOURCE) else {
-            problems.push(Problem::at(entry.value.at, path, "the key `source` is missing"));
+            let sentence = "the key `source` is missing, which says where changes come from; or `sink`, in a connector that writes";
+            problems.push(Problem::at(entry.value.at, path, sentence));
             return None;
         };
         let path = format!("{path}.{SOURCE}");
@@ -402,6 +539,33 @@ impl ConnectorSpec {
             name: entry.key.clone(),
             config: config?,
             source: source?,
+            value: entry.value.clone(),
+        })
+    }
+}
+
+// === impl SinkConnectorSpec ===
+
+impl SinkConnectorSpec {
+    fn read(entry: &Entry, problems: &mut Problems) -> Option<Self> {
+        let path = format!("{CONNECTORS}.{}", entry.key);
+        if let Some(source) = entry.value.get(SOURCE) {
+            let sentence = "a connector reads a database or writes one; make two connectors, one with `source` and one with `sink`";
+            problems.push(Problem::at(source.at, format!("{path}.{SOURCE}"), sentence));
+            return None;
+        }
+        let config = read::<SinkConnectorConfig>(&entry.value, &path, &[SINK], problems);
+        let sink = entry.value.get(SINK)?;
+        let path = format!("{path}.{SINK}");
+        let types = catalog::sinks();
+        let names: Vec<String> = types.iter().map(|known| known.name.to_owned()).collect();
+        let wanted = type_of(sink, &path, &names, problems)?;
+        let found = types.into_iter().find(|known| known.name == wanted)?;
+        let sink = (found.read)(sink, &path, problems);
+        Some(Self {
+            name: entry.key.clone(),
+            config: config?,
+            sink: sink?,
             value: entry.value.clone(),
         })
     }

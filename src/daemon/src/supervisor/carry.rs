@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tailrace_codec::{EncoderSettings, EventEncoder};
-use tailrace_core::pipeline::source::{Desired, Ended, Limits, SourcePipeline};
+use tailrace_core::pipeline::source::{Limits, SourcePipeline};
+use tailrace_core::pipeline::{Desired, Ended};
 use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
 use tailrace_core::position::Checkpoint;
 use tailrace_core::registry::SchemaRegistry;

@@ -130,7 +130,7 @@ fn hex_digit(value: u8) -> u8 {
 }
 
 /// Two lower case hex digits.
-pub(super) fn push_hex_digits(byte: u8, text: &mut String) {
+pub(crate) fn push_hex_digits(byte: u8, text: &mut String) {
     text.push(char::from(hex_digit(byte >> 4)));
     text.push(char::from(hex_digit(byte & 0x0f)));
 }

@@ -26,7 +26,9 @@ use tailrace_core::batch::{BatchFull, ChangeBatch};
 use tailrace_core::value::ShapeKind;
 
 pub(crate) use array::ArrayDecoder;
+pub(crate) use bytes::push_hex_digits;
 pub(crate) use numeric::rescale;
+pub(crate) use render::{print_date, print_float32, print_float64, print_time, print_timestamp};
 
 /// How to read one column.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -94,14 +94,14 @@ fn print_bytea(bytes: &[u8], text: &mut String) {
 
 // --- floats
 
-fn print_float32(value: f32, text: &mut String) -> Result<()> {
+pub(crate) fn print_float32(value: f32, text: &mut String) -> Result<()> {
     if value.is_finite() {
         return print_digits(&format!("{value:e}"), FLOAT32_EXPONENT_FROM, text);
     }
     print_float64(f64::from(value), text)
 }
 
-fn print_float64(value: f64, text: &mut String) -> Result<()> {
+pub(crate) fn print_float64(value: f64, text: &mut String) -> Result<()> {
     if value.is_finite() {
         return print_digits(&format!("{value:e}"), FLOAT64_EXPONENT_FROM, text);
     }
@@ -145,7 +145,7 @@ fn print_digits(scientific: &str, exponent_from: i32, text: &mut String) -> Resu
 
 // --- dates and times
 
-fn print_date(days: i64, text: &mut String) -> Result<()> {
+pub(crate) fn print_date(days: i64, text: &mut String) -> Result<()> {
     if days == i64::from(i32::MAX) || days == i64::from(i32::MIN) {
         text.push_str(if days > 0 { "infinity" } else { "-infinity" });
         return Ok(());
@@ -153,7 +153,7 @@ fn print_date(days: i64, text: &mut String) -> Result<()> {
     print_day(days, "", text)
 }
 
-fn print_timestamp(microseconds: i64, zone: &str, text: &mut String) -> Result<()> {
+pub(crate) fn print_timestamp(microseconds: i64, zone: &str, text: &mut String) -> Result<()> {
     if microseconds == i64::MAX || microseconds == i64::MIN {
         text.push_str(if microseconds > 0 { "infinity" } else { "-infinity" });
         return Ok(());
@@ -171,7 +171,7 @@ fn print_day(days: i64, time: &str, text: &mut String) -> Result<()> {
     written(write!(text, "{shown:04}-{month:02}-{day:02}{time}{era}"))
 }
 
-fn print_time(microseconds: i64, text: &mut String) -> Result<()> {
+pub(crate) fn print_time(microseconds: i64, text: &mut String) -> Result<()> {
     let (seconds, fraction) = (microseconds / 1_000_000, microseconds % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     written(write!(text, "{hour:02}:{minute:02}:{second:02}"))?;

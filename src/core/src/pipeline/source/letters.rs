@@ -522,7 +522,7 @@ fn identify(batch: &ChangeBatch, refused: &[Refused]) -> Vec<(usize, String, Ref
 }
 
 /// Adds the copy of a letter that is published.
-fn append_copy(rules: &DeadLetters, encoded: &mut EncodedBatch, letter: &Letter) {
+pub(in crate::pipeline) fn append_copy(rules: &DeadLetters, encoded: &mut EncodedBatch, letter: &Letter) {
     let topic = encoded.topic_index(&rules.topic);
     let stored = StoredLetter {
         id: 0,

@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Doubles at each failure without progress; between half and all of it, so that many connectors do not come at once.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
 }
 
@@ -23,14 +23,14 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The wait before the next attempt.
-    pub(crate) fn next_wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(LONGEST);
         whole.mul_f64(rand::random_range(0.5..=1.0))
     }
 
     /// There was progress: the next failure is a new one.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = FIRST;
     }
 }

@@ -1,0 +1,309 @@
+//! Membership in a group that shares partitions: what a sink reads from.
+//!
+//! ```text
+//!   librdkafka ── poll ─▶ member thread ─▶ Membership ─▶ next
+//!        ▲                      │              ▲
+//!        └─ assign, unassign ◀──┴── commands ──┴── start, release, commit
+//! ```
+//!
+//! *Where to begin* is never librdkafka's to say: a partition that is assigned stands still, at its end, until
+//! [`Subscription::start`] moves it. `auto.offset.reset` is `error`, so that nothing jumps later either.
+//!
+//! *Members come and go* by the cooperative protocol: only partitions that move are given back. librdkafka asks for an
+//! answer to a revocation, and hands out nothing of any partition until it has one; it gets it when the reader has released
+//! what was revoked, or after [`RELEASE_PATIENCE`]. The thread polls on meanwhile, so that the member stays one.
+//!
+//! *A slow reader* fills the [`Membership`]; then the thread waits a moment, then it tells librdkafka to fetch nothing, and
+//! polls on for the same reason.
+
+mod member;
+mod membership;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use tailrace_core::Result;
+use tailrace_core::ports::StartOffset;
+use tailrace_core::ports::sink::{
+    Delivery, OFFSET_OUT_OF_RANGE, StartAt, Subscription, SubscriptionSpec, TOPIC_REWOUND, offset_out_of_range,
+    topic_rewound,
+};
+use tailrace_core::record_batch::TopicPartition;
+
+use crate::client::{CONNECT_POLL, await_cluster};
+use crate::error::{Class, Cluster, Failure};
+use crate::properties;
+use crate::reader::ReaderThread;
+use crate::topics::{REQUEST_TIMEOUT, Shared};
+use member::{GroupContext, Member};
+use membership::Membership;
+
+/// Partitions that were revoked are given back after this time, released or not. Longer than a target takes for one batch;
+/// and others wait for the partitions meanwhile, so not much longer. Nothing depends on the reader's answer: whoever gets the
+/// partitions next takes them in the target too, where what comes too late is fenced.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A partition that was just assigned cannot be moved for a moment: librdkafka is still stopping or starting others.
+const SEEK_AGAIN: Duration = Duration::from_millis(10);
+
+type Client = BaseConsumer<GroupContext>;
+
+/// A member of a group of readers.
+pub(crate) struct KafkaSubscription {
+    client: Option<Arc<Client>>,
+    membership: Arc<Membership>,
+    cluster: Cluster,
+    thread: ReaderThread,
+}
+
+/// The first offset that is there, and the one that the next record will have.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    first: i64,
+    end: i64,
+}
+
+// === impl KafkaSubscription ===
+
+impl KafkaSubscription {
+    /// Connects and joins the group.
+    pub(crate) async fn connect(shared: &Arc<Shared>, spec: SubscriptionSpec) -> Result<Self> {
+        let membership = Arc::new(Membership::default());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let context = GroupContext::new(shared, &spec, &membership, &stopping);
+        let opening = Arc::clone(shared);
+        let opened = tokio::task::spawn_blocking(move || open(&opening, &spec, context)).await;
+        let client = match opened.unwrap_or_else(|_| Err(Failure::transient("kafka_error", "opening was abandoned"))) {
+            Ok(client) => Arc::new(client),
+            Err(failure) => return Err(shared.explained(failure).await.into()),
+        };
+        let member = Member::new(Arc::clone(&client));
+        let thread = ReaderThread::start(stopping, move |stopping| member.run(stopping))?;
+        Ok(Self {
+            client: Some(client),
+            membership,
+            cluster: shared.cluster.clone(),
+            thread,
+        })
+    }
+
+    /// Does something with librdkafka that may wait.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client, &Cluster) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let (client, cluster) = (self.client.clone(), self.cluster.clone());
+        let asked = tokio::task::spawn_blocking(move || match client {
+            Some(client) => question(&client, &cluster),
+            None => Err(Failure::transient("kafka_error", "the subscription has ended")),
+        });
+        let answer = asked.await;
+        Ok(answer.unwrap_or_else(|_| Err(Failure::transient("kafka_error", "the request was abandoned")))?)
+    }
+}
+
+#[async_trait]
+impl Subscription for KafkaSubscription {
+    async fn next(&mut self, limit: usize) -> Result<Delivery> {
+        self.membership.next(limit).await
+    }
+
+    async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64> {
+        let (partition, membership) = (partition.clone(), Arc::clone(&self.membership));
+        let start = move |client: &Client, cluster: &Cluster| {
+            let bounds = bounds(client, cluster, &partition)?;
+            let offset = match at {
+                StartAt::Offset(offset) => offset,
+                StartAt::Unknown(StartOffset::Earliest) => bounds.first,
+                StartAt::Unknown(StartOffset::Latest) => bounds.end,
+            };
+            bounds.check(&partition, cluster, offset)?;
+            // Where it is not ours any more, that is told by `next`.
+            if membership.begin_start(&partition) {
+                move_to(client, &partition, offset).map_err(|error| standing_still(cluster, &partition, &error))?;
+                let resume = || client.resume(&list(std::slice::from_ref(&partition), Offset::Invalid)?);
+                let resumed = membership.finish_start(&partition, (offset, bounds.end), resume);
+                resumed.map_err(|error| standing_still(cluster, &partition, &error))?;
+            }
+            Ok(offset)
+        };
+        self.ask(start).await
+    }
+
+    async fn release(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let Some(all) = self.membership.release(partitions) else {
+            return Ok(());
+        };
+        let give_back = move |client: &Client, cluster: &Cluster| {
+            member::give_back(client, &all).map_err(|error| cluster.failure_of(&error, None, ""))
+        };
+        self.ask(give_back).await
+    }
+
+    async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let started = self.membership.started();
+        let ours = |partition: &TopicPartition| started.iter().any(|(known, _)| known == partition);
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets.iter().filter(|(partition, _)| ours(partition)) {
+            let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
+            added.map_err(|error| self.cluster.failure_of(&error, Some(&partition.topic), ""))?;
+        }
+        if list.count() > 0
+            && let Err(error) = client.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(%error, "the group was not told how far the target is");
+        }
+        Ok(())
+    }
+
+    fn ends(&self) -> Vec<(TopicPartition, i64)> {
+        self.membership.ends()
+    }
+}
+
+impl Drop for KafkaSubscription {
+    fn drop(&mut self) {
+        // It is the thread that shall leave the group.
+        self.client = None;
+        self.thread.stop();
+    }
+}
+
+fn open(shared: &Shared, spec: &SubscriptionSpec, context: GroupContext) -> Result<Client, Failure> {
+    let mut native = properties::member_config(&shared.config, &spec.group)
+        .map_err(|error| Failure::definite("invalid_config", error.to_string()))?;
+    if !spec.topics.iter().any(|topic| topic.starts_with("__")) {
+        // `*` does not mean what brokers keep for themselves.
+        native.set("topic.blacklist", "^__");
+    }
+    let client: Client = native
+        .create_with_context(context)
+        .map_err(|error| shared.cluster.failure_of(&error, None, ""))?;
+    let ask = || {
+        drop(client.poll(Duration::ZERO));
+        client.client().fetch_cluster_id(CONNECT_POLL).is_some()
+    };
+    await_cluster(
+        &shared.cluster,
+        client.context().complaints(),
+        ask,
+        &AtomicBool::new(false),
+    )?;
+    for topic in spec.topics.iter().filter(|topic| !is_pattern(topic)) {
+        look_at(shared, &client, topic, &spec.group)?;
+    }
+    let topics: Vec<String> = spec.topics.iter().map(|topic| subscribed(topic)).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let failure = |error: &KafkaError| shared.cluster.failure_of(error, None, "");
+    client.subscribe(&topics).map_err(|error| failure(&error))?;
+    Ok(client)
+}
+
+/// A topic that is named in full must be readable; that it does not exist yet is worth a word.
+fn look_at(shared: &Shared, client: &Client, topic: &str, group: &str) -> Result<(), Failure> {
+    let cluster = &shared.cluster;
+    let metadata = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
+    let metadata = metadata.map_err(|error| cluster.failure_of(&error, Some(topic), ""))?;
+    let code: Option<RDKafkaErrorCode> = metadata
+        .topics()
+        .first()
+        .and_then(|listed| listed.error())
+        .map(Into::into);
+    match code.map(|code| (Class::of(code), code)) {
+        None => Ok(()),
+        Some((Class::TopicMissing, _)) => {
+            tracing::info!(
+                topic,
+                "topic {topic} does not exist yet; it is read from its beginning once it does"
+            );
+            Ok(())
+        }
+        Some((Class::Unauthorized, code)) => Err(cluster.may_not_read(topic, group, &code.to_string())),
+        Some((_, code)) => Err(cluster.failure(code, Some(topic), "")),
+    }
+}
+
+fn is_pattern(topic: &str) -> bool {
+    topic.contains(['*', '?'])
+}
+
+/// A topic as librdkafka subscribes to it: patterns are regular expressions that begin with `^`.
+fn subscribed(topic: &str) -> String {
+    if !is_pattern(topic) {
+        return topic.to_owned();
+    }
+    let mut expression = String::from("^");
+    for character in topic.chars() {
+        match character {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            plain if plain.is_ascii_alphanumeric() || matches!(plain, '_' | '-') => expression.push(plain),
+            other => expression.extend(['\\', other]),
+        }
+    }
+    expression.push('$');
+    expression
+}
+
+fn bounds(client: &Client, cluster: &Cluster, partition: &TopicPartition) -> Result<Bounds, Failure> {
+    let asked = client.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT);
+    let (first, end) = asked.map_err(|error| cluster.failure_of(&error, Some(&partition.topic), ""))?;
+    Ok(Bounds { first, end })
+}
+
+/// Lets a partition go on at an offset, as soon as it is resumed. Nothing from before is handed out behind this.
+fn move_to(client: &Client, partition: &TopicPartition, offset: i64) -> KafkaResult<()> {
+    let list = list(std::slice::from_ref(partition), Offset::Offset(offset))?;
+    client.pause(&list)?;
+    let since = Instant::now();
+    loop {
+        let moved = client.seek_partitions(list.clone(), REQUEST_TIMEOUT)?;
+        match moved.elements().first().map_or(Ok(()), |element| element.error()) {
+            Err(_) if since.elapsed() < REQUEST_TIMEOUT => std::thread::sleep(SEEK_AGAIN),
+            done => return done,
+        }
+    }
+}
+
+fn standing_still(cluster: &Cluster, partition: &TopicPartition, error: &KafkaError) -> Failure {
+    let message = format!(
+        "partition {} of topic {} on {} could not be moved to where the target is ({error}); it is tried again",
+        partition.partition, partition.topic, cluster.servers
+    );
+    Failure::transient("kafka_busy", message)
+}
+
+fn list(partitions: &[TopicPartition], offset: Offset) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition_offset(&partition.topic, partition.partition, offset)?;
+    }
+    Ok(list)
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// Whether an offset can be read from here, or will be the next to be written.
+    fn check(self, partition: &TopicPartition, cluster: &Cluster, wanted: i64) -> Result<(), Failure> {
+        let servers = &cluster.servers;
+        if wanted < self.first {
+            let message = offset_out_of_range(partition, servers, wanted, self.first);
+            return Err(Failure::definite(OFFSET_OUT_OF_RANGE, message));
+        }
+        if wanted > self.end {
+            let message = topic_rewound(partition, servers, wanted, self.end);
+            return Err(Failure::definite(TOPIC_REWOUND, message));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! MySQL and MariaDB as targets: rows and offsets in one transaction.
+//!
+//! Read in this order: `config` (what can be said), `session` (settings, and the transaction), `offsets` (whose a partition is),
+//! `merge` (carrying out a step) and `statement` (its SQL), `literal` (values, exactly), `describe` and `definitions` (tables), `check`.
+
+mod check;
+mod column;
+mod config;
+mod definitions;
+mod describe;
+mod error;
+mod literal;
+mod merge;
+mod offsets;
+mod session;
+mod statement;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
+use tailrace_sql::sink::config::WriteConfig;
+use tailrace_sql::sink::{SinkRules, SqlSink};
+
+pub use config::MySqlSinkConfig;
+
+use crate::server::Flavour;
+use session::MySqlSession;
+
+/// A MySQL or MariaDB database that is written to, configured and not yet connected.
+pub struct MySqlSinkConnector {
+    config: MySqlSinkConfig,
+    rules: Arc<SinkRules>,
+    flavour: Flavour,
+}
+
+// === impl MySqlSinkConnector ===
+
+impl MySqlSinkConnector {
+    /// A target with this configuration, on a server that speaks this dialect. Nothing is connected.
+    ///
+    /// # Errors
+    /// Definite `config` where values contradict each other.
+    pub fn new(config: MySqlSinkConfig, write: WriteConfig, flavour: Flavour) -> Result<Self> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            rules: Arc::new(SinkRules::new(write)?),
+            flavour,
+        })
+    }
+}
+
+#[async_trait]
+impl SinkConnector for MySqlSinkConnector {
+    async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
+        check::check(&self.config, self.rules.config(), self.flavour).await
+    }
+
+    async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
+        Ok(Box::new(SqlSink::new(
+            Box::new(session),
+            Arc::clone(&self.rules),
+            context,
+        )))
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql => "mysql",
+            Flavour::MariaDb => "mariadb",
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Preflight of a target: every problem at once, each with the statement that fixes it. Creates nothing.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_core::schema::TableName;
+use tailrace_sql::log_config::TlsMode;
+use tailrace_sql::sink::config::{DeleteMode, Evolve, TruncateMode, WriteConfig, WriteMode};
+
+use super::config::MySqlSinkConfig;
+use super::error::of_target;
+use super::offsets::{self, OFFSETS};
+use super::session::connect_for;
+use crate::connect::{Texts, texts};
+use crate::endpoint::Endpoint;
+use crate::quote::{identifier, literal};
+use crate::server::{Flavour, Grants};
+
+/// Less than this, and a row with a large text in it is refused.
+const PACKET_BYTES: u64 = 16 << 20;
+
+/// What the server says of itself and of us.
+struct Facts {
+    /// `name`@`host`, quoted.
+    user: String,
+    grants: Grants,
+    /// The one that the sessions are in.
+    database: String,
+    read_only: bool,
+    /// The binary log has statements.
+    logs_statements: bool,
+    packet_bytes: u64,
+    has_offsets: bool,
+    /// Schema and table of the offsets.
+    offsets: (String, String),
+}
+
+/// Looks at everything and tells all that is wrong.
+pub(super) async fn check(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(encryption(config));
+    match look(config, write, flavour).await {
+        Ok(facts) => findings.extend(judge(&facts, write)),
+        Err(error) => findings.push(Finding::from(&error)),
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+async fn look(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -> Result<Facts> {
+    const DOING: &str = "look at the server";
+    let (mut connection, _, database) = connect_for(config, flavour, write).await?;
+    let rows = asked(
+        &mut connection,
+        "SELECT @@GLOBAL.read_only, @@GLOBAL.log_bin, @@GLOBAL.binlog_format, @@GLOBAL.max_allowed_packet, CURRENT_USER()",
+    )
+    .await?;
+    let text = |column: usize| {
+        rows.first()
+            .and_then(|row| row.text(column))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (name, host) = text(4)
+        .rsplit_once('@')
+        .map_or((text(4), "%".to_owned()), |(name, host)| {
+            (name.to_owned(), host.to_owned())
+        });
+    let grants = texts(&mut connection, "SHOW GRANTS", DOING).await.map_err(of_target)?;
+    let offsets = write.offsets_table.as_deref().unwrap_or(OFFSETS);
+    let offsets = match offsets.split_once('.') {
+        Some((schema, table)) => (schema.to_owned(), table.to_owned()),
+        None => (database.clone(), offsets.to_owned()),
+    };
+    let query = format!(
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        literal(&offsets.0),
+        literal(&offsets.1)
+    );
+    let has_offsets = !asked(&mut connection, &query).await?.is_empty();
+    Ok(Facts {
+        user: format!("{}@{}", identifier(&name), identifier(&host)),
+        grants: Grants::parse(grants.iter().filter_map(|row| row.text(0))),
+        database,
+        read_only: text(0) != "0",
+        logs_statements: text(1) == "1" && text(2).eq_ignore_ascii_case("statement"),
+        packet_bytes: text(3).parse().unwrap_or(u64::MAX),
+        has_offsets,
+        offsets,
+    })
+}
+
+async fn asked(connection: &mut Conn, query: &str) -> Result<Vec<Texts>> {
+    let rows = connection.query(query).await;
+    rows.map_err(|error| super::error::target_error(&error, "look at the server"))
+}
+
+fn judge(facts: &Facts, write: &WriteConfig) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if facts.read_only {
+        findings.push(Finding::blocks(
+            "target_read_only",
+            "the server takes no writes (read_only)",
+            "name the server that takes them in the `url`, or SET GLOBAL read_only = OFF;",
+        ));
+    }
+    if facts.logs_statements {
+        findings.push(Finding::blocks(
+            "binlog_format",
+            "the binary log has statements, and rows are written at READ COMMITTED, which such a log cannot hold",
+            "SET GLOBAL binlog_format = 'ROW';",
+        ));
+    }
+    if facts.packet_bytes < PACKET_BYTES {
+        findings.push(Finding::warning(
+            "row_too_large",
+            format!(
+                "the server takes statements of {} bytes, and a row of more is refused",
+                facts.packet_bytes
+            ),
+            format!("SET GLOBAL max_allowed_packet = {PACKET_BYTES};"),
+        ));
+    }
+    findings.extend(rights(facts, write));
+    findings.extend(offsets_table(facts));
+    findings.push(Finding::note(
+        "loops",
+        format!(
+            "each transaction of the sink begins with a row of {}.{}: that is how a source on this server knows what the sink has written",
+            facts.offsets.0, facts.offsets.1
+        ),
+    ));
+    findings
+}
+
+/// Rights on the tables of the database; which tables there will be is not known before the topics are read.
+fn rights(facts: &Facts, write: &WriteConfig) -> Option<Finding> {
+    let mut needed = vec!["SELECT", "INSERT"];
+    if !matches!(write.mode, WriteMode::Insert | WriteMode::Append) {
+        needed.push("UPDATE");
+    }
+    let deletes = write.deletes == DeleteMode::Hard || write.truncates == TruncateMode::Apply;
+    if deletes && write.mode != WriteMode::Append {
+        needed.push("DELETE");
+    }
+    match write.evolve {
+        Evolve::None => {}
+        Evolve::Add | Evolve::Widen => needed.extend(["CREATE", "ALTER"]),
+    }
+    // Of a table that has no rights of its own.
+    let on_all = |privilege: &&&str| !facts.grants.on_table(privilege, &facts.database, "");
+    let missing: Vec<&str> = needed.iter().filter(on_all).copied().collect();
+    (!missing.is_empty()).then(|| {
+        let missing = missing.join(", ");
+        Finding::warning(
+            "insufficient_privilege",
+            format!(
+                "the user {} lacks {missing} on the database {}; rights on single tables, and those of roles, are not looked at",
+                facts.user, facts.database
+            ),
+            format!("GRANT {missing} ON {}.* TO {};", identifier(&facts.database), facts.user),
+        )
+    })
+}
+
+fn offsets_table(facts: &Facts) -> Option<Finding> {
+    let table = TableName {
+        database: String::new(),
+        schema: facts.offsets.0.clone(),
+        table: facts.offsets.1.clone(),
+    };
+    let quoted = offsets::quoted(&table.qualified());
+    if facts.has_offsets {
+        let may_not = |privilege: &&&str| !facts.grants.on_table(privilege, &table.schema, &table.table);
+        let missing: Vec<&str> = ["SELECT", "INSERT", "UPDATE"].iter().filter(may_not).copied().collect();
+        let missing = missing.join(", ");
+        return (!missing.is_empty()).then(|| {
+            Finding::blocks(
+                "insufficient_privilege",
+                format!(
+                    "the user {} lacks {missing} on the table of offsets, {}",
+                    facts.user,
+                    table.qualified()
+                ),
+                format!("GRANT {missing} ON {quoted} TO {};", facts.user),
+            )
+        });
+    }
+    let may_create = facts.grants.on_table("CREATE", &table.schema, &table.table);
+    let statement = offsets::create_statement(&quoted);
+    Some(match may_create {
+        true => Finding::note(
+            "offsets_table_missing",
+            format!(
+                "the table of offsets, {}, is not there; it is made at the first start",
+                table.qualified()
+            ),
+        ),
+        false => Finding::blocks(
+            "offsets_table_missing",
+            format!(
+                "the table of offsets, {}, is not there, and the user {} may not make it",
+                table.qualified(),
+                facts.user
+            ),
+            format!(
+                "{statement}; GRANT SELECT, INSERT, UPDATE ON {quoted} TO {};",
+                facts.user
+            ),
+        ),
+    })
+}
+
+fn encryption(config: &MySqlSinkConfig) -> Option<Finding> {
+    let endpoint = Endpoint::resolve(config).ok()?;
+    let server = endpoint.server();
+    match endpoint.tls_mode {
+        TlsMode::Require => Some(Finding::warning(
+            "tls_unverified",
+            format!("the connection to {server} is encrypted, but whoever answers is believed"),
+            "tls: { mode: verify_full, ca_file: … }",
+        )),
+        TlsMode::Disable if !endpoint.host.is_local() => Some(Finding::warning(
+            "tls_disabled",
+            format!("rows cross the network to {server} in plain text"),
+            "tls: { mode: verify_full, ca_file: … }",
+        )),
+        TlsMode::Disable | TlsMode::VerifyCa | TlsMode::VerifyFull => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(grant: &str) -> Facts {
+        Facts {
+            user: "`tailrace`@`%`".to_owned(),
+            grants: Grants::parse([grant]),
+            database: "shop".to_owned(),
+            read_only: false,
+            logs_statements: false,
+            packet_bytes: 64 << 20,
+            has_offsets: true,
+            offsets: ("shop".to_owned(), "tailrace_offsets".to_owned()),
+        }
+    }
+
+    fn codes(facts: &Facts, write: &WriteConfig) -> Vec<&'static str> {
+        judge(facts, write).iter().map(|finding| finding.code).collect()
+    }
+
+    const ENOUGH: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON `shop`.* TO `tailrace`@`%`";
+
+    #[test]
+    fn a_server_without_faults_has_a_note_alone() {
+        assert_eq!(codes(&facts(ENOUGH), &WriteConfig::default()), ["loops"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_granted() {
+        let evolving = WriteConfig {
+            evolve: Evolve::Add,
+            ..WriteConfig::default()
+        };
+        let findings = judge(&facts(ENOUGH), &evolving);
+        assert_eq!(findings[0].remedy, "GRANT CREATE, ALTER ON `shop`.* TO `tailrace`@`%`;");
+        let mut none = facts("GRANT SELECT ON `shop`.* TO `tailrace`@`%`");
+        assert_eq!(
+            codes(&none, &WriteConfig::default()),
+            ["insufficient_privilege", "insufficient_privilege", "loops"]
+        );
+        none.has_offsets = false;
+        let findings = judge(&none, &WriteConfig::default());
+        let table = findings
+            .iter()
+            .find(|finding| finding.code == "offsets_table_missing")
+            .unwrap();
+        assert!(
+            table
+                .remedy
+                .contains("CREATE TABLE IF NOT EXISTS `shop`.`tailrace_offsets`"),
+            "{table:?}"
+        );
+    }
+
+    #[test]
+    fn what_keeps_the_server_from_writing_is_told() {
+        let mut facts = facts(ENOUGH);
+        facts.read_only = true;
+        facts.logs_statements = true;
+        facts.packet_bytes = 1 << 20;
+        assert_eq!(
+            codes(&facts, &WriteConfig::default()),
+            ["target_read_only", "binlog_format", "row_too_large", "loops"]
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! PostgreSQL as a sink.
+//!
+//! Read in this order: [`config`], `session` (one transaction per batch), `statement` (its SQL), `array` and `value` (rows as arrays of
+//! their columns), `describe` and `definitions` (what tables are and how they are made), `check`.
+//!
+//! Why arrays and not `COPY` into a temporary table: the rows of a batch go as one parameter per column into
+//! `INSERT … SELECT … FROM unnest($1, $2, …)`, in the binary form of the type where it has a simple one. That needs no table, no catalogue
+//! entry and no second pass over the rows, and one statement is prepared per table and used again.
+
+mod array;
+mod check;
+mod config;
+mod definitions;
+mod describe;
+mod error;
+mod offsets;
+mod session;
+mod statement;
+mod text;
+mod value;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
+use tailrace_sql::sink::config::WriteConfig;
+use tailrace_sql::sink::{SinkRules, SqlSink};
+
+pub use self::config::PostgresSinkConfig;
+use self::session::PostgresSession;
+
+/// A configured PostgreSQL sink. Nothing is connected before a method is called.
+pub struct PostgresSink {
+    config: PostgresSinkConfig,
+    rules: Arc<SinkRules>,
+}
+
+// === impl PostgresSink ===
+
+impl PostgresSink {
+    /// A sink with this connection, that writes like this.
+    ///
+    /// # Errors
+    /// Definite, where the configuration contradicts itself.
+    pub fn new(config: PostgresSinkConfig, write: WriteConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self {
+            config,
+            rules: Arc::new(SinkRules::new(write)?),
+        })
+    }
+}
+
+#[async_trait]
+impl SinkConnector for PostgresSink {
+    async fn check(&self, connector: &str, topics: &[String]) -> Vec<Finding> {
+        check::check(&self.config, &self.rules, connector, topics).await
+    }
+
+    async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let session = PostgresSession::open(&self.config, self.rules.config(), &context).await?;
+        Ok(Box::new(SqlSink::new(
+            Box::new(session),
+            Arc::clone(&self.rules),
+            context,
+        )))
+    }
+
+    fn kind(&self) -> &'static str {
+        "postgresql"
+    }
+}

@@ -1,0 +1,211 @@
+//! Preflight of a sink: what would keep events from being written, each with the statement that fixes it. Writes nothing.
+
+use tailrace_core::Result;
+use tailrace_core::check::{Finding, Severity};
+use tailrace_sql::Syntax;
+use tailrace_sql::sink::SinkRules;
+use tailrace_sql::sink::config::{DeleteMode, Evolve, ForeignKeys, WriteMode};
+use tailrace_sql::sink::session::Definitions;
+use tokio_postgres::Client;
+
+use super::config::PostgresSinkConfig;
+use super::definitions::PostgresDefinitions;
+use super::describe::describe;
+use super::offsets::{OffsetStatements, TABLE};
+use super::session::offsets_table;
+use crate::connect::{Purpose, connect_sink};
+use crate::discover::server::{OLDEST_VERSION, server_facts};
+use crate::error::query_error;
+use crate::quote::{identifier, literal};
+
+/// Looks at everything and tells all that is wrong.
+pub(super) async fn check(
+    config: &PostgresSinkConfig,
+    rules: &SinkRules,
+    connector: &str,
+    topics: &[String],
+) -> Vec<Finding> {
+    let mut findings = match look(config, rules, connector, topics).await {
+        Ok(findings) => findings,
+        Err(error) => vec![Finding::from(&error)],
+    };
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+async fn look(
+    config: &PostgresSinkConfig,
+    rules: &SinkRules,
+    connector: &str,
+    topics: &[String],
+) -> Result<Vec<Finding>> {
+    let session = connect_sink(&config.access(), connector, Purpose::Check).await?;
+    let server = server_facts(&session).await?;
+    let mut findings = Vec::new();
+    if server.version < OLDEST_VERSION {
+        let problem = format!(
+            "the server is PostgreSQL {}, and 13 is the oldest that is known to work",
+            server.version_text
+        );
+        findings.push(Finding::warning("server_old", problem, "upgrade the server"));
+    }
+    if server.in_recovery {
+        let problem = "the server is a standby, which takes no writes";
+        findings.push(Finding::blocks(
+            "target_read_only",
+            problem,
+            "point `url` at the primary",
+        ));
+    }
+    findings.extend(offsets(&session, rules, &server.role).await?);
+    if rules.config().foreign_keys == ForeignKeys::Ignore && !server.superuser {
+        let grant = format!(
+            "GRANT SET ON PARAMETER session_replication_role TO {}",
+            identifier(&server.role)
+        );
+        let may_set = may(
+            &session,
+            "has_parameter_privilege(current_user, 'session_replication_role', 'SET')",
+        )
+        .await;
+        if !may_set.unwrap_or(false) {
+            let problem = "`foreign_keys: ignore` sets session_replication_role, which the role may not";
+            findings.push(Finding::blocks("insufficient_privilege", problem, grant));
+        }
+    }
+    if config.mark_origin && !server.superuser {
+        let function = "pg_catalog.pg_replication_origin_session_setup(text)";
+        if !may(
+            &session,
+            &format!("has_function_privilege(current_user, '{function}', 'EXECUTE')"),
+        )
+        .await?
+        {
+            let role = identifier(&server.role);
+            let functions =
+                ["create", "oid", "session_setup"].map(|name| format!("pg_replication_origin_{name}(text)"));
+            let grants = functions
+                .map(|function| format!("GRANT EXECUTE ON FUNCTION {function} TO {role}"))
+                .join("; ");
+            findings.push(Finding::blocks(
+                "insufficient_privilege",
+                "`mark_origin` uses a replication origin, which the role may not",
+                grants,
+            ));
+        }
+    }
+    for topic in topics.iter().filter(|topic| !topic.contains(['*', '?'])) {
+        findings.extend(table(&session, rules, topic, &server.role).await?);
+    }
+    Ok(findings)
+}
+
+/// The table of offsets is there and may be written, or may be made.
+async fn offsets(client: &Client, rules: &SinkRules, role: &str) -> Result<Vec<Finding>> {
+    let table = offsets_table(rules.config());
+    let statements = OffsetStatements::new(&table);
+    if statements.exist(client).await? {
+        return privileges(client, &table, &["SELECT", "INSERT", "UPDATE"], role).await;
+    }
+    let written = rules.config().offsets_table.as_deref().unwrap_or(TABLE);
+    let schema = PostgresDefinitions.table_name(written).schema;
+    let may_create = may(
+        client,
+        &format!("has_schema_privilege(current_user, {}, 'CREATE')", literal(&schema)),
+    )
+    .await?;
+    Ok(if may_create {
+        vec![Finding::note(
+            "offsets_table",
+            format!("the table of offsets {table} is made at the first start"),
+        )]
+    } else {
+        let problem = format!("there is no table of offsets {table}, and the role may not make it");
+        let remedy = format!(
+            "{}; GRANT SELECT, INSERT, UPDATE ON {table} TO {}",
+            statements.create.trim_end().trim_end_matches(';'),
+            identifier(role)
+        );
+        vec![Finding::blocks("offsets_table_missing", problem, remedy)]
+    })
+}
+
+async fn table(client: &Client, rules: &SinkRules, topic: &str, role: &str) -> Result<Vec<Finding>> {
+    let name = PostgresDefinitions.table_name(&rules.table_of_topic(topic));
+    let quoted = PostgresDefinitions.table(&name);
+    let Some(table) = describe(client, &name).await? else {
+        return Ok(match rules.config().evolve {
+            Evolve::None => {
+                let problem = format!("there is no table {quoted}, into which topic {topic} is written");
+                vec![Finding::warning(
+                    "table_missing",
+                    problem,
+                    "make it, name another with `table`, or set `evolve: add`",
+                )]
+            }
+            Evolve::Add | Evolve::Widen => {
+                vec![Finding::note(
+                    "table_missing",
+                    format!("table {quoted} is made when the first event of {topic} comes"),
+                )]
+            }
+        });
+    };
+    let mut needed = vec!["SELECT"];
+    let config = rules.config();
+    if config.mode != WriteMode::Update {
+        needed.push("INSERT");
+    }
+    if matches!(config.mode, WriteMode::Upsert | WriteMode::Update) || config.deletes == DeleteMode::Soft {
+        needed.push("UPDATE");
+    }
+    if config.mode != WriteMode::Append && config.deletes == DeleteMode::Hard {
+        needed.push("DELETE");
+    }
+    let mut findings = privileges(client, &quoted, &needed, role).await?;
+    if config.mode == WriteMode::Upsert && table.schema.key.is_empty() && table.unique_keys.is_empty() {
+        let problem =
+            format!("table {quoted} has no primary key and no unique constraint, by which `mode: upsert` finds rows");
+        findings.push(Finding::blocks(
+            "key_not_unique",
+            problem,
+            format!("ALTER TABLE {quoted} ADD PRIMARY KEY (…)"),
+        ));
+    }
+    Ok(findings)
+}
+
+async fn privileges(client: &Client, table: &str, needed: &[&str], role: &str) -> Result<Vec<Finding>> {
+    let mut missing = Vec::new();
+    for privilege in needed {
+        if !may(
+            client,
+            &format!("has_table_privilege(current_user, {}, '{privilege}')", literal(table)),
+        )
+        .await?
+        {
+            missing.push(*privilege);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = missing.join(", ");
+    let problem = format!("the role {} may not {list} on table {table}", identifier(role));
+    let remedy = format!("GRANT {list} ON {table} TO {}", identifier(role));
+    Ok(vec![Finding {
+        severity: Severity::Blocks,
+        code: "insufficient_privilege",
+        problem,
+        remedy,
+    }])
+}
+
+async fn may(client: &Client, expression: &str) -> Result<bool> {
+    let wrap = |error| query_error(&error, "look at the rights of the role");
+    let row = client
+        .query_one(&format!("SELECT pg_catalog.{expression}"), &[])
+        .await
+        .map_err(wrap)?;
+    row.try_get(0).map_err(wrap)
+}

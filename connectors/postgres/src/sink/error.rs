@@ -1,0 +1,59 @@
+//! What an error of the server means for a batch: by SQLSTATE.
+
+use tailrace_core::Error;
+
+use crate::error::query_error;
+
+/// An error of a statement that wrote rows, or of the commit behind them. The message may name a constraint, never a value: DETAIL is not
+/// taken over.
+pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
+    let Some(db) = error.as_db_error() else {
+        return Error::transient("target_connection_lost", query_error(error, doing).report());
+    };
+    let sqlstate = db.code().code();
+    let said = format!(
+        "cannot {doing}: the server says: {} (SQLSTATE {sqlstate})",
+        db.message()
+    );
+    match (sqlstate.get(..2).unwrap_or_default(), sqlstate) {
+        (_, "23503") => Error::poison(
+            "foreign_key_violation",
+            format!(
+                "{said}; the row that it refers to is not there: write its table by the same connector, or set `foreign_keys: ignore`"
+            ),
+        ),
+        ("23", _) => Error::poison("constraint_violation", said),
+        // Values that do not fit, texts that are none; exceptions of triggers; rows too large for a page; a key twice in one statement.
+        ("22" | "P0" | "54" | "21" | "44", _) => Error::poison("value_refused", said),
+        (_, "25006") => Error::transient(
+            "target_read_only",
+            format!("{said}; it is a standby, or was set read-only: make it writable, or point `url` at the primary"),
+        ),
+        (_, "42P01") => Error::definite("table_missing", format!("{said}; make the table, or correct `table`")),
+        (_, "42703") => Error::definite(
+            "column_missing",
+            format!("{said}; the table was changed: restart the connector"),
+        ),
+        (_, "42P10") => Error::definite(
+            "key_not_unique",
+            format!("{said}; the table lost the constraint that its key is found by"),
+        ),
+        (_, "42804" | "42846" | "42883") => Error::definite(
+            "type_mismatch",
+            format!(
+                "{said}; the column's type cannot take such events: change it, or leave the column out with `transforms`"
+            ),
+        ),
+        (_, "42501") => Error::definite(
+            "insufficient_privilege",
+            format!("{said}; `tailrace check` prints the GRANT that is missing"),
+        ),
+        (_, "40P01") => Error::transient("deadlock", said),
+        (_, "55P03") => Error::transient(
+            "lock_timeout",
+            format!("{said}; another session holds a row or a table"),
+        ),
+        (_, "53100") => Error::transient("target_disk_full", format!("{said}; make room")),
+        _ => query_error(error, doing),
+    }
+}

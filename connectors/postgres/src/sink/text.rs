@@ -1,0 +1,359 @@
+//! Values as text that PostgreSQL's input functions read: whatever has no simple binary form.
+
+use std::fmt::Write;
+
+use tailrace_core::value::{LogicalType, ShapeKind, TimeTz, Value};
+
+use crate::decode::cell::{print_date, print_float32, print_float64, print_time, print_timestamp, push_hex_digits};
+
+/// Why a value has no text; completes "the value for column … ".
+pub(super) type Refused = &'static str;
+
+const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
+const BEYOND: Refused = "cannot be printed";
+const NO_GEOMETRY: Refused = "is no geometry";
+/// Byte order, type and count of points, or of rings.
+const WKB_POLYGON: u32 = 3;
+
+/// Appends the text of a value of one meaning for a column of another.
+pub(super) fn append_text(
+    value: Value<'_>,
+    source: &LogicalType,
+    target: &LogicalType,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    // Most texts are just that, and need not be put together first.
+    if let Value::Text(text) = value {
+        out.extend_from_slice(text.as_bytes());
+        return Ok(());
+    }
+    let mut text = String::new();
+    if is_json(target) && matches!(value, Value::List(_) | Value::Bytes(_)) {
+        append_json(value, source, &mut text)?;
+    } else {
+        append(value, source, &mut text)?;
+    }
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+fn is_json(logical_type: &LogicalType) -> bool {
+    *logical_type == LogicalType::Text(tailrace_core::value::TextKind::Json)
+}
+
+fn append(value: Value<'_>, meaning: &LogicalType, text: &mut String) -> Result<(), Refused> {
+    match value {
+        Value::Null | Value::Unchanged => return Err("is not there"),
+        Value::Boolean(value) => text.push_str(if value { "true" } else { "false" }),
+        Value::Int(value) => append_integer(value, meaning, text)?,
+        Value::Float32(value) => print_float32(value, text).map_err(|_| BEYOND)?,
+        Value::Float64(value) => print_float64(value, text).map_err(|_| BEYOND)?,
+        Value::TimeTz(value) => append_time_tz(value, text)?,
+        Value::Interval(value) => {
+            // Each part with its own sign.
+            let written = write!(
+                text,
+                "{} mons {} days {} us",
+                value.months, value.days, value.microseconds
+            );
+            written.map_err(|_| BEYOND)?;
+        }
+        Value::Text(value) => text.push_str(value),
+        Value::Bytes(bytes) => {
+            // Geometries read hexadecimal digits of EWKB; strings of bytes want a prefix.
+            if !matches!(meaning, LogicalType::Geometry | LogicalType::Geography) {
+                text.push_str("\\x");
+            }
+            bytes.iter().for_each(|byte| push_hex_digits(*byte, text));
+        }
+        Value::List(_) => append_list(value, meaning, text)?,
+    }
+    Ok(())
+}
+
+fn append_integer(value: i64, meaning: &LogicalType, text: &mut String) -> Result<(), Refused> {
+    let printed = match meaning {
+        LogicalType::Date => print_date(value, text),
+        LogicalType::Timestamp { .. } => print_timestamp(value, "", text),
+        LogicalType::TimestampTz { .. } => print_timestamp(value, "+00", text),
+        LogicalType::Time { .. } if (0..=MICROSECONDS_PER_DAY).contains(&value) => print_time(value, text),
+        LogicalType::Time { .. } => {
+            return Err("is an amount of time beyond a day, or before its beginning; make the column an interval");
+        }
+        _ => return write!(text, "{value}").map_err(|_| BEYOND),
+    };
+    printed.map_err(|_| BEYOND)
+}
+
+fn append_time_tz(value: TimeTz, text: &mut String) -> Result<(), Refused> {
+    print_time(value.microseconds, text).map_err(|_| BEYOND)?;
+    let sign = if value.offset_seconds < 0 { '-' } else { '+' };
+    let offset = value.offset_seconds.unsigned_abs();
+    write!(
+        text,
+        "{sign}{:02}:{:02}:{:02}",
+        offset / 3600,
+        offset / 60 % 60,
+        offset % 60
+    )
+    .map_err(|_| BEYOND)
+}
+
+fn append_list(value: Value<'_>, meaning: &LogicalType, text: &mut String) -> Result<(), Refused> {
+    let Value::List(list) = value else {
+        return append(value, meaning, text);
+    };
+    match meaning {
+        LogicalType::Array(element) => append_array(value, element, text),
+        LogicalType::Map => append_map(value, text),
+        LogicalType::Point => {
+            let [x, y] = floats(value)?;
+            write!(text, "({x},{y})").map_err(|_| BEYOND)
+        }
+        LogicalType::Line => {
+            let [a, b, c] = floats(value)?;
+            write!(text, "{{{a},{b},{c}}}").map_err(|_| BEYOND)
+        }
+        LogicalType::Circle => {
+            let [x, y, radius] = floats(value)?;
+            write!(text, "<({x},{y}),{radius}>").map_err(|_| BEYOND)
+        }
+        LogicalType::Shape(kind) => {
+            let (Some(Value::Bytes(wkb)), Some(Value::Boolean(is_closed))) = (list.get(0), list.get(1)) else {
+                return Err(NO_GEOMETRY);
+            };
+            append_shape(*kind, wkb, is_closed, text)
+        }
+        LogicalType::FloatVector | LogicalType::DoubleVector => {
+            text.push('[');
+            for (index, element) in list.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                append(element, &LogicalType::Float64, text)?;
+            }
+            text.push(']');
+            Ok(())
+        }
+        LogicalType::SparseVector => append_sparse_vector(value, text),
+        _ => Err("is a list, and the column is none"),
+    }
+}
+
+/// `{1,NULL,"with \"quotes\""}`, nested for several dimensions.
+fn append_array(value: Value<'_>, element: &LogicalType, text: &mut String) -> Result<(), Refused> {
+    let Value::List(list) = value else {
+        return append(value, element, text);
+    };
+    // A comma is a part of a box, and PostGIS chose the colon.
+    let delimiter = match element {
+        LogicalType::Shape(ShapeKind::Box) => ';',
+        LogicalType::Geometry | LogicalType::Geography => ':',
+        _ => ',',
+    };
+    text.push('{');
+    for (index, item) in list.iter().enumerate() {
+        if index > 0 {
+            text.push(delimiter);
+        }
+        match item {
+            Value::Null => text.push_str("NULL"),
+            Value::List(_) if !has_lists(element) => append_array(item, element, text)?,
+            _ => {
+                let mut plain = String::new();
+                append(item, element, &mut plain)?;
+                append_quoted(&plain, text);
+            }
+        }
+    }
+    text.push('}');
+    Ok(())
+}
+
+/// A value of the type is a list itself.
+fn has_lists(element: &LogicalType) -> bool {
+    matches!(
+        element,
+        LogicalType::Map
+            | LogicalType::Point
+            | LogicalType::Line
+            | LogicalType::Circle
+            | LogicalType::Shape(_)
+            | LogicalType::FloatVector
+            | LogicalType::DoubleVector
+            | LogicalType::SparseVector
+    )
+}
+
+fn append_quoted(plain: &str, text: &mut String) {
+    text.push('"');
+    for character in plain.chars() {
+        if matches!(character, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text.push('"');
+}
+
+/// `"key"=>"value", "other"=>NULL`
+fn append_map(value: Value<'_>, text: &mut String) -> Result<(), Refused> {
+    for (index, (key, value)) in pairs(value)?.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        append_quoted(key, text);
+        text.push_str("=>");
+        match value {
+            Some(value) => append_quoted(value, text),
+            None => text.push_str("NULL"),
+        }
+    }
+    Ok(())
+}
+
+fn pairs<'a>(value: Value<'a>) -> Result<Vec<(&'a str, Option<&'a str>)>, Refused> {
+    let Value::List(list) = value else {
+        return Err("is no map");
+    };
+    let mut pairs = Vec::new();
+    let mut items = list.iter();
+    while let Some(key) = items.next() {
+        match (key, items.next()) {
+            (Value::Text(key), Some(Value::Text(value))) => pairs.push((key, Some(value))),
+            (Value::Text(key), Some(Value::Null)) => pairs.push((key, None)),
+            _ => return Err("is no map of texts"),
+        }
+    }
+    Ok(pairs)
+}
+
+fn floats<const N: usize>(value: Value<'_>) -> Result<[f64; N], Refused> {
+    let mut numbers = [0.0; N];
+    let Value::List(list) = value else {
+        return Err(NO_GEOMETRY);
+    };
+    for (index, number) in numbers.iter_mut().enumerate() {
+        match list.get(index) {
+            Some(Value::Float64(value)) => *number = value,
+            _ => return Err(NO_GEOMETRY),
+        }
+    }
+    Ok(numbers)
+}
+
+/// `{index:value,…}/dimensions`
+fn append_sparse_vector(value: Value<'_>, text: &mut String) -> Result<(), Refused> {
+    let Value::List(list) = value else {
+        return Err("is no vector");
+    };
+    let mut items = list.iter();
+    let Some(Value::Int(dimensions)) = items.next() else {
+        return Err("is no vector");
+    };
+    text.push('{');
+    let mut is_first = true;
+    while let Some(index) = items.next() {
+        let (Value::Int(index), Some(element)) = (index, items.next()) else {
+            return Err("is no vector");
+        };
+        if !std::mem::take(&mut is_first) {
+            text.push(',');
+        }
+        write!(text, "{index}:").map_err(|_| BEYOND)?;
+        append(element, &LogicalType::Float64, text)?;
+    }
+    write!(text, "}}/{dimensions}").map_err(|_| BEYOND)
+}
+
+/// The points of little-endian WKB, as the figure of PostgreSQL's own that they came from.
+fn append_shape(kind: ShapeKind, wkb: &[u8], is_closed: bool, text: &mut String) -> Result<(), Refused> {
+    let mut points = wkb_points(wkb)?;
+    let (open, close) = match kind {
+        ShapeKind::Box => {
+            // A ring of its corners; two that lie opposite to each other say it all.
+            let [first, _, opposite, ..] = &*points else {
+                return Err(NO_GEOMETRY);
+            };
+            points = vec![*first, *opposite];
+            ("", "")
+        }
+        ShapeKind::Path if !is_closed => ("[", "]"),
+        ShapeKind::LineSegment => ("[", "]"),
+        ShapeKind::Path | ShapeKind::Polygon => ("(", ")"),
+    };
+    text.push_str(open);
+    for (index, [x, y]) in points.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        write!(text, "{comma}({x},{y})").map_err(|_| BEYOND)?;
+    }
+    text.push_str(close);
+    Ok(())
+}
+
+fn wkb_points(wkb: &[u8]) -> Result<Vec<[f64; 2]>, Refused> {
+    let mut rest = wkb.get(1..).ok_or(NO_GEOMETRY)?;
+    let mut number = || {
+        let (number, behind) = rest.split_first_chunk::<4>()?;
+        rest = behind;
+        Some(u32::from_le_bytes(*number))
+    };
+    let kind = number().ok_or(NO_GEOMETRY)?;
+    if kind == WKB_POLYGON && number() != Some(1) {
+        return Err(NO_GEOMETRY);
+    }
+    let count = number().ok_or(NO_GEOMETRY)?;
+    let (chunks, behind) = rest.as_chunks::<16>();
+    if !behind.is_empty() || u32::try_from(chunks.len()) != Ok(count) {
+        return Err(NO_GEOMETRY);
+    }
+    let point = |chunk: &[u8; 16]| {
+        let (x, y) = chunk.split_first_chunk::<8>()?;
+        Some([f64::from_le_bytes(*x), f64::from_le_bytes(*y.first_chunk()?)])
+    };
+    chunks.iter().map(|chunk| point(chunk).ok_or(NO_GEOMETRY)).collect()
+}
+
+// --- JSON
+
+fn append_json(value: Value<'_>, meaning: &LogicalType, text: &mut String) -> Result<(), Refused> {
+    let json = json(value, meaning)?;
+    text.push_str(&json.to_string());
+    Ok(())
+}
+
+fn json(value: Value<'_>, meaning: &LogicalType) -> Result<serde_json::Value, Refused> {
+    let element = match meaning {
+        LogicalType::Array(element) => element,
+        other => other,
+    };
+    Ok(match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Boolean(value) => value.into(),
+        Value::Int(value)
+            if matches!(
+                element,
+                LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year
+            ) =>
+        {
+            value.into()
+        }
+        Value::Text(value) => value.into(),
+        Value::List(_) if *meaning == LogicalType::Map => {
+            let pairs = pairs(value)?.into_iter();
+            pairs
+                .map(|(key, value)| (key.to_owned(), value.map_or(serde_json::Value::Null, Into::into)))
+                .collect()
+        }
+        Value::List(list) => list
+            .iter()
+            .map(|item| json(item, element))
+            .collect::<Result<Vec<_>, _>>()?
+            .into(),
+        other => {
+            let mut plain = String::new();
+            append(other, element, &mut plain)?;
+            plain.into()
+        }
+    })
+}

@@ -1,0 +1,325 @@
+//! One column of a batch as one array of the binary protocol: chosen once per column, then every value runs through it.
+//!
+//! A type with a simple binary form goes in that form; every other goes as text and is cast by the statement to the type without its
+//! length, so that the server's own input function reads it and the assignment to the column checks the length. What an assignment
+//! would round or cut without a word is refused here.
+//!
+//! Source of the forms: PostgreSQL's `array_recv`, `int8recv`, `timestamp_recv`, `interval_recv` and their like.
+
+use tailrace_core::schema::Column;
+use tailrace_core::value::{LogicalType, TextKind, Value};
+use tailrace_core::{Error, Result};
+
+use super::text::append_text;
+
+/// Days from 1970-01-01 to 2000-01-01, where PostgreSQL's own count begins.
+const EPOCH_DAYS: i64 = 10_957;
+const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
+const EPOCH_US: i64 = EPOCH_DAYS * MICROSECONDS_PER_DAY;
+/// The last digit that a type of times holds.
+const MOST_PRECISION: u8 = 6;
+
+/// The type of an array's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    Int8,
+    Float4,
+    Float8,
+    Boolean,
+    Text,
+    Bytea,
+    Date,
+    Timestamp,
+    TimestampTz,
+    Interval,
+}
+
+/// How the values of one column are written.
+#[derive(Debug)]
+pub(super) struct ColumnWriter<'a> {
+    /// The type of the array's elements.
+    pub(super) element: Element,
+    source: &'a Column,
+    target: &'a Column,
+}
+
+// === impl Element ===
+
+impl Element {
+    /// As a statement names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Float4 => "float4",
+            Self::Float8 => "float8",
+            Self::Boolean => "bool",
+            Self::Text => "text",
+            Self::Bytea => "bytea",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::TimestampTz => "timestamptz",
+            Self::Interval => "interval",
+        }
+    }
+
+    /// Its object id: `pg_type.dat`.
+    pub(super) fn oid(self) -> u32 {
+        match self {
+            Self::Boolean => 16,
+            Self::Bytea => 17,
+            Self::Int8 => 20,
+            Self::Text => 25,
+            Self::Float4 => 700,
+            Self::Float8 => 701,
+            Self::Date => 1082,
+            Self::Timestamp => 1114,
+            Self::TimestampTz => 1184,
+            Self::Interval => 1186,
+        }
+    }
+}
+
+// === impl ColumnWriter ===
+
+impl<'a> ColumnWriter<'a> {
+    /// The writer of an event's column into a table's.
+    pub(super) fn new(source: &'a Column, target: &'a Column) -> Self {
+        let element = match (&target.logical_type, &source.logical_type) {
+            (LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year, _) => Element::Int8,
+            (LogicalType::Float32, LogicalType::Float32) => Element::Float4,
+            (LogicalType::Float32 | LogicalType::Float64, _) => Element::Float8,
+            (LogicalType::Boolean, _) => Element::Boolean,
+            (LogicalType::Bytes, _) => Element::Bytea,
+            (LogicalType::Date, _) => Element::Date,
+            (LogicalType::Timestamp { .. }, _) => Element::Timestamp,
+            (LogicalType::TimestampTz { .. }, _) => Element::TimestampTz,
+            (LogicalType::Interval, _) => Element::Interval,
+            _ => Element::Text,
+        };
+        Self {
+            element,
+            source,
+            target,
+        }
+    }
+
+    /// Whether a statement must say which type the text is.
+    pub(super) fn is_cast(&self) -> bool {
+        let is_text = matches!(self.target.logical_type, LogicalType::Text(TextKind::Plain));
+        self.element == Element::Text && !is_text
+    }
+
+    /// Appends a value: its length and its bytes, or -1 for NULL.
+    ///
+    /// # Errors
+    /// `Poison`, where the column cannot hold the value as it is.
+    pub(super) fn write(&self, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
+        if value == Value::Null {
+            out.extend((-1_i32).to_be_bytes());
+            return Ok(());
+        }
+        match self.element {
+            Element::Int8 => sized(out, &self.integer(value)?.to_be_bytes()),
+            Element::Float4 => match value {
+                Value::Float32(value) => sized(out, &value.to_be_bytes()),
+                _ => return Err(self.refused("is no number in single precision")),
+            },
+            Element::Float8 => sized(out, &self.float(value)?.to_be_bytes()),
+            Element::Boolean => sized(out, &[u8::from(self.boolean(value)?)]),
+            Element::Bytea => match value {
+                Value::Bytes(bytes) => return self.sized_of(bytes, out),
+                Value::Text(text) => return self.sized_of(text.as_bytes(), out),
+                _ => return Err(self.refused("is no string of bytes")),
+            },
+            Element::Date => sized(out, &self.date(value)?.to_be_bytes()),
+            Element::Timestamp | Element::TimestampTz => sized(out, &self.timestamp(value)?.to_be_bytes()),
+            Element::Interval => {
+                let (months, days, microseconds) = self.interval(value)?;
+                out.extend(16_i32.to_be_bytes());
+                out.extend(microseconds.to_be_bytes());
+                out.extend(days.to_be_bytes());
+                out.extend(months.to_be_bytes());
+            }
+            Element::Text => return self.text(value, out),
+        }
+        Ok(())
+    }
+
+    fn integer(&self, value: Value<'_>) -> Result<i64> {
+        let is_number = !matches!(
+            self.source.logical_type,
+            LogicalType::Date
+                | LogicalType::Time { .. }
+                | LogicalType::Timestamp { .. }
+                | LogicalType::TimestampTz { .. }
+        );
+        match value {
+            Value::Int(value) if is_number => Ok(value),
+            Value::Boolean(value) => Ok(value.into()),
+            Value::Text(digits) => {
+                let whole = digits.split_once('.').map_or(digits, |(whole, fraction)| {
+                    if fraction.bytes().all(|digit| digit == b'0') {
+                        whole
+                    } else {
+                        digits
+                    }
+                });
+                whole.parse().map_err(|_| self.refused("is no whole number of 64 bits"))
+            }
+            _ => Err(self.refused("is no whole number")),
+        }
+    }
+
+    fn float(&self, value: Value<'_>) -> Result<f64> {
+        let number = match value {
+            Value::Float32(value) => f64::from(value),
+            Value::Float64(value) => value,
+            Value::Int(value) => parse_float(&value.to_string()).ok_or_else(|| self.refused("is no number"))?,
+            Value::Text(digits) => parse_float(digits).ok_or_else(|| self.refused("is no number"))?,
+            _ => return Err(self.refused("is no number")),
+        };
+        let is_single = self.target.logical_type == LogicalType::Float32;
+        if is_single && number.is_finite() && number.to_string().parse::<f32>().map(f64::from) != Ok(number) {
+            return Err(self.refused("has more digits than single precision holds; make the column double precision"));
+        }
+        Ok(number)
+    }
+
+    fn boolean(&self, value: Value<'_>) -> Result<bool> {
+        match value {
+            Value::Boolean(value) => Ok(value),
+            Value::Int(0) => Ok(false),
+            Value::Int(1) => Ok(true),
+            _ => Err(self.refused("is neither true nor false, 1 nor 0")),
+        }
+    }
+
+    fn date(&self, value: Value<'_>) -> Result<i32> {
+        match (value, &self.source.logical_type) {
+            (Value::Int(days), LogicalType::Date) if days == i64::from(i32::MAX) => Ok(i32::MAX),
+            (Value::Int(days), LogicalType::Date) if days == i64::from(i32::MIN) => Ok(i32::MIN),
+            (Value::Int(days), LogicalType::Date) => {
+                let days = days.checked_sub(EPOCH_DAYS).map(i32::try_from);
+                days.and_then(Result::ok)
+                    .ok_or_else(|| self.refused("is beyond the calendar"))
+            }
+            _ => Err(self.refused("is no date")),
+        }
+    }
+
+    fn timestamp(&self, value: Value<'_>) -> Result<i64> {
+        let (LogicalType::Timestamp { precision } | LogicalType::TimestampTz { precision }) = &self.target.logical_type
+        else {
+            return Err(self.refused("is no time"));
+        };
+        let microseconds = match (value, &self.source.logical_type) {
+            (
+                Value::Int(at @ (i64::MAX | i64::MIN)),
+                LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. },
+            ) => {
+                return Ok(at);
+            }
+            (Value::Int(at), LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. }) => Some(at),
+            (Value::Int(days), LogicalType::Date) => days.checked_mul(MICROSECONDS_PER_DAY),
+            _ => return Err(self.refused("is no point in time")),
+        };
+        let microseconds = microseconds.and_then(|at| at.checked_sub(EPOCH_US));
+        let microseconds = microseconds.ok_or_else(|| self.refused("is beyond the calendar"))?;
+        self.check_precision(microseconds, *precision)?;
+        Ok(microseconds)
+    }
+
+    /// The server would round.
+    fn check_precision(&self, microseconds: i64, precision: u8) -> Result<()> {
+        let unit = 10_i64.pow(u32::from(MOST_PRECISION.saturating_sub(precision)));
+        if microseconds % unit == 0 {
+            return Ok(());
+        }
+        Err(self.refused("has more digits behind the second than the column; give it more precision"))
+    }
+
+    fn interval(&self, value: Value<'_>) -> Result<(i32, i32, i64)> {
+        match (value, &self.source.logical_type) {
+            (Value::Interval(value), _) => Ok((value.months, value.days, value.microseconds)),
+            // An amount of time, as MySQL's is.
+            (Value::Int(microseconds), LogicalType::Time { .. }) => Ok((0, 0, microseconds)),
+            _ => Err(self.refused("is no interval")),
+        }
+    }
+
+    fn text(&self, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
+        if let LogicalType::Time { precision } | LogicalType::TimeTz { precision } = &self.target.logical_type {
+            match value {
+                Value::Int(microseconds) => self.check_precision(microseconds, *precision)?,
+                Value::TimeTz(time) => self.check_precision(time.microseconds, *precision)?,
+                _ => {}
+            }
+        }
+        if let (
+            LogicalType::Decimal {
+                precision: Some(_),
+                scale,
+            },
+            Value::Text(digits),
+        ) = (&self.target.logical_type, value)
+        {
+            self.check_scale(digits, scale.unwrap_or_default())?;
+        }
+        let length_at = out.len();
+        out.extend([0; 4]);
+        let from = out.len();
+        append_text(value, &self.source.logical_type, &self.target.logical_type, out)
+            .map_err(|why| self.refused(why))?;
+        let text = out.get(from..).unwrap_or_default();
+        if text.contains(&0) {
+            return Err(self.refused("holds the character NUL, which PostgreSQL's text cannot"));
+        }
+        let length = i32::try_from(text.len()).map_err(|_| self.refused(TOO_LARGE))?;
+        if let Some(place) = out.get_mut(length_at..from) {
+            place.copy_from_slice(&length.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// The server would round.
+    fn check_scale(&self, digits: &str, scale: u32) -> Result<()> {
+        let fraction = digits
+            .split_once('.')
+            .map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
+        if u32::try_from(fraction.len()).is_ok_and(|length| length <= scale) {
+            return Ok(());
+        }
+        Err(self.refused("has more digits behind the point than the column; give it a larger scale"))
+    }
+
+    fn sized_of(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let length = i32::try_from(bytes.len()).map_err(|_| self.refused(TOO_LARGE))?;
+        out.extend(length.to_be_bytes());
+        out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Never holds the value.
+    fn refused(&self, why: &str) -> Error {
+        let Column { name, source_type, .. } = self.target;
+        let message = format!("the value for column {name}, which is {source_type}, {why}");
+        Error::poison("value_unrepresentable", message)
+    }
+}
+
+const TOO_LARGE: &str = "is larger than 2 GiB";
+
+fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
+    // At most eight bytes.
+    out.extend(i32::try_from(bytes.len()).unwrap_or_default().to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn parse_float(digits: &str) -> Option<f64> {
+    match digits {
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        "NaN" => Some(f64::NAN),
+        _ => digits.parse().ok(),
+    }
+}

@@ -1,0 +1,313 @@
+//! The sink of every SQL database: plans, folds, and gives the session its work.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tailrace_core::batch::Operation;
+use tailrace_core::ports::sink::{EventBatch, Sink, SinkContext, Taken, Targets};
+use tailrace_core::record_batch::TopicPartition;
+use tailrace_core::schema::{SharedSchema, TableName};
+use tailrace_core::{Error, Result};
+
+use super::config::WriteConfig;
+use super::evolve;
+use super::fold::{Fold, Plans};
+use super::name::TableNames;
+use super::plan::{Plan, is_reserved};
+use super::session::Session;
+use super::target::TargetTable;
+use super::work::{Offset, Work};
+
+/// Plans that are kept; a topic has few versions in use at a time.
+const PLANS_KEPT: usize = 1024;
+
+/// How a connector writes, the same for all its writers.
+#[derive(Debug)]
+pub struct SinkRules {
+    config: WriteConfig,
+    names: TableNames,
+    /// The topic that each table was first written from, where the template gave it the table.
+    owners: Mutex<BTreeMap<TableName, Arc<str>>>,
+}
+
+/// A session and what is known of its tables.
+pub struct SqlSink {
+    session: Box<dyn Session>,
+    rules: Arc<SinkRules>,
+    context: SinkContext,
+    epochs: HashMap<TopicPartition, i64>,
+    tables: BTreeMap<TableName, Arc<TargetTable>>,
+    plans: Vec<Known>,
+}
+
+/// How the events of a topic's version are written.
+struct Known {
+    topic: Arc<str>,
+    schema: SharedSchema,
+    /// `None` where there is no table, and the events only delete.
+    plan: Option<Arc<Plan>>,
+}
+
+// === impl SinkRules ===
+
+impl SinkRules {
+    /// The rules of a configuration.
+    ///
+    /// # Errors
+    /// Definite, where it contradicts itself.
+    pub fn new(config: WriteConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self {
+            names: TableNames::new(&config)?,
+            config,
+            owners: Mutex::default(),
+        })
+    }
+
+    /// As configured.
+    pub fn config(&self) -> &WriteConfig {
+        &self.config
+    }
+
+    /// The table of a topic by its name alone, as it would be written in the configuration.
+    pub fn table_of_topic(&self, topic: &str) -> String {
+        self.names.table(topic, &source_of(topic))
+    }
+
+    /// The table of a topic's events, where no other topic has it.
+    fn table(&self, session: &dyn Session, topic: &Arc<str>, source: &TableName) -> Result<TableName> {
+        let name = session.definitions().table_name(&self.names.table(topic, source));
+        if self.config.tables.contains_key(&**topic) {
+            return Ok(name);
+        }
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = owners.entry(name.clone()).or_insert_with(|| Arc::clone(topic));
+        if owner == topic {
+            return Ok(name);
+        }
+        let message = format!(
+            "the topics {owner} and {topic} would both be written into table {}; give each its own with `table` (`{{schema}}_{{table}}`, \
+             say), or name the table of both under `tables` if that is meant",
+            name.qualified()
+        );
+        Err(Error::definite("table_shared", message))
+    }
+}
+
+// === impl SqlSink ===
+
+impl SqlSink {
+    /// A sink that knows nothing of the tables yet.
+    pub fn new(session: Box<dyn Session>, rules: Arc<SinkRules>, context: SinkContext) -> Self {
+        Self {
+            session,
+            rules,
+            context,
+            epochs: HashMap::new(),
+            tables: BTreeMap::new(),
+            plans: Vec::new(),
+        }
+    }
+
+    async fn table(&mut self, name: &TableName) -> Result<Option<Arc<TargetTable>>> {
+        if let Some(known) = self.tables.get(name) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let Some(table) = self.session.describe(name).await? else {
+            return Ok(None);
+        };
+        let table = Arc::new(table);
+        self.tables.insert(name.clone(), Arc::clone(&table));
+        Ok(Some(table))
+    }
+
+    /// The plan of a version of a topic's events; `None` where there is nothing that a delete could delete.
+    async fn plan(&mut self, topic: &Arc<str>, schema: &SharedSchema, deletes: bool) -> Result<Option<Arc<Plan>>> {
+        let is_it = |known: &&Known| Arc::ptr_eq(&known.schema, schema) && known.topic == *topic;
+        if let Some(known) = self.plans.iter().rev().find(is_it) {
+            return Ok(known.plan.clone());
+        }
+        let plan = self.compile(topic, schema, deletes).await?.map(Arc::new);
+        // Where there is no table, the next event may be one that makes it.
+        if plan.is_some() {
+            if self.plans.len() >= PLANS_KEPT {
+                self.plans.clear();
+            }
+            self.plans.push(Known {
+                topic: Arc::clone(topic),
+                schema: Arc::clone(schema),
+                plan: plan.clone(),
+            });
+        }
+        Ok(plan)
+    }
+
+    async fn compile(&mut self, topic: &Arc<str>, schema: &SharedSchema, deletes: bool) -> Result<Option<Plan>> {
+        if let Some(column) = schema.columns.iter().find(|column| is_reserved(&column.name)) {
+            let message = format!(
+                "the events of {topic} have a column {}, which is a name of Tailrace's own; give it another with \
+                 `transforms: [{{ rename: {{ {}: … }} }}]`",
+                column.name, column.name
+            );
+            return Err(Error::definite("column_reserved", message));
+        }
+        let name = self.rules.table(&*self.session, topic, &schema.name)?;
+        let mut table = self.table(&name).await?;
+        if table.is_none() && deletes {
+            return Ok(None);
+        }
+        let definitions = self.session.definitions();
+        let config = &self.rules.config;
+        let statements = evolve::statements(definitions, config, &name, table.as_deref(), schema)?;
+        for statement in &statements {
+            let connector = self.context.connector.as_str();
+            tracing::info!(connector, topic = &**topic, "changing the target: {statement}");
+            self.session.define(statement).await?;
+        }
+        if !statements.is_empty() {
+            // Plans hold the table as it was, which is a part of what it is now.
+            self.tables.remove(&name);
+            table = self.table(&name).await?;
+        }
+        let table = table.ok_or_else(|| {
+            let message = format!(
+                "table {} is not there, although it was just made; is another process dropping it?",
+                name.qualified()
+            );
+            Error::transient("table_missing", message)
+        })?;
+        Plan::new(schema, table, &self.rules.config).map(Some)
+    }
+
+    async fn plans(&mut self, batch: &EventBatch) -> Result<Plans> {
+        let mut plans = Plans::default();
+        let mut names: Vec<TableName> = Vec::new();
+        let mut last: Option<(usize, Arc<str>, Option<usize>)> = None;
+        for change in &batch.changes.changes {
+            let origin = usize::try_from(change.ordinal)
+                .ok()
+                .and_then(|index| batch.origins.get(index));
+            let partition = origin.and_then(|origin| batch.partitions.get(origin.partition));
+            let (Some(partition), Some(schema)) = (partition, batch.changes.tables.get(change.table)) else {
+                return Err(Error::definite(
+                    "batch_malformed",
+                    "an event comes from nowhere, which is a defect in Tailrace; report it",
+                ));
+            };
+            // Events come in runs of one kind.
+            if let Some((table, topic, plan)) = &last
+                && *table == change.table
+                && *topic == partition.topic
+            {
+                plans.of_changes.push(*plan);
+                continue;
+            }
+            let deletes = matches!(
+                change.operation,
+                Operation::Delete | Operation::Truncate | Operation::Message
+            );
+            let plan = self.plan(&partition.topic, schema, deletes).await?;
+            let number = plan.map(|plan| number_of(&mut plans, &mut names, plan));
+            plans.of_changes.push(number);
+            // Whether there is a table may be another thing for the next event, which may make it.
+            last = number.map(|number| (change.table, Arc::clone(&partition.topic), Some(number)));
+        }
+        plans.ranks = ranks(&names, &plans);
+        Ok(plans)
+    }
+
+    fn offsets(&self, batch: &EventBatch) -> Result<Vec<Offset>> {
+        let offset = |advance: &tailrace_core::ports::sink::Advance| {
+            let epoch = self.epochs.get(&advance.partition).copied().ok_or_else(|| {
+                let message = format!("{} is written and was not taken", advance.partition);
+                Error::fenced("partition_taken", message)
+            })?;
+            Ok(Offset {
+                partition: advance.partition.clone(),
+                next_offset: advance.next_offset,
+                last_record: advance.last_record,
+                epoch,
+            })
+        };
+        batch.advances.iter().map(offset).collect()
+    }
+}
+
+#[async_trait]
+impl Targets for SqlSink {
+    async fn target(&mut self, topic: &Arc<str>) -> Result<Option<SharedSchema>> {
+        let source = source_of(topic);
+        let name = self.rules.table(&*self.session, topic, &source)?;
+        Ok(self.table(&name).await?.map(|table| Arc::clone(&table.schema)))
+    }
+}
+
+#[async_trait]
+impl Sink for SqlSink {
+    async fn take(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Taken>> {
+        let taken = self.session.take(partitions).await?;
+        let remembered = taken.into_iter().map(|partition| {
+            self.epochs.insert(partition.taken.partition.clone(), partition.epoch);
+            partition.taken
+        });
+        Ok(remembered.collect())
+    }
+
+    async fn write(&mut self, batch: &EventBatch) -> Result<()> {
+        let offsets = self.offsets(batch)?;
+        let plans = self.plans(batch).await?;
+        let steps = Fold::steps(batch, &self.rules.config, &plans)?;
+        let work = Work {
+            offsets: &offsets,
+            steps,
+        };
+        self.session.write(&work).await
+    }
+}
+
+/// The number of a plan in a batch, and of its table.
+fn number_of(plans: &mut Plans, names: &mut Vec<TableName>, plan: Arc<Plan>) -> usize {
+    if let Some(known) = plans.plans.iter().position(|known| Arc::ptr_eq(known, &plan)) {
+        return known;
+    }
+    let name = plan.table.name();
+    let table = names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.clone());
+        names.len() - 1
+    });
+    plans.tables.push(table);
+    plans.plans.push(plan);
+    plans.plans.len() - 1
+}
+
+/// How far each table is from those that refer to none of the batch; in a circle of references every one is as far as the longest way.
+fn ranks(names: &[TableName], plans: &Plans) -> Vec<usize> {
+    let mut ranks = vec![0; names.len()];
+    // Each round carries a rank one reference further; a way has no more references than there are tables.
+    for _ in 0..names.len() {
+        for (plan, table) in plans.plans.iter().zip(&plans.tables) {
+            let referred = plan
+                .table
+                .references
+                .iter()
+                .filter_map(|name| names.iter().position(|known| known == name));
+            let above = referred.filter_map(|index| ranks.get(index)).max().map(|rank| rank + 1);
+            if let Some(rank) = ranks.get_mut(*table) {
+                *rank = (*rank).max(above.unwrap_or_default()).min(names.len());
+            }
+        }
+    }
+    ranks
+}
+
+/// The table that a topic's name says its events are of: by default, the last two parts are schema and table.
+fn source_of(topic: &str) -> TableName {
+    let mut parts = topic.rsplit('.');
+    let table = parts.next().unwrap_or_default().to_owned();
+    TableName {
+        database: String::new(),
+        schema: parts.next().unwrap_or_default().to_owned(),
+        table,
+    }
+}

@@ -1,0 +1,491 @@
+//! The pipeline of a sink: records from a stream, rows and offsets into a database.
+//!
+//! ```text
+//!   Subscription ──▶ loop (this file) ──▶ queue ──▶ writer 0: decode ─ transform ─ fold ─▶ its session
+//!       ▲   ▲          │    ▲        └──▶ queue ──▶ writer 1: …
+//!       │   └─ start ──┘    └── reports: taken, written, broken, ended
+//!       └───── release, commit
+//! ```
+//!
+//! Invariants:
+//! - A partition belongs to one writer, whose queue keeps the order of its records.
+//! - Nothing of a partition is read before the target has said where it is ([`crate::ports::sink::Sink::take`]), and what the target
+//!   says was written is never written again.
+//! - A partition is given back only when its writer has nothing of it in hand any more. Whoever cannot wait for that takes it all the
+//!   same: the epoch in the target refuses what comes too late.
+//!
+//! Why one loop with queues and not a loop per writer: the group knows one member per process, and its rebalances must be answered
+//! also while every writer waits for a slow target.
+
+mod letters;
+mod writer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::writer::{Order, Ours, Report, Writer};
+use super::{Desired, Ended};
+use crate::error::{Error, Result};
+use crate::ports::StartOffset;
+use crate::ports::sink::{Decoder, Delivery, SinkConnector, SinkContext, StartAt, Subscription, Taken};
+use crate::record_batch::{RecordBatch, TopicPartition};
+use crate::task::spawn_named;
+use crate::telemetry::{Life, PartitionProgress, Telemetry, now_us};
+use crate::transform::Transform;
+
+pub use self::letters::SinkLetters;
+
+/// Records that are asked of the stream at a time: enough that a hand-over costs nothing beside them.
+const RECORDS_AT_A_TIME: usize = 4096;
+/// How often the group is told of progress, and lag is looked at.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bounds of a sink's pipeline.
+#[derive(Debug, Clone, Copy)]
+pub struct SinkLimits {
+    /// Events of one transaction of the target.
+    pub batch_rows: usize,
+    /// Bytes of them, as they are in the stream; a single larger one still goes through.
+    pub batch_bytes: usize,
+    /// How long a batch waits for more.
+    pub batch_wait: Duration,
+    /// What waits in front of each writer; nothing more is read above it.
+    pub queue_bytes: usize,
+    /// How long a stop waits for what was read.
+    pub drain_timeout: Duration,
+}
+
+/// What one writer needs beside its session.
+pub struct WriterParts {
+    /// Reads its records.
+    pub decoder: Box<dyn Decoder>,
+    /// What happens to rows on their way.
+    pub transform: Transform,
+    /// What is done with events that cannot be written.
+    pub letters: SinkLetters,
+}
+
+/// Everything that one sink's events go through.
+pub struct SinkPipeline {
+    /// The connector's name.
+    pub connector: String,
+    /// Where records come from.
+    pub subscription: Box<dyn Subscription>,
+    /// Where rows go.
+    pub target: Arc<dyn SinkConnector>,
+    /// The writers among which the partitions are shared.
+    pub writers: Vec<WriterParts>,
+    /// Where partitions begin that the target knows nothing of.
+    pub start: StartOffset,
+    /// What others see of it.
+    pub telemetry: Arc<Telemetry>,
+    /// Bounds.
+    pub limits: SinkLimits,
+}
+
+/// A writer from outside.
+struct Queue {
+    orders: mpsc::UnboundedSender<Order>,
+    /// Bytes that were handed to it and are not written.
+    bytes: usize,
+    /// Why it cannot write at the moment.
+    broken: Option<Error>,
+}
+
+/// A partition that is ours.
+struct Owned {
+    writer: usize,
+    /// What the target has; `None` before it has said so.
+    written: Option<i64>,
+    /// What the group was told.
+    told: Option<i64>,
+}
+
+/// A pipeline on its way: what the loop changes.
+struct Running {
+    subscription: Box<dyn Subscription>,
+    queues: Vec<Queue>,
+    reports: mpsc::UnboundedReceiver<(usize, Report)>,
+    owned: BTreeMap<TopicPartition, Owned>,
+    /// The same for writers, which must not take again what was lost meanwhile.
+    ours: Ours,
+    /// Partitions that are given back when the writers named have answered.
+    leaving: Vec<(Vec<TopicPartition>, BTreeSet<usize>)>,
+    start: StartOffset,
+    telemetry: Arc<Telemetry>,
+    limits: SinkLimits,
+}
+
+// === impl SinkLimits ===
+
+impl Default for SinkLimits {
+    fn default() -> Self {
+        Self {
+            // Large enough that a commit costs little per row, small enough that a failed one is soon done again.
+            batch_rows: 5_000,
+            batch_bytes: 4 << 20,
+            // Shorter than anybody notices; under load, batches fill by themselves while the one before is written.
+            batch_wait: Duration::from_millis(5),
+            // The next batch is there when one is written, and two queues stay far below 100 MB.
+            queue_bytes: 8 << 20,
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+// === impl SinkPipeline ===
+
+impl SinkPipeline {
+    /// Writes events until asked to stop, or until an error that no new session of the target can cure.
+    pub async fn run(self, mut desired: watch::Receiver<Desired>) -> Result<Ended> {
+        let mut running = Running::start(self);
+        let mut tell_tick = tokio::time::interval(TELL_INTERVAL);
+        tell_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wanted = *desired.borrow_and_update();
+        running.telemetry.enter(Life::Streaming, "reading the stream");
+        loop {
+            if wanted == Desired::Stopped {
+                return running.drain().await;
+            }
+            // Membership is looked after also while nothing may be read.
+            let records = if wanted == Desired::Running && running.has_room() {
+                RECORDS_AT_A_TIME
+            } else {
+                0
+            };
+            tokio::select! {
+                biased;
+                // 1. What became of things that writers were given to do: first, so that room is seen.
+                report = running.reports.recv() => running.hear(report).await?,
+                // 2. A stop or a pause is obeyed before more is read.
+                changed = desired.changed() => {
+                    wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
+                }
+                // 3. Others are told how far we are.
+                _ = tell_tick.tick() => running.tell().await?,
+                // 4. More, or another share of the partitions.
+                delivery = running.subscription.next(records) => running.deliver(delivery?).await?,
+            }
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn start(pipeline: SinkPipeline) -> Self {
+        let (report, reports) = mpsc::unbounded_channel();
+        let ours = Ours::default();
+        let writers = pipeline.writers.into_iter().enumerate();
+        let queues = writers.map(|(number, parts)| {
+            let (orders, inbox) = mpsc::unbounded_channel();
+            let target = Arc::clone(&pipeline.target);
+            let telemetry = Arc::clone(&pipeline.telemetry);
+            let context = SinkContext {
+                connector: pipeline.connector.clone(),
+                writer: number,
+                telemetry,
+            };
+            let writer = Writer::new(context, parts, target, ours.clone(), pipeline.limits);
+            let (broken, ended) = (report.clone(), report.clone());
+            // The handle is not needed: the task's last words are a report, and its panic closes the queue.
+            drop(spawn_named("sink writer", async move {
+                let result = writer.run(inbox, &broken).await;
+                drop(ended.send((number, Report::Ended(result))));
+            }));
+            Queue {
+                orders,
+                bytes: 0,
+                broken: None,
+            }
+        });
+        Self {
+            queues: queues.collect(),
+            subscription: pipeline.subscription,
+            reports,
+            owned: BTreeMap::new(),
+            ours: ours.clone(),
+            leaving: Vec::new(),
+            start: pipeline.start,
+            telemetry: pipeline.telemetry,
+            limits: pipeline.limits,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.queues.iter().all(|queue| queue.bytes < self.limits.queue_bytes)
+    }
+
+    // --- the stream's side
+
+    async fn deliver(&mut self, delivery: Delivery) -> Result<()> {
+        match delivery {
+            Delivery::Records(records) => self.hand_over(records),
+            Delivery::Assigned(partitions) => self.take(partitions),
+            Delivery::Revoked(partitions) => self.leave(partitions).await,
+            Delivery::Lost(partitions) => {
+                // Whoever has them now has counted the epoch up: what a writer still has in hand would be refused.
+                self.forget(&partitions);
+                (0..self.queues.len()).try_for_each(|writer| self.order(writer, Order::Forget(partitions.clone())))
+            }
+        }
+    }
+
+    /// Gives each partition to the writer that has the fewest, which asks the target where it is.
+    fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+        let mut shares: BTreeMap<usize, Vec<TopicPartition>> = BTreeMap::new();
+        for partition in partitions {
+            let load = |writer: &usize| self.owned.values().filter(|owned| owned.writer == *writer).count();
+            let writer = (0..self.queues.len()).min_by_key(load).unwrap_or_default();
+            let owned = Owned {
+                writer,
+                written: None,
+                told: None,
+            };
+            self.owned.insert(partition.clone(), owned);
+            self.ours.add(&partition);
+            shares.entry(writer).or_default().push(partition);
+        }
+        shares
+            .into_iter()
+            .try_for_each(|(writer, share)| self.order(writer, Order::Take(share)))
+    }
+
+    /// Asks the writers to be done with partitions that others shall have.
+    async fn leave(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+        let writers = partitions.iter().filter_map(|partition| self.owned.get(partition));
+        let writers: BTreeSet<usize> = writers.map(|owned| owned.writer).collect();
+        self.forget(&partitions);
+        if writers.is_empty() {
+            return self.subscription.release(&partitions).await;
+        }
+        for writer in &writers {
+            self.order(*writer, Order::Forget(partitions.clone()))?;
+        }
+        self.leaving.push((partitions, writers));
+        Ok(())
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.owned.remove(partition);
+            self.ours.remove(partition);
+            self.telemetry.forget_partition(&partition.to_string());
+        }
+    }
+
+    fn hand_over(&mut self, records: RecordBatch) -> Result<()> {
+        self.telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
+        for (writer, share) in self.split(records) {
+            if let Some(queue) = self.queues.get_mut(writer) {
+                queue.bytes += share.size_bytes();
+            }
+            self.order(writer, Order::Records(share))?;
+        }
+        Ok(())
+    }
+
+    /// The records of each writer; most often all are of one.
+    fn split(&self, records: RecordBatch) -> Vec<(usize, RecordBatch)> {
+        let writer_of = |partition: &TopicPartition| self.owned.get(partition).map(|owned| owned.writer);
+        let writers: Vec<Option<usize>> = records.partitions().iter().map(writer_of).collect();
+        if let [Some(first), rest @ ..] = &*writers
+            && rest.iter().all(|other| *other == Some(*first))
+        {
+            return vec![(*first, records)];
+        }
+        let mut shares: BTreeMap<usize, RecordBatch> = BTreeMap::new();
+        for record in records.iter() {
+            // What is of nobody was on its way when its partition was given back.
+            if let Some(Some(writer)) = writers.get(record.partition_index()) {
+                shares.entry(*writer).or_default().push_copy(record);
+            }
+        }
+        shares.into_iter().collect()
+    }
+
+    // --- the writers' side
+
+    fn order(&self, writer: usize, order: Order) -> Result<()> {
+        let sent = self.queues.get(writer).map(|queue| queue.orders.send(order));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            // Its report, which says why, is on its way.
+            Some(Err(_)) if !self.reports.is_empty() => Ok(()),
+            Some(Err(_)) | None => Err(writer_gone()),
+        }
+    }
+
+    async fn hear(&mut self, report: Option<(usize, Report)>) -> Result<()> {
+        let (writer, report) = report.ok_or_else(writer_gone)?;
+        match report {
+            Report::Taken(taken) => self.begin(writer, taken).await,
+            Report::Written { bytes, offsets } => {
+                if let Some(queue) = self.queues.get_mut(writer) {
+                    queue.bytes = queue.bytes.saturating_sub(bytes);
+                }
+                for (partition, next_offset) in offsets {
+                    if let Some(owned) = self.owned.get_mut(&partition) {
+                        owned.written = Some(next_offset);
+                    }
+                }
+                Ok(())
+            }
+            Report::Forgotten(partitions) => self.left(writer, &partitions).await,
+            Report::Broken(error) => {
+                self.set_broken(writer, Some(error));
+                Ok(())
+            }
+            Report::Mended => {
+                self.set_broken(writer, None);
+                Ok(())
+            }
+            Report::Ended(result) => result.and_then(|()| Err(writer_gone())),
+        }
+    }
+
+    /// Begins to read partitions where the target says it is.
+    async fn begin(&mut self, writer: usize, taken: Vec<Taken>) -> Result<()> {
+        for Taken {
+            partition, next_offset, ..
+        } in taken
+        {
+            // It may have been given back since.
+            if !self.owned.contains_key(&partition) {
+                continue;
+            }
+            let began = match next_offset {
+                Some(next) => self.begin_before(&partition, next).await?,
+                None => {
+                    let began = self
+                        .subscription
+                        .start(&partition, StartAt::Unknown(self.start))
+                        .await?;
+                    // Where the end was meant, what comes from now on must be read also after a restart.
+                    self.order(writer, Order::Begin(partition.clone(), began))?;
+                    began
+                }
+            };
+            tracing::info!(connector = self.telemetry.connector, partition = %partition, offset = began, "reading");
+            if let Some(owned) = self.owned.get_mut(&partition) {
+                owned.written = Some(next_offset.unwrap_or(began));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins with the record before, by which a topic is known that was made anew; without it where it is not there any more.
+    async fn begin_before(&mut self, partition: &TopicPartition, next: i64) -> Result<i64> {
+        if next > 0 {
+            match self.subscription.start(partition, StartAt::Offset(next - 1)).await {
+                Err(error) if error.code() == OUT_OF_RANGE => {}
+                began => return began.map(|_| next),
+            }
+        }
+        self.subscription.start(partition, StartAt::Offset(next)).await
+    }
+
+    async fn left(&mut self, writer: usize, partitions: &[TopicPartition]) -> Result<()> {
+        let mut done = Vec::new();
+        for (leaving, writers) in &mut self.leaving {
+            if leaving == partitions {
+                writers.remove(&writer);
+            }
+        }
+        self.leaving.retain_mut(|(leaving, writers)| {
+            if writers.is_empty() {
+                done.append(leaving);
+            }
+            !writers.is_empty()
+        });
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.subscription.release(&done).await
+    }
+
+    /// The connector is degraded while any of its writers is.
+    fn set_broken(&mut self, writer: usize, broken: Option<Error>) {
+        if let Some(queue) = self.queues.get_mut(writer) {
+            queue.broken = broken;
+        }
+        match self.queues.iter().find_map(|queue| queue.broken.as_ref()) {
+            Some(error) => self
+                .telemetry
+                .enter(Life::Degraded(error.code().to_owned()), error.report()),
+            None => self.telemetry.enter(Life::Streaming, "writing again"),
+        }
+    }
+
+    // --- what others see
+
+    async fn tell(&mut self) -> Result<()> {
+        let ends: BTreeMap<TopicPartition, i64> = self.subscription.ends().into_iter().collect();
+        let mut offsets = Vec::new();
+        for (partition, owned) in &mut self.owned {
+            let Some(written) = owned.written else {
+                continue;
+            };
+            let end_offset = ends.get(partition).copied();
+            let progress = PartitionProgress {
+                next_offset: written,
+                end_offset,
+                lag_records: end_offset.map(|end| end.saturating_sub(written).max(0)),
+            };
+            self.telemetry.set_partition(&partition.to_string(), progress);
+            if owned.told != Some(written) {
+                owned.told = Some(written);
+                offsets.push((partition.clone(), written));
+            }
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        self.subscription.commit(&offsets).await
+    }
+
+    /// Waits for what was read, to a deadline; tells the group.
+    async fn drain(mut self) -> Result<Ended> {
+        let deadline = Instant::now() + self.limits.drain_timeout;
+        let mut waiting: BTreeSet<usize> = (0..self.queues.len()).collect();
+        for queue in &mut self.queues {
+            // A writer ends when its queue does.
+            queue.orders = mpsc::unbounded_channel().0;
+        }
+        while !waiting.is_empty() {
+            let Ok(report) = tokio::time::timeout_at(deadline, self.reports.recv()).await else {
+                self.tell().await?;
+                return Ok(Ended::DrainTimedOut);
+            };
+            match report {
+                Some((writer, Report::Ended(result))) => {
+                    result?;
+                    waiting.remove(&writer);
+                }
+                // It is not read any more.
+                Some((_, Report::Taken(_))) => {}
+                other => self.hear(other).await?,
+            }
+        }
+        self.tell().await?;
+        Ok(Ended::Drained)
+    }
+}
+
+/// What a stream says of a partition whose records were removed before they were read.
+const OUT_OF_RANGE: &str = "offset_out_of_range";
+
+fn writer_gone() -> Error {
+    Error::transient(
+        "writer_gone",
+        "a writer of the sink has ended without a word, which is a defect in Tailrace; it begins anew",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,552 @@
+//! One writer of a sink: a session of the target, and what it does with the records in its queue.
+//!
+//! Whatever a new session may cure is cured here: the records stay in hand, the session is thrown away, a new one is opened and takes
+//! the partitions again, and what the target then says was written is left out. That also decides what became of a commit whose
+//! answer was lost. There is no other way back from an error, so that this one is well trodden.
+//!
+//! A record that cannot be written fails with all that are in its transaction. The records are halved until it is alone.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{SinkLimits, WriterParts};
+use crate::backoff::Backoff;
+use crate::batch::{ChangeBatch, Refusal};
+use crate::error::{Error, Kind, Result};
+use crate::failpoint;
+use crate::ports::sink::{Advance, EventBatch, Sink, SinkConnector, SinkContext, Taken};
+use crate::position::{Position, Progress};
+use crate::record_batch::{RecordBatch, RecordMark, RecordView, TopicPartition};
+use crate::telemetry::now_us;
+
+/// What a writer is given to do, in this order.
+pub(super) enum Order {
+    /// Ask the target where these are.
+    Take(Vec<TopicPartition>),
+    /// A partition that the target knew nothing of begins at this offset.
+    Begin(TopicPartition, i64),
+    /// Write these.
+    Records(RecordBatch),
+    /// These are somebody else's.
+    Forget(Vec<TopicPartition>),
+}
+
+/// What a writer has to say.
+pub(super) enum Report {
+    /// Where the target says partitions are.
+    Taken(Vec<Taken>),
+    /// Records of so many bytes are written, or need not be; how far the partitions are in the target.
+    Written {
+        bytes: usize,
+        offsets: Vec<(TopicPartition, i64)>,
+    },
+    /// Nothing of these is in hand any more.
+    Forgotten(Vec<TopicPartition>),
+    /// It tries again and again, because of this.
+    Broken(Error),
+    /// It works again.
+    Mended,
+    /// It has ended.
+    Ended(Result<()>),
+}
+
+/// The partitions that are the process's own at this moment.
+#[derive(Clone, Default)]
+pub(super) struct Ours(Arc<Mutex<BTreeSet<TopicPartition>>>);
+
+/// How far a partition is in the target.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// The first offset that is not written; `None` where the target has nothing of it.
+    next_offset: Option<i64>,
+    /// What tells the record before it from others.
+    last_record: Option<RecordMark>,
+}
+
+/// A session and its queue.
+pub(super) struct Writer {
+    context: SinkContext,
+    parts: WriterParts,
+    target: Arc<dyn SinkConnector>,
+    ours: Ours,
+    limits: SinkLimits,
+    sink: Option<Box<dyn Sink>>,
+    known: BTreeMap<TopicPartition, Known>,
+    backoff: Backoff,
+    /// Attempts that failed since the last that did not.
+    failures: usize,
+}
+
+type Reports = mpsc::UnboundedSender<(usize, Report)>;
+
+// === impl Ours ===
+
+impl Ours {
+    fn with<T>(&self, look: impl FnOnce(&mut BTreeSet<TopicPartition>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ours from now on.
+    pub(super) fn add(&self, partition: &TopicPartition) {
+        self.with(|ours| ours.insert(partition.clone()));
+    }
+
+    /// Not ours from now on.
+    pub(super) fn remove(&self, partition: &TopicPartition) {
+        self.with(|ours| ours.remove(partition));
+    }
+
+    fn has(&self, partition: &TopicPartition) -> bool {
+        self.with(|ours| ours.contains(partition))
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(
+        context: SinkContext,
+        parts: WriterParts,
+        target: Arc<dyn SinkConnector>,
+        ours: Ours,
+        limits: SinkLimits,
+    ) -> Self {
+        Self {
+            context,
+            parts,
+            target,
+            ours,
+            limits,
+            sink: None,
+            known: BTreeMap::new(),
+            backoff: Backoff::default(),
+            failures: 0,
+        }
+    }
+
+    /// Does what it is given to do, until its queue is closed and empty.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>, reports: &Reports) -> Result<()> {
+        let mut held = None;
+        loop {
+            let order = match held.take() {
+                Some(order) => order,
+                None => tokio::select! {
+                    biased;
+                    // The letters that were asked for go before what comes behind them.
+                    () = self.parts.letters.asked(), if self.replays() => {
+                        self.replay(reports).await?;
+                        continue;
+                    }
+                    order = inbox.recv() => match order {
+                        Some(order) => order,
+                        None => return Ok(()),
+                    },
+                },
+            };
+            match order {
+                Order::Take(partitions) => {
+                    let taken = self.take(&partitions, reports).await?;
+                    self.report(reports, Report::Taken(taken));
+                }
+                Order::Begin(partition, offset) => self.begin(partition, offset, reports).await?,
+                Order::Records(records) => {
+                    let gathered = gather(records, &mut inbox, self.limits).await;
+                    held = gathered.1;
+                    self.write(&gathered.0, reports).await?;
+                }
+                Order::Forget(partitions) => {
+                    for partition in &partitions {
+                        self.known.remove(partition);
+                    }
+                    self.report(reports, Report::Forgotten(partitions));
+                }
+            }
+        }
+    }
+
+    /// One of the writers sends letters again.
+    fn replays(&self) -> bool {
+        self.context.writer == 0
+    }
+
+    fn report(&self, reports: &Reports, report: Report) {
+        // Nobody hears it where the pipeline has ended; then the queue is closed too.
+        drop(reports.send((self.context.writer, report)));
+    }
+
+    // --- until it is done
+
+    async fn take(&mut self, partitions: &[TopicPartition], reports: &Reports) -> Result<Vec<Taken>> {
+        loop {
+            match self.try_take(partitions).await {
+                Err(error) if error.kind() == Kind::Transient => self.wait_out(error, reports).await,
+                done => return self.done(done, reports),
+            }
+        }
+    }
+
+    async fn begin(&mut self, partition: TopicPartition, offset: i64, reports: &Reports) -> Result<()> {
+        let advance = Advance {
+            partition,
+            next_offset: offset,
+            last_record: None,
+        };
+        loop {
+            match self.try_begin(&advance).await {
+                Err(error) if error.kind() == Kind::Transient => self.wait_out(error, reports).await,
+                done => return self.done(done, reports),
+            }
+        }
+    }
+
+    async fn write(&mut self, records: &RecordBatch, reports: &Reports) -> Result<()> {
+        loop {
+            match self.try_write(records).await {
+                Err(error) if error.kind() == Kind::Transient => self.wait_out(error, reports).await,
+                done => {
+                    self.done(done, reports)?;
+                    break;
+                }
+            }
+        }
+        let reached = |partition: &TopicPartition| {
+            let next_offset = self.known.get(partition)?.next_offset?;
+            Some((partition.clone(), next_offset))
+        };
+        let written = Report::Written {
+            bytes: records.size_bytes(),
+            offsets: records.partitions().iter().filter_map(reached).collect(),
+        };
+        self.report(reports, written);
+        Ok(())
+    }
+
+    async fn replay(&mut self, reports: &Reports) -> Result<()> {
+        loop {
+            match self.try_replay().await {
+                Err(error) if error.kind() == Kind::Transient => self.wait_out(error, reports).await,
+                done => return self.done(done, reports),
+            }
+        }
+    }
+
+    fn done<T>(&mut self, done: Result<T>, reports: &Reports) -> Result<T> {
+        if done.is_ok() && self.failures > 0 {
+            self.backoff.reset();
+            if self.failures > 1 {
+                self.report(reports, Report::Mended);
+            }
+            self.failures = 0;
+        }
+        done.map_err(rejoins)
+    }
+
+    /// The session is thrown away. What one new session cures (a deadlock, a server that was restarted) is no outage yet.
+    async fn wait_out(&mut self, error: Error, reports: &Reports) {
+        self.sink = None;
+        self.failures += 1;
+        self.context.telemetry.numbers.retries.fetch_add(1, Ordering::Relaxed);
+        let connector = self.context.connector.as_str();
+        if self.failures == 1 {
+            tracing::info!(connector, code = error.code(), "writing once more: {}", error.report());
+            return;
+        }
+        self.report(reports, Report::Broken(error));
+        tokio::time::sleep(self.backoff.next_wait()).await;
+    }
+
+    // --- once
+
+    /// The session; a new one takes what is ours first.
+    async fn session(&mut self) -> Result<&mut Box<dyn Sink>> {
+        let sink = match self.sink.take() {
+            Some(sink) => sink,
+            None => {
+                let mut sink = self.target.open(self.context.clone()).await?;
+                let ours: Vec<_> = self
+                    .known
+                    .keys()
+                    .filter(|partition| self.ours.has(partition))
+                    .cloned()
+                    .collect();
+                if !ours.is_empty() {
+                    for taken in sink.take(&ours).await? {
+                        self.compare(&taken)?;
+                        self.settle(&taken);
+                    }
+                }
+                sink
+            }
+        };
+        Ok(self.sink.insert(sink))
+    }
+
+    /// A target that went back (a replica that had not everything was promoted, a backup was restored) must be told again what it
+    /// lost, which is in the stream and not in hand.
+    fn compare(&self, taken: &Taken) -> Result<()> {
+        let known = self.known.get(&taken.partition).and_then(|known| known.next_offset);
+        if known > taken.next_offset {
+            let partition = &taken.partition;
+            let message = format!(
+                "the target is at offset {:?} of {partition} and was at {known:?} before: it went back, as a replica that is promoted or \
+                 a backup that is restored; the stream is read again from there",
+                taken.next_offset
+            );
+            return Err(Error::fenced(TARGET_WENT_BACK, message));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, taken: &Taken) {
+        let known = Known {
+            next_offset: taken.next_offset,
+            last_record: taken.last_record,
+        };
+        self.known.insert(taken.partition.clone(), known);
+    }
+
+    async fn try_take(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Taken>> {
+        let taken = self.session().await?.take(partitions).await?;
+        taken.iter().for_each(|taken| self.settle(taken));
+        Ok(taken)
+    }
+
+    async fn try_begin(&mut self, advance: &Advance) -> Result<()> {
+        let sink = self.session().await?;
+        sink.write(&nothing_but(vec![advance.clone()])).await?;
+        self.advance(std::slice::from_ref(advance));
+        Ok(())
+    }
+
+    async fn try_write(&mut self, records: &RecordBatch) -> Result<()> {
+        self.session().await?;
+        let records = self.unwritten(records)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.prepare(&records).await?;
+        let rows = self.limits.batch_rows.max(1);
+        let whole = (0..records.len()).step_by(rows);
+        let mut ranges: Vec<_> = whole
+            .rev()
+            .map(|start| start..records.len().min(start + rows))
+            .collect();
+        while let Some(range) = ranges.pop() {
+            match self.write_range(&records, range.clone()).await {
+                Err(error) if error.kind() == Kind::Poison => {
+                    failpoint!(try SinkBisect);
+                    if range.len() > 1 {
+                        let middle = range.start + range.len() / 2;
+                        ranges.extend([middle..range.end, range.start..middle]);
+                    } else if let Some(record) = records.get(range.start) {
+                        self.set_aside(record, error).await?;
+                    }
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self, records: &RecordBatch) -> Result<()> {
+        let Some(sink) = &mut self.sink else {
+            return Err(no_session());
+        };
+        self.parts.decoder.prepare(records, &mut **sink).await
+    }
+
+    /// The records that the target does not have; all of them but after a fault, and at the start of a partition.
+    fn unwritten<'a>(&self, records: &'a RecordBatch) -> Result<Cow<'a, RecordBatch>> {
+        let mut is_new = Vec::with_capacity(records.partitions().len());
+        let nexts: Vec<Option<(i64, Option<RecordMark>)>> = records
+            .partitions()
+            .iter()
+            .map(|partition| {
+                let known = self.known.get(partition).filter(|_| self.ours.has(partition))?;
+                Some((known.next_offset.unwrap_or(i64::MIN), known.last_record))
+            })
+            .collect();
+        let mut is_all = true;
+        for record in records.iter() {
+            let next = nexts.get(record.partition_index()).copied().flatten();
+            let new = next.is_some_and(|(next, _)| record.offset() >= next);
+            if let Some((next, Some(mark))) = next
+                && record.offset() == next - 1
+                && record.mark() != mark
+            {
+                return Err(made_anew(record));
+            }
+            is_all &= new;
+            is_new.push(new);
+        }
+        if is_all {
+            return Ok(Cow::Borrowed(records));
+        }
+        let mut left = RecordBatch::default();
+        for (record, new) in records.iter().zip(is_new) {
+            if new {
+                left.push_copy(record);
+            }
+        }
+        Ok(Cow::Owned(left))
+    }
+
+    /// One transaction of the target.
+    async fn write_range(&mut self, records: &RecordBatch, range: Range<usize>) -> Result<()> {
+        let held = self.parts.letters.hold().await?;
+        let first = range.start;
+        let mut batch = self.parts.decoder.decode(records, range)?;
+        let mut refused = self.parts.letters.behind(records, first, &mut batch);
+        refused.append(&mut batch.refused);
+        self.parts
+            .letters
+            .set_aside(records, first, refused, &self.context.telemetry)
+            .await?;
+        let filtered = self.parts.transform.apply(&mut batch.changes)?;
+        let sink = self.sink.as_mut().ok_or_else(no_session)?;
+        sink.write(&batch).await?;
+        drop(held);
+        self.count(&batch, filtered);
+        self.advance(&batch.advances);
+        Ok(())
+    }
+
+    /// One record, alone, cannot be written.
+    async fn set_aside(&mut self, record: RecordView<'_>, error: Error) -> Result<()> {
+        let refusal = Refusal {
+            code: error.code(),
+            reason: error.report(),
+        };
+        self.parts
+            .letters
+            .set_aside_one(record, &refusal, &self.context.telemetry)
+            .await?;
+        let advance = Advance {
+            partition: record.partition().clone(),
+            next_offset: record.offset() + 1,
+            last_record: Some(record.mark()),
+        };
+        self.session().await?.write(&nothing_but(vec![advance.clone()])).await?;
+        self.advance(&[advance]);
+        Ok(())
+    }
+
+    async fn try_replay(&mut self) -> Result<()> {
+        self.session().await?;
+        while let Some((held, letter, records)) = self.parts.letters.next_requested(&self.context.telemetry).await? {
+            let written = match records {
+                Ok(records) => self.write_again(&records).await,
+                Err(error) => Err(error),
+            };
+            self.parts
+                .letters
+                .settle(held, letter, written, &self.context.telemetry)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A record of a letter, whose offset the target has passed already.
+    async fn write_again(&mut self, records: &RecordBatch) -> Result<()> {
+        self.prepare(records).await?;
+        let mut batch = self.parts.decoder.decode(records, 0..records.len())?;
+        if let Some(refused) = batch.refused.pop() {
+            return Err(Error::poison(refused.refusal.code, refused.refusal.reason));
+        }
+        batch.advances.clear();
+        self.parts.transform.apply(&mut batch.changes)?;
+        self.sink.as_mut().ok_or_else(no_session)?.write(&batch).await
+    }
+
+    fn advance(&mut self, advances: &[Advance]) {
+        for advance in advances {
+            let known = Known {
+                next_offset: Some(advance.next_offset),
+                last_record: advance.last_record,
+            };
+            self.known.insert(advance.partition.clone(), known);
+        }
+    }
+
+    fn count(&self, batch: &EventBatch, filtered: u64) {
+        let numbers = &self.context.telemetry.numbers;
+        let written = u64::try_from(batch.changes.changes.len()).unwrap_or(u64::MAX);
+        numbers
+            .changes
+            .fetch_add(written + filtered + batch.passed_over, Ordering::Relaxed);
+        numbers.filtered.fetch_add(filtered, Ordering::Relaxed);
+        numbers.records.fetch_add(written, Ordering::Relaxed);
+        numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
+        if let Some(last) = batch.changes.views().last() {
+            numbers.durable_commit_us.store(last.updated_at_us(), Ordering::Relaxed);
+            numbers.durable_at_us.store(now_us(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The code of a target that has less than it had.
+const TARGET_WENT_BACK: &str = "target_went_back";
+
+/// More of the same, up to the limits or the time; the order behind it, where one came.
+async fn gather(
+    mut records: RecordBatch,
+    inbox: &mut mpsc::UnboundedReceiver<Order>,
+    limits: SinkLimits,
+) -> (RecordBatch, Option<Order>) {
+    let deadline = Instant::now() + limits.batch_wait;
+    while records.len() < limits.batch_rows && records.size_bytes() < limits.batch_bytes {
+        match tokio::time::timeout_at(deadline, inbox.recv()).await {
+            Ok(Some(Order::Records(more))) => more.iter().for_each(|record| records.push_copy(record)),
+            Ok(Some(other)) => return (records, Some(other)),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    (records, None)
+}
+
+/// A batch that only says how far partitions are.
+fn nothing_but(advances: Vec<Advance>) -> EventBatch {
+    EventBatch {
+        changes: ChangeBatch::new("".into(), Progress::at(Position::new(""))),
+        origins: Vec::new(),
+        partitions: Vec::new(),
+        advances,
+        refused: Vec::new(),
+        passed_over: 0,
+    }
+}
+
+/// Somebody else has a partition, or the target went back: the group is asked anew what is ours, and the target where it is.
+fn rejoins(error: Error) -> Error {
+    match error.kind() {
+        Kind::Fenced => {
+            let message = format!("{error}; joining the group again");
+            Error::transient(error.code(), message)
+        }
+        Kind::Transient | Kind::Definite | Kind::Poison => error,
+    }
+}
+
+fn made_anew(record: RecordView<'_>) -> Error {
+    let message = format!(
+        "the record at offset {} of {} is not the one that was written before: the topic was deleted and made anew; to write the new \
+         one from its beginning, delete the connector's rows of that topic from the table of offsets in the target, and empty the \
+         table first if what the old topic said shall go",
+        record.offset(),
+        record.partition()
+    );
+    Error::definite("topic_rewound", message)
+}
+
+fn no_session() -> Error {
+    Error::transient(
+        "sink_unopened",
+        "the session of the target is gone; a new one is opened",
+    )
+}
