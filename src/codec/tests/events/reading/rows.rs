@@ -57,7 +57,7 @@ fn rows_come_back() {
             Some(string("Grace \"quoted\" žš😀")),
             "{format}"
         );
-        let table = events.changes.views().next().unwrap().table().unwrap().clone();
+        let table = events.changes.views().next().unwrap().table().unwrap();
         assert_eq!(table.key, [0], "{format}");
         assert_eq!(
             (table.name.schema.as_str(), table.name.table.as_str()),
