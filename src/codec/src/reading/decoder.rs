@@ -172,10 +172,17 @@ impl fmt::Debug for EventDecoder {
 #[async_trait]
 impl Decoder for EventDecoder {
     async fn prepare(&mut self, records: &RecordBatch, targets: &mut dyn Targets) -> Result<()> {
+        let mut asked = Vec::new();
         for record in records.iter() {
             let parts = [record.key(), record.value()];
             for part in parts.into_iter().flatten() {
-                self.schemas.prepare(part).await?;
+                // One that is not there is asked for once, however many records have its number.
+                if let Some(id) = self.schemas.unknown(part)
+                    && !asked.contains(&id)
+                {
+                    asked.push(id);
+                    self.schemas.ask(id).await?;
+                }
             }
             let name = &record.partition().topic;
             if !self.topics.contains_key(name) {

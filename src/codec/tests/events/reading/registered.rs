@@ -92,11 +92,12 @@ fn a_schema_is_asked_for_once() {
 fn a_schema_that_nobody_knows_is_a_record_that_cannot_be_read() {
     let registry = registry("\"string\"");
     let mut decoder = EventDecoder::new(settings(&registry)).unwrap();
-    let records = one(None, Some(&framed(9, b"x")));
+    let mut records = one(None, Some(&framed(9, b"x")));
+    records.push(("srv.shop.orders", 3), 42, 0, (None, Some(&framed(9, b"y"))));
     for _ in 0..2 {
         run(decoder.prepare(&records, &mut Target(None))).unwrap();
-        let events = decoder.decode(&records, 0..1).unwrap();
-        let refusal = &events.refused[0].refusal;
+        let events = decoder.decode(&records, 0..2).unwrap();
+        let refusal = &events.refused[1].refusal;
         assert_eq!(refusal.code, "schema_unknown");
         assert!(
             refusal.reason.contains("(number 9)") && refusal.reason.contains("format.registry"),
@@ -206,4 +207,12 @@ fn what_debezium_notes_of_a_column_is_its_type_in_its_database() {
     let events = decode_with(decoder_settings(None, "{}"), None, &one(None, Some(value.as_bytes())));
     assert_eq!(events.changes.tables[0].columns[0].source_type, "VARCHAR");
     assert_eq!(all_seen(&events)[0].after, Some(named([("v", Datum::Null)])));
+}
+
+#[test]
+fn items_without_bytes_are_not_any_number_of_items() {
+    let schema = r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"array","items":"null"}}]}"#;
+    let blocks = [&[0x06; 40][..], &[0]].concat();
+    let events = decode_with(settings(&registry(schema)), None, &one(None, Some(&framed(7, &blocks))));
+    assert_eq!(events.refused[0].refusal.code, "record_unreadable");
 }
