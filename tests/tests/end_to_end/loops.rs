@@ -33,7 +33,8 @@ fn keys(capture: &Capture, table: &str) -> Vec<String> {
 
 // --- PostgreSQL: by origin
 
-/// As a sink opens its session: an origin that is new is made in the transaction that first has it. Origins are the whole server's, so that each test has its own.
+/// As a sink opens its session: an origin that is new is made in the transaction that first has it. Origins are the whole
+/// server's, so that each test has its own.
 async fn as_sink(capture: &Capture, sink: &str, statements: &str) {
     let client = capture.database.connect().await.unwrap();
     let origin = format!("'tailrace_{sink}_0'");
@@ -55,7 +56,7 @@ async fn transactions_of_an_origin_are_left_out_and_others_carried() {
         let database = Database::shared(version).await.unwrap();
         database.execute(TABLES).await.unwrap();
         let mirror = format!("{}_mirror", database.name());
-        let capture = capture(database, &mirror);
+        let capture = capture(database, &format!("{mirror}*"));
         // The log defines a table only once for a connection: here, in a transaction that is left out.
         as_sink(
             &capture,
@@ -78,7 +79,7 @@ async fn transactions_of_an_origin_are_left_out_and_others_carried() {
         assert_eq!(keys(&capture, "u"), [""; 0], "{version}");
         capture.daemon.kill9().unwrap();
         as_sink(&capture, &mirror, "insert into u values (2)").await;
-        // Whose origin nobody knows any more is carried: to leave it out could lose rows.
+        // An origin that was dropped since has its name where the log is read.
         let gone = format!("{mirror}_gone");
         as_sink(&capture, &gone, "insert into u values (4)").await;
         let drop_origin = format!("select pg_replication_origin_drop('tailrace_{gone}_0')");
@@ -87,7 +88,7 @@ async fn transactions_of_an_origin_are_left_out_and_others_carried() {
         capture.database.execute("insert into u values (3)").await.unwrap();
         capture.settle().await;
         assert_eq!(keys(&capture, "t"), ["3", "4", "4", "5"], "{version}: nothing twice");
-        assert_eq!(keys(&capture, "u"), ["4", "3"], "{version}");
+        assert_eq!(keys(&capture, "u"), ["3"], "{version}");
     }
 }
 

@@ -182,8 +182,8 @@ impl Assembler {
     /// One message of the log, at `lsn`.
     pub(crate) fn accept(&mut self, message: &[u8], lsn: Lsn) -> Result<Next> {
         if message.is_empty() {
-            // An origin without a name: it was dropped since, or is made in this very transaction. The server looks it up in vain, and
-            // sends what it has written so far (pgoutput.c, `send_repl_origin`).
+            // An origin without a name, because it is made in this very transaction: the server looks it up in vain, and sends what
+            // it has written so far (pgoutput.c, `pgoutput_begin_txn`).
             return Ok(Next::Continue);
         }
         let parsed = decode::parse(message, self.chunk.is_some()).map_err(|error| undecodable(&error, lsn, message))?;
