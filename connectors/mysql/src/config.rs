@@ -9,7 +9,7 @@ use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
 use tailrace_sql::QueryConfig;
-use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
+use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped};
 
 use crate::endpoint::Endpoint;
 
@@ -80,6 +80,12 @@ pub struct MySqlConfig {
     /// that of a server or of another reader of the log.
     #[serde(default)]
     pub server_id_range: ServerIdRange,
+
+    /// Sink connectors of Tailrace whose writing is left out, by name or pattern; `*` for all. None by default. For two databases that
+    /// are kept alike in both directions: what one sends must not come back from the other. The sinks are told by their
+    /// table of offsets, which is to have its own name, `tailrace_offsets`. Rows that a snapshot reads are carried whoever wrote them.
+    #[serde(default)]
+    pub skip_written_by: Vec<String>,
 
     /// Encryption of the connection.
     #[serde(default)]
@@ -214,6 +220,7 @@ impl MySqlConfig {
             self.check_server_ids(),
             self.check_heartbeat(),
             self.check_query(),
+            check_skipped(&self.skip_written_by),
         ];
         results
             .iter()
@@ -320,7 +327,7 @@ impl MySqlConfig {
 }
 
 /// What only the log and the snapshot before it have, by name, and whether it was set.
-fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 3] {
+fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 4] {
     [
         ("snapshot", config.snapshot != SnapshotConfig::default()),
         ("server_id_range", config.server_id_range != ServerIdRange::default()),
@@ -328,6 +335,7 @@ fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 3] {
             "heartbeat_interval_ms",
             config.heartbeat_interval_ms != HEARTBEAT_INTERVAL_MS,
         ),
+        ("skip_written_by", !config.skip_written_by.is_empty()),
     ]
 }
 
@@ -411,6 +419,7 @@ mod tests {
         for (more, name) in [
             (r#""heartbeat_interval_ms": 1000"#, "`heartbeat_interval_ms`"),
             (r#""snapshot": {"mode": "never"}"#, "`snapshot`"),
+            (r#""skip_written_by": ["*"]"#, "`skip_written_by`"),
             (r#""server_id_range": {"first": 7, "last": 8}"#, "`server_id_range`"),
         ] {
             let problem = problem(more).unwrap();

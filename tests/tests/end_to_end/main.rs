@@ -17,6 +17,8 @@
 //! | `walk` | what if several of these things happen, at random? |
 //! | `slots` | what if somebody else touches slot, publication, state? |
 //! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
+//! | `loops` | is what a sink of ours wrote left out, and everything else carried? |
+//! | `subscriptions` | what does a sink see of Kafka: transactions, records that were removed, topics that were made anew? |
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
@@ -50,6 +52,7 @@ mod failpoints;
 mod file_stream;
 mod large_transactions;
 mod lifecycle;
+mod loops;
 mod mysql;
 mod network;
 mod outbox;
@@ -60,6 +63,7 @@ mod shapes;
 mod sinks;
 mod slots;
 mod standing_by;
+mod subscriptions;
 mod transcripts;
 mod vectors;
 mod versions;
