@@ -6,6 +6,7 @@
 
 mod check;
 pub mod config;
+mod compare;
 mod connect;
 pub mod decode;
 mod dialect;
