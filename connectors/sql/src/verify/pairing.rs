@@ -86,6 +86,11 @@ impl Pairing {
         })
     }
 
+    /// The target's table.
+    pub fn target(&self) -> &SharedSchema {
+        &self.target
+    }
+
     /// The key's columns, by their index among those of the events.
     pub fn event_key(&self) -> impl Iterator<Item = usize> {
         self.key.iter().map(|pair| pair.event)
