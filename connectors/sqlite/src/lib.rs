@@ -5,8 +5,8 @@
 //! [`tailrace_sql::PollingSource`] asks for), `check` (the preflight).
 
 mod check;
-pub mod config;
 mod compare;
+pub mod config;
 mod connect;
 pub mod decode;
 mod dialect;

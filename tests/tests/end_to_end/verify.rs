@@ -16,7 +16,7 @@ const ROWS: u64 = 1_203;
 
 const WANTED: Wanted<'static> = Wanted {
     tables: "[public.*]",
-    format: "envelope: debezium",
+    format: "envelope: debezium, codec: avro, interval: string",
     source: "",
     connector: "",
     url: None,
@@ -55,7 +55,8 @@ impl Pair {
         pair.configure(&pair.target_url(), true);
         pair.daemon.start().unwrap();
         for table in ["orders", "lines"] {
-            pair.wait_for(&format!("select count(*) from {table}"), &ROWS.to_string()).await;
+            pair.wait_for(&format!("select count(*) from {table}"), &ROWS.to_string())
+                .await;
         }
         pair
     }
@@ -69,7 +70,11 @@ impl Pair {
 
     fn configure(&self, target: &str, with_sink: bool) {
         let path = self.daemon.path().join("events");
-        let kind = if self.target.postgres().is_ok() { "postgres" } else { "mysql" };
+        let kind = if self.target.postgres().is_ok() {
+            "postgres"
+        } else {
+            "mysql"
+        };
         let topics = self.source.topic("*");
         let sink = format!(
             "  mirror: {{ stream: events, topics: [\"{topics}\"], sink: {{ type: {kind}, url: \"{target}\", evolve: add }} }}\n"
@@ -131,8 +136,13 @@ impl Pair {
 fn keys(table: &Value) -> Vec<String> {
     let listed = table["keys"].as_array().unwrap().iter().map(|key| {
         let columns = key["columns"].as_array().cloned().unwrap_or_default();
-        let columns: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).map(|name| name.to_owned().leak() as &str).collect();
-        let text = format!("{} {} {}", key["is"].as_str().unwrap(), key["key"].as_str().unwrap(), columns.join(","));
+        let columns: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+        let text = format!(
+            "{} {} {}",
+            key["is"].as_str().unwrap(),
+            key["key"].as_str().unwrap(),
+            columns.join(",")
+        );
         text.trim_end().to_owned()
     });
     listed.collect()
@@ -142,28 +152,56 @@ async fn finds_and_mends_drift(target: impl Into<Version>) {
     let pair = Pair::start(target).await;
     pair.is_equal();
 
-    let drift = "update orders set note = 'secret' where id = 7; update orders set price = 0, paid = not paid where id = 900;
+    let drift =
+        "update orders set note = 'secret' where id = 7; update orders set price = 0, paid = not paid where id = 900;
                  delete from orders where id = 8; delete from lines where customer = 'C5' and number = 3;
                  insert into lines (customer, number, amount) values ('C5', 77, 1)";
     pair.target.execute(drift).await.unwrap();
     let (orders, lines) = pair.report(&[], 6);
-    assert_eq!(keys(&orders), ["different id=7 note", "missing id=8", "different id=900 price,paid"]);
-    assert_eq!(keys(&lines), ["missing customer=C5, number=3", "extra customer=C5, number=77"]);
-    assert_eq!((&orders["equal"], &lines["equal"]), (&(ROWS - 3).into(), &(ROWS - 1).into()));
+    assert_eq!(
+        keys(&orders),
+        ["different id=7 note", "missing id=8", "different id=900 price,paid"]
+    );
+    assert_eq!(
+        keys(&lines),
+        ["missing customer=C5, number=3", "extra customer=C5, number=77"]
+    );
+    assert_eq!(
+        (&orders["equal"], &lines["equal"]),
+        (&(ROWS - 3).into(), &(ROWS - 1).into())
+    );
 
     // Values are shown where they are asked for, and only there.
     let text = pair.verify(&["--table", "orders"]).stdout;
-    assert!(text.contains("different  id=7: note\n") && !text.contains("secret") && !text.contains("lines"), "{text}");
-    let text = pair.verify(&["--table", "public.orders", "--show-values", "--keys", "1"]).stdout;
-    assert!(text.contains("note `note 7` in the source, `secret` in the target"), "{text}");
+    assert!(
+        text.contains("different  id=7: note\n") && !text.contains("secret") && !text.contains("lines"),
+        "{text}"
+    );
+    let text = pair
+        .verify(&["--table", "public.orders", "--show-values", "--keys", "1"])
+        .stdout;
+    assert!(
+        text.contains("note `note 7` in the source, `secret` in the target"),
+        "{text}"
+    );
     assert!(text.contains("and 2 more"), "{text}");
 
     let (orders, lines) = pair.report(&["--repair"], 0);
     assert_eq!((&orders["repaired"], &lines["repaired"]), (&3.into(), &2.into()));
-    assert!(orders["keys"].as_array().unwrap().iter().all(|key| key["repaired"] == true), "{orders:#}");
+    assert!(
+        orders["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|key| key["repaired"] == true),
+        "{orders:#}"
+    );
     pair.is_equal();
     // The sink was not disturbed.
-    pair.source.execute("update orders set note = 'on' where id = 7").await.unwrap();
+    pair.source
+        .execute("update orders set note = 'on' where id = 7")
+        .await
+        .unwrap();
     pair.wait_for("select note from orders where id = 7", "on").await;
     pair.is_equal();
 }
@@ -192,23 +230,34 @@ async fn what_is_not_written_or_not_published_yet_is_lag() {
     pair.source.wait_until_carried(&pair.daemon).await.unwrap();
     pair.configure(&pair.target_url(), true);
     let (orders, lines) = pair.report(&["--wait", "1"], 0);
-    assert_eq!(keys(&orders), ["lag id=10"], "{orders:#}");
+    assert_eq!(keys(&orders), ["lag id=10 note"], "{orders:#}");
     assert_eq!((&lines["lag"], &lines["extra"]), (&10.into(), &0.into()), "{lines:#}");
 
     // The sink writes again: what it is waited for is lag that has passed.
     pair.daemon.terminate().unwrap();
     pair.daemon.start().unwrap();
     pair.wait_for("select note from orders where id = 10", "newer").await;
-    pair.wait_for("select count(*) from lines where customer = 'C1'", "0").await;
+    pair.wait_for("select count(*) from lines where customer = 'C1'", "0")
+        .await;
     let (orders, _) = pair.report(&[], 0);
     assert_eq!(orders["equal"], ROWS);
 
     // Nobody reads the source.
     pair.daemon.terminate().unwrap();
-    pair.source.execute("update orders set note = 'newest' where id = 10; delete from orders where id = 11").await.unwrap();
-    pair.target.execute("update orders set note = 'drift' where id = 12").await.unwrap();
+    pair.source
+        .execute("update orders set note = 'newest' where id = 10; delete from orders where id = 11")
+        .await
+        .unwrap();
+    pair.target
+        .execute("update orders set note = 'drift' where id = 12")
+        .await
+        .unwrap();
     let (orders, _) = pair.report(&["--wait", "1"], 6);
-    assert_eq!(keys(&orders), ["different id=12 note", "unpublished id=10", "unpublished id=11"], "{orders:#}");
+    assert_eq!(
+        keys(&orders),
+        ["different id=12 note", "unpublished id=10 note", "unpublished id=11"],
+        "{orders:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +266,10 @@ async fn a_busy_sink_is_neither_drift_nor_undone() {
     let writing = pair.source.clone();
     let writer = tokio::spawn(async move {
         for round in 0..300 {
-            let statement = format!("update orders set note = 'round {round}' where id % 50 = {}", round % 50);
+            let statement = format!(
+                "update orders set note = 'round {round}' where id % 50 = {}",
+                round % 50
+            );
             writing.execute(&statement).await.unwrap();
         }
     });
@@ -240,8 +292,16 @@ async fn what_cannot_be_compared_is_said() {
         assert!(printed.stderr.contains(sentence), "{}", printed.all());
     };
     refused(&["miror"], 2, "there is no connector `miror` with a `sink`");
-    refused(&[pair.source.name()], 2, "reads a database; name a connector with a `sink`");
-    refused(&["mirror", "--table", "order"], 2, "`--table order` is none of the tables");
+    refused(
+        &[pair.source.name()],
+        2,
+        "reads a database; name a connector with a `sink`",
+    );
+    refused(
+        &["mirror", "--table", "order"],
+        2,
+        "`--table order` is none of the tables",
+    );
     pair.configure("postgres://tailrace@127.0.0.1:1/nowhere", true);
     refused(&["mirror"], 1, "127.0.0.1");
 }

@@ -8,6 +8,7 @@
 //! | dates, timestamps | the same | microseconds of UTC |
 //! | JSON, lists, maps | the same, or text | JSON with sorted keys |
 //! | UUID | bytes | 32 hexadecimal digits |
+//! | intervals | the same | microseconds, a month having 30.4375 days: what Debezium's numbers keep of them |
 //! | figures | the same type | WKB |
 //! | anything else | text, or the same type | the text that a sink writes into columns with characters |
 //!
@@ -34,6 +35,8 @@ pub enum Form {
     Document,
     /// Hexadecimal digits.
     Identifier,
+    /// An amount of time.
+    Duration,
     /// As it is written into a column with characters.
     Written,
     /// The same, without blanks at the end.
@@ -77,6 +80,9 @@ pub fn form(one: &Column, other: &Column) -> Option<Form> {
     if is(Family::Text) || is(Family::Uuid) {
         let padded = is_padded(one) || is_padded(other);
         return Some(if padded { Form::Padded } else { Form::Written });
+    }
+    if one.logical_type == LogicalType::Interval && other.logical_type == LogicalType::Interval {
+        return Some(Form::Duration);
     }
     let same_kind = std::mem::discriminant(&one.logical_type) == std::mem::discriminant(&other.logical_type);
     same_kind.then_some(Form::Written)
@@ -151,6 +157,7 @@ impl Form {
             Self::Moment => moment(logical_type, plain),
             Self::Document => document(logical_type, value),
             Self::Identifier => written(logical_type, plain).replace('-', "").to_ascii_lowercase(),
+            Self::Duration => duration(logical_type, plain),
             Self::Written => written(logical_type, plain),
             Self::Padded => written(logical_type, plain).trim_end_matches(' ').to_owned(),
         })
@@ -215,6 +222,19 @@ fn moment(logical_type: &LogicalType, plain: Plain<'_>) -> String {
     let mut text = String::new();
     plain::write_timestamp(microseconds, ' ', &mut text);
     text
+}
+
+fn duration(logical_type: &LogicalType, plain: Plain<'_>) -> String {
+    const DAY_US: i128 = 86_400_000_000;
+    /// A twelfth of 365.25 days.
+    const MONTH_US: i128 = 2_629_800_000_000;
+    match plain {
+        Plain::Interval(interval) => {
+            let whole = i128::from(interval.months) * MONTH_US + i128::from(interval.days) * DAY_US;
+            (whole + i128::from(interval.microseconds)).to_string()
+        }
+        _ => written(logical_type, plain),
+    }
 }
 
 // === JSON ===

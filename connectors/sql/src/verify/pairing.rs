@@ -166,9 +166,10 @@ fn of(schema: &SharedSchema, column: usize, form: Form, row: RowView<'_>) -> Opt
 
 fn not_comparable(events: &SharedSchema, target: &SharedSchema, name: &str) -> Error {
     let kind = |columns: &[Column]| {
-        named(columns, name)
-            .and_then(|index| columns.get(index))
-            .map_or_else(|| "not there".to_owned(), |column| format!("of type {}", column.source_type))
+        named(columns, name).and_then(|index| columns.get(index)).map_or_else(
+            || "not there".to_owned(),
+            |column| format!("of type {}", column.source_type),
+        )
     };
     let message = format!(
         "the key column {name} is {} in {} and {} in {}, so that rows of one cannot be found in the other; give the sink another `key`",
@@ -259,7 +260,9 @@ mod tests {
     #[test]
     fn keys_must_be_there_and_comparable() {
         let code = |events: &SharedSchema, target: &SharedSchema| {
-            Pairing::new(events, target, &WriteConfig::default()).unwrap_err().code()
+            Pairing::new(events, target, &WriteConfig::default())
+                .unwrap_err()
+                .code()
         };
         let keyless = schema(&[("id", LogicalType::Int64)], &[]);
         let keyed = schema(&[("id", LogicalType::Int64)], &[0]);

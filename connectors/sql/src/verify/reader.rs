@@ -280,11 +280,13 @@ mod tests {
 
     #[test]
     fn rows_behind_a_key_are_asked_for_column_by_column() {
-        let behind = |count, after: &[&str]| {
-            text(&behind(Statement::default(), &Quotes, &columns(count), &key(after)).unwrap())
-        };
+        let behind =
+            |count, after: &[&str]| text(&behind(Statement::default(), &Quotes, &columns(count), &key(after)).unwrap());
         assert_eq!(behind(1, &["7"]), r#""a" > 7"#);
-        assert_eq!(behind(2, &["7", "8"]), r#""a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" > 8))"#);
+        assert_eq!(
+            behind(2, &["7", "8"]),
+            r#""a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" > 8))"#
+        );
         assert_eq!(
             behind(3, &["7", "8", "9"]),
             r#""a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" >= 8 AND ("b" > 8 OR ("b" = 8 AND "c" > 9))))"#
@@ -294,9 +296,8 @@ mod tests {
     #[test]
     fn rows_of_keys_are_asked_for_together() {
         let (one, two) = (key(&["1", "2"]), key(&["3", "4"]));
-        let among = |count, keys: &[&Key]| {
-            text(&among(Statement::text("FROM t"), &Quotes, &columns(count), keys).unwrap())
-        };
+        let among =
+            |count, keys: &[&Key]| text(&among(Statement::text("FROM t"), &Quotes, &columns(count), keys).unwrap());
         assert_eq!(among(1, &[&one, &two]), r#"FROM t WHERE "a" IN (1, 3)"#);
         assert_eq!(
             among(2, &[&one, &two]),
@@ -308,12 +309,30 @@ mod tests {
     fn values_of_a_key_are_written_as_their_column_is_compared() {
         let literal = |source_type, logical_type, value| literal(&column("k", source_type, logical_type), value);
         let of_text = |text: &str| CursorValue::Text(text.to_owned());
-        assert_eq!(literal("bigint", LogicalType::Int64, "7").unwrap(), CursorValue::Integer(7));
+        assert_eq!(
+            literal("bigint", LogicalType::Int64, "7").unwrap(),
+            CursorValue::Integer(7)
+        );
         assert_eq!(literal("boolean", LogicalType::Boolean, "1").unwrap(), of_text("1"));
-        assert_eq!(literal("tinyint(1)", LogicalType::Boolean, "1").unwrap(), CursorValue::Integer(1));
-        assert_eq!(literal("bytea", LogicalType::Bytes, "00ff").unwrap(), of_text("\\x00ff"));
-        assert_eq!(literal("binary(2)", LogicalType::Bytes, "00ff").unwrap(), of_text("00ff"));
-        assert_eq!(literal("text", LogicalType::Text(TextKind::Plain), "x").unwrap(), of_text("x"));
-        assert_eq!(literal("blob", LogicalType::Bytes, "00").unwrap_err().code(), "key_not_comparable");
+        assert_eq!(
+            literal("tinyint(1)", LogicalType::Boolean, "1").unwrap(),
+            CursorValue::Integer(1)
+        );
+        assert_eq!(
+            literal("bytea", LogicalType::Bytes, "00ff").unwrap(),
+            of_text("\\x00ff")
+        );
+        assert_eq!(
+            literal("binary(2)", LogicalType::Bytes, "00ff").unwrap(),
+            of_text("00ff")
+        );
+        assert_eq!(
+            literal("text", LogicalType::Text(TextKind::Plain), "x").unwrap(),
+            of_text("x")
+        );
+        assert_eq!(
+            literal("blob", LogicalType::Bytes, "00").unwrap_err().code(),
+            "key_not_comparable"
+        );
     }
 }

@@ -108,11 +108,7 @@ impl TableComparison {
 }
 
 /// The changes of a batch that are wanted, as events of a topic.
-fn written(
-    mut batch: ChangeBatch,
-    place: &Place,
-    is_wanted: impl Fn(&ChangeBatch, &Change) -> bool,
-) -> EventBatch {
+fn written(mut batch: ChangeBatch, place: &Place, is_wanted: impl Fn(&ChangeBatch, &Change) -> bool) -> EventBatch {
     let changes = std::mem::take(&mut batch.changes);
     let kept: Vec<Change> = changes.into_iter().filter(|change| is_wanted(&batch, change)).collect();
     batch.changes = kept;

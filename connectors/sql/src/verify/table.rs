@@ -189,7 +189,10 @@ impl TableComparison {
     async fn walk_target(&mut self, tally: &mut Tally) -> Result<()> {
         let mut after = None;
         loop {
-            let (rows, last) = self.target.chunk(&self.pairing, after.as_ref(), self.chunk_rows).await?;
+            let (rows, last) = self
+                .target
+                .chunk(&self.pairing, after.as_ref(), self.chunk_rows)
+                .await?;
             tally.target_rows += count(rows.len());
             tally.chunks += 1;
             let keys: Vec<&Key> = rows.keys().collect();
@@ -206,10 +209,18 @@ impl TableComparison {
 
     async fn of_origin(&mut self, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
         let batches = self.origin.by_keys(&self.pairing, keys).await?;
-        Ok(batches.iter().flat_map(|batch| origin_rows(&self.pairing, batch)).collect())
+        Ok(batches
+            .iter()
+            .flat_map(|batch| origin_rows(&self.pairing, batch))
+            .collect())
     }
 
-    fn compare(&self, origin: BTreeMap<Key, Values>, mut target: BTreeMap<Key, Values>, tally: &mut Tally) -> Result<()> {
+    fn compare(
+        &self,
+        origin: BTreeMap<Key, Values>,
+        mut target: BTreeMap<Key, Values>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         for (key, values) in origin {
             let look = Look {
                 target: target.remove(&key),
@@ -284,7 +295,10 @@ impl TableComparison {
 }
 
 fn origin_rows(pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
-    let there = batch.changes.iter().filter(|change| change.operation != Operation::Delete);
+    let there = batch
+        .changes
+        .iter()
+        .filter(|change| change.operation != Operation::Delete);
     let rows = there.filter_map(|change| change.after);
     rows.filter_map(|row| pairing.event_row(batch.row(row))).collect()
 }

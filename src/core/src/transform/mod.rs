@@ -72,7 +72,11 @@ impl Transform {
             TablePlan::Keep { .. } => Some((0..schema.columns.len()).map(Some).collect()),
             TablePlan::Rewrite(rewrite) => {
                 let columns = rewrite.columns.iter();
-                Some(columns.map(|column| column.mask.is_none().then_some(column.index)).collect())
+                Some(
+                    columns
+                        .map(|column| column.mask.is_none().then_some(column.index))
+                        .collect(),
+                )
             }
         })
     }

@@ -133,11 +133,15 @@ fn find<'a>(plan: &'a Plan, name: &str) -> Result<&'a SinkPlan, Failure> {
         return Ok(sink);
     }
     if plan.connectors.iter().any(|connector| connector.name == name) {
-        let sentence = format!("`{name}` reads a database; name a connector with a `sink`, whose tables are to be compared");
+        let sentence =
+            format!("`{name}` reads a database; name a connector with a `sink`, whose tables are to be compared");
         return Err(Failure::Usage(sentence));
     }
     let known: Vec<String> = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let sentence = format!("there is no connector `{name}` with a `sink`; {}", suggestion(name, &known));
+    let sentence = format!(
+        "there is no connector `{name}` with a `sink`; {}",
+        suggestion(name, &known)
+    );
     Err(Failure::Usage(sentence))
 }
 
@@ -168,7 +172,12 @@ impl Sides<'_> {
         }
         let target_schema = comparison.pairing().target().clone();
         let registry = match &self.sink.format.registry {
-            Some(name) => self.plan.registries.get(name).map(|registry| registry.connect()).transpose()?,
+            Some(name) => self
+                .plan
+                .registries
+                .get(name)
+                .map(|registry| registry.connect())
+                .transpose()?,
             None => registries::of_stream(self.plan, &self.sink.stream).await?,
         };
         let mut settlement = Settlement {

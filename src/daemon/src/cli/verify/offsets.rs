@@ -13,7 +13,14 @@ const TABLE: &str = "tailrace_offsets";
 /// A row for each partition of each sink of the database: more are read in several steps.
 const ROWS: u32 = 5_000;
 /// Its columns, in the order in which they are looked at.
-const COLUMNS: [&str; 6] = ["connector", "topic", "topic_partition", "next_offset", "last_record", "epoch"];
+const COLUMNS: [&str; 6] = [
+    "connector",
+    "topic",
+    "topic_partition",
+    "next_offset",
+    "last_record",
+    "epoch",
+];
 
 /// The table of offsets; none where the sink has never written.
 pub(super) struct Offsets {
@@ -66,7 +73,10 @@ impl Offsets {
             }
             let last = batch.changes.last().and_then(|change| change.after);
             let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= ROWS);
-            match last.filter(|_| is_full).and_then(|row| reader.key_of(&key, batch.row(row))) {
+            match last
+                .filter(|_| is_full)
+                .and_then(|row| reader.key_of(&key, batch.row(row)))
+            {
                 Some(last) => after = Some(last),
                 None => return Ok(found),
             }
@@ -76,8 +86,14 @@ impl Offsets {
 
 /// A row of the table, where it is of this connector and topic and something is written.
 fn offset(values: &[Value<'_>], connector: &str, topic: &str) -> Option<Offset> {
-    let [Value::Text(of), Value::Text(read), Value::Int(partition), Value::Int(next_offset), mark, Value::Int(epoch)] =
-        *values
+    let [
+        Value::Text(of),
+        Value::Text(read),
+        Value::Int(partition),
+        Value::Int(next_offset),
+        mark,
+        Value::Int(epoch),
+    ] = *values
     else {
         return None;
     };

@@ -167,10 +167,10 @@ impl TableReport {
             ("changing", &settled.changing),
         ];
         for (word, found) in lagging {
-            keys.extend(found.keys().map(|key| KeyReport {
+            keys.extend(found.iter().map(|(key, difference)| KeyReport {
                 key: pairing.key_text(key),
                 is: word,
-                columns: Vec::new(),
+                columns: columns(difference, &Look::default(), pairing, false),
                 repaired: false,
             }));
         }
@@ -200,10 +200,16 @@ impl TableReport {
             text.push_str(&screen::escape(&content));
             text.push('\n');
         };
-        let target = if self.target.is_empty() { "?" } else { &self.target };
-        line(format!("{} → {} → {target}", self.source, self.topic));
+        let way = [&self.source, &self.topic, &self.target].map(String::as_str);
+        line(
+            way.into_iter()
+                .filter(|name| !name.is_empty())
+                .collect::<Vec<_>>()
+                .join(" → "),
+        );
         if let Some(problem) = &self.problem {
             line(format!("  NOT COMPARED  {problem}"));
+            return;
         }
         line(format!(
             "  rows {}, in the target {}, chunks {}, equal {}",
@@ -224,7 +230,10 @@ impl TableReport {
             line(key.as_text());
         }
         if self.more_keys > 0 {
-            line(format!("    and {} more; --keys lists as many as it says", self.more_keys));
+            line(format!(
+                "    and {} more; --keys lists as many as it says",
+                self.more_keys
+            ));
         }
     }
 }
@@ -248,9 +257,18 @@ fn columns(difference: &Difference, look: &Look, pairing: &Pairing, show_values:
 
 impl KeyReport {
     fn as_text(&self) -> String {
-        let shown = |value: &Option<String>| value.as_ref().map_or_else(|| "NULL".to_owned(), |value| format!("`{value}`"));
+        let shown = |value: &Option<String>| {
+            value
+                .as_ref()
+                .map_or_else(|| "NULL".to_owned(), |value| format!("`{value}`"))
+        };
         let column = |column: &ColumnReport| match &column.values {
-            Some(values) => format!("{} {} in the source, {} in the target", column.name, shown(&values.source), shown(&values.target)),
+            Some(values) => format!(
+                "{} {} in the source, {} in the target",
+                column.name,
+                shown(&values.source),
+                shown(&values.target)
+            ),
             None => column.name.clone(),
         };
         let columns: Vec<String> = self.columns.iter().map(column).collect();
@@ -333,7 +351,10 @@ mod tests {
         };
         assert_eq!(exit(|_| {}), Exit::Drifted);
         assert_eq!(exit(|table| table.repaired = 2), Exit::Ended);
-        assert_eq!(exit(|table| (table.extra, table.different, table.lag) = (0, 0, 5)), Exit::Ended);
+        assert_eq!(
+            exit(|table| (table.extra, table.different, table.lag) = (0, 0, 5)),
+            Exit::Ended
+        );
         assert_eq!(exit(|table| table.problem = Some("no key".to_owned())), Exit::Failed);
     }
 }

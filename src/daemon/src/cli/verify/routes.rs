@@ -62,7 +62,11 @@ pub(super) async fn routes<'a>(
     let patterns = &sink.subscription.topics;
     let is_read = |topic: &str| patterns.iter().any(|pattern| pattern::glob_matches(pattern, topic));
     let mut routes = Vec::new();
-    for connector in plan.connectors.iter().filter(|connector| connector.stream == sink.stream) {
+    for connector in plan
+        .connectors
+        .iter()
+        .filter(|connector| connector.stream == sink.stream)
+    {
         let mut transform = Transform::new(&connector.transforms, connector.updated_at_column.clone())?;
         let tables = connector.source_connector()?.describe().await?;
         let is_outbox = |table: &_| connector.outbox.as_ref().is_some_and(|outbox| outbox.selects(table));
@@ -84,7 +88,12 @@ pub(super) async fn routes<'a>(
         }
     }
     if routes.is_empty() {
-        let exist: Vec<String> = stream.topics().await?.into_iter().filter(|topic| is_read(topic)).collect();
+        let exist: Vec<String> = stream
+            .topics()
+            .await?
+            .into_iter()
+            .filter(|topic| is_read(topic))
+            .collect();
         return Err(Failure::Usage(no_source(sink, &exist)));
     }
     Ok(routes)
@@ -113,7 +122,12 @@ pub(super) fn choose<'a>(
     }
     let names = |route: &Route<'_>| {
         let mut names = vec![route.name(), route.table.table.clone(), route.topic.to_string()];
-        names.extend(route.sources().iter().map(|source| rules.table_of_events(&route.topic, source)));
+        names.extend(
+            route
+                .sources()
+                .iter()
+                .map(|source| rules.table_of_events(&route.topic, source)),
+        );
         names
     };
     for name in wanted {

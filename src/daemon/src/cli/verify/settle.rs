@@ -128,7 +128,10 @@ impl Settlement<'_> {
         loop {
             let written = self.offsets.of_topic(&topic).await?;
             let has = |(partition, end): (&_, &i64)| {
-                *end == 0 || written.iter().any(|offset| offset.partition == *partition && offset.next_offset >= *end)
+                *end == 0
+                    || written
+                        .iter()
+                        .any(|offset| offset.partition == *partition && offset.next_offset >= *end)
             };
             if said.ends.iter().all(has) {
                 return Ok(true);
@@ -155,11 +158,12 @@ fn judge(key: &Key, before: &Look, now: &Look, said: &Said) -> Verdict {
     }
 }
 
-/// The event says of the row what it is, as far as it says anything.
+/// The event says of the row what it is, as far as it says anything. It does not say which types fill up with blanks.
 fn same(event: &Values, origin: &Values) -> bool {
+    let bare = |value: &Option<String>| value.as_ref().map(|text| text.trim_end_matches(' ').to_owned());
     origin
         .iter()
-        .all(|(column, value)| event.get(column).is_none_or(|said| said == value))
+        .all(|(column, value)| event.get(column).is_none_or(|said| bare(said) == bare(value)))
 }
 
 #[cfg(test)]
@@ -192,9 +196,15 @@ mod tests {
     #[test]
     fn a_row_that_changed_in_between_is_no_drift() {
         let (before, now) = (look(Some("a"), Some("b")), look(Some("c"), Some("b")));
-        assert_eq!(judge(&key(), &before, &now, &said(Some(Some("c")), false)), Verdict::Changing);
+        assert_eq!(
+            judge(&key(), &before, &now, &said(Some(Some("c")), false)),
+            Verdict::Changing
+        );
         let now = look(Some("a"), Some("d"));
-        assert_eq!(judge(&key(), &before, &now, &said(Some(Some("a")), false)), Verdict::Changing);
+        assert_eq!(
+            judge(&key(), &before, &now, &said(Some(Some("a")), false)),
+            Verdict::Changing
+        );
     }
 
     #[test]
@@ -219,6 +229,7 @@ mod tests {
         let origin = Values::from([(1, Some("a".to_owned())), (2, None)]);
         assert!(same(&values("a"), &origin));
         assert!(same(&Values::new(), &origin));
+        assert!(same(&values("a  "), &origin));
         assert!(!same(&values("b"), &origin));
         assert!(!same(&Values::from([(2, Some("x".to_owned()))]), &origin));
     }

@@ -192,12 +192,7 @@ impl TopicReader {
     }
 }
 
-fn put(
-    change: ChangeView<'_>,
-    pairing: &Pairing,
-    wanted: &BTreeSet<Key>,
-    last: &mut BTreeMap<Key, Option<Values>>,
-) {
+fn put(change: ChangeView<'_>, pairing: &Pairing, wanted: &BTreeSet<Key>, last: &mut BTreeMap<Key, Option<Values>>) {
     if change.operation() == Operation::Delete {
         let key = change.before().and_then(|row| pairing.event_key_of(row));
         if let Some(key) = key.filter(|key| wanted.contains(key)) {
