@@ -27,7 +27,7 @@ const WANTED: Wanted<'static> = Wanted {
 const ORDERS: &str = "create table orders (
     id bigint primary key, note text, price numeric(12,3), paid boolean not null, rate real, share double precision,
     placed timestamptz, due date, doc jsonb, code char(6), tag uuid, raw bytea, list int[], pause interval);
-  create table lines (customer varchar(20), number int, amount numeric(10,2), primary key (customer, number))";
+  create table parts (customer varchar(20), number int, amount numeric(10,2), primary key (customer, number))";
 
 /// A source, a target, and the daemon that carries from the one to the other by files.
 struct Pair {
@@ -49,12 +49,12 @@ impl Pair {
                jsonb_build_object('b', i, 'a', array[1.50, i]), 'c' || i % 1000, md5(i::text)::uuid, decode(md5(i::text), 'hex'),
                array[i, null], i * interval '1 day 2 hours'
              from generate_series(1, {ROWS}) i;
-             insert into lines select 'C' || i / 10, i % 10, i from generate_series(1, {ROWS}) i"
+             insert into parts select 'C' || i / 10, i % 10, i from generate_series(1, {ROWS}) i"
         );
         pair.source.execute(&rows).await.unwrap();
         pair.configure(&pair.target_url(), true);
         pair.daemon.start().unwrap();
-        for table in ["orders", "lines"] {
+        for table in ["orders", "parts"] {
             pair.wait_for(&format!("select count(*) from {table}"), &ROWS.to_string())
                 .await;
         }
@@ -118,12 +118,12 @@ impl Pair {
             let found = tables.iter().find(|table| table["source"] == format!("public.{name}"));
             found.unwrap_or_else(|| panic!("{name} is not in {report:#}")).clone()
         };
-        (table("orders"), table("lines"))
+        (table("orders"), table("parts"))
     }
 
     fn is_equal(&self) {
-        let (orders, lines) = self.report(&[], 0);
-        for table in [orders, lines] {
+        let (orders, parts) = self.report(&[], 0);
+        for table in [orders, parts] {
             assert_eq!(table["equal"], ROWS, "{table:#}");
             assert_eq!(table["keys"], serde_json::json!([]), "{table:#}");
             assert_eq!(table["left_out"], serde_json::json!([]), "{table:#}");
@@ -154,27 +154,27 @@ async fn finds_and_mends_drift(target: impl Into<Version>) {
 
     let drift =
         "update orders set note = 'secret' where id = 7; update orders set price = 0, paid = not paid where id = 900;
-                 delete from orders where id = 8; delete from lines where customer = 'C5' and number = 3;
-                 insert into lines (customer, number, amount) values ('C5', 77, 1)";
+                 delete from orders where id = 8; delete from parts where customer = 'C5' and number = 3;
+                 insert into parts (customer, number, amount) values ('C5', 77, 1)";
     pair.target.execute(drift).await.unwrap();
-    let (orders, lines) = pair.report(&[], 6);
+    let (orders, parts) = pair.report(&[], 6);
     assert_eq!(
         keys(&orders),
         ["different id=7 note", "missing id=8", "different id=900 price,paid"]
     );
     assert_eq!(
-        keys(&lines),
+        keys(&parts),
         ["missing customer=C5, number=3", "extra customer=C5, number=77"]
     );
     assert_eq!(
-        (&orders["equal"], &lines["equal"]),
+        (&orders["equal"], &parts["equal"]),
         (&(ROWS - 3).into(), &(ROWS - 1).into())
     );
 
     // Values are shown where they are asked for, and only there.
     let text = pair.verify(&["--table", "orders"]).stdout;
     assert!(
-        text.contains("different  id=7: note\n") && !text.contains("secret") && !text.contains("lines"),
+        text.contains("different  id=7: note\n") && !text.contains("secret") && !text.contains("parts"),
         "{text}"
     );
     let text = pair
@@ -186,8 +186,8 @@ async fn finds_and_mends_drift(target: impl Into<Version>) {
     );
     assert!(text.contains("and 2 more"), "{text}");
 
-    let (orders, lines) = pair.report(&["--repair"], 0);
-    assert_eq!((&orders["repaired"], &lines["repaired"]), (&3.into(), &2.into()));
+    let (orders, parts) = pair.report(&["--repair"], 0);
+    assert_eq!((&orders["repaired"], &parts["repaired"]), (&3.into(), &2.into()));
     assert!(
         orders["keys"]
             .as_array()
@@ -224,20 +224,20 @@ async fn what_is_not_written_or_not_published_yet_is_lag() {
     pair.configure(&pair.target_url(), false);
     pair.daemon.start().unwrap();
     pair.source
-        .execute("update orders set note = 'newer' where id = 10; delete from lines where customer = 'C1'")
+        .execute("update orders set note = 'newer' where id = 10; delete from parts where customer = 'C1'")
         .await
         .unwrap();
     pair.source.wait_until_carried(&pair.daemon).await.unwrap();
     pair.configure(&pair.target_url(), true);
-    let (orders, lines) = pair.report(&["--wait", "1"], 0);
+    let (orders, parts) = pair.report(&["--wait", "1"], 0);
     assert_eq!(keys(&orders), ["lag id=10 note"], "{orders:#}");
-    assert_eq!((&lines["lag"], &lines["extra"]), (&10.into(), &0.into()), "{lines:#}");
+    assert_eq!((&parts["lag"], &parts["extra"]), (&10.into(), &0.into()), "{parts:#}");
 
     // The sink writes again: what it is waited for is lag that has passed.
     pair.daemon.terminate().unwrap();
     pair.daemon.start().unwrap();
     pair.wait_for("select note from orders where id = 10", "newer").await;
-    pair.wait_for("select count(*) from lines where customer = 'C1'", "0")
+    pair.wait_for("select count(*) from parts where customer = 'C1'", "0")
         .await;
     let (orders, _) = pair.report(&[], 0);
     assert_eq!(orders["equal"], ROWS);

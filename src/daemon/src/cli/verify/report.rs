@@ -209,6 +209,8 @@ impl TableReport {
         );
         if let Some(problem) = &self.problem {
             line(format!("  NOT COMPARED  {problem}"));
+        }
+        if self.chunks == 0 {
             return;
         }
         line(format!(
