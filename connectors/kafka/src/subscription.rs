@@ -27,13 +27,13 @@ use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
+use tailrace_core::Result;
 use tailrace_core::ports::StartOffset;
 use tailrace_core::ports::sink::{
     Delivery, OFFSET_OUT_OF_RANGE, StartAt, Subscription, SubscriptionSpec, TOPIC_REWOUND, offset_out_of_range,
     topic_rewound,
 };
 use tailrace_core::record_batch::TopicPartition;
-use tailrace_core::Result;
 
 use crate::client::{CONNECT_POLL, await_cluster};
 use crate::error::{Class, Cluster, Failure};
@@ -210,11 +210,18 @@ fn look_at(shared: &Shared, client: &Client, topic: &str, group: &str) -> Result
     let cluster = &shared.cluster;
     let metadata = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT);
     let metadata = metadata.map_err(|error| cluster.failure_of(&error, Some(topic), ""))?;
-    let code: Option<RDKafkaErrorCode> = metadata.topics().first().and_then(|listed| listed.error()).map(Into::into);
+    let code: Option<RDKafkaErrorCode> = metadata
+        .topics()
+        .first()
+        .and_then(|listed| listed.error())
+        .map(Into::into);
     match code.map(|code| (Class::of(code), code)) {
         None => Ok(()),
         Some((Class::TopicMissing, _)) => {
-            tracing::info!(topic, "topic {topic} does not exist yet; it is read from its beginning once it does");
+            tracing::info!(
+                topic,
+                "topic {topic} does not exist yet; it is read from its beginning once it does"
+            );
             Ok(())
         }
         Some((Class::Unauthorized, code)) => Err(cluster.may_not_read(topic, group, &code.to_string())),

@@ -19,7 +19,7 @@ use tailrace_core::telemetry::Telemetry;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::supervisor::backoff::Backoff;
+use tailrace_core::backoff::Backoff;
 
 pub(crate) use self::receiver::{Receiver, WebhookConfig};
 

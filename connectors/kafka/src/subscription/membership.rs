@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tailrace_core::Result;
 use tailrace_core::ports::sink::Delivery;
 use tailrace_core::record_batch::{RecordBatch, TopicPartition};
-use tailrace_core::Result;
 use tokio::sync::Notify;
 
 use crate::error::Failure;
@@ -177,7 +177,11 @@ impl Membership {
         let mut inner = self.lock();
         let revoking = inner.revoking.as_mut()?;
         revoking.held.retain(|held| !partitions.contains(held));
-        if revoking.held.is_empty() { inner.give_back() } else { None }
+        if revoking.held.is_empty() {
+            inner.give_back()
+        } else {
+            None
+        }
     }
 
     /// Those that are ours and were started.
@@ -420,7 +424,9 @@ mod tests {
         assert!(matches!(membership.take(10), Ok(Some(Delivery::Assigned(_)))));
         for number in numbers {
             assert!(membership.begin_start(&partition(number)));
-            membership.finish_start(&partition(number), (0, 0), || Ok::<(), ()>(())).unwrap();
+            membership
+                .finish_start(&partition(number), (0, 0), || Ok::<(), ()>(()))
+                .unwrap();
         }
         membership
     }
@@ -430,7 +436,11 @@ mod tests {
         while let Some(delivery) = membership.take(3).unwrap() {
             let Delivery::Records(batch) = delivery else { continue };
             assert!(batch.len() <= 3);
-            found.extend(batch.iter().map(|record| (record.partition().partition, record.offset())));
+            found.extend(
+                batch
+                    .iter()
+                    .map(|record| (record.partition().partition, record.offset())),
+            );
         }
         found
     }
@@ -445,7 +455,10 @@ mod tests {
             assert!(!push(&membership, 1, offset, 1));
             assert!(!push(&membership, 2, offset, 1));
         }
-        assert_eq!(offsets(&membership), (0..7).map(|offset| (0, offset)).collect::<Vec<_>>());
+        assert_eq!(
+            offsets(&membership),
+            (0..7).map(|offset| (0, offset)).collect::<Vec<_>>()
+        );
         assert_eq!(membership.ends(), [(partition(0), 7)]);
         membership.note_end("t", 0, 12);
         assert_eq!(membership.ends(), [(partition(0), 12)]);
@@ -465,7 +478,10 @@ mod tests {
         assert!(!membership.begin_start(&partition(1)));
         assert_eq!(membership.overdue(now), None);
         assert_eq!(membership.release(&[partition(2), partition(0)]), None);
-        assert_eq!(membership.release(&[partition(1)]), Some(vec![partition(1), partition(2)]));
+        assert_eq!(
+            membership.release(&[partition(1)]),
+            Some(vec![partition(1), partition(2)])
+        );
         assert_eq!(membership.release(&[partition(1)]), None);
         assert_eq!(membership.started(), [(partition(0), 1)]);
         membership.revoke(vec![partition(0)], now);
@@ -482,7 +498,9 @@ mod tests {
         }
         assert!((80..90).contains(&offset), "{offset}");
         assert!(!membership.wait_for_room(Duration::ZERO));
-        membership.pause(|started| if started.len() == 2 { Ok(()) } else { Err(()) }).unwrap();
+        membership
+            .pause(|started| if started.len() == 2 { Ok(()) } else { Err(()) })
+            .unwrap();
         let resume = |_: &[TopicPartition]| Ok::<(), ()>(());
         assert_eq!(membership.resume_where_there_is_room(resume), Ok(false));
         membership.begin_start(&partition(0));

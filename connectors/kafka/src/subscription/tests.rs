@@ -64,7 +64,10 @@ fn quick() -> serde_json::Value {
 }
 
 async fn next(member: &mut KafkaSubscription) -> Delivery {
-    tokio::time::timeout(WAIT, member.next(1000)).await.expect("nothing came").unwrap()
+    tokio::time::timeout(WAIT, member.next(1000))
+        .await
+        .expect("nothing came")
+        .unwrap()
 }
 
 async fn assigned(member: &mut KafkaSubscription) -> Vec<TopicPartition> {
@@ -168,9 +171,10 @@ async fn who_is_thrown_out_is_told_that_all_is_lost() {
     let mut member = kafka.member(&["t"], quick()).await;
     let all = assigned(&mut member).await;
     start(&mut member, &all).await;
-    kafka
-        .mock
-        .request_errors(RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+    kafka.mock.request_errors(
+        RDKafkaApiKey::Heartbeat,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID],
+    );
     let Delivery::Lost(lost) = next(&mut member).await else {
         panic!("it is not told");
     };
@@ -245,7 +249,11 @@ async fn a_slow_reader_stays_a_member_and_loses_nothing() {
     assert!(member.membership.is_paused(), "it waits for room");
     let found = read(&mut member, 100).await;
     for (number, value) in found[&0].iter().enumerate() {
-        assert!(value.starts_with(&format!("{number} ")), "record {number} is {}", &value[..8]);
+        assert!(
+            value.starts_with(&format!("{number} ")),
+            "record {number} is {}",
+            &value[..8]
+        );
     }
     assert_eq!(found[&0].len(), 100);
 }

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p tailrace-codec --example encode_speed -- [--json] [--batches N]`; `benches/run` runs it as the workload `codec`.
 
+mod encoders;
 mod orders;
 
 use std::alloc::System;
@@ -14,7 +15,8 @@ use tailrace_codec::{Codec, Envelope};
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::Encoder;
 
-use orders::{Failure, KINDS, orders, warm_encoder};
+use encoders::{KINDS, warm_encoder};
+use orders::{Failure, orders};
 
 /// Counting costs two additions for each allocation, of which there is one in many events.
 #[global_allocator]

@@ -1,13 +1,10 @@
-//! The encoder that is measured, and what it is given: rows with nine columns in small transactions. For `encode_speed` and for the
-//! test of how often it allocates.
+//! What encoders are made from that are measured, and what they are given: rows with nine columns in small transactions. For
+//! `encode_speed`, `decode_speed` and the test of how often they allocate.
 
 use std::sync::Arc;
 
-use tailrace_codec::{
-    Codec, DEFAULT_TOPIC_TEMPLATE, EncoderSettings, Envelope, EventEncoder, FormatConfig, TopicTemplate,
-};
+use tailrace_codec::{Codec, DEFAULT_TOPIC_TEMPLATE, EncoderSettings, Envelope, FormatConfig, TopicTemplate};
 use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Transaction};
-use tailrace_core::ports::Encoder;
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
 use tailrace_core::testkit::MemoryRegistry;
@@ -18,29 +15,8 @@ pub(crate) type Failure = Box<dyn std::error::Error>;
 const CHANGES_PER_BATCH: i64 = 5_000;
 const CHANGES_PER_TRANSACTION: i64 = 10;
 
-/// Everything that is measured, by codec and envelope.
-pub(crate) const KINDS: [(Codec, Envelope); 6] = [
-    (Codec::Json, Envelope::Entity),
-    (Codec::JsonSchema, Envelope::Entity),
-    (Codec::Avro, Envelope::Entity),
-    (Codec::Json, Envelope::Debezium),
-    (Codec::JsonSchema, Envelope::Debezium),
-    (Codec::Avro, Envelope::Debezium),
-];
-
-/// An encoder that has seen the table and sized its buffers.
-pub(crate) fn warm_encoder(codec: Codec, envelope: Envelope, batch: &ChangeBatch) -> Result<EventEncoder, Failure> {
-    let mut encoder = EventEncoder::new(settings(envelope, codec)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    runtime.block_on(encoder.prepare(batch))?;
-    // The first batch says how much room those after it need.
-    for _ in 0..2 {
-        encoder.encode(batch)?;
-    }
-    Ok(encoder)
-}
-
-fn settings(envelope: Envelope, codec: Codec) -> Result<EncoderSettings, Failure> {
+/// What the encoder is made from.
+pub(crate) fn encoder_settings(envelope: Envelope, codec: Codec) -> Result<EncoderSettings, Failure> {
     Ok(EncoderSettings {
         connector: "orders".to_owned(),
         prefix: "shop".to_owned(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tailrace_core::value::{Datum, LogicalType, ShapeKind, TextKind};
 
+use crate::reading::vectors::comes_back;
 use crate::support::*;
 
 pub(crate) const DEBEZIUM: &str = r#"{"envelope":"debezium"}"#;
@@ -13,7 +14,7 @@ pub(crate) fn with(option: &str) -> String {
     format!(r#"{{"envelope":"debezium",{option}}}"#)
 }
 
-/// Checks cases of (vector, value, published) of one type under one format.
+/// Checks cases of (vector, value, published) of one type under one format, and that each value comes back.
 pub(crate) fn check(logical_type: &LogicalType, format: &str, cases: &[(&str, Datum, &str)]) {
     for (vector, datum, expected) in cases {
         assert_eq!(
@@ -21,6 +22,7 @@ pub(crate) fn check(logical_type: &LogicalType, format: &str, cases: &[(&str, Da
             *expected,
             "{vector}"
         );
+        comes_back(logical_type, datum, &settings(format));
     }
 }
 

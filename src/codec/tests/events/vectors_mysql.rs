@@ -20,16 +20,18 @@ use tailrace_core::ports::Encoder;
 use tailrace_core::schema::Column;
 use tailrace_core::value::{Datum, LogicalType, TextKind};
 
+use crate::reading::vectors::comes_back;
 use crate::support::*;
 use crate::vectors::{DEBEZIUM, number, numeric, string, with};
 
 type Case<'a> = (&'a str, Datum, &'a str);
 
-/// Checks cases of (vector, value, published) of one type under one format, of MySQL and of MariaDB.
+/// Checks cases of (vector, value, published) of one type under one format, of MySQL and of MariaDB, and that each value comes back.
 fn check(logical_type: &LogicalType, format: &str, cases: &[Case<'_>]) {
     for (vector, datum, expected) in cases {
         for kind in ["mysql", "mariadb"] {
             let settings = settings_of(kind, format);
+            comes_back(logical_type, datum, &settings);
             let published = published_with(logical_type.clone(), datum.clone(), settings);
             assert_eq!(published, *expected, "{vector}");
         }

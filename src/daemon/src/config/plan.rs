@@ -11,10 +11,11 @@ use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy};
-use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::pipeline::sink::SinkLimits;
+use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::ports::sink::SubscriptionSpec;
 use tailrace_core::ports::{SourceConnector, StartOffset};
+use tailrace_core::registry::{Schema, SchemaType};
 use tailrace_core::topic::{escape, fault};
 use tailrace_core::transform::{Rule, Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
@@ -23,7 +24,8 @@ use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
 use super::fault::suggestion;
 use super::spec::{
-    CONNECTORS, ConnectorSpec, REGISTRIES, SINK, SOURCE, STREAMS, SchemaChangesConfig, SinkConnectorSpec, Spec, StartConfig, place,
+    CONNECTORS, ConnectorSpec, REGISTRIES, ReadFormatConfig, SINK, SOURCE, STREAMS, SchemaChangesConfig,
+    SinkConnectorSpec, Spec, StartConfig, place,
 };
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, RegistrySpec, SinkSpec, SourceSpec, StreamSpec};
@@ -72,9 +74,9 @@ pub(crate) struct SinkPlan {
     /// Where partitions begin that the target knows nothing of.
     pub(crate) start: StartOffset,
     /// What the events look like, as far as they do not say so.
-    pub(crate) format: FormatConfig,
+    pub(crate) format: ReadFormatConfig,
     /// The schema of events that bring none.
-    pub(crate) contract: Option<PathBuf>,
+    pub(crate) contract: Option<Schema>,
     /// Bounds.
     pub(crate) limits: SinkLimits,
     /// Sessions that write side by side.
@@ -326,24 +328,34 @@ fn plan_sink(
         refuse(&["stream"], unknown_stream(&config.stream, &places.streams));
     }
     if config.topics.iter().all(String::is_empty) {
-        refuse(&["topics"], "names no topic; write the names of topics, or patterns such as `legacy.*`".to_owned());
-    }
-    if let Err(error) = config.format.resolve() {
-        refuse(&["format"], error.report());
+        refuse(
+            &["topics"],
+            "names no topic; write the names of topics, or patterns such as `legacy.*`".to_owned(),
+        );
     }
     if let Some(sentence) = places.unknown_registry(config.format.registry.as_deref()) {
         refuse(&["format", "registry"], sentence);
     }
+    let contract = config.contract.as_deref().map(read_event_schema).transpose();
+    let contract = contract
+        .map_err(|error| refuse(&["contract"], error.report()))
+        .ok()
+        .flatten();
     if config.writers == 0 || config.writers > WRITERS_MAXIMUM {
         refuse(&["writers"], format!("expects a number from 1 to {WRITERS_MAXIMUM}"));
     }
     if config.batch.rows == 0 || config.batch.bytes == 0 {
-        refuse(&["batch"], "a batch of nothing writes nothing; set `rows` and `bytes` to 1 or more".to_owned());
+        refuse(
+            &["batch"],
+            "a batch of nothing writes nothing; set `rows` and `bytes` to 1 or more".to_owned(),
+        );
     }
     for finding in sink.problems().iter().filter(|finding| blocks(finding)) {
         refuse(&[SINK], in_one_sentence(finding));
     }
-    let dead_letters = plan_dead_letters(&name, config.dead_letters, &name, |sentence| refuse(&["dead_letters"], sentence));
+    let dead_letters = plan_dead_letters(&name, config.dead_letters, &name, |sentence| {
+        refuse(&["dead_letters"], sentence)
+    });
     let transforms = plan_transforms(config.transforms, None, |sentence| refuse(&["transforms"], sentence));
     let group = config.group.unwrap_or_else(|| name.clone());
     let claim = Claim::named(format!("the group `{group}` of stream `{}`", config.stream));
@@ -362,7 +374,7 @@ fn plan_sink(
             StartConfig::Latest => StartOffset::Latest,
         },
         format: config.format,
-        contract: config.contract,
+        contract,
         limits: SinkLimits {
             batch_rows: config.batch.rows,
             batch_bytes: config.batch.bytes,
@@ -419,6 +431,17 @@ fn plan_contracts(
             None
         }
     }
+}
+
+/// The schema of events that bring none, from a file.
+fn read_event_schema(path: &Path) -> Result<Schema, Error> {
+    let is_avro = path.extension().is_some_and(|extension| extension == "avsc");
+    Ok(Schema {
+        schema_type: if is_avro { SchemaType::Avro } else { SchemaType::Json },
+        text: read_contract_file(path)?.into(),
+        properties: BTreeMap::new(),
+        tags: BTreeMap::new(),
+    })
 }
 
 fn read_contract_file(path: &Path) -> Result<String, Error> {
@@ -564,22 +587,31 @@ impl Plan {
 
     /// A stream by its name.
     pub(crate) fn stream(&self, name: &str) -> Result<&Arc<dyn StreamSpec>, Error> {
-        self.streams
-            .get(name)
-            .ok_or_else(|| Error::definite("stream_unknown", format!("there is no stream `{name}`; add it under streams")))
+        self.streams.get(name).ok_or_else(|| {
+            Error::definite(
+                "stream_unknown",
+                format!("there is no stream `{name}`; add it under streams"),
+            )
+        })
     }
 
     /// What is done with the letters of a connector, whichever way it carries.
     pub(crate) fn letters_of(&self, connector: &str) -> Option<&DeadLetters> {
         let reading = self.connectors.iter().find(|known| known.name == connector);
         let writing = || self.sinks.iter().find(|known| known.name == connector);
-        reading.map(|known| &known.dead_letters).or_else(|| writing().map(|known| &known.dead_letters))
+        reading
+            .map(|known| &known.dead_letters)
+            .or_else(|| writing().map(|known| &known.dead_letters))
     }
 
     /// The names of all connectors.
     pub(crate) fn names(&self) -> Vec<String> {
         let writing = self.sinks.iter().map(|known| known.name.clone());
-        self.connectors.iter().map(|known| known.name.clone()).chain(writing).collect()
+        self.connectors
+            .iter()
+            .map(|known| known.name.clone())
+            .chain(writing)
+            .collect()
     }
 }
 

@@ -31,7 +31,10 @@ pub(crate) fn schema() -> Value {
         .collect();
     let mut sink = object::<SinkConnectorConfig>(&mut generator);
     put(&mut sink, SINK, one_of("Where rows go.", sinks));
-    let connector = one_of("A connector: it reads a database, or writes one.", vec![Value::Object(connector), Value::Object(sink)]);
+    let connector = one_of(
+        "A connector: it reads a database, or writes one.",
+        vec![Value::Object(connector), Value::Object(sink)],
+    );
     let mut root = object::<RootConfig>(&mut generator);
     put(
         &mut root,

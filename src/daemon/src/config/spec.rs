@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tailrace_codec::FormatConfig;
 use tailrace_codec::contract::ContractConfig;
+use tailrace_codec::{BinaryFormat, DecimalFormat, Envelope, FormatConfig, IntervalFormat, TimeFormat};
 use tailrace_core::dead_letter::DeadLetterConfig;
 use tailrace_core::pipeline::sink::SinkLimits;
 use tailrace_core::topic::escape;
@@ -141,7 +141,7 @@ pub(crate) struct SinkConnectorConfig {
     pub(crate) start: StartConfig,
     /// What the events look like, as far as they do not say so themselves.
     #[serde(default)]
-    pub(crate) format: FormatConfig,
+    pub(crate) format: ReadFormatConfig,
     /// A file with the schema of the events, Avro (`.avsc`) or JSON Schema, for events in JSON that bring none. Without it their
     /// values are read as the columns of the table that they are written into.
     #[serde(default)]
@@ -158,6 +158,27 @@ pub(crate) struct SinkConnectorConfig {
     /// Rules that rows go through, in order; each topic follows every rule that selects its table.
     #[serde(default)]
     pub(crate) transforms: Vec<Rule>,
+}
+
+/// What events look like that are read, as far as they do not say so themselves. Codec and schemas are told by each record.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReadFormatConfig {
+    /// The shape of values. By default each event tells: `debezium` where it has `op` and `source` beside the rows.
+    pub(crate) envelope: Option<Envelope>,
+    /// The registry in which schemas are looked up, one of `registries`. Default: the one of the connectors that publish in the same
+    /// stream, else the embedded one.
+    pub(crate) registry: Option<String>,
+    /// The unit of dates and times that are numbers, in JSON without a schema: `connect`, `microseconds` or `nanoseconds`.
+    pub(crate) time: Option<TimeFormat>,
+    /// How decimals are written in JSON without a schema: with `string`, text is digits and not base64.
+    pub(crate) decimal: Option<DecimalFormat>,
+    /// How intervals are written in JSON without a schema.
+    pub(crate) interval: Option<IntervalFormat>,
+    /// How raw bytes are written in JSON without a schema.
+    pub(crate) binary: Option<BinaryFormat>,
+    /// The text that stands for a large value that did not change; `__debezium_unavailable_value` where left out.
+    pub(crate) unavailable_value: Option<String>,
 }
 
 /// Where partitions begin that the target knows nothing of.
@@ -275,6 +296,22 @@ impl SchemaChangesConfig {
     pub(crate) fn topic(&self, prefix: &str) -> Option<Arc<str>> {
         self.publish
             .then(|| self.topic.replace("{prefix}", &escape(prefix)).into())
+    }
+}
+
+// === impl ReadFormatConfig ===
+
+impl ReadFormatConfig {
+    /// The same as what writes such events would be told.
+    pub(crate) fn as_written(&self) -> FormatConfig {
+        FormatConfig {
+            time: self.time,
+            decimal: self.decimal,
+            interval: self.interval,
+            binary: self.binary,
+            unavailable_value: self.unavailable_value.clone(),
+            ..FormatConfig::default()
+        }
     }
 }
 

@@ -35,18 +35,22 @@ impl SinkRun {
     async fn open(&self, telemetry: &Arc<Telemetry>) -> Result<SinkPipeline> {
         let plan = &self.plan;
         let store = self.state.connector(&plan.name).await?;
-        let contract = plan.contract.as_deref().map(std::fs::read_to_string).transpose();
         let writers = (0..plan.writers).map(|_| {
             let decoder = EventDecoder::new(DecoderSettings {
                 connector: plan.name.clone(),
-                format: plan.format.clone(),
+                envelope: plan.format.envelope,
+                format: plan.format.as_written(),
                 registry: Some(Arc::clone(&self.registry)),
-                contract: None,
+                contract: plan.contract.clone(),
             })?;
             Ok(WriterParts {
                 decoder: Box::new(decoder),
                 transform: Transform::new(&plan.transforms, None)?,
-                letters: SinkLetters::new(plan.dead_letters.clone(), Arc::clone(&store) as _, Arc::clone(&self.stream)),
+                letters: SinkLetters::new(
+                    plan.dead_letters.clone(),
+                    Arc::clone(&store) as _,
+                    Arc::clone(&self.stream),
+                ),
             })
         });
         Ok(SinkPipeline {

@@ -2,3 +2,4 @@
 
 mod rows;
 mod support;
+pub(crate) mod vectors;
