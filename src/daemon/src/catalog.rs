@@ -15,7 +15,7 @@ use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
-use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlTriggers};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSink, MySqlSinkConfig, MySqlTriggers};
 use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, PostgresSinkConfig, PostgresTriggers};
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
@@ -108,7 +108,11 @@ pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
 
 /// Every type of sink.
 pub(crate) fn sinks() -> Vec<Type<dyn SinkSpec>> {
-    vec![sink::<PostgresSinkConfig>("postgres")]
+    vec![
+        sink::<PostgresSinkConfig>("postgres"),
+        sink::<BinlogSink<false>>("mysql"),
+        sink::<BinlogSink<true>>("mariadb"),
+    ]
 }
 
 /// Every type of stream.
@@ -296,6 +300,18 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
 
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
         Ok(Arc::new(MySqlTriggers::new(self.0.clone(), Self::FLAVOUR)))
+    }
+}
+
+/// As [`BinlogSource`].
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct BinlogSink<const IS_MARIADB: bool>(MySqlSinkConfig);
+
+impl<const IS_MARIADB: bool> SqlTarget for BinlogSink<IS_MARIADB> {
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
+        Ok(Arc::new(MySqlSink::new(self.0.clone(), write, flavour)?))
     }
 }
 
