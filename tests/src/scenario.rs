@@ -67,6 +67,12 @@ pub struct Options {
     pub source: String,
     /// Further lines of the stream.
     pub stream: String,
+    /// Further connectors.
+    pub connectors: String,
+    /// The shape of events.
+    pub envelope: &'static str,
+    /// Their bytes.
+    pub codec: &'static str,
     /// The broker; the one that all tests share unless it is given.
     pub kafka: Option<Arc<Kafka>>,
     /// Where the daemon finds the broker, when not where we find it.
@@ -112,13 +118,20 @@ impl Options {
             tables: "[public.*]".to_owned(),
             source: String::new(),
             stream: String::new(),
+            connectors: String::new(),
+            envelope: "entity",
+            codec: "json",
             kafka: None,
             bootstrap: None,
             source_url: None,
         }
     }
 
-    fn published(&self, daemon: &Daemon) -> Result<Published<'_>> {
+    /// Where events of this daemon are found.
+    ///
+    /// # Errors
+    /// When the broker that all tests share does not start.
+    pub fn published(&self, daemon: &Daemon) -> Result<Published<'_>> {
         Ok(match (self.lane, &self.kafka) {
             (Lane::Kafka, Some(kafka)) => Published::Kafka(kafka),
             (Lane::Kafka, None) => Published::Kafka(shared_kafka()?),
@@ -153,10 +166,13 @@ impl Options {
             source.push_str("spill_bytes: 100000\n");
         }
         Ok(format!(
-            "streams:\n  events:\n{}connectors:\n  {}:\n    stream: events\n    format: {{ envelope: entity }}\n    source:\n{}",
+            "streams:\n  events:\n{}connectors:\n  {}:\n    stream: events\n    format: {{ envelope: {}, codec: {} }}\n    source:\n{}{}",
             indented(&format!("{stream}{}", self.stream), 4),
             database.name(),
+            self.envelope,
+            self.codec,
             indented(&format!("{source}{}", self.source), 6),
+            indented(&self.connectors, 2),
         ))
     }
 }
@@ -383,6 +399,22 @@ impl Scenario {
         let findings = judge(&database, &daemon, workload, (&options, snapshot)).await;
         let findings = findings.map_err(|error| daemon.with_status(database.name(), &error));
         (findings, daemon)
+    }
+
+    /// The end for those who ask no oracle: stops the workload and waits until everything is carried.
+    ///
+    /// # Errors
+    /// When a writer failed, or it is not carried.
+    pub async fn quiet(self) -> Result<(Database, Daemon, Options)> {
+        let Scenario {
+            database,
+            daemon,
+            workload,
+            options,
+        } = self;
+        workload.stop().await?;
+        database.wait_until_carried(&daemon).await?;
+        Ok((database, daemon, options))
     }
 
     /// The scenario's own broker, where it has one.

@@ -4,9 +4,11 @@
 //! in the page cache, a poll reads a few megabytes at most, and a poll that is dropped while it waits has lost nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tailrace_core::Result;
 use tailrace_core::event::StreamRecord;
 use tailrace_core::ports::{Consumer, ConsumerSpec};
@@ -14,11 +16,12 @@ use tokio::time::Instant;
 
 use crate::offsets::{Group, Offsets};
 use crate::reader::{TopicReader, start_offset};
+use crate::record::Record;
 use crate::topic;
 
 /// How often the end of a topic is looked at while nothing comes: below what a person notices, and a hundred looks a
 /// second cost nothing measurable.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How much one poll reads of one topic, so that a topic of large rows does not fill the memory.
 const POLL_BYTES: usize = 4 * 1024 * 1024;
 
@@ -66,10 +69,29 @@ impl FileConsumer {
             let turn = self.turn % self.readers.len();
             self.turn = turn + 1;
             if let Some(reader) = self.readers.get_mut(turn) {
-                reader.read(limit, POLL_BYTES, &mut records)?;
+                let room = limit - records.len();
+                reader.read(room, POLL_BYTES, |topic, offset, record, frame| {
+                    records.push(owned(topic, offset, record, frame));
+                })?;
             }
         }
         Ok(records)
+    }
+}
+
+/// A record that keeps the bytes that it lies in.
+fn owned(topic: &Arc<str>, offset: i64, record: Record<'_>, frame: &Bytes) -> StreamRecord {
+    let headers = record
+        .headers
+        .map(|(name, value)| (name.to_owned(), frame.slice_ref(value)));
+    StreamRecord {
+        topic: Arc::clone(topic),
+        partition: 0,
+        offset,
+        timestamp_ms: record.timestamp_ms,
+        key: record.key.map(|key| frame.slice_ref(key)),
+        value: record.value.map(|value| frame.slice_ref(value)),
+        headers: headers.collect(),
     }
 }
 

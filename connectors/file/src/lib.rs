@@ -14,7 +14,7 @@
 //!
 //! Read in this order: `record.rs` (bytes of a record), `segment.rs` (files of records, and what is torn or damaged),
 //! `log.rs` (appending to one topic), `writer.rs` (the thread that writes for all producers), `reader.rs` (following
-//! one topic), `consumer.rs`, `stream.rs` (the port).
+//! one topic), `consumer.rs` and `subscription.rs` (reading back, for people and for sinks), `stream.rs` (the port).
 //!
 //! What is promised:
 //!
@@ -36,9 +36,10 @@ mod record;
 mod retention;
 mod segment;
 mod stream;
+mod subscription;
 mod topic;
 mod writer;
 
 pub use config::{FileStreamConfig, FsyncPolicy};
-pub use record::{Damage, Record, parse_record};
+pub use record::{Damage, Headers, Record, parse_record};
 pub use stream::FileStream;

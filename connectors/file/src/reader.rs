@@ -6,16 +6,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tailrace_core::event::StreamRecord;
 use tailrace_core::ports::StartOffset;
 use tailrace_core::{Error, Result};
 
 use crate::error::{self, corrupt, unreadable};
-use crate::record::parse_record;
+use crate::record::{Record, record_of};
 use crate::segment::{self, Frames, Header, Segment, Step, Tail};
 
 /// Reads one topic from an offset on.
@@ -58,17 +58,39 @@ impl TopicReader {
         self.next_offset
     }
 
-    /// Adds records that are there, up to a number of records and of bytes.
-    pub(crate) fn read(&mut self, limit: usize, bytes_max: usize, records: &mut Vec<StreamRecord>) -> Result<()> {
-        let mut bytes = 0;
-        while records.len() < limit && bytes < bytes_max {
+    /// Whether nothing was deleted that this reader would begin with.
+    pub(crate) fn can_begin(&mut self) -> Result<bool> {
+        match self.locate() {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == error::OUT_OF_RANGE => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands records that are there to `take`, up to a number of records and of bytes: each with its offset, and the bytes
+    /// that it lies in. Returns how many there were.
+    pub(crate) fn read(
+        &mut self,
+        limit: usize,
+        bytes_max: usize,
+        mut take: impl FnMut(&Arc<str>, i64, Record<'_>, &Bytes),
+    ) -> Result<usize> {
+        let (mut count, mut bytes) = (0, 0);
+        while count < limit && bytes < bytes_max {
             let Some(frame) = self.next_frame()? else { break };
             bytes += frame.len();
-            if let Some(record) = self.record(&frame)? {
-                records.push(record);
+            let damaged = |finding: &str| self.damaged(&frame, finding);
+            let record = record_of(&frame).map_err(|damage| damaged(&damage.to_string()))?;
+            let offset = i64::try_from(record.offset);
+            let offset = offset.map_err(|_| damaged("its offset is beyond all offsets"))?;
+            // Its segment may begin with records that were handed out before.
+            if record.offset >= self.next_offset {
+                self.next_offset = record.offset + 1;
+                take(&self.topic, offset, record, &frame);
+                count += 1;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// The next whole record, whichever segment it is in; `None` where there is none yet.
@@ -148,37 +170,13 @@ impl TopicReader {
         Ok(true)
     }
 
-    /// The record, where it was not handed out before.
-    fn record(&mut self, frame: &Bytes) -> Result<Option<StreamRecord>> {
-        let path = self
-            .current
-            .as_ref()
-            .map_or(self.folder.as_path(), |current| current.path.as_path());
-        let at_byte = self
-            .current
-            .as_ref()
-            .map_or(0, |current| current.frames.position())
-            .saturating_sub(length(frame));
-        let parsed = parse_record(frame).map_err(|damage| corrupt(path, at_byte, &damage.to_string()).error())?;
-        let Some((record, _)) = parsed.filter(|(record, _)| record.offset >= self.next_offset) else {
-            return Ok(None);
+    /// The record that was read last is not what was written.
+    fn damaged(&self, frame: &Bytes, finding: &str) -> Error {
+        let (path, end) = match &self.current {
+            Some(current) => (current.path.as_path(), current.frames.position()),
+            None => (self.folder.as_path(), 0),
         };
-        let offset = i64::try_from(record.offset);
-        let offset = offset.map_err(|_| corrupt(path, at_byte, "its offset is beyond all offsets").error())?;
-        let headers = record
-            .headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), frame.slice_ref(value)));
-        self.next_offset = record.offset + 1;
-        Ok(Some(StreamRecord {
-            topic: Arc::clone(&self.topic),
-            partition: 0,
-            offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.map(|key| frame.slice_ref(key)),
-            value: record.value.map(|value| frame.slice_ref(value)),
-            headers: headers.collect(),
-        }))
+        corrupt(path, end.saturating_sub(length(frame)), finding).error()
     }
 
     fn out_of_range(&self, wanted: u64, first: u64) -> Error {
@@ -207,15 +205,22 @@ fn must_be_unfinished(current: &Current, end: &Step, sealed: bool) -> Result<()>
     Err(corrupt(&current.path, current.frames.position(), &finding).error())
 }
 
+/// The first offset that is there, and the one that the next record will have. Reads the last segment.
+pub(crate) fn bounds(folder: &Path) -> Result<Range<u64>> {
+    let segments = segment::list(folder).map_err(|error| unreadable(folder, error))?;
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+        return Ok(0..0);
+    };
+    let end = end_of(last).map_err(|error| unreadable(&last.path, error))?;
+    Ok(first.base..end)
+}
+
 /// The offset that a reader begins at that has none stored.
 pub(crate) fn start_offset(folder: &Path, start: StartOffset) -> Result<u64> {
     let segments = segment::list(folder).map_err(|error| unreadable(folder, error))?;
     match start {
         StartOffset::Earliest => Ok(segments.first().map_or(0, |segment| segment.base)),
-        StartOffset::Latest => match segments.last() {
-            None => Ok(0),
-            Some(last) => end_of(last).map_err(|error| unreadable(&last.path, error)),
-        },
+        StartOffset::Latest => bounds(folder).map(|bounds| bounds.end),
     }
 }
 

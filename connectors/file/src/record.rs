@@ -43,8 +43,12 @@ pub struct Record<'a> {
     /// Value bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     /// Headers in the order in which they were written.
-    pub headers: Vec<(&'a str, &'a [u8])>,
+    pub headers: Headers<'a>,
 }
+
+/// Headers of a record, as they lie in its bytes: found to be whole when the record was parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headers<'a>(&'a [u8]);
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
@@ -85,9 +89,16 @@ pub fn parse_record(bytes: &[u8]) -> Result<Option<(Record<'_>, usize)>, Damage>
     let Some(frame) = parse_frame(bytes)? else {
         return Ok(None);
     };
-    let body = bytes.get(PREFIX_BYTES..frame.bytes).unwrap_or_default();
-    let record = parse_body(body).ok_or(Damage::Content)?;
+    let record = record_of(bytes.get(..frame.bytes).unwrap_or_default())?;
     Ok(Some((record, frame.bytes)))
+}
+
+/// The record of a frame whose checksum was compared already.
+///
+/// # Errors
+/// [`Damage::Content`].
+pub(crate) fn record_of(frame: &[u8]) -> Result<Record<'_>, Damage> {
+    frame.get(PREFIX_BYTES..).and_then(parse_body).ok_or(Damage::Content)
 }
 
 /// As [`parse_record`], without looking inside.
@@ -187,11 +198,9 @@ fn parse_body(body: &[u8]) -> Option<Record<'_>> {
     let (key_length, value_length, header_count) = (fields.u32()?, fields.u32()?, fields.u32()?);
     let key = fields.optional(key_length)?;
     let value = fields.optional(value_length)?;
-    let mut headers = Vec::new();
+    let headers = Headers(fields.0);
     for _ in 0..header_count {
-        let (name_length, value_length) = (fields.u32()?, fields.u32()?);
-        let name = std::str::from_utf8(fields.take(name_length)?).ok()?;
-        headers.push((name, fields.take(value_length)?));
+        fields.header()?;
     }
     fields.0.is_empty().then_some(Record {
         offset,
@@ -224,6 +233,12 @@ impl<'a> Fields<'a> {
         Some(u64::from_le_bytes(*taken))
     }
 
+    fn header(&mut self) -> Option<(&'a str, &'a [u8])> {
+        let (name_length, value_length) = (self.u32()?, self.u32()?);
+        let name = std::str::from_utf8(self.take(name_length)?).ok()?;
+        Some((name, self.take(value_length)?))
+    }
+
     #[expect(
         clippy::option_option,
         reason = "outside: the bytes are there; inside: the field has a value"
@@ -234,6 +249,19 @@ impl<'a> Fields<'a> {
         } else {
             self.take(length).map(Some)
         }
+    }
+}
+
+// === impl Headers ===
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut fields = Fields(self.0);
+        let header = fields.header()?;
+        self.0 = fields.0;
+        Some(header)
     }
 }
 
@@ -356,7 +384,7 @@ mod tests {
                 prop_assert_eq!(record.timestamp_ms, *timestamp_ms);
                 prop_assert_eq!(record.key, key.as_deref());
                 prop_assert_eq!(record.value, value.as_deref());
-                let texts: Vec<_> = record.headers.iter().map(|(_, text)| text.to_vec()).collect();
+                let texts: Vec<_> = record.headers.map(|(_, text)| text.to_vec()).collect();
                 prop_assert_eq!(&texts, headers);
                 rest = &rest[length..];
             }

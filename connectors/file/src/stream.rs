@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::config::FileStreamConfig;
 use crate::consumer::FileConsumer;
+use crate::subscription::FileSubscription;
 use crate::writer::{Job, WriterThread};
 use crate::{check, error, topic};
 
@@ -90,8 +91,8 @@ impl EventStream for FileStream {
         Ok(Box::new(FileConsumer::open(&self.config.path, &spec)?))
     }
 
-    async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
-        std::future::ready(Err(Error::definite("not_subscribable", "TODO"))).await
+    async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
+        Ok(Box::new(FileSubscription::open(&self.config.path, &spec)?))
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

@@ -54,7 +54,11 @@ impl SinkConnector for SqliteSink {
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let session = SqliteSession::open(&self.config, self.rules.config(), &context).await?;
-        Ok(Box::new(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context)))
+        Ok(Box::new(SqlSink::new(
+            Box::new(session),
+            Arc::clone(&self.rules),
+            context,
+        )))
     }
 
     fn kind(&self) -> &'static str {

@@ -40,7 +40,12 @@ fn nothing_is_allocated_for_each_event() {
     for kind in WRITTEN {
         let (mut decoder, records) = warm_decoder(kind).unwrap();
         check(&format!("{kind:?} read"), || {
-            let changes = decoder.decode(&records, 0..records.len()).unwrap().changes.changes.len();
+            let changes = decoder
+                .decode(&records, 0..records.len())
+                .unwrap()
+                .changes
+                .changes
+                .len();
             assert_eq!(changes, records.len());
             changes
         });

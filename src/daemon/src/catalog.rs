@@ -20,7 +20,7 @@ use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, Postgre
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
 use tailrace_sql::sink::config::WriteConfig;
-use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
+use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteSink, SqliteSinkConfig, SqliteTriggers};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -110,8 +110,9 @@ pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
 pub(crate) fn sinks() -> Vec<Type<dyn SinkSpec>> {
     vec![
         sink::<PostgresSinkConfig>("postgres"),
-        sink::<BinlogSink<false>>("mysql"),
-        sink::<BinlogSink<true>>("mariadb"),
+        sink::<BinlogTarget<false>>("mysql"),
+        sink::<BinlogTarget<true>>("mariadb"),
+        sink::<SqliteSinkConfig>("sqlite"),
     ]
 }
 
@@ -303,12 +304,12 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     }
 }
 
-/// As [`BinlogSource`].
+/// One target under two names, as the source is.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
-struct BinlogSink<const IS_MARIADB: bool>(MySqlSinkConfig);
+struct BinlogTarget<const IS_MARIADB: bool>(MySqlSinkConfig);
 
-impl<const IS_MARIADB: bool> SqlTarget for BinlogSink<IS_MARIADB> {
+impl<const IS_MARIADB: bool> SqlTarget for BinlogTarget<IS_MARIADB> {
     fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
         let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
         Ok(Arc::new(MySqlSink::new(self.0.clone(), write, flavour)?))
@@ -340,6 +341,12 @@ impl SourceSpec for SqliteConfig {
 
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
         Ok(Arc::new(SqliteTriggers::new(self.clone())?))
+    }
+}
+
+impl SqlTarget for SqliteSinkConfig {
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        Ok(Arc::new(SqliteSink::new(self.clone(), write)?))
     }
 }
 

@@ -27,6 +27,7 @@
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
+//! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
 //! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
 #![expect(
     clippy::unwrap_used,
@@ -56,6 +57,7 @@ mod polling;
 mod preflight;
 mod registries;
 mod shapes;
+mod sinks;
 mod slots;
 mod standing_by;
 mod transcripts;

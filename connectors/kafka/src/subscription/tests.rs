@@ -10,8 +10,9 @@ use tailrace_core::error::Kind;
 
 use super::*;
 
-/// Nothing here takes so long; the cluster lets the first member of a group wait for others for three seconds.
-const WAIT: Duration = Duration::from_secs(30);
+/// Nothing here takes so long. The cluster waits for members for three seconds when a group begins, and for almost a session
+/// timeout whenever it changes.
+const WAIT: Duration = Duration::from_secs(60);
 
 struct Kafka {
     mock: MockCluster<'static, DefaultProducerContext>,
@@ -60,7 +61,9 @@ impl Kafka {
 }
 
 fn quick() -> serde_json::Value {
-    serde_json::json!({ "topic.metadata.refresh.interval.ms": 100, "heartbeat.interval.ms": 100 })
+    serde_json::json!({
+        "topic.metadata.refresh.interval.ms": 100, "heartbeat.interval.ms": 100, "session.timeout.ms": 4000
+    })
 }
 
 async fn next(member: &mut KafkaSubscription) -> Delivery {
@@ -229,33 +232,46 @@ async fn offsets_that_are_not_there_are_told_apart() {
 
 #[tokio::test]
 async fn a_slow_reader_stays_a_member_and_loses_nothing() {
-    let kafka = Kafka::new(1);
+    let kafka = Kafka::new(4);
     let limit = serde_json::json!({
-        "max.poll.interval.ms": 2000, "session.timeout.ms": 2000, "heartbeat.interval.ms": 100
+        "max.poll.interval.ms": 4000, "session.timeout.ms": 4000, "heartbeat.interval.ms": 100
     });
     let mut member = kafka.member(&["t"], limit).await;
     let all = assigned(&mut member).await;
-    // More than may wait, so that librdkafka is told to stop.
+    // More than may wait, so that librdkafka is told to stop; the cluster keeps 5 MB of a partition.
     let padding = "x".repeat(200_000);
-    let count = 100;
-    for number in 0..count {
-        kafka.write("t", 0, &format!("{number} {padding}"));
+    for number in 0..20 {
+        for partition in 0..4 {
+            kafka.write("t", partition, &format!("{number} {padding}"));
+        }
     }
     start(&mut member, &all).await;
-    let queued = || member.membership.ends()[0].1;
-    assert_eq!(queued(), count);
-    // What is tested is that this time passes.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(member.ends().iter().all(|(_, end)| *end == 20), "{:?}", member.ends());
+    // What is tested is that twice the interval passes.
+    tokio::time::sleep(Duration::from_secs(8)).await;
     assert!(member.membership.is_paused(), "it waits for room");
-    let found = read(&mut member, 100).await;
-    for (number, value) in found[&0].iter().enumerate() {
-        assert!(
-            value.starts_with(&format!("{number} ")),
-            "record {number} is {}",
-            &value[..8]
-        );
+    for values in read(&mut member, 80).await.into_values() {
+        let numbers: Vec<_> = values.iter().map(|value| value.split(' ').next().unwrap()).collect();
+        assert_eq!(numbers, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
     }
-    assert_eq!(found[&0].len(), 100);
+}
+
+#[tokio::test]
+async fn what_was_removed_before_it_was_read_is_named() {
+    let kafka = Kafka::new(1);
+    let mut member = kafka.member(&["t"], quick()).await;
+    let all = assigned(&mut member).await;
+    // The cluster keeps 5 MB of a partition.
+    let padding = "x".repeat(500_000);
+    for _ in 0..20 {
+        kafka.write("t", 0, &padding);
+    }
+    let error = member.start(&all[0], StartAt::Offset(3)).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "offset_out_of_range"));
+    assert!(error.to_string().contains("the target is 3:"), "{error}");
+    let earliest = StartAt::Unknown(StartOffset::Earliest);
+    let first = member.start(&all[0], earliest).await.unwrap();
+    assert!((5..15).contains(&first), "{first}");
 }
 
 #[tokio::test]

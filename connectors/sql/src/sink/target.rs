@@ -22,7 +22,7 @@ pub struct TargetTable {
 /// What a column is to whoever writes into it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetColumn {
-    /// The column's type as a cast names it, without a length or a precision.
+    /// The column's type as a cast names it, without a length or a precision; empty where nothing is cast.
     pub type_name: String,
     /// The database computes it: it cannot be written.
     pub is_generated: bool,

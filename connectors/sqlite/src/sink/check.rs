@@ -33,7 +33,9 @@ pub(super) async fn check(config: &SqliteSinkConfig, write: &WriteConfig) -> Vec
 
 async fn look(connection: &mut SqliteConnection, write: &WriteConfig) -> sqlx::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await?;
     if mode != "wal" {
         findings.push(Finding::warning(
             "journal_mode",

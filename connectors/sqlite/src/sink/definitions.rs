@@ -180,7 +180,9 @@ mod tests {
             LogicalType::Time { precision: 6 },
             LogicalType::Timestamp { precision: 6 },
         ] {
-            let made = SqliteDefinitions.column_type(&column(logical_type.clone(), ""), true).unwrap();
+            let made = SqliteDefinitions
+                .column_type(&column(logical_type.clone(), ""), true)
+                .unwrap();
             assert_eq!(declared::logical_type(&made), logical_type, "{made}");
         }
     }

@@ -76,13 +76,22 @@ async fn list(connection: &mut SqliteConnection, table: &str) -> sqlx::Result<Op
 async fn read(connection: &mut SqliteConnection, name: String, without_rowid: bool) -> sqlx::Result<Described> {
     // `hidden` is 1 for columns of virtual tables that are arguments.
     let statement = "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid";
-    let columns = sqlx::query_as(statement).bind(&name).fetch_all(&mut *connection).await?;
+    let columns = sqlx::query_as(statement)
+        .bind(&name)
+        .fetch_all(&mut *connection)
+        .await?;
     let statement = "SELECT name, origin, partial FROM pragma_index_list(?) WHERE \"unique\"";
-    let listed: Vec<(String, String, bool)> = sqlx::query_as(statement).bind(&name).fetch_all(&mut *connection).await?;
+    let listed: Vec<(String, String, bool)> = sqlx::query_as(statement)
+        .bind(&name)
+        .fetch_all(&mut *connection)
+        .await?;
     let mut indexes = Vec::with_capacity(listed.len());
     for (index, origin, partial) in listed {
         let statement = "SELECT name FROM pragma_index_info(?) ORDER BY seqno";
-        let columns = sqlx::query_scalar(statement).bind(&index).fetch_all(&mut *connection).await?;
+        let columns = sqlx::query_scalar(statement)
+            .bind(&index)
+            .fetch_all(&mut *connection)
+            .await?;
         indexes.push(Index {
             origin,
             partial,
@@ -90,7 +99,10 @@ async fn read(connection: &mut SqliteConnection, name: String, without_rowid: bo
         });
     }
     let statement = "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?)";
-    let references = sqlx::query_scalar(statement).bind(&name).fetch_all(&mut *connection).await?;
+    let references = sqlx::query_scalar(statement)
+        .bind(&name)
+        .fetch_all(&mut *connection)
+        .await?;
     Ok(Described {
         name,
         without_rowid,
@@ -160,7 +172,12 @@ fn put_together(table: Described) -> TargetTable {
         unique_keys,
         has_other_unique_index,
         references_itself: table.references.iter().any(is_itself),
-        references: table.references.iter().filter(|other| !is_itself(other)).map(|other| name(other)).collect(),
+        references: table
+            .references
+            .iter()
+            .filter(|other| !is_itself(other))
+            .map(|other| name(other))
+            .collect(),
     }
 }
 

@@ -115,7 +115,10 @@ fn by_primary_code(error: sqlx::Error, primary: i32, sentence: &dyn Fn(&str) -> 
             "target_corrupt",
             sentence("run PRAGMA integrity_check, and restore it or recover it with .recover"),
         ),
-        _ => Error::definite("target_error", sentence("correct what SQLite says, then resume the connector")),
+        _ => Error::definite(
+            "target_error",
+            sentence("correct what SQLite says, then resume the connector"),
+        ),
     };
     classified.with_source(error)
 }

@@ -50,7 +50,10 @@ impl<'a> StepStatements<'a> {
         let (mut names, mut writers) = (Vec::new(), Vec::new());
         for column in &step.columns {
             let of_target = target.schema.columns.get(column.target).ok_or_else(|| {
-                let message = format!("{} has other columns than it had; resume the connector", target.name().table);
+                let message = format!(
+                    "{} has other columns than it had; resume the connector",
+                    target.name().table
+                );
                 Error::transient("table_changed", message)
             })?;
             names.push(quote(&of_target.name));
@@ -61,7 +64,10 @@ impl<'a> StepStatements<'a> {
             let column = step.columns.get(*index).map(|column| column.target);
             let of_target = column.and_then(|column| target.schema.columns.get(column));
             of_target.is_some_and(|column| column.nullable)
-                && target.unique_keys.iter().any(|unique| unique.iter().any(|of| Some(*of) == column))
+                && target
+                    .unique_keys
+                    .iter()
+                    .any(|unique| unique.iter().any(|of| Some(*of) == column))
         };
         Ok(Self {
             table: quote(&target.name().table),
@@ -106,7 +112,11 @@ impl<'a> StepStatements<'a> {
     fn upsert(&self, rows: usize) -> String {
         let key: Vec<&str> = self.key.iter().map(|index| self.name(*index)).collect();
         let mut assignments: Vec<String> = self.equal_keys().collect();
-        assignments.extend(self.values.iter().map(|index| format!("{0} = excluded.{0}", self.name(*index))));
+        assignments.extend(
+            self.values
+                .iter()
+                .map(|index| format!("{0} = excluded.{0}", self.name(*index))),
+        );
         let mut statement = format!("{} ON CONFLICT ({}) DO ", self.insert(rows), key.join(","));
         if assignments.is_empty() {
             statement.push_str("NOTHING");
@@ -143,7 +153,10 @@ impl<'a> StepStatements<'a> {
         if changed.is_empty() {
             return None;
         }
-        let assignments: Vec<String> = changed.iter().map(|(index, _)| format!("{} = ?", self.name(*index))).collect();
+        let assignments: Vec<String> = changed
+            .iter()
+            .map(|(index, _)| format!("{} = ?", self.name(*index)))
+            .collect();
         let mut values: Vec<Stored> = changed.into_iter().map(|(_, value)| value.clone()).collect();
         let (condition, of_key) = self.condition(row);
         values.extend(of_key);
@@ -170,7 +183,10 @@ impl<'a> StepStatements<'a> {
 
     /// Takes a row's values out of the way of other rows; they come back with [`Self::update`].
     fn park(&self, row: &[Stored]) -> Option<(String, Vec<Stored>)> {
-        let parked = self.parked.iter().filter(|index| row.get(**index).is_some_and(|value| *value != Stored::Unchanged));
+        let parked = self
+            .parked
+            .iter()
+            .filter(|index| row.get(**index).is_some_and(|value| *value != Stored::Unchanged));
         let assignments: Vec<String> = parked.map(|index| format!("{} = NULL", self.name(*index))).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             let (condition, values) = self.condition(row);
@@ -266,12 +282,7 @@ impl SqliteSession {
         self.settle(refused, statements).await
     }
 
-    async fn update_all(
-        &mut self,
-        step: &Step<'_>,
-        statements: &StepStatements<'_>,
-        must_exist: bool,
-    ) -> Result<()> {
+    async fn update_all(&mut self, step: &Step<'_>, statements: &StepStatements<'_>, must_exist: bool) -> Result<()> {
         let mut refused = Vec::new();
         for row in &step.rows {
             let row = statements.row(step, row)?;
@@ -404,7 +415,10 @@ fn rows_at_once(statements: &StepStatements<'_>) -> usize {
 
 /// Rows that are inserted have every column.
 fn whole_rows(step: &Step<'_>, rows: &[StepRow], statements: &StepStatements<'_>) -> Result<Vec<Vec<Stored>>> {
-    let rows = rows.iter().map(|row| statements.row(step, row)).collect::<Result<Vec<_>>>()?;
+    let rows = rows
+        .iter()
+        .map(|row| statements.row(step, row))
+        .collect::<Result<Vec<_>>>()?;
     if !rows.iter().flatten().any(|value| *value == Stored::Unchanged) {
         return Ok(rows);
     }

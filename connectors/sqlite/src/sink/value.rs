@@ -137,7 +137,9 @@ impl<'a> ColumnWriter<'a> {
             }
         }
         if self.makes_numbers && looks_like_a_number(&text) && !is_canonical(&text) && exact(&text).is_none() {
-            return Err(Misfit("it is a number of more digits than are kept; give it the type TEXT"));
+            return Err(Misfit(
+                "it is a number of more digits than are kept; give it the type TEXT",
+            ));
         }
         Ok(Stored::Text(text))
     }
@@ -152,9 +154,9 @@ fn integer(plain: Plain<'_>) -> Result<Stored, Misfit> {
         Plain::Float64(value) => whole(value),
         _ => None,
     };
-    number
-        .map(Stored::Integer)
-        .ok_or(Misfit("it takes whole numbers of 64 bits alone; give it the type REAL, or TEXT"))
+    number.map(Stored::Integer).ok_or(Misfit(
+        "it takes whole numbers of 64 bits alone; give it the type REAL, or TEXT",
+    ))
 }
 
 fn whole_digits(text: &str) -> Option<i64> {
@@ -181,7 +183,8 @@ fn real(plain: Plain<'_>) -> Result<Stored, Misfit> {
 }
 
 fn decimal(plain: Plain<'_>, scale: Option<u32>) -> Result<Stored, Misfit> {
-    const MISFIT: Misfit = Misfit("its numbers have fifteen digits, and its own number of them behind the point; give it the type TEXT");
+    const MISFIT: Misfit =
+        Misfit("its numbers have fifteen digits, and its own number of them behind the point; give it the type TEXT");
     let text = match plain {
         Plain::Boolean(_) | Plain::Int(_) => return integer(plain),
         Plain::Decimal(text) | Plain::Text(text) => text.to_owned(),

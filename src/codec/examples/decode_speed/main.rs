@@ -90,7 +90,11 @@ fn cpu_seconds() -> Option<f64> {
 
 impl fmt::Display for Cost {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Kind { envelope, codec, inline_schema } = self.kind;
+        let Kind {
+            envelope,
+            codec,
+            inline_schema,
+        } = self.kind;
         let inline = if inline_schema { " with its schema" } else { "" };
         write!(
             formatter,

@@ -25,7 +25,7 @@ use super::event::{Outcome, Reading};
 use super::fault::BATCH_FULL;
 use super::meaning::meaning;
 use super::plain::Known;
-use super::schemas::{Schemas, is_plain};
+use super::schemas::Schemas;
 use super::shape::{Shape, avro_shape, json_schema_shape};
 use super::tables::Tables;
 use super::topic::{Plain, Topic};
@@ -178,7 +178,7 @@ impl Decoder for EventDecoder {
                 self.topics.insert(Arc::clone(name), Topic::new(name));
             }
             let is_known = self.topics.get(name).is_some_and(|topic| topic.plain.is_some());
-            if !is_known && parts.into_iter().flatten().any(is_plain) {
+            if !is_known && parts.into_iter().flatten().any(|part| self.schemas.is_plain(part)) {
                 let known = self.known(name, targets).await?;
                 let plain = Plain::new(&known, &self.format, &self.placeholder);
                 if let Some(topic) = self.topics.get_mut(name) {

@@ -1,6 +1,8 @@
 //! Structs of known fields: decimals with their own scale, points, geometries, sparse vectors, and Debezium's structs of dates and
 //! times. Which field is where is decided once per schema; a value's fields then go into numbered slots.
 
+use std::sync::LazyLock;
+
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::value::{Interval, TimeTz};
 
@@ -9,6 +11,7 @@ use super::fault::{Fault, Read};
 use super::moment::Moment;
 use super::shape::{Form, Shape};
 use super::wire::{Fields, Wire};
+use crate::notation::Optionality;
 use crate::values::calendar::{Civil, DAY_US};
 use crate::values::geometry::{EWKB_SRID_FLAG, srid_of};
 
@@ -83,6 +86,25 @@ impl PartsForm {
         })
     }
 
+    /// Slots in the order of their names, for JSON without a schema: numbers, and the text of what is infinite.
+    fn named(slots: &[&str]) -> Self {
+        let shape = |name: &&str| match *name {
+            "specialValue" => Shape {
+                form: Form::Text,
+                ..number()
+            },
+            _ => number(),
+        };
+        Self {
+            fields: Fields::new(slots.iter().map(|name| (*name).to_owned()).collect()),
+            parts: slots
+                .iter()
+                .enumerate()
+                .map(|(slot, name)| (shape(name), Some(slot)))
+                .collect(),
+        }
+    }
+
     /// Reads the struct.
     pub(crate) fn read<W: Wire>(&self, wire: &mut W, scratch: &mut Scratch) -> Read<Parts> {
         let mut parts = Parts([Part::Null; SLOTS]);
@@ -97,6 +119,13 @@ impl PartsForm {
             }
         }
         Ok(parts)
+    }
+}
+
+fn number() -> Shape {
+    Shape {
+        optionality: Optionality::NullFirst,
+        ..Shape::of(Form::Int { bits: 64 })
     }
 }
 
@@ -124,7 +153,7 @@ fn read_part<W: Wire>(wire: &mut W, shape: &Shape, scratch: &mut Scratch) -> Rea
         }
         _ => {
             wire.skip(&Shape {
-                optionality: crate::notation::Optionality::Required,
+                optionality: Optionality::Required,
                 ..shape.clone()
             })?;
             Part::Null
@@ -190,13 +219,15 @@ impl Parts {
             return Err(INCOMPLETE);
         }
         let wkb = &cells.scratch.bytes;
-        let inside = srid_of(wkb).map_err(|_| NO_WKB)?;
-        match (inside, self.int(1)) {
-            (None, Some(srid)) => {
+        let Some(srid) = self.int(1) else {
+            return Ok(cells.batch.push_bytes(wkb)?);
+        };
+        match srid_of(wkb).map_err(|_| NO_WKB)? {
+            None => {
                 let srid = u32::try_from(srid).map_err(|_| OUT_OF_RANGE)?;
                 cells.batch.push_bytes_with(|out| append_ewkb(out, wkb, srid))?;
             }
-            _ => cells.batch.push_bytes(wkb)?,
+            Some(_) => cells.batch.push_bytes(wkb)?,
         }
         Ok(())
     }
@@ -232,6 +263,15 @@ impl Structured {
         "offsetSeconds",
         "specialValue",
     ];
+    const CLOCK: [(&'static str, usize); 7] = [
+        ("hour", 3),
+        ("minute", 4),
+        ("second", 5),
+        ("nanos", 6),
+        ("hours", 3),
+        ("minutes", 4),
+        ("seconds", 5),
+    ];
     const DURATION: [&'static str; 7] = ["years", "months", "days", "hours", "minutes", "seconds", "nanos"];
 
     /// The struct of a meaning.
@@ -245,6 +285,25 @@ impl Structured {
             "structuredduration" => Self::Duration,
             _ => return None,
         })
+    }
+
+    /// Where its fields go in JSON without a schema, which names them. A time of day may be an amount of time, as MySQL's are.
+    pub(crate) fn named(self) -> &'static PartsForm {
+        static CIVIL: LazyLock<PartsForm> = LazyLock::new(|| PartsForm::named(&Structured::CIVIL));
+        static DURATION: LazyLock<PartsForm> = LazyLock::new(|| PartsForm::named(&Structured::DURATION));
+        static TIME: LazyLock<PartsForm> = LazyLock::new(|| PartsForm {
+            // The one struct's fields are those of the other in the plural.
+            fields: Fields::new(Structured::CLOCK.iter().map(|(name, _)| (*name).to_owned()).collect()),
+            parts: Structured::CLOCK
+                .iter()
+                .map(|(_, slot)| (number(), Some(*slot)))
+                .collect(),
+        });
+        match self {
+            Self::Duration => &DURATION,
+            Self::Time => &TIME,
+            Self::Date | Self::TimeTz | Self::Timestamp | Self::TimestampTz => &CIVIL,
+        }
     }
 
     /// Where its fields go.
@@ -268,9 +327,7 @@ impl Structured {
             let hours = at(3)?.checked_mul(60)?.checked_add(at(4)?)?;
             let seconds = hours.checked_mul(60)?.checked_add(at(5)?)?;
             let nanoseconds = at(6).unwrap_or_default();
-            seconds
-                .checked_mul(1_000_000)?
-                .checked_add(nanoseconds.div_euclid(1000))
+            seconds.checked_mul(1_000_000)?.checked_add(nanoseconds / 1000)
         };
         let days = || civil(at(0)?, at(1)?, at(2)?);
         let offset = i32::try_from(at(7).unwrap_or_default()).map_err(|_| OUT_OF_RANGE)?;

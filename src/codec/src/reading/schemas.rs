@@ -203,6 +203,12 @@ impl Schemas {
         }
     }
 
+    /// True for what can only be read with the types that a contract or a table has.
+    pub(crate) fn is_plain(&mut self, bytes: &[u8]) -> bool {
+        framed(bytes).is_none()
+            && (!bytes.starts_with(OPEN) || matches!(self.body(bytes), Ok(Some(Body::Plain(..) | Body::Raw(_)))))
+    }
+
     fn framed<'a>(&self, id: SchemaId, payload: &'a [u8]) -> Result<Body<'a>, Located> {
         if self.registry.is_none() {
             return Err(NO_REGISTRY.into());
@@ -255,11 +261,6 @@ pub(crate) fn framed(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
     let (magic, rest) = bytes.split_first()?;
     let (number, payload) = rest.split_first_chunk()?;
     (*magic == MAGIC_BYTE).then(|| (SchemaId(u32::from_be_bytes(*number)), payload))
-}
-
-/// True for what can only be read with the types that a contract or a table has.
-pub(crate) fn is_plain(bytes: &[u8]) -> bool {
-    framed(bytes).is_none() && !bytes.starts_with(OPEN)
 }
 
 /// Where the payload begins behind these very bytes of a schema.

@@ -5,16 +5,19 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use tailrace_core::value::{LogicalType, TextKind};
+use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
-use super::cell::{CellForm, Cells, Element, push_bits, push_digits, push_moment, whole_number};
+use super::cell::{Binary, CellForm, Cells, Element, push_bits, push_digits, push_moment, whole_number};
 use super::digits::append_number;
 use super::fault::{DECIMAL_UNKNOWN, Fault, Read, TIME_UNIT_UNKNOWN};
 use super::meaning::meaning;
 use super::moment::{self, Moment};
+use super::parts::Structured;
 use super::shape::{Form, Shape};
 use super::wire::{JsonWire, Place, Token, Wire};
-use crate::format::{BinaryFormat, DecimalFormat, Envelope, FormatConfig, IntervalFormat, TimeFormat};
+use crate::format::{
+    BigintUnsignedFormat, BinaryFormat, DecimalFormat, Envelope, FormatConfig, IntervalFormat, TimeFormat,
+};
 use crate::notation::Optionality;
 use crate::values::temporal::Unit;
 
@@ -31,6 +34,7 @@ pub(crate) struct Rules {
     pub(crate) envelope: Envelope,
     time: Option<TimeFormat>,
     decimal: Option<DecimalFormat>,
+    bigint_unsigned: Option<BigintUnsignedFormat>,
     interval: Option<IntervalFormat>,
     binary: Option<BinaryFormat>,
 }
@@ -53,6 +57,11 @@ const NO_FORM: Fault = Fault {
     problem: "is text for a decimal number, which may be digits or base64",
     remedy: "set format.decimal: string where its writer uses strings (decimal.handling.mode=string), or have it write schemas with its events",
 };
+const NO_UNSIGNED_FORM: Fault = Fault {
+    code: DECIMAL_UNKNOWN,
+    problem: "is text for a number without a sign, which may be digits or base64",
+    remedy: "set format.bigint_unsigned: precise where its writer uses base64 (bigint.unsigned.handling.mode=precise), or have it write schemas with its events",
+};
 const NO_INTERVAL_UNIT: Fault = Fault {
     code: TIME_UNIT_UNKNOWN,
     problem: "is a number for an interval, and nothing says its unit",
@@ -68,6 +77,7 @@ impl Rules {
             envelope,
             time: format.time,
             decimal: format.decimal,
+            bigint_unsigned: format.bigint_unsigned,
             interval: format.interval,
             binary: format.binary,
         }
@@ -174,17 +184,18 @@ pub(crate) fn read_typed(json: &mut JsonWire<'_>, typed: &Typed, cells: &mut Cel
         LogicalType::TimestampTz { .. } | LogicalType::Timestamp { .. } => read_timestamp(json, rules, cells),
         LogicalType::Date => read_date(json, rules, cells),
         LogicalType::Time { .. } => read_time(json, rules, cells),
+        LogicalType::TimeTz { .. } if json.is_at_object() => read_structured(Structured::TimeTz, json, cells),
         LogicalType::TimeTz { .. } => {
             let time = moment::time_tz(json.string(&mut cells.scratch.text)?)?;
             cells.batch.push_time_tz(time);
             Ok(())
         }
         LogicalType::Bytes => read_bytes(json, rules, cells),
-        LogicalType::UnsignedInt64 => read_unsigned(json, cells),
+        LogicalType::UnsignedInt64 => read_unsigned(json, rules, cells),
         LogicalType::Bits { length } => read_bits(json, *length, rules, cells),
         LogicalType::Interval => read_interval(json, rules, cells),
         LogicalType::Map => read_map(json, cells),
-        LogicalType::Shape(_) => read_shape(json, cells),
+        LogicalType::Shape(kind) => read_shape(json, *kind, cells),
         // They have forms of their own.
         _ => Err(WRONG_KIND),
     }
@@ -203,8 +214,16 @@ fn read_int(json: &mut JsonWire<'_>, bits: u8, cells: &mut Cells<'_>) -> Read<()
     Ok(())
 }
 
-fn read_unsigned(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
-    let digits = match json.token()? {
+/// Digits, or in Debezium's envelope the bytes of an unscaled value.
+fn read_unsigned(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
+    let token = json.token()?;
+    if token == Token::Text && rules.envelope == Envelope::Debezium {
+        return match rules.bigint_unsigned {
+            Some(BigintUnsignedFormat::Precise) => CellForm::Decimal(0, Binary::Prefixed).read(json, cells),
+            Some(BigintUnsignedFormat::Long) | None => Err(NO_UNSIGNED_FORM),
+        };
+    }
+    let digits = match token {
         Token::Text => json.string(&mut cells.scratch.text)?,
         _ => json.number()?,
     };
@@ -293,8 +312,15 @@ fn variable_decimal() -> CellForm {
     meaning(&shape).1
 }
 
+/// Debezium's struct of a date or time, which says its parts by name.
+fn read_structured(structured: Structured, json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
+    let parts = structured.named().read(json, cells.scratch)?;
+    structured.push(&parts, cells)
+}
+
 fn read_timestamp(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
     let moment = match json.peek() {
+        Some(b'{') => return read_structured(Structured::TimestampTz, json, cells),
         Some(b'"') => moment::timestamp(json.string(&mut cells.scratch.text)?)?,
         _ => {
             let value = json.int()?;
@@ -306,6 +332,7 @@ fn read_timestamp(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) 
 
 fn read_date(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
     let days = match json.token()? {
+        Token::Object => return read_structured(Structured::Date, json, cells),
         Token::Text => moment::date(json.string(&mut cells.scratch.text)?)?,
         _ => {
             let days = json.int()?;
@@ -321,6 +348,7 @@ fn read_date(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Re
 
 fn read_time(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
     let time = match json.token()? {
+        Token::Object => return read_structured(Structured::Time, json, cells),
         Token::Text => moment::time(json.string(&mut cells.scratch.text)?)?,
         _ => {
             let value = json.int()?;
@@ -333,6 +361,7 @@ fn read_time(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Re
 
 fn read_interval(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
     match json.token()? {
+        Token::Object => read_structured(Structured::Duration, json, cells),
         Token::Text => {
             let interval = moment::interval(json.string(&mut cells.scratch.text)?)?;
             cells.batch.push_interval(interval)?;
@@ -413,8 +442,8 @@ fn read_map(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
 }
 
 /// WKB, and whether the figure is closed.
-fn read_shape(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
-    let mut closed = true;
+fn read_shape(json: &mut JsonWire<'_>, kind: ShapeKind, cells: &mut Cells<'_>) -> Read<()> {
+    let mut closed = kind != ShapeKind::LineSegment;
     let mut is_there = false;
     let mut place = json.begin_map()?;
     while json.next_key(&mut place)? {
@@ -424,7 +453,7 @@ fn read_shape(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
                 json.bytes(&mut cells.scratch.bytes)?;
                 is_there = true;
             }
-            "extensions" => closed = !is_open(json)?,
+            "extensions" => closed &= !is_open(json)?,
             _ => json.pass()?,
         }
     }

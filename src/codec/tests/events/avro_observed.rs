@@ -18,14 +18,14 @@ use tailrace_core::value::{Datum, Interval, LogicalType, ShapeKind, TextKind, Ti
 
 use crate::support::*;
 
-const OBSERVED: &str = include_str!("observed/avro.tsv");
+pub(crate) const OBSERVED: &str = include_str!("observed/avro.tsv");
 
 /// One event: columns with a value each, under some more words of the format, of a kind of source.
-struct Case {
-    columns: Vec<(Column, Datum)>,
-    format: &'static str,
-    kind: &'static str,
-    operation: Operation,
+pub(crate) struct Case {
+    pub(crate) columns: Vec<(Column, Datum)>,
+    pub(crate) format: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) operation: Operation,
 }
 
 fn string(text: &str) -> Datum {
@@ -215,7 +215,7 @@ fn figures() -> Vec<(Column, Datum)> {
     ]
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let case = |columns, format, kind, operation| Case {
         columns,
         format,

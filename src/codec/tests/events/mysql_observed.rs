@@ -26,7 +26,7 @@ use crate::support::*;
 use crate::vectors::{number, numeric, string};
 
 /// Key and value, a tab between them.
-const OBSERVED: &str = include_str!("observed/mysql.tsv");
+pub(crate) const OBSERVED: &str = include_str!("observed/mysql.tsv");
 
 /// Where the time of processing begins.
 const PROCESSED: &str = r#""op":"c","ts_ms":"#;

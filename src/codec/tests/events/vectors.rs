@@ -488,7 +488,7 @@ fn vectors() {
             number(1),
             Datum::Float64(201.0),
             number(9),
-            Datum::Float32(209.0),
+            Datum::Float64(209.0),
         ])
     };
     check(

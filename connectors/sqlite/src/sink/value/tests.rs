@@ -118,10 +118,22 @@ fn what_would_not_come_back_is_refused() {
 fn other_databases_types_become_text_and_documents() {
     let list = Datum::List(vec![Datum::Int(1), Datum::Null]);
     let array = LogicalType::Array(Box::new(LogicalType::Int32));
-    assert_eq!(stored("JSON", &array, &list).unwrap(), Stored::Text("[1,null]".to_owned()));
-    assert_eq!(stored("TEXT", &array, &list).unwrap(), Stored::Text("[1,null]".to_owned()));
-    assert_eq!(stored("STRING", &PLAIN, &text("7")).unwrap(), Stored::Text("7".to_owned()));
-    assert_eq!(stored("", &PLAIN, &text("007")).unwrap(), Stored::Text("007".to_owned()));
+    assert_eq!(
+        stored("JSON", &array, &list).unwrap(),
+        Stored::Text("[1,null]".to_owned())
+    );
+    assert_eq!(
+        stored("TEXT", &array, &list).unwrap(),
+        Stored::Text("[1,null]".to_owned())
+    );
+    assert_eq!(
+        stored("STRING", &PLAIN, &text("7")).unwrap(),
+        Stored::Text("7".to_owned())
+    );
+    assert_eq!(
+        stored("", &PLAIN, &text("007")).unwrap(),
+        Stored::Text("007".to_owned())
+    );
     let moment = stored("TEXT", &MOMENT, &Datum::Int(1)).unwrap();
     assert_eq!(moment, Stored::Text("1970-01-01T00:00:00.000001Z".to_owned()));
     assert_eq!(stored("BLOB", &PLAIN, &text("a")).unwrap(), Stored::Blob(vec![b'a']));

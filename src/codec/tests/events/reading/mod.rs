@@ -1,5 +1,9 @@
 //! Records back into rows: what the encoder publishes, and what others do.
 
+mod observed;
+mod plain;
+mod property;
 mod rows;
 mod support;
+mod unchanged;
 pub(crate) mod vectors;

@@ -1,0 +1,121 @@
+//! Streams back into databases: a source's tables are mirrored in a target by the same daemon, and at the end both hold the same rows.
+//!
+//! Beside the mirror, a history keeps every event as a row of its own, whose key is the event's place in the stream: what is written
+//! twice would meet its own key and halt the connector, and what is lost is missing in the count.
+
+mod crashes;
+mod writing;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tailrace_tests::daemon::Daemon;
+use tailrace_tests::database::{Database, Version};
+use tailrace_tests::scenario::{Options, Scenario};
+use tailrace_tests::servers::eventually;
+use tailrace_tests::workload::TABLES;
+
+/// Everything that was carried is written soon, on a machine that is not busy.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A source whose tables are mirrored in a target.
+pub(crate) struct Mirror {
+    pub(crate) scenario: Scenario,
+    pub(crate) target: Database,
+}
+
+/// The `sink` section of a database.
+pub(crate) fn sink(target: &Database, url: Option<&str>) -> String {
+    let kind = if target.postgres().is_ok() { "postgres" } else { "mysql" };
+    let url = url.map_or_else(|| target.url(), str::to_owned);
+    format!("type: {kind}, url: \"{url}\"")
+}
+
+/// The connectors that mirror a source, and keep its history.
+pub(crate) fn connectors(source: &Database, sink: &str) -> String {
+    let topics = format!("topics: [\"{}\"]", source.topic("*"));
+    let letters = "dead_letters: { policy: halt }";
+    let mirror = format!("mirror: {{ stream: events, {topics}, sink: {{ {sink}, evolve: add }}, {letters} }}\n");
+    let table = "{table}_history";
+    let history = format!(
+        "history: {{ stream: events, {topics}, sink: {{ {sink}, evolve: add, mode: append, table: \"{table}\" }}, {letters} }}\n"
+    );
+    mirror + &history
+}
+
+impl Mirror {
+    /// Nothing is started.
+    pub(crate) async fn new(mut options: Options, target: impl Into<Version>) -> Self {
+        let source = Database::shared(options.version.clone()).await.unwrap();
+        let target = Database::shared(target).await.unwrap();
+        options.connectors = connectors(&source, &sink(&target, None));
+        let scenario = Scenario::on(source, options).await.unwrap();
+        Self { scenario, target }
+    }
+
+    /// The end: the source's rows are the target's, and every event is in the history once.
+    pub(crate) async fn ends_well(self) {
+        self.scenario.commit(20).await.unwrap();
+        let (source, daemon, options) = self.scenario.quiet().await.unwrap();
+        let published = options.published(&daemon).unwrap();
+        for (table, _) in TABLES {
+            same_rows(&source, &self.target, table, &daemon).await;
+            let events = published.events(&source.topic(table)).await.unwrap();
+            has_rows(&self.target, &format!("{table}_history"), events.len(), &daemon).await;
+        }
+        for connector in ["mirror", "history"] {
+            assert_eq!(daemon.state(connector).unwrap(), "streaming", "{}", daemon.log());
+        }
+    }
+}
+
+/// Waits until two databases have the same rows in a table.
+pub(crate) async fn same_rows(source: &Database, target: &Database, table: &str, daemon: &Daemon) {
+    let rows = |database: &Database| {
+        let database = database.clone();
+        async move {
+            let rows = database.rows(table).await?;
+            let sorted: BTreeSet<String> = rows
+                .into_iter()
+                .map(|row| serde_json::Value::Object(row).to_string())
+                .collect();
+            Ok(sorted)
+        }
+    };
+    let what = format!("the same rows of {table}");
+    let same = eventually(&what, DEADLINE, || async {
+        // The table may not be there yet.
+        let Ok(there) = rows(target).await else { return Ok(None) };
+        Ok((rows(source).await? == there).then_some(()))
+    });
+    if let Err(error) = same.await {
+        let (wanted, found) = (rows(source).await.unwrap(), rows(target).await.unwrap_or_default());
+        let missing: Vec<_> = wanted.difference(&found).take(5).map(|row| shortened(row)).collect();
+        let extra: Vec<_> = found.difference(&wanted).take(5).map(|row| shortened(row)).collect();
+        panic!(
+            "{error}\nmissing or otherwise: {missing:#?}\nin the target: {extra:#?}\n{}\n{}",
+            daemon.get("/status").unwrap().body,
+            daemon.log()
+        );
+    }
+}
+
+fn shortened(row: &str) -> String {
+    row.chars().take(160).collect()
+}
+
+/// Waits until a table has so many rows.
+pub(crate) async fn has_rows(target: &Database, table: &str, wanted: usize, daemon: &Daemon) {
+    let what = format!("{wanted} rows of {table}");
+    let query = format!("select count(*) from {table}");
+    let counted = eventually(&what, DEADLINE, || async {
+        let Ok(found) = target.query_value(&query).await else {
+            return Ok(None);
+        };
+        Ok((found == wanted.to_string()).then_some(()))
+    });
+    if let Err(error) = counted.await {
+        let found = target.query_value(&query).await;
+        panic!("{error}; there are {found:?}\n{}", daemon.log());
+    }
+}
