@@ -66,6 +66,9 @@ pub struct Column {
     pub documentation: Option<String>,
 }
 
+/// The `source_type` of a column of which nobody says what its values are: only they tell.
+pub const UNDECLARED: &str = "undeclared";
+
 /// Same fingerprint, same schema: what the schema history and compiled plans are keyed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub u64);

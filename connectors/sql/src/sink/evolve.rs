@@ -1,6 +1,6 @@
 //! What must be changed of a table so that it can take events of a schema, and whether it may be.
 
-use tailrace_core::schema::{Column, SharedSchema, TableName};
+use tailrace_core::schema::{Column, SharedSchema, TableName, UNDECLARED};
 use tailrace_core::{Error, Result};
 
 use super::config::{Evolve, WriteConfig, WriteMode};
@@ -90,6 +90,15 @@ fn create(
 }
 
 fn type_of(definitions: &dyn Definitions, table: &TableName, column: &Column, is_key: bool) -> Result<String> {
+    if column.source_type == UNDECLARED {
+        let message = format!(
+            "table {} needs a column {}, and the events, JSON without a schema, do not say of which type; make the column by hand, name \
+             the events' schema with `contract`, or publish them with one (`format: {{ codec: avro }}` or `json_schema`)",
+            table.qualified(),
+            column.name
+        );
+        return Err(Error::definite("type_undeclared", message));
+    }
     definitions.column_type(column, is_key).ok_or_else(|| {
         let message = format!(
             "the database has no type for column {} of the events for table {}, {:?}; leave it out with \

@@ -154,6 +154,10 @@ impl Plan {
     }
 
     fn check(&self, config: &WriteConfig) -> Result<()> {
+        // A truncate has no row.
+        if self.columns.is_empty() {
+            return Ok(());
+        }
         let name = self.table.name().qualified();
         if matches!(config.mode, WriteMode::Upsert | WriteMode::Update) && self.key.is_empty() {
             let message = format!(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tailrace_core::schema::Column;
+use tailrace_core::schema::{Column, UNDECLARED};
 use tailrace_core::value::LogicalType;
 
 use super::cell::{CellForm, Cells};
@@ -221,7 +221,7 @@ impl ColumnPlan {
             name: name.to_owned(),
             logical_type,
             nullable: true,
-            source_type: String::new(),
+            source_type: UNDECLARED.to_owned(),
             default: None,
             default_is_computed: false,
             documentation: None,

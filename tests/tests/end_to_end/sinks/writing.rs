@@ -7,6 +7,9 @@ use tailrace_tests::servers::{PostgresVersion, eventually};
 use super::{DEADLINE, same_rows, sink};
 use crate::capture::database_with;
 
+/// Events that say what their values are.
+const WITH_SCHEMAS: &str = "format: { codec: avro }, contract: { compatibility: none }";
+
 /// A source in PostgreSQL, a target, and a daemon with both and the embedded stream between them.
 struct Pair {
     source: Database,
@@ -15,22 +18,28 @@ struct Pair {
 }
 
 impl Pair {
+    /// Events are JSON without schemas where the tables of the target are there, else Avro.
     async fn start(source: &str, target: &str, settings: &str, connector: &str) -> Self {
+        let format = if target.is_empty() {
+            WITH_SCHEMAS
+        } else {
+            "format: { codec: json }"
+        };
         let source = database_with(PostgresVersion::V17, source).await;
         let into = database_with(PostgresVersion::V17, target).await;
-        let pair = Self::prepare(source, into, settings, connector);
+        let pair = Self::prepare(source, into, format, settings, connector);
         pair.daemon.start().unwrap();
         pair.daemon.wait_for_state("mirror", "streaming").unwrap();
         pair
     }
 
-    fn prepare(source: Database, target: Database, settings: &str, connector: &str) -> Self {
+    fn prepare(source: Database, target: Database, format: &str, settings: &str, connector: &str) -> Self {
         let daemon = Daemon::new("").unwrap();
         let (folder, name) = (daemon.path().join("events"), source.name());
         let tables = source.patterns("[public.*]");
         let sections = format!(
             "streams: {{ events: {{ type: file, path: \"{}\" }} }}\nconnectors:\n  \
-             {name}: {{ stream: events, source: {{ type: postgres, url: \"{}\", tables: {tables} }} }}\n  \
+             {name}: {{ stream: events, {format}, source: {{ type: postgres, url: \"{}\", tables: {tables} }} }}\n  \
              mirror: {{ stream: events, topics: [\"{}\"], sink: {{ {}, {settings} }}, {connector} }}\n",
             folder.display(),
             source.url(),
@@ -80,7 +89,7 @@ impl Pair {
     }
 }
 
-const TABLE: &str = "create table t (id int primary key, a text, n numeric)";
+const TABLE: &str = "create table t (id int primary key, a text, n numeric(8,2))";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_change_and_go() {
@@ -131,13 +140,30 @@ async fn a_poison_row_becomes_a_letter_and_is_replayed_when_the_table_takes_it()
     )
     .await;
     let many = "insert into t select i, case when i in (1, 50, 100) then 'too long for it' else 'fits' end, i from generate_series(1, 100) i";
-    pair.after(many, "select count(*), sum(n) from t", &["97 4899"]).await;
-    let letters = pair.daemon.command("dlq", &["list", "mirror"]).unwrap();
+    pair.after(many, "select count(*), sum(n) from t", &["97 4899.00"]).await;
+    let letters = pair.daemon.command("dlq list", &["mirror"]).unwrap();
     assert_eq!(letters.all().matches("value_refused").count(), 3, "{}", letters.all());
     pair.target.execute("alter table t alter a type text").await.unwrap();
-    let replayed = pair.daemon.command("dlq", &["replay", "mirror", "--all"]).unwrap();
-    pair.after("", "select count(*), sum(n) from t", &["100 5050"]).await;
+    let replayed = pair.daemon.command("dlq replay", &["mirror", "--all"]).unwrap();
     assert_eq!(replayed.code, Some(0), "{}", replayed.all());
+    pair.after("", "select count(*), sum(n) from t", &["100 5050.00"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_say_no_types_make_no_tables() {
+    let source = format!("{TABLE}; insert into t values (1, 'a', 1)");
+    let source = database_with(PostgresVersion::V17, &source).await;
+    let target = database_with(PostgresVersion::V17, "").await;
+    let pair = Pair::prepare(
+        source,
+        target,
+        "format: { codec: json }",
+        "evolve: add",
+        "transforms: []",
+    );
+    pair.daemon.start().unwrap();
+    let reason = pair.halts("type_undeclared").await;
+    assert!(reason.contains("`contract`"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,12 +176,12 @@ async fn by_default_nothing_is_changed_of_the_target_and_the_statement_is_said()
     )
     .await;
     let reason = pair.halts("table_missing").await;
-    let statement = r#"CREATE TABLE "public"."t" ("id" integer NOT NULL, "a" text, "n" numeric, PRIMARY KEY ("id"))"#;
+    let statement = r#"CREATE TABLE "public"."t" ("id" integer NOT NULL, "a" text, "n" numeric(8,2), PRIMARY KEY ("id"))"#;
     assert!(reason.contains(statement), "{reason}");
     pair.target.execute(statement).await.unwrap();
     pair.daemon.terminate().unwrap();
     pair.daemon.start().unwrap();
-    pair.after("", "select id, a, n from t", &["1 a 1"]).await;
+    pair.after("", "select id, a, n from t", &["1 a 1.00"]).await;
     pair.source
         .execute("alter table t add column more int; insert into t values (2, 'b', 2, 3)")
         .await
@@ -176,17 +202,17 @@ async fn tables_grow_where_they_may() {
         "transforms: []",
     )
     .await;
-    pair.after("", "select * from t", &["1 a 1"]).await;
+    pair.after("", "select * from t", &["1 a 1.00"]).await;
     pair.after(
         "alter table t add column more int; insert into t values (2, 'b', 2, 3)",
         "select * from t order by id",
-        &["1 a 1 -", "2 b 2 3"],
+        &["1 a 1.00 -", "2 b 2.00 3"],
     )
     .await;
     pair.after(
         "alter table t alter more type bigint; insert into t values (3, 'c', 3, 3000000000)",
         "select * from t order by id",
-        &["1 a 1 -", "2 b 2 3", "3 c 3 3000000000"],
+        &["1 a 1.00 -", "2 b 2.00 3", "3 c 3.00 3000000000"],
     )
     .await;
 }
@@ -214,6 +240,7 @@ async fn soft_deletes_stay_and_come_back() {
     )
     .await;
     let query = "select id, gone_at is not null from t order by id";
+    pair.after("", query, &["1 f", "2 f"]).await;
     pair.after("delete from t where id = 1", query, &["1 t", "2 f"]).await;
     pair.after("insert into t values (1, 'again', 1)", query, &["1 f", "2 f"])
         .await;

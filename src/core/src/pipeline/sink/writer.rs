@@ -269,6 +269,8 @@ impl Writer {
             Some(sink) => sink,
             None => {
                 let mut sink = self.target.open(self.context.clone()).await?;
+                // Somebody may have changed its tables since.
+                self.parts.decoder.forget_targets();
                 let ours: Vec<_> = self
                     .known
                     .keys()
