@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use tailrace_core::ports::sink::{SinkContext, Taken};
 use tailrace_core::record_batch::{RecordMark, TopicPartition};
 use tailrace_core::schema::TableName;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
 use tailrace_sql::sink::session::{Definitions, Session, TakenPartition};
 use tailrace_sql::sink::target::TargetTable;
@@ -153,11 +153,15 @@ impl SqliteSession {
         for offset in work.offsets {
             self.advance(offset).await?;
         }
+        failpoint!(try InSinkTransaction);
         for step in &work.steps {
             self.write_step(step).await?;
         }
+        failpoint!(try BeforeSinkCommit);
         let committed = self.run("COMMIT").await;
-        committed.map(drop).map_err(|error| self.error(error, "commit"))
+        committed.map_err(|error| self.error(error, "commit"))?;
+        failpoint!(try AfterSinkCommit);
+        Ok(())
     }
 }
 
