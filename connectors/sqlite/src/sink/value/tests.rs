@@ -102,7 +102,7 @@ fn what_would_not_come_back_is_refused() {
         ("BOOLEAN", LogicalType::Int64, Datum::Int(2)),
         ("DATE", MOMENT, Datum::Int(1)),
         ("DATE", LogicalType::Date, Datum::Int(i32::MAX.into())),
-        ("TIME", TIME, Datum::Int(-1)),
+        ("TIME", MOMENT, Datum::Int(0)),
         ("TEXT", LogicalType::Bytes, Datum::Bytes(vec![1])),
         ("STRING", PLAIN, text("007")),
         ("STRING", PLAIN, text(" 7")),
@@ -137,5 +137,7 @@ fn other_databases_types_become_text_and_documents() {
     let moment = stored("TEXT", &MOMENT, &Datum::Int(1)).unwrap();
     assert_eq!(moment, Stored::Text("1970-01-01T00:00:00.000001Z".to_owned()));
     assert_eq!(stored("BLOB", &PLAIN, &text("a")).unwrap(), Stored::Blob(vec![b'a']));
+    let amount = stored("TIME", &TIME, &Datum::Int(-90_000_000_000)).unwrap();
+    assert_eq!(amount, Stored::Text("-25:00:00".to_owned()));
     assert_eq!(stored("INTEGER", &DECIMAL, &text("-7.0")).unwrap(), Stored::Integer(-7));
 }
