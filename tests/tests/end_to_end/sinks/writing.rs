@@ -140,7 +140,8 @@ async fn a_poison_row_becomes_a_letter_and_is_replayed_when_the_table_takes_it()
     )
     .await;
     let many = "insert into t select i, case when i in (1, 50, 100) then 'too long for it' else 'fits' end, i from generate_series(1, 100) i";
-    pair.after(many, "select count(*), sum(n) from t", &["97 4899.00"]).await;
+    pair.after(many, "select count(*), sum(n) from t", &["97 4899.00"])
+        .await;
     let letters = pair.daemon.command("dlq list", &["mirror"]).unwrap();
     assert_eq!(letters.all().matches("value_refused").count(), 3, "{}", letters.all());
     pair.target.execute("alter table t alter a type text").await.unwrap();
@@ -176,7 +177,8 @@ async fn by_default_nothing_is_changed_of_the_target_and_the_statement_is_said()
     )
     .await;
     let reason = pair.halts("table_missing").await;
-    let statement = r#"CREATE TABLE "public"."t" ("id" integer NOT NULL, "a" text, "n" numeric(8,2), PRIMARY KEY ("id"))"#;
+    let statement =
+        r#"CREATE TABLE "public"."t" ("id" integer NOT NULL, "a" text, "n" numeric(8,2), PRIMARY KEY ("id"))"#;
     assert!(reason.contains(statement), "{reason}");
     pair.target.execute(statement).await.unwrap();
     pair.daemon.terminate().unwrap();
