@@ -17,6 +17,9 @@ struct Pair {
     daemon: Daemon,
 }
 
+/// Types of new columns come from the events' schemas.
+const WITH_SCHEMAS: &str = "format: { codec: avro }, contract: { compatibility: none }";
+
 /// One batch for what was committed together, and no other writer to share it with.
 const ONE_BATCH: &str = "writers: 1, batch: { wait_ms: 300 }";
 
@@ -36,7 +39,7 @@ impl Pair {
             .map_or("postgres", |server| server.version().connector_type());
         let sections = format!(
             "streams: {{ events: {{ type: file, path: \"{}\" }} }}\nconnectors:\n  \
-             {name}: {{ stream: events, source: {{ type: {kind}, url: \"{}\", tables: {} }} }}\n  \
+             {name}: {{ stream: events, {WITH_SCHEMAS}, source: {{ type: {kind}, url: \"{}\", tables: {} }} }}\n  \
              mirror: {{ stream: events, topics: [\"{}\"], sink: {{ {sink} }}, {connector} }}\n",
             folder.display(),
             source.url(),
@@ -171,7 +174,7 @@ async fn poison_rows_become_letters_and_their_neighbours_are_written() {
         format!("insert into t select n, if(n in (1, 50, 100), 'too long for it', 'fits'), n from ({numbers}) many");
     pair.after(&many, "select count(*), sum(n) from t", &["97 4899.00"])
         .await;
-    let letters = pair.daemon.command("dlq", &["list", "mirror"]).unwrap();
+    let letters = pair.daemon.command("dlq list", &["mirror"]).unwrap();
     assert_eq!(letters.all().matches("value_refused").count(), 3, "{}", letters.all());
 }
 
@@ -263,13 +266,18 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_it_writes_the_newest_mysql() {
-    dies_and_is_right(Options::new(Lane::File, seed()), MySqlVersion::MySql97).await;
+    let options = Options {
+        codec: "avro",
+        ..Options::new(Lane::File, seed())
+    };
+    dies_and_is_right(options, MySqlVersion::MySql97).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_it_writes_the_oldest_mysql() {
     let options = Options {
         version: PostgresVersion::V13.into(),
+        codec: "avro",
         ..Options::new(Lane::File, seed())
     };
     dies_and_is_right(options, MySqlVersion::MySql56).await;
@@ -280,6 +288,7 @@ async fn killed_while_it_writes_mariadb() {
     let options = Options {
         version: MySqlVersion::MySql97.into(),
         envelope: "debezium",
+        codec: "avro",
         ..Options::new(Lane::File, seed())
     };
     dies_and_is_right(options, MySqlVersion::MariaDb1011).await;

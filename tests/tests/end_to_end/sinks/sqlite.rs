@@ -15,6 +15,9 @@ struct Pair {
     daemon: Daemon,
 }
 
+/// Types of new columns come from the events' schemas.
+const WITH_SCHEMAS: &str = "format: { codec: avro }, contract: { compatibility: none }";
+
 impl Pair {
     /// The daemon is not started.
     fn prepare(source: Database, sink: &str, connector: &str) -> Self {
@@ -27,7 +30,7 @@ impl Pair {
         std::fs::write(&file, b"").unwrap();
         let sections = format!(
             "streams: {{ events: {{ type: file, path: \"{}\" }} }}\nconnectors:\n  \
-             {name}: {{ stream: events, source: {{ type: {kind}, url: \"{}\", tables: {} }} }}\n  \
+             {name}: {{ stream: events, {WITH_SCHEMAS}, source: {{ type: {kind}, url: \"{}\", tables: {} }} }}\n  \
              mirror: {{ stream: events, topics: [\"{}\"], sink: {{ type: sqlite, path: \"{}\", {sink} }}, {connector} }}\n",
             folder.join("events").display(),
             source.url(),
@@ -143,7 +146,7 @@ async fn poison_rows_of_a_file_become_letters() {
     let many = "insert into t select i, case when i in (1, 51, 100) then 50 else i end from generate_series(1, 100) i where i <> 50";
     pair.after(many, "select count(*) || ' ' || sum(n) from t", &["96 4848"])
         .await;
-    let letters = pair.daemon.command("dlq", &["list", "mirror"]).unwrap();
+    let letters = pair.daemon.command("dlq list", &["mirror"]).unwrap();
     assert_eq!(
         letters.all().matches("check_constraint").count(),
         3,
