@@ -153,9 +153,11 @@ impl Subscription for FileSubscription {
             if let Some(notice) = self.notices.pop_front() {
                 return Ok(notice);
             }
-            let batch = self.read(limit.max(1))?;
-            if !batch.is_empty() {
-                return Ok(Delivery::Records(batch));
+            if limit > 0 {
+                let batch = self.read(limit)?;
+                if !batch.is_empty() {
+                    return Ok(Delivery::Records(batch));
+                }
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }

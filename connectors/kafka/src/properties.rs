@@ -73,6 +73,10 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
 const MEMBER_DEFAULTS: &[(&str, &str)] = &[
     // New topics that match a pattern are seen this soon; librdkafka's own five minutes look like a fault.
     ("topic.metadata.refresh.interval.ms", "3000"),
+    // Who takes over from a process that died waits for this long, and so does the process itself when it comes back. Heartbeats come from
+    // a thread that does nothing else, so that no slow target is taken for a death.
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "2000"),
     // Where partitions end is known from these, without a request of ours.
     ("statistics.interval.ms", "1000"),
 ];

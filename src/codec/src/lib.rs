@@ -1,8 +1,8 @@
-//! Rows into bytes: envelopes (`entity`, `debezium`), codecs (JSON, Avro), topics and headers.
+//! Rows into bytes, and bytes into rows: envelopes (`entity`, `debezium`), codecs (JSON, Avro), topics and headers.
 //!
 //! Read in this order: [`FormatConfig`] (what can be chosen), `records` (which records a change becomes), `plan` (what is
 //! compiled per table version), `encoder` (the hot path), then `values` (what is written for each value)
-//! and `notation` (the bytes of it).
+//! and `notation` (the bytes of it). The way back is `reading`.
 
 mod avro;
 mod column_schema;
@@ -14,6 +14,7 @@ mod dialect;
 mod encoder;
 mod envelope;
 mod format;
+pub mod fuzzing;
 mod json_schema;
 mod names;
 mod notation;

@@ -58,6 +58,8 @@ impl Mirror {
         let source = Database::shared(options.version.clone()).await.unwrap();
         let target = Database::shared(target).await.unwrap();
         options.connectors = connectors(&source, &sink(&target, None));
+        // Tables are made of what events say of themselves.
+        options.codec = "avro";
         let scenario = Scenario::on(source, options).await.unwrap();
         Self { scenario, target }
     }

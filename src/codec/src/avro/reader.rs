@@ -14,7 +14,8 @@ use tailrace_core::registry::{SchemaId, SchemaRegistry, SchemaType};
 use tailrace_core::{Error, Result};
 
 use crate::avro::resolution::Resolution;
-use crate::registration::MAGIC_BYTE;
+use crate::reading::digits::append_unscaled;
+use crate::reading::schemas::framed;
 use crate::values::bytes::append_base64;
 use crate::values::calendar::{DAY_US, Fraction, write_clock, write_date, write_date_time};
 use crate::values::number::{FloatStyle, write_float32, write_float64};
@@ -61,7 +62,7 @@ impl RecordReader {
     }
 
     async fn read_in(&mut self, bytes: &[u8], reader: Option<&AvroSchema>) -> Result<Option<String>> {
-        let Some((id, payload)) = unframe(bytes) else {
+        let Some((id, payload)) = framed(bytes) else {
             return Ok(None);
         };
         match self.schema(id).await {
@@ -87,13 +88,6 @@ impl RecordReader {
             .get(&id)
             .ok_or_else(|| Error::definite("schema_unknown", "the registry has no such schema"))
     }
-}
-
-/// The number of a schema and what stands behind it.
-fn unframe(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
-    let (magic, rest) = bytes.split_first()?;
-    let (number, payload) = rest.split_first_chunk()?;
-    (*magic == MAGIC_BYTE).then(|| (SchemaId(u32::from_be_bytes(*number)), payload))
 }
 
 /// Parses the text of an Avro schema.
@@ -180,7 +174,7 @@ fn json(value: &AvroValue, schema: &AvroSchema, names: &NamesRef<'_>) -> Result<
                 .collect();
             object.map(Value::from)
         }
-        (AvroValue::Decimal(decimal), AvroSchema::Decimal(schema)) => Ok(digits(decimal, schema.scale).into()),
+        (AvroValue::Decimal(decimal), AvroSchema::Decimal(schema)) => digits(decimal, schema.scale).map(Value::from),
         (AvroValue::Null, AvroSchema::Null) => Ok(Value::Null),
         // What the library makes of text that ends before its length says.
         (AvroValue::Null, _) => Err(unreadable("ends within a value")),
@@ -238,49 +232,12 @@ fn float(write: impl FnOnce(&mut Vec<u8>)) -> Value {
 }
 
 /// The digits of an unscaled value.
-fn digits(decimal: &Decimal, scale: usize) -> String {
+fn digits(decimal: &Decimal, scale: usize) -> Result<String> {
     let bytes = <Vec<u8>>::try_from(decimal).unwrap_or_default();
-    let negative = bytes.first().is_some_and(|first| *first >= 0x80);
-    let mut magnitude = bytes;
-    if negative {
-        negate(&mut magnitude);
-    }
-    // Least significant digit first.
-    let mut digits = Vec::new();
-    while magnitude.iter().any(|byte| *byte != 0) || digits.len() <= scale {
-        digits.push(char::from(b'0' + divide_by_ten(&mut magnitude)));
-        if digits.len() == scale {
-            digits.push('.');
-        }
-    }
-    if scale > 0 && digits.last() == Some(&'.') {
-        digits.push('0');
-    }
-    if negative {
-        digits.push('-');
-    }
-    digits.into_iter().rev().collect()
-}
-
-/// The other sign in two's complement, most significant byte first.
-fn negate(bytes: &mut [u8]) {
-    let mut carry = true;
-    for byte in bytes.iter_mut().rev() {
-        let (sum, overflow) = (!*byte).overflowing_add(u8::from(carry));
-        *byte = sum;
-        carry = overflow;
-    }
-}
-
-/// Divides a number, most significant byte first, and gives the remainder.
-fn divide_by_ten(bytes: &mut [u8]) -> u8 {
-    let mut remainder = 0_u16;
-    for byte in bytes {
-        let value = remainder << 8 | u16::from(*byte);
-        *byte = u8::try_from(value / 10).unwrap_or_default();
-        remainder = value % 10;
-    }
-    u8::try_from(remainder).unwrap_or_default()
+    let mut digits = String::new();
+    append_unscaled(&mut digits, &bytes, i64::try_from(scale).unwrap_or(i64::MAX))
+        .map_err(|fault| unreadable(fault.problem))?;
+    Ok(digits)
 }
 
 #[cfg(test)]
@@ -291,7 +248,7 @@ mod tests {
 
     #[test]
     fn decimals_are_digits() {
-        let decimal = |bytes: &[u8], scale| digits(&Decimal::from(bytes), scale);
+        let decimal = |bytes: &[u8], scale| digits(&Decimal::from(bytes), scale).unwrap();
         assert_eq!(decimal(&[0], 0), "0");
         assert_eq!(decimal(&[0], 2), "0.00");
         assert_eq!(decimal(&[5], 2), "0.05");
@@ -303,16 +260,16 @@ mod tests {
     proptest! {
         #[test]
         fn any_decimal_is_its_digits(value in any::<i128>()) {
-            prop_assert_eq!(digits(&Decimal::from(value.to_be_bytes()), 0), value.to_string());
+            prop_assert_eq!(digits(&Decimal::from(value.to_be_bytes()), 0).unwrap(), value.to_string());
         }
     }
 
     #[test]
     fn what_is_not_framed_is_not() {
-        assert_eq!(unframe(b""), None);
-        assert_eq!(unframe(b"{\"id\":1}"), None);
-        assert_eq!(unframe(&[0, 0, 0, 1]), None);
-        assert_eq!(unframe(&[0, 0, 0, 1, 2, 9]), Some((SchemaId(258), &[9_u8][..])));
+        assert_eq!(framed(b""), None);
+        assert_eq!(framed(b"{\"id\":1}"), None);
+        assert_eq!(framed(&[0, 0, 0, 1]), None);
+        assert_eq!(framed(&[0, 0, 0, 1, 2, 9]), Some((SchemaId(258), &[9_u8][..])));
     }
 
     #[test]

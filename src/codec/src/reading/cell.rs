@@ -161,10 +161,14 @@ impl CellForm {
             Self::Array(element) => return read_array(wire, element, cells),
             Self::Map(optionality) => return read_map(wire, *optionality, cells),
             Self::FloatVector => {
-                return read_vector(wire, cells, |wire, batch| Ok(batch.push_float32(wire.float32()?)));
+                return read_vector(wire, cells, |wire, batch| {
+                    wire.float32().map(|value| batch.push_float32(value))
+                });
             }
             Self::DoubleVector => {
-                return read_vector(wire, cells, |wire, batch| Ok(batch.push_float64(wire.float64()?)));
+                return read_vector(wire, cells, |wire, batch| {
+                    wire.float64().map(|value| batch.push_float64(value))
+                });
             }
             Self::Circle(circle) => return circle.read(wire, cells),
             Self::SparseVector(sparse) => return sparse.read(wire, cells),

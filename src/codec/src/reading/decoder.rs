@@ -17,6 +17,7 @@ use tailrace_core::ports::sink::{Advance, Decoder, EventBatch, Origin, Targets};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::record_batch::{RecordBatch, RecordView};
 use tailrace_core::registry::{Schema, SchemaRegistry, SchemaType};
+use tailrace_core::schema::Column;
 use tailrace_core::{Error, Result};
 
 use super::cell::Scratch;
@@ -30,6 +31,8 @@ use super::shape::{Shape, avro_shape, json_schema_shape};
 use super::tables::Tables;
 use super::topic::{Plain, Topic};
 use crate::format::{DEFAULT_UNAVAILABLE_VALUE, Envelope, FormatConfig};
+use crate::names::unmangle;
+use crate::notation::Optionality;
 
 /// What a decoder is made from.
 #[derive(Clone)]
@@ -142,12 +145,13 @@ fn contract(schema: &Schema) -> Result<Arc<Known>> {
     }))
 }
 
-fn columns(shape: &Shape) -> Vec<tailrace_core::schema::Column> {
+/// The columns that the fields of a contract are for; who wrote it may have mangled their names.
+fn columns(shape: &Shape) -> Vec<Column> {
     let fields = shape.fields().unwrap_or_default().iter();
-    let column = |(name, field): &(String, Shape)| tailrace_core::schema::Column {
-        name: name.clone(),
+    let column = |(name, field): &(String, Shape)| Column {
+        name: unmangle(name),
         logical_type: meaning(field).0,
-        nullable: field.optionality != crate::notation::Optionality::Required,
+        nullable: field.optionality != Optionality::Required,
         source_type: String::new(),
         default: None,
         default_is_computed: false,
@@ -168,10 +172,17 @@ impl fmt::Debug for EventDecoder {
 #[async_trait]
 impl Decoder for EventDecoder {
     async fn prepare(&mut self, records: &RecordBatch, targets: &mut dyn Targets) -> Result<()> {
+        let mut asked = Vec::new();
         for record in records.iter() {
             let parts = [record.key(), record.value()];
             for part in parts.into_iter().flatten() {
-                self.schemas.prepare(part).await?;
+                // One that is not there is asked for once, however many records have its number.
+                if let Some(id) = self.schemas.unknown(part)
+                    && !asked.contains(&id)
+                {
+                    asked.push(id);
+                    self.schemas.ask(id).await?;
+                }
             }
             let name = &record.partition().topic;
             if !self.topics.contains_key(name) {

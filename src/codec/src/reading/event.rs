@@ -10,8 +10,8 @@ use super::cell::{Cells, Scratch};
 use super::envelope::{EnvelopePlan, Enveloped, Source};
 use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE};
 use super::headers::Headers;
-use super::plan::{ColumnPlan, RowPlan};
-use super::schemas::{Body, Closing, KEY_COLUMN, Schemas, ValuePlan};
+use super::plan::RowPlan;
+use super::schemas::{Body, Closing, Schemas, ValuePlan};
 use super::tables::{Table, Tables};
 use super::topic::{Plain, Topic};
 use super::wire::{AvroWire, JsonWire, Wire};
@@ -146,13 +146,13 @@ impl Reading<'_> {
                     .single(json.between(start, end.at()));
                 (plan.ok_or(NO_ROW)?, KeyBody::Json(json, closing), false)
             }
-            Body::Raw(text) => match topic.plain.as_mut().ok_or(NOT_PREPARED)?.single(text) {
-                Some(plan) => (plan, KeyBody::Json(JsonWire::new(text), Closing::Nothing), false),
-                None => {
-                    let raw = RowPlan::new(vec![ColumnPlan::raw(KEY_COLUMN)]);
-                    (Arc::new(raw), KeyBody::Raw(text), false)
+            Body::Raw(text) => {
+                let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
+                match plain.single(text) {
+                    Some(plan) => (plan, KeyBody::Json(JsonWire::new(text), Closing::Nothing), false),
+                    None => (plain.raw(), KeyBody::Raw(text), false),
                 }
-            },
+            }
         };
         Ok(Some(Key {
             plan,

@@ -220,7 +220,7 @@ impl Parts {
         }
         let wkb = &cells.scratch.bytes;
         let Some(srid) = self.int(1) else {
-            return Ok(cells.batch.push_bytes(wkb)?);
+            return cells.batch.push_bytes(wkb).map_err(Fault::from);
         };
         match srid_of(wkb).map_err(|_| NO_WKB)? {
             None => {

@@ -111,19 +111,23 @@ impl Schemas {
         }
     }
 
-    /// Asks for the schema that a key or value is framed with, where it is not known.
-    pub(crate) async fn prepare(&mut self, bytes: &[u8]) -> Result<()> {
-        let (Some((id, _)), Some(registry)) = (framed(bytes), &self.registry) else {
-            return Ok(());
-        };
-        let is_known = |known: &Result<Arc<Compiled>, Located>| match known {
-            Ok(_) => true,
+    /// The number of the schema that a key or value is framed with, where it is not known.
+    pub(crate) fn unknown(&self, bytes: &[u8]) -> Option<SchemaId> {
+        let (id, _) = framed(bytes)?;
+        self.registry.as_ref()?;
+        match self.numbered.get(&id) {
+            Some(Ok(_)) => None,
             // It may be there by now.
-            Err(located) => located.fault.code != SCHEMA_UNKNOWN,
-        };
-        if self.numbered.get(&id).is_some_and(is_known) {
-            return Ok(());
+            Some(Err(located)) => (located.fault.code == SCHEMA_UNKNOWN).then_some(id),
+            None => Some(id),
         }
+    }
+
+    /// Asks for a schema.
+    pub(crate) async fn ask(&mut self, id: SchemaId) -> Result<()> {
+        let Some(registry) = &self.registry else {
+            return Ok(());
+        };
         let compiled = match registry.by_id(id).await {
             Ok(schema) => self.compile(&schema),
             Err(error) if error.code() == SCHEMA_UNKNOWN => Err(NOT_IN_REGISTRY.because(&format!("number {}", id.0))),
@@ -234,25 +238,33 @@ impl Schemas {
         if schema == "null" {
             return Ok((!is_null).then_some(Body::Plain(payload_wire, Closing::Seen)));
         }
-        let Ok(value) = serde_json::from_str::<Value>(schema) else {
-            return Ok(Some(Body::Plain(json, Closing::Nothing)));
-        };
-        if value.get("type").and_then(Value::as_str).is_none() {
-            return Ok(Some(Body::Plain(json, Closing::Nothing)));
-        }
         let known = self.inline.iter().find(|(text, _)| text == schema.as_bytes());
+        let known = known.map(|(_, compiled)| Arc::clone(compiled));
         let compiled = match known {
-            Some((_, compiled)) => Arc::clone(compiled),
-            None => {
-                let notated = Notated::json(&self.placeholder);
-                let compiled = self.compile_shape(connect_shape(&value), false, notated)?;
-                self.inline.truncate(REMEMBERED);
-                self.inline
-                    .insert(0, (schema.as_bytes().to_vec(), Arc::clone(&compiled)));
-                compiled
-            }
+            Some(compiled) => compiled,
+            None => match self.compile_inline(schema)? {
+                Some(compiled) => compiled,
+                None => return Ok(Some(Body::Plain(json, Closing::Nothing))),
+            },
         };
         Ok((!is_null).then_some(Body::Json(payload_wire, compiled, Closing::Seen)))
+    }
+
+    /// Compiles a schema that stands in a record; `None` where it is something else of that name.
+    #[cold]
+    fn compile_inline(&mut self, schema: &str) -> Result<Option<Arc<Compiled>>, Located> {
+        let Ok(value) = serde_json::from_str::<Value>(schema) else {
+            return Ok(None);
+        };
+        if value.get("type").and_then(Value::as_str).is_none() {
+            return Ok(None);
+        }
+        let notated = Notated::json(&self.placeholder);
+        let compiled = self.compile_shape(connect_shape(&value), false, notated)?;
+        self.inline.truncate(REMEMBERED);
+        self.inline
+            .insert(0, (schema.as_bytes().to_vec(), Arc::clone(&compiled)));
+        Ok(Some(compiled))
     }
 }
 

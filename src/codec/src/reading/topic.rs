@@ -37,6 +37,8 @@ pub(crate) struct Plain {
     enveloped_keys: PlainRows,
     /// Keys that are no objects.
     single: Vec<Arc<RowPlan>>,
+    /// Keys that are text and not JSON.
+    raw: Arc<RowPlan>,
     rules: Rules,
 }
 
@@ -72,6 +74,7 @@ impl Plain {
             keys: rows(Envelope::Entity),
             enveloped_keys: rows(Envelope::Debezium),
             single: Vec::new(),
+            raw: Arc::new(RowPlan::new(vec![ColumnPlan::raw(KEY_COLUMN)])),
             rules: Rules::new(Envelope::Entity, format),
         }
     }
@@ -82,6 +85,11 @@ impl Plain {
             true => self.enveloped_keys.plan(json),
             false => self.keys.plan(json),
         }
+    }
+
+    /// The plan of a key that is text and not JSON.
+    pub(crate) fn raw(&self) -> Arc<RowPlan> {
+        Arc::clone(&self.raw)
     }
 
     /// The plan of a key that is one value; `None` where it is text that is not JSON.

@@ -217,11 +217,15 @@ fn read_int(json: &mut JsonWire<'_>, bits: u8, cells: &mut Cells<'_>) -> Read<()
 /// Digits, or in Debezium's envelope the bytes of an unscaled value.
 fn read_unsigned(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
     let token = json.token()?;
-    if token == Token::Text && rules.envelope == Envelope::Debezium {
-        return match rules.bigint_unsigned {
-            Some(BigintUnsignedFormat::Precise) => CellForm::Decimal(0, Binary::Prefixed).read(json, cells),
-            Some(BigintUnsignedFormat::Long) | None => Err(NO_UNSIGNED_FORM),
+    if token == Token::Text {
+        let is_base64 = match rules.envelope {
+            Envelope::Entity => rules.decimal == Some(DecimalFormat::Precise),
+            Envelope::Debezium if rules.bigint_unsigned == Some(BigintUnsignedFormat::Precise) => true,
+            Envelope::Debezium => return Err(NO_UNSIGNED_FORM),
         };
+        if is_base64 {
+            return CellForm::Decimal(0, Binary::Prefixed).read(json, cells);
+        }
     }
     let digits = match token {
         Token::Text => json.string(&mut cells.scratch.text)?,
@@ -288,7 +292,10 @@ fn read_decimal(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) ->
         Token::Text => {
             let text = json.string(&mut cells.scratch.text)?;
             let is_special = matches!(text, "NaN" | "Infinity" | "-Infinity");
-            let is_known = rules.envelope == Envelope::Entity || rules.decimal == Some(DecimalFormat::String);
+            let is_known = match rules.decimal {
+                Some(decimal) => decimal != DecimalFormat::Precise,
+                None => rules.envelope == Envelope::Entity,
+            };
             if !is_known && !is_special {
                 return Err(NO_FORM);
             }

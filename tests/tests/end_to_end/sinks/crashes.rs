@@ -41,7 +41,6 @@ async fn killed_while_it_writes_postgres_from_kafka() {
 async fn killed_while_it_writes_postgres_from_files() {
     let options = Options {
         envelope: "debezium",
-        codec: "avro",
         ..Options::new(Lane::File, seed())
     };
     dies_and_is_right(options, PostgresVersion::V13).await;
@@ -54,6 +53,7 @@ async fn errors_at_each_transition_are_cured_in_place() {
     for failpoint in ["in_sink_transaction", "before_sink_commit", "after_sink_commit"] {
         let armed = format!("{failpoint}=error@2");
         mirror.scenario.daemon.start_armed(&armed).unwrap();
+        mirror.scenario.daemon.wait_for_answer().unwrap();
         mirror.scenario.wait_for("streaming").unwrap();
         mirror.scenario.commit(5).await.unwrap();
         mirror

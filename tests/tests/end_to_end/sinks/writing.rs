@@ -145,7 +145,7 @@ async fn a_poison_row_becomes_a_letter_and_is_replayed_when_the_table_takes_it()
     let letters = pair.daemon.command("dlq list", &["mirror"]).unwrap();
     assert_eq!(letters.all().matches("value_refused").count(), 3, "{}", letters.all());
     pair.target.execute("alter table t alter a type text").await.unwrap();
-    let replayed = pair.daemon.command("dlq replay", &["mirror", "--all"]).unwrap();
+    let replayed = pair.daemon.command("dlq replay", &["mirror"]).unwrap();
     assert_eq!(replayed.code, Some(0), "{}", replayed.all());
     pair.after("", "select count(*), sum(n) from t", &["100 5050.00"]).await;
 }

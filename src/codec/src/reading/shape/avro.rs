@@ -1,4 +1,7 @@
 //! Avro schemas, with what Confluent's converter (`connect.*`) and Tailrace (`tailrace.*`) note in them.
+//!
+//! A field's own name stands beside it wherever Avro does not allow it (`tailrace.name`): a field without is called what it is called,
+//! however much that looks like a mangled name.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::connect::{parameters, text};
 use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
-use crate::names::unmangle;
 use crate::notation::Optionality;
 
 /// Confluent's converter writes a map whose keys are not text as a list of such records.
@@ -141,8 +143,8 @@ impl Parser {
             if let Some(documentation) = text(field, "doc") {
                 shape.documentation = Some(documentation.to_owned());
             }
-            let own = text(field, "tailrace.name").map_or_else(|| unmangle(name), str::to_owned);
-            named.push((own, shape));
+            let own = text(field, "tailrace.name").unwrap_or(name);
+            named.push((own.to_owned(), shape));
         }
         Ok(named)
     }

@@ -103,10 +103,16 @@ impl<'a> AvroWire<'a> {
             }
         }
         place.left -= 1;
-        Ok(true)
+        place.given += 1;
+        // Items of no bytes at all could be any number.
+        if place.given > self.length {
+            Err(TOO_LONG)
+        } else {
+            Ok(true)
+        }
     }
 
-    /// How many items the next block has. Every item takes a byte at the least; those of no bytes at all are not read.
+    /// How many items the next block has. Every item that says anything takes a byte at the least.
     fn block(&mut self) -> Read<usize> {
         let count = self.long()?;
         if count < 0 {

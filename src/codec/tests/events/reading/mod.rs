@@ -3,6 +3,7 @@
 mod observed;
 mod plain;
 mod property;
+mod registered;
 mod rows;
 mod support;
 mod unchanged;

@@ -1,6 +1,7 @@
 //! JSON without a schema: types from the table that is written into, from a contract, or from the values themselves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tailrace_codec::{DecoderSettings, Envelope};
 use tailrace_core::batch::{BeforeImage, Operation};
@@ -15,12 +16,11 @@ use crate::vectors::{number, numeric, string};
 
 const TIMESTAMP: LogicalType = LogicalType::Timestamp { precision: 6 };
 
+/// Columns with their values.
+type Cells = Vec<(String, Option<Datum>)>;
+
 /// The values of one record, read as a table's columns.
-fn read(
-    value: &str,
-    target: Option<&SharedSchema>,
-    format: &str,
-) -> Result<Vec<(String, Option<Datum>)>, (&'static str, String)> {
+fn read(value: &str, target: Option<&SharedSchema>, format: &str) -> Result<Cells, (&'static str, String)> {
     let records = one(None, Some(value.as_bytes()));
     let events = decode_with(decoder_settings(None, format), target, &records);
     match events.refused.first() {
@@ -261,7 +261,7 @@ fn a_contract_says_the_types() {
     for settings in [avro, json] {
         let events = decode_with(settings, None, &one(None, Some(value)));
         assert_eq!(all_seen(&events)[0].after, Some(expected.clone()));
-        let table = events.changes.tables[0].clone();
+        let table = &events.changes.tables[0];
         assert_eq!(table.columns[1].documentation.as_deref(), Some("how much"));
         assert_eq!(table.columns[2].logical_type, LogicalType::TimestampTz { precision: 6 });
     }
@@ -278,7 +278,7 @@ fn keys_are_columns_or_one_value() {
     let decoded = |key: &[u8], value: Option<&str>| {
         let records = one(Some(key), value.map(str::as_bytes));
         let events = decode_with(decoder_settings(None, "{}"), Some(&target), &records);
-        (all_seen(&events).remove(0), events.changes.tables[0].clone())
+        (all_seen(&events).remove(0), Arc::clone(&events.changes.tables[0]))
     };
     let (seen, table) = decoded(br#"{"id":7}"#, Some(r#"{"name":"a","id":7}"#));
     assert_eq!((table.key.clone(), seen.after.unwrap().len()), (vec![1], 2));

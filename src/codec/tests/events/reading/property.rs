@@ -180,8 +180,8 @@ proptest! {
         batch.change(Operation::Create, None, Some(&row));
         let value = batch.encode("{}").remove(0).value.unwrap();
         let mut records = RecordBatch::default();
-        for (offset, value) in [value.as_bytes(), &bad, value.as_bytes()].into_iter().enumerate() {
-            records.push(("t", 1), offset as i64, 0, (None, Some(value)));
+        for (offset, value) in (0..).zip([value.as_bytes(), &bad, value.as_bytes()]) {
+            records.push(("t", 1), offset, 0, (None, Some(value)));
         }
         let events = decode_with(decoder_settings(None, "{}"), Some(&customers), &records);
         is_whole(&events)?;

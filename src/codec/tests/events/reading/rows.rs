@@ -1,6 +1,12 @@
 //! Whole rows through every codec and envelope: operations, keys, headers, tables.
 
+use std::sync::Arc;
+
+use tailrace_codec::EventDecoder;
 use tailrace_core::batch::{BeforeImage, Operation};
+use tailrace_core::ports::sink::Decoder;
+use tailrace_core::record_batch::RecordBatch;
+use tailrace_core::schema::{TableKind, TableSchema};
 use tailrace_core::value::{Datum, LogicalType};
 
 use super::support::*;
@@ -51,7 +57,7 @@ fn rows_come_back() {
             Some(string("Grace \"quoted\" žš😀")),
             "{format}"
         );
-        let table = events.changes.views().next().unwrap().table().unwrap().clone();
+        let table = events.changes.views().next().unwrap().table().unwrap();
         assert_eq!(table.key, [0], "{format}");
         assert_eq!(
             (table.name.schema.as_str(), table.name.table.as_str()),
@@ -87,4 +93,159 @@ fn deletes_come_back() {
             assert_eq!(seen.before.as_ref().unwrap()[0], ("id".into(), Some(number(7))));
         }
     }
+}
+
+#[test]
+fn truncates_come_back_and_messages_are_passed_over() {
+    let customers = customers();
+    let mut batch = Batch::new(&customers);
+    batch.change(Operation::Truncate, None, None);
+    batch.change(Operation::Create, None, Some(&[int(7), text("Ada"), null()]));
+    let mut messages = Batch::new(&Arc::new(TableSchema {
+        kind: TableKind::Message,
+        ..(*table(
+            vec![required("prefix", TEXT), required("content", LogicalType::Bytes)],
+            vec![],
+        ))
+        .clone()
+    }));
+    messages.change(
+        Operation::Message,
+        None,
+        Some(&[text("p"), Cell::Is(Datum::Bytes(vec![1]))]),
+    );
+    for format in FORMATS {
+        let events = there_and_back(&batch.changes, settings(format), Some(&customers));
+        let seen = all_seen(&events);
+        assert_eq!(
+            (seen[0].operation, &seen[0].before, &seen[0].after),
+            (Operation::Truncate, &None, &None),
+            "{format}"
+        );
+        let table = events.changes.views().next().unwrap().table().unwrap();
+        assert_eq!(table.name.table, "customers", "{format}");
+        assert_eq!(seen[1].after.as_ref(), Some(&ada()), "{format}");
+        let events = there_and_back(&messages.changes, settings(format), None);
+        assert_eq!((events.passed_over, all_seen(&events).len()), (1, 0), "{format}");
+    }
+}
+
+#[test]
+fn a_change_of_the_key_is_a_delete_and_a_row() {
+    let customers = customers();
+    let mut batch = Batch::new(&customers);
+    batch.change(
+        Operation::Update,
+        Some(&[int(6), null(), null()]),
+        Some(&[int(7), text("Ada"), null()]),
+    );
+    for format in FORMATS {
+        let events = there_and_back(&batch.changes, settings(format), Some(&customers));
+        let seen = all_seen(&events);
+        let (gone, row) = (&seen[0], seen.last().unwrap());
+        assert_eq!(
+            (gone.operation, gone.before.as_ref().unwrap()[0].1.clone()),
+            (Operation::Delete, Some(number(6))),
+            "{format}"
+        );
+        assert_eq!(
+            (row.operation, row.after.as_ref()),
+            (Operation::Create, Some(&ada())),
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn a_table_without_a_key_has_whole_rows_in_its_deletes() {
+    let keyless = table(vec![required("id", LogicalType::Int32), column("name", TEXT)], vec![]);
+    let mut batch = Batch::new(&keyless);
+    batch
+        .change(Operation::Delete, Some(&[int(7), text("Ada")]), None)
+        .before_image = BeforeImage::Full;
+    for format in FORMATS {
+        let events = there_and_back(&batch.changes, settings(format), Some(&keyless));
+        let seen = all_seen(&events).remove(0);
+        assert_eq!(
+            (seen.operation, seen.image, seen.after),
+            (Operation::Delete, BeforeImage::Full, None),
+            "{format}"
+        );
+        assert_eq!(
+            seen.before,
+            Some(named([("id", number(7)), ("name", string("Ada"))])),
+            "{format}"
+        );
+        assert_eq!(events.changes.tables[0].key, [] as [usize; 0]);
+    }
+}
+
+#[test]
+fn names_that_avro_does_not_allow_come_back() {
+    let names = ["a-b", "a_b", "1st", "like_u002d", "žš", "a b"];
+    let odd = table(
+        names.iter().map(|name| required(name, LogicalType::Int32)).collect(),
+        vec![0],
+    );
+    let mut batch = Batch::new(&odd);
+    let row: Vec<Cell> = (0..6).map(int).collect();
+    batch.change(Operation::Create, None, Some(&row));
+    for format in FORMATS {
+        let events = there_and_back(&batch.changes, settings(format), Some(&odd));
+        let seen = all_seen(&events).remove(0).after.unwrap();
+        let read: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(read, names, "{format}");
+        assert_eq!(events.changes.tables[0].key, [0], "{format}");
+    }
+}
+
+#[test]
+fn progress_is_told_of_each_partition() {
+    let mut records = RecordBatch::default();
+    for (partition, offset) in [(0, 5), (1, 9), (0, 8)] {
+        records.push(("a.orders", partition), offset, 7, (None, Some(b"{}")));
+    }
+    let events = decode_with(decoder_settings(None, "{}"), None, &records);
+    let advances: Vec<_> = events
+        .advances
+        .iter()
+        .map(|advance| (advance.partition.to_string(), advance.next_offset))
+        .collect();
+    assert_eq!(advances, [("a.orders-0".to_owned(), 9), ("a.orders-1".to_owned(), 10)]);
+    assert_eq!(events.advances[0].last_record, Some(records.get(2).unwrap().mark()));
+    let origins: Vec<_> = events
+        .origins
+        .iter()
+        .map(|origin| (origin.partition, origin.offset))
+        .collect();
+    assert_eq!(origins, [(0, 5), (1, 9), (0, 8)]);
+    let ordinals: Vec<_> = events.changes.views().map(|change| change.change().ordinal).collect();
+    assert_eq!(ordinals, [0, 1, 2]);
+    assert_eq!(
+        events.changes.views().next().unwrap().change().updated_at_us,
+        Some(7000),
+        "the record's own time"
+    );
+}
+
+#[test]
+fn a_changed_table_is_asked_again() {
+    let mut decoder = EventDecoder::new(decoder_settings(None, "{}")).unwrap();
+    let records = one(None, Some(br#"{"v":"1"}"#));
+    let mut read = |target: LogicalType, forget: bool| {
+        if forget {
+            decoder.forget_targets();
+        }
+        let mut target = Target(Some(table(vec![column("v", target)], vec![])));
+        run(decoder.prepare(&records, &mut target)).unwrap();
+        all_seen(&decoder.decode(&records, 0..1).unwrap())
+            .remove(0)
+            .after
+            .unwrap()
+            .remove(0)
+            .1
+    };
+    assert_eq!(read(TEXT, false), Some(string("1")));
+    assert_eq!(read(LogicalType::Int32, false), Some(string("1")));
+    assert_eq!(read(LogicalType::Int32, true), Some(number(1)));
 }

@@ -36,12 +36,12 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 /// The records of a batch, as a stream gives them back.
 pub(crate) fn records(encoded: &EncodedBatch) -> RecordBatch {
     let mut records = RecordBatch::default();
-    for (offset, record) in encoded.records.iter().enumerate() {
+    for (offset, record) in (0..).zip(&encoded.records) {
         let bytes = |range: &Option<std::ops::Range<usize>>| range.as_ref().map(|range| encoded.slice(range).to_vec());
         let (key, value) = (bytes(&record.key), bytes(&record.value));
         records.push(
             (encoded.topic(record), 0),
-            offset as i64,
+            offset,
             record.timestamp_ms,
             (key.as_deref(), value.as_deref()),
         );

@@ -97,17 +97,19 @@ fn written_again(
     encoded: &EncodedBatch,
     (logical_type, settings): (&LogicalType, &EncoderSettings),
 ) -> Option<String> {
+    let (of, read) = (innermost(logical_type), innermost(&column.logical_type));
     let is_figure = |logical_type: &LogicalType| matches!(logical_type, LogicalType::Shape(_));
-    let is_other = is_figure(logical_type) != is_figure(&column.logical_type);
+    let is_other = is_figure(of) != is_figure(read);
     // Text would be written as text: its bytes are those of the text of bytes.
-    let is_opaque = *logical_type == LogicalType::Text(TextKind::Opaque);
+    let is_opaque = *of == LogicalType::Text(TextKind::Opaque);
     // What is text has as many digits as its column declares; what comes back declares six.
     let is_shorter = matches!(
-        logical_type,
-        LogicalType::TimestampTz { precision } | LogicalType::Time { precision } | LogicalType::TimeTz { precision } if *precision < 6
+        of,
+        LogicalType::TimestampTz { precision } | LogicalType::Time { precision } | LogicalType::TimeTz { precision }
+        | LogicalType::Timestamp { precision } if *precision < 6
     );
     // They come back as decimals of another declaration.
-    let is_money = matches!(logical_type, LogicalType::Money | LogicalType::UnsignedInt64);
+    let is_money = matches!(of, LogicalType::Money | LogicalType::UnsignedInt64);
     if is_other || is_opaque || is_shorter || is_money || settings.format.codec == Codec::Avro {
         return None;
     }
@@ -132,6 +134,14 @@ fn written_again(
     (first != second).then(|| format!("{second:?} is published again, not {first:?}"))
 }
 
+/// The type of an array's elements, however many dimensions it has.
+fn innermost(logical_type: &LogicalType) -> &LogicalType {
+    match logical_type {
+        LogicalType::Array(element) => innermost(element),
+        other => other,
+    }
+}
+
 /// The cell that must come back: none where the format does not say so much.
 fn kept(
     logical_type: &LogicalType,
@@ -149,6 +159,7 @@ fn kept(
         LogicalType::Bits { length: None } if is_debezium => None,
         // Finer digits than the column declares are not written.
         LogicalType::Time { precision }
+        | LogicalType::TimeTz { precision }
         | LogicalType::Timestamp { precision }
         | LogicalType::TimestampTz { precision }
             if *precision < 6 =>
@@ -156,12 +167,10 @@ fn kept(
             None
         }
         LogicalType::Array(element) => match (datum, read) {
-            (Datum::List(_), LogicalType::Array(read)) => {
-                kept(element, &Datum::Null, (read, settings)).map(|_| datum.clone())
-            }
-            _ => Some(datum.clone()),
+            (Datum::Text(_), _) => Some(datum.clone()),
+            (_, LogicalType::Array(read)) => kept(element, &Datum::Null, (read, settings)).map(|_| datum.clone()),
+            _ => None,
         },
-        LogicalType::Text(TextKind::Enum(_) | TextKind::Set(_)) => Some(datum.clone()),
         _ => Some(datum.clone()),
     }
 }
