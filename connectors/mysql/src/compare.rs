@@ -12,7 +12,7 @@ use tailrace_sql::verify::{ReadableDatabase, VerifiedTarget};
 
 use crate::config::MySqlConfig;
 use crate::endpoint::Endpoint;
-use crate::{MySqlConnector, MySqlSinkConnector, dialect};
+use crate::{MySqlConnector, MySqlSink, dialect};
 
 #[async_trait]
 impl ReadableDatabase for MySqlConnector {
@@ -24,7 +24,7 @@ impl ReadableDatabase for MySqlConnector {
 }
 
 #[async_trait]
-impl ReadableDatabase for MySqlSinkConnector {
+impl ReadableDatabase for MySqlSink {
     async fn read(&self, table: &TableName) -> Result<Box<dyn Dialect>> {
         let endpoint = Endpoint::resolve(&self.config)?;
         // Tables that are named without a database are in that of the URL.
@@ -38,7 +38,7 @@ impl ReadableDatabase for MySqlSinkConnector {
 }
 
 #[async_trait]
-impl VerifiedTarget for MySqlSinkConnector {
+impl VerifiedTarget for MySqlSink {
     fn rules(&self) -> &Arc<SinkRules> {
         &self.rules
     }

@@ -30,15 +30,15 @@ use crate::server::Flavour;
 use session::MySqlSession;
 
 /// A MySQL or MariaDB database that is written to, configured and not yet connected.
-pub struct MySqlSinkConnector {
+pub struct MySqlSink {
     pub(crate) config: MySqlSinkConfig,
     pub(crate) rules: Arc<SinkRules>,
     pub(crate) flavour: Flavour,
 }
 
-// === impl MySqlSinkConnector ===
+// === impl MySqlSink ===
 
-impl MySqlSinkConnector {
+impl MySqlSink {
     /// A target with this configuration, on a server that speaks this dialect. Nothing is connected.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl MySqlSinkConnector {
 }
 
 #[async_trait]
-impl SinkConnector for MySqlSinkConnector {
+impl SinkConnector for MySqlSink {
     async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
         check::check(&self.config, self.rules.config(), self.flavour).await
     }

@@ -15,13 +15,17 @@ use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
-use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSinkConfig, MySqlSinkConnector, MySqlTriggers};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSink, MySqlSinkConfig, MySqlTriggers};
 use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, PostgresSinkConfig, PostgresTriggers};
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
 use tailrace_sql::sink::config::WriteConfig;
+<<<<<<< HEAD
 use tailrace_sql::verify::{ReadableDatabase, VerifiedTarget};
 use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
+=======
+use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteSink, SqliteSinkConfig, SqliteTriggers};
+>>>>>>> mysqlsink
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -119,6 +123,7 @@ pub(crate) fn sinks() -> Vec<Type<dyn SinkSpec>> {
         sink::<PostgresSinkConfig>("postgres"),
         sink::<BinlogTarget<false>>("mysql"),
         sink::<BinlogTarget<true>>("mariadb"),
+        sink::<SqliteSinkConfig>("sqlite"),
     ]
 }
 
@@ -337,12 +342,12 @@ struct BinlogTarget<const IS_MARIADB: bool>(MySqlSinkConfig);
 impl<const IS_MARIADB: bool> SqlTarget for BinlogTarget<IS_MARIADB> {
     fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
         let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
-        Ok(Arc::new(MySqlSinkConnector::new(self.0.clone(), write, flavour)?))
+        Ok(Arc::new(MySqlSink::new(self.0.clone(), write, flavour)?))
     }
 
     fn verified(&self, write: WriteConfig) -> Result<Arc<dyn VerifiedTarget>> {
         let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
-        Ok(Arc::new(MySqlSinkConnector::new(self.0.clone(), write, flavour)?))
+        Ok(Arc::new(MySqlSink::new(self.0.clone(), write, flavour)?))
     }
 }
 
@@ -375,6 +380,12 @@ impl SourceSpec for SqliteConfig {
 
     fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
         Ok(Arc::new(SqliteConnector::new(self.clone())?))
+    }
+}
+
+impl SqlTarget for SqliteSinkConfig {
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        Ok(Arc::new(SqliteSink::new(self.clone(), write)?))
     }
 }
 

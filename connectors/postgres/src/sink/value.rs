@@ -87,7 +87,10 @@ impl<'a> ColumnWriter<'a> {
         let element = match (&target.logical_type, &source.logical_type) {
             // JSON Schema has no dates: they come as text, which the server reads.
             (
-                LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } | LogicalType::Interval,
+                LogicalType::Date
+                | LogicalType::Timestamp { .. }
+                | LogicalType::TimestampTz { .. }
+                | LogicalType::Interval,
                 LogicalType::Text(_),
             ) => Element::Text,
             (LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year, _) => Element::Int8,
@@ -246,7 +249,10 @@ impl<'a> ColumnWriter<'a> {
     /// The same for a time that is text already.
     fn check_digits(&self, text: &str, precision: u8) -> Result<()> {
         let digits = text.split_once('.').map_or("", |(_, behind)| behind);
-        let digits = digits.split(|character: char| !character.is_ascii_digit()).next().unwrap_or_default();
+        let digits = digits
+            .split(|character: char| !character.is_ascii_digit())
+            .next()
+            .unwrap_or_default();
         if digits.trim_end_matches('0').len() <= usize::from(precision) {
             return Ok(());
         }

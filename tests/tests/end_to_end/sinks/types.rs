@@ -8,9 +8,7 @@ use tailrace_tests::database::Database;
 use tailrace_tests::servers::{PostgresVersion, eventually};
 
 use super::{DEADLINE, sink};
-use crate::vectors::database_of_simple_vectors;
-
-const EXTENSIONS: [&str; 4] = ["hstore", "citext", "ltree", "uuid-ossp"];
+use crate::vectors::{EXTENSIONS, database_of_simple_vectors};
 
 /// What is between the two tables, and the columns of types that it does not carry so that they come back.
 const FORMATS: [(&str, &[&str]); 5] = [
