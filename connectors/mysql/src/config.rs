@@ -225,6 +225,7 @@ impl MySqlConfig {
             tls: TlsConfig::default(),
             heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
             query: None,
+            skip_written_by: Vec::new(),
         }
     }
 

@@ -190,6 +190,7 @@ impl PostgresConfig {
             password_file: None,
             tables: Vec::new(),
             query: None,
+            skip_written_by: Vec::new(),
             exclude: Vec::new(),
             slot: None,
             publication: None,

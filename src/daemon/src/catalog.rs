@@ -20,12 +20,8 @@ use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, Postgre
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
 use tailrace_sql::sink::config::WriteConfig;
-<<<<<<< HEAD
 use tailrace_sql::verify::{ReadableDatabase, VerifiedTarget};
-use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
-=======
 use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteSink, SqliteSinkConfig, SqliteTriggers};
->>>>>>> mysqlsink
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -385,6 +381,10 @@ impl SourceSpec for SqliteConfig {
 
 impl SqlTarget for SqliteSinkConfig {
     fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        Ok(Arc::new(SqliteSink::new(self.clone(), write)?))
+    }
+
+    fn verified(&self, write: WriteConfig) -> Result<Arc<dyn VerifiedTarget>> {
         Ok(Arc::new(SqliteSink::new(self.clone(), write)?))
     }
 }
