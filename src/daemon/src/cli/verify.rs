@@ -170,7 +170,7 @@ impl Sides<'_> {
         if tally.suspects.is_empty() {
             return Ok(());
         }
-        let target_schema = comparison.pairing().target().clone();
+        let target_schema = Arc::clone(comparison.pairing().target());
         let registry = match &self.sink.format.registry {
             Some(name) => self
                 .plan

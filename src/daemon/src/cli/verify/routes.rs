@@ -80,7 +80,7 @@ pub(super) async fn routes<'a>(
             };
             if is_read(&topic) {
                 routes.push(Route {
-                    connector: &**connector,
+                    connector,
                     table: table.name.clone(),
                     topic,
                 });

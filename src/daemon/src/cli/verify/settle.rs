@@ -9,6 +9,7 @@
 //! A row that changes between the two looks is looked at again, until the time is over; then it is called changing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tailrace_core::Result;
@@ -122,7 +123,7 @@ impl Settlement<'_> {
 
     /// True as soon as the sink has written all that the topic had.
     async fn wait_for_sink(&mut self, said: &Said) -> Result<bool> {
-        let Some(topic) = said.ends.keys().next().map(|partition| partition.topic.clone()) else {
+        let Some(topic) = said.ends.keys().next().map(|partition| Arc::clone(&partition.topic)) else {
             return Ok(true);
         };
         loop {
