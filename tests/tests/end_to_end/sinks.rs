@@ -6,6 +6,7 @@
 mod crashes;
 mod mysql;
 mod sqlite;
+mod two_way;
 mod types;
 mod writing;
 
