@@ -124,10 +124,41 @@ fn column(row: &Row, types: &TypeCatalog) -> Result<(i16, Column, TargetColumn),
         documentation: None,
     };
     let target = TargetColumn {
-        type_name: row.try_get(4)?,
+        type_name: without_length(row.try_get(4)?),
         is_generated: row.try_get(6)?,
         is_identity_always: row.try_get(7)?,
         may_be_left_out: !is_required || has_default,
     };
     Ok((row.try_get(0)?, column, target))
+}
+
+/// The name of a type under which a cast cuts nothing: by their SQL names, strings of characters and of bits without a length have one of
+/// a single character or bit.
+fn without_length(name: &str) -> String {
+    let element = name.trim_end_matches("[]");
+    let dimensions = name.strip_prefix(element).unwrap_or_default();
+    let element = match element {
+        "character" => "bpchar",
+        "bit" => "\"bit\"",
+        other => other,
+    };
+    format!("{element}{dimensions}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn casts_cut_nothing() {
+        for (name, cast) in [
+            ("character", "bpchar"),
+            ("character[]", "bpchar[]"),
+            ("bit", "\"bit\""),
+            ("character varying", "character varying"),
+            ("bit varying[]", "bit varying[]"),
+        ] {
+            assert_eq!(without_length(name), cast);
+        }
+    }
 }

@@ -78,7 +78,7 @@ fn named<'a>(step: &Step<'a>, writers: &[ColumnWriter<'_>]) -> Vec<Named<'a>> {
         let value = format!("u.c{}", index + 1);
         Some(Named {
             name: identifier(&target.name),
-            value: if writer.is_cast() {
+            value: if writer.is_cast(&known.type_name) {
                 format!("{value}::{}", known.type_name)
             } else {
                 value

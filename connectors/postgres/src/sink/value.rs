@@ -7,7 +7,7 @@
 //! Source of the forms: PostgreSQL's `array_recv`, `int8recv`, `timestamp_recv`, `interval_recv` and their like.
 
 use tailrace_core::schema::Column;
-use tailrace_core::value::{LogicalType, TextKind, Value};
+use tailrace_core::value::{LogicalType, Value};
 use tailrace_core::{Error, Result};
 
 use super::text::append_text;
@@ -18,6 +18,9 @@ const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 const EPOCH_US: i64 = EPOCH_DAYS * MICROSECONDS_PER_DAY;
 /// The last digit that a type of times holds.
 const MOST_PRECISION: u8 = 6;
+
+/// Types that text is, or becomes by being assigned.
+const CHARACTERS: [&str; 3] = ["text", "character varying", "name"];
 
 /// The type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +114,9 @@ impl<'a> ColumnWriter<'a> {
         }
     }
 
-    /// Whether a statement must say which type the text is.
-    pub(super) fn is_cast(&self) -> bool {
-        let is_text = matches!(self.target.logical_type, LogicalType::Text(TextKind::Plain));
-        self.element == Element::Text && !is_text
+    /// Whether a statement must say that the text is of this type.
+    pub(super) fn is_cast(&self, type_name: &str) -> bool {
+        self.element == Element::Text && !CHARACTERS.contains(&type_name)
     }
 
     /// Appends a value: its length and its bytes, or -1 for NULL.

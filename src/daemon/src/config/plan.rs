@@ -25,7 +25,7 @@ use tailrace_sql::outbox::{Outbox, OutboxConfig};
 use super::fault::suggestion;
 use super::spec::{
     CONNECTORS, ConnectorSpec, REGISTRIES, ReadFormatConfig, SINK, SOURCE, STREAMS, SchemaChangesConfig,
-    SinkConnectorSpec, Spec, StartConfig, place,
+    SinkConnectorConfig, SinkConnectorSpec, Spec, StartConfig, place,
 };
 use super::tree::{Mark, Problem, Problems};
 use crate::catalog::{Claim, RegistrySpec, SinkSpec, SourceSpec, StreamSpec};
