@@ -9,7 +9,7 @@ use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
 use tailrace_sql::QueryConfig;
-use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
+use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped};
 
 use crate::endpoint::Endpoint;
 
@@ -80,6 +80,12 @@ pub struct MySqlConfig {
     /// that of a server or of another reader of the log.
     #[serde(default)]
     pub server_id_range: ServerIdRange,
+
+    /// Sink connectors of Tailrace whose writing is left out, by name or pattern; `*` for all. None by default. For two databases that
+    /// are kept alike in both directions: what one sends must not come back from the other. The sinks are told by their
+    /// table of offsets, which is to have its own name, `tailrace_offsets`. Rows that a snapshot reads are carried whoever wrote them.
+    #[serde(default)]
+    pub skip_written_by: Vec<String>,
 
     /// Encryption of the connection.
     #[serde(default)]
@@ -205,6 +211,34 @@ pub(crate) fn is_system_schema(schema: &str) -> bool {
 // === impl MySqlConfig ===
 
 impl MySqlConfig {
+    /// A server with the defaults of everything else.
+    pub(crate) fn at(url: Secret) -> Self {
+        Self {
+            url,
+            password: None,
+            password_file: None,
+            tables: Vec::new(),
+            exclude: Vec::new(),
+            snapshot: SnapshotConfig::default(),
+            invalid_dates: InvalidDates::default(),
+            server_id_range: ServerIdRange::default(),
+            tls: TlsConfig::default(),
+            heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+            query: None,
+            skip_written_by: Vec::new(),
+        }
+    }
+
+    /// The same server, with this one table and nothing else.
+    pub(crate) fn of_table(&self, schema: &str, table: &str) -> Self {
+        Self {
+            tables: vec![format!("\"{schema}\".\"{table}\"")],
+            exclude: Vec::new(),
+            query: None,
+            ..self.clone()
+        }
+    }
+
     /// Everything that is wrong with the configuration in itself, without a look at the server.
     pub fn problems(&self) -> Vec<Finding> {
         let results = [
@@ -214,6 +248,7 @@ impl MySqlConfig {
             self.check_server_ids(),
             self.check_heartbeat(),
             self.check_query(),
+            check_skipped(&self.skip_written_by),
         ];
         results
             .iter()
@@ -320,7 +355,7 @@ impl MySqlConfig {
 }
 
 /// What only the log and the snapshot before it have, by name, and whether it was set.
-fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 3] {
+fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 4] {
     [
         ("snapshot", config.snapshot != SnapshotConfig::default()),
         ("server_id_range", config.server_id_range != ServerIdRange::default()),
@@ -328,6 +363,7 @@ fn settings_of_the_log(config: &MySqlConfig) -> [(&'static str, bool); 3] {
             "heartbeat_interval_ms",
             config.heartbeat_interval_ms != HEARTBEAT_INTERVAL_MS,
         ),
+        ("skip_written_by", !config.skip_written_by.is_empty()),
     ]
 }
 
@@ -411,6 +447,7 @@ mod tests {
         for (more, name) in [
             (r#""heartbeat_interval_ms": 1000"#, "`heartbeat_interval_ms`"),
             (r#""snapshot": {"mode": "never"}"#, "`snapshot`"),
+            (r#""skip_written_by": ["*"]"#, "`skip_written_by`"),
             (r#""server_id_range": {"first": 7, "last": 8}"#, "`server_id_range`"),
         ] {
             let problem = problem(more).unwrap();

@@ -9,6 +9,7 @@ mod bootstrap;
 mod charset;
 mod check;
 mod column_type;
+mod compare;
 mod config;
 mod connect;
 mod ddl;

@@ -16,6 +16,7 @@ pub(crate) mod dump;
 pub(crate) mod dumps;
 mod events;
 pub(crate) mod rows;
+mod sinks;
 mod tables;
 mod torn;
 mod transaction;
@@ -107,6 +108,7 @@ impl MySqlLog {
         let tables = TableSettings {
             patterns: settings.config.patterns()?,
             policy: settings.config.type_policy(),
+            skip_written_by: settings.config.skip_written_by.clone(),
             server: settings.server.clone(),
         };
         let known = Definitions::of(

@@ -31,9 +31,9 @@ use session::MySqlSession;
 
 /// A MySQL or MariaDB database that is written to, configured and not yet connected.
 pub struct MySqlSink {
-    config: MySqlSinkConfig,
-    rules: Arc<SinkRules>,
-    flavour: Flavour,
+    pub(crate) config: MySqlSinkConfig,
+    pub(crate) rules: Arc<SinkRules>,
+    pub(crate) flavour: Flavour,
 }
 
 // === impl MySqlSink ===
@@ -51,6 +51,12 @@ impl MySqlSink {
             flavour,
         })
     }
+
+    /// A session that writes.
+    pub(crate) async fn open_sink(&self, context: SinkContext) -> Result<SqlSink> {
+        let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
+        Ok(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context))
+    }
 }
 
 #[async_trait]
@@ -60,12 +66,7 @@ impl SinkConnector for MySqlSink {
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
-        Ok(Box::new(SqlSink::new(
-            Box::new(session),
-            Arc::clone(&self.rules),
-            context,
-        )))
+        Ok(Box::new(self.open_sink(context).await?))
     }
 
     fn kind(&self) -> &'static str {

@@ -47,6 +47,8 @@ struct Surroundings {
     sequences: i64,
     /// Large objects.
     large_objects: bool,
+    /// Replication origins, looked up where some are left out.
+    origins: Vec<String>,
 }
 
 /// A transaction that writes, or is prepared, and has not ended for a while.
@@ -90,7 +92,7 @@ async fn look<'a>(config: &'a PostgresConfig, connector: &str) -> Result<Facts<'
         true => None,
         false => Slot::read(&session, &names.slot).await?,
     };
-    let surroundings = surroundings(&session).await?;
+    let surroundings = surroundings(&session, config).await?;
     Ok(Facts {
         config,
         names,
@@ -129,7 +131,7 @@ fn encryption(config: &PostgresConfig) -> Option<Finding> {
     }
 }
 
-async fn surroundings(client: &Client) -> Result<Surroundings> {
+async fn surroundings(client: &Client, config: &PostgresConfig) -> Result<Surroundings> {
     let wrap = |error| query_error(&error, "look around in the database");
     let query =
         "SELECT (SELECT count(*) FROM pg_catalog.pg_sequence), EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
@@ -139,7 +141,18 @@ async fn surroundings(client: &Client) -> Result<Surroundings> {
         transactions: old_transactions(client).await?,
         sequences: row.try_get(0).map_err(wrap)?,
         large_objects: row.try_get(1).map_err(wrap)?,
+        origins: match config.skip_written_by.is_empty() {
+            true => Vec::new(),
+            false => origins(client).await?,
+        },
     })
+}
+
+async fn origins(client: &Client) -> Result<Vec<String>> {
+    let wrap = |error| query_error(&error, "list replication origins");
+    let query = "SELECT roname::text FROM pg_catalog.pg_replication_origin";
+    let rows = client.query(query, &[]).await.map_err(wrap)?;
+    rows.iter().map(|row| row.try_get(0).map_err(wrap)).collect()
 }
 
 /// Settings of our sessions that a pooler did not pass on.

@@ -9,7 +9,7 @@ use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
-use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig};
+use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped, is_skipped};
 
 use crate::endpoint::{Access, Endpoint};
 
@@ -89,6 +89,12 @@ pub struct PostgresConfig {
     /// Prefixes of logical messages (`pg_logical_emit_message`) to capture, as patterns; `*` for all. None by default.
     #[serde(default)]
     pub message_prefixes: Vec<String>,
+
+    /// Sink connectors of Tailrace whose writing is left out, by name or pattern; `*` for all. None by default. For two databases that
+    /// are kept alike in both directions: what one sends must not come back from the other. The sinks are to say
+    /// `mark_origin: true`. Rows that a snapshot reads are carried whoever wrote them.
+    #[serde(default)]
+    pub skip_written_by: Vec<String>,
 
     /// Encryption of the connection.
     #[serde(default)]
@@ -176,6 +182,42 @@ impl Default for SnapshotConfig {
 // === impl PostgresConfig ===
 
 impl PostgresConfig {
+    /// A database with the defaults of everything else.
+    pub(crate) fn at(url: Secret) -> Self {
+        Self {
+            url,
+            password: None,
+            password_file: None,
+            tables: Vec::new(),
+            query: None,
+            skip_written_by: Vec::new(),
+            exclude: Vec::new(),
+            slot: None,
+            publication: None,
+            create_publication: true,
+            publication_via_partition_root: false,
+            snapshot: SnapshotConfig::default(),
+            binary: false,
+            message_prefixes: Vec::new(),
+            tls: TlsConfig::default(),
+            status_interval_ms: STATUS_INTERVAL_MS,
+            spill_bytes: SPILL_BYTES,
+            spill_path: None,
+            failover: false,
+            retained_wal_warning_bytes: RETAINED_WAL_WARNING_BYTES,
+        }
+    }
+
+    /// The same database, with this one table and nothing else.
+    pub(crate) fn of_table(&self, schema: &str, table: &str) -> Self {
+        Self {
+            tables: vec![format!("\"{schema}\".\"{table}\"")],
+            exclude: Vec::new(),
+            query: None,
+            ..self.clone()
+        }
+    }
+
     /// Everything that is wrong with the configuration in itself, without a look at the server.
     pub fn problems(&self, connector: &str) -> Vec<Finding> {
         let query = self.query.as_ref();
@@ -184,6 +226,7 @@ impl PostgresConfig {
             self.server_names(connector).map(drop),
             self.patterns().map(drop),
             self.check_numbers(),
+            check_skipped(&self.skip_written_by),
             query.map_or(Ok(()), |query| self.check_query(query)),
         ];
         results
@@ -238,6 +281,11 @@ impl PostgresConfig {
         self.message_prefixes.iter().any(fits)
     }
 
+    /// Whether transactions with this replication origin are left out.
+    pub(crate) fn skips_origin(&self, origin: &str) -> bool {
+        sink_of(origin).is_some_and(|connector| is_skipped(&self.skip_written_by, connector))
+    }
+
     /// Options of the log mean nothing to polling, and whoever wrote them expects something that does not happen.
     fn check_query(&self, query: &QueryConfig) -> Result<()> {
         if let Some(problem) = query.problem() {
@@ -257,6 +305,7 @@ impl PostgresConfig {
             ("snapshot.order", self.snapshot.order != snapshot.order),
             ("binary", self.binary),
             ("message_prefixes", !self.message_prefixes.is_empty()),
+            ("skip_written_by", !self.skip_written_by.is_empty()),
             ("status_interval_ms", self.status_interval_ms != STATUS_INTERVAL_MS),
             ("spill_bytes", self.spill_bytes != SPILL_BYTES),
             ("spill_path", self.spill_path.is_some()),
@@ -303,6 +352,17 @@ impl PostgresConfig {
             ));
         }
         Ok(())
+    }
+}
+
+/// The sink's connector whose writers have this replication origin: `tailrace_`, its name, and behind `_` the number of the writer.
+pub(crate) fn sink_of(origin: &str) -> Option<&str> {
+    let rest = origin.strip_prefix("tailrace_")?;
+    match rest.rsplit_once('_') {
+        Some((connector, writer)) if !writer.is_empty() && writer.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(connector)
+        }
+        _ => Some(rest),
     }
 }
 
@@ -392,6 +452,24 @@ mod tests {
     fn unknown_keys_are_refused() {
         let json = r#"{"url": "postgres://u@localhost/shop", "tables": [], "tabels": []}"#;
         assert!(serde_json::from_str::<PostgresConfig>(json).is_err());
+    }
+
+    #[test]
+    fn origins_of_sinks_are_left_out_by_the_sinks_name() {
+        let skipping = |patterns: &str, origin: &str| {
+            let json = format!(r#"{{"url": "postgres://u@h/d", "tables": ["t"], "skip_written_by": {patterns}}}"#);
+            config(&json).skips_origin(origin)
+        };
+        assert!(skipping(r#"["mirror"]"#, "tailrace_mirror_0"));
+        assert!(skipping(r#"["mir*"]"#, "tailrace_mirror_12"));
+        assert!(skipping(r#"["*"]"#, "tailrace_from_shop_2_1"));
+        assert!(skipping(r#"["from_shop_2"]"#, "tailrace_from_shop_2_1"));
+        assert!(skipping(r#"["mirror"]"#, "tailrace_mirror"));
+        assert!(!skipping(r#"["mirror"]"#, "tailrace_mirror2_0"));
+        assert!(!skipping(r#"["*"]"#, "pg_16401"));
+        assert!(!skipping("[]", "tailrace_mirror_0"));
+        let empty = config(r#"{"url": "postgres://u@h/d", "tables": ["t"], "skip_written_by": [""]}"#);
+        assert_eq!(empty.problems("orders").len(), 1);
     }
 
     #[test]

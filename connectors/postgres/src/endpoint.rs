@@ -272,6 +272,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PostgresConfig;
 
     fn config(url: &str) -> PostgresConfig {
         serde_json::from_value(serde_json::json!({ "url": url, "tables": ["t"] })).unwrap()

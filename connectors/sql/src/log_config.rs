@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tailrace_core::pattern::TablePattern;
+use tailrace_core::pattern::{TablePattern, glob_matches};
 use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
 
@@ -88,6 +88,23 @@ pub struct TablePatterns {
     pub exclude: Vec<TablePattern>,
     /// Schemas of the server itself, in any case; they are never captured.
     pub system_schemas: &'static [&'static str],
+}
+
+/// Whether one of the patterns of `skip_written_by` means a sink's connector.
+pub fn is_skipped(patterns: &[String], connector: &str) -> bool {
+    patterns.iter().any(|pattern| glob_matches(pattern, connector))
+}
+
+/// What is wrong with the patterns of `skip_written_by`.
+///
+/// # Errors
+/// Definite `config`.
+pub fn check_skipped(patterns: &[String]) -> Result<()> {
+    if patterns.iter().any(String::is_empty) {
+        let message = "`skip_written_by` has an empty name; write names of sink connectors, or `*` for all of them";
+        return Err(Error::definite("config", message));
+    }
+    Ok(())
 }
 
 /// The one password that is given: in the URL, in the configuration, or in a file, which is read now.

@@ -5,6 +5,7 @@
 //! [`tailrace_sql::PollingSource`] asks for), `check` (the preflight).
 
 mod check;
+mod compare;
 pub mod config;
 mod connect;
 pub mod decode;

@@ -27,8 +27,8 @@ use session::SqliteSession;
 
 /// A SQLite file that is written to, configured and not yet opened.
 pub struct SqliteSink {
-    config: SqliteSinkConfig,
-    rules: Arc<SinkRules>,
+    pub(crate) config: SqliteSinkConfig,
+    pub(crate) rules: Arc<SinkRules>,
 }
 
 // === impl SqliteSink ===
@@ -44,6 +44,12 @@ impl SqliteSink {
             rules: Arc::new(SinkRules::new(write)?),
         })
     }
+
+    /// A session that writes.
+    pub(crate) async fn open_sink(&self, context: SinkContext) -> Result<SqlSink> {
+        let session = SqliteSession::open(&self.config, self.rules.config(), &context).await?;
+        Ok(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context))
+    }
 }
 
 #[async_trait]
@@ -53,12 +59,7 @@ impl SinkConnector for SqliteSink {
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let session = SqliteSession::open(&self.config, self.rules.config(), &context).await?;
-        Ok(Box::new(SqlSink::new(
-            Box::new(session),
-            Arc::clone(&self.rules),
-            context,
-        )))
+        Ok(Box::new(self.open_sink(context).await?))
     }
 
     fn kind(&self) -> &'static str {

@@ -17,6 +17,8 @@
 //! | `walk` | what if several of these things happen, at random? |
 //! | `slots` | what if somebody else touches slot, publication, state? |
 //! | `large_transactions` | what if a transaction is larger than memory, or is given up? |
+//! | `loops` | is what a sink of ours wrote left out, and everything else carried? |
+//! | `subscriptions` | what does a sink see of Kafka: transactions, records that were removed, topics that were made anew? |
 //! | `standing_by` | what if nothing happens, or two daemons want the same? |
 //! | `lifecycle` | snapshot modes, tables that come later, endings |
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
@@ -26,6 +28,7 @@
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
+//! | `verify` | does `tailrace verify` find exactly what differs, tell lag from drift, and mend it? |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
 //! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
@@ -50,6 +53,7 @@ mod failpoints;
 mod file_stream;
 mod large_transactions;
 mod lifecycle;
+mod loops;
 mod mysql;
 mod network;
 mod outbox;
@@ -60,8 +64,10 @@ mod shapes;
 mod sinks;
 mod slots;
 mod standing_by;
+mod subscriptions;
 mod transcripts;
 mod vectors;
+mod verify;
 mod versions;
 mod walk;
 mod webhook;

@@ -6,6 +6,8 @@
 mod crashes;
 mod mysql;
 mod sqlite;
+mod two_way;
+mod types;
 mod writing;
 
 use std::collections::BTreeSet;

@@ -20,7 +20,7 @@ use super::{Client, RELEASE_PATIENCE, bounds, list};
 use crate::client::Complaints;
 use crate::error::{Class, Cluster, Failure, code_of};
 use crate::reader::POLL_WAIT;
-use crate::topics::Shared;
+use crate::topics::{REQUEST_TIMEOUT, Shared};
 
 /// A target that takes records at all takes some within this time. Shorter pauses are waited out, because telling librdkafka
 /// to fetch nothing throws away what it has read ahead.
@@ -113,8 +113,15 @@ impl GroupContext {
 
     /// Partitions stand still until the reader says where they begin: at their end, where there is nothing to read, and
     /// paused, so that nothing is read that comes.
+    ///
+    /// The end is looked up here. `Offset::End` would have librdkafka do it, and again when its first answer was late: a
+    /// partition that was moved meanwhile would jump to the end once more.
     fn assign(&self, client: &Client, partitions: Vec<TopicPartition>) -> KafkaResult<()> {
-        let list = list(&partitions, Offset::End)?;
+        let mut list = TopicPartitionList::new();
+        for TopicPartition { topic, partition } in &partitions {
+            let (_, end) = client.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT)?;
+            list.add_partition_offset(topic, *partition, Offset::Offset(end))?;
+        }
         client.incremental_assign(&list)?;
         client.pause(&list)?;
         if !partitions.is_empty() {

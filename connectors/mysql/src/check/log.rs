@@ -24,6 +24,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     findings.extend(storage_engine(server));
     findings.extend(metadata(server));
     findings.extend(filters(facts));
+    findings.extend(hidden_offsets(facts));
     findings.extend(expiry(server));
     findings.extend(durability(server));
     findings.extend(oddities(server));
@@ -136,6 +137,20 @@ fn filters(facts: &Facts<'_>) -> Option<Finding> {
         ),
         "remove binlog_do_db and binlog_ignore_db from the server's configuration, then restart it",
     ))
+}
+
+/// A sink is told by its table of offsets, wherever that is.
+fn hidden_offsets(facts: &Facts<'_>) -> Option<Finding> {
+    let log = &facts.server.log;
+    let is_filtered = !log.only_schemas.is_empty() || !log.ignored_schemas.is_empty();
+    (is_filtered && !facts.config.skip_written_by.is_empty()).then(|| {
+        Finding::warning(
+            "offsets_hidden",
+            "the server logs only some of its databases (binlog_do_db, binlog_ignore_db), and the sinks of `skip_written_by` are told by their \
+             table tailrace_offsets: where that is in one that is not logged, their rows are carried like all others",
+            "offsets_table: DATABASE.tailrace_offsets -- in the sink's configuration, with a database that is logged",
+        )
+    })
 }
 
 fn expiry(server: &ServerFacts) -> Option<Finding> {

@@ -16,6 +16,8 @@
 //!   whatever the configuration: the number of the rows event in the upper half, that of the row in the lower.
 //! - Rows of a prepared XA transaction are not handed out where they stand, but when its commit comes, and are read again from there
 //!   (`reads_prepared`). Until then the position names it.
+//! - A transaction of a sink that is left out begins with rows of the sink's table of offsets (`log/sinks.rs`); its rows are passed over like those of
+//!   tables that are not captured.
 //! - A rows event of a table that no table map described is an error, never skipped.
 
 mod files;
@@ -298,6 +300,7 @@ impl Assembler {
             row_events: 0,
             done: 0,
             emitted: false,
+            left_out: false,
             index: None,
         });
         Ok(())
@@ -458,10 +461,13 @@ impl Assembler {
         if open.prepared.is_some() {
             return Ok(());
         }
+        if open.row_events == 0 {
+            open.left_out = self.tables.begins_a_sinks_transaction(rows, body, start)?;
+        }
         let first = open.row_events << 32;
         open.row_events += 1;
         let after = open.row_events << 32;
-        if !wanted || open.covered >= after {
+        if !wanted || open.left_out || open.covered >= after {
             open.done = after;
             return Ok(());
         }

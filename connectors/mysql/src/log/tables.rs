@@ -13,14 +13,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
-use tailrace_sql::log_config::TablePatterns;
+use tailrace_sql::log_config::{TablePatterns, is_skipped};
 
 use super::rows::RowPlan;
+use super::sinks::{OFFSETS, sink_of};
 use crate::charset::Charset;
 use crate::column_type::{ColumnType, TypeKind, TypePolicy};
 use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};
 use crate::decode::cell::CellDecoder;
-use crate::decode::{QuerySession, TableDescription, TableMap, WireColumn};
+use crate::decode::{self, DecodeError, QuerySession, TableDescription, TableMap, WireColumn};
 use crate::memory::Learnt;
 use crate::position::FileOffset;
 use crate::server::{Flavour, ServerFacts};
@@ -33,6 +34,8 @@ const MAPS_MAXIMUM: usize = 4096;
 pub(crate) struct TableSettings {
     pub(crate) patterns: TablePatterns,
     pub(crate) policy: TypePolicy,
+    /// Sinks whose transactions are left out, as patterns.
+    pub(crate) skip_written_by: Vec<String>,
     pub(crate) server: ServerFacts,
 }
 
@@ -66,6 +69,8 @@ struct Mapped {
     body: Bytes,
     /// The table's qualified name where it is captured.
     captured: Option<String>,
+    /// A sink that is left out may write its offsets there.
+    tells_sinks: bool,
     /// How its rows are read, once some were wanted.
     plan: Option<Arc<RowPlan>>,
 }
@@ -95,6 +100,7 @@ impl Tables {
         let captured = self.settings.patterns.captures(map.schema, map.table);
         let mapped = Mapped {
             captured: captured.then(|| format!("{}.{}", map.schema, map.table)),
+            tells_sinks: map.table == OFFSETS && !self.settings.skip_written_by.is_empty(),
             body: body.clone(),
             plan: None,
         };
@@ -105,6 +111,24 @@ impl Tables {
     pub(super) fn captured_name(&self, table_id: u64, place: &FileOffset) -> Result<Option<&str>> {
         let mapped = self.maps.get(&table_id).ok_or_else(|| undescribed(table_id, place))?;
         Ok(mapped.captured.as_deref())
+    }
+
+    /// Whether a transaction that begins with these rows was written by a sink that is left out.
+    pub(super) fn begins_a_sinks_transaction(
+        &self,
+        rows: &decode::Rows<'_>,
+        body: &Bytes,
+        place: &FileOffset,
+    ) -> Result<bool> {
+        let mapped = self.maps.get(&rows.table_id).filter(|mapped| mapped.tells_sinks);
+        let Some(mapped) = mapped else {
+            return Ok(false);
+        };
+        let read = || -> Result<Option<String>, DecodeError> {
+            sink_of(&TableMap::parse(&mapped.body)?, rows, &rows.images(body)?)
+        };
+        let sink = read().map_err(|error| undecodable(&error, place))?;
+        Ok(sink.is_some_and(|connector| is_skipped(&self.settings.skip_written_by, &connector)))
     }
 
     /// How rows of a captured table are read.

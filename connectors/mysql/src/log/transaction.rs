@@ -32,6 +32,8 @@ pub(super) struct OpenTransaction {
     pub(super) done: u64,
     /// Rows of it were handed out.
     pub(super) emitted: bool,
+    /// A sink wrote it that is left out.
+    pub(super) left_out: bool,
     /// Its index in the batch that is being filled.
     pub(super) index: Option<usize>,
 }

@@ -27,6 +27,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     findings.extend(encoding(server));
     findings.extend(disk(server));
     findings.extend(unseen(facts));
+    findings.extend(unmarked_sinks(facts));
     findings
 }
 
@@ -43,6 +44,23 @@ pub(super) fn pooler_in_path(ignored_settings: &[&str]) -> Option<Finding> {
                 "settings of our connection do not reach the server ({ignored}): a connection pooler stands in between"
             ),
             "connect to PostgreSQL itself; pgbouncer passes neither the replication protocol nor exported snapshots",
+        )
+    })
+}
+
+/// A sink that does not mark what it writes is like any other writer.
+fn unmarked_sinks(facts: &Facts<'_>) -> Option<Finding> {
+    let config = facts.config;
+    let is_marked = |origin: &String| config.skips_origin(origin);
+    (!config.skip_written_by.is_empty() && !facts.surroundings.origins.iter().any(is_marked)).then(|| {
+        Finding::warning(
+            "sink_unmarked",
+            format!(
+                "no sink that `skip_written_by` names ({}) has made a replication origin on this server yet: rows of a sink that does not mark them \
+                 are carried like all others",
+                config.skip_written_by.join(", ")
+            ),
+            "mark_origin: true -- in the sink's configuration; its origin is made when it first connects",
         )
     })
 }

@@ -12,10 +12,12 @@
 //!   never compared.
 //! - Ordinals count every row message of a transaction that was not rolled back, before any filter, so that they are the
 //!   same at every replay: in chunks or not, captured or not.
+//! - A transaction whose origin is left out counts as covered: it moves the position, and of a large one nothing is spooled but
+//!   its table definitions. The origin comes before the first row.
 //! - A table definition (Relation) is applied in the order of the log, also that of a rolled-back subtransaction: the server
 //!   sends it once per transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row, Transaction};
@@ -49,6 +51,8 @@ pub(crate) struct Assembler {
     replay: Option<Replay>,
     /// Inside a chunk of this transaction.
     chunk: Option<u32>,
+    /// Transactions that come in chunks and are left out.
+    left_out: HashSet<u32>,
     open: Option<OpenTransaction>,
     position: Lsn,
     partial: Option<(Lsn, u64)>,
@@ -65,7 +69,7 @@ struct OpenTransaction {
     commit: Lsn,
     end: Option<Lsn>,
     committed_at_us: i64,
-    /// Already covered: nothing of it is handed out.
+    /// Already covered, or left out: nothing of it is handed out.
     contained: bool,
     /// So many changes of it are covered already.
     covered: u64,
@@ -113,6 +117,7 @@ impl Assembler {
             spools,
             replay: None,
             chunk: None,
+            left_out: HashSet::new(),
             open: None,
             position: start.position,
             partial: start.partial,
@@ -176,6 +181,11 @@ impl Assembler {
 
     /// One message of the log, at `lsn`.
     pub(crate) fn accept(&mut self, message: &[u8], lsn: Lsn) -> Result<Next> {
+        if message.is_empty() {
+            // An origin without a name, because it is made in this very transaction: the server looks it up in vain, and sends what
+            // it has written so far (pgoutput.c, `pgoutput_begin_txn`).
+            return Ok(Next::Continue);
+        }
         let parsed = decode::parse(message, self.chunk.is_some()).map_err(|error| undecodable(&error, lsn, message))?;
         let Some(top) = self.chunk else {
             return self.control(&parsed, lsn);
@@ -183,6 +193,17 @@ impl Assembler {
         match (&parsed, subtransaction(&parsed)) {
             // Out of band: it is published even if the transaction around it is rolled back.
             (Message::Logical(logical), _) if !logical.transactional => self.logical_message(logical, lsn),
+            (Message::Origin(origin), _) => {
+                // It comes with the first chunk only.
+                if self.config.skips_origin(origin.name) {
+                    self.left_out.insert(top);
+                }
+                Ok(Next::Continue)
+            }
+            // Later transactions may use its table definitions.
+            (message, Some(_)) if self.left_out.contains(&top) && !matches!(message, Message::Relation(_)) => {
+                Ok(Next::Continue)
+            }
             (_, Some(subtransaction)) => {
                 failpoint!(try InStreamedTransaction);
                 self.spools.push(top, subtransaction, lsn, message)?;
@@ -199,15 +220,22 @@ impl Assembler {
             Message::Commit(commit) => self.finish(Lsn(commit.end_lsn)),
             Message::StreamStart(start) => self.chunk = Some(start.transaction_id),
             Message::StreamStop => self.chunk = None,
-            Message::StreamAbort(abort) => self.spools.abort(abort.transaction_id, abort.subtransaction_id),
+            Message::StreamAbort(abort) => {
+                self.spools.abort(abort.transaction_id, abort.subtransaction_id);
+                if abort.transaction_id == abort.subtransaction_id {
+                    self.left_out.remove(&abort.transaction_id);
+                }
+            }
             Message::StreamCommit(commit) => {
                 self.begin(
                     commit.transaction_id,
                     Lsn(commit.commit.commit_lsn),
                     commit.commit.committed_at_us,
                 );
+                let left_out = self.left_out.remove(&commit.transaction_id);
                 if let Some(open) = &mut self.open {
                     open.end = Some(Lsn(commit.commit.end_lsn));
+                    open.contained |= left_out;
                 }
                 failpoint!(try StreamCommit);
                 self.replay = Some(self.spools.commit(commit.transaction_id)?);
@@ -290,7 +318,12 @@ impl Assembler {
                 }
             }
             Message::Logical(logical) => return self.logical_message(logical, lsn),
-            // What an origin or a type is called decides nothing here: types are looked up in the catalogue.
+            Message::Origin(origin) => {
+                if let Some(open) = &mut self.open {
+                    open.contained |= self.config.skips_origin(origin.name);
+                }
+            }
+            // What a type is called decides nothing here: types are looked up in the catalogue.
             _ => {}
         }
         Ok(Next::Continue)

@@ -119,7 +119,8 @@ impl SqliteSession {
     async fn advance(&mut self, offset: &Offset) -> Result<()> {
         let statement = format!(
             "UPDATE {} SET next_offset = ?, last_record = ?, updated_at = {NOW} \
-             WHERE connector = ? AND topic = ? AND topic_partition = ? AND epoch = ?",
+             WHERE connector = ? AND topic = ? AND topic_partition = ? AND epoch = ? \
+             AND (next_offset IS NULL OR next_offset <= ?)",
             quote(&self.offsets)
         );
         let done = sqlx::query(AssertSqlSafe(statement))
@@ -129,6 +130,7 @@ impl SqliteSession {
             .bind(&*offset.partition.topic)
             .bind(offset.partition.partition)
             .bind(offset.epoch)
+            .bind(offset.next_offset)
             .execute(&mut self.connection)
             .await;
         match done {

@@ -2,3 +2,4 @@
 
 mod endless;
 mod recorded;
+mod sinks;

@@ -19,6 +19,7 @@ fn assembler(partial: Option<(&str, u64)>) -> Assembler {
     let tables = TableSettings {
         patterns: config.patterns().unwrap(),
         policy: config.type_policy(),
+        skip_written_by: Vec::new(),
         server: mysql(),
     };
     let start = Start {

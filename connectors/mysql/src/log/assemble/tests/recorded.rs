@@ -26,6 +26,7 @@ fn assembler(server: ServerFacts, tables: &str) -> Assembler {
     let settings = TableSettings {
         patterns: config.patterns().unwrap(),
         policy: config.type_policy(),
+        skip_written_by: Vec::new(),
         server,
     };
     let start = Start {
