@@ -71,10 +71,13 @@ impl Pair {
             let Ok(found) = found().await else { return Ok(None) };
             Ok((found == wanted).then_some(()))
         });
-        if seen.await.is_err() {
-            let found = found().await;
-            panic!("{query} gives {found:?} and not {wanted:?}\n{}", self.daemon.log());
-        }
+        let is_seen = seen.await.is_ok();
+        let found = found().await;
+        assert!(
+            is_seen,
+            "{query} gives {found:?} and not {wanted:?}\n{}",
+            self.daemon.log()
+        );
     }
 }
 
