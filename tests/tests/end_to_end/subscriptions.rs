@@ -155,8 +155,6 @@ async fn records_that_are_removed_under_a_slow_reader_are_missed() {
     let all = assigned(&mut member).await;
     member.start(&all[0], StartAt::Offset(0)).await.unwrap();
     read(&mut member, 1).await.unwrap();
-    // What is tested is a pause that makes the member stop fetching.
-    tokio::time::sleep(Duration::from_secs(4)).await;
     let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(79)).unwrap();
