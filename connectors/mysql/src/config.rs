@@ -211,6 +211,34 @@ pub(crate) fn is_system_schema(schema: &str) -> bool {
 // === impl MySqlConfig ===
 
 impl MySqlConfig {
+    /// A server with the defaults of everything else.
+    pub(crate) fn at(url: Secret) -> Self {
+        Self {
+            url,
+            password: None,
+            password_file: None,
+            tables: Vec::new(),
+            exclude: Vec::new(),
+            snapshot: SnapshotConfig::default(),
+            invalid_dates: InvalidDates::default(),
+            server_id_range: ServerIdRange::default(),
+            tls: TlsConfig::default(),
+            heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+            query: None,
+            skip_written_by: Vec::new(),
+        }
+    }
+
+    /// The same server, with this one table and nothing else.
+    pub(crate) fn of_table(&self, schema: &str, table: &str) -> Self {
+        Self {
+            tables: vec![format!("\"{schema}\".\"{table}\"")],
+            exclude: Vec::new(),
+            query: None,
+            ..self.clone()
+        }
+    }
+
     /// Everything that is wrong with the configuration in itself, without a look at the server.
     pub fn problems(&self) -> Vec<Finding> {
         let results = [

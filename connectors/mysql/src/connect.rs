@@ -63,9 +63,13 @@ pub(crate) struct Texts(Vec<Option<String>>);
 
 /// Connects. The password file is read anew each time, so that a rotated password is picked up.
 pub(crate) async fn connect(config: &MySqlConfig, purpose: Purpose) -> Result<Conn> {
-    let endpoint = Endpoint::resolve(config)?;
-    let options = options(&endpoint)?.into();
-    let (mut connection, identity) = reach(&endpoint, options).await?;
+    connect_at(&Endpoint::resolve(config)?, config, purpose).await
+}
+
+/// The same by another way than the configuration's own.
+pub(crate) async fn connect_at(endpoint: &Endpoint, config: &MySqlConfig, purpose: Purpose) -> Result<Conn> {
+    let options = options(endpoint)?.into();
+    let (mut connection, identity) = reach(endpoint, options).await?;
     let statement = session_settings(purpose, &identity, config);
     execute(&mut connection, &statement, "prepare the connection").await?;
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";

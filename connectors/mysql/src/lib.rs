@@ -9,6 +9,7 @@ mod bootstrap;
 mod charset;
 mod check;
 mod column_type;
+mod compare;
 mod config;
 mod connect;
 mod ddl;
@@ -40,7 +41,7 @@ use log::dumps::Dumps;
 
 pub use config::{InvalidDates, MySqlConfig, SnapshotConfig};
 pub use server::Flavour;
-pub use sink::{MySqlSinkConfig, MySqlSinkConnector};
+pub use sink::{MySqlSink, MySqlSinkConfig};
 pub use triggers::MySqlTriggers;
 
 /// A configured MySQL or MariaDB source. Nothing is connected before a method is called.

@@ -30,15 +30,15 @@ use crate::server::Flavour;
 use session::MySqlSession;
 
 /// A MySQL or MariaDB database that is written to, configured and not yet connected.
-pub struct MySqlSinkConnector {
-    config: MySqlSinkConfig,
-    rules: Arc<SinkRules>,
-    flavour: Flavour,
+pub struct MySqlSink {
+    pub(crate) config: MySqlSinkConfig,
+    pub(crate) rules: Arc<SinkRules>,
+    pub(crate) flavour: Flavour,
 }
 
-// === impl MySqlSinkConnector ===
+// === impl MySqlSink ===
 
-impl MySqlSinkConnector {
+impl MySqlSink {
     /// A target with this configuration, on a server that speaks this dialect. Nothing is connected.
     ///
     /// # Errors
@@ -51,21 +51,22 @@ impl MySqlSinkConnector {
             flavour,
         })
     }
+
+    /// A session that writes.
+    pub(crate) async fn open_sink(&self, context: SinkContext) -> Result<SqlSink> {
+        let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
+        Ok(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context))
+    }
 }
 
 #[async_trait]
-impl SinkConnector for MySqlSinkConnector {
+impl SinkConnector for MySqlSink {
     async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
         check::check(&self.config, self.rules.config(), self.flavour).await
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let session = MySqlSession::open(&self.config, self.flavour, self.rules.config(), &context).await?;
-        Ok(Box::new(SqlSink::new(
-            Box::new(session),
-            Arc::clone(&self.rules),
-            context,
-        )))
+        Ok(Box::new(self.open_sink(context).await?))
     }
 
     fn kind(&self) -> &'static str {

@@ -182,6 +182,42 @@ impl Default for SnapshotConfig {
 // === impl PostgresConfig ===
 
 impl PostgresConfig {
+    /// A database with the defaults of everything else.
+    pub(crate) fn at(url: Secret) -> Self {
+        Self {
+            url,
+            password: None,
+            password_file: None,
+            tables: Vec::new(),
+            query: None,
+            skip_written_by: Vec::new(),
+            exclude: Vec::new(),
+            slot: None,
+            publication: None,
+            create_publication: true,
+            publication_via_partition_root: false,
+            snapshot: SnapshotConfig::default(),
+            binary: false,
+            message_prefixes: Vec::new(),
+            tls: TlsConfig::default(),
+            status_interval_ms: STATUS_INTERVAL_MS,
+            spill_bytes: SPILL_BYTES,
+            spill_path: None,
+            failover: false,
+            retained_wal_warning_bytes: RETAINED_WAL_WARNING_BYTES,
+        }
+    }
+
+    /// The same database, with this one table and nothing else.
+    pub(crate) fn of_table(&self, schema: &str, table: &str) -> Self {
+        Self {
+            tables: vec![format!("\"{schema}\".\"{table}\"")],
+            exclude: Vec::new(),
+            query: None,
+            ..self.clone()
+        }
+    }
+
     /// Everything that is wrong with the configuration in itself, without a look at the server.
     pub fn problems(&self, connector: &str) -> Vec<Finding> {
         let query = self.query.as_ref();

@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod check;
+mod compare;
 mod config;
 mod connect;
 mod decode;

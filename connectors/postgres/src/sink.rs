@@ -33,8 +33,8 @@ use self::session::PostgresSession;
 
 /// A configured PostgreSQL sink. Nothing is connected before a method is called.
 pub struct PostgresSink {
-    config: PostgresSinkConfig,
-    rules: Arc<SinkRules>,
+    pub(crate) config: PostgresSinkConfig,
+    pub(crate) rules: Arc<SinkRules>,
 }
 
 // === impl PostgresSink ===
@@ -51,6 +51,12 @@ impl PostgresSink {
             rules: Arc::new(SinkRules::new(write)?),
         })
     }
+
+    /// A session that writes.
+    pub(crate) async fn open_sink(&self, context: SinkContext) -> Result<SqlSink> {
+        let session = PostgresSession::open(&self.config, self.rules.config(), &context).await?;
+        Ok(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context))
+    }
 }
 
 #[async_trait]
@@ -60,12 +66,7 @@ impl SinkConnector for PostgresSink {
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let session = PostgresSession::open(&self.config, self.rules.config(), &context).await?;
-        Ok(Box::new(SqlSink::new(
-            Box::new(session),
-            Arc::clone(&self.rules),
-            context,
-        )))
+        Ok(Box::new(self.open_sink(context).await?))
     }
 
     fn kind(&self) -> &'static str {

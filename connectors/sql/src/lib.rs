@@ -28,6 +28,7 @@ pub mod seen;
 pub mod server_url;
 pub mod sink;
 pub mod statement;
+pub mod verify;
 
 pub use config::{QueryConfig, QueryMode, TableQueryConfig};
 pub use cursor::{Cursor, CursorValue, RowKey};

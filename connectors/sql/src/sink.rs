@@ -15,7 +15,7 @@ mod fold;
 mod key;
 mod name;
 pub mod plain;
-mod plan;
+pub(crate) mod plan;
 pub mod session;
 mod sql_sink;
 pub mod target;

@@ -28,17 +28,26 @@ pub(crate) async fn open_for_changes(config: &SqliteConfig) -> Result<SqliteConn
 
 async fn open_with(config: &SqliteConfig, read_only: bool) -> Result<SqliteConnection> {
     let path = absolute(&config.path)?;
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .read_only(read_only)
-        .busy_timeout(Duration::from_millis(config.busy_timeout_ms))
+    let options = options(&path, config.busy_timeout_ms).read_only(read_only);
+    connect(&path, options).await
+}
+
+/// How a file is opened.
+pub(crate) fn options(path: &Path, busy_timeout_ms: u64) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_millis(busy_timeout_ms))
         .row_buffer_size(ROWS_AHEAD)
-        .disable_statement_logging();
-    let mut connection = options.connect().await.map_err(|error| classify(error, &path))?;
+        .disable_statement_logging()
+}
+
+/// Opens a file and looks whether it is a database.
+pub(crate) async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection> {
+    let mut connection = options.connect().await.map_err(|error| classify(error, path))?;
     // Opening reads nothing: the first query finds out whether it is a database.
     let asked = sqlx::query("PRAGMA schema_version").execute(&mut connection).await;
     if let Err(error) = asked {
-        return Err(classify(error, &path));
+        return Err(classify(error, path));
     }
     Ok(connection)
 }

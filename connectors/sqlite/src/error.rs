@@ -6,21 +6,21 @@ use sqlx::error::DatabaseError;
 use tailrace_core::Error;
 
 /// Primary result codes: <https://www.sqlite.org/rescode.html>.
-mod code {
-    pub(super) const PERM: i32 = 3;
-    pub(super) const BUSY: i32 = 5;
-    pub(super) const LOCKED: i32 = 6;
-    pub(super) const NOMEM: i32 = 7;
-    pub(super) const READONLY: i32 = 8;
-    pub(super) const INTERRUPT: i32 = 9;
-    pub(super) const IOERR: i32 = 10;
-    pub(super) const CORRUPT: i32 = 11;
-    pub(super) const FULL: i32 = 13;
-    pub(super) const CANTOPEN: i32 = 14;
-    pub(super) const PROTOCOL: i32 = 15;
-    pub(super) const SCHEMA: i32 = 17;
-    pub(super) const AUTH: i32 = 23;
-    pub(super) const NOTADB: i32 = 26;
+pub(crate) mod code {
+    pub(crate) const PERM: i32 = 3;
+    pub(crate) const BUSY: i32 = 5;
+    pub(crate) const LOCKED: i32 = 6;
+    pub(crate) const NOMEM: i32 = 7;
+    pub(crate) const READONLY: i32 = 8;
+    pub(crate) const INTERRUPT: i32 = 9;
+    pub(crate) const IOERR: i32 = 10;
+    pub(crate) const CORRUPT: i32 = 11;
+    pub(crate) const FULL: i32 = 13;
+    pub(crate) const CANTOPEN: i32 = 14;
+    pub(crate) const PROTOCOL: i32 = 15;
+    pub(crate) const SCHEMA: i32 = 17;
+    pub(crate) const AUTH: i32 = 23;
+    pub(crate) const NOTADB: i32 = 26;
 }
 
 /// Classifies what SQLite, or the driver, answered.

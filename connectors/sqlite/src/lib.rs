@@ -1,10 +1,11 @@
-//! SQLite as a source: its tables are polled, because its log is not for others to read.
+//! SQLite as a source: its tables are polled, because its log is not for others to read. And as a target of events: [`sink`].
 //!
-//! The file is opened for reading only and nothing is written to it. Read in this order: [`config`], [`discover`] (tables
+//! A source opens the file for reading only and writes nothing to it. Read in this order: [`config`], [`discover`] (tables
 //! as SQLite describes them), [`decode`] (what a stored value becomes), `dialect` (the answers that
 //! [`tailrace_sql::PollingSource`] asks for), `check` (the preflight).
 
 mod check;
+mod compare;
 pub mod config;
 mod connect;
 pub mod decode;
@@ -12,6 +13,7 @@ mod dialect;
 pub mod discover;
 mod error;
 mod identity;
+pub mod sink;
 mod statement;
 mod triggers;
 
@@ -23,6 +25,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
 
 pub use config::{ColumnType, SqliteConfig, TimestampUnit};
+pub use sink::{SqliteSink, SqliteSinkConfig};
 pub use triggers::SqliteTriggers;
 
 use crate::dialect::SqliteDialect;

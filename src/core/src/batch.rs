@@ -14,6 +14,7 @@
 //! Invariants: spans lie within their buffer because only [`ChangeBatch`] makes them; a row has as many cells as its
 //! table has columns; text is valid UTF-8 because it is checked on the way in.
 
+mod mark;
 mod message;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use crate::position::Progress;
 use crate::schema::SharedSchema;
 use crate::value::{Interval, TimeTz, Value};
+pub use mark::BatchMark;
 use message::Messages;
 pub use message::{Message, MessageIndex, MessageView, Part, Payload, PayloadView, Refusal};
 
@@ -164,15 +166,6 @@ pub struct ChangeBatch {
     spare_lists: Vec<Vec<Cell>>,
     open_row: u32,
     messages: Messages,
-}
-
-/// How full a batch was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchMark {
-    text: usize,
-    bytes: usize,
-    cells: usize,
-    elements: usize,
 }
 
 /// One change of a batch, with its table, transaction and rows at hand.
@@ -402,26 +395,6 @@ impl ChangeBatch {
     /// Gives up the lists that are open: what was pushed into them is forgotten.
     pub fn abandon_lists(&mut self) {
         self.open_lists.clear();
-    }
-
-    /// How full the batch is, for [`Self::rewind`].
-    pub fn mark(&self) -> BatchMark {
-        BatchMark {
-            text: self.text.len(),
-            bytes: self.bytes.len(),
-            cells: self.cells.len(),
-            elements: self.elements.len(),
-        }
-    }
-
-    /// Takes back every value that was pushed since a mark: rows that were begun or ended since are no more, and no change may refer
-    /// to them.
-    pub fn rewind(&mut self, mark: BatchMark) {
-        self.open_lists.clear();
-        self.text.truncate(mark.text);
-        self.bytes.truncate(mark.bytes);
-        self.cells.truncate(mark.cells);
-        self.elements.truncate(mark.elements);
     }
 
     /// Next cell: a copy of a cell of a row of this batch.

@@ -15,12 +15,13 @@ use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
-use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSinkConfig, MySqlSinkConnector, MySqlTriggers};
+use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSink, MySqlSinkConfig, MySqlTriggers};
 use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, PostgresSinkConfig, PostgresTriggers};
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
 use tailrace_sql::sink::config::WriteConfig;
-use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteTriggers};
+use tailrace_sql::verify::{ReadableDatabase, VerifiedTarget};
+use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteSink, SqliteSinkConfig, SqliteTriggers};
 
 use crate::config::deserialize::read;
 use crate::config::spec::TYPE;
@@ -54,6 +55,9 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
 
     /// The same database as one whose tables are captured by triggers.
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>>;
+
+    /// The same database as one whose tables are compared with others.
+    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>>;
 }
 
 /// A sink as configured; nothing is connected.
@@ -63,6 +67,9 @@ pub(crate) trait SinkSpec: Debug + Send + Sync {
 
     /// The port implementation.
     fn connect(&self) -> Result<Arc<dyn SinkConnector>>;
+
+    /// The same database as one whose tables are compared with others.
+    fn verified(&self) -> Result<Arc<dyn VerifiedTarget>>;
 }
 
 /// A stream as configured; nothing is connected.
@@ -112,6 +119,7 @@ pub(crate) fn sinks() -> Vec<Type<dyn SinkSpec>> {
         sink::<PostgresSinkConfig>("postgres"),
         sink::<BinlogTarget<false>>("mysql"),
         sink::<BinlogTarget<true>>("mariadb"),
+        sink::<SqliteSinkConfig>("sqlite"),
     ]
 }
 
@@ -139,6 +147,9 @@ fn source<T: SourceSpec + DeserializeOwned + JsonSchema + 'static>(name: &'stati
 trait SqlTarget: Debug + Clone + Send + Sync + DeserializeOwned + JsonSchema + 'static {
     /// The port implementation.
     fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>>;
+
+    /// The same database as one whose tables are compared with others.
+    fn verified(&self, write: WriteConfig) -> Result<Arc<dyn VerifiedTarget>>;
 }
 
 /// A connection, and how rows are written: two types in one mapping.
@@ -155,6 +166,10 @@ impl<T: SqlTarget> SinkSpec for SqlSinkSpec<T> {
 
     fn connect(&self) -> Result<Arc<dyn SinkConnector>> {
         self.target.connect(self.write.clone())
+    }
+
+    fn verified(&self) -> Result<Arc<dyn VerifiedTarget>> {
+        self.target.verified(self.write.clone())
     }
 }
 
@@ -258,10 +273,18 @@ impl SourceSpec for PostgresConfig {
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
         Ok(Arc::new(PostgresTriggers::new(self.clone())))
     }
+
+    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
+        Ok(Arc::new(PostgresConnector::new(self.clone())))
+    }
 }
 
 impl SqlTarget for PostgresSinkConfig {
     fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        Ok(Arc::new(PostgresSink::new(self.clone(), write)?))
+    }
+
+    fn verified(&self, write: WriteConfig) -> Result<Arc<dyn VerifiedTarget>> {
         Ok(Arc::new(PostgresSink::new(self.clone(), write)?))
     }
 }
@@ -301,6 +324,10 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
         Ok(Arc::new(MySqlTriggers::new(self.0.clone(), Self::FLAVOUR)))
     }
+
+    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
+        Ok(Arc::new(MySqlConnector::new(self.0.clone(), Self::FLAVOUR)))
+    }
 }
 
 /// One target under two names, as the source is.
@@ -311,7 +338,12 @@ struct BinlogTarget<const IS_MARIADB: bool>(MySqlSinkConfig);
 impl<const IS_MARIADB: bool> SqlTarget for BinlogTarget<IS_MARIADB> {
     fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
         let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
-        Ok(Arc::new(MySqlSinkConnector::new(self.0.clone(), write, flavour)?))
+        Ok(Arc::new(MySqlSink::new(self.0.clone(), write, flavour)?))
+    }
+
+    fn verified(&self, write: WriteConfig) -> Result<Arc<dyn VerifiedTarget>> {
+        let flavour = BinlogSource::<IS_MARIADB>::FLAVOUR;
+        Ok(Arc::new(MySqlSink::new(self.0.clone(), write, flavour)?))
     }
 }
 
@@ -340,6 +372,20 @@ impl SourceSpec for SqliteConfig {
 
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
         Ok(Arc::new(SqliteTriggers::new(self.clone())?))
+    }
+
+    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
+        Ok(Arc::new(SqliteConnector::new(self.clone())?))
+    }
+}
+
+impl SqlTarget for SqliteSinkConfig {
+    fn connect(&self, write: WriteConfig) -> Result<Arc<dyn SinkConnector>> {
+        Ok(Arc::new(SqliteSink::new(self.clone(), write)?))
+    }
+
+    fn verified(&self, write: WriteConfig) -> Result<Arc<dyn VerifiedTarget>> {
+        Ok(Arc::new(SqliteSink::new(self.clone(), write)?))
     }
 }
 

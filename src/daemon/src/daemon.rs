@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tailrace_codec::contract::ContractRules;
-use tailrace_core::pipeline::source::Limits;
+use tailrace_core::pipeline::source::{DeadLetters, Limits};
 use tailrace_core::ports::EventStream;
 use tailrace_core::schema_change::SchemaChangeListener;
 use tailrace_core::task::spawn_named;
@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Heartbeat, Shown};
-use crate::config::plan::{ConnectorPlan, Plan};
+use crate::config::plan::{ConnectorPlan, Plan, SinkPlan};
 use crate::letters::LetterDesk;
 use crate::registries::Registries;
 use crate::supervisor::carry::ConnectorRun;
@@ -54,6 +54,69 @@ pub(crate) struct Signals {
     terminate: Signal,
 }
 
+/// The connectors, put together and not started.
+struct Assembly<'a> {
+    plan: &'a Plan,
+    streams: &'a BTreeMap<String, Arc<dyn EventStream>>,
+    state: &'a StateStore,
+    registries: &'a Registries,
+    carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)>,
+    letters: Vec<LetterDesk>,
+    side_tasks: Vec<JoinHandle<()>>,
+}
+
+// === impl Assembly ===
+
+impl Assembly<'_> {
+    fn stream(&self, name: &str, connector: &str) -> Result<Arc<dyn EventStream>> {
+        self.streams
+            .get(name)
+            .map(Arc::clone)
+            .ok_or_else(|| stream_unknown(connector))
+    }
+
+    /// A connector that reads a database.
+    fn reads(&mut self, connector: &Arc<ConnectorPlan>) -> Result<()> {
+        let telemetry = Arc::new(Telemetry::new(&connector.name));
+        let run = ConnectorRun {
+            plan: Arc::clone(connector),
+            source: connector.source_connector()?,
+            stream: self.stream(&connector.stream, &connector.name)?,
+            state: self.state.clone(),
+            registry: self.registries.of(connector)?,
+            listener: webhook(connector, &telemetry, &mut self.side_tasks),
+            limits: Limits {
+                drain_timeout: self.plan.shutdown_timeout,
+                ..Limits::default()
+            },
+        };
+        self.add(&connector.dead_letters, telemetry, Arc::new(run));
+        Ok(())
+    }
+
+    /// A connector that writes one.
+    fn writes(&mut self, sink: &Arc<SinkPlan>) -> Result<()> {
+        let run = SinkRun {
+            plan: Arc::clone(sink),
+            stream: self.stream(&sink.stream, &sink.name)?,
+            target: sink.sink.connect()?,
+            registry: self.registries.of_sink(self.plan, sink)?,
+            state: self.state.clone(),
+        };
+        self.add(&sink.dead_letters, Arc::new(Telemetry::new(&sink.name)), Arc::new(run));
+        Ok(())
+    }
+
+    fn add(&mut self, letters: &DeadLetters, telemetry: Arc<Telemetry>, carrier: Arc<dyn Carrier>) {
+        self.letters.push(LetterDesk {
+            rules: letters.clone(),
+            state: self.state.clone(),
+            telemetry: Some(Arc::clone(&telemetry)),
+        });
+        self.carriers.push((telemetry, carrier));
+    }
+}
+
 // === impl Daemon ===
 
 impl Daemon {
@@ -67,49 +130,25 @@ impl Daemon {
         let streams = connect_streams(plan)?;
         let state = StateStore::open(&plan.state_path).await?;
         let registries = Registries::connect(plan, &state)?;
-        let mut carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)> = Vec::new();
-        let (mut letters, mut side_tasks) = (Vec::new(), Vec::new());
-        for connector in &plan.connectors {
-            let stream = streams
-                .get(&connector.stream)
-                .ok_or_else(|| stream_unknown(&connector.name))?;
-            let telemetry = Arc::new(Telemetry::new(&connector.name));
-            let run = ConnectorRun {
-                plan: Arc::clone(connector),
-                source: connector.source_connector()?,
-                stream: Arc::clone(stream),
-                state: state.clone(),
-                registry: registries.of(connector)?,
-                listener: webhook(connector, &telemetry, &mut side_tasks),
-                limits: Limits {
-                    drain_timeout: plan.shutdown_timeout,
-                    ..Limits::default()
-                },
-            };
-            letters.push(LetterDesk {
-                rules: connector.dead_letters.clone(),
-                state: state.clone(),
-                telemetry: Some(Arc::clone(&telemetry)),
-            });
-            carriers.push((telemetry, Arc::new(run)));
-        }
-        for sink in &plan.sinks {
-            let stream = streams.get(&sink.stream).ok_or_else(|| stream_unknown(&sink.name))?;
-            let telemetry = Arc::new(Telemetry::new(&sink.name));
-            let run = SinkRun {
-                plan: Arc::clone(sink),
-                stream: Arc::clone(stream),
-                target: sink.sink.connect()?,
-                registry: registries.of_sink(plan, sink)?,
-                state: state.clone(),
-            };
-            letters.push(LetterDesk {
-                rules: sink.dead_letters.clone(),
-                state: state.clone(),
-                telemetry: Some(Arc::clone(&telemetry)),
-            });
-            carriers.push((telemetry, Arc::new(run)));
-        }
+        let mut assembly = Assembly {
+            plan,
+            streams: &streams,
+            state: &state,
+            registries: &registries,
+            carriers: Vec::new(),
+            letters: Vec::new(),
+            side_tasks: Vec::new(),
+        };
+        plan.connectors
+            .iter()
+            .try_for_each(|connector| assembly.reads(connector))?;
+        plan.sinks.iter().try_for_each(|sink| assembly.writes(sink))?;
+        let Assembly {
+            carriers,
+            letters,
+            mut side_tasks,
+            ..
+        } = assembly;
         let connectors: Vec<_> = carriers.iter().map(|(telemetry, _)| Arc::clone(telemetry)).collect();
         let heartbeat = Heartbeat::new();
         let shown = Shown {

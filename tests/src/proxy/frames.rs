@@ -29,6 +29,8 @@ const DUMP_COMMANDS: [u8; 2] = [18, 30];
 /// What a session of MySQL says that only reads a snapshot.
 const COM_QUERY: u8 = 3;
 const SNAPSHOT_STATEMENT: &[u8] = b"START TRANSACTION";
+/// What ends a transaction of a sink.
+const COMMIT_STATEMENT: &[u8] = b"COMMIT";
 
 /// The length of a frame of MySQL's that is continued in the next one.
 const MYSQL_LONGEST: usize = 0xff_ff_ff;
@@ -55,6 +57,8 @@ pub enum FrameKind {
     StatusUpdate,
     /// MySQL: an event of the binary log, or the first 16 MiB of one.
     BinlogEvent,
+    /// MySQL: a statement that commits was carried out.
+    CommitAnswer,
     /// Anything else.
     Other,
 }
@@ -79,6 +83,8 @@ pub(super) struct Conversation {
     dumping: bool,
     /// MySQL: the frame before was as long as one can be, so that the next one continues it.
     continued: bool,
+    /// MySQL: the client has asked for a commit and was not answered yet.
+    committing: bool,
 }
 
 /// A length or a byte that the protocol does not have.
@@ -177,6 +183,7 @@ impl Conversation {
                     FrameKind::Other
                 }
             }
+            Direction::ToClient if std::mem::take(&mut self.committing) => FrameKind::CommitAnswer,
             Direction::ToClient => FrameKind::Other,
         };
         Some(Frame { kind, bytes })
@@ -192,6 +199,7 @@ impl Conversation {
             [0, COM_QUERY, statement @ ..] if contains(statement, SNAPSHOT_STATEMENT) && !self.dumping => {
                 "snapshot".clone_into(&mut self.application_name);
             }
+            [0, COM_QUERY, statement @ ..] if statement == COMMIT_STATEMENT => self.committing = true,
             _ => {}
         }
     }
@@ -322,6 +330,23 @@ mod tests {
     fn mysql_frame(sequence: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len()).unwrap().to_le_bytes();
         [&length[..3], &[sequence], body].concat()
+    }
+
+    #[test]
+    fn the_answer_to_a_commit_of_mysql_is_known_by_its_question() {
+        let mut conversation = Conversation::default();
+        let protocol = Protocol::MySql;
+        let asked = [
+            mysql_frame(0, b"\x03INSERT INTO t VALUES ('COMMIT')"),
+            mysql_frame(0, b"\x03COMMIT"),
+        ];
+        let answer = mysql_frame(1, b"\0\0\0\x02\0\0\0");
+        let mut answered = Vec::new();
+        for question in asked {
+            cut(&mut conversation, protocol, Direction::ToServer, &question);
+            answered.extend(cut(&mut conversation, protocol, Direction::ToClient, &answer));
+        }
+        assert_eq!(answered, [(FrameKind::Other, 11), (FrameKind::CommitAnswer, 11)]);
     }
 
     #[test]

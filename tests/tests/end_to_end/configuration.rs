@@ -112,6 +112,19 @@ fn every_example_is_right() {
             "SHOP_DATABASE_URL".to_owned(),
             "mysql://tailrace:secret@localhost:3306/".to_owned(),
         ),
+        (
+            "REPORTING_DATABASE_URL".to_owned(),
+            "postgres://tailrace:secret@localhost/reporting".to_owned(),
+        ),
+        (
+            "NORTH_DATABASE_URL".to_owned(),
+            "postgres://tailrace:secret@localhost/north".to_owned(),
+        ),
+        (
+            "SOUTH_DATABASE_URL".to_owned(),
+            "postgres://tailrace:secret@localhost/south".to_owned(),
+        ),
+        ("KAFKA_BOOTSTRAP".to_owned(), "localhost:9092".to_owned()),
         ("REGISTRY_PASSWORD".to_owned(), "secret".to_owned()),
         ("WEBHOOK_TOKEN".to_owned(), "secret".to_owned()),
         ("EMAIL_SALT".to_owned(), "salt".to_owned()),

@@ -28,6 +28,7 @@
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
+//! | `verify` | does `tailrace verify` find exactly what differs, tell lag from drift, and mend it? |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
 //! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
@@ -66,6 +67,7 @@ mod standing_by;
 mod subscriptions;
 mod transcripts;
 mod vectors;
+mod verify;
 mod versions;
 mod walk;
 mod webhook;

@@ -4,6 +4,10 @@
 //! twice would meet its own key and halt the connector, and what is lost is missing in the count.
 
 mod crashes;
+mod mysql;
+mod sqlite;
+mod two_way;
+mod types;
 mod writing;
 
 use std::collections::BTreeSet;
@@ -26,9 +30,16 @@ pub(crate) struct Mirror {
 
 /// The `sink` section of a database.
 pub(crate) fn sink(target: &Database, url: Option<&str>) -> String {
-    let kind = if target.postgres().is_ok() { "postgres" } else { "mysql" };
     let url = url.map_or_else(|| target.url(), str::to_owned);
-    format!("type: {kind}, url: \"{url}\"")
+    match target.mysql() {
+        Err(_) => format!("type: postgres, url: \"{url}\""),
+        // What the URL of a source may not name, that of a sink must.
+        Ok(server) => format!(
+            "type: {}, url: \"{url}{}\"",
+            server.version().connector_type(),
+            target.name()
+        ),
+    }
 }
 
 /// The connectors that mirror a source, and keep its history.

@@ -9,7 +9,7 @@ use tailrace_core::ports::{ConnectorStore, Source, SourceContext};
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result};
-use tailrace_sql::{Opening, PollingSource, QueryConfig, QueryMode};
+use tailrace_sql::{Dialect, Opening, PollingSource, QueryConfig, QueryMode};
 
 use super::MySqlDialect;
 use super::catalogue::{self, Strictness};
@@ -17,6 +17,7 @@ use super::facts::{Facts, Ledger};
 use super::writers::Elders;
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
+use crate::endpoint::Endpoint;
 use crate::memory::new_identity;
 use crate::position::start::ServerIdentity;
 use crate::server::{self, Flavour, ServerFacts};
@@ -65,8 +66,20 @@ pub(crate) async fn describe(config: &MySqlConfig, flavour: Flavour) -> Result<V
     Ok(tables.map(|table| table.schema).collect())
 }
 
+/// The tables of a configuration, for whoever reads them once.
+pub(crate) async fn read(config: MySqlConfig, endpoint: &Endpoint, flavour: Flavour) -> Result<Box<dyn Dialect>> {
+    let connection = connect::connect_at(endpoint, &config, Purpose::Polling).await?;
+    let (mut connection, server) = known(connection, flavour).await?;
+    let facts = Facts::of(&mut connection, server).await?;
+    let dialect = MySqlDialect::new(connection, Arc::new(config), facts, Elders::default());
+    Ok(Box::new(dialect))
+}
+
 async fn connect(config: &MySqlConfig, flavour: Flavour) -> Result<(Conn, ServerFacts)> {
-    let mut connection = connect::connect(config, Purpose::Polling).await?;
+    known(connect::connect(config, Purpose::Polling).await?, flavour).await
+}
+
+async fn known(mut connection: Conn, flavour: Flavour) -> Result<(Conn, ServerFacts)> {
     let server = server::server_facts(&mut connection).await?;
     server.identity.verify_flavour(flavour)?;
     server.identity.verify_version()?;

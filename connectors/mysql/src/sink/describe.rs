@@ -94,9 +94,9 @@ fn put_together(
             Error::definite("column_type", message)
         })?;
         let numbered = attribute.extra.to_ascii_lowercase().contains("auto_increment");
+        let type_name = attribute.column_type.split(['(', ' ']).next().unwrap_or_default();
         columns.push(TargetColumn {
-            // Literals have no types here: the column's own decides.
-            type_name: String::new(),
+            type_name: type_name.to_owned(),
             is_generated: attribute.generated,
             is_identity_always: false,
             may_be_left_out: attribute.nullable || numbered || definition.default.is_some(),

@@ -204,7 +204,7 @@ impl ColumnWriter {
         let mut document = String::new();
         match plain {
             // What comes as characters is a document: MariaDB's documents do, and those of databases that have no such type.
-            Plain::Json(text) | Plain::Text(text) => return Ok(quote(text, out)),
+            Plain::Json(text) | Plain::Text(text) => document.push_str(text),
             Plain::Boolean(value) => write_json(&self.source, Value::Boolean(value), &mut document),
             Plain::Int(value) => write_json(&LogicalType::Int64, Value::Int(value), &mut document),
             Plain::Decimal(text) => write_json(&self.source, Value::Text(text), &mut document),

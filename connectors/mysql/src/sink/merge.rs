@@ -364,11 +364,16 @@ impl MySqlSession {
                 result.next().await?;
                 matched.push(result.affected_rows());
             }
-            Ok(())
+            result.drop_result().await
         };
         match run.await {
             Ok(()) => Ok(matched),
-            Err(error) => Err(Failed { matched, error }),
+            Err(error) => {
+                // The client tells of an error of any statement but the first only when it is asked for what is behind it: until then
+                // the number is that of the statement before.
+                matched.pop();
+                Err(Failed { matched, error })
+            }
         }
     }
 

@@ -65,11 +65,13 @@ pub(super) fn begin_statement(table: &str, connector: &str, offsets: &[Offset]) 
     for offset in offsets {
         let mark = offset.last_record.map(|mark| mark.0.cast_signed().to_string());
         statement.push_str(&format!(
-            "; UPDATE {table} SET next_offset = {}, last_record = {}, updated_at = UTC_TIMESTAMP(6) WHERE {} AND epoch = {}",
+            "; UPDATE {table} SET next_offset = {}, last_record = {}, updated_at = UTC_TIMESTAMP(6) WHERE {} AND epoch = {} \
+             AND (next_offset IS NULL OR next_offset <= {})",
             offset.next_offset,
             mark.as_deref().unwrap_or("NULL"),
             condition(connector, &offset.partition),
-            offset.epoch
+            offset.epoch,
+            offset.next_offset
         ));
     }
     statement
@@ -290,7 +292,8 @@ mod tests {
         assert_eq!(
             statement,
             "START TRANSACTION; UPDATE `t` SET next_offset = 42, last_record = -1, updated_at = UTC_TIMESTAMP(6) \
-             WHERE connector = 'mirror' AND topic = 'shop.it''s' AND topic_partition = 3 AND epoch = 7"
+             WHERE connector = 'mirror' AND topic = 'shop.it''s' AND topic_partition = 3 AND epoch = 7 \
+             AND (next_offset IS NULL OR next_offset <= 42)"
         );
     }
 

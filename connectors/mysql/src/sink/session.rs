@@ -6,7 +6,7 @@ use mysql_async::{Conn, Opts};
 use tailrace_core::ports::sink::SinkContext;
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, failpoint};
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
 use tailrace_sql::sink::session::{Definitions, Session, TakenPartition};
 use tailrace_sql::sink::target::TargetTable;
@@ -165,11 +165,15 @@ impl MySqlSession {
             );
             return Err(Error::fenced("partition_taken", message));
         }
+        failpoint!(try InSinkTransaction);
         for step in &work.steps {
             self.write_step(step).await?;
         }
+        failpoint!(try BeforeSinkCommit);
         let committed = self.connection.query_drop("COMMIT").await;
-        committed.map_err(|error| commit_error(&error))
+        committed.map_err(|error| commit_error(&error))?;
+        failpoint!(try AfterSinkCommit);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use tailrace_core::Result;
 use tailrace_core::secret::Secret;
 use tailrace_sql::log_config::TlsConfig;
 
+use crate::config::PostgresConfig;
 use crate::endpoint::{Access, Endpoint};
 
 /// A PostgreSQL database that events are written into.
@@ -48,6 +49,16 @@ impl PostgresSinkConfig {
             password: self.password.as_ref(),
             password_file: self.password_file.as_deref(),
             tls: &self.tls,
+        }
+    }
+
+    /// The same database as one that is read.
+    pub(crate) fn as_source(&self) -> PostgresConfig {
+        PostgresConfig {
+            password: self.password.clone(),
+            password_file: self.password_file.clone(),
+            tls: self.tls.clone(),
+            ..PostgresConfig::at(self.url.clone())
         }
     }
 

@@ -63,7 +63,8 @@ impl OffsetStatements {
                  SET next_offset = p.next_offset, last_record = p.last_record, updated_at = now()
                  FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[])
                    AS p(topic, topic_partition, next_offset, last_record, epoch)
-                 WHERE o.connector = $6 AND o.topic = p.topic AND o.topic_partition = p.topic_partition AND o.epoch = p.epoch"
+                 WHERE o.connector = $6 AND o.topic = p.topic AND o.topic_partition = p.topic_partition AND o.epoch = p.epoch
+                   AND (o.next_offset IS NULL OR o.next_offset <= p.next_offset)"
             ),
         }
     }

@@ -85,6 +85,14 @@ impl<'a> ColumnWriter<'a> {
     /// The writer of an event's column into a table's.
     pub(super) fn new(source: &'a Column, target: &'a Column) -> Self {
         let element = match (&target.logical_type, &source.logical_type) {
+            // JSON Schema has no dates: they come as text, which the server reads.
+            (
+                LogicalType::Date
+                | LogicalType::Timestamp { .. }
+                | LogicalType::TimestampTz { .. }
+                | LogicalType::Interval,
+                LogicalType::Text(_),
+            ) => Element::Text,
             (LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year, _) => Element::Int8,
             (LogicalType::Float32, LogicalType::Float32) => Element::Float4,
             (LogicalType::Float32 | LogicalType::Float64, _) => Element::Float8,
@@ -238,6 +246,19 @@ impl<'a> ColumnWriter<'a> {
         Err(self.refused("has more digits behind the second than the column; give it more precision"))
     }
 
+    /// The same for a time that is text already.
+    fn check_digits(&self, text: &str, precision: u8) -> Result<()> {
+        let digits = text.split_once('.').map_or("", |(_, behind)| behind);
+        let digits = digits
+            .split(|character: char| !character.is_ascii_digit())
+            .next()
+            .unwrap_or_default();
+        if digits.trim_end_matches('0').len() <= usize::from(precision) {
+            return Ok(());
+        }
+        Err(self.refused("has more digits behind the second than the column; give it more precision"))
+    }
+
     fn interval(&self, value: Value<'_>) -> Result<(i32, i32, i64)> {
         match (value, &self.source.logical_type) {
             (Value::Interval(value), _) => Ok((value.months, value.days, value.microseconds)),
@@ -248,10 +269,15 @@ impl<'a> ColumnWriter<'a> {
     }
 
     fn text(&self, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
-        if let LogicalType::Time { precision } | LogicalType::TimeTz { precision } = &self.target.logical_type {
+        if let LogicalType::Time { precision }
+        | LogicalType::TimeTz { precision }
+        | LogicalType::Timestamp { precision }
+        | LogicalType::TimestampTz { precision } = &self.target.logical_type
+        {
             match value {
                 Value::Int(microseconds) => self.check_precision(microseconds, *precision)?,
                 Value::TimeTz(time) => self.check_precision(time.microseconds, *precision)?,
+                Value::Text(text) => self.check_digits(text, *precision)?,
                 _ => {}
             }
         }

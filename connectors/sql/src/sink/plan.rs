@@ -73,13 +73,13 @@ pub(super) fn extra_columns(config: &WriteConfig) -> Vec<Column> {
 }
 
 /// The column that says since when a row is deleted, where rows are deleted softly.
-pub(super) fn soft_delete_column(config: &WriteConfig) -> Option<&str> {
+pub(crate) fn soft_delete_column(config: &WriteConfig) -> Option<&str> {
     let name = config.soft_delete_column.as_deref();
     name.filter(|_| config.deletes == DeleteMode::Soft)
 }
 
 /// Versions are told apart by their place in the source's log.
-pub(super) fn is_guarded_by_position(config: &WriteConfig) -> bool {
+pub(crate) fn is_guarded_by_position(config: &WriteConfig) -> bool {
     config.version_guard.as_deref() == Some(POSITION_GUARD)
 }
 
@@ -87,7 +87,7 @@ pub(super) fn is_guarded_by_position(config: &WriteConfig) -> bool {
 pub(super) const POSITION_GUARD: &str = "position";
 
 /// The names of the columns that tell rows apart.
-pub(super) fn key_names(config: &WriteConfig, schema: &SharedSchema) -> Vec<String> {
+pub(crate) fn key_names(config: &WriteConfig, schema: &SharedSchema) -> Vec<String> {
     match (&config.mode, &config.key) {
         (WriteMode::Append, _) => {
             let key = extra::HISTORY.iter().skip(extra::HISTORY.len() - extra::HISTORY_KEY);
@@ -98,10 +98,14 @@ pub(super) fn key_names(config: &WriteConfig, schema: &SharedSchema) -> Vec<Stri
     }
 }
 
-/// The index of a table's column: the one of this very name, else the only one that differs in nothing but case, which databases that
-/// fold names may have made of it.
+/// The index of a table's column, as [`named`] finds it.
 pub(super) fn column_index(table: &TargetTable, name: &str) -> Option<usize> {
-    let columns = &table.schema.columns;
+    named(&table.schema.columns, name)
+}
+
+/// The index of a column: the one of this very name, else the only one that differs in nothing but case, which databases that fold names
+/// may have made of it.
+pub(crate) fn named(columns: &[Column], name: &str) -> Option<usize> {
     if let Some(same) = columns.iter().position(|column| column.name == name) {
         return Some(same);
     }

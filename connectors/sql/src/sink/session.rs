@@ -58,8 +58,9 @@ pub trait Session: Send + 'static {
     /// Does all of the work in one transaction, or nothing of it.
     ///
     /// # Errors
-    /// `Fenced` (`partition_taken`) where a row of offsets has another epoch. `Poison` where it is a row's fault: a constraint, a value that
-    /// does not fit, `row_missing`. `Transient` for deadlocks, failed serializations, lock timeouts, a full disk, a server that is read-only,
-    /// lost connections, and a commit whose answer was lost. `Definite` for what a person must do: rights, a missing table or column.
+    /// `Fenced` (`partition_taken`) where a row of offsets has another epoch, or is further than what is written. `Poison` where it is a row's
+    /// fault: a constraint, a value that does not fit, `row_missing`. `Transient` for deadlocks, failed serializations, lock timeouts, a full
+    /// disk, a server that is read-only, lost connections, and a commit whose answer was lost. `Definite` for what a person must do: rights, a
+    /// missing table or column.
     async fn write(&mut self, work: &Work<'_>) -> Result<()>;
 }

@@ -75,6 +75,16 @@ impl SinkRules {
         self.names.table(topic, &source_of(topic))
     }
 
+    /// The table of a topic's events, as it would be written in the configuration. `source` is the table that the events say they are of.
+    pub fn table_of_events(&self, topic: &str, source: &TableName) -> String {
+        self.names.table(topic, source)
+    }
+
+    /// The table that events of a topic are of, where they do not say it themselves.
+    pub fn source_of_topic(topic: &str) -> TableName {
+        source_of(topic)
+    }
+
     /// The table of a topic's events, where no other topic has it.
     fn table(&self, session: &dyn Session, topic: &Arc<str>, source: &TableName) -> Result<TableName> {
         let name = session.definitions().table_name(&self.names.table(topic, source));
@@ -108,6 +118,31 @@ impl SqlSink {
             tables: BTreeMap::new(),
             plans: Vec::new(),
         }
+    }
+
+    /// The table that a name of the configuration means, as it is; `None` where it is not there.
+    ///
+    /// # Errors
+    /// What the target answers.
+    pub async fn named_table(&mut self, written: &str) -> Result<Option<Arc<TargetTable>>> {
+        let name = self.session.definitions().table_name(written);
+        self.table(&name).await
+    }
+
+    /// What a name of the configuration means, whether it is there or not.
+    pub fn table_name(&self, written: &str) -> TableName {
+        self.session.definitions().table_name(written)
+    }
+
+    /// Writes rows where partitions stand still: the offsets are those that the target has, and stay so. They are locked first, so that
+    /// whoever writes the partitions waits until this is done.
+    ///
+    /// # Errors
+    /// `Fenced` where a partition has moved on since, or was taken: nothing is written. Else as of every write.
+    pub async fn write_at_rest(&mut self, batch: &EventBatch, offsets: &[Offset]) -> Result<()> {
+        let plans = self.plans(batch).await?;
+        let steps = Fold::steps(batch, &self.rules.config, &plans)?;
+        self.session.write(&Work { offsets, steps }).await
     }
 
     async fn table(&mut self, name: &TableName) -> Result<Option<Arc<TargetTable>>> {

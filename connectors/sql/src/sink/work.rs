@@ -25,7 +25,7 @@ pub struct Offset {
     pub next_offset: i64,
     /// What tells the record before it from others.
     pub last_record: Option<RecordMark>,
-    /// The row is changed only where it still has this epoch.
+    /// The row is changed only where it still has this epoch, and is not further than `next_offset`: no writer ever goes back.
     pub epoch: i64,
 }
 

@@ -63,6 +63,24 @@ impl Transform {
         })
     }
 
+    /// For each column of a table's events, the column of the table that it is; `None` inside where something stands in place of its
+    /// values, and altogether where the table is left out.
+    pub fn origins(&mut self, schema: &SharedSchema) -> Result<Option<Vec<Option<usize>>>> {
+        let plan = self.plan(schema)?;
+        Ok(match &*plan {
+            TablePlan::Drop => None,
+            TablePlan::Keep { .. } => Some((0..schema.columns.len()).map(Some).collect()),
+            TablePlan::Rewrite(rewrite) => {
+                let columns = rewrite.columns.iter();
+                Some(
+                    columns
+                        .map(|column| column.mask.is_none().then_some(column.index))
+                        .collect(),
+                )
+            }
+        })
+    }
+
     /// True where a rule leaves out, renames or masks columns of a table.
     pub fn alters_rows(&mut self, schema: &SharedSchema) -> Result<bool> {
         let plan = self.plan(schema)?;

@@ -141,6 +141,33 @@ fn columns_are_left_out_renamed_and_masked_in_key_and_value() {
 }
 
 #[test]
+fn columns_of_events_are_told_from_what_stands_in_their_place() {
+    let mut plain = Transform::new(&TransformConfig::default(), None).unwrap();
+    assert_eq!(
+        plain.origins(&customers()).unwrap(),
+        Some(vec![Some(0), Some(1), Some(2), Some(3)])
+    );
+    let fixed = Mask {
+        fixed: Some("***".to_owned()),
+        ..Default::default()
+    };
+    let mut altered = transform(Rule {
+        exclude_columns: vec!["status".into()],
+        mask: [("email".to_owned(), fixed)].into(),
+        ..Default::default()
+    });
+    assert_eq!(
+        altered.origins(&customers()).unwrap(),
+        Some(vec![Some(0), None, Some(3)])
+    );
+    let mut dropped = transform(Rule {
+        drop: true,
+        ..Default::default()
+    });
+    assert_eq!(dropped.origins(&customers()).unwrap(), None);
+}
+
+#[test]
 fn a_key_column_cannot_be_excluded() {
     let mut given = Given::new();
     let row = given.row(7, "a", None);

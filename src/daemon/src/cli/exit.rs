@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Halted,
     /// The deadline of a stop came first.
     DrainTimedOut,
+    /// `verify` found drift.
+    Drifted,
     /// Stopped at once.
     Interrupted,
 }
@@ -47,7 +49,7 @@ pub(crate) enum Failure {
 
 impl Exit {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ended,
         Self::Failed,
         Self::Differs,
@@ -55,6 +57,7 @@ impl Exit {
         Self::Blocked,
         Self::Halted,
         Self::DrainTimedOut,
+        Self::Drifted,
         Self::Interrupted,
     ];
 
@@ -67,6 +70,7 @@ impl Exit {
             Self::Blocked => 3,
             Self::Halted => 4,
             Self::DrainTimedOut => 5,
+            Self::Drifted => 6,
             Self::Interrupted => 130,
         }
     }

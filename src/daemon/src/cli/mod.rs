@@ -11,6 +11,7 @@ pub(crate) mod outbox;
 mod run;
 mod tail;
 mod triggers;
+mod verify;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ EXIT CODES
   3    `check` found something that blocks, or `contract` that readers would break
   4    at the end a connector was halted, or somebody else had its work
   5    the deadline of a stop came before everything was durable; what was not will be read again
+  6    `verify` found drift, and did not repair it
   130  stopped at once, by a second Ctrl-C or SIGTERM
 
 The endpoint tells state and numbers while it runs: curl http://127.0.0.1:8083/status";
@@ -159,6 +161,11 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Compares the tables that a sink writes with where their rows come from, while both run.
+    ///
+    /// Says of each key that differs whether it is lag, which passes, or drift. Changes nothing without --repair. Ends with 6 where there
+    /// is drift that was not repaired.
+    Verify(verify::VerifyArguments),
     /// Looks after dead letters: events that could not be carried and were set aside.
     Dlq(dlq::DlqArguments),
     /// Makes an outbox table, and triggers that keep wrong events out of it.
@@ -224,6 +231,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
         Some(Command::Contract(arguments)) => contracts(arguments.command),
+        Some(Command::Verify(arguments)) => block_on(verify::run(load(&arguments.file)?, arguments)),
         Some(Command::Dlq(arguments)) => block_on(dlq::run(load(arguments.file())?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
         Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),

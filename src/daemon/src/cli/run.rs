@@ -13,7 +13,7 @@ pub(crate) async fn run(plan: Plan, adopt_state: bool) -> Result<Exit, Failure> 
     let daemon = Daemon::start(&plan, PortTaken::Refuse).await?;
     tracing::info!(
         file = plan.file,
-        connectors = plan.connectors.len(),
+        connectors = plan.names().len(),
         "running; curl http://{}/status",
         daemon.admin_address
     );

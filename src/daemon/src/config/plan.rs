@@ -324,35 +324,12 @@ fn plan_sink(
         let path = [&[CONNECTORS, &name], keys].concat().join(".");
         problems.push(Problem::at(place(&value, keys), path, sentence));
     };
-    if !places.streams.contains_key(&config.stream) {
-        refuse(&["stream"], unknown_stream(&config.stream, &places.streams));
-    }
-    if config.topics.iter().all(String::is_empty) {
-        refuse(
-            &["topics"],
-            "names no topic; write the names of topics, or patterns such as `legacy.*`".to_owned(),
-        );
-    }
-    if let Some(sentence) = places.unknown_registry(config.format.registry.as_deref()) {
-        refuse(&["format", "registry"], sentence);
-    }
+    check_sink(&config, &*sink, places, &mut refuse);
     let contract = config.contract.as_deref().map(read_event_schema).transpose();
     let contract = contract
         .map_err(|error| refuse(&["contract"], error.report()))
         .ok()
         .flatten();
-    if config.writers == 0 || config.writers > WRITERS_MAXIMUM {
-        refuse(&["writers"], format!("expects a number from 1 to {WRITERS_MAXIMUM}"));
-    }
-    if config.batch.rows == 0 || config.batch.bytes == 0 {
-        refuse(
-            &["batch"],
-            "a batch of nothing writes nothing; set `rows` and `bytes` to 1 or more".to_owned(),
-        );
-    }
-    for finding in sink.problems().iter().filter(|finding| blocks(finding)) {
-        refuse(&[SINK], in_one_sentence(finding));
-    }
     let dead_letters = plan_dead_letters(&name, config.dead_letters, &name, |sentence| {
         refuse(&["dead_letters"], sentence)
     });
@@ -387,6 +364,39 @@ fn plan_sink(
         transforms,
         name,
     })
+}
+
+/// Refuses what a connector that writes cannot be told, beside what is read from it.
+fn check_sink(
+    config: &SinkConnectorConfig,
+    sink: &dyn SinkSpec,
+    places: &Places,
+    mut refuse: impl FnMut(&[&str], String),
+) {
+    if !places.streams.contains_key(&config.stream) {
+        refuse(&["stream"], unknown_stream(&config.stream, &places.streams));
+    }
+    if config.topics.iter().all(String::is_empty) {
+        refuse(
+            &["topics"],
+            "names no topic; write the names of topics, or patterns such as `legacy.*`".to_owned(),
+        );
+    }
+    if let Some(sentence) = places.unknown_registry(config.format.registry.as_deref()) {
+        refuse(&["format", "registry"], sentence);
+    }
+    if config.writers == 0 || config.writers > WRITERS_MAXIMUM {
+        refuse(&["writers"], format!("expects a number from 1 to {WRITERS_MAXIMUM}"));
+    }
+    if config.batch.rows == 0 || config.batch.bytes == 0 {
+        refuse(
+            &["batch"],
+            "a batch of nothing writes nothing; set `rows` and `bytes` to 1 or more".to_owned(),
+        );
+    }
+    for finding in sink.problems().iter().filter(|finding| blocks(finding)) {
+        refuse(&[SINK], in_one_sentence(finding));
+    }
 }
 
 fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {

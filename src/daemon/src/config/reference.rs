@@ -57,7 +57,7 @@ pub(crate) fn page() -> String {
         ("A connector that reads a database", "Source", SOURCE),
         ("A connector that writes a database", "Sink", SINK),
     ];
-    for (connector, (heading, side, key)) in alternatives(connector).into_iter().zip(kinds) {
+    for (connector, (heading, side, key)) in alternatives(connector).iter().zip(kinds) {
         section(&mut page, heading, connector, &[key]);
         for alternative in alternatives(properties(connector).get(key)) {
             section(

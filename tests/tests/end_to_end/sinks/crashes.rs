@@ -18,7 +18,7 @@ const DEATHS: [&str; 6] = [
     "in_sink_transaction",
 ];
 
-async fn dies_and_is_right(options: Options, target: impl Into<Version>) {
+pub(super) async fn dies_and_is_right(options: Options, target: impl Into<Version>) {
     let mirror = Mirror::new(options, target).await;
     mirror.scenario.commit(ROWS_FIRST).await.unwrap();
     mirror.scenario.start().unwrap();

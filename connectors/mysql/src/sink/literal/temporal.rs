@@ -18,7 +18,10 @@ pub(super) fn date(plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
             quoted_date(microseconds.div_euclid(DAY_US), out)
         }
         Plain::Timestamp { .. } => Err(Misfit::new("it has no time of day; give it the type DATETIME")),
-        Plain::Text(text) if text.len() <= DATE_CHARACTERS => Ok(quote(text, out)),
+        Plain::Text(text) if text.len() <= DATE_CHARACTERS => {
+            quote(text, out);
+            Ok(())
+        }
         Plain::Infinite { .. } => Err(infinite()),
         _ => Err(Misfit::kind("dates")),
     }

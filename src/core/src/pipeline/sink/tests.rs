@@ -31,13 +31,16 @@ enum Fault {
     WentBack,
 }
 
+/// Epoch, next offset and last record of each partition.
+type Offsets = BTreeMap<TopicPartition, (i64, Option<i64>, Option<RecordMark>)>;
+
 /// A database in memory.
 #[derive(Default)]
 struct Database {
     /// Every row in the order in which it was written: key and value.
     written: Vec<(String, String)>,
-    offsets: BTreeMap<TopicPartition, (i64, Option<i64>, Option<RecordMark>)>,
-    before_last: Option<(usize, BTreeMap<TopicPartition, (i64, Option<i64>, Option<RecordMark>)>)>,
+    offsets: Offsets,
+    before_last: Option<(usize, Offsets)>,
     faults: VecDeque<Fault>,
     transactions: usize,
 }

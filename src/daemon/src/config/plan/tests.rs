@@ -237,6 +237,13 @@ fn every_example_is_right() {
             let surroundings = Surroundings::of(&[
                 ("ORDERS_DATABASE_URL", "postgres://tailrace:secret@localhost/orders"),
                 ("SHOP_DATABASE_URL", "mysql://tailrace:secret@localhost/"),
+                (
+                    "REPORTING_DATABASE_URL",
+                    "postgres://tailrace:secret@localhost/reporting",
+                ),
+                ("NORTH_DATABASE_URL", "postgres://tailrace:secret@localhost/north"),
+                ("SOUTH_DATABASE_URL", "postgres://tailrace:secret@localhost/south"),
+                ("KAFKA_BOOTSTRAP", "localhost:9092"),
                 ("REGISTRY_PASSWORD", "secret"),
                 ("EMAIL_SALT", "salt"),
                 ("WEBHOOK_TOKEN", "secret"),
@@ -257,6 +264,8 @@ fn every_example_is_right() {
             "dead-letters.yaml",
             "kafka-with-registry.yaml",
             "mysql-to-kafka.yaml",
+            "mysql-to-postgres-without-broker.yaml",
+            "mysql-to-postgres.yaml",
             "outbox-mysql-queue.yaml",
             "outbox-postgres-log.yaml",
             "outbox-sqlite-queue.yaml",

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+
+use tailrace_core::batch::ChangeBatch;
+use tailrace_core::position::{Position, Progress};
+
+use tailrace_core::value::Interval;
+
+use super::*;
+
+fn column(source_type: &str, logical_type: LogicalType) -> Column {
+    Column {
+        name: "c".to_owned(),
+        logical_type,
+        nullable: true,
+        source_type: source_type.to_owned(),
+        default: None,
+        default_is_computed: false,
+        documentation: None,
+    }
+}
+
+fn plain(logical_type: LogicalType) -> Column {
+    column("", logical_type)
+}
+
+fn decimal() -> Column {
+    plain(LogicalType::Decimal {
+        precision: None,
+        scale: None,
+    })
+}
+
+fn text() -> Column {
+    plain(LogicalType::Text(TextKind::Plain))
+}
+
+/// Both values in the form of their columns.
+fn both(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) -> (String, String) {
+    let form = form(one.0, other.0).unwrap();
+    assert_eq!(
+        super::form(other.0, one.0),
+        Some(form),
+        "which side is which makes no difference"
+    );
+    let of = |side: (&Column, Value<'_>)| form.of(&side.0.logical_type, side.1).unwrap();
+    (of(one), of(other))
+}
+
+fn equal(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) {
+    let (one, other) = both(one, other);
+    assert_eq!(one, other);
+}
+
+fn different(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) {
+    let (one, other) = both(one, other);
+    assert_ne!(one, other);
+}
+
+#[test]
+fn numbers_are_equal_whatever_their_types() {
+    let (integer, boolean, unsigned) = (
+        plain(LogicalType::Int64),
+        plain(LogicalType::Boolean),
+        plain(LogicalType::UnsignedInt64),
+    );
+    let (single, double) = (plain(LogicalType::Float32), plain(LogicalType::Float64));
+    let bits = plain(LogicalType::Bits { length: Some(8) });
+    equal((&decimal(), Value::Text("1.50")), (&decimal(), Value::Text("1.5")));
+    equal((&decimal(), Value::Text("-0.00")), (&decimal(), Value::Text("0")));
+    equal((&decimal(), Value::Text("007")), (&integer, Value::Int(7)));
+    equal(
+        (&unsigned, Value::Text("18446744073709551615")),
+        (&decimal(), Value::Text("18446744073709551615.0")),
+    );
+    equal((&boolean, Value::Boolean(true)), (&integer, Value::Int(1)));
+    equal((&bits, Value::Text("00000101")), (&integer, Value::Int(5)));
+    equal(
+        (&single, Value::Float32(0.1)),
+        (&double, Value::Float64(f64::from(0.1_f32))),
+    );
+    equal((&single, Value::Float32(0.1)), (&double, Value::Float64(0.1)));
+    equal((&double, Value::Float64(-0.0)), (&double, Value::Float64(0.0)));
+    equal((&double, Value::Float64(1.5)), (&decimal(), Value::Text("1.500")));
+    equal((&double, Value::Float64(f64::NAN)), (&decimal(), Value::Text("NaN")));
+    different((&decimal(), Value::Text("1.50")), (&decimal(), Value::Text("1.51")));
+    different((&decimal(), Value::Text("-1")), (&integer, Value::Int(1)));
+    different((&boolean, Value::Boolean(true)), (&integer, Value::Int(2)));
+    different(
+        (&double, Value::Float64(0.1)),
+        (&double, Value::Float64(f64::from(0.1_f32))),
+    );
+}
+
+#[test]
+fn moments_are_equal_whatever_their_precision_and_zone() {
+    let (date, zoned) = (
+        plain(LogicalType::Date),
+        plain(LogicalType::TimestampTz { precision: 6 }),
+    );
+    let seconds = plain(LogicalType::Timestamp { precision: 0 });
+    equal(
+        (&zoned, Value::Int(1_700_000_000_000_000)),
+        (&seconds, Value::Int(1_700_000_000_000_000)),
+    );
+    equal((&date, Value::Int(1)), (&seconds, Value::Int(86_400_000_000)));
+    equal((&date, Value::Int(i64::from(i32::MAX))), (&zoned, Value::Int(i64::MAX)));
+    different((&zoned, Value::Int(1)), (&seconds, Value::Int(0)));
+    equal(
+        (&zoned, Value::Int(1_000_000)),
+        (&text(), Value::Text("1970-01-01T00:00:01Z")),
+    );
+}
+
+#[test]
+fn characters_are_equal_but_for_the_blanks_of_types_that_have_them() {
+    let padded = column("char(5)", LogicalType::Text(TextKind::Plain));
+    let database_has_another_name = column("character(5)", LogicalType::Text(TextKind::Plain));
+    equal((&padded, Value::Text("ab   ")), (&text(), Value::Text("ab")));
+    equal(
+        (&database_has_another_name, Value::Text("ab   ")),
+        (&padded, Value::Text("ab")),
+    );
+    different((&text(), Value::Text("ab ")), (&text(), Value::Text("ab")));
+    different((&text(), Value::Text("AB")), (&text(), Value::Text("ab")));
+    let bytes = plain(LogicalType::Bytes);
+    let uuid = plain(LogicalType::Text(TextKind::Uuid));
+    equal(
+        (&uuid, Value::Text("0f0e0d0c-0b0a-4908-8706-050403020100")),
+        (&text(), Value::Text("0f0e0d0c-0b0a-4908-8706-050403020100")),
+    );
+    let sixteen: Vec<u8> = vec![15, 14, 13, 12, 11, 10, 0x49, 8, 0x87, 6, 5, 4, 3, 2, 1, 0];
+    equal(
+        (&uuid, Value::Text("0f0e0d0c-0b0a-4908-8706-050403020100")),
+        (&bytes, Value::Bytes(&sixteen)),
+    );
+    equal((&bytes, Value::Bytes(&[0, 255])), (&text(), Value::Text("00ff")));
+}
+
+#[test]
+fn documents_are_equal_whatever_the_order_of_their_keys() {
+    let json = plain(LogicalType::Text(TextKind::Json));
+    equal(
+        (
+            &json,
+            Value::Text(r#"{"b": [1, 2.50, {"d": null, "c": "x"}], "a": 1.0}"#),
+        ),
+        (&text(), Value::Text(r#"{"a":1,"b":[1,2.5,{"c":"x","d":null}]}"#)),
+    );
+    different((&json, Value::Text("[1,2]")), (&json, Value::Text("[2,1]")));
+    different((&json, Value::Text(r#"{"a":1}"#)), (&json, Value::Text(r#"{"a":"1"}"#)));
+    equal(
+        (&text(), Value::Text("no document")),
+        (&json, Value::Text("no document")),
+    );
+}
+
+#[test]
+fn a_list_is_the_document_that_a_sink_makes_of_it() {
+    let list = plain(LogicalType::Array(Box::new(LogicalType::Int32)));
+    let mut batch = ChangeBatch::new(Arc::from("test"), Progress::at(Position::new("0")));
+    batch.begin_row().unwrap();
+    batch.begin_list();
+    batch.push_int(1);
+    batch.push_null();
+    batch.end_list().unwrap();
+    let row = batch.end_row().unwrap();
+    let json = plain(LogicalType::Text(TextKind::Json));
+    equal((&list, batch.row(row).get(0)), (&json, Value::Text("[1, null]")));
+}
+
+#[test]
+fn null_is_no_value_and_what_has_nothing_in_common_is_not_compared() {
+    assert_eq!(Form::Written.of(&LogicalType::Int32, Value::Null), None);
+    for other in [LogicalType::Int32, LogicalType::Date, LogicalType::Bytes] {
+        assert_eq!(form(&plain(LogicalType::Geometry), &plain(other)), None);
+    }
+    assert_eq!(form(&plain(LogicalType::Int32), &plain(LogicalType::Date)), None);
+}
+
+#[test]
+fn an_interval_is_what_its_parts_come_to() {
+    let interval = plain(LogicalType::Interval);
+    let of = |months, days, microseconds| {
+        Value::Interval(Interval {
+            months,
+            days,
+            microseconds,
+        })
+    };
+    equal((&interval, of(0, 1, 0)), (&interval, of(0, 0, 86_400_000_000)));
+    equal((&interval, of(12, 0, 0)), (&interval, of(0, 365, 21_600_000_000)));
+    different((&interval, of(1, 0, 0)), (&interval, of(0, 30, 0)));
+    equal((&interval, of(0, 1, 0)), (&text(), Value::Text("P1D")));
+}

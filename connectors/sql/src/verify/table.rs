@@ -1,0 +1,348 @@
+//! Comparing one table: which keys differ, and what they are when they are looked at again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tailrace_core::batch::{ChangeBatch, Operation};
+use tailrace_core::value::Value;
+use tailrace_core::{Error, Result};
+
+use super::origin::Origin;
+use super::pairing::{Key, Pairing, Values};
+use super::reader::TableReader;
+use crate::sink::config::{DeleteMode, WriteConfig, WriteMode};
+use crate::sink::plan::{named, soft_delete_column};
+
+/// Beyond so many differing keys the table is not worth being looked at key by key.
+const SUSPECTS_MAXIMUM: usize = 100_000;
+
+/// How a key differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// The target does not have the row.
+    Missing,
+    /// Only the target has the row.
+    Extra,
+    /// Values differ, in these columns of the target.
+    Different(Vec<usize>),
+}
+
+/// A key as both sides have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// What the row is where it comes from.
+    pub origin: Option<Values>,
+    /// What it is in the target.
+    pub target: Option<Values>,
+}
+
+/// What was compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows of the origin.
+    pub origin_rows: u64,
+    /// Rows of the target that were looked at for themselves.
+    pub target_rows: u64,
+    /// Times that rows were asked for, of both sides.
+    pub chunks: u64,
+    /// Rows that were the same at the first look.
+    pub equal: u64,
+    /// Keys that were not.
+    pub suspects: BTreeSet<Key>,
+}
+
+/// What counts as a difference, by what the sink does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Expected {
+    /// A row of the origin that the target does not have.
+    missing: bool,
+    /// A row that only the target has.
+    extra: bool,
+}
+
+/// The target's table.
+pub struct TargetRows {
+    reader: TableReader,
+    /// The column that says since when a row is deleted.
+    deleted_at: Option<usize>,
+}
+
+/// Two tables that should hold the same.
+pub struct TableComparison {
+    origin: Origin,
+    target: TargetRows,
+    pairing: Pairing,
+    expected: Expected,
+    chunk_rows: u32,
+}
+
+// === impl TargetRows ===
+
+impl TargetRows {
+    /// The rows of a table that a sink writes.
+    pub fn new(reader: TableReader, config: &WriteConfig) -> Self {
+        let deleted_at = soft_delete_column(config).and_then(|name| named(&reader.schema().columns, name));
+        Self { reader, deleted_at }
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &tailrace_core::schema::SharedSchema {
+        self.reader.schema()
+    }
+
+    /// The next rows behind a key, and the key of the last where there are more. Rows that are marked as deleted are not there.
+    ///
+    /// # Errors
+    /// As of [`TableReader::chunk`].
+    pub async fn chunk(
+        &mut self,
+        pairing: &Pairing,
+        after: Option<&Key>,
+        limit: u32,
+    ) -> Result<(BTreeMap<Key, Values>, Option<Key>)> {
+        let key = pairing.target_key();
+        let batch = self.reader.chunk(&key, after, limit).await?;
+        let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
+        let last = batch.changes.last().and_then(|change| change.after).filter(|_| is_full);
+        let last = last.and_then(|row| self.reader.key_of(&key, batch.row(row)));
+        Ok((self.rows(pairing, &batch), last))
+    }
+
+    /// The rows of these keys.
+    ///
+    /// # Errors
+    /// As of [`TableReader::by_keys`].
+    pub async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
+        let batches = self.batches(pairing, keys).await?;
+        Ok(batches.iter().flat_map(|batch| self.rows(pairing, batch)).collect())
+    }
+
+    /// The same as they were read.
+    ///
+    /// # Errors
+    /// As of [`TableReader::by_keys`].
+    pub async fn batches(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
+        self.reader.by_keys(&pairing.target_key(), keys).await
+    }
+
+    fn rows(&self, pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
+        let rows = batch.changes.iter().filter_map(|change| change.after);
+        let there = rows.map(|row| batch.row(row)).filter(|row| {
+            let deleted_at = self.deleted_at.map(|column| row.get(column));
+            deleted_at.is_none_or(|value| value == Value::Null)
+        });
+        there.filter_map(|row| pairing.target_row(row)).collect()
+    }
+}
+
+// === impl TableComparison ===
+
+impl TableComparison {
+    /// Pairs a source's table with a target's.
+    ///
+    /// # Errors
+    /// Definite, where their rows cannot be told apart or found.
+    pub fn new(origin: Origin, target: TargetRows, config: &WriteConfig, chunk_rows: u32) -> Result<Self> {
+        let pairing = Pairing::new(origin.events(), target.schema(), config)?;
+        // Said before the first row is read.
+        origin.key(&pairing)?;
+        Ok(Self {
+            origin,
+            target,
+            pairing,
+            expected: Expected::of(config),
+            chunk_rows: chunk_rows.max(1),
+        })
+    }
+
+    /// Which column is which.
+    pub fn pairing(&self) -> &Pairing {
+        &self.pairing
+    }
+
+    /// Walks over both tables, each in its own order.
+    ///
+    /// # Errors
+    /// Definite `drift_large` where the tables have little in common; what the databases answer.
+    pub async fn walk(&mut self) -> Result<Tally> {
+        let mut tally = Tally::default();
+        let mut after = None;
+        loop {
+            let chunk = self.origin.chunk(after.as_ref(), self.chunk_rows).await?;
+            let origin = origin_rows(&self.pairing, &chunk.batch);
+            let keys: Vec<&Key> = origin.keys().collect();
+            let target = self.target.by_keys(&self.pairing, &keys).await?;
+            tally.origin_rows += count(origin.len());
+            tally.chunks += 1;
+            self.compare(origin, target, &mut tally)?;
+            match chunk.last {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        if self.expected.extra {
+            self.walk_target(&mut tally).await?;
+        }
+        Ok(tally)
+    }
+
+    /// Rows that both have were compared before; here only those count that the origin does not have.
+    async fn walk_target(&mut self, tally: &mut Tally) -> Result<()> {
+        let mut after = None;
+        loop {
+            let (rows, last) = self
+                .target
+                .chunk(&self.pairing, after.as_ref(), self.chunk_rows)
+                .await?;
+            tally.target_rows += count(rows.len());
+            tally.chunks += 1;
+            let keys: Vec<&Key> = rows.keys().collect();
+            let origin = self.of_origin(&keys).await?;
+            let extra = rows.into_keys().filter(|key| !origin.contains_key(key));
+            tally.suspects.extend(extra);
+            self.bound(tally)?;
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn of_origin(&mut self, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
+        let batches = self.origin.by_keys(&self.pairing, keys).await?;
+        Ok(batches
+            .iter()
+            .flat_map(|batch| origin_rows(&self.pairing, batch))
+            .collect())
+    }
+
+    fn compare(
+        &self,
+        origin: BTreeMap<Key, Values>,
+        mut target: BTreeMap<Key, Values>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        for (key, values) in origin {
+            let look = Look {
+                target: target.remove(&key),
+                origin: Some(values),
+            };
+            match self.difference(&look) {
+                Some(_) => drop(tally.suspects.insert(key)),
+                None => tally.equal += 1,
+            }
+        }
+        self.bound(tally)
+    }
+
+    fn bound(&self, tally: &Tally) -> Result<()> {
+        if tally.suspects.len() <= SUSPECTS_MAXIMUM {
+            return Ok(());
+        }
+        let message = format!(
+            "table {} differs in more than {SUSPECTS_MAXIMUM} keys already, which is more than can be looked at one by one; wait until \
+             the sink has caught up, or fill the table anew",
+            self.target.schema().name.qualified()
+        );
+        Err(Error::definite("drift_large", message))
+    }
+
+    /// Looks at keys again, the origin first: what the sink writes meanwhile can then only make the target newer.
+    ///
+    /// # Errors
+    /// What the databases answer.
+    pub async fn look(&mut self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Look>> {
+        let wanted: Vec<&Key> = keys.iter().collect();
+        let mut origin = self.of_origin(&wanted).await?;
+        let mut target = self.target.by_keys(&self.pairing, &wanted).await?;
+        let look = |key: &Key| {
+            let look = Look {
+                origin: origin.remove(key),
+                target: target.remove(key),
+            };
+            (key.clone(), look)
+        };
+        Ok(keys.iter().map(look).collect())
+    }
+
+    /// How the two sides of a key differ, as far as the sink is to make them equal.
+    pub fn difference(&self, look: &Look) -> Option<Difference> {
+        self.expected.difference(&self.pairing, look)
+    }
+}
+
+// --- for repairs
+
+impl TableComparison {
+    /// The rows of the origin that have these keys, as events.
+    pub(super) async fn origin_batches(&mut self, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
+        self.origin.by_keys(&self.pairing, keys).await
+    }
+
+    /// The rows of the target that have these keys, with all their columns.
+    pub(super) async fn target_batches(&mut self, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
+        self.target.batches(&self.pairing, keys).await
+    }
+
+    /// What rows of the origin are compared by.
+    pub(super) fn origin_rows(&self, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
+        origin_rows(&self.pairing, batch)
+    }
+
+    /// What rows of the target are compared by.
+    pub(super) fn target_rows(&self, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
+        self.target.rows(&self.pairing, batch)
+    }
+}
+
+fn origin_rows(pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
+    let there = batch
+        .changes
+        .iter()
+        .filter(|change| change.operation != Operation::Delete);
+    let rows = there.filter_map(|change| change.after);
+    rows.filter_map(|row| pairing.event_row(batch.row(row))).collect()
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}
+
+// === impl Expected ===
+
+impl Expected {
+    fn of(config: &WriteConfig) -> Self {
+        Self {
+            missing: config.mode != WriteMode::Update,
+            // With `mode: update` the target has rows of its own.
+            extra: config.deletes != DeleteMode::Ignore && config.mode != WriteMode::Update,
+        }
+    }
+
+    fn difference(self, pairing: &Pairing, look: &Look) -> Option<Difference> {
+        match (&look.origin, &look.target) {
+            (Some(origin), Some(target)) => {
+                let columns = pairing.differing(origin, target);
+                (!columns.is_empty()).then_some(Difference::Different(columns))
+            }
+            (Some(_), None) => self.missing.then_some(Difference::Missing),
+            (None, Some(_)) => self.extra.then_some(Difference::Extra),
+            (None, None) => None,
+        }
+    }
+}
+
+// === impl Difference ===
+
+impl Difference {
+    /// Its word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Different(_) => "different",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

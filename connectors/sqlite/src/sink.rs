@@ -1,0 +1,71 @@
+//! SQLite as a target: rows and offsets in one transaction of one file.
+//!
+//! Read in this order: `config` (what can be said), `session` (the transaction, and whose a partition is), `merge` (carrying out a step),
+//! `value` (values as SQLite stores them), `describe` and `definitions` (tables), `check`.
+
+mod check;
+mod config;
+mod definitions;
+mod describe;
+mod error;
+mod merge;
+mod session;
+mod value;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
+use tailrace_sql::sink::config::WriteConfig;
+use tailrace_sql::sink::{SinkRules, SqlSink};
+
+pub use config::SqliteSinkConfig;
+
+use session::SqliteSession;
+
+/// A SQLite file that is written to, configured and not yet opened.
+pub struct SqliteSink {
+    pub(crate) config: SqliteSinkConfig,
+    pub(crate) rules: Arc<SinkRules>,
+}
+
+// === impl SqliteSink ===
+
+impl SqliteSink {
+    /// A target with this configuration. Nothing is opened.
+    ///
+    /// # Errors
+    /// Definite, where the configuration contradicts itself.
+    pub fn new(config: SqliteSinkConfig, write: WriteConfig) -> Result<Self> {
+        Ok(Self {
+            config,
+            rules: Arc::new(SinkRules::new(write)?),
+        })
+    }
+
+    /// A session that writes.
+    pub(crate) async fn open_sink(&self, context: SinkContext) -> Result<SqlSink> {
+        let session = SqliteSession::open(&self.config, self.rules.config(), &context).await?;
+        Ok(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context))
+    }
+}
+
+#[async_trait]
+impl SinkConnector for SqliteSink {
+    async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
+        check::check(&self.config, self.rules.config()).await
+    }
+
+    async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(self.open_sink(context).await?))
+    }
+
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+}
+
+#[cfg(test)]
+mod tests;

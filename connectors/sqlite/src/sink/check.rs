@@ -1,0 +1,59 @@
+//! Preflight of a target: every problem at once, each with the statement that fixes it. Nothing is written.
+
+use sqlx::sqlite::SqliteConnection;
+use tailrace_core::Result;
+use tailrace_core::check::Finding;
+use tailrace_sql::sink::config::WriteConfig;
+
+use super::config::SqliteSinkConfig;
+use super::error::target_error;
+use super::session::{OFFSETS, open};
+use crate::connect;
+
+/// All findings.
+pub(super) async fn check(config: &SqliteSinkConfig, write: &WriteConfig) -> Vec<Finding> {
+    let (mut connection, path) = match open(config, write.foreign_keys).await {
+        Ok(opened) => opened,
+        Err(error) => return vec![Finding::from(&error)],
+    };
+    let looked = look(&mut connection, write).await;
+    let looked: Result<Vec<Finding>> = looked.map_err(|error| target_error(error, &path, "look at the database"));
+    connect::close(connection).await;
+    let mut findings = looked.unwrap_or_else(|error| vec![Finding::from(&error)]);
+    let is_read_only = std::fs::metadata(&path).is_ok_and(|file| file.permissions().readonly());
+    if is_read_only {
+        findings.push(Finding::blocks(
+            "target_read_only",
+            format!("{} may not be written", path.display()),
+            format!("chmod u+w {}", path.display()),
+        ));
+    }
+    findings
+}
+
+async fn look(connection: &mut SqliteConnection, write: &WriteConfig) -> sqlx::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await?;
+    if mode != "wal" {
+        findings.push(Finding::warning(
+            "journal_mode",
+            format!("the database is in journal mode {mode}: who reads waits while a batch is written, and the other way round"),
+            "PRAGMA journal_mode = WAL;",
+        ));
+    }
+    let offsets = write.offsets_table.as_deref().unwrap_or(OFFSETS);
+    let present: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE")
+            .bind(offsets)
+            .fetch_optional(connection)
+            .await?;
+    if present.is_none() {
+        findings.push(Finding::note(
+            "offsets_table_missing",
+            format!("the table of offsets, {offsets}, is not there; it is made at the first start"),
+        ));
+    }
+    Ok(findings)
+}

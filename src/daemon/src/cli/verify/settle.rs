@@ -1,0 +1,237 @@
+//! Lag or drift: what becomes of keys that differed at the first look.
+//!
+//! ```text
+//!   both rows ─▶ the topic, to its end ─▶ the sink has written all of that ─▶ both rows again ─▶ equal: it was lag
+//!                                       └ not in time: lag                                 └▶ the topic says what the origin has: drift
+//!                                                                                          └▶ it says something else: not published yet, lag
+//! ```
+//!
+//! A row that changes between the two looks is looked at again, until the time is over; then it is called changing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tailrace_core::Result;
+use tailrace_sql::sink::SqlSink;
+use tailrace_sql::sink::config::WriteConfig;
+use tailrace_sql::verify::pairing::{Key, Values};
+use tailrace_sql::verify::table::{Difference, Look, TableComparison};
+use tokio::time::Instant;
+
+use super::offsets::Offsets;
+use super::stream::{Said, TopicReader};
+
+/// How often is looked whether somebody has come further.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What it takes to tell lag from drift.
+pub(super) struct Settlement<'a> {
+    /// The topic that the rows come through.
+    pub(super) topic: TopicReader,
+    /// How far the sink is.
+    pub(super) offsets: Offsets,
+    /// A session of the target.
+    pub(super) session: &'a mut SqlSink,
+    /// How the sink writes.
+    pub(super) config: &'a WriteConfig,
+    /// Until when others are waited for.
+    pub(super) deadline: Instant,
+}
+
+/// What became of the keys.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// They were equal at a later look.
+    pub(super) caught_up: BTreeSet<Key>,
+    /// The sink has not written them yet.
+    pub(super) unwritten: BTreeMap<Key, Difference>,
+    /// The source has not published them yet.
+    pub(super) unpublished: BTreeMap<Key, Difference>,
+    /// They were other ones at every look.
+    pub(super) changing: BTreeMap<Key, Difference>,
+    /// The target is not what it should be.
+    pub(super) drift: BTreeMap<Key, (Difference, Look)>,
+}
+
+/// What a key is at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Drift,
+    Unpublished,
+    Changing,
+}
+
+// === impl Settlement ===
+
+impl Settlement<'_> {
+    /// Looks at keys until each is one thing or the other, or the time is over.
+    ///
+    /// # Errors
+    /// What the databases and the stream answer.
+    pub(super) async fn settle(&mut self, comparison: &mut TableComparison, keys: BTreeSet<Key>) -> Result<Settled> {
+        let mut settled = Settled::default();
+        let mut open = keys;
+        loop {
+            let first = self.still_different(comparison, &open, &mut settled).await?;
+            open = first.keys().cloned().collect();
+            if open.is_empty() {
+                return Ok(settled);
+            }
+            let said = self.topic.read(&open, (&mut *self.session, self.config)).await?;
+            let has_passed = self.wait_for_sink(&said).await?;
+            let second = self.still_different(comparison, &open, &mut settled).await?;
+            let is_over = Instant::now() >= self.deadline;
+            open.clear();
+            for (key, look) in second {
+                let Some(difference) = comparison.difference(&look) else {
+                    continue;
+                };
+                let before = first.get(&key).cloned().unwrap_or_default();
+                let verdict = judge(&key, &before, &look, &said);
+                match verdict {
+                    _ if !has_passed => drop(settled.unwritten.insert(key, difference)),
+                    Verdict::Drift => drop(settled.drift.insert(key, (difference, look))),
+                    _ if !is_over => drop(open.insert(key)),
+                    Verdict::Unpublished => drop(settled.unpublished.insert(key, difference)),
+                    Verdict::Changing => drop(settled.changing.insert(key, difference)),
+                }
+            }
+            if !open.is_empty() {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        }
+    }
+
+    /// The keys that differ at this look; the others were lag.
+    async fn still_different(
+        &mut self,
+        comparison: &mut TableComparison,
+        keys: &BTreeSet<Key>,
+        settled: &mut Settled,
+    ) -> Result<BTreeMap<Key, Look>> {
+        let mut looks = comparison.look(keys).await?;
+        looks.retain(|key, look| {
+            let differs = comparison.difference(look).is_some();
+            if !differs {
+                settled.caught_up.insert(key.clone());
+            }
+            differs
+        });
+        Ok(looks)
+    }
+
+    /// True as soon as the sink has written all that the topic had.
+    async fn wait_for_sink(&mut self, said: &Said) -> Result<bool> {
+        let Some(topic) = said.ends.keys().next().map(|partition| Arc::clone(&partition.topic)) else {
+            return Ok(true);
+        };
+        loop {
+            let written = self.offsets.of_topic(&topic).await?;
+            let has = |(partition, end): (&_, &i64)| {
+                *end == 0
+                    || written
+                        .iter()
+                        .any(|offset| offset.partition == *partition && offset.next_offset >= *end)
+            };
+            if said.ends.iter().all(has) {
+                return Ok(true);
+            }
+            if Instant::now() >= self.deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+/// What a key is that differed at two looks, the topic having been read and written in between.
+fn judge(key: &Key, before: &Look, now: &Look, said: &Said) -> Verdict {
+    if before != now {
+        return Verdict::Changing;
+    }
+    match (said.last.get(key), &now.origin) {
+        (Some(Some(event)), Some(origin)) if same(event, origin) => Verdict::Drift,
+        (Some(None) | None, None) => Verdict::Drift,
+        // What the topic no longer has cannot be asked for; the row has not changed since.
+        (None, Some(_)) if said.is_cut => Verdict::Drift,
+        _ => Verdict::Unpublished,
+    }
+}
+
+/// The event says of the row what it is, as far as it says anything. It does not say which types fill up with blanks.
+fn same(event: &Values, origin: &Values) -> bool {
+    let bare = |value: &Option<String>| value.as_ref().map(|text| text.trim_end_matches(' ').to_owned());
+    origin
+        .iter()
+        .all(|(column, value)| event.get(column).is_none_or(|said| bare(said) == bare(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Values {
+        Values::from([(1, Some(text.to_owned()))])
+    }
+
+    fn look(origin: Option<&str>, target: Option<&str>) -> Look {
+        Look {
+            origin: origin.map(values),
+            target: target.map(values),
+        }
+    }
+
+    fn said(last: Option<Option<&str>>, is_cut: bool) -> Said {
+        Said {
+            last: last.map(|last| (key(), last.map(values))).into_iter().collect(),
+            is_cut,
+            ..Said::default()
+        }
+    }
+
+    fn key() -> Key {
+        vec!["7".to_owned()]
+    }
+
+    #[test]
+    fn a_row_that_changed_in_between_is_no_drift() {
+        let (before, now) = (look(Some("a"), Some("b")), look(Some("c"), Some("b")));
+        assert_eq!(
+            judge(&key(), &before, &now, &said(Some(Some("c")), false)),
+            Verdict::Changing
+        );
+        let now = look(Some("a"), Some("d"));
+        assert_eq!(
+            judge(&key(), &before, &now, &said(Some(Some("a")), false)),
+            Verdict::Changing
+        );
+    }
+
+    #[test]
+    fn the_topic_tells_drift_from_what_is_not_published_yet() {
+        let of = |look: Look, said: Said| judge(&key(), &look, &look, &said);
+        let changed = || look(Some("new"), Some("old"));
+        assert_eq!(of(changed(), said(Some(Some("new")), false)), Verdict::Drift);
+        assert_eq!(of(changed(), said(Some(Some("old")), false)), Verdict::Unpublished);
+        assert_eq!(of(changed(), said(None, false)), Verdict::Unpublished);
+        assert_eq!(of(changed(), said(None, true)), Verdict::Drift);
+        let extra = || look(None, Some("old"));
+        assert_eq!(of(extra(), said(None, false)), Verdict::Drift);
+        assert_eq!(of(extra(), said(Some(None), false)), Verdict::Drift);
+        assert_eq!(of(extra(), said(Some(Some("old")), false)), Verdict::Unpublished);
+        let missing = || look(Some("new"), None);
+        assert_eq!(of(missing(), said(Some(Some("new")), false)), Verdict::Drift);
+        assert_eq!(of(missing(), said(Some(None), false)), Verdict::Unpublished);
+    }
+
+    #[test]
+    fn an_event_is_believed_as_far_as_it_goes() {
+        let origin = Values::from([(1, Some("a".to_owned())), (2, None)]);
+        assert!(same(&values("a"), &origin));
+        assert!(same(&Values::new(), &origin));
+        assert!(same(&values("a  "), &origin));
+        assert!(!same(&values("b"), &origin));
+        assert!(!same(&Values::from([(2, Some("x".to_owned()))]), &origin));
+    }
+}
