@@ -12,8 +12,10 @@ pub(super) type Refused = &'static str;
 const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 const BEYOND: Refused = "cannot be printed";
 const NO_GEOMETRY: Refused = "is no geometry";
-/// Byte order, type and count of points, or of rings.
+/// Rings come before points.
 const WKB_POLYGON: u32 = 3;
+/// The number of a reference system follows the type.
+const EWKB_HAS_SRID: u32 = 0x2000_0000;
 
 /// Appends the text of a value of one meaning for a column of another.
 pub(super) fn append_text(
@@ -27,8 +29,16 @@ pub(super) fn append_text(
         out.extend_from_slice(text.as_bytes());
         return Ok(());
     }
+    // One bit is true or false where Debezium has been at it.
+    if let (Value::Boolean(value), LogicalType::Bits { .. }) = (value, target) {
+        out.push(if value { b'1' } else { b'0' });
+        return Ok(());
+    }
     let mut text = String::new();
-    if is_json(target) && matches!(value, Value::List(_) | Value::Bytes(_)) {
+    if let (Value::Bytes(wkb), LogicalType::Shape(kind)) = (value, target) {
+        // Schemas know figures as geometries alone; that a path is closed is not among what they say.
+        append_shape(*kind, wkb, false, &mut text)?;
+    } else if is_json(target) && matches!(value, Value::List(_) | Value::Bytes(_)) {
         append_json(value, source, &mut text)?;
     } else {
         append(value, source, &mut text)?;
@@ -299,7 +309,10 @@ fn wkb_points(wkb: &[u8]) -> Result<Vec<[f64; 2]>, Refused> {
         Some(u32::from_le_bytes(*number))
     };
     let kind = number().ok_or(NO_GEOMETRY)?;
-    if kind == WKB_POLYGON && number() != Some(1) {
+    if kind & EWKB_HAS_SRID != 0 {
+        number().ok_or(NO_GEOMETRY)?;
+    }
+    if kind & !EWKB_HAS_SRID == WKB_POLYGON && number() != Some(1) {
         return Err(NO_GEOMETRY);
     }
     let count = number().ok_or(NO_GEOMETRY)?;

@@ -138,8 +138,8 @@ impl<'a> ColumnWriter<'a> {
             Element::Boolean => sized(out, &[u8::from(self.boolean(value)?)]),
             Element::Bytea => match value {
                 Value::Bytes(bytes) => return self.sized_of(bytes, out),
-                Value::Text(text) => return self.sized_of(text.as_bytes(), out),
-                _ => return Err(self.refused("is no string of bytes")),
+                // Which bytes it stands for, nobody says: its own, or those that it has in base64.
+                _ => return Err(self.refused("is no string of bytes; events in JSON with a schema do not say which text is: use Avro, or JSON without one")),
             },
             Element::Date => sized(out, &self.date(value)?.to_be_bytes()),
             Element::Timestamp | Element::TimestampTz => sized(out, &self.timestamp(value)?.to_be_bytes()),

@@ -66,8 +66,8 @@ async fn what_goes_over_does_not_come_back() {
         let events = published.events(&format!("{name}.public.customers")).await.unwrap();
         assert_eq!(
             events.len(),
-            40,
-            "an insert and an update of each of its twenty own rows, and none of the other's"
+            41,
+            "an insert and an update of each of its twenty rows, the last, and none of the other's"
         );
     }
 }

@@ -10,13 +10,20 @@ use tailrace_tests::servers::{PostgresVersion, eventually};
 use super::{DEADLINE, sink};
 use crate::vectors::{EXTENSIONS, database_of_simple_vectors};
 
-/// What is between the two tables, and the columns of types that it does not carry so that they come back.
-const FORMATS: [(&str, &[&str]); 5] = [
+/// Paths: that one is closed is not among what a schema says of a geometry.
+const PATH: &str = "pv208";
+/// Intervals: Debezium's are numbers of microseconds, in which a month is a twelfth of a year.
+const INTERVAL: &str = "pv217";
+
+/// What is between the two tables, and the columns of types that it does not carry whole.
+const FORMATS: [(&str, &[&str]); 4] = [
     ("envelope: entity, codec: json", &[]),
-    ("envelope: entity, codec: avro", &[]),
-    ("envelope: entity, codec: json_schema", &[]),
-    ("envelope: debezium, codec: avro", &[]),
-    ("envelope: debezium, codec: json, inline_schema: true", &[]),
+    ("envelope: entity, codec: avro", &[PATH]),
+    ("envelope: debezium, codec: avro", &[PATH, INTERVAL]),
+    (
+        "envelope: debezium, codec: json, inline_schema: true",
+        &[PATH, INTERVAL],
+    ),
 ];
 
 /// Each column of the rows as text, by column and id.
@@ -37,7 +44,7 @@ async fn texts(
     Ok(cells.collect())
 }
 
-async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out: &[&str]) {
+async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out: &[&str]) -> Result<(), String> {
     let source = database_of_simple_vectors(version, &EXTENSIONS).await;
     let target = database_of_simple_vectors(version, &EXTENSIONS).await;
     target.execute("delete from v").await.unwrap();
@@ -62,19 +69,18 @@ async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out
         let (target, daemon) = (&target, &daemon);
         async move {
             let arrived = eventually("the row", DEADLINE, || async {
-                let found = target.query_value("select count(*) from v").await?;
-                Ok((found == wanted).then_some(()))
+                if target.query_value("select count(*) from v").await? == wanted {
+                    return Ok(Some(Ok(())));
+                }
+                let status = daemon.connector("mirror")?;
+                let refused = status["state"] == "halted" || status["dead_letters"]["waiting"] != 0;
+                let why = format!("{} {}", status["reason"], status["dead_letters"]["newest_reason"]);
+                Ok(refused.then_some(Err(format!("{version}, {format}: {why}\n"))))
             });
-            if let Err(error) = arrived.await {
-                let letters = daemon
-                    .command("dlq list", &["mirror"])
-                    .map(|printed| printed.all())
-                    .unwrap_or_default();
-                panic!("{format}: {error}\n{letters}\n{}", daemon.log());
-            }
+            arrived.await.map_err(|error| error.to_string()).flatten()
         }
     };
-    count("1").await;
+    count("1").await?;
     let rest: Vec<String> = columns
         .iter()
         .filter(|column| *column != "id")
@@ -85,7 +91,7 @@ async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out
         .execute(&format!("insert into v (id, {rest}) select 2, {rest} from v"))
         .await
         .unwrap();
-    count("2").await;
+    count("2").await?;
     let (wanted, found) = (
         texts(&source, &columns).await.unwrap(),
         texts(&target, &columns).await.unwrap(),
@@ -97,12 +103,21 @@ async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out
             writeln!(wrong, "{place}: {found:?}, and was {wanted:?}").unwrap();
         }
     }
-    assert!(wrong.is_empty(), "{version}, {format}\n{wrong}");
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{version}, {format}\n{wrong}"))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_of_postgres_comes_back() {
+    let mut wrong = String::new();
     for (format, left_out) in FORMATS {
-        every_value_comes_back(PostgresVersion::V15, format, left_out).await;
+        wrong += &every_value_comes_back(PostgresVersion::V15, format, left_out)
+            .await
+            .err()
+            .unwrap_or_default();
     }
+    assert!(wrong.is_empty(), "{wrong}");
 }
