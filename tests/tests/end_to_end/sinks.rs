@@ -57,7 +57,7 @@ pub(crate) fn connectors(source: &Database, sink: &str) -> String {
 impl Mirror {
     /// Nothing is started.
     pub(crate) async fn new(mut options: Options, target: impl Into<Version>) -> Self {
-        let source = Database::shared(options.version.clone()).await.unwrap();
+        let source = Database::shared(options.version).await.unwrap();
         let target = Database::shared(target).await.unwrap();
         options.connectors = connectors(&source, &sink(&target, None));
         // Tables are made of what events say of themselves.
@@ -101,11 +101,13 @@ pub(crate) async fn same_rows(source: &Database, target: &Database, table: &str,
         let Ok(there) = rows(target).await else { return Ok(None) };
         Ok((rows(source).await? == there).then_some(()))
     });
-    if let Err(error) = same.await {
+    let same = same.await;
+    if let Err(error) = &same {
         let (wanted, found) = (rows(source).await.unwrap(), rows(target).await.unwrap_or_default());
         let missing: Vec<_> = wanted.difference(&found).take(5).map(|row| shortened(row)).collect();
         let extra: Vec<_> = found.difference(&wanted).take(5).map(|row| shortened(row)).collect();
-        panic!(
+        assert!(
+            same.is_ok(),
             "{error}\nmissing or otherwise: {missing:#?}\nin the target: {extra:#?}\n{}\n{}",
             daemon.get("/status").unwrap().body,
             daemon.log()
@@ -127,8 +129,9 @@ pub(crate) async fn has_rows(target: &Database, table: &str, wanted: usize, daem
         };
         Ok((found == wanted.to_string()).then_some(()))
     });
-    if let Err(error) = counted.await {
+    let counted = counted.await;
+    if let Err(error) = &counted {
         let found = target.query_value(&query).await;
-        panic!("{error}; there are {found:?}\n{}", daemon.log());
+        assert!(counted.is_ok(), "{error}; there are {found:?}\n{}", daemon.log());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tailrace_core::task::spawn_named;
 use tailrace_tests::daemon::{Daemon, Printed};
 use tailrace_tests::database::{Database, Version};
 use tailrace_tests::servers::{MySqlVersion, PostgresVersion, eventually};
@@ -97,9 +98,10 @@ impl Pair {
             };
             Ok((found == wanted).then_some(()))
         });
-        if let Err(error) = answered.await {
+        let answered = answered.await;
+        if let Err(error) = &answered {
             let found = self.target.query_value(query).await;
-            panic!("{error}: {found:?}\n{}", self.daemon.log());
+            assert!(answered.is_ok(), "{error}: {found:?}\n{}", self.daemon.log());
         }
     }
 
@@ -116,7 +118,8 @@ impl Pair {
         let table = |name: &str| {
             let tables = report["tables"].as_array().unwrap();
             let found = tables.iter().find(|table| table["source"] == format!("public.{name}"));
-            found.unwrap_or_else(|| panic!("{name} is not in {report:#}")).clone()
+            assert!(found.is_some(), "{name} is not in {report:#}");
+            found.cloned().unwrap_or_default()
         };
         (table("orders"), table("parts"))
     }
@@ -264,7 +267,7 @@ async fn what_is_not_written_or_not_published_yet_is_lag() {
 async fn a_busy_sink_is_neither_drift_nor_undone() {
     let pair = Pair::start(PostgresVersion::V17).await;
     let writing = pair.source.clone();
-    let writer = tokio::spawn(async move {
+    let writer = spawn_named("writer", async move {
         for round in 0..300 {
             let statement = format!(
                 "update orders set note = 'round {round}' where id % 50 = {}",

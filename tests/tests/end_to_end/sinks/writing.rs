@@ -70,16 +70,16 @@ impl Pair {
             let Ok(found) = rows().await else { return Ok(None) };
             Ok((found == wanted).then_some(()))
         });
-        if seen.await.is_err() {
-            panic!(
-                "{query} gives {:?} and not {wanted:?}\n{}",
-                rows().await,
-                self.daemon.log()
-            );
-        }
+        let seen = seen.await;
+        let found = if seen.is_err() { Some(rows().await) } else { None };
+        assert!(
+            seen.is_ok(),
+            "{query} gives {found:?} and not {wanted:?}\n{}",
+            self.daemon.log()
+        );
     }
 
-    async fn halts(&self, code: &str) -> String {
+    fn halts(&self, code: &str) -> String {
         let status = self
             .daemon
             .wait_for("mirror", "a halt", |status| status["state"] == "halted");
@@ -126,7 +126,7 @@ async fn a_large_value_that_did_not_change_is_left_alone() {
     // Without the row there is nothing to leave alone, and half a row is none.
     pair.target.execute("delete from t").await.unwrap();
     pair.source.execute("update t set n = 3").await.unwrap();
-    let reason = pair.halts("row_missing").await;
+    let reason = pair.halts("row_missing");
     assert!(reason.contains("REPLICA IDENTITY FULL"), "{reason}");
 }
 
@@ -163,7 +163,7 @@ async fn events_that_say_no_types_make_no_tables() {
         "transforms: []",
     );
     pair.daemon.start().unwrap();
-    let reason = pair.halts("type_undeclared").await;
+    let reason = pair.halts("type_undeclared");
     assert!(reason.contains("`contract`"), "{reason}");
 }
 
@@ -176,7 +176,7 @@ async fn by_default_nothing_is_changed_of_the_target_and_the_statement_is_said()
         "transforms: []",
     )
     .await;
-    let reason = pair.halts("table_missing").await;
+    let reason = pair.halts("table_missing");
     let statement =
         r#"CREATE TABLE "public"."t" ("id" integer NOT NULL, "a" text, "n" numeric(8,2), PRIMARY KEY ("id"))"#;
     assert!(reason.contains(statement), "{reason}");
@@ -188,7 +188,7 @@ async fn by_default_nothing_is_changed_of_the_target_and_the_statement_is_said()
         .execute("alter table t add column more int; insert into t values (2, 'b', 2, 3)")
         .await
         .unwrap();
-    let reason = pair.halts("column_missing").await;
+    let reason = pair.halts("column_missing");
     assert!(
         reason.contains(r#"ALTER TABLE "public"."t" ADD COLUMN "more" integer"#),
         "{reason}"
