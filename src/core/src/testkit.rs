@@ -481,11 +481,8 @@ impl EventStream for SharedStream {
     }
 
     async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {
-        std::future::ready(Err(Error::definite(
-            "not_subscribable",
-            "a stream in memory has no groups of readers",
-        )))
-        .await
+        let sentence = "a stream in memory has no groups of readers";
+        std::future::ready(Err(Error::definite("not_subscribable", sentence))).await
     }
 
     async fn topics(&self) -> Result<Vec<String>> {

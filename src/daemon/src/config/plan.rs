@@ -1,5 +1,7 @@
 //! What is meant: everything that can be known without connecting anywhere has been decided and checked.
 
+mod sinks;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,29 +13,22 @@ use tailrace_codec::{DEFAULT_TOPIC_TEMPLATE, FormatConfig, TopicTemplate};
 use tailrace_core::Error;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy};
-use tailrace_core::pipeline::sink::SinkLimits;
 use tailrace_core::pipeline::source::DeadLetters;
-use tailrace_core::ports::sink::SubscriptionSpec;
-use tailrace_core::ports::{SourceConnector, StartOffset};
-use tailrace_core::registry::{Schema, SchemaType};
+use tailrace_core::ports::SourceConnector;
 use tailrace_core::topic::{escape, fault};
 use tailrace_core::transform::{Rule, Transform, TransformConfig};
 use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
+pub(crate) use self::sinks::SinkPlan;
+use self::sinks::plan_sink;
 use super::fault::suggestion;
-use super::spec::{
-    CONNECTORS, ConnectorSpec, REGISTRIES, ReadFormatConfig, SINK, SOURCE, STREAMS, SchemaChangesConfig,
-    SinkConnectorConfig, SinkConnectorSpec, Spec, StartConfig, place,
-};
+use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, SchemaChangesConfig, Spec, place};
 use super::tree::{Mark, Problem, Problems};
-use crate::catalog::{Claim, RegistrySpec, SinkSpec, SourceSpec, StreamSpec};
+use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
 use crate::webhook::Receiver;
-
-/// Each is a session of the database; beyond this many the database, not we, is the bound.
-const WRITERS_MAXIMUM: usize = 64;
 
 /// What a connector that has both is told.
 const OUTBOX_AND_CHANGE_TABLE: &str =
@@ -58,33 +53,6 @@ pub(crate) struct Plan {
     pub(crate) connectors: Vec<Arc<ConnectorPlan>>,
     /// Connectors that write, in the order of the file.
     pub(crate) sinks: Vec<Arc<SinkPlan>>,
-}
-
-/// A connector that writes and can be run.
-#[derive(Debug)]
-pub(crate) struct SinkPlan {
-    /// Name.
-    pub(crate) name: String,
-    /// The database side.
-    pub(crate) sink: Box<dyn SinkSpec>,
-    /// Name of the stream side.
-    pub(crate) stream: String,
-    /// Topics by name or pattern, and the group that reads them.
-    pub(crate) subscription: SubscriptionSpec,
-    /// Where partitions begin that the target knows nothing of.
-    pub(crate) start: StartOffset,
-    /// What the events look like, as far as they do not say so.
-    pub(crate) format: ReadFormatConfig,
-    /// The schema of events that bring none.
-    pub(crate) contract: Option<Schema>,
-    /// Bounds.
-    pub(crate) limits: SinkLimits,
-    /// Sessions that write side by side.
-    pub(crate) writers: usize,
-    /// What is done with events that cannot be written.
-    pub(crate) dead_letters: DeadLetters,
-    /// What happens to rows.
-    pub(crate) transforms: TransformConfig,
 }
 
 /// A connector that can be run.
@@ -306,99 +274,6 @@ fn plan_connector(
     })
 }
 
-fn plan_sink(
-    spec: SinkConnectorSpec,
-    places: &Places,
-    taken: &mut Taken,
-    drain_timeout: Duration,
-    problems: &mut Problems,
-) -> Option<SinkPlan> {
-    let before = problems.len();
-    let SinkConnectorSpec {
-        name,
-        config,
-        sink,
-        value,
-    } = spec;
-    let mut refuse = |keys: &[&str], sentence: String| {
-        let path = [&[CONNECTORS, &name], keys].concat().join(".");
-        problems.push(Problem::at(place(&value, keys), path, sentence));
-    };
-    check_sink(&config, &*sink, places, &mut refuse);
-    let contract = config.contract.as_deref().map(read_event_schema).transpose();
-    let contract = contract
-        .map_err(|error| refuse(&["contract"], error.report()))
-        .ok()
-        .flatten();
-    let dead_letters = plan_dead_letters(&name, config.dead_letters, &name, |sentence| {
-        refuse(&["dead_letters"], sentence)
-    });
-    let transforms = plan_transforms(config.transforms, None, |sentence| refuse(&["transforms"], sentence));
-    let group = config.group.unwrap_or_else(|| name.clone());
-    let claim = Claim::named(format!("the group `{group}` of stream `{}`", config.stream));
-    for sentence in taken.claim_all(vec![claim], &format!("connector `{name}`"), value.at) {
-        refuse(&["group"], sentence);
-    }
-    (problems.len() == before).then_some(SinkPlan {
-        sink,
-        stream: config.stream,
-        subscription: SubscriptionSpec {
-            topics: config.topics,
-            group,
-        },
-        start: match config.start {
-            StartConfig::Earliest => StartOffset::Earliest,
-            StartConfig::Latest => StartOffset::Latest,
-        },
-        format: config.format,
-        contract,
-        limits: SinkLimits {
-            batch_rows: config.batch.rows,
-            batch_bytes: config.batch.bytes,
-            batch_wait: Duration::from_millis(config.batch.wait_ms),
-            drain_timeout,
-            ..SinkLimits::default()
-        },
-        writers: config.writers,
-        dead_letters,
-        transforms,
-        name,
-    })
-}
-
-/// Refuses what a connector that writes cannot be told, beside what is read from it.
-fn check_sink(
-    config: &SinkConnectorConfig,
-    sink: &dyn SinkSpec,
-    places: &Places,
-    mut refuse: impl FnMut(&[&str], String),
-) {
-    if !places.streams.contains_key(&config.stream) {
-        refuse(&["stream"], unknown_stream(&config.stream, &places.streams));
-    }
-    if config.topics.iter().all(String::is_empty) {
-        refuse(
-            &["topics"],
-            "names no topic; write the names of topics, or patterns such as `legacy.*`".to_owned(),
-        );
-    }
-    if let Some(sentence) = places.unknown_registry(config.format.registry.as_deref()) {
-        refuse(&["format", "registry"], sentence);
-    }
-    if config.writers == 0 || config.writers > WRITERS_MAXIMUM {
-        refuse(&["writers"], format!("expects a number from 1 to {WRITERS_MAXIMUM}"));
-    }
-    if config.batch.rows == 0 || config.batch.bytes == 0 {
-        refuse(
-            &["batch"],
-            "a batch of nothing writes nothing; set `rows` and `bytes` to 1 or more".to_owned(),
-        );
-    }
-    for finding in sink.problems().iter().filter(|finding| blocks(finding)) {
-        refuse(&[SINK], in_one_sentence(finding));
-    }
-}
-
 fn unknown_stream(name: &str, streams: &BTreeMap<String, Arc<dyn StreamSpec>>) -> String {
     let known: Vec<String> = streams.keys().cloned().collect();
     format!("there is no stream `{name}`; {}", suggestion(name, &known))
@@ -441,17 +316,6 @@ fn plan_contracts(
             None
         }
     }
-}
-
-/// The schema of events that bring none, from a file.
-fn read_event_schema(path: &Path) -> Result<Schema, Error> {
-    let is_avro = path.extension().is_some_and(|extension| extension == "avsc");
-    Ok(Schema {
-        schema_type: if is_avro { SchemaType::Avro } else { SchemaType::Json },
-        text: read_contract_file(path)?.into(),
-        properties: BTreeMap::new(),
-        tags: BTreeMap::new(),
-    })
 }
 
 fn read_contract_file(path: &Path) -> Result<String, Error> {

@@ -81,6 +81,33 @@ fn target(table: &str, references: &[&str]) -> Arc<TargetTable> {
     })
 }
 
+fn push_row(changes: &mut ChangeBatch, cells: &[C]) -> Row {
+    changes.begin_row().unwrap();
+    for cell in cells {
+        match cell {
+            I(value) => changes.push_int(*value),
+            T(value) => changes.push_text(value).unwrap(),
+            Null => changes.push_null(),
+            Same => changes.push_unchanged(),
+        }
+    }
+    changes.end_row().unwrap()
+}
+
+fn operation_of(code: char) -> Operation {
+    match code {
+        'c' => Operation::Create,
+        'u' => Operation::Update,
+        'd' => Operation::Delete,
+        't' => Operation::Truncate,
+        other => panic!("{other}"),
+    }
+}
+
+fn signed(index: usize) -> i64 {
+    i64::try_from(index).unwrap()
+}
+
 /// The events as a batch, and their plans: `parent` and `child`, which refers to it; rows of one cell have nothing but the key.
 fn batch(events: &[Event], config: &WriteConfig) -> (EventBatch, Plans) {
     let mut changes = ChangeBatch::new("t".into(), Progress::at(Position::new("")));
@@ -106,35 +133,17 @@ fn batch(events: &[Event], config: &WriteConfig) -> (EventBatch, Plans) {
         let plan = usize::from(*table == "child") * 2 + usize::from(cells.len() == 1);
         let transaction = changes.push_transaction(Transaction {
             id: None,
-            committed_at_us: 1_000 + index as i64,
+            committed_at_us: 1_000 + signed(index),
             position: format!("0/{index:X}").into(),
             log_position: None,
             previous_log_position: None,
             binlog: None,
         });
-        let mut row = None;
-        if !cells.is_empty() {
-            changes.begin_row().unwrap();
-            for cell in *cells {
-                match cell {
-                    I(value) => changes.push_int(*value),
-                    T(value) => changes.push_text(value).unwrap(),
-                    Null => changes.push_null(),
-                    Same => changes.push_unchanged(),
-                }
-            }
-            row = Some(changes.end_row().unwrap());
-        }
+        let row = (!cells.is_empty()).then(|| push_row(&mut changes, cells));
         let table = changes.table_index(&schemas[plan]);
         let is_delete = *operation == 'd';
         changes.changes.push(Change {
-            operation: match operation {
-                'c' => Operation::Create,
-                'u' => Operation::Update,
-                'd' => Operation::Delete,
-                't' => Operation::Truncate,
-                other => panic!("{other}"),
-            },
+            operation: operation_of(*operation),
             table,
             transaction,
             before: row.filter(|_| is_delete),
@@ -148,7 +157,7 @@ fn batch(events: &[Event], config: &WriteConfig) -> (EventBatch, Plans) {
         });
         origins.push(Origin {
             partition: 0,
-            offset: 100 + index as i64,
+            offset: 100 + signed(index),
         });
         plans.of_changes.push(Some(plan));
     }
