@@ -274,7 +274,8 @@ fn every_example_is_right() {
             "query-to-kafka.yaml",
             "quickstart.yaml",
             "schema-change-webhook.yaml",
-            "sqlite-to-file.yaml"
+            "sqlite-to-file.yaml",
+            "two-way.yaml"
         ]
     );
 }
