@@ -129,6 +129,9 @@ impl Membership {
 
     fn take(&self, limit: usize) -> Result<Option<Delivery>> {
         let mut inner = self.lock();
+        if limit > 0 {
+            inner.limit = limit;
+        }
         if let Some(notice) = inner.notices.pop_front() {
             return Ok(Some(notice));
         }
@@ -136,7 +139,6 @@ impl Membership {
         if limit == 0 && !inner.batches.is_empty() {
             return Ok(None);
         }
-        inner.limit = limit.max(1);
         if let Some(batch) = inner.batches.pop_front() {
             inner.queued.records = inner.queued.records.saturating_sub(batch.len());
             inner.queued.bytes = inner.queued.bytes.saturating_sub(batch.size_bytes());
