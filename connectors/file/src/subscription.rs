@@ -159,6 +159,7 @@ impl Subscription for FileSubscription {
                     return Ok(Delivery::Records(batch));
                 }
             }
+            // Nobody tells a reader of files that another process has written to one.
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
@@ -192,6 +193,13 @@ impl Subscription for FileSubscription {
             assigned.end = bounds.end;
         }
         Ok(offset)
+    }
+
+    async fn pause(&mut self, partition: &TopicPartition) -> Result<()> {
+        if let Some(assigned) = self.find(partition) {
+            assigned.reader = None;
+        }
+        Ok(())
     }
 
     async fn release(&mut self, _partitions: &[TopicPartition]) -> Result<()> {

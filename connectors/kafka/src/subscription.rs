@@ -3,7 +3,7 @@
 //! ```text
 //!   librdkafka ── poll ─▶ member thread ─▶ Membership ─▶ next
 //!        ▲                      │              ▲
-//!        └─ assign, unassign ◀──┴── commands ──┴── start, release, commit
+//!        └─ assign, unassign ◀──┴── commands ──┴── start, pause, release, commit
 //! ```
 //!
 //! *Where to begin* is never librdkafka's to say: a partition that is assigned stands still, at its end, until
@@ -133,6 +133,18 @@ impl Subscription for KafkaSubscription {
             Ok(offset)
         };
         self.ask(start).await
+    }
+
+    async fn pause(&mut self, partition: &TopicPartition) -> Result<()> {
+        if !self.membership.begin_start(partition) {
+            return Ok(());
+        }
+        let partition = partition.clone();
+        let pause = move |client: &Client, cluster: &Cluster| {
+            let paused = list(std::slice::from_ref(&partition), Offset::Invalid).and_then(|list| client.pause(&list));
+            paused.map_err(|error| cluster.failure_of(&error, Some(&partition.topic), ""))
+        };
+        self.ask(pause).await
     }
 
     async fn release(&mut self, partitions: &[TopicPartition]) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Spawns a task under a name. The handle must be awaited or watched: a panic surfaces there and nowhere else.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
@@ -13,4 +13,15 @@ where
 {
     tracing::debug!(task = name, "task started");
     tokio::spawn(future)
+}
+
+/// Spawns a task under a name into a set, whose owner sees its end, and with which it ends.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+pub fn spawn_among<F>(tasks: &mut JoinSet<F::Output>, name: &str, future: F)
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tracing::debug!(task = name, "task started");
+    tasks.spawn(future);
 }

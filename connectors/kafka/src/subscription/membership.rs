@@ -6,7 +6,7 @@
 //! ```text
 //!   assign ─▶ Waiting ── start ─▶ Starting ─▶ Started ── revoke ─▶ Revoked ── release, or patience ends ─▶ gone
 //!                                    ▲            │                                                        ▲
-//!                                    └─── start ──┴───────────────────── lose ─────────────────────────────┘
+//!                                    └ start, pause ┴──────────────────── lose ────────────────────────────┘
 //! ```
 
 use std::collections::VecDeque;
@@ -80,7 +80,7 @@ struct Assigned {
 enum Stage {
     /// For the reader to say where.
     Waiting,
-    /// On the way to where the reader said.
+    /// On the way to where the reader said, or paused until it says so again.
     Starting,
     /// Its records are for the reader.
     Started,
@@ -148,7 +148,7 @@ impl Membership {
         inner.failed.clone().map_or(Ok(None), |failure| Err(failure.into()))
     }
 
-    /// Forgets the records of a partition that is to be started anew; `false` where it is not ours (any more).
+    /// Forgets the records of a partition that is to be started anew, now or later; `false` where it is not ours (any more).
     pub(super) fn begin_start(&self, partition: &TopicPartition) -> bool {
         let mut inner = self.lock();
         let Some(assigned) = inner.find_mut(partition).filter(|known| known.stage != Stage::Revoked) else {

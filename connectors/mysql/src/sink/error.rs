@@ -3,6 +3,7 @@
 use mysql_async::Error as ClientError;
 use tailrace_core::Error;
 use tailrace_core::error::Kind;
+use tailrace_core::ports::sink::FOREIGN_KEY;
 
 /// A key that is there already.
 pub(super) const DUPLICATE_KEY: u16 = 1062;
@@ -147,8 +148,13 @@ fn poison(number: u16) -> Option<(&'static str, &'static str)> {
             "let the column be NULL, give it a default, or give the event a value for it",
         ),
         1216 | 1217 | 1451 | 1452 => (
-            "foreign_key",
-            "write the table that is referred to as well, or set `foreign_keys: ignore`",
+            FOREIGN_KEY,
+            "the row that it refers to is not there, or one that refers to it still is: write that table by the same connector, or set `foreign_keys: ignore`",
+        ),
+        // Characters that the column's set does not have, compared with those that it does.
+        1267 | 1270 | 1271 => (
+            "value_refused",
+            "the key has characters that the column's character set does not: make it utf8mb4, or correct the value at its source",
         ),
         3819 | 4025 => ("check_constraint", "correct the row, or drop the constraint"),
         1644 => ("trigger_refused", "a trigger or procedure of the table refuses the row"),
@@ -238,6 +244,7 @@ mod tests {
             (1048, Kind::Poison, "null_refused"),
             (1264, Kind::Poison, "value_refused"),
             (1366, Kind::Poison, "value_refused"),
+            (1267, Kind::Poison, "value_refused"),
             (1452, Kind::Poison, "foreign_key"),
             (3819, Kind::Poison, "check_constraint"),
             (1146, Kind::Definite, "table_missing"),

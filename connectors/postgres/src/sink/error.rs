@@ -1,6 +1,7 @@
 //! What an error of the server means for a batch: by SQLSTATE.
 
 use tailrace_core::Error;
+use tailrace_core::ports::sink::FOREIGN_KEY;
 
 use crate::error::query_error;
 
@@ -17,9 +18,9 @@ pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
     );
     match (sqlstate.get(..2).unwrap_or_default(), sqlstate) {
         (_, "23503") => Error::poison(
-            "foreign_key_violation",
+            FOREIGN_KEY,
             format!(
-                "{said}; the row that it refers to is not there: write its table by the same connector, or set `foreign_keys: ignore`"
+                "{said}; the row that it refers to is not there, or one that refers to it still is: write that table by the same connector, or set `foreign_keys: ignore`"
             ),
         ),
         ("23", _) => Error::poison("constraint_violation", said),

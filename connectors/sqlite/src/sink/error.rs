@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use tailrace_core::Error;
+use tailrace_core::ports::sink::FOREIGN_KEY;
 
 use crate::error::code;
 
 /// A unique index, a primary key or a rowid has the value already.
 const UNIQUE: [i32; 3] = [2067, 1555, 2579];
 const NOT_NULL: i32 = 1299;
-const FOREIGN_KEY: i32 = 787;
+const FOREIGN_KEY_BROKEN: i32 = 787;
 const CHECK: i32 = 275;
 const TRIGGER: i32 = 1811;
 const DATATYPE: i32 = 3091;
@@ -73,9 +74,9 @@ pub(super) fn target_error(error: sqlx::Error, path: &Path, doing: &str) -> Erro
             "null_refused",
             "let the column be NULL, give it a default, or give the event a value for it",
         ),
-        FOREIGN_KEY => poison(
-            "foreign_key",
-            "write the table that is referred to as well, or set `foreign_keys: ignore`",
+        FOREIGN_KEY_BROKEN => poison(
+            FOREIGN_KEY,
+            "the row that it refers to is not there, or one that refers to it still is: write that table by the same connector, or set `foreign_keys: ignore`",
         ),
         CHECK => poison("check_constraint", "correct the row, or drop the constraint"),
         TRIGGER => poison("trigger_refused", "a trigger of the table refuses the row"),

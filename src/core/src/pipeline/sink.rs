@@ -3,8 +3,8 @@
 //! ```text
 //!   Subscription ──▶ loop (this file) ──▶ queue ──▶ writer 0: decode ─ transform ─ fold ─▶ its session
 //!       ▲   ▲          │    ▲        └──▶ queue ──▶ writer 1: …
-//!       │   └─ start ──┘    └── reports: taken, written, broken, ended
-//!       └───── release, commit
+//!       │   └─ start ──┘    └── reports: taken, written, stalled, broken
+//!       └───── release, commit, pause
 //! ```
 //!
 //! Invariants:
@@ -13,11 +13,13 @@
 //!   says was written is never written again.
 //! - A partition is given back only when its writer has nothing of it in hand any more. Whoever cannot wait for that takes it all the
 //!   same: the epoch in the target refuses what comes too late.
+//! - Writers end with the pipeline: one that outlived it would fence the writer that comes after.
 //!
 //! Why one loop with queues and not a loop per writer: the group knows one member per process, and its rebalances must be answered
 //! also while every writer waits for a slow target.
 
 mod letters;
+mod stalled;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,15 +28,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::stalled::Stalled;
 use self::writer::{Order, Ours, Report, Writer};
 use super::{Desired, Ended};
 use crate::error::{Error, Result};
 use crate::ports::StartOffset;
-use crate::ports::sink::{Decoder, Delivery, SinkConnector, SinkContext, StartAt, Subscription, Taken};
+use crate::ports::sink::{
+    Decoder, Delivery, OFFSET_OUT_OF_RANGE, SinkConnector, SinkContext, StartAt, Subscription, Taken,
+};
 use crate::record_batch::{RecordBatch, TopicPartition};
-use crate::task::spawn_named;
+use crate::task::spawn_among;
 use crate::telemetry::{Life, PartitionProgress, Telemetry, now_us};
 use crate::transform::Transform;
 
@@ -42,8 +48,8 @@ pub use self::letters::SinkLetters;
 
 /// Records that are asked of the stream at a time: enough that a hand-over costs nothing beside them.
 const RECORDS_AT_A_TIME: usize = 4096;
-/// How often the group is told of progress, and lag is looked at.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the group is told of progress, lag is looked at, and rows are tried again that refer to others.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bounds of a sink's pipeline.
 #[derive(Debug, Clone, Copy)]
@@ -104,11 +110,14 @@ struct Owned {
     written: Option<i64>,
     /// What the group was told.
     told: Option<i64>,
+    /// Nothing of it is read: a row refers to one that is not there yet.
+    stalled: Option<Stalled>,
 }
 
 /// A pipeline on its way: what the loop changes.
 struct Running {
     subscription: Box<dyn Subscription>,
+    writers: JoinSet<Result<()>>,
     queues: Vec<Queue>,
     reports: mpsc::UnboundedReceiver<(usize, Report)>,
     owned: BTreeMap<TopicPartition, Owned>,
@@ -144,8 +153,8 @@ impl SinkPipeline {
     /// Writes events until asked to stop, or until an error that no new session of the target can cure.
     pub async fn run(self, mut desired: watch::Receiver<Desired>) -> Result<Ended> {
         let mut running = Running::start(self);
-        let mut tell_tick = tokio::time::interval(TELL_INTERVAL);
-        tell_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = tokio::time::interval(TICK_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wanted = *desired.borrow_and_update();
         running.telemetry.enter(Life::Streaming, "reading the stream");
         loop {
@@ -161,14 +170,16 @@ impl SinkPipeline {
             tokio::select! {
                 biased;
                 // 1. What became of things that writers were given to do: first, so that room is seen.
-                report = running.reports.recv() => running.hear(report).await?,
-                // 2. A stop or a pause is obeyed before more is read.
+                Some((writer, report)) = running.reports.recv() => running.hear(writer, report).await?,
+                // 2. No writer ends before it is asked to.
+                Some(ended) = running.writers.join_next() => return Err(ended_early(ended)),
+                // 3. A stop or a pause is obeyed before more is read.
                 changed = desired.changed() => {
                     wanted = changed.map_or(Desired::Stopped, |()| *desired.borrow_and_update());
                 }
-                // 3. Others are told how far we are.
-                _ = tell_tick.tick() => running.tell().await?,
-                // 4. More, or another share of the partitions.
+                // 4. Others are told how far we are, and what stalled is tried again.
+                _ = tick.tick() => running.tick().await?,
+                // 5. More, or another share of the partitions.
                 delivery = running.subscription.next(records) => running.deliver(delivery?).await?,
             }
         }
@@ -181,8 +192,9 @@ impl Running {
     fn start(pipeline: SinkPipeline) -> Self {
         let (report, reports) = mpsc::unbounded_channel();
         let ours = Ours::default();
-        let writers = pipeline.writers.into_iter().enumerate();
-        let queues = writers.map(|(number, parts)| {
+        let mut writers = JoinSet::new();
+        let parts = pipeline.writers.into_iter().enumerate();
+        let queues = parts.map(|(number, parts)| {
             let (orders, inbox) = mpsc::unbounded_channel();
             let target = Arc::clone(&pipeline.target);
             let telemetry = Arc::clone(&pipeline.telemetry);
@@ -192,24 +204,23 @@ impl Running {
                 telemetry,
             };
             let writer = Writer::new(context, parts, target, ours.clone(), pipeline.limits);
-            let (broken, ended) = (report.clone(), report.clone());
-            // The handle is not needed: the task's last words are a report, and its panic closes the queue.
-            drop(spawn_named("sink writer", async move {
-                let result = writer.run(inbox, &broken).await;
-                drop(ended.send((number, Report::Ended(result))));
-            }));
+            let report = report.clone();
+            let work = async move { writer.run(inbox, &report).await };
+            spawn_among(&mut writers, "sink writer", work);
             Queue {
                 orders,
                 bytes: 0,
                 broken: None,
             }
         });
+        let queues = queues.collect();
         Self {
-            queues: queues.collect(),
+            writers,
+            queues,
             subscription: pipeline.subscription,
             reports,
             owned: BTreeMap::new(),
-            ours: ours.clone(),
+            ours,
             leaving: Vec::new(),
             start: pipeline.start,
             telemetry: pipeline.telemetry,
@@ -227,17 +238,18 @@ impl Running {
         match delivery {
             Delivery::Records(records) => self.hand_over(records),
             Delivery::Assigned(partitions) => self.take(partitions),
-            Delivery::Revoked(partitions) => self.leave(partitions).await,
+            Delivery::Revoked(partitions) => return self.leave(partitions).await,
             Delivery::Lost(partitions) => {
                 // Whoever has them now has counted the epoch up: what a writer still has in hand would be refused.
                 self.forget(&partitions);
-                (0..self.queues.len()).try_for_each(|writer| self.order(writer, Order::Forget(partitions.clone())))
+                (0..self.queues.len()).for_each(|writer| self.order(writer, Order::Forget(partitions.clone())));
             }
         }
+        Ok(())
     }
 
     /// Gives each partition to the writer that has the fewest, which asks the target where it is.
-    fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+    fn take(&mut self, partitions: Vec<TopicPartition>) {
         let mut shares: BTreeMap<usize, Vec<TopicPartition>> = BTreeMap::new();
         for partition in partitions {
             let load = |writer: &usize| self.owned.values().filter(|owned| owned.writer == *writer).count();
@@ -246,14 +258,15 @@ impl Running {
                 writer,
                 written: None,
                 told: None,
+                stalled: None,
             };
             self.owned.insert(partition.clone(), owned);
             self.ours.add(&partition);
             shares.entry(writer).or_default().push(partition);
         }
-        shares
-            .into_iter()
-            .try_for_each(|(writer, share)| self.order(writer, Order::Take(share)))
+        for (writer, share) in shares {
+            self.order(writer, Order::Take(share));
+        }
     }
 
     /// Asks the writers to be done with partitions that others shall have.
@@ -265,7 +278,7 @@ impl Running {
             return self.subscription.release(&partitions).await;
         }
         for writer in &writers {
-            self.order(*writer, Order::Forget(partitions.clone()))?;
+            self.order(*writer, Order::Forget(partitions.clone()));
         }
         self.leaving.push((partitions, writers));
         Ok(())
@@ -279,15 +292,14 @@ impl Running {
         }
     }
 
-    fn hand_over(&mut self, records: RecordBatch) -> Result<()> {
+    fn hand_over(&mut self, records: RecordBatch) {
         self.telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
         for (writer, share) in self.split(records) {
             if let Some(queue) = self.queues.get_mut(writer) {
                 queue.bytes += share.size_bytes();
             }
-            self.order(writer, Order::Records(share))?;
+            self.order(writer, Order::Records(share));
         }
-        Ok(())
     }
 
     /// The records of each writer; most often all are of one.
@@ -311,18 +323,14 @@ impl Running {
 
     // --- the writers' side
 
-    fn order(&self, writer: usize, order: Order) -> Result<()> {
-        let sent = self.queues.get(writer).map(|queue| queue.orders.send(order));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            // Its report, which says why, is on its way.
-            Some(Err(_)) if !self.reports.is_empty() => Ok(()),
-            Some(Err(_)) | None => Err(writer_gone()),
+    fn order(&self, writer: usize, order: Order) {
+        if let Some(queue) = self.queues.get(writer) {
+            // A queue is closed where its writer has ended, which the loop hears of next.
+            drop(queue.orders.send(order));
         }
     }
 
-    async fn hear(&mut self, report: Option<(usize, Report)>) -> Result<()> {
-        let (writer, report) = report.ok_or_else(writer_gone)?;
+    async fn hear(&mut self, writer: usize, report: Report) -> Result<()> {
         match report {
             Report::Taken(taken) => self.begin(writer, taken).await,
             Report::Written { bytes, offsets } => {
@@ -332,10 +340,16 @@ impl Running {
                 for (partition, next_offset) in offsets {
                     if let Some(owned) = self.owned.get_mut(&partition) {
                         owned.written = Some(next_offset);
+                        owned.stalled.take_if(|stalled| stalled.offset() < next_offset);
                     }
                 }
                 Ok(())
             }
+            Report::Stalled {
+                partition,
+                offset,
+                error,
+            } => self.stall(partition, offset, error).await,
             Report::Forgotten(partitions) => self.left(writer, &partitions).await,
             Report::Broken(error) => {
                 self.set_broken(writer, Some(error));
@@ -345,7 +359,6 @@ impl Running {
                 self.set_broken(writer, None);
                 Ok(())
             }
-            Report::Ended(result) => result.and_then(|()| Err(writer_gone())),
         }
     }
 
@@ -367,7 +380,7 @@ impl Running {
                         .start(&partition, StartAt::Unknown(self.start))
                         .await?;
                     // Where the end was meant, what comes from now on must be read also after a restart.
-                    self.order(writer, Order::Begin(partition.clone(), began))?;
+                    self.order(writer, Order::Begin(partition.clone(), began));
                     began
                 }
             };
@@ -383,7 +396,7 @@ impl Running {
     async fn begin_before(&mut self, partition: &TopicPartition, next: i64) -> Result<i64> {
         if next > 0 {
             match self.subscription.start(partition, StartAt::Offset(next - 1)).await {
-                Err(error) if error.code() == OUT_OF_RANGE => {}
+                Err(error) if error.code() == OFFSET_OUT_OF_RANGE => {}
                 began => return began.map(|_| next),
             }
         }
@@ -424,10 +437,15 @@ impl Running {
 
     // --- what others see
 
-    async fn tell(&mut self) -> Result<()> {
+    async fn tick(&mut self) -> Result<()> {
+        self.tell().await;
+        self.retry_stalled().await
+    }
+
+    async fn tell(&mut self) {
         let ends: BTreeMap<TopicPartition, i64> = self.subscription.ends().into_iter().collect();
         let mut offsets = Vec::new();
-        for (partition, owned) in &mut self.owned {
+        for (partition, owned) in &self.owned {
             let Some(written) = owned.written else {
                 continue;
             };
@@ -439,52 +457,67 @@ impl Running {
             };
             self.telemetry.set_partition(&partition.to_string(), progress);
             if owned.told != Some(written) {
-                owned.told = Some(written);
                 offsets.push((partition.clone(), written));
             }
         }
         if offsets.is_empty() {
-            return Ok(());
+            return;
         }
-        self.subscription.commit(&offsets).await
+        // Rows are right also where this fails.
+        let failed = self.subscription.commit(&offsets).await.err();
+        if failed.is_none() {
+            for (partition, written) in offsets {
+                self.owned
+                    .entry(partition)
+                    .and_modify(|owned| owned.told = Some(written));
+            }
+        }
+        let notice = failed.map(|error| {
+            let why = error.report();
+            format!("the group was not told how far the target is, and those who watch its lag there see too much of it: {why}")
+        });
+        self.telemetry.set_notice("group_offsets", notice);
     }
 
     /// Waits for what was read, to a deadline; tells the group.
     async fn drain(mut self) -> Result<Ended> {
         let deadline = Instant::now() + self.limits.drain_timeout;
-        let mut waiting: BTreeSet<usize> = (0..self.queues.len()).collect();
+        // A writer ends when its queue does.
         for queue in &mut self.queues {
-            // A writer ends when its queue does.
             queue.orders = mpsc::unbounded_channel().0;
         }
-        while !waiting.is_empty() {
-            let Ok(report) = tokio::time::timeout_at(deadline, self.reports.recv()).await else {
-                self.tell().await?;
-                return Ok(Ended::DrainTimedOut);
-            };
-            match report {
-                Some((writer, Report::Ended(result))) => {
-                    result?;
-                    waiting.remove(&writer);
+        loop {
+            match tokio::time::timeout_at(deadline, self.reports.recv()).await {
+                // None of these is read any more.
+                Ok(Some((_, Report::Taken(_) | Report::Stalled { .. }))) => {}
+                Ok(Some((writer, report))) => self.hear(writer, report).await?,
+                // All writers have ended.
+                Ok(None) => break,
+                Err(_) => {
+                    self.tell().await;
+                    return Ok(Ended::DrainTimedOut);
                 }
-                // It is not read any more.
-                Some((_, Report::Taken(_))) => {}
-                other => self.hear(other).await?,
             }
         }
-        self.tell().await?;
+        while let Some(ended) = self.writers.join_next().await {
+            ended.map_err(|error| ended_early(Err(error))).flatten()?;
+        }
+        self.tell().await;
         Ok(Ended::Drained)
     }
 }
 
-/// What a stream says of a partition whose records were removed before they were read.
-const OUT_OF_RANGE: &str = "offset_out_of_range";
-
-fn writer_gone() -> Error {
-    Error::transient(
-        "writer_gone",
-        "a writer of the sink has ended without a word, which is a defect in Tailrace; it begins anew",
-    )
+/// What a writer that ended before it was asked to means for all.
+fn ended_early(ended: std::result::Result<Result<()>, JoinError>) -> Error {
+    let why = match ended {
+        Ok(Err(error)) => return error,
+        Ok(Ok(())) => "without a word".to_owned(),
+        Err(error) => format!("by a panic ({error})"),
+    };
+    let message = format!(
+        "a writer of the sink has ended {why}, which is a defect in Tailrace: report it; what was not written is read again"
+    );
+    Error::transient("writer_gone", message)
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
 /// Code of the error where a partition ends before what was read of it.
 pub const TOPIC_REWOUND: &str = "topic_rewound";
 
+/// Code of the error where a row refers to one that is not there, or is referred to by one that is.
+pub const FOREIGN_KEY: &str = "foreign_key";
+
 /// What a subscription has to say.
 #[derive(Debug)]
 pub enum Delivery {
@@ -75,10 +78,13 @@ pub trait Subscription: Send {
     /// Definite `offset_out_of_range` where the log begins behind the offset; definite `topic_rewound` where it ends before it.
     async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64>;
 
+    /// Reads nothing more of a partition until it is started again.
+    async fn pause(&mut self, partition: &TopicPartition) -> Result<()>;
+
     /// Gives back partitions that were revoked.
     async fn release(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
-    /// Tells the stream how far the target is, for those who watch lag there. Nothing depends on it.
+    /// Tells the stream how far the target is, for those who watch lag there. Nothing depends on it, also not that it succeeds.
     async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<()>;
 
     /// Where the partitions end now, as far as that is known without asking anybody: the offset that the next record will have.
@@ -215,6 +221,7 @@ pub trait Sink: Targets {
     /// the commit was lost, which is a transient error, and the next [`Self::take`] tells which it was.
     ///
     /// # Errors
-    /// `Poison` where a row cannot be written; `Fenced` where somebody else has taken one of the partitions.
+    /// `Poison` where a row cannot be written, with the code [`FOREIGN_KEY`] where another row may cure that; `Fenced` where somebody
+    /// else has taken one of the partitions.
     async fn write(&mut self, batch: &EventBatch) -> Result<()>;
 }

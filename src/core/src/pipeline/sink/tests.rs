@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -11,10 +12,11 @@ use crate::check::Finding;
 use crate::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy, LetterState};
 use crate::error::Kind;
 use crate::pipeline::source::DeadLetters;
-use crate::ports::sink::{Advance, EventBatch, Origin, Sink, Targets};
+use crate::ports::sink::{Advance, EventBatch, FOREIGN_KEY, Origin, Sink, Targets};
 use crate::position::{Position, Progress};
 use crate::record_batch::RecordMark;
 use crate::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
+use crate::task::spawn_named;
 use crate::testkit::{MemoryStore, MemoryStream, SharedStream};
 use crate::transform::TransformConfig;
 use crate::value::{LogicalType, TextKind, Value};
@@ -50,6 +52,8 @@ struct Target {
     database: Mutex<Database>,
     /// While it is closed, transactions wait.
     closed: watch::Sender<bool>,
+    /// A transaction was begun.
+    begun: Notify,
 }
 
 struct Session(Arc<Target>, BTreeMap<TopicPartition, i64>);
@@ -62,8 +66,14 @@ struct Reader;
 #[derive(Debug, Default)]
 struct Asked {
     started: Vec<(TopicPartition, StartAt)>,
+    paused: Vec<TopicPartition>,
     released: Vec<TopicPartition>,
     committed: BTreeMap<TopicPartition, i64>,
+    /// How often progress was told in vain, and whether it is at the moment.
+    refused: usize,
+    refuses: bool,
+    /// What the stream answers: where partitions end.
+    ends: Vec<(TopicPartition, i64)>,
 }
 
 struct Membership {
@@ -80,6 +90,9 @@ struct Bench {
     asked: Arc<(Mutex<Asked>, Notify)>,
     desired: watch::Sender<Desired>,
     letters: DeadLetters,
+    telemetry: Arc<Telemetry>,
+    /// Starts of partition 0 that were answered.
+    served: AtomicUsize,
     running: tokio::task::JoinHandle<Result<Ended>>,
 }
 
@@ -129,6 +142,7 @@ impl Sink for Session {
     }
 
     async fn write(&mut self, batch: &EventBatch) -> Result<()> {
+        self.0.begun.notify_one();
         self.0.closed.subscribe().wait_for(|closed| !closed).await.unwrap();
         let mut database = lock(&self.0.database);
         let rows: Vec<_> = batch
@@ -136,6 +150,16 @@ impl Sink for Session {
             .views()
             .map(|change| row_of(change.after().unwrap()))
             .collect();
+        assert!(rows.iter().all(|(_, value)| value != "panic"), "asked for by the test");
+        let is_there = |wanted: &str| rows.iter().chain(&database.written).any(|(_, value)| value == wanted);
+        let referred = |value: &str| value.strip_prefix("child of ").map(ToOwned::to_owned);
+        if rows
+            .iter()
+            .filter_map(|(_, value)| referred(value))
+            .any(|parent| !is_there(&parent))
+        {
+            return Err(Error::poison(FOREIGN_KEY, "the row that it refers to is not there"));
+        }
         if rows.iter().any(|(_, value)| value == "poison") {
             return Err(Error::poison("value_refused", "the column does not take poison"));
         }
@@ -303,6 +327,12 @@ impl Subscription for Membership {
         })
     }
 
+    async fn pause(&mut self, partition: &TopicPartition) -> Result<()> {
+        lock(&self.asked.0).paused.push(partition.clone());
+        self.asked.1.notify_waiters();
+        Ok(())
+    }
+
     async fn release(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         lock(&self.asked.0).released.extend_from_slice(partitions);
         self.asked.1.notify_waiters();
@@ -310,13 +340,18 @@ impl Subscription for Membership {
     }
 
     async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
-        lock(&self.asked.0).committed.extend(offsets.iter().cloned());
+        let mut asked = lock(&self.asked.0);
         self.asked.1.notify_waiters();
+        if asked.refuses {
+            asked.refused += 1;
+            return Err(Error::definite("group_refused", "the group may not be told"));
+        }
+        asked.committed.extend(offsets.iter().cloned());
         Ok(())
     }
 
     fn ends(&self) -> Vec<(TopicPartition, i64)> {
-        Vec::new()
+        lock(&self.asked.0).ends.clone()
     }
 }
 
@@ -350,6 +385,7 @@ impl Bench {
                 Arc::new(SharedStream(Arc::clone(&stream))),
             ),
         });
+        let telemetry = Arc::new(Telemetry::new("c"));
         let pipeline = SinkPipeline {
             connector: "c".to_owned(),
             subscription: Box::new(Membership {
@@ -360,7 +396,7 @@ impl Bench {
             target: Arc::new(Connector(Arc::clone(target))),
             writers: parts.collect(),
             start: StartOffset::Earliest,
-            telemetry: Arc::new(Telemetry::new("c")),
+            telemetry: Arc::clone(&telemetry),
             limits: SinkLimits::default(),
         };
         let (desired, wanted) = watch::channel(Desired::Running);
@@ -372,6 +408,8 @@ impl Bench {
             asked,
             desired,
             letters,
+            telemetry,
+            served: AtomicUsize::new(1),
             running,
         }
     }
@@ -399,6 +437,29 @@ impl Bench {
         self.deliver(Delivery::Assigned(vec![partition(number)]));
         self.until(|asked| asked.started.iter().any(|(started, _)| *started == partition(number)))
             .await;
+    }
+
+    /// Answers each start of partition 0 but the first with these records, from the offset that is asked for, until something is so.
+    async fn serve_until(&self, values: &[&str], what: impl Fn(&Asked) -> bool) {
+        loop {
+            let woken = self.asked.1.notified();
+            let started = {
+                let asked = lock(&self.asked.0);
+                if what(&asked) {
+                    return;
+                }
+                let of_zero = asked.started.iter().filter(|(started, _)| *started == partition(0));
+                of_zero.map(|(_, at)| *at).nth(self.served.load(Ordering::Relaxed))
+            };
+            let Some(at) = started else {
+                woken.await;
+                continue;
+            };
+            self.served.fetch_add(1, Ordering::Relaxed);
+            let StartAt::Offset(offset) = at else { panic!("{at:?}") };
+            let rest = &values[usize::try_from(offset).unwrap()..];
+            self.deliver(Delivery::Records(records(0, offset, rest)));
+        }
     }
 
     async fn stop(self) -> Result<Ended> {
@@ -652,4 +713,134 @@ async fn a_partition_is_given_back_when_nothing_of_it_is_in_hand() {
         .until(|asked| asked.committed.get(&partition(1)) == Some(&1))
         .await;
     assert!(!bench.values().contains(&"of another".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_waits_for_the_one_that_it_refers_to() {
+    let bench = Bench::new(DeadLetterConfig::default());
+    bench.assign(0).await;
+    bench.assign(1).await;
+    let values = ["a", "child of b", "c", "child of d"];
+    bench.deliver(Delivery::Records(records(0, 0, &values)));
+    bench.until(|asked| asked.paused == [partition(0)]).await;
+    // What was read before it stood still is not written either, nor lost.
+    bench.deliver(Delivery::Records(records(0, 4, &["e"])));
+    let values = [&values[..], &["e"]].concat();
+    let since = Instant::now();
+    bench
+        .serve_until(&values, |_| since.elapsed() > TICK_INTERVAL * 5)
+        .await;
+    assert_eq!(bench.values(), ["a"]);
+    assert_eq!(bench.next_offset(0), Some(1));
+    assert!(
+        bench
+            .telemetry
+            .snapshot()
+            .notices
+            .contains_key("waiting_for_referenced_rows")
+    );
+    bench.deliver(Delivery::Records(records(1, 0, &["b"])));
+    bench
+        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&3))
+        .await;
+    assert_eq!(bench.values(), ["a", "b", "child of b", "c"]);
+    bench.deliver(Delivery::Records(records(1, 1, &["d"])));
+    bench
+        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&5))
+        .await;
+    assert_eq!(bench.values()[4..], ["d", "child of d", "e"]);
+    assert_eq!(bench.stop().await.unwrap(), Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_refer_to_nothing_become_letters_when_the_others_have_come_no_closer_for_long() {
+    let bench = Bench::new(store_letters());
+    bench.assign(0).await;
+    bench.assign(1).await;
+    let values = ["child of x", "a", "child of y", "child of z", "b"];
+    lock(&bench.asked.0).ends = vec![(partition(0), 3), (partition(1), 100)];
+    bench.deliver(Delivery::Records(records(0, 0, &values)));
+    // A minute in which the other partition comes closer.
+    for offset in 0..60 {
+        bench.deliver(Delivery::Records(records(1, offset, &["p"])));
+        let is_written = |asked: &Asked| asked.committed.get(&partition(1)) == Some(&(offset + 1));
+        bench.serve_until(&values, is_written).await;
+    }
+    assert!(bench.store.letters().is_empty());
+    let since = Instant::now();
+    bench
+        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&3))
+        .await;
+    let first = since.elapsed();
+    assert!(first > Duration::from_secs(25), "{first:?}");
+    let positions = || -> Vec<String> {
+        bench
+            .store
+            .letters()
+            .iter()
+            .map(|letter| letter.letter.position.clone())
+            .collect()
+    };
+    assert_eq!(
+        positions(),
+        ["t-0@0", "t-0@2"],
+        "what was in the stream with it has waited as long"
+    );
+    bench
+        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&5))
+        .await;
+    assert!(
+        since.elapsed() > first + Duration::from_secs(25),
+        "what came later has its own time"
+    );
+    assert_eq!(positions(), ["t-0@0", "t-0@2", "t-0@3"]);
+    assert!(bench.values().ends_with(&["a".to_owned(), "b".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_may_not_be_told_is_no_reason_to_end() {
+    let bench = Bench::new(DeadLetterConfig::default());
+    lock(&bench.asked.0).refuses = true;
+    bench.assign(0).await;
+    bench.deliver(Delivery::Records(records(0, 0, &["a"])));
+    bench.until(|asked| asked.refused > 0).await;
+    assert!(bench.telemetry.snapshot().notices.contains_key("group_offsets"));
+    lock(&bench.asked.0).refuses = false;
+    bench.deliver(Delivery::Records(records(0, 1, &["b"])));
+    bench
+        .until(|asked| asked.committed.get(&partition(0)) == Some(&2))
+        .await;
+    assert_eq!(bench.values(), ["a", "b"]);
+    assert_eq!(bench.stop().await.unwrap(), Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_panics_is_noticed() {
+    let bench = Bench::new(DeadLetterConfig::default());
+    bench.assign(0).await;
+    bench.deliver(Delivery::Records(records(0, 0, &["panic"])));
+    let error = bench.running.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Transient, "writer_gone"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn writers_end_with_their_pipeline() {
+    let bench = Bench::new(DeadLetterConfig::default());
+    bench.assign(0).await;
+    bench.target.closed.send_replace(true);
+    bench.deliver(Delivery::Records(records(0, 0, &["a"])));
+    bench.target.begun.notified().await;
+    // The stream fails while a transaction hangs.
+    let Bench {
+        target,
+        deliveries,
+        running,
+        ..
+    } = bench;
+    drop(deliveries);
+    running.await.unwrap().unwrap_err();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Arc::strong_count(&target), 1, "nobody writes any more");
 }

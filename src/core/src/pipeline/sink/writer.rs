@@ -20,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::batch::{ChangeBatch, Refusal};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
-use crate::ports::sink::{Advance, EventBatch, Sink, SinkConnector, SinkContext, Taken};
+use crate::ports::sink::{Advance, EventBatch, FOREIGN_KEY, Sink, SinkConnector, SinkContext, Taken};
 use crate::position::{Position, Progress};
 use crate::record_batch::{RecordBatch, RecordMark, RecordView, TopicPartition};
 use crate::telemetry::now_us;
@@ -33,6 +33,11 @@ pub(super) enum Order {
     Begin(TopicPartition, i64),
     /// Write these.
     Records(RecordBatch),
+    /// A partition that stalled comes again from where it did. Rows below the offset, if there is one, are given no more time.
+    Retry {
+        partition: TopicPartition,
+        no_patience_below: Option<i64>,
+    },
     /// These are somebody else's.
     Forget(Vec<TopicPartition>),
 }
@@ -46,14 +51,18 @@ pub(super) enum Report {
         bytes: usize,
         offsets: Vec<(TopicPartition, i64)>,
     },
+    /// The row at this offset refers to one that is not there. Nothing more of the partition is written until it comes again.
+    Stalled {
+        partition: TopicPartition,
+        offset: i64,
+        error: Error,
+    },
     /// Nothing of these is in hand any more.
     Forgotten(Vec<TopicPartition>),
     /// It tries again and again, because of this.
     Broken(Error),
     /// It works again.
     Mended,
-    /// It has ended.
-    Ended(Result<()>),
 }
 
 /// The partitions that are the process's own at this moment.
@@ -69,6 +78,17 @@ struct Known {
     last_record: Option<RecordMark>,
 }
 
+/// What is known of a partition that stalled once.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    /// The offset of the row that refers to one that is not there.
+    offset: i64,
+    /// Whether its records are left out, until it comes again.
+    is_waiting: bool,
+    /// Rows below this have waited long enough.
+    no_patience_below: Option<i64>,
+}
+
 /// A session and its queue.
 pub(super) struct Writer {
     context: SinkContext,
@@ -78,6 +98,7 @@ pub(super) struct Writer {
     limits: SinkLimits,
     sink: Option<Box<dyn Sink>>,
     known: BTreeMap<TopicPartition, Known>,
+    stalls: BTreeMap<TopicPartition, Stall>,
     backoff: Backoff,
     /// Attempts that failed since the last that did not.
     failures: usize,
@@ -125,6 +146,7 @@ impl Writer {
             limits,
             sink: None,
             known: BTreeMap::new(),
+            stalls: BTreeMap::new(),
             backoff: Backoff::default(),
             failures: 0,
         }
@@ -160,9 +182,18 @@ impl Writer {
                     held = gathered.1;
                     self.write(&gathered.0, reports).await?;
                 }
+                Order::Retry {
+                    partition,
+                    no_patience_below,
+                } => {
+                    if let Some(stall) = self.stalls.get_mut(&partition) {
+                        (stall.is_waiting, stall.no_patience_below) = (false, no_patience_below);
+                    }
+                }
                 Order::Forget(partitions) => {
                     for partition in &partitions {
                         self.known.remove(partition);
+                        self.stalls.remove(partition);
                     }
                     self.report(reports, Report::Forgotten(partitions));
                 }
@@ -209,6 +240,7 @@ impl Writer {
         loop {
             match self.try_write(records).await {
                 Err(error) if error.kind() == Kind::Transient => self.wait_out(error, reports).await,
+                Ok(Some(stalled)) => self.report(reports, stalled),
                 done => {
                     self.done(done, reports)?;
                     break;
@@ -326,19 +358,15 @@ impl Writer {
         Ok(())
     }
 
-    async fn try_write(&mut self, records: &RecordBatch) -> Result<()> {
+    /// Writes what is not written yet. Where a partition stalls, it says so and leaves the rest to be written without it.
+    async fn try_write(&mut self, records: &RecordBatch) -> Result<Option<Report>> {
         self.session().await?;
         let records = self.unwritten(records)?;
         if records.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         self.prepare(&records).await?;
-        let rows = self.limits.batch_rows.max(1);
-        let whole = (0..records.len()).step_by(rows);
-        let mut ranges: Vec<_> = whole
-            .rev()
-            .map(|start| start..records.len().min(start + rows))
-            .collect();
+        let mut ranges = self.ranges(&records);
         while let Some(range) = ranges.pop() {
             match self.write_range(&records, range.clone()).await {
                 Err(error) if error.kind() == Kind::Poison => {
@@ -347,13 +375,56 @@ impl Writer {
                         let middle = range.start + range.len() / 2;
                         ranges.extend([middle..range.end, range.start..middle]);
                     } else if let Some(record) = records.get(range.start) {
+                        if error.code() == FOREIGN_KEY && self.has_patience(record) {
+                            return Ok(Some(self.stall(record, error)));
+                        }
                         self.set_aside(record, error).await?;
                     }
                 }
                 done => done?,
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// What goes into a transaction each, the last first. A row that stalled its partition goes alone: most often it is not its time yet.
+    fn ranges(&self, records: &RecordBatch) -> Vec<Range<usize>> {
+        let is_retried = |record: RecordView<'_>| {
+            let stall = self.stalls.get(record.partition());
+            stall.is_some_and(|stall| stall.offset == record.offset())
+        };
+        let rows = self.limits.batch_rows.max(1);
+        let mut borders: BTreeSet<usize> = (0..records.len()).step_by(rows).chain([records.len()]).collect();
+        if !self.stalls.is_empty() {
+            let retried = records.iter().enumerate().filter(|(_, record)| is_retried(*record));
+            borders.extend(retried.flat_map(|(index, _)| [index, index + 1]));
+        }
+        let starts = borders.iter().rev().skip(1);
+        starts
+            .zip(borders.iter().rev())
+            .map(|(start, end)| *start..*end)
+            .collect()
+    }
+
+    fn has_patience(&self, record: RecordView<'_>) -> bool {
+        let stall = self.stalls.get(record.partition());
+        let below = stall.and_then(|stall| stall.no_patience_below);
+        below.is_none_or(|below| record.offset() >= below)
+    }
+
+    fn stall(&mut self, record: RecordView<'_>, error: Error) -> Report {
+        let (partition, offset) = (record.partition().clone(), record.offset());
+        let stall = Stall {
+            offset,
+            is_waiting: true,
+            no_patience_below: None,
+        };
+        self.stalls.insert(partition.clone(), stall);
+        Report::Stalled {
+            partition,
+            offset,
+            error,
+        }
     }
 
     async fn prepare(&mut self, records: &RecordBatch) -> Result<()> {
@@ -363,14 +434,17 @@ impl Writer {
         self.parts.decoder.prepare(records, &mut **sink).await
     }
 
-    /// The records that the target does not have; all of them but after a fault, and at the start of a partition.
+    /// The records that the target does not have, of partitions that do not wait; all of them but after a fault, and at the start of a
+    /// partition.
     fn unwritten<'a>(&self, records: &'a RecordBatch) -> Result<Cow<'a, RecordBatch>> {
         let mut is_new = Vec::with_capacity(records.partitions().len());
         let nexts: Vec<Option<(i64, Option<RecordMark>)>> = records
             .partitions()
             .iter()
             .map(|partition| {
-                let known = self.known.get(partition).filter(|_| self.ours.has(partition))?;
+                let is_waiting = self.stalls.get(partition).is_some_and(|stall| stall.is_waiting);
+                let is_wanted = self.ours.has(partition) && !is_waiting;
+                let known = self.known.get(partition).filter(|_| is_wanted)?;
                 Some((known.next_offset.unwrap_or(i64::MIN), known.last_record))
             })
             .collect();
