@@ -16,6 +16,8 @@ pub(super) struct TargetType {
     pub(super) kind: TypeKind,
     /// The number in its parentheses: of characters, bytes, digits.
     pub(super) length: Option<usize>,
+    /// Bytes that a `TEXT` of its size holds; what is cut off behind them is told of only where it is no blank.
+    pub(super) length_bytes: Option<usize>,
     /// `CHAR`: spaces at the end are not kept.
     pub(super) drops_spaces: bool,
     /// `FLOAT(7,3)`: digits behind the point to which values are rounded.
@@ -58,10 +60,15 @@ impl TargetType {
         let numbers = numbers(column_type);
         let name = column_type.split(['(', ' ']).next().unwrap_or_default();
         Ok(Self {
-            equates_texts: matches!(parsed.kind, TypeKind::Text { .. })
-                && !collation.is_some_and(|collation| collation.ends_with("_bin")),
+            equates_texts: matches!(parsed.kind, TypeKind::Text { .. }) && !collation.is_some_and(tells_all_apart),
             kind: parsed.kind,
             length: numbers.first().copied(),
+            length_bytes: match name.to_ascii_lowercase().as_str() {
+                "tinytext" => Some(255),
+                "text" => Some(65_535),
+                "mediumtext" => Some(16_777_215),
+                _ => None,
+            },
             drops_spaces: name.eq_ignore_ascii_case("char"),
             rounded_to: match name.to_ascii_lowercase().as_str() {
                 "float" | "double" => numbers.get(1).copied(),
@@ -69,6 +76,12 @@ impl TargetType {
             },
         })
     }
+}
+
+/// The collations to which texts are the same only where their bytes are. All others of bytes (`utf8mb4_bin`) leave blanks at the end out of
+/// account, as the SQL standard's PAD SPACE does.
+fn tells_all_apart(collation: &str) -> bool {
+    collation == "utf8mb4_0900_bin" || collation.ends_with("_nopad_bin")
 }
 
 fn numbers(column_type: &str) -> Vec<usize> {
@@ -105,6 +118,10 @@ mod tests {
         assert_eq!(char.length, Some(3));
         let varchar = of(&source_type("varchar(200)", Some("utf8mb4"), Some("utf8mb4_0900_bin"))).unwrap();
         assert!(!varchar.drops_spaces && !varchar.equates_texts);
+        let padded = of(&source_type("varchar(200)", Some("utf8mb4"), Some("utf8mb4_bin"))).unwrap();
+        assert!(padded.equates_texts, "'a' and 'a ' are one to it");
+        let nopad = of(&source_type("varchar(200)", Some("utf8mb4"), Some("utf8mb4_nopad_bin"))).unwrap();
+        assert!(!nopad.equates_texts);
         assert_eq!(of("double(10,2)").unwrap().rounded_to, Some(2));
         assert_eq!(of("decimal(10,2)").unwrap().rounded_to, None);
         assert_eq!(of("enum('a(1','b')").unwrap().length, None);

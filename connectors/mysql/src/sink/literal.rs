@@ -14,9 +14,9 @@ mod temporal;
 use std::sync::Arc;
 
 use tailrace_core::schema::Column;
-use tailrace_core::value::{LogicalType, TextKind, Value};
+use tailrace_core::value::{LogicalType, Value};
 use tailrace_core::{Error, Result};
-use tailrace_sql::sink::plain::{Plain, write_hexadecimal, write_json};
+use tailrace_sql::sink::plain::{Plain, write_document, write_hexadecimal};
 
 use super::column::TargetType;
 use crate::column_type::TypeKind;
@@ -152,7 +152,9 @@ impl ColumnWriter {
         } else {
             text
         };
-        if text.ends_with(' ') && self.target.length.is_some_and(|length| text.chars().count() > length) {
+        let is_too_long = self.target.length.is_some_and(|length| text.chars().count() > length)
+            || self.target.length_bytes.is_some_and(|length| text.len() > length);
+        if is_too_long && text.ends_with(' ') {
             return Err(Misfit::new("spaces at its end would be cut off; give it a longer type"));
         }
         quote(text, out);
@@ -202,22 +204,7 @@ impl ColumnWriter {
 
     fn json(&self, plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
         let mut document = String::new();
-        match plain {
-            // What comes as characters is a document: MariaDB's documents do, and those of databases that have no such type.
-            Plain::Json(text) | Plain::Text(text) => document.push_str(text),
-            Plain::Boolean(value) => write_json(&self.source, Value::Boolean(value), &mut document),
-            Plain::Int(value) => write_json(&LogicalType::Int64, Value::Int(value), &mut document),
-            Plain::Decimal(text) => write_json(&self.source, Value::Text(text), &mut document),
-            Plain::Float32(value) => write_json(&self.source, Value::Float32(value), &mut document),
-            Plain::Float64(value) => write_json(&self.source, Value::Float64(value), &mut document),
-            Plain::Vector(list) | Plain::List(list) => write_json(&self.source, Value::List(list), &mut document),
-            plain @ Plain::Point { .. } => plain.write_text(&self.source, &mut document),
-            plain => {
-                let mut text = String::new();
-                plain.write_text(&self.source, &mut text);
-                write_json(&LogicalType::Text(TextKind::Plain), Value::Text(&text), &mut document);
-            }
-        }
+        write_document(plain, &self.source, &mut document);
         quote(&document, out);
         Ok(())
     }

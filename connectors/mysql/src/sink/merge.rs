@@ -140,7 +140,7 @@ impl MySqlSession {
                 }
                 let message = format!(
                     "a row of {} has a key that the collation of the column takes for that of another row, or NULL where that is refused; give the key a \
-                     collation that ends in _bin",
+                     collation that tells all apart: utf8mb4_0900_bin, or utf8mb4_nopad_bin on MariaDB",
                     statements.table_name
                 );
                 Err(Error::poison("key_collision", message).with_source(error))

@@ -358,7 +358,7 @@ impl StepStatements {
             .writers
             .get(column)
             .is_some_and(|writer| writer.target().equates_texts);
-        equates.then(|| format!("CONVERT({} USING utf8mb4) COLLATE utf8mb4_bin", self.name(column)))
+        equates.then(|| format!("CAST(CONVERT({} USING utf8mb4) AS BINARY)", self.name(column)))
     }
 
     fn name(&self, index: usize) -> &str {

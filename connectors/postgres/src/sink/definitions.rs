@@ -51,7 +51,20 @@ impl Definitions for PostgresDefinitions {
             (Int16 | Int32 | Int64, Int16 | Int32 | Int64 | UnsignedInt64) => {
                 Ok((width(wanted) > width(is)).then(|| type_of(wanted)))
             }
-            (Int16 | Int32 | Int64, Decimal { .. }) => Ok(Some(type_of(wanted))),
+            (
+                Int16 | Int32 | Int64,
+                Decimal {
+                    precision: Some(precision),
+                    scale,
+                },
+            ) => {
+                let scale = scale.unwrap_or_default();
+                let whole = digits_of(is).max(precision.saturating_sub(scale));
+                // Every number of fewer digits than its largest an integer holds.
+                let fits = scale == 0 && *precision < digits_of(is);
+                Ok((!fits).then(|| format!("numeric({},{scale})", whole + scale)))
+            }
+            (Int16 | Int32 | Int64, Decimal { precision: None, .. }) => Ok(Some("numeric".to_owned())),
             (Float32, Float64) => Ok(Some(type_of(wanted))),
             (
                 Decimal {
@@ -111,6 +124,15 @@ fn width(logical_type: &LogicalType) -> u8 {
         LogicalType::Int32 => 32,
         LogicalType::Int64 => 64,
         _ => 65,
+    }
+}
+
+/// Digits of the largest number.
+fn digits_of(integer: &LogicalType) -> u32 {
+    match integer {
+        LogicalType::Int16 => 5,
+        LogicalType::Int32 => 10,
+        _ => 19,
     }
 }
 
@@ -175,5 +197,51 @@ fn text_type(kind: &TextKind) -> &'static str {
         | TextKind::Network
         | TextKind::Opaque
         | TextKind::Masked => "text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(logical_type: LogicalType) -> Column {
+        Column {
+            name: "c".to_owned(),
+            source_type: type_of(&logical_type),
+            logical_type,
+            nullable: true,
+            default: None,
+            default_is_computed: false,
+            documentation: None,
+        }
+    }
+
+    fn decimal(precision: u32, scale: u32) -> LogicalType {
+        LogicalType::Decimal {
+            precision: Some(precision),
+            scale: Some(scale),
+        }
+    }
+
+    #[test]
+    fn a_wider_type_holds_what_the_column_holds_and_what_the_events_have() {
+        let wider = |is, wanted| PostgresDefinitions.wider_type(&column(is), &column(wanted)).unwrap();
+        assert_eq!(wider(LogicalType::Int32, LogicalType::Int64).as_deref(), Some("bigint"));
+        assert_eq!(wider(LogicalType::Int64, LogicalType::Int32), None);
+        assert_eq!(
+            wider(LogicalType::Int64, decimal(5, 2)).as_deref(),
+            Some("numeric(21,2)")
+        );
+        assert_eq!(
+            wider(LogicalType::Int64, decimal(30, 2)).as_deref(),
+            Some("numeric(30,2)")
+        );
+        assert_eq!(wider(LogicalType::Int64, decimal(18, 0)), None);
+        assert_eq!(
+            wider(LogicalType::Int32, decimal(10, 0)).as_deref(),
+            Some("numeric(10,0)")
+        );
+        assert_eq!(wider(decimal(10, 2), decimal(8, 4)).as_deref(), Some("numeric(12,4)"));
+        assert_eq!(wider(decimal(10, 2), decimal(8, 2)), None);
     }
 }

@@ -133,18 +133,19 @@ impl PostgresSession {
         } else {
             Vec::new()
         };
-        let doing = || format!("write table {}", step.table.name().qualified());
-        let written = self
-            .execute(&text, &arrays)
-            .await
-            .map_err(|error| write_error(&error, &doing()))?;
+        let wrap = |error| write_error(&error, &format!("write table {}", step.table.name().qualified()));
+        // Where all that is known of a row is its key, there is nothing to be changed.
+        let is_key_alone = matches!(step.action, Action::Update { .. }) && step.columns.len() == step.key.len();
+        let written = match is_key_alone {
+            true => 0,
+            false => self.execute(&text, &arrays).await.map_err(wrap)?,
+        };
         let must_exist = step.action == Action::Update { must_exist: true };
         if !must_exist || usize::try_from(written) == Ok(step.rows.len()) {
             return Ok(());
         }
-        if step.guard.is_some() {
-            let counted = self.count(&matching(step, &writers), &arrays).await;
-            let there = counted.map_err(|error| write_error(&error, &doing()))?;
+        if is_key_alone || step.guard.is_some() {
+            let there = self.count(&matching(step, &writers), &arrays).await.map_err(wrap)?;
             if usize::try_from(there) == Ok(step.rows.len()) {
                 return Ok(());
             }

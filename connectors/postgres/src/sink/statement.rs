@@ -1,19 +1,19 @@
 //! The SQL of one step: rows come as one array per column, `unnest($1, $2, …) AS u(c1, c2, …)`.
 
-use tailrace_core::value::LogicalType;
 use tailrace_sql::sink::target::TargetTable;
 use tailrace_sql::sink::work::{Action, Step};
 
-use super::value::ColumnWriter;
+use super::value::{CHARACTERS, ColumnWriter};
 use crate::quote::{identifier, qualified};
 
 /// A column of a step, as a statement has it.
-struct Named<'a> {
+struct Named {
     /// In the table, quoted.
     name: String,
     /// Of what was unnested, in the type of the column.
     value: String,
-    logical_type: &'a LogicalType,
+    /// The order of its texts is that of a language.
+    is_collated: bool,
     is_identity_always: bool,
 }
 
@@ -40,10 +40,14 @@ pub(super) fn statement(step: &Step<'_>, writers: &[ColumnWriter<'_>]) -> String
                 guard.map_or_else(String::new, |guard| format!(" AND {guard}"))
             )
         }
-        Action::Delete => format!(
-            "DELETE FROM {table} AS t USING {unnested} WHERE {}",
-            matched(step, &columns)
-        ),
+        Action::Delete => {
+            let guard = guard(step, &columns, |column| column.value.clone());
+            format!(
+                "DELETE FROM {table} AS t USING {unnested} WHERE {}{}",
+                matched(step, &columns),
+                guard.map_or_else(String::new, |guard| format!(" AND {guard}"))
+            )
+        }
         // Not TRUNCATE, for which every reader would have to go first, and which no table that others refer to allows.
         Action::Truncate => match columns.first() {
             None => format!("DELETE FROM {table}"),
@@ -70,7 +74,7 @@ fn table_of(table: &TargetTable) -> String {
     qualified(&table.name().schema, &table.name().table)
 }
 
-fn named<'a>(step: &Step<'a>, writers: &[ColumnWriter<'_>]) -> Vec<Named<'a>> {
+fn named(step: &Step<'_>, writers: &[ColumnWriter<'_>]) -> Vec<Named> {
     let columns = step.columns.iter().zip(writers).enumerate();
     let named = columns.filter_map(|(index, (column, writer))| {
         let target = step.table.schema.columns.get(column.target)?;
@@ -83,7 +87,7 @@ fn named<'a>(step: &Step<'a>, writers: &[ColumnWriter<'_>]) -> Vec<Named<'a>> {
             } else {
                 value
             },
-            logical_type: &target.logical_type,
+            is_collated: CHARACTERS.contains(&known.type_name.as_str()) || known.type_name == "character",
             is_identity_always: known.is_identity_always,
         })
     });
@@ -98,7 +102,7 @@ fn unnested(writers: &[ColumnWriter<'_>]) -> String {
     format!("unnest({}) AS u({})", parameters.join(", "), names.join(", "))
 }
 
-fn insert_into(table: &str, columns: &[Named<'_>]) -> String {
+fn insert_into(table: &str, columns: &[Named]) -> String {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     // The source has numbered its rows already.
     let overriding = if columns.iter().any(|column| column.is_identity_always) {
@@ -109,7 +113,7 @@ fn insert_into(table: &str, columns: &[Named<'_>]) -> String {
     format!("INSERT INTO {table} AS t ({}){overriding}", names.join(", "))
 }
 
-fn values(columns: &[Named<'_>]) -> String {
+fn values(columns: &[Named]) -> String {
     columns
         .iter()
         .map(|column| column.value.as_str())
@@ -117,7 +121,7 @@ fn values(columns: &[Named<'_>]) -> String {
         .join(", ")
 }
 
-fn upsert(step: &Step<'_>, table: &str, columns: &[Named<'_>], unnested: &str) -> String {
+fn upsert(step: &Step<'_>, table: &str, columns: &[Named], unnested: &str) -> String {
     let insert = format!(
         "{} SELECT {} FROM {unnested}",
         insert_into(table, columns),
@@ -129,7 +133,7 @@ fn upsert(step: &Step<'_>, table: &str, columns: &[Named<'_>], unnested: &str) -
         .filter_map(|index| columns.get(*index))
         .map(|column| column.name.as_str())
         .collect();
-    let excluded = |column: &Named<'_>| format!("EXCLUDED.{}", column.name);
+    let excluded = |column: &Named| format!("EXCLUDED.{}", column.name);
     let set = assignments(step, columns, excluded);
     if set.is_empty() {
         return format!("{insert} ON CONFLICT ({}) DO NOTHING", key.join(", "));
@@ -139,7 +143,7 @@ fn upsert(step: &Step<'_>, table: &str, columns: &[Named<'_>], unnested: &str) -
 }
 
 /// Everything but the key.
-fn assignments(step: &Step<'_>, columns: &[Named<'_>], value: impl Fn(&Named<'_>) -> String) -> String {
+fn assignments(step: &Step<'_>, columns: &[Named], value: impl Fn(&Named) -> String) -> String {
     let others = columns
         .iter()
         .enumerate()
@@ -148,21 +152,17 @@ fn assignments(step: &Step<'_>, columns: &[Named<'_>], value: impl Fn(&Named<'_>
     set.collect::<Vec<_>>().join(", ")
 }
 
-fn matched(step: &Step<'_>, columns: &[Named<'_>]) -> String {
+fn matched(step: &Step<'_>, columns: &[Named]) -> String {
     let key = step.key.iter().filter_map(|index| columns.get(*index));
     let conditions = key.map(|column| format!("t.{} = {}", column.name, column.value));
     conditions.collect::<Vec<_>>().join(" AND ")
 }
 
 /// A version that is not lower than the row's.
-fn guard(step: &Step<'_>, columns: &[Named<'_>], value: impl Fn(&Named<'_>) -> String) -> Option<String> {
+fn guard(step: &Step<'_>, columns: &[Named], value: impl Fn(&Named) -> String) -> Option<String> {
     let column = columns.get(step.guard?)?;
     // Places in a log sort by their bytes, whatever the language of the database.
-    let collation = if matches!(column.logical_type, LogicalType::Text(_)) {
-        " COLLATE \"C\""
-    } else {
-        ""
-    };
+    let collation = if column.is_collated { " COLLATE \"C\"" } else { "" };
     let name = &column.name;
     Some(format!(
         "(t.{name} IS NULL OR t.{name}{collation} <= {})",

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use tailrace_core::value::{LogicalType, ShapeKind, TimeTz, Value};
+use tailrace_core::value::{LogicalType, ShapeKind, TextKind, TimeTz, Value};
+use tailrace_sql::sink::plain::{Plain, write_json};
 
 use crate::decode::cell::{print_date, print_float32, print_float64, print_time, print_timestamp, push_hex_digits};
 
@@ -38,17 +39,16 @@ pub(super) fn append_text(
     if let (Value::Bytes(wkb), LogicalType::Shape(kind)) = (value, target) {
         // Schemas know figures as geometries alone; that a path is closed is not among what they say.
         append_shape(*kind, wkb, false, &mut text)?;
-    } else if is_json(target) && matches!(value, Value::List(_) | Value::Bytes(_)) {
-        append_json(value, source, &mut text)?;
     } else {
-        append(value, source, &mut text)?;
+        match target {
+            LogicalType::Text(TextKind::Json) => write_json(source, value, &mut text),
+            // As in every other database's columns with characters.
+            LogicalType::Text(_) => Plain::of(source, value).write_text(source, &mut text),
+            _ => append(value, source, &mut text)?,
+        }
     }
     out.extend_from_slice(text.as_bytes());
     Ok(())
-}
-
-fn is_json(logical_type: &LogicalType) -> bool {
-    *logical_type == LogicalType::Text(tailrace_core::value::TextKind::Json)
 }
 
 fn append(value: Value<'_>, meaning: &LogicalType, text: &mut String) -> Result<(), Refused> {
@@ -325,48 +325,4 @@ fn wkb_points(wkb: &[u8]) -> Result<Vec<[f64; 2]>, Refused> {
         Some([f64::from_le_bytes(*x), f64::from_le_bytes(*y.first_chunk()?)])
     };
     chunks.iter().map(|chunk| point(chunk).ok_or(NO_GEOMETRY)).collect()
-}
-
-// --- JSON
-
-fn append_json(value: Value<'_>, meaning: &LogicalType, text: &mut String) -> Result<(), Refused> {
-    let json = json(value, meaning)?;
-    text.push_str(&json.to_string());
-    Ok(())
-}
-
-fn json(value: Value<'_>, meaning: &LogicalType) -> Result<serde_json::Value, Refused> {
-    let element = match meaning {
-        LogicalType::Array(element) => element,
-        other => other,
-    };
-    Ok(match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Boolean(value) => value.into(),
-        Value::Int(value)
-            if matches!(
-                element,
-                LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year
-            ) =>
-        {
-            value.into()
-        }
-        Value::Text(value) => value.into(),
-        Value::List(_) if *meaning == LogicalType::Map => {
-            let pairs = pairs(value)?.into_iter();
-            pairs
-                .map(|(key, value)| (key.to_owned(), value.map_or(serde_json::Value::Null, Into::into)))
-                .collect()
-        }
-        Value::List(list) => list
-            .iter()
-            .map(|item| json(item, element))
-            .collect::<Result<Vec<_>, _>>()?
-            .into(),
-        other => {
-            let mut plain = String::new();
-            append(other, element, &mut plain)?;
-            plain.into()
-        }
-    })
 }

@@ -9,6 +9,7 @@
 use tailrace_core::schema::Column;
 use tailrace_core::value::{LogicalType, Value};
 use tailrace_core::{Error, Result};
+use tailrace_sql::sink::plain::{exact, exact_single};
 
 use super::text::append_text;
 
@@ -20,7 +21,7 @@ const EPOCH_US: i64 = EPOCH_DAYS * MICROSECONDS_PER_DAY;
 const MOST_PRECISION: u8 = 6;
 
 /// Types that text is, or becomes by being assigned.
-const CHARACTERS: [&str; 3] = ["text", "character varying", "name"];
+pub(super) const CHARACTERS: [&str; 3] = ["text", "character varying", "name"];
 
 /// The type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(super) struct ColumnWriter<'a> {
     pub(super) element: Element,
     source: &'a Column,
     target: &'a Column,
+    /// Characters that a `character varying(n)` holds.
+    length: Option<usize>,
 }
 
 // === impl Element ===
@@ -111,6 +114,7 @@ impl<'a> ColumnWriter<'a> {
             element,
             source,
             target,
+            length: varying_length(&target.source_type),
         }
     }
 
@@ -181,14 +185,23 @@ impl<'a> ColumnWriter<'a> {
     }
 
     fn float(&self, value: Value<'_>) -> Result<f64> {
+        let is_single = self.target.logical_type == LogicalType::Float32;
+        let of_digits = |digits: &str| {
+            let number = match is_single {
+                true => exact_single(digits).map(f64::from),
+                false => exact(digits),
+            };
+            let number = number.or_else(|| no_number(digits));
+            number
+                .ok_or_else(|| self.refused("is no number, or has more digits than the column holds; make it numeric"))
+        };
         let number = match value {
             Value::Float32(value) => f64::from(value),
             Value::Float64(value) => value,
-            Value::Int(value) => parse_float(&value.to_string()).ok_or_else(|| self.refused("is no number"))?,
-            Value::Text(digits) => parse_float(digits).ok_or_else(|| self.refused("is no number"))?,
+            Value::Int(value) => of_digits(&value.to_string())?,
+            Value::Text(digits) => of_digits(digits)?,
             _ => return Err(self.refused("is no number")),
         };
-        let is_single = self.target.logical_type == LogicalType::Float32;
         if is_single && number.is_finite() && number.to_string().parse::<f32>().map(f64::from) != Ok(number) {
             return Err(self.refused("has more digits than single precision holds; make the column double precision"));
         }
@@ -283,15 +296,21 @@ impl<'a> ColumnWriter<'a> {
                 _ => {}
             }
         }
-        if let (
-            LogicalType::Decimal {
-                precision: Some(_),
-                scale,
-            },
-            Value::Text(digits),
-        ) = (&self.target.logical_type, value)
+        if let LogicalType::Decimal {
+            precision: Some(_),
+            scale,
+        } = &self.target.logical_type
         {
-            self.check_scale(digits, scale.unwrap_or_default())?;
+            let scale = scale.unwrap_or_default();
+            match value {
+                Value::Text(digits) => self.check_scale(digits, scale)?,
+                Value::Float32(number) => self.check_scale(&number.to_string(), scale)?,
+                Value::Float64(number) => self.check_scale(&number.to_string(), scale)?,
+                _ => {}
+            }
+        }
+        if let (Some(length), Value::Text(text)) = (self.length, value) {
+            self.check_length(text, length)?;
         }
         let length_at = out.len();
         out.extend([0; 4]);
@@ -305,6 +324,14 @@ impl<'a> ColumnWriter<'a> {
         let length = i32::try_from(text.len()).map_err(|_| self.refused(TOO_LARGE))?;
         if let Some(place) = out.get_mut(length_at..from) {
             place.copy_from_slice(&length.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// Blanks behind the last character that there is room for the server would cut off without a word.
+    fn check_length(&self, text: &str, length: usize) -> Result<()> {
+        if text.ends_with(' ') && text.chars().count() > length {
+            return Err(self.refused("has blanks at its end that would be cut off; give the column a greater length"));
         }
         Ok(())
     }
@@ -343,11 +370,125 @@ fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn parse_float(digits: &str) -> Option<f64> {
-    match digits {
+fn no_number(text: &str) -> Option<f64> {
+    match text {
         "Infinity" => Some(f64::INFINITY),
         "-Infinity" => Some(f64::NEG_INFINITY),
         "NaN" => Some(f64::NAN),
-        _ => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The length of `character varying(20)`, as the server prints the type.
+fn varying_length(source_type: &str) -> Option<usize> {
+    let length = source_type.strip_prefix("character varying(")?;
+    length.strip_suffix(')')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tailrace_core::value::TextKind;
+
+    use super::*;
+
+    const PLAIN: LogicalType = LogicalType::Text(TextKind::Plain);
+
+    fn column(logical_type: LogicalType, source_type: &str) -> Column {
+        Column {
+            name: "c".to_owned(),
+            logical_type,
+            nullable: true,
+            source_type: source_type.to_owned(),
+            default: None,
+            default_is_computed: false,
+            documentation: None,
+        }
+    }
+
+    fn decimal(digits: Option<(u32, u32)>) -> LogicalType {
+        LogicalType::Decimal {
+            precision: digits.map(|(precision, _)| precision),
+            scale: digits.map(|(_, scale)| scale),
+        }
+    }
+
+    /// What is sent behind the length; `None` where the value is refused.
+    fn written(source: LogicalType, target: Column, value: Value<'_>) -> Option<Vec<u8>> {
+        let source = column(source, "");
+        let mut out = Vec::new();
+        let done = ColumnWriter::new(&source, &target).write(value, &mut out);
+        done.ok().map(|()| out.split_off(4))
+    }
+
+    #[test]
+    fn nothing_is_rounded_into_floating_point() {
+        let into = |target: LogicalType, value| written(decimal(None), column(target, ""), value);
+        let double = |value: f64| Some(value.to_be_bytes().to_vec());
+        assert_eq!(into(LogicalType::Float64, Value::Text("0.1")), double(0.1));
+        assert_eq!(
+            into(LogicalType::Float64, Value::Text("NaN")).map(|bytes| bytes.len()),
+            Some(8)
+        );
+        assert_eq!(into(LogicalType::Float64, Value::Text("9007199254740993")), None);
+        assert_eq!(into(LogicalType::Float64, Value::Text("0.12345678901234567890")), None);
+        assert_eq!(into(LogicalType::Float64, Value::Int(9_007_199_254_740_993)), None);
+        assert_eq!(
+            into(LogicalType::Float64, Value::Int(9_007_199_254_740_992)),
+            double(9_007_199_254_740_992.0)
+        );
+        assert_eq!(into(LogicalType::Float32, Value::Text("16777217")), None);
+        assert_eq!(into(LogicalType::Float32, Value::Text("0.5")), double(0.5));
+        assert_eq!(
+            into(LogicalType::Float32, Value::Text("0.1")),
+            double(f64::from(0.1_f32))
+        );
+    }
+
+    #[test]
+    fn nothing_is_rounded_into_numeric() {
+        let into = |value| {
+            written(
+                LogicalType::Float64,
+                column(decimal(Some((10, 2))), "numeric(10,2)"),
+                value,
+            )
+        };
+        assert_eq!(into(Value::Float64(1.25)), Some(b"1.25".to_vec()));
+        assert_eq!(into(Value::Float64(1.239)), None);
+        assert_eq!(into(Value::Float32(0.5)), Some(b"0.5".to_vec()));
+        assert_eq!(into(Value::Float64(1e-7)), None);
+    }
+
+    #[test]
+    fn blanks_are_not_cut_off() {
+        let into = |value| written(PLAIN, column(PLAIN, "character varying(3)"), Value::Text(value));
+        assert_eq!(into("ab "), Some(b"ab ".to_vec()));
+        assert_eq!(into("abc "), None);
+        // The server refuses this itself.
+        assert_eq!(into("abcd"), Some(b"abcd".to_vec()));
+    }
+
+    #[test]
+    fn texts_of_other_values_are_those_of_every_database() {
+        let into = |source, value, kind| written(source, column(LogicalType::Text(kind), "text"), value);
+        let text = |text: &str| Some(text.as_bytes().to_vec());
+        let time = LogicalType::TimestampTz { precision: 6 };
+        assert_eq!(
+            into(time.clone(), Value::Int(1_500_000), TextKind::Plain),
+            text("1970-01-01T00:00:01.500000Z")
+        );
+        assert_eq!(
+            into(time, Value::Int(1_500_000), TextKind::Json),
+            text("\"1970-01-01T00:00:01.500000Z\"")
+        );
+        assert_eq!(
+            into(LogicalType::Bytes, Value::Bytes(&[1, 255]), TextKind::Plain),
+            text("01ff")
+        );
+        assert_eq!(into(decimal(None), Value::Text("1.50"), TextKind::Json), text("1.50"));
+        assert_eq!(
+            into(LogicalType::Float64, Value::Float64(1.5), TextKind::Json),
+            text("1.5")
+        );
     }
 }

@@ -164,6 +164,12 @@ impl<'a> Fold<'a> {
                     WriteMode::Upsert | WriteMode::Update | WriteMode::Append => Kind::Upsert,
                 };
                 let row = self.row(change, change.change().after.ok_or_else(no_row)?, Datum::Null)?;
+                if kind == Kind::Insert
+                    && change.operation() == Operation::Update
+                    && !self.unchanged(plan, &row)?.is_empty()
+                {
+                    return Err(half_a_row());
+                }
                 self.put(kind, plan, row)
             }
         }
@@ -313,7 +319,7 @@ impl<'a> Fold<'a> {
             None => Some(effect),
         };
         if let Some(effect) = left {
-            if known.is_some() && kind != Kind::Insert {
+            if known.is_some() {
                 self.begin_round();
             }
             let effects = self.effects(plan)?;
@@ -447,7 +453,9 @@ impl<'a> Fold<'a> {
                 must_exist: self.config.mode != WriteMode::Update,
             },
             // What comes late must find that the row is deleted, also where it never was here.
-            Phase::Mark if guard.is_some() && plan.key_is_enough => Action::Upsert,
+            Phase::Mark if guard.is_some() && plan.key_is_enough && self.config.mode != WriteMode::Update => {
+                Action::Upsert
+            }
             Phase::Mark => Action::Update { must_exist: false },
         }
     }
@@ -462,6 +470,10 @@ impl Effect {
             return Ok(Some(later));
         }
         let same_plan = later.plan == self.plan;
+        let is_kept = self.kind != Kind::Delete && later.kind != Kind::Delete;
+        if is_kept && is_older(plans.plan(self.plan)?, &later, self, batch) {
+            return Ok(None);
+        }
         match (self.kind, later.kind) {
             (_, Kind::Delete) => *self = later,
             (Kind::Delete, Kind::Insert | Kind::Upsert) => {
@@ -475,10 +487,6 @@ impl Effect {
             (Kind::Mark, Kind::Mark | Kind::Upsert | Kind::Insert) => *self = later,
             _ if !same_plan => return Ok(Some(later)),
             (kind, _) => {
-                let plan = plans.plan(self.plan)?;
-                if is_older(plan, &later.row, &self.row, batch) {
-                    return Ok(None);
-                }
                 let mut before = Vec::new();
                 if batch.row(later.row.row).iter().any(|value| value == Value::Unchanged) {
                     before.push(self.row.row);
@@ -492,15 +500,20 @@ impl Effect {
     }
 }
 
-/// A later event of a partition that was read late may hold an older version.
-fn is_older(plan: &Plan, later: &StepRow, present: &StepRow, batch: &ChangeBatch) -> bool {
-    let guard = plan
+/// A later event of a partition that was read late may hold an older version. Every plan has its position in one place; a column is where it is in
+/// rows of the same plan, and a mark has none of them.
+fn is_older(plan: &Plan, later: &Effect, present: &Effect, batch: &ChangeBatch) -> bool {
+    let is_column = later.plan == present.plan && later.kind != Kind::Mark && present.kind != Kind::Mark;
+    let column = plan
         .guard
-        .and_then(|index| plan.columns.get(index))
-        .or(plan.extras.position.as_ref());
-    guard.is_some_and(|guard| {
-        let (later, present) = (later.value(batch, &guard.place), present.value(batch, &guard.place));
-        version::compare(later, present) == Some(std::cmp::Ordering::Less)
+        .filter(|_| is_column)
+        .and_then(|index| plan.columns.get(index));
+    column.or(plan.extras.position.as_ref()).is_some_and(|guard| {
+        let (later, present) = (
+            later.row.value(batch, &guard.place),
+            present.row.value(batch, &guard.place),
+        );
+        version::compare(&guard.source.logical_type, later, present) == Some(std::cmp::Ordering::Less)
     })
 }
 
@@ -517,6 +530,12 @@ fn no_row() -> Error {
         "row_missing",
         "the event says that a row was written, and does not have it",
     )
+}
+
+fn half_a_row() -> Error {
+    let message = "the event does not have all of the row (a large value that did not change is not in the log), and `mode: insert` would add \
+                   it without the rest; set REPLICA IDENTITY FULL at the source, or choose `mode: upsert`";
+    Error::poison("row_missing", message)
 }
 
 fn malformed() -> Error {

@@ -231,6 +231,19 @@ pub fn digits(number: &str) -> Option<(&str, &str)> {
     is_number.then(|| (whole.trim_start_matches('0'), fraction.trim_end_matches('0')))
 }
 
+/// The number of double precision that is printed with these digits again; `None` where they are more than it holds.
+pub fn exact(number: &str) -> Option<f64> {
+    let nearest: f64 = number.parse().ok()?;
+    let printed = decimal_of_float(nearest)?;
+    (digits(&printed) == Some(digits(number)?)).then_some(nearest)
+}
+
+/// The same for single precision.
+pub fn exact_single(number: &str) -> Option<f32> {
+    let nearest: f32 = number.parse().ok()?;
+    (nearest.is_finite() && digits(&format!("{nearest}")) == Some(digits(number)?)).then_some(nearest)
+}
+
 /// Single precision of a number of double precision; `None` where something would be lost.
 #[expect(clippy::cast_possible_truncation, reason = "what is lost is compared")]
 pub fn single(value: f64) -> Option<f32> {
@@ -363,9 +376,22 @@ pub fn write_hexadecimal(bytes: &[u8], out: &mut String) {
 
 // === JSON ===
 
+/// Appends the JSON document that stands for what goes into a column with documents. What comes as characters is one already: so do those of
+/// databases that have no such type.
+pub fn write_document(plain: Plain<'_>, logical_type: &LogicalType, out: &mut String) {
+    match plain {
+        Plain::Text(text) => out.push_str(text),
+        other => write_plain_json(other, logical_type, out),
+    }
+}
+
 /// Appends the JSON that stands for a value.
 pub fn write_json(logical_type: &LogicalType, value: Value<'_>, out: &mut String) {
-    match Plain::of(logical_type, value) {
+    write_plain_json(Plain::of(logical_type, value), logical_type, out);
+}
+
+fn write_plain_json(plain: Plain<'_>, logical_type: &LogicalType, out: &mut String) {
+    match plain {
         Plain::Null | Plain::Unchanged => out.push_str("null"),
         plain @ (Plain::Boolean(_) | Plain::Int(_) | Plain::Json(_)) => plain.write_text(logical_type, out),
         Plain::Decimal(number) => write_number(number, out),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tailrace_core::schema::{Column, SharedSchema};
+use tailrace_core::value::LogicalType;
 use tailrace_core::{Error, Result};
 
 use super::config::{DeleteMode, WriteConfig, WriteMode};
@@ -251,6 +252,22 @@ fn guard(
     let found = columns.iter().position(|column| Some(column.target) == target);
     if found.is_none() && !is_key_only {
         return Err(missing(table, name));
+    }
+    let is_number = |column: &PlannedColumn| {
+        matches!(
+            column.source.logical_type,
+            LogicalType::Decimal { .. } | LogicalType::UnsignedInt64 | LogicalType::Money
+        )
+    };
+    let is_text = target.and_then(|index| table.schema.columns.get(index));
+    let is_text = is_text.is_some_and(|column| matches!(column.logical_type, LogicalType::Text(_)));
+    if is_text && found.and_then(|index| columns.get(index)).is_some_and(is_number) {
+        let message = format!(
+            "`version_guard: {name}` is a number in the events and text in table {}, where '10' comes before '9'; make the column a \
+             number there, or choose another guard",
+            table.name().qualified()
+        );
+        return Err(Error::definite("guard_unordered", message));
     }
     Ok(found)
 }

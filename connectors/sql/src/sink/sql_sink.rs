@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tailrace_core::batch::Operation;
+use tailrace_core::error::Kind;
 use tailrace_core::ports::sink::{EventBatch, Sink, SinkContext, Taken, Targets};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::{SharedSchema, TableName};
@@ -27,7 +28,7 @@ const PLANS_KEPT: usize = 1024;
 pub struct SinkRules {
     config: WriteConfig,
     names: TableNames,
-    /// The topic that each table was first written from, where the template gave it the table.
+    /// The topic that each table was first written from.
     owners: Mutex<BTreeMap<TableName, Arc<str>>>,
 }
 
@@ -85,16 +86,18 @@ impl SinkRules {
         source_of(topic)
     }
 
-    /// The table of a topic's events, where no other topic has it.
-    fn table(&self, session: &dyn Session, topic: &Arc<str>, source: &TableName) -> Result<TableName> {
-        let name = session.definitions().table_name(&self.names.table(topic, source));
-        if self.config.tables.contains_key(&**topic) {
-            return Ok(name);
-        }
+    /// The table of a topic's events.
+    fn table(&self, session: &dyn Session, topic: &Arc<str>, source: &TableName) -> TableName {
+        session.definitions().table_name(&self.names.table(topic, source))
+    }
+
+    /// Two topics are written into one table only where that is said of both. `name` is the table's own, however it was written.
+    fn check_owner(&self, topic: &Arc<str>, name: &TableName) -> Result<()> {
+        let is_named = |topic: &str| self.config.tables.contains_key(topic);
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = owners.entry(name.clone()).or_insert_with(|| Arc::clone(topic));
-        if owner == topic {
-            return Ok(name);
+        if owner == topic || (is_named(owner) && is_named(topic)) {
+            return Ok(());
         }
         let message = format!(
             "the topics {owner} and {topic} would both be written into table {}; give each its own with `table` (`{{schema}}_{{table}}`, \
@@ -187,7 +190,7 @@ impl SqlSink {
             );
             return Err(Error::definite("column_reserved", message));
         }
-        let name = self.rules.table(&*self.session, topic, &schema.name)?;
+        let name = self.rules.table(&*self.session, topic, &schema.name);
         let mut table = self.table(&name).await?;
         if table.is_none() && deletes {
             return Ok(None);
@@ -198,7 +201,14 @@ impl SqlSink {
         for statement in &statements {
             let connector = self.context.connector.as_str();
             tracing::info!(connector, topic = &**topic, "changing the target: {statement}");
-            self.session.define(statement).await?;
+            // It is not the events that are at fault where their table cannot be made or changed.
+            let defined = self.session.define(statement).await;
+            defined.map_err(|error| match error.kind() {
+                Kind::Poison => {
+                    Error::definite("evolve_refused", format!("{}; it refused: {statement}", error.report()))
+                }
+                Kind::Transient | Kind::Definite | Kind::Fenced => error,
+            })?;
         }
         if !statements.is_empty() {
             // Plans hold the table as it was, which is a part of what it is now.
@@ -212,6 +222,7 @@ impl SqlSink {
             );
             Error::transient("table_missing", message)
         })?;
+        self.rules.check_owner(topic, table.name())?;
         Plan::new(schema, table, &self.rules.config).map(Some)
     }
 
@@ -273,7 +284,7 @@ impl SqlSink {
 impl Targets for SqlSink {
     async fn target(&mut self, topic: &Arc<str>) -> Result<Option<SharedSchema>> {
         let source = source_of(topic);
-        let name = self.rules.table(&*self.session, topic, &source)?;
+        let name = self.rules.table(&*self.session, topic, &source);
         Ok(self.table(&name).await?.map(|table| Arc::clone(&table.schema)))
     }
 }

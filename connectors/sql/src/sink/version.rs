@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use tailrace_core::value::Value;
+use tailrace_core::value::{LogicalType, Value};
 
 /// A place as the `position` header has it, made sortable: PostgreSQL's `0/16B3748`, a binary log's `mysql-bin.000007:1234`, or a plain
 /// number. `None` for what has no order, such as a set of global transaction identifiers.
@@ -19,15 +19,57 @@ pub(super) fn sortable(position: &str) -> Option<String> {
     position.parse::<u64>().ok().map(|number| format!("{number:020}"))
 }
 
-/// Which of two versions of a row is newer; `None` where they cannot be compared.
-pub(super) fn compare(one: Value<'_>, other: Value<'_>) -> Option<Ordering> {
+/// Which of two versions of a row is newer; `None` where they cannot be compared. As in the target, where NULL is no version of its own: it
+/// gives way to every other.
+pub(super) fn compare(meaning: &LogicalType, one: Value<'_>, other: Value<'_>) -> Option<Ordering> {
+    let is_decimal = matches!(
+        meaning,
+        LogicalType::Decimal { .. } | LogicalType::UnsignedInt64 | LogicalType::Money
+    );
     match (one, other) {
+        (Value::Null, Value::Null) => Some(Ordering::Equal),
+        (Value::Null, _) => Some(Ordering::Less),
+        (_, Value::Null) => Some(Ordering::Greater),
+        (Value::Text(one), Value::Text(other)) if is_decimal => compare_decimals(one, other),
         (Value::Int(one), Value::Int(other)) => Some(one.cmp(&other)),
         (Value::Text(one), Value::Text(other)) => Some(one.cmp(other)),
         (Value::Float64(one), Value::Float64(other)) => one.partial_cmp(&other),
         (Value::Float32(one), Value::Float32(other)) => one.partial_cmp(&other),
         _ => None,
     }
+}
+
+/// `None` where one is no number (`NaN`).
+fn compare_decimals(one: &str, other: &str) -> Option<Ordering> {
+    let (one_is_negative, one) = parts(one)?;
+    let (other_is_negative, other) = parts(other)?;
+    let magnitude = |(whole, fraction): (&str, &str)| (whole.len(), whole.to_owned(), fraction.to_owned());
+    let (one, other) = (magnitude(one), magnitude(other));
+    Some(match (one_is_negative, other_is_negative) {
+        (false, false) => one.cmp(&other),
+        (true, true) => other.cmp(&one),
+        (false, true) => Ordering::Greater,
+        (true, false) => Ordering::Less,
+    })
+}
+
+/// Whether it is below zero; its digits before and behind the point, without zeros that say nothing.
+fn parts(decimal: &str) -> Option<(bool, (&str, &str))> {
+    let digits = decimal.strip_prefix('-');
+    let (whole, fraction) = {
+        let digits = digits.unwrap_or(decimal);
+        digits.split_once('.').unwrap_or((digits, ""))
+    };
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    if !whole
+        .bytes()
+        .chain(fraction.bytes())
+        .all(|digit| digit.is_ascii_digit())
+    {
+        return None;
+    }
+    let is_zero = whole.is_empty() && fraction.is_empty();
+    Some((digits.is_some() && !is_zero, (whole, fraction)))
 }
 
 #[cfg(test)]
@@ -52,9 +94,42 @@ mod tests {
 
     #[test]
     fn only_like_is_compared_with_like() {
+        let compare = |one, other| compare(&LogicalType::Int64, one, other);
         assert_eq!(compare(Value::Int(1), Value::Int(2)), Some(Ordering::Less));
         assert_eq!(compare(Value::Text("b"), Value::Text("a")), Some(Ordering::Greater));
         assert_eq!(compare(Value::Int(1), Value::Text("1")), None);
-        assert_eq!(compare(Value::Null, Value::Int(1)), None);
+        assert_eq!(compare(Value::Null, Value::Int(1)), Some(Ordering::Less));
+        assert_eq!(compare(Value::Null, Value::Null), Some(Ordering::Equal));
+    }
+
+    #[test]
+    fn decimals_are_compared_as_numbers() {
+        let decimal = LogicalType::Decimal {
+            precision: None,
+            scale: None,
+        };
+        let in_order = [
+            "-10.5",
+            "-9",
+            "-0.1",
+            "0",
+            "0.09",
+            "0.1",
+            "9",
+            "10",
+            "10.25",
+            "10.3",
+            "123456789012345678901",
+        ];
+        for (place, one) in in_order.iter().enumerate() {
+            for (other_place, other) in in_order.iter().enumerate() {
+                let compared = compare(&decimal, Value::Text(one), Value::Text(other));
+                assert_eq!(compared, Some(place.cmp(&other_place)), "{one} {other}");
+            }
+        }
+        let same = |one, other| compare(&LogicalType::UnsignedInt64, Value::Text(one), Value::Text(other));
+        assert_eq!(same("-0.00", "0"), Some(Ordering::Equal));
+        assert_eq!(same("1.50", "1.5"), Some(Ordering::Equal));
+        assert_eq!(same("NaN", "1"), None);
     }
 }

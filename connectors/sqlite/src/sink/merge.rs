@@ -102,7 +102,8 @@ impl<'a> StepStatements<'a> {
     fn insert(&self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.names.len()].join(","));
         format!(
-            "INSERT INTO {} ({}) VALUES {}",
+            // What a constraint of the table would do instead (`ON CONFLICT IGNORE`) leaves rows out without a word.
+            "INSERT OR ABORT INTO {} ({}) VALUES {}",
             self.table,
             self.names.join(","),
             vec![row.as_str(); rows].join(",")
@@ -160,7 +161,11 @@ impl<'a> StepStatements<'a> {
         let mut values: Vec<Stored> = changed.into_iter().map(|(_, value)| value.clone()).collect();
         let (condition, of_key) = self.condition(row);
         values.extend(of_key);
-        let mut statement = format!("UPDATE {} SET {} WHERE {condition}", self.table, assignments.join(","));
+        let mut statement = format!(
+            "UPDATE OR ABORT {} SET {} WHERE {condition}",
+            self.table,
+            assignments.join(",")
+        );
         if let Some((guard, value)) = self.guard.and_then(|guard| Some((guard, row.get(guard)?)))
             && *value != Stored::Unchanged
         {
@@ -190,7 +195,11 @@ impl<'a> StepStatements<'a> {
         let assignments: Vec<String> = parked.map(|index| format!("{} = NULL", self.name(*index))).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             let (condition, values) = self.condition(row);
-            let statement = format!("UPDATE {} SET {} WHERE {condition}", self.table, assignments.join(","));
+            let statement = format!(
+                "UPDATE OR ABORT {} SET {} WHERE {condition}",
+                self.table,
+                assignments.join(",")
+            );
             (statement, values)
         })
     }

@@ -7,7 +7,9 @@
 use tailrace_core::schema::Column;
 use tailrace_core::value::{LogicalType, TextKind, Value};
 use tailrace_core::{Error, Result};
-use tailrace_sql::sink::plain::{Plain, civil, digits, whole, write_date, write_json, write_time, write_timestamp};
+use tailrace_sql::sink::plain::{
+    Plain, civil, digits, exact, whole, write_date, write_document, write_time, write_timestamp,
+};
 
 const DAY_US: i64 = 86_400_000_000;
 /// The years that dates are read from.
@@ -97,6 +99,9 @@ impl<'a> ColumnWriter<'a> {
             LogicalType::Float64 => real(plain),
             LogicalType::Decimal { scale, .. } => decimal(plain, *scale),
             LogicalType::Boolean => boolean(plain),
+            LogicalType::Date | LogicalType::Time { .. } | LogicalType::Timestamp { .. } if is_characters(plain) => {
+                self.text(plain)
+            }
             LogicalType::Date => date(plain),
             LogicalType::Time { .. } => time(plain),
             LogicalType::Timestamp { .. } => timestamp(plain),
@@ -121,21 +126,7 @@ impl<'a> ColumnWriter<'a> {
     /// A number is stored as one, and is the same document.
     fn document(&self, plain: Plain<'_>) -> Result<Stored, Misfit> {
         let mut text = String::new();
-        match plain {
-            Plain::Json(document) | Plain::Text(document) => text.push_str(document),
-            Plain::Boolean(value) => write_json(self.source, Value::Boolean(value), &mut text),
-            Plain::Int(value) => write_json(&LogicalType::Int64, Value::Int(value), &mut text),
-            Plain::Decimal(number) => write_json(self.source, Value::Text(number), &mut text),
-            Plain::Float32(value) => write_json(self.source, Value::Float32(value), &mut text),
-            Plain::Float64(value) => write_json(self.source, Value::Float64(value), &mut text),
-            Plain::Vector(list) | Plain::List(list) => write_json(self.source, Value::List(list), &mut text),
-            plain @ Plain::Point { .. } => plain.write_text(self.source, &mut text),
-            plain => {
-                let mut plain_text = String::new();
-                plain.write_text(self.source, &mut plain_text);
-                write_json(&LogicalType::Text(TextKind::Plain), Value::Text(&plain_text), &mut text);
-            }
-        }
+        write_document(plain, self.source, &mut text);
         if self.makes_numbers && looks_like_a_number(&text) && !is_canonical(&text) && exact(&text).is_none() {
             return Err(Misfit(
                 "it is a number of more digits than are kept; give it the type TEXT",
@@ -214,13 +205,17 @@ fn boolean(plain: Plain<'_>) -> Result<Stored, Misfit> {
     }
 }
 
+/// Events whose schema has no dates have them as text.
+fn is_characters(plain: Plain<'_>) -> bool {
+    matches!(plain, Plain::Text(_))
+}
+
 fn date(plain: Plain<'_>) -> Result<Stored, Misfit> {
     match plain {
         Plain::Date(days) => iso_date(days),
         Plain::Timestamp { microseconds, .. } if microseconds.rem_euclid(DAY_US) == 0 => {
             iso_date(microseconds.div_euclid(DAY_US))
         }
-        Plain::Text(text) => Ok(Stored::Text(text.to_owned())),
         _ => Err(Misfit("it takes dates alone; give it the type DATETIME, or TEXT")),
     }
 }
@@ -233,7 +228,6 @@ fn time(plain: Plain<'_>) -> Result<Stored, Misfit> {
             write_time(microseconds, &mut text);
             Ok(Stored::Text(text))
         }
-        Plain::Text(text) => Ok(Stored::Text(text.to_owned())),
         _ => Err(Misfit("it takes times alone; give it the type TEXT")),
     }
 }
@@ -247,7 +241,6 @@ fn timestamp(plain: Plain<'_>) -> Result<Stored, Misfit> {
             write_timestamp(microseconds, ' ', &mut text);
             Ok(Stored::Text(text))
         }
-        Plain::Text(text) => Ok(Stored::Text(text.to_owned())),
         _ => Err(Misfit("it takes dates with times alone; give it the type TEXT")),
     }
 }
@@ -272,14 +265,6 @@ fn check_year(days: i64) -> Result<(), Misfit> {
         true => Ok(()),
         false => Err(Misfit("its years are from 0000 to 9999; give it the type TEXT")),
     }
-}
-
-/// The number of double precision that has these digits and no others.
-fn exact(text: &str) -> Option<f64> {
-    let expected = digits(text)?;
-    let number: f64 = text.parse().ok()?;
-    let printed = format!("{number}");
-    (number.is_finite() && digits(&printed) == Some(expected)).then_some(number)
 }
 
 /// What SQLite takes for a number: with spaces around it and an exponent, but not `inf` and `nan`.

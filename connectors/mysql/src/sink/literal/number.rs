@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tailrace_sql::sink::plain::{Plain, decimal_of_float, digits, single, whole};
+use tailrace_sql::sink::plain::{Plain, decimal_of_float, digits, exact, exact_single, single, whole};
 
 use super::Misfit;
 
@@ -27,7 +27,12 @@ pub(super) fn integer(plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> 
             if !fraction.is_empty() {
                 return Err(Misfit::new(FRACTION));
             }
-            out.push_str(text.split('.').next().unwrap_or(text));
+            let whole = text.split('.').next().unwrap_or(text);
+            out.push_str(if whole.bytes().any(|byte| byte.is_ascii_digit()) {
+                whole
+            } else {
+                "0"
+            });
         }
         Plain::Float32(value) => push(out, whole(value.into()).ok_or_else(|| Misfit::new(FRACTION))?),
         Plain::Float64(value) => push(out, whole(value).ok_or_else(|| Misfit::new(FRACTION))?),
@@ -68,12 +73,21 @@ pub(super) fn decimal(plain: Plain<'_>, (precision, scale): (u8, u8), out: &mut 
 
 /// Into FLOAT and DOUBLE.
 pub(super) fn float(plain: Plain<'_>, precision: Precision, out: &mut String) -> Result<(), Misfit> {
+    // A number in few digits that is meant to be in single precision is that number there.
+    let of_digits = |text: &str| match precision {
+        Precision::Single { .. } => exact_single(text).map(f64::from),
+        Precision::Double { .. } => exact(text),
+    };
+    let not_exact = || Misfit::new("its digits are more than its precision holds; give it a DECIMAL");
     let number = match plain {
         Plain::Boolean(value) => f64::from(u8::from(value)),
-        Plain::Int(value) => exact(&value.to_string())?,
+        Plain::Int(value) => of_digits(&value.to_string()).ok_or_else(not_exact)?,
         Plain::Float32(value) => value.into(),
         Plain::Float64(value) => value,
-        Plain::Decimal(text) | Plain::Text(text) => exact(text)?,
+        Plain::Decimal(text) | Plain::Text(text) => {
+            digits(text).ok_or_else(|| Misfit::kind("numbers"))?;
+            of_digits(text).ok_or_else(not_exact)?
+        }
         Plain::NoNumber(text) => return Err(no_number(text)),
         _ => return Err(Misfit::kind("numbers")),
     };
@@ -82,9 +96,7 @@ pub(super) fn float(plain: Plain<'_>, precision: Precision, out: &mut String) ->
     }
     let rounded_to = match precision {
         Precision::Single { rounded_to } => {
-            // A number in few digits that is meant to be in single precision is that number there.
-            let is_single = single(number).is_some() || matches!(plain, Plain::Decimal(_) | Plain::Text(_));
-            if !is_single {
+            if single(number).is_none() {
                 return Err(Misfit::new("it is of single precision; give it the type DOUBLE"));
             }
             rounded_to
@@ -132,18 +144,6 @@ pub(super) fn year(plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
         }
         Plain::Int(year) => Err(Misfit(format!("{year} is out of its range; give it the type SMALLINT"))),
         _ => Err(Misfit::kind("years")),
-    }
-}
-
-/// The number of double precision that has these digits and no others.
-fn exact(text: &str) -> Result<f64, Misfit> {
-    let not_exact = || Misfit::new("its digits are more than double precision holds; give it a DECIMAL");
-    let expected = digits(text).ok_or_else(|| Misfit::kind("numbers"))?;
-    let number: f64 = text.parse().map_err(|_| Misfit::kind("numbers"))?;
-    let printed = decimal_of_float(number).ok_or_else(not_exact)?;
-    match digits(&printed) == Some(expected) {
-        true => Ok(number),
-        false => Err(not_exact()),
     }
 }
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use tailrace_core::value::TextKind;
 
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::position::{Position, Progress};
@@ -119,6 +120,19 @@ fn floats_are_exact_or_refused() {
     assert_eq!(float("double", f64::MAX).unwrap(), "1.7976931348623157e308");
     assert_eq!(float("float", 0.5).unwrap(), "5e-1");
     assert!(float("float", 0.1).is_err());
+    let decimal = LogicalType::Decimal {
+        precision: None,
+        scale: None,
+    };
+    let of_digits = |column: &str, digits: &str| written(column, &decimal, Datum::Text(digits.to_owned()));
+    assert_eq!(of_digits("float", "0.5").unwrap(), "5e-1");
+    assert!(of_digits("float", "0.1").is_ok());
+    assert!(of_digits("float", "16777217").is_err());
+    assert!(of_digits("float", "1234567.89").is_err());
+    assert!(of_digits("double", "9007199254740993").is_err());
+    assert_eq!(of_digits("bigint", ".0").unwrap(), "0");
+    let blanks = |length| written("tinytext", &PLAIN, Datum::Text(format!("{:length$}", "a")));
+    assert!(blanks(255).is_ok() && blanks(256).is_err());
     assert!(float("double", f64::INFINITY).is_err());
     assert_eq!(float("double(10,2)", 0.25).unwrap(), "2.5e-1");
     assert!(float("double(10,2)", 0.125).is_err());

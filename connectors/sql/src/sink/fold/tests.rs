@@ -185,7 +185,10 @@ fn cell(value: Value<'_>) -> String {
 /// Each step in one line: `upsert parent(id a big): 1 2 x; 2 - -`.
 fn steps(events: &[Event], config: &WriteConfig) -> Vec<String> {
     let (batch, plans) = batch(events, config);
-    let steps = Fold::steps(&batch, config, &plans).unwrap();
+    printed(&Fold::steps(&batch, config, &plans).unwrap())
+}
+
+fn printed(steps: &[Step<'_>]) -> Vec<String> {
     let shown = steps.iter().map(|step| {
         let names = step.columns.iter().map(|column| column.source.name.as_str());
         let rows = step.rows.iter().map(|row| {
@@ -342,7 +345,21 @@ fn inserts_are_kept_apart_so_that_a_key_that_comes_twice_is_seen() {
             ],
             &config
         ),
-        ["delete parent(id): 2", "insert parent(id a big): 1 1 -; 1 2 -"]
+        [
+            "insert parent(id a big): 1 1 -",
+            "delete parent(id): 2",
+            "insert parent(id a big): 1 2 -"
+        ]
+    );
+    // Neither the row nor that it was added twice is forgotten by the delete behind them.
+    let twice: &[Event] = &[
+        ("parent", 'c', &[I(1), I(1), Null]),
+        ("parent", 'c', &[I(1), I(2), Null]),
+        ("parent", 'd', &[I(1)]),
+    ];
+    assert_eq!(
+        steps(twice, &config),
+        ["insert parent(id a big): 1 1 -", "delete parent(id): 1"]
     );
 }
 
@@ -422,6 +439,70 @@ fn a_guard_keeps_the_newest_version_whatever_comes_last() {
             "upsert parent(id gone_at tailrace_position) by tailrace_position: 2 1001 0000000000000001",
         ]
     );
+}
+
+#[test]
+fn a_guard_holds_for_marks_of_the_same_batch_too() {
+    let config = WriteConfig {
+        version_guard: Some("position".to_owned()),
+        deletes: DeleteMode::Soft,
+        soft_delete_column: Some("gone_at".to_owned()),
+        ..WriteConfig::default()
+    };
+    let (mut batch, plans) = batch(
+        &[
+            ("parent", 'd', &[I(1)]),
+            ("parent", 'u', &[I(1), I(5), Null]),
+            ("parent", 'u', &[I(2), I(7), Null]),
+            ("parent", 'd', &[I(2)]),
+        ],
+        &config,
+    );
+    for (transaction, position) in batch.changes.transactions.iter_mut().zip(["0/9", "0/3", "0/9", "0/3"]) {
+        transaction.position = position.into();
+    }
+    assert_eq!(
+        printed(&Fold::steps(&batch, &config, &plans).unwrap()),
+        [
+            "upsert parent(id a big gone_at tailrace_position) by tailrace_position: 2 7 - - 0000000000000009",
+            "upsert parent(id gone_at tailrace_position) by tailrace_position: 1 1000 0000000000000009",
+        ]
+    );
+}
+
+#[test]
+fn a_version_that_is_null_gives_way() {
+    let config = WriteConfig {
+        version_guard: Some("a".to_owned()),
+        ..WriteConfig::default()
+    };
+    assert_eq!(
+        steps(
+            &[
+                ("parent", 'u', &[I(1), I(5), T("known")]),
+                ("parent", 'u', &[I(1), Null, T("unknown")])
+            ],
+            &config
+        ),
+        ["upsert parent(id a big) by a: 1 5 known"]
+    );
+}
+
+#[test]
+fn half_a_row_is_not_inserted() {
+    let config = WriteConfig {
+        mode: WriteMode::Insert,
+        ..WriteConfig::default()
+    };
+    let refused = |events: &[Event]| {
+        let (batch, plans) = batch(events, &config);
+        Fold::steps(&batch, &config, &plans)
+            .map(|_| ())
+            .map_err(|error| error.code())
+    };
+    assert_eq!(refused(&[("parent", 'u', &[I(1), I(1), Same])]), Err("row_missing"));
+    // What a new event leaves out has the default.
+    assert_eq!(refused(&[("parent", 'c', &[I(1), I(1), Same])]), Ok(()));
 }
 
 #[test]
