@@ -303,7 +303,15 @@ impl StepStatements {
 
     /// `DELETE` of several rows.
     pub(super) fn delete(&self, literals: &Literals, rows: &[usize]) -> String {
-        format!("DELETE FROM {} WHERE {}", self.table, self.conditions(literals, rows))
+        let Some(guard) = self.guard else {
+            return format!("DELETE FROM {} WHERE {}", self.table, self.conditions(literals, rows));
+        };
+        let name = self.name(guard);
+        let each = rows.iter().map(|row| {
+            let (condition, version) = (self.condition(literals, *row), literals.cell(*row, guard));
+            format!("({condition} AND ({name} IS NULL OR {version} >= {name}))")
+        });
+        format!("DELETE FROM {} WHERE {}", self.table, Vec::from_iter(each).join(" OR "))
     }
 
     /// Of every row; `TRUNCATE` would commit. Where there is a column, it says since when rows are deleted.

@@ -92,6 +92,8 @@ struct Group {
     plan: usize,
     /// Columns of the plan that the rows do not have.
     unchanged: Vec<usize>,
+    /// Of deletes and marks: they say which version they are of.
+    has_version: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -348,7 +350,7 @@ impl<'a> Fold<'a> {
                     Kind::Replace | Kind::Insert | Kind::Upsert => self.unchanged(plan, &row)?,
                 };
                 if kind == Kind::Replace {
-                    let gone = self.group(Phase::Delete, plan, Vec::new())?;
+                    let gone = self.group_of_gone(Phase::Delete, plan, &row)?;
                     groups.entry(gone).or_default().push(row.clone());
                 }
                 let phase = match kind {
@@ -360,7 +362,11 @@ impl<'a> Fold<'a> {
                     }
                     Kind::Replace | Kind::Upsert => Phase::Upsert,
                 };
-                groups.entry(self.group(phase, plan, unchanged)?).or_default().push(row);
+                let group = match phase {
+                    Phase::Delete | Phase::Mark => self.group_of_gone(phase, plan, &row)?,
+                    _ => self.group(phase, plan, unchanged)?,
+                };
+                groups.entry(group).or_default().push(row);
             }
         }
         for (group, rows) in groups {
@@ -382,6 +388,20 @@ impl<'a> Fold<'a> {
             },
             plan,
             unchanged,
+            has_version: false,
+        })
+    }
+
+    /// A source that says of a deleted row nothing but its key does not say which version that was.
+    fn group_of_gone(&self, phase: Phase, plan: usize, row: &StepRow) -> Result<Group> {
+        let known: &Plan = self.plans.plan(plan)?;
+        let column = known.guard.and_then(|index| known.columns.get(index));
+        let version = column
+            .or(known.extras.position.as_ref())
+            .map(|guard| row.value(&self.batch.changes, &guard.place));
+        Ok(Group {
+            has_version: version.is_some_and(|version| !matches!(version, Value::Null | Value::Unchanged)),
+            ..self.group(phase, plan, Vec::new())?
         })
     }
 
@@ -398,13 +418,18 @@ impl<'a> Fold<'a> {
     fn step(&self, group: &Group, rows: Vec<StepRow>) -> Result<Step<'a>> {
         let plan: &'a Plan = self.plans.plan(group.plan)?;
         let with_values = !matches!(group.phase, Phase::Truncate | Phase::Delete);
+        let has_version = match group.phase {
+            Phase::Truncate => false,
+            Phase::Delete | Phase::Mark => group.has_version,
+            Phase::Insert | Phase::Upsert | Phase::Update => true,
+        };
         let mut columns: Vec<StepColumn<'a>> = Vec::new();
         let (mut key, mut guard) = (Vec::new(), None);
         for (index, column) in plan.columns.iter().enumerate() {
             let is_key = plan.key.contains(&index);
             let is_written = match group.phase {
                 Phase::Truncate => false,
-                Phase::Delete | Phase::Mark => is_key,
+                Phase::Delete | Phase::Mark => is_key || (has_version && plan.guard == Some(index)),
                 Phase::Insert | Phase::Upsert | Phase::Update => !group.unchanged.contains(&index),
             };
             if !is_written {
@@ -413,7 +438,7 @@ impl<'a> Fold<'a> {
             if is_key {
                 key.push(columns.len());
             }
-            if plan.guard == Some(index) && with_values {
+            if plan.guard == Some(index) && has_version {
                 guard = Some(columns.len());
             }
             columns.push(step_column(column));
@@ -427,11 +452,11 @@ impl<'a> Fold<'a> {
                     .map(step_column),
             );
         }
-        if let Some(position) = plan.extras.position.as_ref().filter(|_| with_values) {
+        if let Some(position) = plan.extras.position.as_ref().filter(|_| has_version) {
             guard = Some(columns.len());
             columns.push(step_column(position));
         }
-        let is_checked = matches!(group.phase, Phase::Upsert | Phase::Update | Phase::Mark);
+        let is_checked = !matches!(group.phase, Phase::Truncate | Phase::Insert);
         Ok(Step {
             table: &plan.table,
             action: self.action(group.phase, plan, guard),
@@ -470,8 +495,7 @@ impl Effect {
             return Ok(Some(later));
         }
         let same_plan = later.plan == self.plan;
-        let is_kept = self.kind != Kind::Delete && later.kind != Kind::Delete;
-        if is_kept && is_older(plans.plan(self.plan)?, &later, self, batch) {
+        if is_older(plans.plan(self.plan)?, &later, self, batch) {
             return Ok(None);
         }
         match (self.kind, later.kind) {
@@ -500,21 +524,29 @@ impl Effect {
     }
 }
 
-/// A later event of a partition that was read late may hold an older version. Every plan has its position in one place; a column is where it is in
-/// rows of the same plan, and a mark has none of them.
+/// A later event of a partition that was read late may hold an older version. Every plan has its position in one place; a column is where it is
+/// in rows of the same plan. What is gone may say nothing of its version, which is not the version NULL.
 fn is_older(plan: &Plan, later: &Effect, present: &Effect, batch: &ChangeBatch) -> bool {
-    let is_column = later.plan == present.plan && later.kind != Kind::Mark && present.kind != Kind::Mark;
-    let column = plan
-        .guard
-        .filter(|_| is_column)
-        .and_then(|index| plan.columns.get(index));
-    column.or(plan.extras.position.as_ref()).is_some_and(|guard| {
-        let (later, present) = (
-            later.row.value(batch, &guard.place),
-            present.row.value(batch, &guard.place),
-        );
-        version::compare(&guard.source.logical_type, later, present) == Some(std::cmp::Ordering::Less)
-    })
+    let column = plan.guard.filter(|_| later.plan == present.plan);
+    let column = column.and_then(|index| plan.columns.get(index));
+    let Some(guard) = column.or(plan.extras.position.as_ref()) else {
+        return false;
+    };
+    let (newer, older) = (guard.version(later, batch), guard.version(present, batch));
+    let is_silent = |effect: &Effect, version: Value<'_>| {
+        matches!(effect.kind, Kind::Delete | Kind::Mark) && matches!(version, Value::Null | Value::Unchanged)
+    };
+    if is_silent(later, newer) || is_silent(present, older) {
+        return false;
+    }
+    version::compare(&guard.source.logical_type, newer, older) == Some(std::cmp::Ordering::Less)
+}
+
+impl PlannedColumn {
+    /// The version of a row, where the column is its guard.
+    fn version<'b>(&'b self, effect: &'b Effect, batch: &'b ChangeBatch) -> Value<'b> {
+        effect.row.value(batch, &self.place)
+    }
 }
 
 fn step_column(column: &PlannedColumn) -> StepColumn<'_> {

@@ -41,7 +41,7 @@ pub enum Action {
         /// A key that is not there is an error, `row_missing`: the event does not have the whole row.
         must_exist: bool,
     },
-    /// Deleted by key; the step's columns are those of the key.
+    /// Deleted by key; the step's columns are those of the key, and the guard.
     Delete,
     /// Every row of the table is deleted, and there are no columns. Where there is one, it is the time since when rows are deleted,
     /// which is set to now in every row that has none. There are no rows.
@@ -59,8 +59,8 @@ pub struct Step<'a> {
     pub columns: Vec<StepColumn<'a>>,
     /// Which of `columns` are the key.
     pub key: Vec<usize>,
-    /// Which of `columns` must not be lower in a row than in the table, or be NULL there: where it is, the row of the table stays as it is. Only with
-    /// `Upsert` and `Update`; such rows are there, for `must_exist`.
+    /// Which of `columns` must not be lower in a row than in the table, or be NULL there: where it is, the row of the table stays as it is. Not with
+    /// `Insert` and `Truncate`; such rows are there, for `must_exist`.
     pub guard: Option<usize>,
     /// The rows.
     pub rows: Vec<StepRow>,

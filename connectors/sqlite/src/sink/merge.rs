@@ -177,8 +177,14 @@ impl<'a> StepStatements<'a> {
     }
 
     fn delete(&self, row: &[Stored]) -> (String, Vec<Stored>) {
-        let (condition, values) = self.condition(row);
-        (format!("DELETE FROM {} WHERE {condition}", self.table), values)
+        let (condition, mut values) = self.condition(row);
+        let mut statement = format!("DELETE FROM {} WHERE {condition}", self.table);
+        if let Some((guard, version)) = self.guard.and_then(|guard| Some((guard, row.get(guard)?))) {
+            let name = self.name(guard);
+            statement.push_str(&format!(" AND ({name} IS NULL OR ? >= {name})"));
+            values.push(version.clone());
+        }
+        (statement, values)
     }
 
     fn count(&self, row: &[Stored]) -> (String, Vec<Stored>) {

@@ -150,6 +150,10 @@ fn new_rows_have_an_alias_where_there_are_any() {
                 "UPDATE `shop`.`t` SET `note` = 'a' WHERE `id` = 1 AND (`note` IS NULL OR 'a' >= `note`)"
             );
             assert_eq!(statements.park(literals, 0), None);
+            assert_eq!(
+                statements.delete(literals, &[0]),
+                "DELETE FROM `shop`.`t` WHERE (`id` = 1 AND (`note` IS NULL OR 'a' >= `note`))"
+            );
         },
     );
 }

@@ -471,6 +471,37 @@ fn a_guard_holds_for_marks_of_the_same_batch_too() {
 }
 
 #[test]
+fn a_delete_that_says_its_version_is_guarded() {
+    let config = WriteConfig {
+        version_guard: Some("a".to_owned()),
+        ..WriteConfig::default()
+    };
+    assert_eq!(
+        steps(
+            &[
+                ("parent", 'd', &[I(1), I(5), Null]),
+                ("parent", 'd', &[I(2)]),
+                ("parent", 'd', &[I(3), Null, Null])
+            ],
+            &config
+        ),
+        [
+            "delete parent(id): 3",
+            "delete parent(id a) by a: 1 5",
+            "delete parent(id): 2",
+        ]
+    );
+    let by_position = WriteConfig {
+        version_guard: Some("position".to_owned()),
+        ..WriteConfig::default()
+    };
+    assert_eq!(
+        steps(&[("parent", 'd', &[I(1)])], &by_position),
+        ["delete parent(id tailrace_position) by tailrace_position: 1 0000000000000000"]
+    );
+}
+
+#[test]
 fn a_version_that_is_null_gives_way() {
     let config = WriteConfig {
         version_guard: Some("a".to_owned()),
