@@ -296,3 +296,95 @@ async fn a_target_that_takes_no_writes_is_waited_for() {
         .unwrap();
     pair.after("", "select id from t order by id", &["1", "2"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_changes_nothing_but_a_large_value_to_itself_changes_nothing() {
+    let source = "create table t (id int primary key, big text); alter table t alter big set storage external;
+        insert into t values (1, repeat('x', 5000))";
+    let pair = Pair::start(source, "", "evolve: add", "transforms: []").await;
+    let query = "select id, length(big) from t order by id";
+    pair.after("", query, &["1 5000"]).await;
+    pair.after(
+        "update t set big = big; insert into t values (2, 'y')",
+        query,
+        &["1 5000", "2 1"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_numbers_are_compared_as_numbers() {
+    let table = "create table t (id int primary key, v numeric(20,2), a text); alter table t replica identity full";
+    let source = database_with(PostgresVersion::V17, table).await;
+    let target = database_with(PostgresVersion::V17, table).await;
+    // Its deletes have the row as it was.
+    let format = "format: { envelope: debezium, codec: avro }";
+    let pair = Pair::prepare(source, target, format, "version_guard: v", "transforms: []");
+    pair.daemon.start().unwrap();
+    let query = "select id, v, a from t order by id";
+    let both = "insert into t values (1, 9, 'old'); update t set v = 10, a = 'new'; insert into t values (2, 9, 'old')";
+    pair.after(both, query, &["1 10.00 new", "2 9.00 old"]).await;
+    pair.target
+        .execute("update t set v = 11, a = 'newer' where id = 1")
+        .await
+        .unwrap();
+    // Neither the older update nor the delete of an older version touches the newer row.
+    pair.after(
+        "update t set a = 'late' where id = 1; delete from t where id = 1; update t set v = 10 where id = 2",
+        query,
+        &["1 11.00 newer", "2 10.00 old"],
+    )
+    .await;
+}
+
+/// Children are read by a connector of their own, long before their parents are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_waits_until_the_one_that_it_refers_to_is_there() {
+    let tables = "create table parent (id int primary key); create table child (id int primary key, parent int references parent)";
+    let pair = Pair::start(
+        "create table parent (id int primary key); create table child (id int primary key, parent int)",
+        tables,
+        "mode: upsert",
+        "dead_letters: { policy: store }",
+    )
+    .await;
+    let all = "select 'child', id from child union all select 'parent', id from parent order by 1, 2";
+    // A child whose parent comes seconds later, in a topic of its own; what comes behind it in its own topic waits with it.
+    pair.source
+        .execute("insert into child values (1, 1), (2, null)")
+        .await
+        .unwrap();
+    let waits = pair.daemon.wait_for("mirror", "a notice", |status| {
+        status["notices"]["waiting_for_referenced_rows"].is_string()
+    });
+    let waits = waits.unwrap();
+    assert_eq!(waits["state"], "streaming", "{waits}");
+    pair.after(
+        "insert into parent values (1)",
+        all,
+        &["child 1", "child 2", "parent 1"],
+    )
+    .await;
+    let gone = pair.daemon.wait_for("mirror", "no notice", |status| {
+        status["notices"]["waiting_for_referenced_rows"].is_null()
+    });
+    gone.unwrap();
+    // Its parent goes first, and it after that.
+    pair.source.execute("delete from parent where id = 1").await.unwrap();
+    pair.after("delete from child where id = 1", all, &["child 2"]).await;
+    // One that refers to nothing becomes a letter in the end, and those behind it are written.
+    pair.after(
+        "insert into child values (3, 99), (4, null)",
+        all,
+        &["child 2", "child 4"],
+    )
+    .await;
+    let status = pair.daemon.connector("mirror").unwrap();
+    assert_eq!(status["dead_letters"]["waiting"], 1, "{status}");
+    pair.source.execute("insert into parent values (99)").await.unwrap();
+    pair.after("", all, &["child 2", "child 4", "parent 99"]).await;
+    let replayed = pair.daemon.command("dlq replay", &["mirror"]).unwrap();
+    assert_eq!(replayed.code, Some(0), "{}", replayed.all());
+    pair.after("", all, &["child 2", "child 3", "child 4", "parent 99"])
+        .await;
+}
