@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod calendar;
 pub mod check;
 pub mod dead_letter;
 pub mod error;

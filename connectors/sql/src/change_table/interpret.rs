@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tailrace_core::batch::{BeforeImage, Change, ChangeBatch, Operation, Row, RowView, Transaction};
+use tailrace_core::calendar::Civil;
 use tailrace_core::schema::{Column, SharedSchema, TableSchema};
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
@@ -302,13 +303,7 @@ fn time_us(text: &str) -> Option<i64> {
     let [year, month, day] = <[i64; 3]>::try_from(numbers(date, '-')?).ok()?;
     let [hour, minute, second] = <[i64; 3]>::try_from(numbers(time, ':')?).ok()?;
     let microseconds: i64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-    // Days since 1970 in the Gregorian calendar, counted in years that begin in March.
-    let (year, month) = if month <= 2 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let days = Civil { year, month, day }.to_days();
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + microseconds)
 }
 

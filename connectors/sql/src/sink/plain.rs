@@ -20,6 +20,7 @@
 use std::fmt::Write;
 
 use tailrace_core::batch::ListView;
+use tailrace_core::calendar::Civil;
 use tailrace_core::value::{Interval, LogicalType, TextKind, TimeTz, Value};
 
 const DAY_S: i64 = 86_400;
@@ -260,28 +261,9 @@ pub fn whole(value: f64) -> Option<i64> {
 
 // === dates and times ===
 
-/// Year, month and day of a count of days since 1970-01-01, in the calendar of today carried on without an end.
-pub fn civil(days: i64) -> (i64, i64, i64) {
-    // Counted from 1 March of year 0, so that a leap day is the last of its year (Howard Hinnant, "chrono-Compatible Low-Level
-    // Date Algorithms").
-    let shifted = days.saturating_add(719_468);
-    let cycle = shifted.div_euclid(146_097);
-    let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_cycle + cycle * 400 + i64::from(month <= 2), month, day)
-}
-
 /// `2024-02-29`; years that do not have four digits with a sign, as ISO 8601 has them.
 pub fn write_date(days: i64, out: &mut String) {
-    let (year, month, day) = civil(days);
+    let Civil { year, month, day } = Civil::from_days(days);
     match year {
         0..=9_999 => append(out, format_args!("{year:04}-{month:02}-{day:02}")),
         _ => append(out, format_args!("{year:+05}-{month:02}-{day:02}")),

@@ -4,12 +4,11 @@
 //! one in every column that is not TEXT or BLOB, and keeps fifteen digits of it. So each value is bound in the storage class
 //! that the column keeps, and what would not come back as it was is refused. See [`crate::decode`] for what is read.
 
+use tailrace_core::calendar::Civil;
 use tailrace_core::schema::Column;
 use tailrace_core::value::{LogicalType, TextKind, Value};
 use tailrace_core::{Error, Result};
-use tailrace_sql::sink::plain::{
-    Plain, civil, digits, exact, whole, write_date, write_document, write_time, write_timestamp,
-};
+use tailrace_sql::sink::plain::{Plain, digits, exact, whole, write_date, write_document, write_time, write_timestamp};
 
 const DAY_US: i64 = 86_400_000_000;
 /// The years that dates are read from.
@@ -261,7 +260,7 @@ fn iso_date(days: i64) -> Result<Stored, Misfit> {
 }
 
 fn check_year(days: i64) -> Result<(), Misfit> {
-    match YEARS.contains(&civil(days).0) {
+    match YEARS.contains(&Civil::from_days(days).year) {
         true => Ok(()),
         false => Err(Misfit("its years are from 0000 to 9999; give it the type TEXT")),
     }

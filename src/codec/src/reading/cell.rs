@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tailrace_core::batch::ChangeBatch;
+use tailrace_core::calendar::Civil;
 use tailrace_core::value::Interval;
 
 use super::digits::{append_text, append_unscaled};
@@ -13,7 +14,7 @@ use super::shape::Shape;
 use super::typed::Typed;
 use super::wire::Wire;
 use crate::notation::Optionality;
-use crate::values::calendar::{Civil, Fraction, write_clock};
+use crate::values::calendar::{Fraction, write_clock};
 use crate::values::temporal::Unit;
 
 /// Where values go, and what is needed on the way to put them together. Kept from record to record.

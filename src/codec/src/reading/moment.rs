@@ -1,9 +1,10 @@
 //! Dates, times, timestamps and intervals from text and from numbers: the inverse of [`crate::values::temporal`].
 
+use tailrace_core::calendar::Civil;
 use tailrace_core::value::{Interval, TimeTz};
 
 use super::fault::{Fault, Read};
-use crate::values::calendar::{Civil, DAY_US};
+use crate::values::calendar::DAY_US;
 use crate::values::temporal::{DEBEZIUM_NEGATIVE_INFINITY_US, DEBEZIUM_POSITIVE_INFINITY_US, Unit};
 
 const NO_DATE: Fault = Fault::value("is not a date as ISO 8601 writes it (2016-11-04)");

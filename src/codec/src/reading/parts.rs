@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use tailrace_core::batch::ChangeBatch;
+use tailrace_core::calendar::Civil;
 use tailrace_core::value::{Interval, TimeTz};
 
 use super::cell::{Cells, Scratch, push_moment};
@@ -12,7 +13,7 @@ use super::moment::Moment;
 use super::shape::{Form, Shape};
 use super::wire::{Fields, Wire};
 use crate::notation::Optionality;
-use crate::values::calendar::{Civil, DAY_US};
+use crate::values::calendar::DAY_US;
 use crate::values::geometry::{EWKB_SRID_FLAG, srid_of};
 
 /// Slots of the largest struct.

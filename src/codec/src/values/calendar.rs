@@ -1,28 +1,11 @@
-//! The proleptic Gregorian calendar in integers, over every date that PostgreSQL has (4713 BC to 5874897 AD), and its
-//! ISO 8601 text. Years are astronomical: year 0 is 1 BC, year -4712 is 4713 BC.
-//!
-//! The conversion is the usual one over eras of 400 years of 146 097 days, with years that begin on 1 March so that the
-//! leap day is the last of its year. It is ours because the text goes straight into the batch and because calendar
-//! libraries stop at year 9999.
+//! ISO 8601 text of dates and times, over every date that PostgreSQL has (4713 BC to 5874897 AD). It goes straight into the batch.
+
+use tailrace_core::calendar::Civil;
 
 use super::number::write_int;
 
 /// Microseconds of a day.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
-
-const DAYS_PER_ERA: i64 = 146_097;
-/// Days from 0000-03-01 to 1970-01-01.
-const EPOCH_SHIFT_DAYS: i64 = 719_468;
-
-/// A date of the calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Civil {
-    pub(crate) year: i64,
-    /// 1 to 12.
-    pub(crate) month: i64,
-    /// 1 to 31.
-    pub(crate) day: i64,
-}
 
 /// A time of day. The hour is 24 only for the end of the day, and more for an amount of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,39 +23,6 @@ pub(crate) enum Fraction {
     Digits(u8),
     /// As many as are needed.
     Needed,
-}
-
-// === impl Civil ===
-
-impl Civil {
-    /// The date so many days after 1970-01-01.
-    pub(crate) fn from_days(days: i64) -> Self {
-        let days = days + EPOCH_SHIFT_DAYS;
-        let era = days.div_euclid(DAYS_PER_ERA);
-        let day_of_era = days.rem_euclid(DAYS_PER_ERA);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        Self { year, month, day }
-    }
-
-    /// How many days it is after 1970-01-01.
-    pub(crate) fn to_days(self) -> i64 {
-        let year = self.year - i64::from(self.month <= 2);
-        let era = year.div_euclid(400);
-        let year_of_era = year.rem_euclid(400);
-        let month_from_march = (self.month + 9) % 12;
-        let day_of_year = (153 * month_from_march + 2) / 5 + self.day - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        era * DAYS_PER_ERA + day_of_era - EPOCH_SHIFT_DAYS
-    }
 }
 
 // === impl Clock ===

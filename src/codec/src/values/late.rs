@@ -2,7 +2,9 @@
 //! another 29 years (it counts from 2000), so that such a value comes as text: `294276-12-31T23:59:59.999999`, in UTC
 //! where it is a point in time. Text, structs and milliseconds can still hold it; finer numbers cannot, and it is refused.
 
-use super::calendar::{Civil, DAY_US, Fraction, write_days_and_clock};
+use tailrace_core::calendar::Civil;
+
+use super::calendar::{DAY_US, Fraction, write_days_and_clock};
 use super::structured::{self, Moment};
 use super::temporal::{Unit, timestamp_unit};
 use super::{CellError, CellResult};

@@ -1,6 +1,8 @@
 //! Debezium's structs for dates and times (3.7): every field is there, null where it does not apply.
 
-use super::calendar::{Civil, Clock};
+use tailrace_core::calendar::Civil;
+
+use super::calendar::Clock;
 use crate::notation::Notation;
 
 /// What a struct of date and time holds.

@@ -14,6 +14,7 @@
 use std::fmt::Write;
 
 use tailrace_core::batch::ChangeBatch;
+use tailrace_core::calendar::Civil;
 
 use super::error::{CellError, Result};
 use crate::column_type::InvalidDates;
@@ -110,7 +111,7 @@ impl Moment {
     #[inline]
     fn days(self) -> Option<i64> {
         let valid = (1..=12).contains(&self.month) && (1..=days_in_month(self.year, self.month)).contains(&self.day);
-        valid.then(|| days_from_civil(self.year, self.month, self.day))
+        valid.then(|| civil(self.year, self.month, self.day).to_days())
     }
 
     #[inline]
@@ -125,7 +126,7 @@ impl Moment {
         if let Some(microseconds) = self.microseconds() {
             return microseconds;
         }
-        let begin = |month, day| days_from_civil(self.year, month, day) * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
+        let begin = |month, day| civil(self.year, month, day).to_days() * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
         match (self.month, self.day) {
             (1..=12, 0) => begin(self.month, 1),
             (1..=12, _) => begin(self.month, days_in_month(self.year, self.month) + 1) - 1,
@@ -134,12 +135,13 @@ impl Moment {
     }
 
     fn since_1970(seconds: i64, microsecond: u32) -> Self {
-        let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
+        let Civil { year, month, day } = Civil::from_days(seconds.div_euclid(SECONDS_PER_DAY));
+        let unsigned = |value: i64| u32::try_from(value).unwrap_or_default();
         let second = u32::try_from(seconds.rem_euclid(SECONDS_PER_DAY)).unwrap_or_default();
         Self {
-            year,
-            month,
-            day,
+            year: unsigned(year),
+            month: unsigned(month),
+            day: unsigned(day),
             hour: second / 3600,
             minute: second / 60 % 60,
             second: second % 60,
@@ -214,35 +216,13 @@ fn days_in_month(year: u32, month: u32) -> u32 {
     }
 }
 
-/// Days since 1970-01-01. Years are taken to begin in March, so that the leap day is the last of its year; a cycle of 400
-/// years has 146 097 days. (Howard Hinnant, "chrono-compatible low-level date algorithms".)
 #[inline]
-fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
-    let year = i64::from(year) - i64::from(month <= 2);
-    let cycle = year.div_euclid(400);
-    let year_of_cycle = year.rem_euclid(400);
-    let day_of_year = (153 * ((i64::from(month) + 9) % 12) + 2) / 5 + i64::from(day) - 1;
-    let day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
-    cycle * 146_097 + day_of_cycle - 719_468
-}
-
-/// Year, month and day of a count of days since 1970-01-01 that is not negative.
-fn civil_from_days(days: i64) -> (u32, u32, u32) {
-    let shifted = days + 719_468;
-    let cycle = shifted.div_euclid(146_097);
-    let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_cycle + cycle * 400 + i64::from(month <= 2);
-    let unsigned = |value: i64| u32::try_from(value).unwrap_or_default();
-    (unsigned(year), unsigned(month), unsigned(day))
+fn civil(year: u32, month: u32, day: u32) -> Civil {
+    Civil {
+        year: year.into(),
+        month: month.into(),
+        day: day.into(),
+    }
 }
 
 // --- the log

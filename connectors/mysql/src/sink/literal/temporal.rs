@@ -1,6 +1,7 @@
 //! Dates and times. The server rounds fractions of a second to those that a column has.
 
-use tailrace_sql::sink::plain::{Plain, civil, write_date, write_time, write_timestamp};
+use tailrace_core::calendar::Civil;
+use tailrace_sql::sink::plain::{Plain, write_date, write_time, write_timestamp};
 
 use super::{Misfit, quote};
 
@@ -103,7 +104,7 @@ fn check_fraction(microseconds: i64, precision: u8, name: &str) -> Result<(), Mi
 }
 
 fn check_year(days: i64) -> Result<(), Misfit> {
-    let (year, _, _) = civil(days);
+    let Civil { year, .. } = Civil::from_days(days);
     match YEARS.contains(&year) {
         true => Ok(()),
         false => Err(Misfit(format!(

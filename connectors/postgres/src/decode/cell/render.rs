@@ -5,10 +5,11 @@
 
 use std::fmt::Write;
 
+use tailrace_core::calendar::Civil;
+
 use super::bytes::{packed_bits, print_bits, print_internal_char, print_uuid, push_hex_digits};
 use super::temporal::{
-    MICROSECONDS_PER_DAY, civil_from_days, date_from_binary, time_from_binary, time_tz_from_binary,
-    timestamp_from_binary,
+    MICROSECONDS_PER_DAY, date_from_binary, time_from_binary, time_tz_from_binary, timestamp_from_binary,
 };
 use super::{CellDecoder, Result, ValueError, characters, fixed, interval, network, number, numeric, written};
 
@@ -166,7 +167,7 @@ pub(crate) fn print_timestamp(microseconds: i64, zone: &str, text: &mut String) 
 
 /// The date, what follows it, and the era.
 fn print_day(days: i64, time: &str, text: &mut String) -> Result<()> {
-    let (year, month, day) = civil_from_days(days);
+    let Civil { year, month, day } = Civil::from_days(days);
     let (shown, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     written(write!(text, "{shown:04}-{month:02}-{day:02}{time}{era}"))
 }

@@ -4,6 +4,7 @@
 //! 294247-01-10 on) do not fit into 64 bits then: such a value is an error and never wraps. The two ends of the range of
 //! numbers stand for ±infinity, so that no finite value may have them.
 
+use tailrace_core::calendar::Civil;
 use tailrace_core::value::TimeTz;
 
 use super::{Result, ValueError, fixed};
@@ -216,7 +217,8 @@ impl CalendarDate {
         let valid = self.year > 0
             && (1..=12).contains(&self.month)
             && (1..=days_in_month(year, self.month)).contains(&self.day);
-        valid.then(|| days_from_civil(year, self.month, self.day))
+        let (month, day) = (self.month.into(), self.day.into());
+        valid.then(|| Civil { year, month, day }.to_days())
     }
 }
 
@@ -228,36 +230,6 @@ fn days_in_month(year: i64, month: u32) -> u32 {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
-}
-
-/// Days since 1970-01-01. Years are taken to begin in March, so that the leap day is the last of its year; a cycle of 400
-/// years has 146 097 days. (Howard Hinnant, "chrono-compatible low-level date algorithms".)
-#[inline]
-fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let cycle = year.div_euclid(400);
-    let year_of_cycle = year.rem_euclid(400);
-    let day_of_year = (153 * ((i64::from(month) + 9) % 12) + 2) / 5 + i64::from(day) - 1;
-    let day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
-    cycle * 146_097 + day_of_cycle - 719_468
-}
-
-/// Year (0 is 1 BC), month and day of a count of days since 1970-01-01.
-pub(super) fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let cycle = shifted.div_euclid(146_097);
-    let day_of_cycle = shifted.rem_euclid(146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_cycle + cycle * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 // --- binary
