@@ -208,6 +208,19 @@ impl Operation {
             Self::Message => "m",
         }
     }
+
+    /// The operation of a letter.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Some(match code {
+            "r" => Self::Read,
+            "c" => Self::Create,
+            "u" => Self::Update,
+            "d" => Self::Delete,
+            "t" => Self::Truncate,
+            "m" => Self::Message,
+            _ => return None,
+        })
+    }
 }
 
 // === impl ChangeBatch ===

@@ -6,11 +6,11 @@ use tailrace_core::batch::ChangeBatch;
 use tailrace_core::calendar::Civil;
 use tailrace_core::value::Interval;
 
-use super::digits::{append_text, append_unscaled};
-use super::fault::{Fault, Read};
+use super::digits::{append_number, append_text, append_unscaled};
+use super::fault::{Fault, Read, SCHEMA_UNUSABLE};
 use super::moment::{self, Moment};
-use super::parts::{Circle, Parts, PartsForm, Sparse, Structured};
-use super::shape::Shape;
+use super::parts::{Circle, INCOMPLETE, Parts, PartsForm, Sparse, Structured};
+use super::shape::{Form, Shape};
 use super::typed::Typed;
 use super::wire::Wire;
 use crate::notation::Optionality;
@@ -49,8 +49,10 @@ pub(crate) enum CellForm {
     Symbol(Arc<[String]>),
     Bytes,
     Fixed(usize),
-    /// Bytes of an unscaled value.
-    Decimal(u32, Binary),
+    /// Bytes of an unscaled value, or a number.
+    Decimal(i64, Binary),
+    /// The same, of a schema that does not say the scale.
+    NoScale,
     VariableDecimal(PartsForm),
     /// Little-endian bits, so many where they always are.
     Bits(Option<u32>),
@@ -96,8 +98,6 @@ pub(crate) struct Element {
     pub(crate) optionality: Optionality,
 }
 
-/// Bits of a string that varies without a limit, as Debezium declares it.
-const UNLIMITED_BITS: u32 = 2_147_483_647;
 /// The most bits that are read; PostgreSQL's strings have 83 886 080 at the most.
 const MOST_BITS: usize = 83_886_080;
 
@@ -105,6 +105,11 @@ const NOT_16: Fault = Fault::value("is a number that its type of 16 bits cannot 
 const NOT_32: Fault = Fault::value("is a number that its type of 32 bits cannot hold");
 const TOO_MANY_BITS: Fault = Fault::value("has more bits than its type");
 const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
+const NO_SCALE: Fault = Fault {
+    code: SCHEMA_UNUSABLE,
+    problem: "is a decimal of a schema that does not say its scale",
+    remedy: "have its writer note a whole number as the parameter scale, or set the record aside with dead_letters",
+};
 
 // === impl CellForm ===
 
@@ -130,6 +135,7 @@ impl CellForm {
     fn read_rarer<W: Wire>(&self, wire: &mut W, cells: &mut Cells<'_>) -> Read<()> {
         match self {
             Self::Nothing => cells.batch.push_null(),
+            Self::NoScale => return Err(NO_SCALE),
             Self::Int16 => cells.batch.push_int(int16(wire.int()?)?),
             Self::Float32 => cells.batch.push_float32(wire.float32()?),
             Self::Symbol(symbols) => {
@@ -230,22 +236,37 @@ pub(crate) fn whole_number(value: i64, bits: u8) -> Read<i64> {
     }
 }
 
-fn read_decimal<W: Wire>(wire: &mut W, (scale, binary): (u32, Binary), cells: &mut Cells<'_>) -> Read<()> {
-    let Scratch { digits, bytes, .. } = &mut *cells.scratch;
+fn read_decimal<W: Wire>(wire: &mut W, (scale, binary): (i64, Binary), cells: &mut Cells<'_>) -> Read<()> {
+    let Scratch {
+        text, digits, bytes, ..
+    } = &mut *cells.scratch;
+    // Connect's JSON converter writes it so under `decimal.format=NUMERIC`.
+    if wire.is_at_number() {
+        text.clear();
+        wire.document(&Shape::of(Form::Anything), text)?;
+        digits.clear();
+        append_number(digits, text)?;
+        cells.batch.push_text(digits)?;
+        return Ok(());
+    }
     let bytes = match binary {
         Binary::Prefixed => wire.bytes(bytes)?,
         Binary::Fixed(length) => wire.fixed(length, bytes)?,
     };
     digits.clear();
-    append_unscaled(digits, bytes, scale.into())?;
+    append_unscaled(digits, bytes, scale)?;
     cells.batch.push_text(digits)?;
     Ok(())
 }
 
-fn push_variable(parts: &Parts, cells: &mut Cells<'_>) -> Read<()> {
+pub(crate) fn push_variable(parts: &Parts, cells: &mut Cells<'_>) -> Read<()> {
+    // Where the struct had no bytes, the scratch has those of an earlier value.
+    let (Some(scale), true) = (parts.int(0), parts.has_bytes(1)) else {
+        return Err(INCOMPLETE);
+    };
     let Scratch { digits, bytes, .. } = &mut *cells.scratch;
     digits.clear();
-    append_unscaled(digits, bytes, parts.int(0).unwrap_or_default())?;
+    append_unscaled(digits, bytes, scale)?;
     cells.batch.push_text(digits)?;
     Ok(())
 }
@@ -273,14 +294,13 @@ pub(crate) fn push_moment(moment: Moment, cells: &mut Cells<'_>) -> Read<()> {
     Ok(())
 }
 
-/// Bits, first bit first, of little-endian bytes.
+/// Bits, first bit first, of little-endian bytes; so many where there are always so many.
 pub(crate) fn push_bits(bytes: &[u8], length: Option<u32>, batch: &mut ChangeBatch) -> Read<()> {
-    let declared = length.filter(|length| *length != UNLIMITED_BITS);
     let significant = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| {
         let zeros = bytes.get(last).map_or(0, |byte| byte.leading_zeros());
         (last + 1) * 8 - usize::try_from(zeros).unwrap_or_default()
     });
-    let length = declared.map_or(significant, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let length = length.map_or(significant, |length| usize::try_from(length).unwrap_or(usize::MAX));
     if significant > length || length > MOST_BITS {
         return Err(TOO_MANY_BITS);
     }

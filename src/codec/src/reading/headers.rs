@@ -27,7 +27,7 @@ impl<'a> Headers<'a> {
         for (name, value) in record.headers() {
             let text = || std::str::from_utf8(value).ok();
             match name {
-                header::OPERATION => headers.operation = operation(value),
+                header::OPERATION => headers.operation = text().and_then(Operation::from_code),
                 header::UPDATED_AT => headers.updated_at = text(),
                 header::POSITION => headers.position = text(),
                 header::TRANSACTION => headers.transaction = text().and_then(|text| text.parse().ok()),
@@ -40,7 +40,7 @@ impl<'a> Headers<'a> {
 
     /// When the row was last updated, microseconds since 1970.
     pub(crate) fn updated_at_us(&self) -> Option<i64> {
-        match moment::timestamp(self.updated_at?) {
+        match moment::timestamp_cut(self.updated_at?) {
             Ok(Moment::At(at)) => Some(at),
             Ok(Moment::Late { .. }) | Err(_) => None,
         }
@@ -62,16 +62,4 @@ impl<'a> Headers<'a> {
             columns.clear();
         }
     }
-}
-
-fn operation(code: &[u8]) -> Option<Operation> {
-    Some(match code {
-        b"r" => Operation::Read,
-        b"c" => Operation::Create,
-        b"u" => Operation::Update,
-        b"d" => Operation::Delete,
-        b"t" => Operation::Truncate,
-        b"m" => Operation::Message,
-        _ => return None,
-    })
 }

@@ -7,13 +7,12 @@ use tailrace_core::value::{LogicalType, TextKind};
 use super::cell::{Binary, CellForm, Element};
 use super::parts::{Circle, PartsForm, Sparse, Structured};
 use super::shape::{Form, Shape, text_kind};
+use crate::values::cell::UNLIMITED_BITS;
 use crate::values::temporal::Unit;
 
 /// Fraction digits of a unit.
 const MILLISECONDS: u8 = 3;
 const MICROSECONDS: u8 = 6;
-
-const LIMITLESS_BITS: u32 = 2_147_483_647;
 
 /// The logical type of a schema's values, and how their cells are read. What fits none is its JSON.
 pub(crate) fn meaning(shape: &Shape) -> (LogicalType, CellForm) {
@@ -120,7 +119,7 @@ fn bytes(shape: &Shape, meaning: &str) -> (LogicalType, CellForm) {
     match meaning {
         "decimal" => decimal(shape, Binary::Prefixed),
         "bits" => {
-            let length = shape.number("length").filter(|length| *length != LIMITLESS_BITS);
+            let length = shape.number("length").filter(|length| *length != UNLIMITED_BITS);
             (LogicalType::Bits { length }, CellForm::Bits(length))
         }
         _ => (LogicalType::Bytes, CellForm::Bytes),
@@ -128,12 +127,22 @@ fn bytes(shape: &Shape, meaning: &str) -> (LogicalType, CellForm) {
 }
 
 fn decimal(shape: &Shape, binary: Binary) -> (LogicalType, CellForm) {
-    let scale = shape.number("scale").unwrap_or_default();
-    let logical_type = LogicalType::Decimal {
-        precision: shape.number("connect.decimal.precision"),
-        scale: Some(scale),
+    let scale: Option<i32> = shape.parameter("scale").and_then(|scale| scale.parse().ok());
+    let Some(scale) = scale else {
+        let logical_type = LogicalType::Decimal {
+            precision: None,
+            scale: None,
+        };
+        return (logical_type, CellForm::NoScale);
     };
-    (logical_type, CellForm::Decimal(scale, binary))
+    // Below zero it is a number of zeros at the end of each value.
+    let zeros = u32::try_from(-i64::from(scale).min(0)).unwrap_or_default();
+    let precision = shape.number("connect.decimal.precision");
+    let logical_type = LogicalType::Decimal {
+        precision: precision.map(|precision| precision.saturating_add(zeros)),
+        scale: Some(u32::try_from(scale).unwrap_or_default()),
+    };
+    (logical_type, CellForm::Decimal(scale.into(), binary))
 }
 
 fn list(items: &Shape, name: &str) -> Option<(LogicalType, CellForm)> {

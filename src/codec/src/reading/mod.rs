@@ -26,7 +26,7 @@
 //! A value comes back as the cell that it was wherever schema, contract or table says what it is. Some forms say less:
 //!
 //! - Timestamps and times come back with the fraction digits of their form (three of milliseconds, otherwise six), not of their column.
-//!   Finer digits than microseconds are cut off.
+//!   Values that have finer digits than microseconds are refused.
 //! - `time: iso` (the default of `entity`) is text: with a schema in JSON it says so of points in time alone, and dates, times and
 //!   timestamps without zone are `Text`. In Avro they are what they are, and without a schema what the table says.
 //! - Decimals as text (the default of `entity` in JSON) are `Text` where a schema says nothing else, bytes as base64 or hexadecimal

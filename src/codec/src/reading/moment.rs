@@ -3,7 +3,7 @@
 use tailrace_core::calendar::Civil;
 use tailrace_core::value::{Interval, TimeTz};
 
-use super::fault::{Fault, Read};
+use super::fault::{Fault, Read, VALUE_UNREADABLE};
 use crate::values::calendar::DAY_US;
 use crate::values::temporal::{DEBEZIUM_NEGATIVE_INFINITY_US, DEBEZIUM_POSITIVE_INFINITY_US, Unit};
 
@@ -13,6 +13,11 @@ const NO_TIME_TZ: Fault = Fault::value("is not a time with an offset as ISO 8601
 const NO_TIMESTAMP: Fault = Fault::value("is not a timestamp as ISO 8601 writes it (2016-11-04T13:51:30.123Z)");
 const NO_INTERVAL: Fault = Fault::value("is not a duration as ISO 8601 writes it (P1Y2M3DT4H5M6.78S)");
 const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
+const TOO_FINE: Fault = Fault {
+    code: VALUE_UNREADABLE,
+    problem: "has finer digits than microseconds, which nothing that is written into can hold",
+    remedy: "have its writer round them (with Debezium, time.precision.mode=connect), or set the record aside with dead_letters",
+};
 
 /// Days from 1970 to the year 999999: later ones are no timestamps of any database.
 const LATEST_DAYS: i64 = 364_522_000;
@@ -28,7 +33,11 @@ pub(crate) enum Moment {
 
 /// Characters of a text that is read from left to right.
 #[derive(Clone, Copy)]
-struct Characters<'a>(&'a [u8]);
+struct Characters<'a> {
+    rest: &'a [u8],
+    /// A fraction had finer digits than microseconds, which are not in its value.
+    is_cut: bool,
+}
 
 // === impl Moment ===
 
@@ -50,7 +59,7 @@ impl Moment {
     pub(crate) fn of_units(value: i64, unit: Unit) -> Read<Self> {
         match unit {
             Unit::Nanoseconds if matches!(value, i64::MAX | i64::MIN) => Ok(Self::At(value)),
-            Unit::Nanoseconds => Ok(Self::At(value.div_euclid(1000))),
+            Unit::Nanoseconds => whole_microseconds(value).map(Self::At),
             Unit::Microseconds => Ok(Self::At(from_stand_in(value))),
             Unit::Milliseconds if value == DEBEZIUM_POSITIVE_INFINITY_US / 1000 => Ok(Self::At(i64::MAX)),
             Unit::Milliseconds if value == DEBEZIUM_NEGATIVE_INFINITY_US / 1000 => Ok(Self::At(i64::MIN)),
@@ -88,93 +97,86 @@ pub(crate) fn time_of_units(value: i64, unit: Unit) -> Read<i64> {
     match unit {
         Unit::Milliseconds => value.checked_mul(1000).ok_or(OUT_OF_RANGE),
         Unit::Microseconds => Ok(value),
-        Unit::Nanoseconds => Ok(value.div_euclid(1000)),
+        Unit::Nanoseconds => whole_microseconds(value),
+    }
+}
+
+/// Microseconds of nanoseconds; what would be cut off is refused.
+pub(crate) fn whole_microseconds(nanoseconds: i64) -> Read<i64> {
+    match nanoseconds % 1000 {
+        0 => Ok(nanoseconds / 1000),
+        _ => Err(TOO_FINE),
     }
 }
 
 /// Days since 1970 of `2016-11-04`; a `Z` may follow, as Debezium writes it.
 pub(crate) fn date(text: &str) -> Read<i64> {
-    if let Some(infinite) = infinity(text) {
+    if let Some(infinite) = infinity(text.as_bytes()) {
         return Ok(if infinite { i32::MAX } else { i32::MIN }.into());
     }
-    let mut rest = Characters(text.as_bytes());
-    let days = rest.date().ok_or(NO_DATE)?;
-    rest.take(b'Z');
-    if !rest.0.is_empty() {
-        return Err(NO_DATE);
-    }
+    let mut characters = Characters::of(text);
+    let days = characters.date().ok_or(NO_DATE)?;
+    characters.take(b'Z');
+    characters.end(NO_DATE)?;
     i32::try_from(days).map(i64::from).map_err(|_| OUT_OF_RANGE)
 }
 
 /// Microseconds of `13:51:30.123`, which may also be an amount of time; a `Z` may follow, as Debezium writes it.
 pub(crate) fn time(text: &str) -> Read<i64> {
-    let mut rest = Characters(text.as_bytes());
-    let negative = rest.take(b'-');
-    let time = rest.clock().ok_or(NO_TIME)?;
-    rest.take(b'Z');
-    match rest.0 {
-        [] if negative => Ok(-time),
-        [] => Ok(time),
-        _ => Err(NO_TIME),
-    }
+    let mut characters = Characters::of(text);
+    let negative = characters.take(b'-');
+    let time = characters.clock().ok_or(NO_TIME)?;
+    characters.take(b'Z');
+    characters.end(NO_TIME)?;
+    Ok(if negative { -time } else { time })
 }
 
 /// `13:51:30.123+02:00`, or `Z`.
 pub(crate) fn time_tz(text: &str) -> Read<TimeTz> {
-    let mut rest = Characters(text.as_bytes());
-    let microseconds = rest.clock().ok_or(NO_TIME_TZ)?;
-    let offset_seconds = rest.offset().ok_or(NO_TIME_TZ)?;
-    match rest.0 {
-        [] if microseconds <= DAY_US => Ok(TimeTz {
-            microseconds,
-            offset_seconds,
-        }),
-        _ => Err(NO_TIME_TZ),
-    }
+    let mut characters = Characters::of(text);
+    let microseconds = characters.clock().filter(|of_day| *of_day <= DAY_US);
+    let microseconds = microseconds.ok_or(NO_TIME_TZ)?;
+    let offset_seconds = characters.offset().ok_or(NO_TIME_TZ)?;
+    characters.end(NO_TIME_TZ)?;
+    Ok(TimeTz {
+        microseconds,
+        offset_seconds,
+    })
 }
 
 /// `2016-11-04T13:51:30.123`, and what the offset behind it makes of it in UTC.
 pub(crate) fn timestamp(text: &str) -> Read<Moment> {
-    if let Some(infinite) = infinity(text) {
-        return Ok(Moment::At(if infinite { i64::MAX } else { i64::MIN }));
-    }
-    let mut rest = Characters(text.as_bytes());
-    let days = rest.date().ok_or(NO_TIMESTAMP)?;
-    if rest.0.is_empty() {
-        return Moment::new(days, 0);
-    }
-    if !(rest.take(b'T') || rest.take(b' ') || rest.take(b't')) {
-        return Err(NO_TIMESTAMP);
-    }
-    let of_day = rest.clock().filter(|of_day| *of_day <= DAY_US).ok_or(NO_TIMESTAMP)?;
-    let moment = Moment::new(days, of_day)?;
-    if rest.0.is_empty() {
-        return Ok(moment);
-    }
-    let offset = rest.offset().ok_or(NO_TIMESTAMP)?;
-    if rest.0.is_empty() {
-        moment.minus_seconds(offset.into())
-    } else {
-        Err(NO_TIMESTAMP)
-    }
+    let mut characters = Characters::of(text);
+    let moment = characters.timestamp()?;
+    characters.end(NO_TIMESTAMP)?;
+    Ok(moment)
+}
+
+/// The same where finer digits than microseconds do not matter.
+pub(crate) fn timestamp_cut(text: &str) -> Read<Moment> {
+    let mut characters = Characters::of(text);
+    let moment = characters.timestamp()?;
+    characters.is_cut = false;
+    characters.end(NO_TIMESTAMP)?;
+    Ok(moment)
 }
 
 /// `P1Y2M3DT4H5M6.78S`, in which each part may have a sign of its own.
 pub(crate) fn interval(text: &str) -> Read<Interval> {
-    let mut rest = Characters(text.as_bytes());
-    let all_negative = rest.take(b'-');
-    if !rest.take(b'P') || rest.0.is_empty() {
+    let mut characters = Characters::of(text);
+    let all_negative = characters.take(b'-');
+    if !characters.take(b'P') || characters.rest.is_empty() {
         return Err(NO_INTERVAL);
     }
     let (mut months, mut days, mut microseconds) = (0_i128, 0_i128, 0_i128);
     let mut is_time = false;
-    while !rest.0.is_empty() {
-        if !is_time && rest.take(b'T') {
+    while !characters.rest.is_empty() {
+        if !is_time && characters.take(b'T') {
             is_time = true;
             continue;
         }
-        let (whole, fraction) = rest.part().ok_or(NO_INTERVAL)?;
-        let unit = rest.next().ok_or(NO_INTERVAL)?;
+        let (whole, fraction) = characters.part().ok_or(NO_INTERVAL)?;
+        let unit = characters.next().ok_or(NO_INTERVAL)?;
         match (unit, is_time) {
             (b'Y', false) => months += whole * 12,
             (b'M', false) => months += whole,
@@ -189,6 +191,7 @@ pub(crate) fn interval(text: &str) -> Read<Interval> {
             return Err(NO_INTERVAL);
         }
     }
+    characters.end(NO_INTERVAL)?;
     let sign = if all_negative { -1 } else { 1 };
     let out = |_| OUT_OF_RANGE;
     Ok(Interval {
@@ -198,21 +201,59 @@ pub(crate) fn interval(text: &str) -> Read<Interval> {
     })
 }
 
-fn infinity(text: &str) -> Option<bool> {
+fn infinity(text: &[u8]) -> Option<bool> {
     match text {
-        "infinity" => Some(true),
-        "-infinity" => Some(false),
+        b"infinity" => Some(true),
+        b"-infinity" => Some(false),
         _ => None,
     }
 }
 
 // === impl Characters ===
 
-impl Characters<'_> {
+impl<'a> Characters<'a> {
+    fn of(text: &'a str) -> Self {
+        Self {
+            rest: text.as_bytes(),
+            is_cut: false,
+        }
+    }
+
+    /// Nothing may follow, and nothing may have been cut off.
+    fn end(&self, fault: Fault) -> Read<()> {
+        match self.rest {
+            [] if self.is_cut => Err(TOO_FINE),
+            [] => Ok(()),
+            _ => Err(fault),
+        }
+    }
+
+    /// A date and time, with what follows left where it is no offset.
+    fn timestamp(&mut self) -> Read<Moment> {
+        if let Some(infinite) = infinity(self.rest) {
+            self.rest = &[];
+            return Ok(Moment::At(if infinite { i64::MAX } else { i64::MIN }));
+        }
+        let days = self.date().ok_or(NO_TIMESTAMP)?;
+        if self.rest.is_empty() {
+            return Moment::new(days, 0);
+        }
+        if !(self.take(b'T') || self.take(b' ') || self.take(b't')) {
+            return Err(NO_TIMESTAMP);
+        }
+        let of_day = self.clock().filter(|of_day| *of_day <= DAY_US).ok_or(NO_TIMESTAMP)?;
+        let moment = Moment::new(days, of_day)?;
+        if self.rest.is_empty() {
+            return Ok(moment);
+        }
+        let offset = self.offset().ok_or(NO_TIMESTAMP)?;
+        moment.minus_seconds(offset.into())
+    }
+
     fn take(&mut self, byte: u8) -> bool {
-        match self.0 {
+        match self.rest {
             [first, rest @ ..] if *first == byte => {
-                self.0 = rest;
+                self.rest = rest;
                 true
             }
             _ => false,
@@ -220,16 +261,16 @@ impl Characters<'_> {
     }
 
     fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(*first)
     }
 
     #[inline]
     fn two_digits(&mut self) -> Option<i64> {
-        match self.0 {
+        match self.rest {
             [tens @ b'0'..=b'9', ones @ b'0'..=b'9', rest @ ..] => {
-                self.0 = rest;
+                self.rest = rest;
                 Some(i64::from(tens & 15) * 10 + i64::from(ones & 15))
             }
             _ => None,
@@ -240,13 +281,13 @@ impl Characters<'_> {
     fn digits(&mut self, most: usize) -> Option<(i64, usize)> {
         let mut value = 0;
         let mut count = 0;
-        while let [digit @ b'0'..=b'9', rest @ ..] = self.0 {
+        while let [digit @ b'0'..=b'9', rest @ ..] = self.rest {
             if count == most {
                 return None;
             }
             value = value * 10 + i64::from(digit & 15);
             count += 1;
-            self.0 = rest;
+            self.rest = rest;
         }
         (count > 0).then_some((value, count))
     }
@@ -271,7 +312,7 @@ impl Characters<'_> {
         (day <= 28 || Civil::from_days(days) == civil).then_some(days)
     }
 
-    /// Microseconds of hours, minutes, seconds and a fraction; finer digits than microseconds are cut off.
+    /// Microseconds of hours, minutes, seconds and a fraction.
     fn clock(&mut self) -> Option<i64> {
         let (hours, digits) = self.digits(9)?;
         if digits < 2 || !self.take(b':') {
@@ -289,15 +330,18 @@ impl Characters<'_> {
         Some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + fraction)
     }
 
+    /// Millionths; finer digits are cut off, and that is noted.
     fn fraction(&mut self) -> Option<i64> {
         let mut value = 0;
         let mut count = 0;
-        while let [digit @ b'0'..=b'9', rest @ ..] = self.0 {
+        while let [digit @ b'0'..=b'9', rest @ ..] = self.rest {
             if count < 6 {
                 value = value * 10 + i64::from(digit & 15);
+            } else {
+                self.is_cut |= *digit != b'0';
             }
             count += 1;
-            self.0 = rest;
+            self.rest = rest;
         }
         let missing = 6_u32.saturating_sub(count);
         (count > 0).then(|| value * 10_i64.pow(missing))
@@ -313,7 +357,7 @@ impl Characters<'_> {
             return None;
         }
         let mut seconds = self.two_digits()? * 3600;
-        if !self.0.is_empty() {
+        if !self.rest.is_empty() {
             self.take(b':');
             seconds += self.two_digits().filter(|minutes| *minutes < 60)? * 60;
         }

@@ -9,9 +9,9 @@ use tailrace_core::value::{Interval, TimeTz};
 
 use super::cell::{Cells, Scratch, push_moment};
 use super::fault::{Fault, Read};
-use super::moment::Moment;
+use super::moment::{self, Moment};
 use super::shape::{Form, Shape};
-use super::wire::{Fields, Wire};
+use super::wire::{Fields, JsonWire, Wire};
 use crate::notation::Optionality;
 use crate::values::calendar::DAY_US;
 use crate::values::geometry::{EWKB_SRID_FLAG, srid_of};
@@ -19,9 +19,15 @@ use crate::values::geometry::{EWKB_SRID_FLAG, srid_of};
 /// Slots of the largest struct.
 const SLOTS: usize = 9;
 
-const INCOMPLETE: Fault = Fault::value("is a struct that lacks one of the fields that it is known by");
+pub(crate) const INCOMPLETE: Fault = Fault::value("is a struct that lacks one of the fields that it is known by");
 const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
+const NO_DAY: Fault = Fault::value("has a year, a month and a day that are no day of the calendar");
+const UNKNOWN_FIELD: Fault =
+    Fault::value("is an object with a field that its type is not written with, so that something of it would be lost");
 const NO_WKB: Fault = Fault::value("is not WKB, which geometries are written as");
+
+/// What Debezium notes in its structs beside the value itself.
+const BESIDE: [&str; 2] = ["precision", "zoneId"];
 
 /// Where the fields of a struct go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,23 +93,38 @@ impl PartsForm {
         })
     }
 
-    /// Slots in the order of their names, for JSON without a schema: numbers, and the text of what is infinite.
-    fn named(slots: &[&str]) -> Self {
-        let shape = |name: &&str| match *name {
-            "specialValue" => Shape {
-                form: Form::Text,
-                ..number()
-            },
-            _ => number(),
+    /// Slots by the names that go into them, for JSON without a schema: numbers, the text of what is infinite, and an unscaled value.
+    fn named(slots: &[(&str, usize)]) -> Self {
+        let shape = |name: &str| match name {
+            "specialValue" => optional(Form::Text),
+            "value" => optional(Form::Bytes),
+            _ => optional(Form::Int { bits: 64 }),
         };
         Self {
-            fields: Fields::new(slots.iter().map(|name| (*name).to_owned()).collect()),
-            parts: slots
-                .iter()
-                .enumerate()
-                .map(|(slot, name)| (shape(name), Some(slot)))
-                .collect(),
+            fields: Fields::new(slots.iter().map(|(name, _)| (*name).to_owned()).collect()),
+            parts: slots.iter().map(|(name, slot)| (shape(name), Some(*slot))).collect(),
         }
+    }
+
+    /// Debezium's decimal with its own scale, in JSON without a schema.
+    pub(crate) fn variable_decimal() -> &'static Self {
+        static FORM: LazyLock<PartsForm> = LazyLock::new(|| PartsForm::named(&[("scale", 0), ("value", 1)]));
+        &FORM
+    }
+
+    /// Reads a struct that no schema describes: one with a field that is not known is something else.
+    pub(crate) fn read_alone(&self, json: &mut JsonWire<'_>, scratch: &mut Scratch) -> Read<Parts> {
+        let mut ahead = *json;
+        let mut place = ahead.begin_map()?;
+        while ahead.next_key(&mut place)? {
+            let mut unescaped = String::new();
+            let name = ahead.name(&mut unescaped)?;
+            if !BESIDE.contains(&name) && self.fields.find(name, 0).is_none() {
+                return Err(UNKNOWN_FIELD);
+            }
+            ahead.pass()?;
+        }
+        self.read(json, scratch)
     }
 
     /// Reads the struct.
@@ -123,10 +144,10 @@ impl PartsForm {
     }
 }
 
-fn number() -> Shape {
+fn optional(form: Form) -> Shape {
     Shape {
         optionality: Optionality::NullFirst,
-        ..Shape::of(Form::Int { bits: 64 })
+        ..Shape::of(form)
     }
 }
 
@@ -177,6 +198,11 @@ impl Parts {
         }
     }
 
+    /// True where a slot's bytes are in the scratch.
+    pub(crate) fn has_bytes(&self, slot: usize) -> bool {
+        self.part(slot) == Part::Bytes
+    }
+
     /// A slot's number, which may be written without a fraction.
     fn float(&self, slot: usize) -> Option<f64> {
         match self.part(slot) {
@@ -216,7 +242,7 @@ impl Parts {
 
     /// EWKB of WKB and the number of its reference system, which may stand in either.
     pub(crate) fn push_geometry(&self, cells: &mut Cells<'_>) -> Read<()> {
-        if self.part(0) != Part::Bytes {
+        if !self.has_bytes(0) {
             return Err(INCOMPLETE);
         }
         let wkb = &cells.scratch.bytes;
@@ -264,7 +290,11 @@ impl Structured {
         "offsetSeconds",
         "specialValue",
     ];
-    const CLOCK: [(&'static str, usize); 7] = [
+    /// A time of day, or an amount of time, as MySQL's are: the one struct's fields are those of the other in the plural.
+    const CLOCK: [(&'static str, usize); 10] = [
+        ("years", 0),
+        ("months", 1),
+        ("days", 2),
         ("hour", 3),
         ("minute", 4),
         ("second", 5),
@@ -288,18 +318,15 @@ impl Structured {
         })
     }
 
-    /// Where its fields go in JSON without a schema, which names them. A time of day may be an amount of time, as MySQL's are.
+    /// Where its fields go in JSON without a schema, which names them.
     pub(crate) fn named(self) -> &'static PartsForm {
-        static CIVIL: LazyLock<PartsForm> = LazyLock::new(|| PartsForm::named(&Structured::CIVIL));
-        static DURATION: LazyLock<PartsForm> = LazyLock::new(|| PartsForm::named(&Structured::DURATION));
-        static TIME: LazyLock<PartsForm> = LazyLock::new(|| PartsForm {
-            // The one struct's fields are those of the other in the plural.
-            fields: Fields::new(Structured::CLOCK.iter().map(|(name, _)| (*name).to_owned()).collect()),
-            parts: Structured::CLOCK
-                .iter()
-                .map(|(_, slot)| (number(), Some(*slot)))
-                .collect(),
-        });
+        fn in_order(names: &[&str]) -> PartsForm {
+            let slots: Vec<_> = names.iter().copied().zip(0..).collect();
+            PartsForm::named(&slots)
+        }
+        static CIVIL: LazyLock<PartsForm> = LazyLock::new(|| in_order(&Structured::CIVIL));
+        static DURATION: LazyLock<PartsForm> = LazyLock::new(|| in_order(&Structured::DURATION));
+        static TIME: LazyLock<PartsForm> = LazyLock::new(|| PartsForm::named(&Structured::CLOCK));
         match self {
             Self::Duration => &DURATION,
             Self::Time => &TIME,
@@ -323,31 +350,21 @@ impl Structured {
         if parts.part(8) == Part::Text {
             return self.push_infinite(&cells.scratch.text, cells.batch);
         }
-        let at = |slot| parts.int(slot);
-        let clock = || {
-            let hours = at(3)?.checked_mul(60)?.checked_add(at(4)?)?;
-            let seconds = hours.checked_mul(60)?.checked_add(at(5)?)?;
-            let nanoseconds = at(6).unwrap_or_default();
-            seconds.checked_mul(1_000_000)?.checked_add(nanoseconds / 1000)
-        };
-        let days = || civil(at(0)?, at(1)?, at(2)?);
-        let offset = i32::try_from(at(7).unwrap_or_default()).map_err(|_| OUT_OF_RANGE)?;
+        let offset = i32::try_from(parts.int(7).unwrap_or_default()).map_err(|_| OUT_OF_RANGE)?;
         match self {
             Self::Date => {
-                let days = i32::try_from(days().ok_or(INCOMPLETE)?).map_err(|_| OUT_OF_RANGE)?;
+                let days = i32::try_from(days(parts)?).map_err(|_| OUT_OF_RANGE)?;
                 cells.batch.push_int(days.into());
             }
-            Self::Time => cells.batch.push_int(clock().ok_or(INCOMPLETE)?),
+            // An amount of time has no room for days.
+            Self::Time if (0..3).any(|slot| parts.int(slot).unwrap_or_default() != 0) => return Err(OUT_OF_RANGE),
+            Self::Time => cells.batch.push_int(clock(parts)?),
             Self::TimeTz => cells.batch.push_time_tz(TimeTz {
-                microseconds: clock().ok_or(INCOMPLETE)?,
+                microseconds: of_day(parts)?,
                 offset_seconds: offset,
             }),
             Self::Timestamp | Self::TimestampTz | Self::Duration => {
-                let (days, of_day) = days().zip(clock()).ok_or(INCOMPLETE)?;
-                if !(0..=DAY_US).contains(&of_day) {
-                    return Err(OUT_OF_RANGE);
-                }
-                let moment = Moment::new(days, of_day)?.minus_seconds(offset.into())?;
+                let moment = Moment::new(days(parts)?, of_day(parts)?)?.minus_seconds(offset.into())?;
                 push_moment(moment, cells)?;
             }
         }
@@ -368,16 +385,58 @@ impl Structured {
     }
 }
 
-fn civil(year: i64, month: i64, day: i64) -> Option<i64> {
-    let is_date = year.abs() < 10_000_000 && (1..=12).contains(&month) && (1..=31).contains(&day);
-    is_date.then(|| Civil { year, month, day }.to_days())
+/// Days since 1970 of year, month and day.
+fn days(parts: &Parts) -> Read<i64> {
+    let [Some(year), Some(month), Some(day)] = [0, 1, 2].map(|slot| parts.int(slot)) else {
+        return Err(INCOMPLETE);
+    };
+    if year.unsigned_abs() >= 10_000_000 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return Err(NO_DAY);
+    }
+    let civil = Civil { year, month, day };
+    let days = civil.to_days();
+    // Not every month has 31.
+    if Civil::from_days(days) == civil {
+        Ok(days)
+    } else {
+        Err(NO_DAY)
+    }
+}
+
+/// Microseconds of hours, minutes, seconds and nanoseconds, all of which have the sign of the whole.
+fn clock(parts: &Parts) -> Read<i64> {
+    let [Some(hours), Some(minutes), Some(seconds)] = [3, 4, 5].map(|slot| parts.int(slot)) else {
+        return Err(INCOMPLETE);
+    };
+    let nanoseconds = parts.int(6).unwrap_or_default();
+    let is_clock = minutes.unsigned_abs() < 60 && seconds.unsigned_abs() < 60;
+    if !is_clock || nanoseconds.unsigned_abs() >= 1_000_000_000 {
+        return Err(OUT_OF_RANGE);
+    }
+    let seconds = (i128::from(hours) * 60 + i128::from(minutes)) * 60 + i128::from(seconds);
+    let microseconds = seconds * 1_000_000 + i128::from(moment::whole_microseconds(nanoseconds)?);
+    i64::try_from(microseconds).map_err(|_| OUT_OF_RANGE)
+}
+
+/// The same of a time of day.
+fn of_day(parts: &Parts) -> Read<i64> {
+    let of_day = clock(parts)?;
+    if (0..=DAY_US).contains(&of_day) {
+        Ok(of_day)
+    } else {
+        Err(OUT_OF_RANGE)
+    }
 }
 
 fn push_duration(parts: &Parts, batch: &mut ChangeBatch) -> Read<()> {
+    if (0..Structured::DURATION.len()).all(|slot| parts.int(slot).is_none()) {
+        return Err(INCOMPLETE);
+    }
     let part = |slot| i128::from(parts.int(slot).unwrap_or_default());
     let seconds = (part(3) * 60 + part(4)) * 60 + part(5);
     // Nanoseconds have the sign of the rest.
-    let microseconds = seconds * 1_000_000 + part(6) / 1000;
+    let nanoseconds = parts.int(6).unwrap_or_default();
+    let microseconds = seconds * 1_000_000 + i128::from(moment::whole_microseconds(nanoseconds)?);
     let out = |_| OUT_OF_RANGE;
     batch.push_interval(Interval {
         months: i32::try_from(part(0) * 12 + part(1)).map_err(out)?,

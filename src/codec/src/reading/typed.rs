@@ -3,18 +3,20 @@
 //! What may be several things is refused and never guessed: a number for a time has no unit, and text for a decimal in Debezium's
 //! envelope may be base64.
 
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
-use super::cell::{Binary, CellForm, Cells, Element, push_bits, push_digits, push_moment, whole_number};
+use super::cell::{Binary, CellForm, Cells, Element, push_bits, push_digits, push_moment, push_variable, whole_number};
 use super::digits::append_number;
 use super::fault::{DECIMAL_UNKNOWN, Fault, Read, TIME_UNIT_UNKNOWN};
 use super::meaning::meaning;
 use super::moment::{self, Moment};
-use super::parts::Structured;
+use super::parts::{PartsForm, Structured};
 use super::shape::{Form, Shape};
-use super::wire::{JsonWire, Place, Token, Wire};
+use super::wire::{BEYOND_FLOAT, JsonWire, Place, Token, Wire};
 use crate::format::{
     BigintUnsignedFormat, BinaryFormat, DecimalFormat, Envelope, FormatConfig, IntervalFormat, TimeFormat,
 };
@@ -41,6 +43,9 @@ pub(crate) struct Rules {
 
 const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_DIGITS: Fault = Fault::value("is no number, which its column holds");
+const NOT_SINGLE: Fault = Fault::value("has more digits than single precision, which its column is of, holds");
+/// Decimal digits that every number of single precision holds.
+const EXACT_DIGITS: usize = 6;
 const NOT_UNSIGNED: Fault = Fault::value("is no whole number from 0 to 18446744073709551615");
 const NO_BINARY: Fault = Fault::value("is not written as format.binary says (base64 where it says nothing)");
 const NO_BITS: Fault = Fault::value("is no string of 0 and 1");
@@ -169,18 +174,8 @@ pub(crate) fn read_typed(json: &mut JsonWire<'_>, typed: &Typed, cells: &mut Cel
         LogicalType::Text(kind) => read_text(json, kind, cells),
         LogicalType::Boolean => read_boolean(json, cells),
         LogicalType::Decimal { .. } | LogicalType::Money => read_decimal(json, rules, cells),
-        LogicalType::Float64 => read_float(
-            json,
-            cells,
-            |json| json.float64(),
-            |batch, value| batch.push_float64(value),
-        ),
-        LogicalType::Float32 => read_float(
-            json,
-            cells,
-            |json| json.float32(),
-            |batch, value| batch.push_float32(value),
-        ),
+        LogicalType::Float64 => read_float64(json, cells),
+        LogicalType::Float32 => read_float32(json, cells),
         LogicalType::TimestampTz { .. } | LogicalType::Timestamp { .. } => read_timestamp(json, rules, cells),
         LogicalType::Date => read_date(json, rules, cells),
         LogicalType::Time { .. } => read_time(json, rules, cells),
@@ -250,22 +245,63 @@ fn read_boolean(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
     Ok(())
 }
 
-fn read_float<T: std::str::FromStr>(
-    json: &mut JsonWire<'_>,
-    cells: &mut Cells<'_>,
-    read: impl FnOnce(&mut JsonWire<'_>) -> Read<T>,
-    push: impl FnOnce(&mut tailrace_core::batch::ChangeBatch, T),
-) -> Read<()> {
-    let mut ahead = *json;
-    if ahead.peek() == Some(b'"')
-        && let Ok(value) = ahead.string(&mut cells.scratch.text)?.parse()
-    {
-        *json = ahead;
-        push(cells.batch, value);
-        return Ok(());
-    }
-    push(cells.batch, read(json)?);
+fn read_float64(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
+    let value: f64 = digits_or_word(float_text(json, &mut cells.scratch.text)?)?;
+    cells.batch.push_float64(value);
     Ok(())
+}
+
+/// Single precision, where no digit of the number is lost.
+fn read_float32(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
+    let text = float_text(json, &mut cells.scratch.text)?;
+    let value = digits_or_word(text)?;
+    if has_digits(text) && !is_single(text, value) {
+        return Err(NOT_SINGLE);
+    }
+    cells.batch.push_float32(value);
+    Ok(())
+}
+
+/// A number, in quotes or not, or in quotes one that JSON has none for.
+fn float_text<'s, 'a: 's>(json: &mut JsonWire<'a>, scratch: &'s mut String) -> Read<&'s str> {
+    match json.peek() {
+        Some(b'"') => json.string(scratch),
+        _ => json.number(),
+    }
+}
+
+/// Only a word is infinite, or no number.
+fn digits_or_word<T: FromStr + Into<f64> + Copy>(text: &str) -> Read<T> {
+    let value: T = text.parse().map_err(|_| NO_DIGITS)?;
+    if value.into().is_finite() || !has_digits(text) {
+        Ok(value)
+    } else {
+        Err(BEYOND_FLOAT)
+    }
+}
+
+fn has_digits(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a number of single precision has every digit of the text that it is the nearest to: for 0.1 and 16777216, not for 16777217.
+fn is_single(text: &str, value: f32) -> bool {
+    let digits = || significant(text).bytes().filter(u8::is_ascii_digit);
+    let count = digits().count();
+    // Any so few digits come back, except of numbers next to zero.
+    if count == 0 || (count <= EXACT_DIGITS && value.is_normal()) {
+        return true;
+    }
+    let written = format!("{value:.*e}", count - 1);
+    significant(&written).bytes().filter(u8::is_ascii_digit).eq(digits())
+}
+
+/// The digits of a number from the first to the last that is not zero, with the point where it lies between them.
+fn significant(number: &str) -> &str {
+    let (mantissa, _) = number.split_once(['e', 'E']).unwrap_or((number, ""));
+    mantissa
+        .trim_start_matches(['-', '+', '0', '.'])
+        .trim_end_matches(['0', '.'])
 }
 
 /// Text as it is; what is no string is its JSON.
@@ -301,27 +337,17 @@ fn read_decimal(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) ->
             }
             push_digits(text, digits, cells.batch)
         }
-        Token::Object => variable_decimal().read(json, cells),
+        Token::Object => {
+            let parts = PartsForm::variable_decimal().read_alone(json, cells.scratch)?;
+            push_variable(&parts, cells)
+        }
         _ => Err(NO_DIGITS),
     }
 }
 
-/// Debezium's decimal with its own scale.
-fn variable_decimal() -> CellForm {
-    let fields = vec![
-        ("scale".to_owned(), Shape::of(Form::Int { bits: 32 })),
-        ("value".to_owned(), Shape::of(Form::Bytes)),
-    ];
-    let shape = Shape {
-        meaning: Some("variablescaledecimal".to_owned()),
-        ..Shape::of(Form::Struct(fields))
-    };
-    meaning(&shape).1
-}
-
 /// Debezium's struct of a date or time, which says its parts by name.
 fn read_structured(structured: Structured, json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
-    let parts = structured.named().read(json, cells.scratch)?;
+    let parts = structured.named().read_alone(json, cells.scratch)?;
     structured.push(&parts, cells)
 }
 

@@ -5,7 +5,7 @@ mod avro;
 mod json;
 
 pub(crate) use avro::AvroWire;
-pub(crate) use json::{JsonWire, Token};
+pub(crate) use json::{BEYOND_FLOAT, JsonWire, Token};
 
 use super::cell::Cells;
 use super::fault::Read;

@@ -102,7 +102,7 @@ pub(crate) enum CellFormat {
 }
 
 /// Length of bits that vary without a limit, as Debezium declares it.
-const UNLIMITED_BITS: u32 = 2_147_483_647;
+pub(crate) const UNLIMITED_BITS: u32 = 2_147_483_647;
 
 /// Digits of the largest 64-bit integer without a sign, 18446744073709551615.
 const UNSIGNED_DIGITS: u32 = 20;

@@ -196,8 +196,10 @@ fn describe(shape: &mut Shape, object: &Map<String, Value>, full_name: Option<&s
     let noted = object.get("connect.parameters");
     shape.parameters.extend(parameters(noted));
     let number = |name: &str| object.get(name).and_then(Value::as_u64);
-    if let Some(scale) = number("scale") {
-        shape.parameters.push(("scale".to_owned(), scale.to_string()));
+    if shape.meaning.as_deref() == Some("decimal") && shape.parameter("scale").is_none() {
+        // Avro's own decimals need not say one. Those of Connect may be below zero.
+        let scale = object.get("scale").map_or_else(|| "0".to_owned(), Value::to_string);
+        shape.parameters.push(("scale".to_owned(), scale));
     }
     // Confluent's converter declares 64 digits where nobody has declared any.
     if let Some(precision) = number("precision").filter(|_| text(object, "connect.name").is_none()) {

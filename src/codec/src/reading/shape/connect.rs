@@ -69,11 +69,18 @@ fn fields(object: &Map<String, Value>, depth: u8) -> Parsed<Vec<(String, Shape)>
     named.collect()
 }
 
-/// Names and texts of an object.
+/// Names and values of an object: text, and numbers as they stand.
 pub(super) fn parameters(json: Option<&Value>) -> Vec<(String, String)> {
     let object = json.and_then(Value::as_object);
     let entries = object.into_iter().flatten();
-    let texts = entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+    let texts = entries.filter_map(|(name, value)| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        Some((name.clone(), text))
+    });
     texts.collect()
 }
 

@@ -22,6 +22,7 @@ const TOO_DEEP: Fault = Fault::record("has JSON that is nested deeper than 64 le
 const LONGER: Fault = Fault::record("goes on behind its JSON");
 const NO_TEXT: Fault = Fault::value("is not a JSON string, which is what its type is written as");
 const NO_NUMBER: Fault = Fault::value("is not a JSON number, which is what its type is written as");
+pub(crate) const BEYOND_FLOAT: Fault = Fault::value("is a number beyond the range of its type");
 const NOT_WHOLE: Fault = Fault::value("is not a whole number of 64 bits");
 const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_LIST: Fault = Fault::value("is not a JSON array, which is what its type is written as");
@@ -294,10 +295,16 @@ impl<'a> JsonWire<'a> {
 
     /// Goes to the next key of an object; false behind its last value.
     pub(crate) fn next_key(&mut self, place: &mut Place) -> Read<bool> {
+        self.next_item(place, b'}')
+    }
+
+    /// Goes to the next item of what ends with this bracket; false behind the last.
+    #[inline]
+    fn next_item(&mut self, place: &mut Place, bracket: u8) -> Read<bool> {
         let first = place.given == 0;
         place.given += 1;
         match self.peek().ok_or(TORN)? {
-            b'}' => {
+            byte if byte == bracket => {
                 self.at += 1;
                 Ok(false)
             }
@@ -323,12 +330,17 @@ impl<'a> JsonWire<'a> {
         Ok(name)
     }
 
-    /// A number that JSON has none for is text.
-    fn float<T: FromStr>(&mut self, special: impl Fn(&str) -> Option<T>) -> Read<T> {
+    /// A number that JSON has none for is text; digits are never infinite.
+    fn float<T: FromStr + Into<f64> + Copy>(&mut self, special: impl Fn(&str) -> Option<T>) -> Read<T> {
         if self.peek() == Some(b'"') {
             return special(self.string(&mut String::new())?).ok_or(NO_NUMBER);
         }
-        self.number()?.parse().map_err(|_| NO_NUMBER)
+        let value: T = self.number()?.parse().map_err(|_| NO_NUMBER)?;
+        if value.into().is_finite() {
+            Ok(value)
+        } else {
+            Err(BEYOND_FLOAT)
+        }
     }
 }
 
@@ -431,20 +443,7 @@ impl Wire for JsonWire<'_> {
     }
 
     fn next_element(&mut self, place: &mut Place) -> Read<bool> {
-        let first = place.given == 0;
-        place.given += 1;
-        match self.peek().ok_or(TORN)? {
-            b']' => {
-                self.at += 1;
-                Ok(false)
-            }
-            b',' if !first => {
-                self.at += 1;
-                Ok(true)
-            }
-            _ if first => Ok(true),
-            _ => Err(NOT_JSON),
-        }
+        self.next_item(place, b']')
     }
 
     fn begin_map(&mut self) -> Read<Place> {

@@ -1,5 +1,6 @@
 //! Records back into rows: what the encoder publishes, and what others do.
 
+mod exact;
 mod observed;
 mod plain;
 mod property;
