@@ -43,7 +43,7 @@ struct Target(SharedSchema);
 
 #[async_trait]
 impl Targets for Target {
-    async fn target(&mut self, _: &Arc<str>) -> tailrace_core::Result<Option<SharedSchema>> {
+    async fn target(&mut self, _: &Arc<str>, _: &TableName) -> tailrace_core::Result<Option<SharedSchema>> {
         Ok(Some(Arc::clone(&self.0)))
     }
 }

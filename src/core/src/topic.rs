@@ -4,6 +4,8 @@
 //! an underscore that would begin what looks like such an escape is escaped itself. Reading from left to right gives the
 //! part back, so that two names never become one.
 
+use crate::schema::TableName;
+
 /// Kafka's own limit: a topic is a directory on the broker, and needs room for a suffix.
 pub const MAX_LENGTH: usize = 249;
 
@@ -53,6 +55,17 @@ pub fn unescape(escaped: &str) -> String {
     name
 }
 
+/// The table that a topic is named after, as Debezium and Tailrace name topics: its last part, and the schema before it.
+pub fn table_of(topic: &str) -> TableName {
+    let mut parts = topic.rsplit('.').map(unescape);
+    let table = parts.next().unwrap_or_default();
+    TableName {
+        database: String::new(),
+        schema: parts.next().unwrap_or_default(),
+        table,
+    }
+}
+
 /// The character that an escape stands for, and what follows the escape.
 fn escaped_character(first: char, rest: &str) -> Option<(char, &str)> {
     let (digits, after) = rest.strip_prefix('x')?.split_once('_')?;
@@ -71,4 +84,26 @@ fn looks_like_escape(after_underscore: &str) -> bool {
     let rest = digits.trim_start_matches(|digit: char| matches!(digit, '0'..='9' | 'a'..='f'));
     let follows = rest.chars().next().is_some_and(|next| next == '_' || !is_legal(next));
     rest.len() < digits.len() && follows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_named_after_a_table() {
+        let table = |topic| {
+            let TableName {
+                database,
+                schema,
+                table,
+            } = table_of(topic);
+            (database, schema, table)
+        };
+        let named = |schema: &str, table: &str| (String::new(), schema.to_owned(), table.to_owned());
+        assert_eq!(table("legacy.public.orders"), named("public", "orders"));
+        assert_eq!(table("orders"), named("", "orders"));
+        assert_eq!(table("legacy.shop_x2e_a.orders_x20_new"), named("shop.a", "orders new"));
+        assert_eq!(table(""), named("", ""));
+    }
 }

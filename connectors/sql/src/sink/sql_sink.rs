@@ -9,7 +9,7 @@ use tailrace_core::error::Kind;
 use tailrace_core::ports::sink::{EventBatch, Sink, SinkContext, Taken, Targets};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::{SharedSchema, TableName};
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, topic};
 
 use super::config::WriteConfig;
 use super::evolve;
@@ -73,7 +73,7 @@ impl SinkRules {
 
     /// The table of a topic by its name alone, as it would be written in the configuration.
     pub fn table_of_topic(&self, topic: &str) -> String {
-        self.names.table(topic, &source_of(topic))
+        self.names.table(topic, &topic::table_of(topic))
     }
 
     /// The table of a topic's events, as it would be written in the configuration. `source` is the table that the events say they are of.
@@ -83,7 +83,7 @@ impl SinkRules {
 
     /// The table that events of a topic are of, where they do not say it themselves.
     pub fn source_of_topic(topic: &str) -> TableName {
-        source_of(topic)
+        topic::table_of(topic)
     }
 
     /// The table of a topic's events.
@@ -282,9 +282,8 @@ impl SqlSink {
 
 #[async_trait]
 impl Targets for SqlSink {
-    async fn target(&mut self, topic: &Arc<str>) -> Result<Option<SharedSchema>> {
-        let source = source_of(topic);
-        let name = self.rules.table(&*self.session, topic, &source);
+    async fn target(&mut self, topic: &Arc<str>, source: &TableName) -> Result<Option<SharedSchema>> {
+        let name = self.rules.table(&*self.session, topic, source);
         Ok(self.table(&name).await?.map(|table| Arc::clone(&table.schema)))
     }
 }
@@ -345,15 +344,4 @@ fn ranks(names: &[TableName], plans: &Plans) -> Vec<usize> {
         }
     }
     ranks
-}
-
-/// The table that a topic's name says its events are of: by default, the last two parts are schema and table.
-fn source_of(topic: &str) -> TableName {
-    let mut parts = topic.rsplit('.');
-    let table = parts.next().unwrap_or_default().to_owned();
-    TableName {
-        database: String::new(),
-        schema: parts.next().unwrap_or_default().to_owned(),
-        table,
-    }
 }

@@ -10,7 +10,7 @@ use tailrace_core::ports::Encoder;
 use tailrace_core::ports::sink::{Decoder, Targets};
 use tailrace_core::record_batch::RecordBatch;
 use tailrace_core::registry::SchemaRegistry;
-use tailrace_core::schema::SharedSchema;
+use tailrace_core::schema::{SharedSchema, TableName};
 
 use crate::orders::{Failure, encoder_settings, orders};
 
@@ -52,7 +52,7 @@ struct Target(SharedSchema);
 
 #[async_trait]
 impl Targets for Target {
-    async fn target(&mut self, _: &Arc<str>) -> tailrace_core::Result<Option<SharedSchema>> {
+    async fn target(&mut self, _: &Arc<str>, _: &TableName) -> tailrace_core::Result<Option<SharedSchema>> {
         Ok(Some(Arc::clone(&self.0)))
     }
 }

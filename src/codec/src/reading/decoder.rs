@@ -17,16 +17,16 @@ use tailrace_core::ports::sink::{Advance, Decoder, EventBatch, Origin, Targets};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::record_batch::{RecordBatch, RecordView};
 use tailrace_core::registry::{Schema, SchemaRegistry, SchemaType};
-use tailrace_core::schema::Column;
+use tailrace_core::schema::{Column, TableName};
 use tailrace_core::{Error, Result};
 
 use super::cell::Scratch;
-use super::envelope::Source;
+use super::envelope::{EnvelopePlan, Source};
 use super::event::{Outcome, Reading};
 use super::fault::BATCH_FULL;
 use super::meaning::meaning;
 use super::plain::Known;
-use super::schemas::Schemas;
+use super::schemas::{Body, Schemas};
 use super::shape::{Shape, avro_shape, json_schema_shape};
 use super::tables::Tables;
 use super::topic::{Plain, Topic};
@@ -95,14 +95,49 @@ impl EventDecoder {
     }
 
     /// What is known of the values of a topic that have no schema.
-    async fn known(&self, topic: &Arc<str>, targets: &mut dyn Targets) -> Result<Arc<Known>> {
+    async fn known(&self, topic: &Arc<str>, of: &TableName, targets: &mut dyn Targets) -> Result<Arc<Known>> {
         if let Some(contract) = &self.contract {
             return Ok(Arc::clone(contract));
         }
-        Ok(Arc::new(match targets.target(topic).await? {
+        Ok(Arc::new(match targets.target(topic, of).await? {
             Some(table) => Known::Columns(table.columns.clone()),
             None => Known::Nothing,
         }))
+    }
+
+    /// Makes the plans of a record's topic, where the record is one that only a contract or a table says the types of. Which table that
+    /// is, is what the first row says.
+    async fn prepare_plain(&mut self, record: RecordView<'_>, targets: &mut dyn Targets) -> Result<()> {
+        let name = &record.partition().topic;
+        if !self.topics.contains_key(name) {
+            self.topics.insert(Arc::clone(name), Topic::new(name));
+        }
+        let Some(topic) = self.topics.get_mut(name) else {
+            return Ok(());
+        };
+        let asks = !topic.is_prepared() || topic.said.is_none();
+        if !asks {
+            return Ok(());
+        }
+        let value = record.value().filter(|value| self.schemas.is_plain(value));
+        if self.envelope != Some(Envelope::Entity)
+            && let Some(Ok(Some(Body::Plain(json, _)))) = value.map(|value| self.schemas.body(value))
+            && let Ok(Some(said)) = EnvelopePlan::table_said(json, &mut self.source)
+        {
+            topic.said = Some(said);
+        }
+        let is_plain = value.is_some() || record.key().is_some_and(|key| self.schemas.is_plain(key));
+        if topic.is_prepared() || !is_plain {
+            return Ok(());
+        }
+        let of = topic.last_table().clone();
+        let known = self.known(name, &of, targets).await?;
+        let plain = Plain::new(&known, &self.format, &self.placeholder);
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.plain = Some(plain);
+            topic.plain_of = Some(of);
+        }
+        Ok(())
     }
 
     fn reading(&mut self) -> (Reading<'_>, &mut HashMap<Arc<str>, Topic>) {
@@ -184,18 +219,7 @@ impl Decoder for EventDecoder {
                     self.schemas.ask(id).await?;
                 }
             }
-            let name = &record.partition().topic;
-            if !self.topics.contains_key(name) {
-                self.topics.insert(Arc::clone(name), Topic::new(name));
-            }
-            let is_known = self.topics.get(name).is_some_and(|topic| topic.plain.is_some());
-            if !is_known && parts.into_iter().flatten().any(|part| self.schemas.is_plain(part)) {
-                let known = self.known(name, targets).await?;
-                let plain = Plain::new(&known, &self.format, &self.placeholder);
-                if let Some(topic) = self.topics.get_mut(name) {
-                    topic.plain = Some(plain);
-                }
-            }
+            self.prepare_plain(record, targets).await?;
         }
         Ok(())
     }
@@ -267,6 +291,6 @@ fn not_prepared() -> Error {
 fn batch_full() -> Error {
     Error::definite(
         BATCH_FULL,
-        "records do not fit into a batch, which holds at most 4 GiB of values; make the sink's batches smaller",
+        "records do not fit into a batch, which holds at most 4 GiB of values; set batch.bytes of the sink to less",
     )
 }

@@ -25,9 +25,6 @@ const NAMES: [&str; 10] = [
     "schema",
 ];
 
-/// The text of operations that are neither of rows nor of tables.
-const MESSAGE: &str = "m";
-
 const NO_OPERATION: Fault = Fault::record("has an envelope whose op is none of r, c, u, d, t and m");
 
 /// The envelope's fields, in the order in which they are written.
@@ -44,8 +41,6 @@ enum Slot {
     After,
     Source,
     Operation,
-    Milliseconds,
-    Microseconds,
     Other,
 }
 
@@ -100,8 +95,6 @@ pub(crate) struct Enveloped<P> {
     pub(crate) before: Option<(P, Row)>,
     pub(crate) after: Option<(P, Row)>,
     pub(crate) operation: Option<Operation>,
-    /// When the writer processed it, microseconds since 1970.
-    pub(crate) processed_at_us: Option<i64>,
     has_rows: bool,
 }
 
@@ -138,7 +131,31 @@ impl EnvelopePlan {
         }
         let has = |name: &str| fields.iter().any(|(known, _)| known == name);
         let is_envelope = has("op") && !source.is_empty() && (has("before") || has("after") || has("message"));
-        Ok(is_envelope.then(|| Self::new(&fields, &source)))
+        if !is_envelope {
+            return Ok(None);
+        }
+        // The next one may have fields that this one leaves out.
+        add_missing(&mut fields, &NAMES);
+        add_missing(&mut source, &SourceSlot::NAMES);
+        Ok(Some(Self::new(&fields, &source)))
+    }
+
+    /// The table that an object without a schema says it is of, where it is an envelope.
+    pub(crate) fn table_said(mut json: JsonWire<'_>, source: &mut Source) -> Read<Option<TableName>> {
+        let Some(plan) = Self::learn(json)? else {
+            return Ok(None);
+        };
+        source.clear();
+        let mut place = json.begin_map()?;
+        while let Some(index) = json.next_field(&mut place, &plan.fields)? {
+            let is_source = plan.slots.get(index).is_some_and(|(slot, _)| *slot == Slot::Source);
+            if is_source && json.is_at_object() {
+                plan.source.read(&mut json, source)?;
+            } else {
+                json.pass()?;
+            }
+        }
+        Ok(source.name())
     }
 
     fn new(fields: &[(String, Shape)], source: &[(String, Shape)]) -> Self {
@@ -173,7 +190,6 @@ impl EnvelopePlan {
             before: None,
             after: None,
             operation: None,
-            processed_at_us: None,
             has_rows: false,
         };
         source.clear();
@@ -191,11 +207,9 @@ impl EnvelopePlan {
                 Slot::Before => read.before = Some(row(wire, cells)?),
                 Slot::After => read.after = Some(row(wire, cells)?),
                 Slot::Source => self.source.read(wire, source)?,
-                Slot::Operation => read.operation = Some(operation(wire.text(&mut cells.scratch.text)?)?),
-                Slot::Microseconds => read.processed_at_us = Some(wire.int()?),
-                Slot::Milliseconds => {
-                    let milliseconds = wire.int()?;
-                    read.processed_at_us = read.processed_at_us.or_else(|| milliseconds.checked_mul(1000));
+                Slot::Operation => {
+                    let code = wire.text(&mut cells.scratch.text)?;
+                    read.operation = Some(Operation::from_code(code).ok_or(NO_OPERATION)?);
                 }
                 Slot::Other => wire.skip(shape)?,
             }
@@ -212,20 +226,16 @@ impl<P> Enveloped<P> {
     }
 }
 
-fn operation(text: &str) -> Read<Operation> {
-    Ok(match text {
-        "r" => Operation::Read,
-        "c" => Operation::Create,
-        "u" => Operation::Update,
-        "d" => Operation::Delete,
-        "t" => Operation::Truncate,
-        MESSAGE => Operation::Message,
-        _ => return Err(NO_OPERATION),
-    })
-}
-
 fn anything() -> Shape {
     Shape::of(Form::Anything)
+}
+
+fn add_missing(fields: &mut Vec<(String, Shape)>, names: &[&str]) {
+    for name in names {
+        if !fields.iter().any(|(known, _)| known == name) {
+            fields.push(((*name).to_owned(), anything()));
+        }
+    }
 }
 
 /// The names of an object's fields.
@@ -249,8 +259,6 @@ impl Slot {
             "after" => Self::After,
             "source" => Self::Source,
             "op" => Self::Operation,
-            "ts_ms" => Self::Milliseconds,
-            "ts_us" => Self::Microseconds,
             _ => Self::Other,
         }
     }
@@ -259,6 +267,23 @@ impl Slot {
 // === impl SourceSlot ===
 
 impl SourceSlot {
+    /// The fields that something is read of.
+    const NAMES: [&str; 13] = [
+        "db",
+        "schema",
+        "table",
+        "file",
+        "gtid",
+        "position",
+        "ts_ms",
+        "ts_us",
+        "lsn",
+        "pos",
+        "txId",
+        "server_id",
+        "thread",
+    ];
+
     fn of(name: &str) -> Self {
         match name {
             "db" => Self::Database,

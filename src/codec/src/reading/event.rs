@@ -8,7 +8,7 @@ use tailrace_core::schema::TableName;
 
 use super::cell::{Cells, Scratch};
 use super::envelope::{EnvelopePlan, Enveloped, Source};
-use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE};
+use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE, Part};
 use super::headers::Headers;
 use super::plan::RowPlan;
 use super::schemas::{Body, Closing, Schemas, ValuePlan};
@@ -101,21 +101,34 @@ impl Reading<'_> {
             return Ok(Outcome::PassedOver);
         }
         let value = match record.value() {
-            Some(value) => self.schemas.body(value)?,
+            Some(value) => self
+                .schemas
+                .body(value)
+                .map_err(|located| located.within(Part::Value))?,
             None => None,
         };
         self.source.clear();
         let key = match record.key() {
-            Some(key) => self.key(topic, key)?,
+            Some(key) => self.key(topic, key).map_err(|located| located.within(Part::Key))?,
             None => None,
         };
+        let has_value = value.is_some();
         let change = match value {
-            Some(value) => self.value(topic, value, (&headers, key.as_ref()))?,
-            None => Some(self.delete_by_key(key.as_ref().ok_or(NEITHER)?, &topic.table)?),
+            Some(value) => self
+                .value(topic, value, (&headers, key.as_ref()))
+                .map_err(|located| located.within(Part::Value))?,
+            None if topic.repeats_delete(record) => None,
+            None => {
+                let key = key.as_ref().ok_or_else(|| NEITHER.of_whole())?;
+                Some(self.delete_by_key(key, topic.last_table())?)
+            }
         };
         let Some(change) = change else {
             return Ok(Outcome::PassedOver);
         };
+        if has_value && change.operation == Operation::Delete {
+            topic.remember_delete(record);
+        }
         self.push(change, (&headers, record), ordinal);
         Ok(Outcome::Change)
     }
@@ -249,7 +262,7 @@ impl Reading<'_> {
             let mark = self.batch.mark();
             let start = json.at();
             let name = topic.said.as_ref().unwrap_or(&topic.table);
-            if let Some(enveloped) = self.plain_envelope((plain, name), json, key)? {
+            if let Some(enveloped) = self.plain_envelope((plain, name), json, (headers, key))? {
                 return self.enveloped(topic, enveloped, key);
             }
             self.batch.rewind(mark);
@@ -268,7 +281,7 @@ impl Reading<'_> {
             batch: &mut self.batch,
             scratch: &mut *self.scratch,
         };
-        let row = plain.rows.read(json, &mut cells, &[])?;
+        let row = plain.rows.read(json, &mut cells, (headers, &mut self.unchanged))?;
         let table = self.tables.of_row(columns.map(|key| &*key.plan), &row, &topic.table);
         push_extras(columns, &table.extras, &mut cells)?;
         let read = self.batch.end_row().map_err(Fault::from)?;
@@ -280,7 +293,7 @@ impl Reading<'_> {
         &mut self,
         (plain, name): (&mut Plain, &TableName),
         json: &mut JsonWire<'_>,
-        key: Option<&Key<'_>>,
+        (headers, key): (&Headers<'_>, Option<&Key<'_>>),
     ) -> Result<Option<Enveloped<Arc<RowPlan>>>, Located> {
         let start = *json;
         if plain.envelope.is_none() {
@@ -290,6 +303,7 @@ impl Reading<'_> {
             return Ok(None);
         };
         let (rows, tables) = (&mut plain.enveloped, &mut *self.tables);
+        let unchanged = &mut self.unchanged;
         let columns = key.filter(|key| key.has_columns);
         let mut cells = Cells {
             batch: &mut self.batch,
@@ -297,7 +311,7 @@ impl Reading<'_> {
         };
         let enveloped = envelope.read(json, (&mut cells, &mut *self.source), |json, cells| {
             cells.batch.begin_row().map_err(Fault::from)?;
-            let plan = rows.read(json, cells, &[])?;
+            let plan = rows.read(json, cells, (headers, &mut *unchanged))?;
             let table = tables.of_row(columns.map(|key| &*key.plan), &plan, name);
             push_extras(columns, &table.extras, cells)?;
             let row = cells.batch.end_row().map_err(Fault::from)?;
@@ -344,7 +358,9 @@ impl Reading<'_> {
                 after: None,
                 table: self.tables.of_row(key_plan, &plan, name),
             })),
-            (Operation::Delete, None, _) => self.delete_by_key(key.ok_or(NO_KEY)?, name).map(Some),
+            (Operation::Delete, None, _) => self
+                .delete_by_key(key.ok_or_else(|| NO_KEY.of_whole())?, name)
+                .map(Some),
             (_, before, Some((plan, row))) => {
                 // A row of other columns is of another table.
                 let before = before.filter(|(other, _)| other.id == plan.id).map(|(_, row)| row);
@@ -490,26 +506,22 @@ fn push_extras(key: Option<&Key<'_>>, extras: &[usize], cells: &mut Cells<'_>) -
     let Some(key) = key.filter(|_| !extras.is_empty()) else {
         return Ok(());
     };
-    match key.body {
+    let read = match key.body {
         KeyBody::Json(mut json, _) => key.plan.read_some(&mut json, cells, extras),
         KeyBody::Avro(mut avro) => key.plan.read_some(&mut avro, cells, extras),
         KeyBody::Raw(_) => Ok(()),
-    }
+    };
+    read.map_err(|located| located.within(Part::Key))
 }
 
 /// Reads every column of a key.
 fn read_key(key: &Key<'_>, cells: &mut Cells<'_>) -> Result<(), Located> {
-    match key.body {
-        KeyBody::Json(mut json, closing) => {
-            read_key_in(key, &mut json, cells)?;
-            closing.check(&mut json)
-        }
-        KeyBody::Avro(mut avro) => {
-            read_key_in(key, &mut avro, cells)?;
-            avro.end().map_err(Located::from)
-        }
+    let read = match key.body {
+        KeyBody::Json(mut json, closing) => read_key_in(key, &mut json, cells).and_then(|()| closing.check(&mut json)),
+        KeyBody::Avro(mut avro) => read_key_in(key, &mut avro, cells).and_then(|()| Ok(avro.end()?)),
         KeyBody::Raw(text) => cells.batch.push_text(text).map_err(|full| Fault::from(full).into()),
-    }
+    };
+    read.map_err(|located| located.within(Part::Key))
 }
 
 fn read_key_in<W: Wire>(key: &Key<'_>, wire: &mut W, cells: &mut Cells<'_>) -> Result<(), Located> {

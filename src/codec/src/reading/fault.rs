@@ -26,7 +26,7 @@ pub(crate) const BATCH_FULL: &str = "batch_full";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
-    /// Continues "the record …" or "the value of field … ".
+    /// Continues "the key of the record …", "the value of the record …" or "field … of the value of the record …".
     pub(crate) problem: &'static str,
     /// A whole sentence without a full stop.
     pub(crate) remedy: &'static str,
@@ -35,10 +35,21 @@ pub(crate) struct Fault {
 /// The result of reading.
 pub(crate) type Read<T> = Result<T, Fault>;
 
+/// What of a record a fault is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Key,
+    Value,
+    /// Neither by itself.
+    Whole,
+}
+
 /// A fault, and the field that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Located {
     pub(crate) fault: Fault,
+    /// `None` where whoever knows it has not said it yet.
+    pub(crate) part: Option<Part>,
     pub(crate) field: Option<Box<str>>,
     /// What else there is to say.
     pub(crate) detail: Option<Box<str>>,
@@ -71,9 +82,17 @@ impl Fault {
     #[cold]
     pub(crate) fn because(self, detail: &str) -> Located {
         Located {
-            fault: self,
-            field: None,
             detail: Some(detail.into()),
+            ..self.into()
+        }
+    }
+
+    /// Of neither key nor value alone.
+    #[cold]
+    pub(crate) fn of_whole(self) -> Located {
+        Located {
+            part: Some(Part::Whole),
+            ..self.into()
         }
     }
 
@@ -81,9 +100,8 @@ impl Fault {
     #[cold]
     pub(crate) fn of(self, field: &str) -> Located {
         Located {
-            fault: self,
             field: Some(field.into()),
-            detail: None,
+            ..self.into()
         }
     }
 }
@@ -93,7 +111,7 @@ impl From<BatchFull> for Fault {
         Self {
             code: BATCH_FULL,
             problem: "does not fit into the batch, which holds at most 4 GiB of values",
-            remedy: "make the sink's batches smaller",
+            remedy: "set batch.bytes of the sink to less",
         }
     }
 }
@@ -104,6 +122,7 @@ impl From<Fault> for Located {
     fn from(fault: Fault) -> Self {
         Self {
             fault,
+            part: None,
             field: None,
             detail: None,
         }
@@ -111,6 +130,13 @@ impl From<Fault> for Located {
 }
 
 impl Located {
+    /// In a part of the record, where nobody has said another.
+    #[cold]
+    pub(crate) fn within(mut self, part: Part) -> Self {
+        self.part.get_or_insert(part);
+        self
+    }
+
     /// The sentence: what, where, remedy.
     #[cold]
     pub(crate) fn refusal(&self, record: RecordView<'_>) -> Refusal {
@@ -121,9 +147,14 @@ impl Located {
             partition.partition,
             record.offset()
         );
+        let part = match self.part {
+            Some(Part::Key) => "the key of ",
+            Some(Part::Value) => "the value of ",
+            Some(Part::Whole) | None => "",
+        };
         let what = match &self.field {
-            Some(field) => format!("field {field} of {place}"),
-            None => place,
+            Some(field) => format!("field {field} of {part}{place}"),
+            None => format!("{part}{place}"),
         };
         let detail = self
             .detail

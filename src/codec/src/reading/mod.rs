@@ -14,7 +14,7 @@
 //! |---|---|
 //! | in Debezium's envelope | what `op` says; of `m` nothing, because it is of no row |
 //! | a row by itself | what the header `op` says; without one the row as it is now: an update |
-//! | nothing at all | the row of its key is gone. So is a tombstone behind a delete, which says it again: a compacted topic has only that one |
+//! | nothing at all | the row of its key is gone. Right behind a delete of that key it says nothing new and is passed over; a compacted topic has only it |
 //!
 //! A header that names columns as unchanged, a placeholder in Debezium's form, and a field that the record of a schema leaves out are
 //! [`tailrace_core::value::Value::Unchanged`]. A cell that the writer made null because its form had no room for the value (header

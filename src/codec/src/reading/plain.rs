@@ -7,6 +7,7 @@ use tailrace_core::schema::Column;
 
 use super::cell::Cells;
 use super::fault::{Fault, Located, Read};
+use super::headers::Headers;
 use super::plan::{ColumnPlan, RowPlan, Unchanged};
 use super::shape::Shape;
 use super::stand_in::Notated;
@@ -80,10 +81,11 @@ impl PlainRows {
         &mut self,
         json: &mut JsonWire<'_>,
         cells: &mut Cells<'_>,
-        unchanged: &Unchanged,
+        (headers, unchanged): (&Headers<'_>, &mut Vec<usize>),
     ) -> Result<Arc<RowPlan>, Located> {
         if let Some(last) = self.plans.last() {
             let (start, mark) = (json.at(), cells.batch.mark());
+            headers.unchanged(last, unchanged);
             if read_exactly(last, json, cells, unchanged)? {
                 return Ok(Arc::clone(last));
             }
@@ -91,6 +93,7 @@ impl PlainRows {
             cells.batch.rewind(mark);
         }
         let plan = self.plan(json)?;
+        headers.unchanged(&plan, unchanged);
         if read_exactly(&plan, json, cells, unchanged)? {
             Ok(plan)
         } else {

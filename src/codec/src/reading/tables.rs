@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tailrace_core::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
-use tailrace_core::topic::unescape;
 
 use super::plan::RowPlan;
 
@@ -110,16 +109,5 @@ fn table(key: Option<&RowPlan>, row: Option<&RowPlan>, name: &TableName) -> Tabl
             documentation: None,
         }),
         extras,
-    }
-}
-
-/// The table that a topic is named after, as Debezium and Tailrace name topics: its last part, and the schema before it.
-pub(crate) fn table_of_topic(topic: &str) -> TableName {
-    let mut parts = topic.rsplit('.').map(unescape);
-    let table = parts.next().unwrap_or_default();
-    TableName {
-        database: String::new(),
-        schema: parts.next().unwrap_or_default(),
-        table,
     }
 }

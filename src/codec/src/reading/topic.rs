@@ -1,8 +1,11 @@
 //! What is known of a topic: the table it is named after, and the plans of its records without a schema.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use tailrace_core::record_batch::RecordView;
 use tailrace_core::schema::TableName;
+use tailrace_core::topic;
 
 use super::envelope::EnvelopePlan;
 use super::fault::Located;
@@ -10,7 +13,6 @@ use super::plain::{Known, PlainRows};
 use super::plan::{ColumnPlan, RowPlan};
 use super::schemas::KEY_COLUMN;
 use super::stand_in::Notated;
-use super::tables::table_of_topic;
 use super::typed::{Rules, number_of, observed_type};
 use super::wire::JsonWire;
 use crate::format::{Envelope, FormatConfig};
@@ -23,6 +25,17 @@ pub(crate) struct Topic {
     /// The table of the last record whose envelope says one.
     pub(crate) said: Option<TableName>,
     pub(crate) plain: Option<Plain>,
+    /// The table whose target `plain` was made for.
+    pub(crate) plain_of: Option<TableName>,
+    /// The last delete of each partition that had a value.
+    deletes: HashMap<i32, Deleted>,
+}
+
+/// A record that deletes and has a value.
+#[derive(Debug, Default)]
+struct Deleted {
+    offset: i64,
+    key: Vec<u8>,
 }
 
 /// The plans of a topic's JSON without a schema.
@@ -47,10 +60,34 @@ pub(crate) struct Plain {
 impl Topic {
     pub(crate) fn new(name: &str) -> Self {
         Self {
-            table: table_of_topic(name),
+            table: topic::table_of(name),
             said: None,
             plain: None,
+            plain_of: None,
+            deletes: HashMap::new(),
         }
+    }
+
+    /// True where its plans are those of the table that was last said.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.plain.is_some() && self.plain_of.as_ref() == Some(self.last_table())
+    }
+
+    /// Remembers a record that deletes and has a value.
+    pub(crate) fn remember_delete(&mut self, record: RecordView<'_>) {
+        let Some(key) = record.key() else { return };
+        let deleted = self.deletes.entry(record.partition().partition).or_default();
+        deleted.offset = record.offset();
+        deleted.key.clear();
+        deleted.key.extend_from_slice(key);
+    }
+
+    /// True for a tombstone that says once more what the delete right before it has said.
+    pub(crate) fn repeats_delete(&self, record: RecordView<'_>) -> bool {
+        let deleted = self.deletes.get(&record.partition().partition);
+        deleted.is_some_and(|deleted| {
+            record.offset().checked_sub(1) == Some(deleted.offset) && record.key() == Some(&deleted.key)
+        })
     }
 
     /// The table of the record before.

@@ -17,7 +17,7 @@ use crate::check::Finding;
 use crate::error::Result;
 use crate::event::Refused;
 use crate::record_batch::{RecordBatch, RecordMark, TopicPartition};
-use crate::schema::SharedSchema;
+use crate::schema::{SharedSchema, TableName};
 use crate::telemetry::Telemetry;
 
 /// What a sink reads.
@@ -156,8 +156,9 @@ pub struct EventBatch {
 /// Tells what the tables are that topics are written into.
 #[async_trait]
 pub trait Targets: Send {
-    /// Columns and key of the table that a topic is written into, as it is now; `None` where it is not there.
-    async fn target(&mut self, topic: &Arc<str>) -> Result<Option<SharedSchema>>;
+    /// Columns and key of the table that a topic is written into, as it is now; `None` where it is not there. `source` is the table
+    /// that its events are of, as far as they have said so.
+    async fn target(&mut self, topic: &Arc<str>, source: &TableName) -> Result<Option<SharedSchema>>;
 }
 
 /// Turns records into rows. Compiles one plan per schema.

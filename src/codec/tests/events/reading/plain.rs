@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tailrace_codec::{DecoderSettings, Envelope};
+use async_trait::async_trait;
+use tailrace_codec::{DecoderSettings, Envelope, EventDecoder};
 use tailrace_core::batch::{BeforeImage, Operation};
+use tailrace_core::ports::sink::{Decoder, Targets};
 use tailrace_core::record_batch::RecordBatch;
 use tailrace_core::registry::{Schema, SchemaType};
-use tailrace_core::schema::SharedSchema;
+use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::value::{Datum, LogicalType, TextKind};
 
 use super::support::*;
@@ -101,7 +103,7 @@ fn what_a_column_cannot_hold_is_refused_with_the_place_and_the_reason() {
     ] {
         let (code, reason) = value(logical_type.clone(), json, "{}").unwrap_err();
         assert_eq!(code, "value_unreadable", "{logical_type:?} {reason}");
-        let place = "field v of the record of topic srv.shop.orders, partition 3, offset 41";
+        let place = "field v of the value of the record of topic srv.shop.orders, partition 3, offset 41";
         assert!(reason.contains(place), "{reason}");
     }
 }
@@ -348,6 +350,61 @@ fn an_envelope_is_known_by_its_fields() {
         .map(|(name, _)| name)
         .collect();
     assert_eq!(names, ["before", "after", "source", "op", "ts_ms"]);
+}
+
+#[test]
+fn the_types_are_those_of_the_table_that_the_source_block_names() {
+    /// Remembers which tables it is asked for.
+    struct Asked(Vec<String>);
+
+    #[async_trait]
+    impl Targets for Asked {
+        async fn target(&mut self, _: &Arc<str>, source: &TableName) -> tailrace_core::Result<Option<SharedSchema>> {
+            self.0.push(source.qualified());
+            let day = column("day", LogicalType::Date);
+            Ok((source.table == "Orders").then(|| table(vec![required("id", LogicalType::Int64), day], vec![0])))
+        }
+    }
+
+    let mut decoder = EventDecoder::new(decoder_settings(None, "{}")).unwrap();
+    let mut asked = Asked(Vec::new());
+    let moved = ENVELOPE.replace("Orders", "orders_old");
+    for (value, is_date) in [(ENVELOPE, true), (ENVELOPE, true), (&moved, true), (&moved, false)] {
+        let mut records = RecordBatch::default();
+        records.push(("legacy.things", 0), 0, 0, (None, Some(value.as_bytes())));
+        run(decoder.prepare(&records, &mut asked)).unwrap();
+        let events = decoder.decode(&records, 0..1).unwrap();
+        assert_eq!(events.refused, []);
+        let types = &events.changes.tables[0].columns;
+        assert_eq!(types[1].logical_type == LogicalType::Date, is_date, "{value}");
+    }
+    assert_eq!(asked.0, ["sales.Orders", "sales.orders_old"]);
+}
+
+#[test]
+fn a_writer_may_leave_out_what_is_null() {
+    let source = r#""source":{"db":"app","schema":"sales","table":"orders"}"#;
+    let values = [
+        format!(r#"{{"op":"d","before":{{"id":7}},{source}}}"#),
+        format!(r#"{{"op":"c","after":{{"id":8}},{source}}}"#),
+        r#"{"op":"u","before":{"id":8},"after":{"id":9},"source":{"table":"orders","schema":"sales","db":"app","lsn":24023128,"ts_ms":5}}"#
+            .to_owned(),
+    ];
+    let mut records = RecordBatch::default();
+    for (offset, value) in (0..).zip(&values) {
+        records.push(("srv.sales.orders", 3), offset, 0, (None, Some(value.as_bytes())));
+    }
+    let events = decode_with(decoder_settings(None, "{}"), None, &records);
+    let seen = all_seen(&events);
+    let operations: Vec<_> = seen.iter().map(|seen| seen.operation).collect();
+    assert_eq!(operations, [Operation::Delete, Operation::Create, Operation::Update]);
+    assert_eq!(seen[1].after, Some(named([("id", number(8))])));
+    assert_eq!(seen[2].before, Some(named([("id", number(8))])));
+    let last = events.changes.views().last().unwrap();
+    assert_eq!(
+        (last.change().log_position, last.change().updated_at_us),
+        (Some(24_023_128), Some(5_000))
+    );
 }
 
 #[test]

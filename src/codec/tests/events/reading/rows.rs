@@ -80,19 +80,81 @@ fn deletes_come_back() {
     for format in FORMATS {
         let events = there_and_back(&batch.changes, settings(format), Some(&customers));
         let seen = all_seen(&events);
+        let tombstones = u64::from(!format.contains("entity"));
+        assert_eq!((seen.len(), events.passed_over), (1, tombstones), "{format}");
         assert_eq!(
-            seen.len(),
-            if format.contains("entity") { 1 } else { 2 },
-            "a tombstone deletes by key, too: {format}"
+            (seen[0].operation, seen[0].image, seen[0].after.as_ref()),
+            (Operation::Delete, BeforeImage::Key, None)
         );
-        let by_key = seen.last().unwrap();
-        assert_eq!(by_key.operation, Operation::Delete);
-        assert_eq!(by_key.before, Some(named([("id", number(7))])), "{format}");
-        for seen in &seen {
-            assert_eq!((seen.image, seen.after.as_ref()), (BeforeImage::Key, None));
-            assert_eq!(seen.before.as_ref().unwrap()[0], ("id".into(), Some(number(7))));
-        }
+        assert_eq!(seen[0].before.as_ref().unwrap()[0], ("id".into(), Some(number(7))));
     }
+}
+
+/// Records as key and value, of one partition.
+fn partition(records: &[(i64, &str, Option<&str>)]) -> RecordBatch {
+    let mut batch = RecordBatch::default();
+    for (offset, key, value) in records {
+        let value = value.map(str::as_bytes);
+        batch.push(("legacy.customers", 0), *offset, 0, (Some(key.as_bytes()), value));
+    }
+    batch
+}
+
+const GONE: &str =
+    r#"{"before":{"id":7},"after":null,"source":{"db":"app","schema":"sales","table":"kunden"},"op":"d"}"#;
+const KEY: &str = r#"{"id":7}"#;
+
+#[test]
+fn a_tombstone_behind_its_delete_says_nothing_new() {
+    let deletes = |records: &[(i64, &str, Option<&str>)]| {
+        let events = decode_with(decoder_settings(None, "{}"), None, &partition(records));
+        (all_seen(&events).len(), events.passed_over)
+    };
+    assert_eq!(deletes(&[(5, KEY, Some(GONE)), (6, KEY, None)]), (1, 1));
+    assert_eq!(
+        deletes(&[(6, KEY, None)]),
+        (1, 0),
+        "a compacted topic has only that one"
+    );
+    assert_eq!(deletes(&[(5, KEY, Some(GONE)), (6, r#"{"id":8}"#, None)]), (2, 0));
+    assert_eq!(
+        deletes(&[(5, KEY, Some(GONE)), (9, KEY, None)]),
+        (2, 0),
+        "a row may have been between them"
+    );
+    assert_eq!(deletes(&[(5, KEY, None), (6, KEY, None)]), (2, 0));
+    // Also where the two are read one after the other.
+    let records = partition(&[(5, KEY, Some(GONE)), (6, KEY, None)]);
+    let mut decoder = EventDecoder::new(decoder_settings(None, "{}")).unwrap();
+    run(decoder.prepare(&records, &mut Target(None))).unwrap();
+    let counts = [0..1, 1..2, 0..2, 0..1, 1..2].map(|range| {
+        let events = decoder.decode(&records, range).unwrap();
+        (all_seen(&events).len(), events.passed_over)
+    });
+    assert_eq!(counts, [(1, 0), (0, 1), (1, 1), (1, 0), (0, 1)]);
+}
+
+#[test]
+fn a_tombstone_is_of_the_table_that_the_topics_rows_are_of() {
+    let tables = |records: &[(i64, &str, Option<&str>)]| -> Vec<String> {
+        let events = decode_with(decoder_settings(None, "{}"), None, &partition(records));
+        assert_eq!(events.refused, []);
+        let names = events
+            .changes
+            .views()
+            .map(|change| change.table().unwrap().name.qualified());
+        names.collect()
+    };
+    assert_eq!(
+        tables(&[(4, KEY, Some(GONE)), (7, KEY, None)]),
+        ["sales.kunden", "sales.kunden"]
+    );
+    assert_eq!(
+        tables(&[(1, KEY, None), (4, KEY, Some(GONE))]),
+        ["sales.kunden", "sales.kunden"],
+        "a row behind it says it, too"
+    );
+    assert_eq!(tables(&[(1, KEY, None)]), ["legacy.customers"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tailrace_core::ports::Encoder;
 use tailrace_core::ports::sink::{Decoder, EventBatch, Targets};
 use tailrace_core::record_batch::RecordBatch;
 use tailrace_core::registry::SchemaRegistry;
-use tailrace_core::schema::{SharedSchema, TableSchema};
+use tailrace_core::schema::{SharedSchema, TableName, TableSchema};
 use tailrace_core::testkit::MemoryRegistry;
 use tailrace_core::value::{Datum, Value};
 
@@ -21,7 +21,7 @@ pub(crate) struct Target(pub(crate) Option<SharedSchema>);
 
 #[async_trait]
 impl Targets for Target {
-    async fn target(&mut self, _: &Arc<str>) -> tailrace_core::Result<Option<SharedSchema>> {
+    async fn target(&mut self, _: &Arc<str>, _: &TableName) -> tailrace_core::Result<Option<SharedSchema>> {
         Ok(self.0.clone())
     }
 }

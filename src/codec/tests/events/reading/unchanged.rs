@@ -90,6 +90,27 @@ fn a_placeholder_of_any_type_is_no_value() {
 }
 
 #[test]
+fn a_header_names_columns_of_json_without_a_schema_too() {
+    let source = r#""source":{"db":"app","schema":"sales","table":"orders"}"#;
+    for value in [
+        r#"{"id":7,"large":null}"#.to_owned(),
+        format!(r#"{{"op":"u","before":null,"after":{{"id":7,"large":null}},{source}}}"#),
+    ] {
+        let mut records = one(None, Some(value.as_bytes()));
+        records.push_header("unchanged", br#"["large"]"#);
+        records.push(("srv.shop.orders", 3), 42, 0, (None, Some(value.as_bytes())));
+        let events = decode_with(decoder_settings(None, "{}"), None, &records);
+        let seen = all_seen(&events);
+        assert_eq!(seen[0].after.as_ref().unwrap()[1], ("large".into(), None), "{value}");
+        assert_eq!(
+            seen[1].after.as_ref().unwrap()[1],
+            ("large".into(), Some(Datum::Null)),
+            "{value}"
+        );
+    }
+}
+
+#[test]
 fn under_entity_a_header_names_them_or_they_are_not_there() {
     let table = table(
         vec![

@@ -119,7 +119,7 @@ impl SinkConnector for Connector {
 
 #[async_trait]
 impl Targets for Session {
-    async fn target(&mut self, _topic: &Arc<str>) -> Result<Option<SharedSchema>> {
+    async fn target(&mut self, _topic: &Arc<str>, _source: &TableName) -> Result<Option<SharedSchema>> {
         Ok(None)
     }
 }
