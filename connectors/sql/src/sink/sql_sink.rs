@@ -1,6 +1,6 @@
 //! The sink of every SQL database: plans, folds, and gives the session its work.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -8,7 +8,7 @@ use tailrace_core::batch::Operation;
 use tailrace_core::error::Kind;
 use tailrace_core::ports::sink::{EventBatch, Sink, SinkContext, Taken, Targets};
 use tailrace_core::record_batch::TopicPartition;
-use tailrace_core::schema::{SharedSchema, TableName};
+use tailrace_core::schema::{SharedSchema, TableName, TableSchema};
 use tailrace_core::{Error, Result, topic};
 
 use super::config::WriteConfig;
@@ -38,6 +38,8 @@ pub struct SqlSink {
     rules: Arc<SinkRules>,
     context: SinkContext,
     epochs: HashMap<TopicPartition, i64>,
+    /// Topics that the target has had something of.
+    begun: BTreeSet<Arc<str>>,
     tables: BTreeMap<TableName, Arc<TargetTable>>,
     plans: Vec<Known>,
 }
@@ -118,6 +120,7 @@ impl SqlSink {
             rules,
             context,
             epochs: HashMap::new(),
+            begun: BTreeSet::new(),
             tables: BTreeMap::new(),
             plans: Vec::new(),
         }
@@ -193,7 +196,11 @@ impl SqlSink {
         let name = self.rules.table(&*self.session, topic, &schema.name);
         let mut table = self.table(&name).await?;
         if table.is_none() && deletes {
-            return Ok(None);
+            return if self.is_of_another(topic, schema) {
+                Err(table_unknown(topic, &name))
+            } else {
+                Ok(None)
+            };
         }
         let definitions = self.session.definitions();
         let config = &self.rules.config;
@@ -224,6 +231,14 @@ impl SqlSink {
         })?;
         self.rules.check_owner(topic, table.name())?;
         Plan::new(schema, table, &self.rules.config).map(Some)
+    }
+
+    /// Whether deletes that have nothing but a key may well be of another table than the topic is named after: it has none, and was
+    /// written before. Rows of Debezium's name their table, tombstones do not.
+    fn is_of_another(&self, topic: &Arc<str>, schema: &TableSchema) -> bool {
+        let is_key_alone = !schema.key.is_empty() && schema.key.len() == schema.columns.len();
+        let is_by_topic = schema.name == topic::table_of(topic) && !self.rules.config.tables.contains_key(&**topic);
+        is_key_alone && is_by_topic && self.begun.contains(topic)
     }
 
     async fn plans(&mut self, batch: &EventBatch) -> Result<Plans> {
@@ -294,6 +309,9 @@ impl Sink for SqlSink {
         let taken = self.session.take(partitions).await?;
         let remembered = taken.into_iter().map(|partition| {
             self.epochs.insert(partition.taken.partition.clone(), partition.epoch);
+            if partition.taken.next_offset.is_some() {
+                self.begun.insert(Arc::clone(&partition.taken.partition.topic));
+            }
             partition.taken
         });
         Ok(remembered.collect())
@@ -309,6 +327,16 @@ impl Sink for SqlSink {
         };
         self.session.write(&work).await
     }
+}
+
+#[cold]
+fn table_unknown(topic: &str, name: &TableName) -> Error {
+    let message = format!(
+        "a record of topic {topic} deletes and has nothing but a key; the topic is named after table {}, which is not there, and no row \
+         of it has said yet of which table they are; name the table: `tables: {{ {topic}: … }}`",
+        name.qualified()
+    );
+    Error::poison("table_unknown", message)
 }
 
 /// The number of a plan in a batch, and of its table.

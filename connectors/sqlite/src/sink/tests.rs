@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use tailrace_core::batch::ChangeBatch;
+use tailrace_core::batch::{BeforeImage, Change, ChangeBatch, Operation, Transaction};
 use tailrace_core::error::Kind;
-use tailrace_core::ports::sink::SinkContext;
+use tailrace_core::ports::sink::{Advance, EventBatch, Origin, Sink, SinkContext};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::record_batch::{RecordMark, TopicPartition};
+use tailrace_core::schema::{Column, TableKind, TableSchema};
 use tailrace_core::telemetry::Telemetry;
-use tailrace_core::value::Datum;
+use tailrace_core::topic;
+use tailrace_core::value::{Datum, LogicalType};
 use tailrace_sql::sink::session::Session;
 use tailrace_sql::sink::target::TargetTable;
 use tailrace_sql::sink::work::{Action, Offset, Place, Step, StepColumn, StepRow, Work};
@@ -328,4 +330,100 @@ async fn the_preflight_changes_nothing() {
     let missing = tempfile::tempdir().unwrap();
     let sink = SqliteSink::new(config(&missing), WriteConfig::default()).unwrap();
     assert_eq!(sink.check("mirror", &[]).await[0].code, "target_missing");
+}
+
+/// A record of `legacy.customers` that has nothing but a key.
+fn tombstone() -> EventBatch {
+    let mut changes = ChangeBatch::new(Arc::from("t"), Progress::at(Position::new("")));
+    changes.begin_row().unwrap();
+    changes.push_int(7);
+    let row = changes.end_row().unwrap();
+    let transaction = changes.push_transaction(Transaction {
+        id: None,
+        committed_at_us: 0,
+        position: "".into(),
+        log_position: None,
+        previous_log_position: None,
+        binlog: None,
+    });
+    let id = Column {
+        name: "id".to_owned(),
+        logical_type: LogicalType::Int64,
+        nullable: false,
+        source_type: String::new(),
+        default: None,
+        default_is_computed: false,
+        documentation: None,
+    };
+    let table = changes.table_index(&Arc::new(TableSchema {
+        name: topic::table_of("legacy.customers"),
+        kind: TableKind::Table,
+        columns: vec![id],
+        key: vec![0],
+        documentation: None,
+    }));
+    changes.changes.push(Change {
+        operation: Operation::Delete,
+        table,
+        transaction,
+        before: Some(row),
+        before_image: BeforeImage::Key,
+        after: None,
+        ordinal: 0,
+        log_position: None,
+        updated_at_us: None,
+        topic: None,
+        message: None,
+    });
+    let partition = TopicPartition::new("legacy.customers", 0);
+    EventBatch {
+        changes,
+        origins: vec![Origin {
+            partition: 0,
+            offset: 5,
+        }],
+        partitions: vec![partition.clone()],
+        advances: vec![Advance {
+            partition,
+            next_offset: 6,
+            last_record: None,
+        }],
+        refused: Vec::new(),
+        passed_over: 0,
+    }
+}
+
+#[tokio::test]
+async fn a_delete_by_key_is_never_dropped_because_its_table_is_not_known() {
+    let mut file = file(&[]).await;
+    let folder = &file.folder;
+    let write = async |rules: WriteConfig| {
+        let rules = Arc::new(SinkRules::new(rules).unwrap());
+        let context = SinkContext {
+            connector: "mirror".to_owned(),
+            writer: 0,
+            telemetry: Arc::new(Telemetry::new("mirror")),
+        };
+        let mut sink = SqlSink::new(Box::new(session(folder).await), rules, context);
+        sink.take(&[TopicPartition::new("legacy.customers", 0)]).await.unwrap();
+        let written = sink.write(&tombstone()).await;
+        written.map_err(|error| (error.kind(), error.code(), error.to_string()))
+    };
+    let named = || WriteConfig {
+        tables: [("legacy.customers".to_owned(), "kunden".to_owned())].into(),
+        ..WriteConfig::default()
+    };
+    assert_eq!(write(WriteConfig::default()).await, Ok(()), "nothing was ever written");
+    let (kind, code, message) = write(WriteConfig::default()).await.unwrap_err();
+    assert_eq!((kind, code), (Kind::Poison, "table_unknown"));
+    assert!(message.contains("tables: { legacy.customers: … }"), "{message}");
+    assert_eq!(write(named()).await, Ok(()), "it is not there, and meant");
+    for statement in [
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY)",
+        "INSERT INTO customers VALUES (6), (7)",
+    ] {
+        file.session.run(statement).await.unwrap();
+    }
+    assert_eq!(write(WriteConfig::default()).await, Ok(()));
+    assert_eq!(file.rows("SELECT CAST(id AS TEXT) FROM customers").await, ["6"]);
 }
