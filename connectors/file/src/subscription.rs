@@ -4,6 +4,9 @@
 //! its folder is there until it is gone. Files are read where the caller asks, as in `consumer.rs`.
 
 use std::collections::VecDeque;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -17,6 +20,7 @@ use tailrace_core::{Error, Result, pattern};
 use tokio::time::{Duration, Instant};
 
 use crate::consumer::LOOK_INTERVAL;
+use crate::error::unreadable;
 use crate::offsets::{Group, Offsets};
 use crate::reader::{TopicReader, bounds};
 use crate::{segment, topic};
@@ -47,6 +51,8 @@ pub(crate) struct FileSubscription {
 struct Assigned {
     partition: TopicPartition,
     folder: PathBuf,
+    /// The folder as it was found. While it is open, no other folder has its number.
+    found: File,
     /// Since it was started.
     reader: Option<TopicReader>,
     /// The offset that the next record will have, at least.
@@ -84,7 +90,10 @@ impl FileSubscription {
                 .iter()
                 .any(|pattern| pattern::glob_matches(pattern, topic))
         });
-        let is_gone = |assigned: &mut Assigned| topics.iter().all(|topic| **topic != *assigned.partition.topic);
+        let is_gone = |assigned: &mut Assigned| {
+            let is_listed = topics.iter().any(|topic| **topic == *assigned.partition.topic);
+            !is_listed || assigned.is_made_anew()
+        };
         let gone: Vec<_> = self
             .assigned
             .extract_if(.., is_gone)
@@ -98,14 +107,22 @@ impl FileSubscription {
             if self.assigned.iter().any(|known| *known.partition.topic == **topic) {
                 continue;
             }
-            let assigned = Assigned {
-                partition: TopicPartition::new(topic.as_str(), 0),
-                folder: topic::partition_folder(&self.root, topic)?,
+            let folder = topic::partition_folder(&self.root, topic)?;
+            let found = match File::open(&folder) {
+                Ok(found) => found,
+                // It was deleted this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unreadable(&folder, error)),
+            };
+            let partition = TopicPartition::new(topic.as_str(), 0);
+            new.push(partition.clone());
+            self.assigned.push(Assigned {
+                partition,
+                folder,
+                found,
                 reader: None,
                 end: 0,
-            };
-            new.push(assigned.partition.clone());
-            self.assigned.push(assigned);
+            });
         }
         if !new.is_empty() {
             self.notices.push_back(Delivery::Assigned(new));
@@ -229,6 +246,12 @@ impl Subscription for FileSubscription {
 // === impl Assigned ===
 
 impl Assigned {
+    /// True where the topic was deleted: what has its name now, if anything, is another one.
+    fn is_made_anew(&self) -> bool {
+        let number = |metadata: io::Result<Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        number(fs::metadata(&self.folder)) != number(self.found.metadata())
+    }
+
     /// Where the last segment begins is known from its name; reading it to its end for this is not worth it.
     fn look_for_end(&mut self) {
         if self.reader.is_none() {

@@ -149,6 +149,28 @@ async fn topics_come_and_go_and_are_followed_while_they_are_there() {
 }
 
 #[tokio::test]
+async fn a_topic_that_was_deleted_and_made_anew_at_once_is_another_one() {
+    let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = stream(root.path());
+    write(&mut first.producer().await.unwrap(), "orders", 0..5).await;
+    let second = stream(other.path());
+    write(&mut second.producer().await.unwrap(), "orders", 0..2).await;
+    let mut member = subscribe(&first, &["orders"]).await.unwrap();
+    let orders = assigned(&mut member).await;
+    member.start(&orders[0], EARLIEST).await.unwrap();
+    assert_eq!(read(&mut member, 5).await, expected("orders", 0..5));
+    std::fs::remove_dir_all(root.path().join("orders")).unwrap();
+    std::fs::rename(other.path().join("orders"), root.path().join("orders")).unwrap();
+    let Delivery::Lost(lost) = next(&mut member).await else {
+        panic!("it is not told");
+    };
+    assert_eq!(lost, orders);
+    assert_eq!(assigned(&mut member).await, orders);
+    member.start(&orders[0], EARLIEST).await.unwrap();
+    assert_eq!(read(&mut member, 2).await, expected("orders", 0..2));
+}
+
+#[tokio::test]
 async fn a_partition_can_be_started_anywhere_that_is_there() {
     let root = tempfile::tempdir().unwrap();
     let stream = stream(root.path());
