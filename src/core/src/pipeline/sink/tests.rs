@@ -60,7 +60,11 @@ struct Session(Arc<Target>, BTreeMap<TopicPartition, i64>);
 
 struct Connector(Arc<Target>);
 
-struct Reader;
+/// The value `same` is that of the record before.
+#[derive(Default)]
+struct Reader {
+    last: String,
+}
 
 /// What was asked of the stream.
 #[derive(Debug, Default)]
@@ -265,9 +269,13 @@ impl Decoder for Reader {
                 refused.push(crate::event::Refused { change: index, refusal });
                 continue;
             }
+            let value = text(record.value());
+            if value != "same" {
+                self.last = value;
+            }
             changes.begin_row().unwrap();
             changes.push_text(&text(record.key())).unwrap();
-            changes.push_text(&text(record.value())).unwrap();
+            changes.push_text(&self.last).unwrap();
             let after = Some(changes.end_row().unwrap());
             changes.changes.push(Change {
                 operation: Operation::Update,
@@ -377,7 +385,7 @@ impl Bench {
         let letters = DeadLetters::new("c", config, "c.dead_letters".into());
         let stream = Arc::new(MemoryStream::default());
         let parts = (0..writers).map(|_| WriterParts {
-            decoder: Box::new(Reader),
+            decoder: Box::new(Reader::default()),
             transform: Transform::new(&TransformConfig::default(), None).unwrap(),
             letters: SinkLetters::new(
                 letters.clone(),
@@ -545,6 +553,21 @@ async fn the_word_of_the_target_beats_everything() {
         .until(|asked| asked.committed.get(&partition(0)) == Some(&4))
         .await;
     assert_eq!(bench.values(), ["c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_decoder_sees_the_record_before_the_first_that_is_written() {
+    let bench = Bench::new(DeadLetterConfig::default());
+    let all = records(0, 1, &["b", "same", "d"]);
+    lock(&bench.target.database)
+        .offsets
+        .insert(partition(0), (7, Some(2), Some(all.get(0).unwrap().mark())));
+    bench.assign(0).await;
+    bench.deliver(Delivery::Records(all));
+    bench
+        .until(|asked| asked.committed.get(&partition(0)) == Some(&4))
+        .await;
+    assert_eq!(bench.values(), ["b", "d"]);
 }
 
 #[tokio::test(start_paused = true)]

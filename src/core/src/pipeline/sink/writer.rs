@@ -361,6 +361,7 @@ impl Writer {
     /// Writes what is not written yet. Where a partition stalls, it says so and leaves the rest to be written without it.
     async fn try_write(&mut self, records: &RecordBatch) -> Result<Option<Report>> {
         self.session().await?;
+        self.look_back(records).await?;
         let records = self.unwritten(records)?;
         if records.is_empty() {
             return Ok(None);
@@ -432,6 +433,24 @@ impl Writer {
             return Err(no_session());
         };
         self.parts.decoder.prepare(records, &mut **sink).await
+    }
+
+    /// Has the decoder read the record before the first that is written, where it came along: what that one says, the next may leave out.
+    async fn look_back(&mut self, records: &RecordBatch) -> Result<()> {
+        let next = |partition: &TopicPartition| self.known.get(partition)?.next_offset;
+        let nexts: Vec<Option<i64>> = records.partitions().iter().map(next).collect();
+        let mut before = RecordBatch::default();
+        for record in records.iter() {
+            let next = nexts.get(record.partition_index()).copied().flatten();
+            if next.is_some() && record.offset().checked_add(1) == next {
+                before.push_copy(record);
+            }
+        }
+        if before.is_empty() {
+            return Ok(());
+        }
+        self.prepare(&before).await?;
+        self.parts.decoder.decode(&before, 0..before.len()).map(drop)
     }
 
     /// The records that the target does not have, of partitions that do not wait; all of them but after a fault, and at the start of a
