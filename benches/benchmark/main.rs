@@ -20,6 +20,7 @@ mod outbox;
 mod processes;
 mod readers;
 mod report;
+mod sink;
 mod source;
 mod topic;
 

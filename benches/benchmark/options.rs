@@ -8,7 +8,7 @@ use crate::backlogs::Content;
 use crate::readers::Reader;
 use crate::report::Report;
 use crate::source::{Engine, Shape, Table};
-use crate::{allocations, backlogs, codec, large, latency, outage, outbox};
+use crate::{allocations, backlogs, codec, large, latency, outage, outbox, sink};
 
 /// How large everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) enum Workload {
     Cart(Engine),
     /// W3: latency at a fixed rate.
     Latency,
+    /// W4: a backlog of events, written into each database.
+    Sink(Engine),
     /// W5: idle, and killed.
     Outage,
     /// W6: one transaction, followed live.
@@ -57,13 +59,16 @@ pub(crate) struct Options {
 // === impl Workload ===
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 11] = [
+    pub(crate) const ALL: [Workload; 14] = [
         Workload::Transactions,
         Workload::Bulk,
         Workload::Cart(Engine::Postgres),
         Workload::Cart(Engine::MySql),
         Workload::Cart(Engine::MariaDb),
         Workload::Latency,
+        Workload::Sink(Engine::Postgres),
+        Workload::Sink(Engine::MySql),
+        Workload::Sink(Engine::MariaDb),
         Workload::Outage,
         Workload::Large,
         Workload::Outbox,
@@ -80,6 +85,9 @@ impl Workload {
             Workload::Cart(Engine::MySql) => "W2-mysql",
             Workload::Cart(Engine::MariaDb) => "W2-mariadb",
             Workload::Latency => latency::NAME,
+            Workload::Sink(Engine::Postgres) => "W4-postgresql",
+            Workload::Sink(Engine::MySql) => "W4-mysql",
+            Workload::Sink(Engine::MariaDb) => "W4-mariadb",
             Workload::Outage => "W5",
             Workload::Large => large::NAME,
             Workload::Outbox => outbox::NAME,
@@ -104,6 +112,7 @@ impl Workload {
                 backlogs::run(self, content, options, kafka, report).await
             }
             Workload::Latency => latency::run(options, kafka, report).await,
+            Workload::Sink(engine) => sink::run(self.name(), engine, options, kafka, report).await,
             Workload::Outage => outage::run(options, kafka, report).await,
             Workload::Large => large::run(options, kafka, report).await,
             Workload::Outbox => outbox::run(options, kafka, report).await,

@@ -76,6 +76,8 @@ pub(crate) struct Cost {
 struct Followed {
     name: &'static str,
     process_id: u32,
+    /// Those below it count too.
+    is_tree: bool,
     baseline_ticks: u64,
     ticks: u64,
     peak_bytes: u64,
@@ -103,7 +105,10 @@ impl Watch {
             let (followed, over) = (Arc::clone(&followed), Arc::clone(&over));
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    lock(&followed).iter_mut().for_each(Followed::look);
+                    // A tree is all of /proc, and whoever ends in it is still in its parent's sum at the end.
+                    let mut followed = lock(&followed);
+                    followed.iter_mut().filter(|one| !one.is_tree).for_each(Followed::look);
+                    drop(followed);
                     std::thread::sleep(SAMPLE_INTERVAL);
                 }
             })
@@ -114,7 +119,7 @@ impl Watch {
             sampler,
             began: Instant::now(),
             machine: MachineTimes::now(),
-            own_ticks: own_ticks(),
+            own_ticks: ticks_of_tree(std::process::id()),
             load_before: load_average(),
         }
     }
@@ -126,7 +131,21 @@ impl Watch {
         lock(&self.followed).push(Followed {
             name,
             process_id,
+            is_tree: false,
             baseline_ticks,
+            ticks: now,
+            peak_bytes: 0,
+        });
+    }
+
+    /// Counts in what a server of many processes spends from now on, as PostgreSQL is.
+    pub(crate) fn follow_tree(&self, name: &'static str, process_id: u32) {
+        let now = ticks_of_tree(process_id);
+        lock(&self.followed).push(Followed {
+            name,
+            process_id,
+            is_tree: true,
+            baseline_ticks: now,
             ticks: now,
             peak_bytes: 0,
         });
@@ -137,7 +156,7 @@ impl Watch {
         let seconds = self.began.elapsed().as_secs_f64();
         self.over.store(true, Ordering::Relaxed);
         let machine = MachineTimes::now();
-        let own_ticks = own_ticks().saturating_sub(self.own_ticks);
+        let own_ticks = ticks_of_tree(std::process::id()).saturating_sub(self.own_ticks);
         // It cannot have panicked, and its samples are here.
         drop(self.sampler.join());
         let processes = lock(&self.followed).iter_mut().map(Followed::finish).collect();
@@ -158,7 +177,9 @@ impl Watch {
 
 impl Followed {
     fn look(&mut self) {
-        if let Some(times) = times(self.process_id) {
+        if self.is_tree {
+            self.ticks = self.ticks.max(ticks_of_tree(self.process_id));
+        } else if let Some(times) = times(self.process_id) {
             self.ticks = self.ticks.max(times.own_ticks);
         }
         // An ended process has no memory any more.
@@ -272,8 +293,8 @@ fn threads(process_id: u32) -> BTreeMap<String, f64> {
     seconds
 }
 
-/// CPU time of this process and of all below it.
-fn own_ticks() -> u64 {
+/// CPU time of a process and of all below it.
+fn ticks_of_tree(root: u32) -> u64 {
     let all: BTreeMap<u32, Times> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -281,9 +302,8 @@ fn own_ticks() -> u64 {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter_map(|process_id| Some((process_id, times(process_id)?)))
         .collect();
-    let own = std::process::id();
-    let is_ours = |mut process_id: u32| {
-        while process_id != own {
+    let is_below = |mut process_id: u32| {
+        while process_id != root {
             match all.get(&process_id) {
                 Some(times) if times.parent != 0 => process_id = times.parent,
                 _ => return false,
@@ -291,8 +311,8 @@ fn own_ticks() -> u64 {
         }
         true
     };
-    let ours = all.iter().filter(|(process_id, _)| is_ours(**process_id));
-    ours.map(|(_, times)| times.own_ticks + times.children_ticks).sum()
+    let below = all.iter().filter(|(process_id, _)| is_below(**process_id));
+    below.map(|(_, times)| times.own_ticks + times.children_ticks).sum()
 }
 
 /// Of the last minute.

@@ -149,7 +149,9 @@ fn conditions(options: &Options) -> String {
   Debezium, which cannot, through TCP.
 - MySQL and MariaDB: `sync_binlog = 0`, no doublewrite, a buffer pool of 1 GB, GTIDs, `binlog_row_metadata = FULL`. Readers connect through
   the Unix socket, Debezium through TCP. The server's CPU time is that of the whole process.
-- Kafka: one broker, one partition, 1 GB of heap and the options of its own scripts; warm before the first measurement. Records
+- W4: half as many rows; the servers as above, PostgreSQL 18 as the target; below its tables is what each says of its durability. Sinks and sessions by
+  hand connect through the Unix socket.
+- Kafka: one broker, one partition (W4: 16), 1 GB of heap and the options of its own scripts; warm before the first measurement. Records
   as JSON.
 - Tailrace: as without configuration (idempotent producer, lz4, linger 5 ms; file: every batch synced).
 - Debezium: Kafka's usual 256 MB to 2 GB of heap, JSON without schemas; `tuned` has larger batches, lz4, linger 5 ms, a poll

@@ -7,14 +7,18 @@ use crate::processes::as_float;
 use crate::readers::Reader;
 use crate::{allocations, codec, large, outage, outbox};
 
+mod sinks;
+
 /// Processes in the order of the tables, and what they are called there.
-const PROCESSES: [(&str, &str); 7] = [
+const PROCESSES: [(&str, &str); 9] = [
     ("tailrace", "Tailrace"),
     ("debezium", "Debezium"),
     ("pg_recvlogical", "`pg_recvlogical`"),
     ("mysqlbinlog", "`mysqlbinlog`"),
     ("walsender", "walsender"),
     ("mysqld", "server"),
+    ("postgres", "server"),
+    ("client", "client"),
     ("broker", "broker"),
 ];
 
@@ -67,6 +71,13 @@ pub(super) fn all(measurements: &[Measurement]) -> String {
     }
     let title = "W3: latency of inserts, updates and deletes at a fixed rate";
     section(&mut text, title, measurements, latency::NAME, latencies);
+    for (name, title) in [
+        ("W4-postgresql", "W4: a backlog of events into PostgreSQL"),
+        ("W4-mysql", "W4: a backlog of events into MySQL"),
+        ("W4-mariadb", "W4: a backlog of events into MariaDB"),
+    ] {
+        section(&mut text, title, measurements, name, sinks::written);
+    }
     section(&mut text, "W5: idle", measurements, outage::IDLE_NAME, idle);
     section(
         &mut text,

@@ -47,6 +47,13 @@ const FILL: &str = "
         commit;
     end";
 
+/// As every server of the benchmark is started.
+pub(crate) fn options(version: MySqlVersion) -> MySqlOptions {
+    MySqlOptions::version(version)
+        .setting("innodb_buffer_pool_size=1G")
+        .setting("innodb_doublewrite=OFF")
+}
+
 /// A server with the table `cart`.
 pub(crate) struct MySqlSource {
     pub(crate) server: Arc<MySqlServer>,
@@ -61,10 +68,7 @@ pub(crate) struct MySqlSource {
 impl MySqlSource {
     /// A server with the empty table, and nothing in its log after the place that is kept.
     pub(crate) async fn start(version: MySqlVersion) -> Result<MySqlSource> {
-        let options = MySqlOptions::version(version)
-            .setting("innodb_buffer_pool_size=1G")
-            .setting("innodb_doublewrite=OFF");
-        let server = Arc::new(MySqlServer::start(options)?);
+        let server = Arc::new(MySqlServer::start(options(version))?);
         for statement in SCHEMA.into_iter().chain([FILL]) {
             server.execute(statement).await?;
         }

@@ -50,6 +50,17 @@ const CART_ROW: &str = "
 /// A slot is free a moment after its reader has gone.
 const SLOT_DEADLINE: Duration = Duration::from_secs(60);
 
+/// As every server of the benchmark is started.
+pub(crate) fn options(version: PostgresVersion) -> PostgresOptions {
+    PostgresOptions::version(version)
+        .setting("shared_buffers = 1GB")
+        .setting("max_wal_size = 32GB")
+        .setting("checkpoint_timeout = 1h")
+        .setting("max_replication_slots = 100")
+        // It would begin to look at the new rows at a time of its own choice.
+        .setting("autovacuum = off")
+}
+
 /// A server with one table.
 pub(crate) struct PostgresSource {
     pub(crate) server: Arc<Postgres>,
@@ -71,14 +82,7 @@ impl PostgresSource {
 
     /// A server on which these statements were run. Debian's 15, which comes with `pg_recvlogical`.
     pub(crate) async fn start(table: &'static str, statements: &str) -> Result<PostgresSource> {
-        let options = PostgresOptions::version(PostgresVersion::V15)
-            .setting("shared_buffers = 1GB")
-            .setting("max_wal_size = 32GB")
-            .setting("checkpoint_timeout = 1h")
-            .setting("max_replication_slots = 100")
-            // It would begin to look at the new rows at a time of its own choice.
-            .setting("autovacuum = off");
-        let server = Arc::new(Postgres::start(options)?);
+        let server = Arc::new(Postgres::start(options(PostgresVersion::V15))?);
         server.execute(statements).await?;
         Ok(PostgresSource { server, table })
     }

@@ -257,6 +257,12 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
+    /// The first of the server's processes, below which are all others, for their CPU time under `/proc`; none while it is stopped.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.process_id()
+    }
+
     /// Everything that the server has logged.
     #[must_use]
     pub fn log(&self) -> String {
