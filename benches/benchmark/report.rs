@@ -69,6 +69,11 @@ impl Report {
         eprintln!("benchmark: {text}");
     }
 
+    /// One more of the conditions, which is known only while it runs.
+    pub(crate) fn condition(&mut self, text: &str) {
+        self.conditions.push_str(&format!("- {text}\n"));
+    }
+
     /// Takes a measurement up.
     pub(crate) fn add(&mut self, measurement: Measurement) -> Result<()> {
         self.note(&measurement.line());
@@ -149,8 +154,7 @@ fn conditions(options: &Options) -> String {
   Debezium, which cannot, through TCP.
 - MySQL and MariaDB: `sync_binlog = 0`, no doublewrite, a buffer pool of 1 GB, GTIDs, `binlog_row_metadata = FULL`. Readers connect through
   the Unix socket, Debezium through TCP. The server's CPU time is that of the whole process.
-- W4: half as many rows; the servers as above, PostgreSQL 18 as the target; below its tables is what each says of its durability. Sinks and sessions by
-  hand connect through the Unix socket.
+- W4: half as many rows; servers as above. Sinks and sessions by hand connect through the Unix socket.
 - Kafka: one broker, one partition (W4: 16), 1 GB of heap and the options of its own scripts; warm before the first measurement. Records
   as JSON.
 - Tailrace: as without configuration (idempotent producer, lz4, linger 5 ms; file: every batch synced).

@@ -10,7 +10,7 @@ use tailrace_tests::daemon::Daemon;
 use tailrace_tests::servers::{Kafka, Result, ServerError};
 
 use crate::measurement::Measurement;
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::processes::{Since, Watch, as_float};
 use crate::readers::Reader;
 use crate::report::Report;
@@ -97,6 +97,11 @@ impl Writer {
         })
     }
 
+    /// Whether it tells something new of the machinery: to join a group takes seconds, and is the same for every target.
+    fn is_for(self, engine: Engine, mode: Mode) -> bool {
+        mode == Mode::Full || engine == Engine::Postgres || self != Writer::Kafka
+    }
+
     /// Of the database: two is what a sink has by default.
     fn sessions(self) -> usize {
         match self {
@@ -123,8 +128,9 @@ pub(crate) async fn run(
         backlog: Backlog::fill(name, options.rows / 2, kafka).await?,
         kafka,
     };
+    report.condition(&format!("{name}: {}", workload.target.durability().await?));
     let mut writers: Vec<Writer> = Writer::ALL.to_vec();
-    writers.retain(|writer| writer.is_among(&options.readers));
+    writers.retain(|writer| writer.is_among(&options.readers) && writer.is_for(engine, options.mode));
     for round in 1..=options.rounds {
         for writer in &writers {
             workload.target.reset().await?;
@@ -165,7 +171,6 @@ impl Workload<'_> {
         measurement.events = backlog.totals.rows.unsigned_abs();
         measurement.seconds = written.seconds;
         measurement.figure("repeated_transactions", as_float(written.repeated));
-        measurement.notes.push(self.target.durability().await?);
         Ok(measurement)
     }
 
