@@ -63,7 +63,7 @@ pub(super) fn written(measurements: &[&Measurement]) -> String {
         "\nRows of {row_bytes} bytes (as text) and thirteen columns, in transactions of 5000; the table has a primary key and nothing else. By hand \
          the rows are ready before the clock starts; a sink's rate counts from the start of its process. From Kafka two writers share 16 partitions; \
          a topic of the embedded stream has one partition, and so one writer. Rows that are there come in an order of which the index has nothing. \
-         Published: the JDBC sink of Confluent with 16 tasks, 182 K rows/s into PostgreSQL and 44 K into MySQL, on larger machines.\n"
+         Published: the JDBC sink of Confluent with 16 tasks, 182 K rows/s into PostgreSQL and 44 K into MySQL.\n"
     )
 }
 
