@@ -134,7 +134,8 @@ impl Parcel {
             street: format!("Street of {:016x} {}", mix(mixed ^ 1), below(5, 300)),
             city: city.copied().unwrap_or_default(),
             // Two of three have one.
-            note: (mixed % 3 != 0).then(|| format!("leave with {:016x} at door {:016x}", mix(text ^ 1), mix(text ^ 2))),
+            note: (!mixed.is_multiple_of(3))
+                .then(|| format!("leave with {:016x} at door {:016x}", mix(text ^ 1), mix(text ^ 2))),
         }
     }
 
