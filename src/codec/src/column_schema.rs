@@ -11,6 +11,7 @@ use tailrace_core::value::{Datum, TextKind, Value};
 use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::dialect::Dialect;
 use crate::format::{BinaryFormat, Envelope, Format, HstoreFormat, IntervalFormat, TimeFormat, Unrepresentable};
+use crate::json_schema::{BASE64, BASE64_URL_SAFE, HEXADECIMAL};
 use crate::notation::{Json, Notation};
 use crate::values::capacity::{may_refuse, text_form};
 use crate::values::cell::{ArrayForm, BitsForm, CellFormat, DecimalForm};
@@ -202,7 +203,9 @@ fn text(kind: &TextKind) -> ConnectSchema {
 fn binary(format: BinaryFormat) -> ConnectSchema {
     match format {
         BinaryFormat::Bytes => ConnectSchema::new(Kind::Bytes),
-        BinaryFormat::Base64 | BinaryFormat::Base64UrlSafe | BinaryFormat::Hex => ConnectSchema::new(Kind::Text),
+        BinaryFormat::Base64 => ConnectSchema::new(Kind::Text).encoded(BASE64),
+        BinaryFormat::Base64UrlSafe => ConnectSchema::new(Kind::Text).encoded(BASE64_URL_SAFE),
+        BinaryFormat::Hex => ConnectSchema::new(Kind::Text).encoded(HEXADECIMAL),
     }
 }
 

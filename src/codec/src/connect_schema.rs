@@ -41,6 +41,8 @@ pub(crate) struct ConnectSchema {
     pub(crate) version: Option<u64>,
     pub(crate) documentation: Option<String>,
     pub(crate) parameters: Vec<(&'static str, String)>,
+    /// How text stands for bytes, in RFC 4648's words. JSON Schemas alone have a place for it.
+    pub(crate) content_encoding: Option<&'static str>,
     /// JSON of the default value.
     pub(crate) default: Option<Vec<u8>>,
 }
@@ -57,6 +59,7 @@ impl ConnectSchema {
             version: None,
             documentation: None,
             parameters: Vec::new(),
+            content_encoding: None,
             default: None,
         }
     }
@@ -92,6 +95,11 @@ impl ConnectSchema {
 
     pub(crate) fn parameter(mut self, name: &'static str, value: impl ToString) -> Self {
         self.parameters.push((name, value.to_string()));
+        self
+    }
+
+    pub(crate) fn encoded(mut self, content_encoding: &'static str) -> Self {
+        self.content_encoding = Some(content_encoding);
         self
     }
 

@@ -7,6 +7,11 @@ use crate::connect_schema::{ConnectSchema, Field, Kind};
 use crate::format::Envelope;
 use crate::values::text::write_text;
 
+/// How text stands for bytes: RFC 4648's names, as JSON Schema has them.
+pub(crate) const BASE64: &str = "base64";
+pub(crate) const BASE64_URL_SAFE: &str = "base64url";
+pub(crate) const HEXADECIMAL: &str = "base16";
+
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// The JSON of a schema.
@@ -82,6 +87,9 @@ impl Writer {
             Kind::Map(keys, values) => self.write_map(keys, values),
             Kind::Struct(fields) => self.write_struct(fields),
         }
+        // Confluent's converter does not say so of text, and Debezium's envelope does what it does.
+        let content_encoding = schema.content_encoding.filter(|_| self.envelope == Envelope::Entity);
+        self.attribute("contentEncoding", content_encoding);
         self.attribute("title", schema.name.as_deref());
         self.attribute("description", schema.documentation.as_deref());
         if let Some(version) = schema.version {
@@ -177,6 +185,9 @@ mod tests {
             Field::plain("weight", Kind::Double),
         ];
         let schema = ConnectSchema::named(Kind::Struct(fields), "srv.orders.Value").without_version();
+        let encoded = ConnectSchema::new(Kind::Text).encoded(HEXADECIMAL);
+        let said = |envelope| json_schema(&encoded, envelope).contains("\"contentEncoding\":\"base16\"");
+        assert!(said(Envelope::Entity) && !said(Envelope::Debezium));
         let read: Value = serde_json::from_str(&json_schema(&schema, Envelope::Entity)).unwrap();
         assert_eq!(
             read,

@@ -143,7 +143,7 @@ impl<'a> ColumnWriter<'a> {
             Element::Bytea => match value {
                 Value::Bytes(bytes) => return self.sized_of(bytes, out),
                 // Which bytes it stands for, nobody says: its own, or those that it has in base64.
-                _ => return Err(self.refused("is no string of bytes; events in JSON with a schema do not say which text is: use Avro, or JSON without one")),
+                _ => return Err(self.refused("is no string of bytes; have its writer say in the schema that it is (`contentEncoding` of a JSON Schema), or use Avro")),
             },
             Element::Date => sized(out, &self.date(value)?.to_be_bytes()),
             Element::Timestamp | Element::TimestampTz => sized(out, &self.timestamp(value)?.to_be_bytes()),

@@ -50,7 +50,10 @@ const COMPARED: [&str; 14] = [
 /// Limits from below, from above, and those that are either equal or not.
 const AT_LEAST: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
 const AT_MOST: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
-const SAME: [&str; 5] = ["format", "pattern", "contentEncoding", "contentMediaType", "multipleOf"];
+const SAME: [&str; 4] = ["format", "pattern", "contentMediaType", "multipleOf"];
+/// What text stands for, which is the same text for whoever does not know it: two that say so must say the same. Schemas that do not
+/// say it of bytes are followed by ones that do.
+const MEANING: &str = "contentEncoding";
 
 /// Where an object of a schema is.
 type Place = *const Map<String, Value>;
@@ -237,15 +240,24 @@ impl<'a> Reading<'a> {
                 continue;
             };
             if !is_kept(key, limit) {
-                let shown = |schema: &Map<String, Value>| {
-                    schema
-                        .get(key)
-                        .map(|limit| format!("`{key}: {limit}`"))
-                        .unwrap_or_default()
-                };
-                self.push(path, IncompatibilityKind::Constraint, shown(reader), shown(writer));
+                self.push_keyword(path, key, reader, writer);
             }
         }
+        let (reads, writes) = (reader.get(MEANING), writer.get(MEANING));
+        if reads.is_some() && writes.is_some() && reads != writes {
+            self.push_keyword(path, MEANING, reader, writer);
+        }
+    }
+
+    /// A keyword that keeps values from being read.
+    fn push_keyword(&mut self, path: &str, key: &str, reader: &Map<String, Value>, writer: &Map<String, Value>) {
+        let shown = |schema: &Map<String, Value>| {
+            schema
+                .get(key)
+                .map(|value| format!("`{key}: {value}`"))
+                .unwrap_or_default()
+        };
+        self.push(path, IncompatibilityKind::Constraint, shown(reader), shown(writer));
     }
 
     fn compare_values(&mut self, path: &str, reader: &Map<String, Value>, writer: &Map<String, Value>) {
@@ -272,7 +284,7 @@ impl<'a> Reading<'a> {
     fn compare_rest(&mut self, path: &str, reader: &Map<String, Value>, writer: &Map<String, Value>) {
         for (key, value) in reader {
             let key = key.as_str();
-            let is_known = [&ANNOTATIONS[..], &COMPARED, &AT_LEAST, &AT_MOST, &SAME]
+            let is_known = [&ANNOTATIONS[..], &COMPARED, &AT_LEAST, &AT_MOST, &SAME, &[MEANING]]
                 .iter()
                 .any(|keys| keys.contains(&key));
             if !is_known && !key.starts_with("x-") && writer.get(key) != Some(value) {

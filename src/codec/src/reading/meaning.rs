@@ -8,6 +8,7 @@ use super::cell::{Binary, CellForm, Element};
 use super::parts::{Circle, PartsForm, Sparse, Structured};
 use super::shape::{Form, Shape, text_kind};
 use crate::values::cell::UNLIMITED_BITS;
+use super::typed::{Rules, typed_form};
 use crate::values::temporal::Unit;
 
 /// Fraction digits of a unit.
@@ -45,6 +46,10 @@ fn known(shape: &Shape) -> Option<(LogicalType, CellForm)> {
             CellForm::Symbol(Arc::clone(symbols)),
         ),
         Form::Bytes => bytes(shape, meaning),
+        Form::Encoded(binary) => (
+            LogicalType::Bytes,
+            typed_form(&LogicalType::Bytes, Rules::of_binary(*binary)),
+        ),
         Form::Fixed(length) if meaning == "decimal" => decimal(shape, Binary::Fixed(*length)),
         Form::Fixed(length) => (LogicalType::Bytes, CellForm::Fixed(*length)),
         Form::List(items) => list(items, meaning)?,
@@ -166,7 +171,7 @@ fn structure(shape: &Shape, meaning: &str) -> Option<(LogicalType, CellForm)> {
     let geometry = |logical_type| {
         Some((
             logical_type,
-            CellForm::Geometry(PartsForm::new(shape, &["wkb", "srid"], 1)?),
+            CellForm::Geometry(PartsForm::new(shape, &["wkb", "srid", "extensions"], 1)?),
         ))
     };
     if let Some(structured) = Structured::of(meaning) {

@@ -24,6 +24,11 @@ const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
 const NO_DAY: Fault = Fault::value("has a year, a month and a day that are no day of the calendar");
 const UNKNOWN_FIELD: Fault =
     Fault::value("is an object with a field that its type is not written with, so that something of it would be lost");
+const ENDS_MEET: Fault = Fault::value(
+    "is an open path whose ends meet, which a geometry cannot tell from a closed one; only JSON without a schema can",
+);
+/// How a line string begins, low byte first, as paths are written.
+const LINE_STRING: [u8; 5] = [1, 2, 0, 0, 0];
 const NO_WKB: Fault = Fault::value("is not WKB, which geometries are written as");
 
 /// What Debezium notes in its structs beside the value itself.
@@ -44,6 +49,8 @@ enum Part {
     Float(f64),
     Text,
     Bytes,
+    /// What a path says of itself.
+    Closed(bool),
 }
 
 /// The values of a struct.
@@ -173,6 +180,7 @@ fn read_part<W: Wire>(wire: &mut W, shape: &Shape, scratch: &mut Scratch) -> Rea
             scratch.bytes.extend_from_slice(bytes);
             Part::Bytes
         }
+        Form::Map(values) if values.form == Form::Text => read_extensions(wire, values.optionality)?,
         _ => {
             wire.skip(&Shape {
                 optionality: Optionality::Required,
@@ -181,6 +189,22 @@ fn read_part<W: Wire>(wire: &mut W, shape: &Shape, scratch: &mut Scratch) -> Rea
             Part::Null
         }
     })
+}
+
+/// What Debezium notes of a figure beside its WKB, which says all of it but whether a path is closed.
+fn read_extensions<W: Wire>(wire: &mut W, values: Optionality) -> Read<Part> {
+    let (mut name, mut text) = (String::new(), String::new());
+    let mut part = Part::Null;
+    let mut place = wire.begin_map()?;
+    while wire.next_entry(&mut place, &mut name)? {
+        if !wire.take_null(values)? {
+            let value = wire.text(&mut text)?;
+            if name == "closed" {
+                part = Part::Closed(value == "true");
+            }
+        }
+    }
+    Ok(part)
 }
 
 // === impl Parts ===
@@ -245,6 +269,9 @@ impl Parts {
         if !self.has_bytes(0) {
             return Err(INCOMPLETE);
         }
+        if let Part::Closed(is_closed) = self.part(2) {
+            end_path(&mut cells.scratch.bytes, is_closed)?;
+        }
         let wkb = &cells.scratch.bytes;
         let Some(srid) = self.int(1) else {
             return cells.batch.push_bytes(wkb).map_err(Fault::from);
@@ -258,6 +285,35 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// A geometry has no other way to say that a path is closed than to end it where it begins; of an open one that does so by itself it would say
+/// the same.
+fn end_path(wkb: &mut Vec<u8>, is_closed: bool) -> Read<()> {
+    /// Byte order, type, number of points.
+    const HEAD: usize = 1 + 4 + 4;
+    const COUNT: std::ops::Range<usize> = 5..HEAD;
+    const POINT: usize = 16;
+    let points = wkb.get(HEAD..).unwrap_or_default();
+    let (Some(first), Some(last)) = (points.first_chunk::<POINT>(), points.last_chunk::<POINT>()) else {
+        return Ok(());
+    };
+    if !wkb.starts_with(&LINE_STRING) {
+        return Ok(());
+    }
+    if !is_closed {
+        return match points.len() > POINT && first == last {
+            true => Err(ENDS_MEET),
+            false => Ok(()),
+        };
+    }
+    let (first, count) = (*first, points.len() / POINT + 1);
+    let count = u32::try_from(count).map_err(|_| OUT_OF_RANGE)?;
+    wkb.extend_from_slice(&first);
+    if let Some(place) = wkb.get_mut(COUNT) {
+        place.copy_from_slice(&count.to_le_bytes());
+    }
+    Ok(())
 }
 
 /// WKB with the number of its reference system behind its type, which then has a flag.

@@ -12,6 +12,7 @@ pub(crate) use avro::avro_shape;
 pub(crate) use connect::connect_shape;
 pub(crate) use json_schema::json_schema_shape;
 
+use crate::format::BinaryFormat;
 use crate::notation::Optionality;
 
 /// How deep schemas may be nested; Debezium's are four levels deep.
@@ -47,6 +48,8 @@ pub(crate) enum Form {
     Text,
     Symbols(Arc<[String]>),
     Bytes,
+    /// Bytes as text.
+    Encoded(BinaryFormat),
     Fixed(usize),
     List(Box<Shape>),
     /// Keys are text.

@@ -88,6 +88,18 @@ impl Rules {
         }
     }
 
+    /// Where all that is said is how bytes are written, which a schema does.
+    pub(crate) fn of_binary(binary: BinaryFormat) -> Self {
+        Self {
+            envelope: Envelope::Entity,
+            time: None,
+            decimal: None,
+            bigint_unsigned: None,
+            interval: None,
+            binary: Some(binary),
+        }
+    }
+
     /// The unit of numbers for timestamps.
     fn timestamp_unit(self) -> Read<Unit> {
         match self.time {

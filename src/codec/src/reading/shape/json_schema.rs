@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use super::connect::{parameters, text};
 use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
+use crate::format::BinaryFormat;
+use crate::json_schema::{BASE64, BASE64_URL_SAFE, HEXADECIMAL};
 use crate::notation::Optionality;
 
 /// The schema that a JSON text is.
@@ -78,8 +80,11 @@ fn form(object: &Map<String, Value>, names: &[&str], depth: u8) -> Parsed<Form> 
 }
 
 fn string(object: &Map<String, Value>) -> Form {
-    if text(object, "contentEncoding") == Some("base64") {
-        return Form::Bytes;
+    match text(object, "contentEncoding") {
+        Some(BASE64) => return Form::Bytes,
+        Some(BASE64_URL_SAFE) => return Form::Encoded(BinaryFormat::Base64UrlSafe),
+        Some(HEXADECIMAL) => return Form::Encoded(BinaryFormat::Hex),
+        _ => {}
     }
     match object.get("enum").and_then(Value::as_array) {
         Some(symbols) => {

@@ -298,7 +298,8 @@ impl Wire for AvroWire<'_> {
                 let branch = self.branch()?;
                 self.skip(branches.get(branch).ok_or(NO_BRANCH)?)
             }
-            Form::Anything => Err(NOT_TYPED),
+            // Avro has bytes.
+            Form::Anything | Form::Encoded(_) => Err(NOT_TYPED),
         }
     }
 

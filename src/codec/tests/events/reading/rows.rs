@@ -7,7 +7,7 @@ use tailrace_core::batch::{BeforeImage, Operation};
 use tailrace_core::ports::sink::Decoder;
 use tailrace_core::record_batch::RecordBatch;
 use tailrace_core::schema::{TableKind, TableSchema};
-use tailrace_core::value::{Datum, LogicalType};
+use tailrace_core::value::{Datum, LogicalType, ShapeKind};
 
 use super::support::*;
 use crate::support::*;
@@ -310,4 +310,76 @@ fn a_changed_table_is_asked_again() {
     assert_eq!(read(TEXT, false), Some(string("1")));
     assert_eq!(read(LogicalType::Int32, false), Some(string("1")));
     assert_eq!(read(LogicalType::Int32, true), Some(number(1)));
+}
+
+/// A JSON Schema says how text stands for bytes, under every name that RFC 4648 has for it.
+#[test]
+fn bytes_of_a_json_schema_are_bytes() {
+    let arrays = LogicalType::Array(Box::new(LogicalType::Bytes));
+    let schema = table(
+        vec![column("v", LogicalType::Bytes), column("list", arrays.clone())],
+        vec![],
+    );
+    let bytes = Datum::Bytes(vec![0, 0xfb, 0xff, b'a']);
+    let list = Datum::List(vec![bytes.clone(), Datum::Null, Datum::Bytes(Vec::new())]);
+    let mut batch = Batch::new(&schema);
+    let row = [Cell::Is(bytes.clone()), Cell::Is(list.clone())];
+    batch.change(Operation::Create, None, Some(&row));
+    for binary in ["base64", "base64_url_safe", "hex", "bytes"] {
+        let format = format!(r#"{{"codec":"json_schema","binary":"{binary}"}}"#);
+        // Nothing but the schema tells: there is no table yet.
+        let events = there_and_back(&batch.changes, settings(&format), None);
+        let change = events.changes.views().next().unwrap();
+        let types: Vec<_> = change
+            .table()
+            .unwrap()
+            .columns
+            .iter()
+            .map(|column| &column.logical_type)
+            .collect();
+        assert_eq!(types, [&LogicalType::Bytes, &arrays], "{binary}");
+        let expected = named([("v", bytes.clone()), ("list", list.clone())]);
+        assert_eq!(all_seen(&events)[0].after.as_ref(), Some(&expected), "{binary}");
+    }
+}
+
+/// A geometry says by its ends alone whether a path is closed.
+#[test]
+fn paths_are_as_closed_as_they_were() {
+    let path = LogicalType::Shape(ShapeKind::Path);
+    let line = |points: &[[f64; 2]]| {
+        let count = u32::try_from(points.len()).unwrap().to_le_bytes();
+        let coordinates = points.iter().flatten().flat_map(|number| number.to_le_bytes());
+        [1, 2, 0, 0, 0]
+            .into_iter()
+            .chain(count)
+            .chain(coordinates)
+            .collect::<Vec<u8>>()
+    };
+    let (first, second) = ([0.5, -1.0], [2.0, 3.0]);
+    let schema = table(vec![column("v", path)], vec![]);
+    for format in FORMATS
+        .into_iter()
+        .filter(|format| format.contains("avro") || format.contains("true"))
+    {
+        let read = |points: &[[f64; 2]], is_closed| {
+            let cell = Datum::List(vec![Datum::Bytes(line(points)), Datum::Boolean(is_closed)]);
+            let mut batch = Batch::new(&schema);
+            batch.change(Operation::Create, None, Some(&[Cell::Is(cell)]));
+            let events = there_and_back(&batch.changes, settings(format), None);
+            match events.refused.first() {
+                Some(refused) => Err(refused.refusal.reason.clone()),
+                None => Ok(all_seen(&events)[0].after.clone().unwrap()[0].1.clone()),
+            }
+        };
+        let bytes = |points: &[[f64; 2]]| Ok::<_, String>(Some(Datum::Bytes(line(points))));
+        assert_eq!(read(&[first, second], false), bytes(&[first, second]), "{format}");
+        assert_eq!(read(&[first, second], true), bytes(&[first, second, first]), "{format}");
+        assert_eq!(read(&[first], true), bytes(&[first, first]), "{format}");
+        assert_eq!(read(&[first], false), bytes(&[first]), "{format}");
+        assert!(
+            read(&[first, second, first], false).unwrap_err().contains("ends meet"),
+            "{format}"
+        );
+    }
 }

@@ -181,7 +181,6 @@ fn is_default(settings: &EncoderSettings) -> bool {
     format.time.is_none()
         && format.decimal.is_none()
         && format.interval.is_none()
-        && format.binary.is_none()
         && format.hstore.is_none()
         && format.opaque.is_none()
 }
