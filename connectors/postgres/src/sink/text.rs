@@ -36,9 +36,12 @@ pub(super) fn append_text(
         return Ok(());
     }
     let mut text = String::new();
-    if let (Value::Bytes(wkb), LogicalType::Shape(kind)) = (value, target) {
-        // Schemas know figures as geometries alone; that a path is closed is not among what they say.
-        append_shape(*kind, wkb, false, &mut text)?;
+    if let (Value::List(_), LogicalType::Array(element)) = (value, target)
+        && matches!(source, LogicalType::FloatVector | LogicalType::DoubleVector)
+    {
+        append_array(value, element, &mut text)?;
+    } else if let (Value::Bytes(wkb), LogicalType::Shape(kind)) = (value, target) {
+        append_shape(*kind, wkb, None, &mut text)?;
     } else {
         match target {
             LogicalType::Text(TextKind::Json) => write_json(source, value, &mut text),
@@ -132,7 +135,7 @@ fn append_list(value: Value<'_>, meaning: &LogicalType, text: &mut String) -> Re
             let (Some(Value::Bytes(wkb)), Some(Value::Boolean(is_closed))) = (list.get(0), list.get(1)) else {
                 return Err(NO_GEOMETRY);
             };
-            append_shape(*kind, wkb, is_closed, text)
+            append_shape(*kind, wkb, Some(is_closed), text)
         }
         LogicalType::FloatVector | LogicalType::DoubleVector => {
             text.push('[');
@@ -276,9 +279,15 @@ fn append_sparse_vector(value: Value<'_>, text: &mut String) -> Result<(), Refus
     write!(text, "}}/{dimensions}").map_err(|_| BEYOND)
 }
 
-/// The points of little-endian WKB, as the figure of PostgreSQL's own that they came from.
-fn append_shape(kind: ShapeKind, wkb: &[u8], is_closed: bool, text: &mut String) -> Result<(), Refused> {
+/// The points of little-endian WKB, as the figure of PostgreSQL's own that they came from. Schemas know figures as geometries alone: where
+/// nobody says whether a path is closed, it is where it ends at its beginning, which is then there twice.
+fn append_shape(kind: ShapeKind, wkb: &[u8], is_closed: Option<bool>, text: &mut String) -> Result<(), Refused> {
     let mut points = wkb_points(wkb)?;
+    let is_closed = is_closed.unwrap_or_else(|| {
+        let bits = |point: &[f64; 2]| point.map(f64::to_bits);
+        let is_ring = points.len() > 1 && points.first().map(bits) == points.last().map(bits);
+        is_ring && kind == ShapeKind::Path && points.pop().is_some()
+    });
     let (open, close) = match kind {
         ShapeKind::Box => {
             // A ring of its corners; two that lie opposite to each other say it all.
