@@ -7,6 +7,7 @@
 //! Numbers are written without quotes, so that they are compared as numbers by an index; bytes and geometries as hexadecimal literals, a
 //! geometry in the form that the server stores (four bytes with the number of its reference system, then WKB), which no function turns round.
 
+mod document;
 mod number;
 mod shape;
 mod temporal;
@@ -205,6 +206,11 @@ impl ColumnWriter {
     fn json(&self, plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
         let mut document = String::new();
         write_document(plain, &self.source, &mut document);
+        if let Some(number) = document::rounded_number(&document) {
+            return Err(Misfit(format!(
+                "it makes a number of double precision of {number}; give it the type LONGTEXT"
+            )));
+        }
         quote(&document, out);
         Ok(())
     }

@@ -120,9 +120,10 @@ pub(super) fn bits(plain: Plain<'_>, length: u8, out: &mut String) -> Result<(),
     match plain {
         Plain::Boolean(value) => out.push(if value { '1' } else { '0' }),
         Plain::Int(value) if value >= 0 => push(out, value),
-        Plain::Bits(text) if text.len() == usize::from(length) => {
-            let number = u64::from_str_radix(text, 2).map_err(|_| Misfit::kind("bits"))?;
-            out.push_str(&number.to_string());
+        // A JSON Schema has no bits: they come as text.
+        Plain::Bits(text) | Plain::Text(text) if text.len() == usize::from(length) => {
+            let number = u64::from_str_radix(text, 2).ok().filter(|_| !text.starts_with('+'));
+            out.push_str(&number.ok_or_else(|| Misfit::kind("bits"))?.to_string());
         }
         Plain::Bits(text) => {
             return Err(Misfit(format!(

@@ -150,6 +150,9 @@ fn bits_and_years() {
     assert_eq!(ok("bit(8)", &BITS, text("00000101")), "5");
     assert_eq!(ok("bit(64)", &BITS, text(&"1".repeat(64))), u64::MAX.to_string());
     refused("bit(8)", &BITS, text("101"));
+    assert_eq!(ok("bit(3)", &PLAIN, text("101")), "5");
+    refused("bit(3)", &PLAIN, text("10"));
+    refused("bit(3)", &PLAIN, text("123"));
     assert_eq!(ok("bit(1)", &LogicalType::Boolean, Datum::Boolean(true)), "1");
     assert_eq!(ok("varchar(3)", &BITS, text("101")), "'101'");
     assert_eq!(ok("year", &LogicalType::Year, Datum::Int(0)), "0");
@@ -244,6 +247,15 @@ fn documents() {
         r#"'{"a":"it''s"}'"#
     );
     assert_eq!(ok("json", &UUID, text("u")), r#"'"u"'"#);
+    let document = LogicalType::Text(TextKind::Json);
+    assert_eq!(ok("json", &document, text("[1.50]")), "'[1.50]'");
+    assert_eq!(
+        ok("longtext", &document, text("1234567890.123456789")),
+        "'1234567890.123456789'"
+    );
+    refused("json", &document, text(r#"{"a": [1234567890.123456789]}"#));
+    let numbers = LogicalType::Array(Box::new(DECIMAL));
+    refused("json", &numbers, Datum::List(vec![text("1234567890.123456789")]));
     assert_eq!(ok("json", &LogicalType::Date, Datum::Int(0)), r#"'"1970-01-01"'"#);
     assert_eq!(ok("json", &DECIMAL, text("NaN")), r#"'"NaN"'"#);
     assert_eq!(
