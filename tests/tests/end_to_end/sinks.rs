@@ -7,6 +7,7 @@ mod crashes;
 mod mysql;
 mod sqlite;
 mod two_way;
+mod types;
 mod values;
 mod writing;
 

@@ -12,15 +12,15 @@ use tailrace_tests::servers::PostgresVersion;
 
 use crate::capture::{Capture, Wanted};
 
-mod mysql;
+pub(crate) mod mysql;
 
 const VECTORS: &str = include_str!("../../vectors/postgres.tsv");
 
 /// The literal of a vector whose expectation is the column's default in the inline schema.
-const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// Types of the tests' own.
-const TYPES: &str = "create type mood as enum ('V1', 'V2'); create type pair as (a int, b text);
+pub(crate) const TYPES: &str = "create type mood as enum ('V1', 'V2'); create type pair as (a int, b text);
     create domain positive as int check (value > 0);";
 
 pub(crate) struct Vector {
@@ -91,6 +91,19 @@ pub(crate) async fn database_of_simple_vectors(version: PostgresVersion, extensi
     };
     let vectors: Vec<Vector> = vectors(is_simple).into_values().flatten().collect();
     database_of(version, extensions, &vectors).await.0
+}
+
+/// Types and literals of all vectors, whatever their format, each pair once.
+pub(crate) fn distinct_samples() -> Vec<(&'static str, &'static str)> {
+    let is_plain = |vector: &Vector| vector.literal != DEFAULT && !is_pgvector(vector);
+    let mut samples = Vec::new();
+    for vector in vectors(is_plain).into_values().flatten() {
+        let sample = (vector.data_type, vector.literal);
+        if !samples.contains(&sample) {
+            samples.push(sample);
+        }
+    }
+    samples
 }
 
 /// Vectors by their options: databases that `carried` gives the first event of the table `v` of, published in a format.

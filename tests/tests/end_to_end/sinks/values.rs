@@ -1,36 +1,36 @@
 //! A value of every type goes from a table through a stream into the same table elsewhere, and is the same value there: by the snapshot
-//! and by the log, under each envelope and codec.
+//! and by the log, under each envelope and codec. Here are those of PostgreSQL; those of the others are beside it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::database::Database;
-use tailrace_tests::servers::{PostgresVersion, eventually};
+use tailrace_tests::servers::{PostgresVersion, Result as ServerResult, eventually};
 
 use super::{DEADLINE, sink};
 use crate::vectors::{EXTENSIONS, database_of_simple_vectors};
 
-/// Paths: that one is closed is not among what a schema says of a geometry.
-const PATH: &str = "pv208";
+mod mysql;
+mod sqlite;
+
+/// Cells as text, by column and row; NULL is `None`.
+type Cells = BTreeMap<String, Option<String>>;
+
 /// Intervals: Debezium's are numbers of microseconds, in which a month is a twelfth of a year.
 const INTERVAL: &str = "pv217";
 
 /// What is between the two tables, and the columns of types that it does not carry whole.
-const FORMATS: [(&str, &[&str]); 4] = [
+const FORMATS: [(&str, &[&str]); 5] = [
     ("envelope: entity, codec: json", &[]),
-    ("envelope: entity, codec: avro", &[PATH]),
-    ("envelope: debezium, codec: avro", &[PATH, INTERVAL]),
-    (
-        "envelope: debezium, codec: json, inline_schema: true",
-        &[PATH, INTERVAL],
-    ),
+    ("envelope: entity, codec: json_schema", &[]),
+    ("envelope: entity, codec: avro", &[]),
+    ("envelope: debezium, codec: avro", &[INTERVAL]),
+    ("envelope: debezium, codec: json, inline_schema: true", &[INTERVAL]),
 ];
 
 /// Each column of the rows as text, by column and id.
-async fn texts(
-    database: &Database,
-    columns: &[String],
-) -> Result<Vec<(String, Option<String>)>, tailrace_tests::servers::ServerError> {
+async fn texts(database: &Database, columns: &[String]) -> ServerResult<Cells> {
     let list: Vec<String> = columns.iter().map(|column| format!("\"{column}\"::text")).collect();
     let rows = database
         .query(&format!("select {} from v order by id", list.join(", ")))
@@ -44,6 +44,69 @@ async fn texts(
     Ok(cells.collect())
 }
 
+/// The configuration of a connector of this name and of a mirror of its topics, with the embedded stream between them.
+fn sections(
+    daemon: &Daemon,
+    source: &str,
+    (name, connector): (&str, &str),
+    (topics, sink): (&str, &str),
+    format: &str,
+) -> String {
+    let folder = daemon.path().join("events");
+    let connector = if connector.is_empty() {
+        "transforms: []"
+    } else {
+        connector
+    };
+    format!(
+        "streams: {{ events: {{ type: file, path: \"{}\" }} }}\nconnectors:\n  \
+         {name}: {{ stream: events, format: {{ {format} }}, source: {{ {source} }}, {connector} }}\n  \
+         mirror: {{ stream: events, topics: [\"{topics}\"], sink: {{ {sink} }}, dead_letters: {{ policy: store }} }}\n",
+        folder.display(),
+    )
+}
+
+/// A daemon that mirrors a source in a target; started.
+fn mirrored(source: &str, name: &str, target: (&str, &str), format: &str) -> Daemon {
+    let daemon = Daemon::new("").unwrap();
+    daemon
+        .configure(&sections(&daemon, source, (name, ""), target, format))
+        .unwrap();
+    daemon.start().unwrap();
+    daemon
+}
+
+/// Waits until a query of the target gives this; the error is what the mirror says where it does not write a row.
+async fn arrives<F>(daemon: &Daemon, wanted: &str, found: impl Fn() -> F) -> Result<(), String>
+where
+    F: Future<Output = ServerResult<String>>,
+{
+    let arrived = eventually("the row", DEADLINE, || async {
+        if found().await? == wanted {
+            return Ok(Some(Ok(())));
+        }
+        let (mirror, statuses) = (daemon.connector("mirror")?, daemon.get("/status")?.body);
+        let refused =
+            statuses.replace(' ', "").contains("\"state\":\"halted\"") || mirror["dead_letters"]["waiting"] != 0;
+        let why = || format!("{} {}\n", mirror["dead_letters"]["newest_reason"], statuses);
+        Ok(refused.then(|| Err(why())))
+    });
+    arrived.await.map_err(|error| error.to_string()).flatten()
+}
+
+/// Cells that differ, but for those of columns that are left out.
+fn differences(wanted: Cells, found: &Cells, left_out: &[&str]) -> String {
+    let mut wrong = String::new();
+    for (place, wanted) in wanted {
+        let is_left_out = left_out.iter().any(|column| place.starts_with(&format!("{column} ")));
+        let found = found.get(&place).cloned().flatten();
+        if wanted != found && !is_left_out {
+            writeln!(wrong, "{place}: {found:?}, and was {wanted:?}").unwrap();
+        }
+    }
+    wrong
+}
+
 async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out: &[&str]) -> Result<(), String> {
     let source = database_of_simple_vectors(version, &EXTENSIONS).await;
     let target = database_of_simple_vectors(version, &EXTENSIONS).await;
@@ -51,36 +114,15 @@ async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out
     let found =
         source.query("select attname from pg_attribute where attrelid = 'v'::regclass and attnum > 0 order by attnum");
     let columns: Vec<String> = found.await.unwrap().into_iter().flatten().flatten().collect();
-    let daemon = Daemon::new("").unwrap();
-    let folder = daemon.path().join("events");
-    let sections = format!(
-        "streams: {{ events: {{ type: file, path: \"{}\" }} }}\nconnectors:\n  \
-         {}: {{ stream: events, format: {{ {format} }}, source: {{ type: postgres, url: \"{}\", tables: [public.v] }} }}\n  \
-         mirror: {{ stream: events, topics: [\"{}\"], sink: {{ {} }}, dead_letters: {{ policy: store }} }}\n",
-        folder.display(),
+    let reads = format!("type: postgres, url: \"{}\", tables: [public.v]", source.url());
+    let daemon = mirrored(
+        &reads,
         source.name(),
-        source.url(),
-        source.topic("*"),
-        sink(&target, None),
+        (&source.topic("*"), &sink(&target, None)),
+        format,
     );
-    daemon.configure(&sections).unwrap();
-    daemon.start().unwrap();
-    let count = |wanted: &'static str| {
-        let (target, daemon) = (&target, &daemon);
-        async move {
-            let arrived = eventually("the row", DEADLINE, || async {
-                if target.query_value("select count(*) from v").await? == wanted {
-                    return Ok(Some(Ok(())));
-                }
-                let status = daemon.connector("mirror")?;
-                let refused = status["state"] == "halted" || status["dead_letters"]["waiting"] != 0;
-                let why = format!("{} {}", status["reason"], status["dead_letters"]["newest_reason"]);
-                Ok(refused.then_some(Err(format!("{version}, {format}: {why}\n"))))
-            });
-            arrived.await.map_err(|error| error.to_string()).flatten()
-        }
-    };
-    count("1").await?;
+    let count = || target.query_value("select count(*) from v");
+    arrives(&daemon, "1", count).await?;
     let rest: Vec<String> = columns
         .iter()
         .filter(|column| *column != "id")
@@ -91,18 +133,12 @@ async fn every_value_comes_back(version: PostgresVersion, format: &str, left_out
         .execute(&format!("insert into v (id, {rest}) select 2, {rest} from v"))
         .await
         .unwrap();
-    count("2").await?;
+    arrives(&daemon, "2", count).await?;
     let (wanted, found) = (
         texts(&source, &columns).await.unwrap(),
         texts(&target, &columns).await.unwrap(),
     );
-    let mut wrong = String::new();
-    for ((place, wanted), (_, found)) in wanted.into_iter().zip(found) {
-        let is_left_out = left_out.iter().any(|column| place.starts_with(&format!("{column} ")));
-        if wanted != found && !is_left_out {
-            writeln!(wrong, "{place}: {found:?}, and was {wanted:?}").unwrap();
-        }
-    }
+    let wrong = differences(wanted, &found, left_out);
     if wrong.is_empty() {
         Ok(())
     } else {

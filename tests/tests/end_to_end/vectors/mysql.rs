@@ -20,23 +20,23 @@ use crate::polling::Polled;
 const VECTORS: &str = include_str!("../../../vectors/mysql.tsv");
 
 /// Values that a strict server would refuse, such as a date that no calendar has, are there: they were written when it was not strict.
-const SESSION: &str = "set sql_mode = 'ALLOW_INVALID_DATES';";
+pub(crate) const SESSION: &str = "set sql_mode = 'ALLOW_INVALID_DATES';";
 
 /// A row of InnoDB is not much longer than half a page of 16 kB, where short values lie; so many values are always shorter.
-const COLUMNS_MAXIMUM: usize = 40;
+pub(crate) const COLUMNS_MAXIMUM: usize = 40;
 
 /// How values are written and read: `format`, `source` and `session` of the table.
-type Options = (&'static str, &'static str, &'static str);
+pub(crate) type Options = (&'static str, &'static str, &'static str);
 
-struct Vector {
-    id: &'static str,
-    data_type: &'static str,
-    literal: &'static str,
+pub(crate) struct Vector {
+    pub(crate) id: &'static str,
+    pub(crate) data_type: &'static str,
+    pub(crate) literal: &'static str,
     expected: &'static str,
 }
 
 /// Those that a server has, by what is said about them.
-fn vectors(version: MySqlVersion) -> BTreeMap<Options, Vec<Vector>> {
+pub(crate) fn vectors(version: MySqlVersion) -> BTreeMap<Options, Vec<Vector>> {
     let server = match version {
         MySqlVersion::MySql56 => "5.6",
         MySqlVersion::MySql97 => "9.7",
