@@ -62,8 +62,11 @@ const PRODUCER_FIXED: &[(&str, &str)] = &[
 
 /// Changed by `properties` where the operator has a reason.
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
-    // Read ahead of the reader, per partition and per process; librdkafka's own 64 MiB are a lot for a sidecar.
-    ("queued.max.messages.kbytes", "16384"),
+    // Read ahead of the reader; librdkafka's own 64 MiB are a lot for a sidecar, and small records take several times their bytes there.
+    ("queued.max.messages.kbytes", "4096"),
+    // What one answer of a broker may add to that, at once; librdkafka's own 50 MiB are more than all the rest. Records that are larger
+    // come all the same.
+    ("fetch.max.bytes", "2097152"),
     // When so much waits, librdkafka pauses for this long before it asks again; its second is longer than a fast reader
     // takes to empty the queue.
     ("fetch.queue.backoff.ms", "20"),
