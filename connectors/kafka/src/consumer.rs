@@ -20,9 +20,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tailrace_core::Result;
 use tailrace_core::event::StreamRecord;
 use tailrace_core::ports::{Consumer, ConsumerSpec, StartOffset};
-use tailrace_core::{Error, Result};
 use tokio::sync::mpsc;
 
 use crate::client::Complaints;
@@ -75,7 +75,7 @@ impl KafkaConsumer {
         let stores_offsets = spec.group.is_some();
         let opening = Arc::clone(shared);
         let opened = tokio::task::spawn_blocking(move || open(&opening, &spec)).await;
-        let client = match opened.unwrap_or_else(|_| Err(Failure::transient("kafka_error", "opening was abandoned"))) {
+        let client = match opened.unwrap_or_else(|_| Err(shared.cluster.abandoned("opening a consumer"))) {
             Ok(client) => Arc::new(client),
             Err(failure) => return Err(shared.explained(failure).await.into()),
         };
@@ -127,7 +127,7 @@ impl Consumer for KafkaConsumer {
         // The one place that waits. Behind it nothing is given up before it is returned.
         match tokio::time::timeout(wait, self.records.recv()).await {
             Err(_) => return Ok(found),
-            Ok(None) => return Err(Error::transient("kafka_error", "the consumer's thread has ended")),
+            Ok(None) => return Err(self.cluster.abandoned("the thread of a consumer").into()),
             Ok(Some(first)) => self.hand_out(&mut found, first),
         }
         while found.len() < limit && self.failed.is_none() {

@@ -307,6 +307,16 @@ impl Cluster {
             .map_or_else(|| "this client's principal".to_owned(), |user| format!("User:{user}"))
     }
 
+    /// Something was begun and never came to an end: only a process that shuts down, or a defect, does that.
+    pub(crate) fn abandoned(&self, what: &str) -> Failure {
+        let message = format!(
+            "{what} on {} ended before it was done, because the process is shutting down or by a defect, of which the log \
+             then has the panic; it is tried again",
+            self.servers
+        );
+        Failure::transient("kafka_error", message)
+    }
+
     /// Classifies one error. `topic` where one is concerned, `detail` what librdkafka said beyond the code.
     pub(crate) fn failure(&self, code: Code, topic: Option<&str>, detail: &str) -> Failure {
         let class = Class::of(code);

@@ -117,7 +117,9 @@ impl KafkaProducer {
             .name("kafka producer".to_owned())
             .spawn(body)
             .map_err(|error| {
-                Error::transient("kafka_error", "the producer's thread could not be started").with_source(error)
+                let message = "the thread that writes to Kafka could not be started on this machine; raise the limits of threads and \
+                               memory of the process (ulimit -u, TasksMax, pids.max); it is tried again";
+                Error::transient("kafka_error", message).with_source(error)
             })?;
         let producer = Self {
             deliveries: Some(sender),

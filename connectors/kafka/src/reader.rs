@@ -13,6 +13,10 @@ pub(crate) const POLL_WAIT: Duration = Duration::from_millis(100);
 /// A consumer leaves its group within this time, or its thread is left to end by itself.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the system refuses to start.
+const NO_THREAD: &str = "the thread that reads from Kafka could not be started on this machine; raise the limits of threads and memory of \
+                         the process (ulimit -u, TasksMax, pids.max); it is tried again";
+
 /// A thread that reads until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct ReaderThread {
@@ -34,9 +38,7 @@ impl ReaderThread {
         let spawned = std::thread::Builder::new()
             .name("kafka consumer".to_owned())
             .spawn(body);
-        drop(spawned.map_err(|error| {
-            Error::transient("kafka_error", "the consumer's thread could not be started").with_source(error)
-        })?);
+        drop(spawned.map_err(|error| Error::transient("kafka_error", NO_THREAD).with_source(error))?);
         let ended = Mutex::new(ended);
         Ok(Self { stopping, ended })
     }

@@ -78,7 +78,7 @@ impl KafkaSubscription {
         let context = GroupContext::new(shared, &spec, &membership, &stopping);
         let opening = Arc::clone(shared);
         let opened = tokio::task::spawn_blocking(move || open(&opening, &spec, context)).await;
-        let client = match opened.unwrap_or_else(|_| Err(Failure::transient("kafka_error", "opening was abandoned"))) {
+        let client = match opened.unwrap_or_else(|_| Err(shared.cluster.abandoned("opening a member of a group"))) {
             Ok(client) => Arc::new(client),
             Err(failure) => return Err(shared.explained(failure).await.into()),
         };
@@ -100,10 +100,10 @@ impl KafkaSubscription {
         let (client, cluster) = (self.client.clone(), self.cluster.clone());
         let asked = tokio::task::spawn_blocking(move || match client {
             Some(client) => question(&client, &cluster),
-            None => Err(Failure::transient("kafka_error", "the subscription has ended")),
+            None => Err(cluster.abandoned("the subscription")),
         });
         let answer = asked.await;
-        Ok(answer.unwrap_or_else(|_| Err(Failure::transient("kafka_error", "the request was abandoned")))?)
+        Ok(answer.unwrap_or_else(|_| Err(self.cluster.abandoned("a request of a member of a group")))?)
     }
 }
 

@@ -185,7 +185,7 @@ impl Shared {
         });
         let client = opened
             .await
-            .unwrap_or_else(|_| Err(Failure::transient("kafka_error", "connecting was abandoned")))?;
+            .unwrap_or_else(|_| Err(self.cluster.abandoned("connecting")))?;
         *slot = Some(OpenAdmin {
             client: client.clone(),
             used: Instant::now(),
@@ -445,7 +445,7 @@ impl Admin {
 
     async fn metadata(&self, cluster: &Cluster, topic: Option<String>) -> Result<Overview, Failure> {
         let client = Arc::clone(&self.client);
-        let cluster = cluster.clone();
+        let (cluster, place) = (cluster.clone(), cluster);
         let asked = tokio::task::spawn_blocking(move || {
             let metadata = client.inner().fetch_metadata(topic.as_deref(), REQUEST_TIMEOUT);
             let metadata = metadata.map_err(|error| cluster.failure_of(&error, topic.as_deref(), ""))?;
@@ -469,7 +469,7 @@ impl Admin {
         });
         asked
             .await
-            .unwrap_or_else(|_| Err(Failure::transient("kafka_error", "the metadata request was abandoned")))
+            .unwrap_or_else(|_| Err(place.abandoned("the request for metadata")))
     }
 
     /// Configuration in effect, defaults included; `None` where the broker does not tell us.

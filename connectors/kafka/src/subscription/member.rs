@@ -53,6 +53,13 @@ pub(super) struct Member {
     down_since: Option<Instant>,
 }
 
+/// Why partitions could not be taken or given back.
+struct Refused {
+    error: KafkaError,
+    /// The partition that does not say where it ends.
+    partition: Option<TopicPartition>,
+}
+
 /// What is looked at of librdkafka's statistics (STATISTICS.md).
 #[derive(Deserialize)]
 struct Statistics {
@@ -86,6 +93,31 @@ fn names(list: &TopicPartitionList) -> Vec<TopicPartition> {
         .collect()
 }
 
+// === impl Refused ===
+
+impl From<KafkaError> for Refused {
+    fn from(error: KafkaError) -> Self {
+        Self { error, partition: None }
+    }
+}
+
+impl Refused {
+    /// The sentence; the group is joined again after it.
+    fn sentence(&self, group: &str, servers: &str) -> String {
+        let error = &self.error;
+        match &self.partition {
+            Some(TopicPartition { topic, partition }) => format!(
+                "partition {partition} of topic {topic} on {servers} does not say where it ends ({error}), and until it does group \
+                 {group} can take none of its partitions; see that the partition has a leader (kafka-topics --describe --topic {topic}), \
+                 or leave the topic out; the group is joined again"
+            ),
+            None => format!(
+                "the partitions of group {group} on {servers} could not be taken or given back ({error}); the group is joined again"
+            ),
+        }
+    }
+}
+
 // === impl GroupContext ===
 
 impl GroupContext {
@@ -116,11 +148,19 @@ impl GroupContext {
     ///
     /// The end is looked up here. `Offset::End` would have librdkafka do it, and again when its first answer was late: a
     /// partition that was moved meanwhile would jump to the end once more.
-    fn assign(&self, client: &Client, partitions: Vec<TopicPartition>) -> KafkaResult<()> {
+    fn assign(&self, client: &Client, partitions: Vec<TopicPartition>) -> Result<(), Refused> {
         let mut list = TopicPartitionList::new();
-        for TopicPartition { topic, partition } in &partitions {
-            let (_, end) = client.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT)?;
-            list.add_partition_offset(topic, *partition, Offset::Offset(end))?;
+        for partition in &partitions {
+            let TopicPartition {
+                topic,
+                partition: number,
+            } = partition;
+            let asked = client.fetch_watermarks(topic, *number, REQUEST_TIMEOUT);
+            let (_, end) = asked.map_err(|error| Refused {
+                error,
+                partition: Some(partition.clone()),
+            })?;
+            list.add_partition_offset(topic, *number, Offset::Offset(end))?;
         }
         client.incremental_assign(&list)?;
         client.pause(&list)?;
@@ -130,7 +170,7 @@ impl GroupContext {
         Ok(())
     }
 
-    fn revoke(&self, client: &Client, partitions: Vec<TopicPartition>) -> KafkaResult<()> {
+    fn revoke(&self, client: &Client, partitions: Vec<TopicPartition>) -> Result<(), Refused> {
         let is_lost = client.assignment_lost();
         if is_lost || partitions.is_empty() || self.stopping.load(Ordering::Acquire) {
             give_back(client, &partitions)?;
@@ -175,11 +215,8 @@ impl ConsumerContext for GroupContext {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(client, partitions),
             _ => self.revoke(client, partitions),
         };
-        if let Err(error) = done {
-            let message = format!(
-                "the partitions of group {} on {} could not be taken or given back ({error}); the group is joined again",
-                self.spec.group, self.cluster.servers
-            );
+        if let Err(refused) = done {
+            let message = refused.sentence(&self.spec.group, &self.cluster.servers);
             self.membership.fail(Failure::transient("kafka_error", message));
         }
     }
@@ -345,7 +382,34 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         // Behind a panic the reader would wait for ever.
-        let ended = "the consumer's thread has ended; the log says why";
-        self.membership.fail(Failure::transient("kafka_error", ended));
+        let context = self.client.context();
+        let what = format!("the thread of a member of group {}", context.spec.group);
+        self.membership.fail(context.cluster.abandoned(&what));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_keeps_the_group_waiting_is_named() {
+        let refused = Refused {
+            error: KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable),
+            partition: Some(TopicPartition::new("shop.orders", 3)),
+        };
+        let sentence = refused.sentence("mirror", "broker:9092");
+        for part in [
+            "partition 3 of topic shop.orders on broker:9092",
+            "group mirror",
+            "--describe --topic shop.orders",
+        ] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+        let sentence = Refused::from(KafkaError::Canceled).sentence("mirror", "broker:9092");
+        assert!(
+            sentence.contains("the partitions of group mirror on broker:9092"),
+            "{sentence}"
+        );
     }
 }
