@@ -115,13 +115,13 @@ impl EventDecoder {
         let Some(topic) = self.topics.get_mut(name) else {
             return Ok(());
         };
-        let asks = !topic.is_prepared() || topic.said.is_none();
-        if !asks {
+        if topic.is_prepared() && topic.said.is_some() {
             return Ok(());
         }
         let value = record.value().filter(|value| self.schemas.is_plain(value));
         if self.envelope != Some(Envelope::Entity)
             && let Some(Ok(Some(Body::Plain(json, _)))) = value.map(|value| self.schemas.body(value))
+            && EnvelopePlan::may_be(json)
             && let Ok(Some(said)) = EnvelopePlan::table_said(json, &mut self.source)
         {
             topic.said = Some(said);
