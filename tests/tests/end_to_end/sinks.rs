@@ -5,9 +5,9 @@
 
 mod crashes;
 mod mysql;
+mod pairs;
 mod sqlite;
 mod two_way;
-mod types;
 mod values;
 mod writing;
 

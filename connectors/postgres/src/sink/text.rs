@@ -335,3 +335,51 @@ fn wkb_points(wkb: &[u8]) -> Result<Vec<[f64; 2]>, Refused> {
     };
     chunks.iter().map(|chunk| point(chunk).ok_or(NO_GEOMETRY)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tailrace_core::batch::ChangeBatch;
+    use tailrace_core::position::{Position, Progress};
+
+    use super::*;
+
+    fn written(value: Value<'_>, source: &LogicalType, target: &LogicalType) -> String {
+        let mut out = Vec::new();
+        append_text(value, source, target, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_closed_where_its_ends_meet() {
+        let path = LogicalType::Shape(ShapeKind::Path);
+        let printed = |points: &[[f64; 2]]| {
+            let mut wkb = vec![1, 2, 0, 0, 0];
+            wkb.extend(u32::try_from(points.len()).unwrap().to_le_bytes());
+            wkb.extend(points.iter().flatten().flat_map(|number| number.to_le_bytes()));
+            written(Value::Bytes(&wkb), &LogicalType::Geometry, &path)
+        };
+        let (first, second) = ([0.5, -1.0], [2.0, 3.0]);
+        assert_eq!(printed(&[first, second]), "[(0.5,-1),(2,3)]");
+        assert_eq!(printed(&[first, second, first]), "((0.5,-1),(2,3))");
+        assert_eq!(printed(&[first]), "[(0.5,-1)]");
+        assert_eq!(printed(&[first, first]), "((0.5,-1))");
+    }
+
+    #[test]
+    fn a_vector_is_an_array_in_a_column_of_arrays() {
+        let mut batch = ChangeBatch::new(Arc::from("t"), Progress::at(Position::new("0")));
+        batch.begin_row().unwrap();
+        batch.begin_list();
+        batch.push_float32(1.5);
+        batch.push_float32(-2.0);
+        batch.end_list().unwrap();
+        let row = batch.end_row().unwrap();
+        let vector = || batch.row(row).get(0);
+        let array = LogicalType::Array(Box::new(LogicalType::Float32));
+        assert_eq!(written(vector(), &LogicalType::FloatVector, &array), r#"{"1.5","-2"}"#);
+        let text = LogicalType::Text(tailrace_core::value::TextKind::Plain);
+        assert_eq!(written(vector(), &LogicalType::FloatVector, &text), "[1.5,-2]");
+    }
+}

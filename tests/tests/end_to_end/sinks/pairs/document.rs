@@ -148,6 +148,8 @@ fn cell(text: &str) -> String {
         }
         _ => text.to_owned(),
     };
+    let content = shown.trim_end_matches(' ');
+    let shown = content.to_owned() + &"␣".repeat(shown.len() - content.len());
     let shown = shown
         .replace('|', "¦")
         .replace('\n', "⏎")

@@ -127,8 +127,8 @@ impl Place {
             // Fifteen digits of a number where they are enough to tell it from others.
             Place::File(_) => format!(
                 "case typeof({column}) when 'text' then {column} when 'null' then null when 'blob' then '0x' || hex({column}) \
-                 when 'integer' then quote({column}) when cast(printf('%!.15g', {column}) as real) = {column} \
-                 then printf('%!.15g', {column}) else printf('%!.17g', {column}) end"
+                 when 'integer' then quote({column}) else (case when cast(printf('%!.15g', {column}) as real) = {column} \
+                 then printf('%!.15g', {column}) else printf('%!.17g', {column}) end) end"
             ),
             Place::Server(database) if database.mysql().is_err() => format!("{column}::text"),
             Place::Server(_) => {
