@@ -236,7 +236,8 @@ fn avro_type(schema: &Value) -> String {
                 ("decimal", _) => format!("decimal({},{})", other["precision"], other["scale"]),
                 ("", "array") => format!("array of {}", avro_type(&other["items"])),
                 ("", "map") => format!("map of {}", avro_type(&other["values"])),
-                ("", "record" | "enum" | "fixed") => text("name").rsplit('.').next().unwrap_or_default().to_owned(),
+                ("", "enum") => "enum".to_owned(),
+                ("", "record" | "fixed") => text("name").rsplit('.').next().unwrap_or_default().to_owned(),
                 ("", kind) => match text("connect.name").rsplit('.').next().unwrap_or_default() {
                     "" => kind.to_owned(),
                     name => name.to_owned(),
