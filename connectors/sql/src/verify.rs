@@ -11,7 +11,7 @@
 //! read and converted here anyway, so that a sum would save nothing and could be equal by chance.
 //!
 //! Read in this order: [`canonical`] (what is equal), [`pairing`] (which column is which), [`reader`] (rows of a table), [`origin`], [`table`]
-//! (the algorithm), [`repair`].
+//! (the algorithm), [`repair`]; [`told`] for targets whose source is not at hand, and that are compared with what their topic says.
 
 use std::sync::Arc;
 
@@ -28,7 +28,10 @@ pub mod origin;
 pub mod pairing;
 pub mod reader;
 pub mod repair;
+#[cfg(test)]
+mod sample;
 pub mod table;
+pub mod told;
 
 /// A database whose tables can be read, beside whoever else uses it. Made from configuration alone.
 #[async_trait]

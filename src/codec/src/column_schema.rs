@@ -80,7 +80,7 @@ pub(crate) fn default_value<N: Notation>(default: &Datum, format: &CellFormat, d
     }
     let mut batch = ChangeBatch::new("".into(), Progress::at(Position::new("")));
     batch.begin_row().ok()?;
-    push_datum(&mut batch, default)?;
+    batch.push_datum(default).ok()?;
     let row = batch.end_row().ok()?;
     let value = batch.row(row).get(0);
     if value == Value::Null {
@@ -88,28 +88,6 @@ pub(crate) fn default_value<N: Notation>(default: &Datum, format: &CellFormat, d
     }
     let mut out = Vec::new();
     format.write::<N>(&mut out, value).ok().map(|()| out)
-}
-
-fn push_datum(batch: &mut ChangeBatch, datum: &Datum) -> Option<()> {
-    match datum {
-        Datum::Null => batch.push_null(),
-        Datum::Boolean(value) => batch.push_boolean(*value),
-        Datum::Int(value) => batch.push_int(*value),
-        Datum::Float32(value) => batch.push_float32(*value),
-        Datum::Float64(value) => batch.push_float64(*value),
-        Datum::TimeTz(value) => batch.push_time_tz(*value),
-        Datum::Interval(value) => batch.push_interval(*value).ok()?,
-        Datum::Text(value) => batch.push_text(value).ok()?,
-        Datum::Bytes(value) => batch.push_bytes(value).ok()?,
-        Datum::List(values) => {
-            batch.begin_list();
-            for value in values {
-                push_datum(batch, value)?;
-            }
-            batch.end_list().ok()?;
-        }
-    }
-    Some(())
 }
 
 fn schema_of(format: &CellFormat) -> ConnectSchema {

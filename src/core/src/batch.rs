@@ -14,6 +14,7 @@
 //! Invariants: spans lie within their buffer because only [`ChangeBatch`] makes them; a row has as many cells as its
 //! table has columns; text is valid UTF-8 because it is checked on the way in.
 
+mod datum;
 mod mark;
 mod message;
 

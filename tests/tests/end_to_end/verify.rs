@@ -1,5 +1,9 @@
 //! `tailrace verify`: does it find exactly what differs, tell lag from drift, and mend it?
 
+mod keys;
+mod sqlite;
+mod told;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -30,36 +34,66 @@ const ORDERS: &str = "create table orders (
     placed timestamptz, due date, doc jsonb, code char(6), tag uuid, raw bytea, list int[], pause interval);
   create table parts (customer varchar(20), number int, amount numeric(10,2), primary key (customer, number))";
 
-/// A source, a target, and the daemon that carries from the one to the other by files.
+/// A source, a target, and the daemon that carries from the one to the other.
 struct Pair {
     source: Database,
     target: Database,
     daemon: Daemon,
+    setup: Setup,
+}
+
+/// What differs from test to test, as YAML.
+#[derive(Clone, Default)]
+struct Setup {
+    /// Inside of the stream; files beside the configuration unless it is given.
+    stream: String,
+    /// Further settings of the stream of files, each with a comma before it.
+    files: &'static str,
+    /// Further settings of the sink, each with a comma before it.
+    sink: &'static str,
+}
+
+/// Which connectors the configuration has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    Both,
+    Source,
+    Sink,
 }
 
 impl Pair {
     async fn start(target: impl Into<Version>) -> Self {
+        Self::start_with(target, Setup::default()).await
+    }
+
+    /// The tables of these statements, each with so many rows.
+    async fn of(target: impl Into<Version>, statements: &str, tables: &[(&str, u64)], setup: Setup) -> Self {
         let pair = Self {
-            source: database_with(PostgresVersion::V17, ORDERS).await,
+            source: database_with(PostgresVersion::V17, statements).await,
             target: Database::shared(target).await.unwrap(),
             daemon: Daemon::new("").unwrap(),
+            setup,
         };
-        let rows = format!(
-            "insert into orders select i, 'note ' || i, i * 1.5, i % 2 = 0, i / 3.0, i / 7.0,
+        pair.configure(&pair.target_url(), Parts::Both);
+        pair.daemon.start().unwrap();
+        for (table, rows) in tables {
+            pair.wait_for(&format!("select count(*) from {table}"), &rows.to_string())
+                .await;
+        }
+        pair
+    }
+
+    async fn start_with(target: impl Into<Version>, setup: Setup) -> Self {
+        let statements = format!(
+            "{ORDERS};
+             insert into orders select i, 'note ' || i, i * 1.5, i % 2 = 0, i / 3.0, i / 7.0,
                timestamptz '2024-02-29 12:00:00.123456+00' + i * interval '1 minute', date '2024-02-29' + (i % 1000)::int,
                jsonb_build_object('b', i, 'a', array[1.50, i]), 'c' || i % 1000, md5(i::text)::uuid, decode(md5(i::text), 'hex'),
                array[i, null], i * interval '1 day 2 hours'
              from generate_series(1, {ROWS}) i;
              insert into parts select 'C' || i / 10, i % 10, i from generate_series(1, {ROWS}) i"
         );
-        pair.source.execute(&rows).await.unwrap();
-        pair.configure(&pair.target_url(), true);
-        pair.daemon.start().unwrap();
-        for table in ["orders", "parts"] {
-            pair.wait_for(&format!("select count(*) from {table}"), &ROWS.to_string())
-                .await;
-        }
-        pair
+        Self::of(target, &statements, &[("orders", ROWS), ("parts", ROWS)], setup).await
     }
 
     fn target_url(&self) -> String {
@@ -69,8 +103,12 @@ impl Pair {
         }
     }
 
-    fn configure(&self, target: &str, with_sink: bool) {
+    fn configure(&self, target: &str, parts: Parts) {
         let path = self.daemon.path().join("events");
+        let stream = match self.setup.stream.as_str() {
+            "" => format!("type: file, path: \"{}\" {}", path.display(), self.setup.files),
+            stream => stream.to_owned(),
+        };
         let kind = if self.target.postgres().is_ok() {
             "postgres"
         } else {
@@ -78,14 +116,16 @@ impl Pair {
         };
         let topics = self.source.topic("*");
         let sink = format!(
-            "  mirror: {{ stream: events, topics: [\"{topics}\"], sink: {{ type: {kind}, url: \"{target}\", evolve: add }} }}\n"
+            "  mirror: {{ stream: events, topics: [\"{topics}\"], sink: {{ type: {kind}, url: \"{target}\", evolve: add {} }} }}\n",
+            self.setup.sink
         );
-        let sections = format!(
-            "streams:\n  events: {{ type: file, path: \"{}\" }}\nconnectors:\n{}{}",
-            path.display(),
-            connector(&self.source, &WANTED),
-            if with_sink { sink.as_str() } else { "" }
-        );
+        let source = connector(&self.source, &WANTED);
+        let connectors = match parts {
+            Parts::Both => source + &sink,
+            Parts::Source => source,
+            Parts::Sink => sink,
+        };
+        let sections = format!("streams:\n  events: {{ {stream} }}\nconnectors:\n{connectors}");
         self.daemon.configure(&sections).unwrap();
     }
 
@@ -110,18 +150,32 @@ impl Pair {
         self.daemon.command("verify", &arguments).unwrap()
     }
 
+    /// Starts the daemon again with these connectors.
+    fn restart(&self, parts: Parts) {
+        self.daemon.terminate().unwrap();
+        self.configure(&self.target_url(), parts);
+        self.daemon.start().unwrap();
+    }
+
     /// Verifies with this exit code; the reports of the two tables.
     fn report(&self, arguments: &[&str], code: i32) -> (Value, Value) {
+        let [orders, parts] = self.reports(["orders", "parts"], arguments, code);
+        (orders, parts)
+    }
+
+    /// Verifies with this exit code; the reports of these tables.
+    fn reports<const N: usize>(&self, tables: [&str; N], arguments: &[&str], code: i32) -> [Value; N] {
         let printed = self.verify(&[&["--json", "--chunk-rows", "500"], arguments].concat());
         assert_eq!(printed.code, Some(code), "{}\n{}", printed.all(), self.daemon.log());
         let report: Value = serde_json::from_str(&printed.stdout).unwrap();
         let table = |name: &str| {
-            let tables = report["tables"].as_array().unwrap();
-            let found = tables.iter().find(|table| table["source"] == format!("public.{name}"));
+            let compared = report["tables"].as_array().unwrap();
+            let topic = self.source.topic(name);
+            let found = compared.iter().find(|table| table["topic"] == topic.as_str());
             assert!(found.is_some(), "{name} is not in {report:#}");
             found.cloned().unwrap_or_default()
         };
-        (table("orders"), table("parts"))
+        tables.map(table)
     }
 
     fn is_equal(&self) {
@@ -136,7 +190,7 @@ impl Pair {
 }
 
 /// What is listed of a table: how it differs, its key, and in which columns.
-fn keys(table: &Value) -> Vec<String> {
+fn listed(table: &Value) -> Vec<String> {
     let listed = table["keys"].as_array().unwrap().iter().map(|key| {
         let columns = key["columns"].as_array().cloned().unwrap_or_default();
         let columns: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
@@ -162,11 +216,11 @@ async fn finds_and_mends_drift(target: impl Into<Version>) {
     pair.target.execute(drift).await.unwrap();
     let (orders, parts) = pair.report(&[], 6);
     assert_eq!(
-        keys(&orders),
+        listed(&orders),
         ["different id=7 note", "missing id=8", "different id=900 price,paid"]
     );
     assert_eq!(
-        keys(&parts),
+        listed(&parts),
         ["missing customer=C5, number=3", "extra customer=C5, number=77"]
     );
     assert_eq!(
@@ -224,16 +278,16 @@ async fn what_is_not_written_or_not_published_yet_is_lag() {
     let pair = Pair::start(PostgresVersion::V17).await;
     pair.daemon.terminate().unwrap();
     // Nobody writes; the source goes on, and a row of the target drifts in the meantime.
-    pair.configure(&pair.target_url(), false);
+    pair.configure(&pair.target_url(), Parts::Source);
     pair.daemon.start().unwrap();
     pair.source
         .execute("update orders set note = 'newer' where id = 10; delete from parts where customer = 'C1'")
         .await
         .unwrap();
     pair.source.wait_until_carried(&pair.daemon).await.unwrap();
-    pair.configure(&pair.target_url(), true);
+    pair.configure(&pair.target_url(), Parts::Both);
     let (orders, parts) = pair.report(&["--wait", "1"], 0);
-    assert_eq!(keys(&orders), ["lag id=10 note"], "{orders:#}");
+    assert_eq!(listed(&orders), ["lag id=10 note"], "{orders:#}");
     assert_eq!((&parts["lag"], &parts["extra"]), (&10.into(), &0.into()), "{parts:#}");
 
     // The sink writes again: what it is waited for is lag that has passed.
@@ -257,7 +311,7 @@ async fn what_is_not_written_or_not_published_yet_is_lag() {
         .unwrap();
     let (orders, _) = pair.report(&["--wait", "1"], 6);
     assert_eq!(
-        keys(&orders),
+        listed(&orders),
         ["different id=12 note", "unpublished id=10 note", "unpublished id=11"],
         "{orders:#}"
     );
@@ -305,6 +359,6 @@ async fn what_cannot_be_compared_is_said() {
         2,
         "`--table order` is none of the tables",
     );
-    pair.configure("postgres://tailrace@127.0.0.1:1/nowhere", true);
+    pair.configure("postgres://tailrace@127.0.0.1:1/nowhere", Parts::Both);
     refused(&["mirror"], 1, "127.0.0.1");
 }

@@ -64,14 +64,16 @@ pub(super) fn begin_statement(table: &str, connector: &str, offsets: &[Offset]) 
     let mut statement = "START TRANSACTION".to_owned();
     for offset in offsets {
         let mark = offset.last_record.map(|mark| mark.0.cast_signed().to_string());
+        // Nothing is `<= NULL`: a partition of which something is written does not go back to none.
+        let next = offset
+            .next_offset
+            .map_or_else(|| "NULL".to_owned(), |next| next.to_string());
         statement.push_str(&format!(
-            "; UPDATE {table} SET next_offset = {}, last_record = {}, updated_at = UTC_TIMESTAMP(6) WHERE {} AND epoch = {} \
-             AND (next_offset IS NULL OR next_offset <= {})",
-            offset.next_offset,
+            "; UPDATE {table} SET next_offset = {next}, last_record = {}, updated_at = UTC_TIMESTAMP(6) WHERE {} AND epoch = {} \
+             AND (next_offset IS NULL OR next_offset <= {next})",
             mark.as_deref().unwrap_or("NULL"),
             condition(connector, &offset.partition),
-            offset.epoch,
-            offset.next_offset
+            offset.epoch
         ));
     }
     statement
@@ -284,7 +286,7 @@ mod tests {
     fn offsets_are_fenced_by_their_epoch() {
         let offset = Offset {
             partition: TopicPartition::new("shop.it's", 3),
-            next_offset: 42,
+            next_offset: Some(42),
             last_record: Some(RecordMark(u64::MAX)),
             epoch: 7,
         };

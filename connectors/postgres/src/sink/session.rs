@@ -103,7 +103,7 @@ impl PostgresSession {
         };
         let topics: Vec<&str> = offsets.iter().map(|offset| &*offset.partition.topic).collect();
         let partitions: Vec<i32> = offsets.iter().map(|offset| offset.partition.partition).collect();
-        let next: Vec<i64> = offsets.iter().map(|offset| offset.next_offset).collect();
+        let next: Vec<Option<i64>> = offsets.iter().map(|offset| offset.next_offset).collect();
         let marks: Vec<Option<i64>> = offsets
             .iter()
             .map(|offset| offset.last_record.map(|mark| mark.0.cast_signed()))

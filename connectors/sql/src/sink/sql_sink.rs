@@ -286,7 +286,7 @@ impl SqlSink {
             })?;
             Ok(Offset {
                 partition: advance.partition.clone(),
-                next_offset: advance.next_offset,
+                next_offset: Some(advance.next_offset),
                 last_record: advance.last_record,
                 epoch,
             })

@@ -21,11 +21,12 @@ pub struct Work<'a> {
 pub struct Offset {
     /// The partition.
     pub partition: TopicPartition,
-    /// The first offset that is not written.
-    pub next_offset: i64,
+    /// The first offset that is not written; `None` where nothing of the partition is, and this transaction writes nothing of it either.
+    pub next_offset: Option<i64>,
     /// What tells the record before it from others.
     pub last_record: Option<RecordMark>,
-    /// The row is changed only where it still has this epoch, and is not further than `next_offset`: no writer ever goes back.
+    /// The row is changed only where it still has this epoch, and is not further than `next_offset`: no writer ever goes back,
+    /// not even to none.
     pub epoch: i64,
 }
 

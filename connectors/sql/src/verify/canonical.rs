@@ -8,9 +8,12 @@
 //! | dates, timestamps | the same | microseconds of UTC |
 //! | JSON, lists, maps | the same, or text | JSON with sorted keys |
 //! | UUID | bytes | 32 hexadecimal digits |
+//! | text of events | bytes of the target | the text's own bytes, which is what sinks write; zeros at the end fill up `binary(n)` |
 //! | intervals | the same | microseconds, a month having 30.4375 days: what Debezium's numbers keep of them |
 //! | figures | the same type | WKB |
-//! | anything else | text, or the same type | the text that a sink writes into columns with characters |
+//! | anything else | text, or the same type | the text that every sink writes into columns with characters ([`crate::sink::plain`]) |
+//!
+//! In columns with characters times and intervals are in ISO 8601, bytes in hexadecimal digits, bits as they are.
 //!
 //! Blanks at the end mean nothing where one of the types is `char(n)`. Other pairs (a figure and a number, say) cannot be compared.
 
@@ -35,6 +38,8 @@ pub enum Form {
     Document,
     /// Hexadecimal digits.
     Identifier,
+    /// The bytes that text is, in hexadecimal digits.
+    TextBytes,
     /// An amount of time.
     Duration,
     /// As it is written into a column with characters.
@@ -56,8 +61,10 @@ enum Family {
     Other,
 }
 
-/// How two columns are compared; `None` where their values have nothing in common.
-pub fn form(one: &Column, other: &Column) -> Option<Form> {
+/// How a column of events is compared with one of the target; `None` where their values have nothing in common. Which is which only matters
+/// for text and bytes: text goes into columns of bytes as the bytes that it is, and bytes into columns with characters as their digits.
+pub fn form(event: &Column, target: &Column) -> Option<Form> {
+    let (one, other) = (event, target);
     let families = (family(&one.logical_type), family(&other.logical_type));
     let is = |family| families.0 == family || families.1 == family;
     let both = |allowed: &[Family]| allowed.contains(&families.0) && allowed.contains(&families.1);
@@ -76,6 +83,9 @@ pub fn form(one: &Column, other: &Column) -> Option<Form> {
     }
     if is(Family::Uuid) && is(Family::Bytes) {
         return Some(Form::Identifier);
+    }
+    if families == (Family::Text, Family::Bytes) {
+        return Some(Form::TextBytes);
     }
     if is(Family::Text) || is(Family::Uuid) {
         let padded = is_padded(one) || is_padded(other);
@@ -132,6 +142,20 @@ fn number(one: &LogicalType, other: &LogicalType) -> Form {
     }
 }
 
+/// How many characters the values of a column are filled up to, where they are and the type says it.
+pub fn padded_length(column: &Column) -> Option<usize> {
+    if !is_padded(column) {
+        return None;
+    }
+    match column.source_type.split_once('(') {
+        Some((_, length)) => length
+            .trim_end_matches(|character: char| !character.is_ascii_digit())
+            .parse()
+            .ok(),
+        None => (!column.source_type.eq_ignore_ascii_case("bpchar")).then_some(1),
+    }
+}
+
 /// A type whose values are filled up with blanks, by the name that its database has for it.
 fn is_padded(column: &Column) -> bool {
     let name = column.source_type.to_ascii_lowercase();
@@ -156,12 +180,39 @@ impl Form {
             Self::Double => double(&number_text(logical_type, plain)),
             Self::Moment => moment(logical_type, plain),
             Self::Document => document(logical_type, value),
-            Self::Identifier => written(logical_type, plain).replace('-', "").to_ascii_lowercase(),
+            Self::Identifier => identifier(logical_type, plain),
+            Self::TextBytes => text_bytes(logical_type, plain),
             Self::Duration => duration(logical_type, plain),
             Self::Written => written(logical_type, plain),
             Self::Padded => written(logical_type, plain).trim_end_matches(' ').to_owned(),
         })
     }
+}
+
+/// The digits of a UUID, whether bytes are the number itself or its usual text.
+fn identifier(logical_type: &LogicalType, plain: Plain<'_>) -> String {
+    const TEXT_LENGTH: usize = 36;
+    let text = match plain {
+        Plain::Bytes(bytes) if bytes.len() == TEXT_LENGTH => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        _ => None,
+    };
+    let text = text.unwrap_or_else(|| written(logical_type, plain));
+    text.replace('-', "").to_ascii_lowercase()
+}
+
+fn text_bytes(logical_type: &LogicalType, plain: Plain<'_>) -> String {
+    let text;
+    let bytes = match plain {
+        Plain::Bytes(bytes) => bytes,
+        _ => {
+            text = written(logical_type, plain);
+            text.as_bytes()
+        }
+    };
+    let filled = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let mut digits = String::new();
+    plain::write_hexadecimal(bytes.get(..bytes.len() - filled).unwrap_or_default(), &mut digits);
+    digits
 }
 
 fn written(logical_type: &LogicalType, plain: Plain<'_>) -> String {

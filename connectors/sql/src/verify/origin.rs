@@ -89,7 +89,7 @@ impl Origin {
     /// Definite `key_not_comparable` where something stands in place of the key; as of [`TableReader::by_keys`].
     pub async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
         let key = self.key(pairing)?;
-        let mut batches = self.reader.by_keys(&key, keys).await?;
+        let mut batches = self.reader.by_keys(&key, &pairing.key_blanks(), keys).await?;
         for batch in &mut batches {
             self.transform(batch)?;
         }

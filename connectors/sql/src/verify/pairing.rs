@@ -74,6 +74,8 @@ impl Pairing {
         for name in &names {
             let wanted = named(&target.columns, name);
             let place = pairs.iter().position(|pair| Some(pair.target) == wanted);
+            // The digits of text are nothing that text is looked up by.
+            let place = place.filter(|place| pairs.get(*place).is_some_and(|pair| pair.form != Form::TextBytes));
             let place = place.ok_or_else(|| not_comparable(events, target, name))?;
             key.push(pairs.remove(place));
         }
@@ -84,6 +86,35 @@ impl Pairing {
             values: pairs,
             left_out,
         })
+    }
+
+    /// Compares as another pairing with the same target does where that knows of blanks that fill values up: events say nothing of it.
+    #[must_use]
+    pub fn with_blanks_of(mut self, other: &Self) -> Self {
+        let known: Vec<usize> = other
+            .key
+            .iter()
+            .chain(&other.values)
+            .filter(|pair| pair.form == Form::Padded)
+            .map(|pair| pair.target)
+            .collect();
+        for pair in self.key.iter_mut().chain(&mut self.values) {
+            if pair.form == Form::Written && known.contains(&pair.target) {
+                pair.form = Form::Padded;
+            }
+        }
+        self
+    }
+
+    /// For each column of the key how many characters either side fills values up to, where it does. What is compared has no blanks at its
+    /// end, and what is stored may have them.
+    pub fn key_blanks(&self) -> Vec<Option<usize>> {
+        let length = |schema: &SharedSchema, column: usize| canonical::padded_length(schema.columns.get(column)?);
+        let of = |pair: &Pair| {
+            let filled = length(&self.events, pair.event).max(length(&self.target, pair.target));
+            filled.filter(|_| pair.form == Form::Padded)
+        };
+        self.key.iter().map(of).collect()
     }
 
     /// The target's table.
@@ -187,32 +218,16 @@ mod tests {
 
     use tailrace_core::batch::ChangeBatch;
     use tailrace_core::position::{Position, Progress};
-    use tailrace_core::schema::{TableKind, TableName};
     use tailrace_core::value::{LogicalType, TextKind};
 
+    use super::super::sample::{column, orders};
     use super::*;
 
     fn schema(columns: &[(&str, LogicalType)], key: &[usize]) -> SharedSchema {
-        let column = |(name, logical_type): &(&str, LogicalType)| Column {
-            name: (*name).to_owned(),
-            logical_type: logical_type.clone(),
-            nullable: true,
-            source_type: String::new(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
-        };
-        Arc::new(TableSchema {
-            name: TableName {
-                database: String::new(),
-                schema: "public".to_owned(),
-                table: "orders".to_owned(),
-            },
-            kind: TableKind::Table,
-            columns: columns.iter().map(column).collect(),
-            key: key.to_vec(),
-            documentation: None,
-        })
+        let columns = columns
+            .iter()
+            .map(|(name, logical_type)| column(name, "", logical_type.clone()));
+        orders(columns.collect(), key)
     }
 
     const TEXT: LogicalType = LogicalType::Text(TextKind::Plain);
@@ -258,6 +273,25 @@ mod tests {
     }
 
     #[test]
+    fn blanks_that_one_side_fills_up_with_are_known_of_events_too() {
+        let padded = orders(vec![column("id", "character(6)", TEXT)], &[0]);
+        let text = schema(&[("id", TEXT)], &[0]);
+        let known = Pairing::new(&padded, &text, &WriteConfig::default()).unwrap();
+        assert_eq!(known.key_blanks(), [Some(6)]);
+        let events = Pairing::new(&text, &text, &WriteConfig::default()).unwrap();
+        assert_eq!(events.key_blanks(), [None]);
+
+        let mut batch = ChangeBatch::new(Arc::from("test"), Progress::at(Position::new("0")));
+        batch.begin_row().unwrap();
+        batch.push_text("ab    ").unwrap();
+        let row = batch.end_row().unwrap();
+        let key = |pairing: &Pairing| pairing.event_key_of(batch.row(row)).unwrap();
+        assert_eq!(key(&known), ["ab"]);
+        assert_eq!(key(&events), ["ab    "], "nobody says that they mean nothing");
+        assert_eq!(key(&events.with_blanks_of(&known)), ["ab"]);
+    }
+
+    #[test]
     fn keys_must_be_there_and_comparable() {
         let code = |events: &SharedSchema, target: &SharedSchema| {
             Pairing::new(events, target, &WriteConfig::default())
@@ -270,5 +304,10 @@ mod tests {
         assert_eq!(code(&keyless, &keyed), "key_missing");
         assert_eq!(code(&keyed, &date), "key_not_comparable");
         assert_eq!(code(&keyed, &schema(&[("other", TEXT)], &[])), "key_not_comparable");
+        let (text, bytes) = (
+            schema(&[("id", TEXT)], &[0]),
+            schema(&[("id", LogicalType::Bytes)], &[0]),
+        );
+        assert_eq!(code(&text, &bytes), "key_not_comparable");
     }
 }

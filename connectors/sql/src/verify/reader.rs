@@ -9,7 +9,7 @@ use tailrace_core::schema::{Column, SharedSchema};
 use tailrace_core::value::LogicalType;
 use tailrace_core::{Error, Result};
 
-use super::canonical;
+use super::canonical::{self, Form};
 use super::pairing::Key;
 use crate::config::QueryMode;
 use crate::cursor::{Cursor, CursorValue};
@@ -26,6 +26,14 @@ pub struct TableReader {
     dialect: Box<dyn Dialect>,
     table: PolledTable,
     schema_version: i64,
+}
+
+/// A column that rows are found by.
+struct KeyColumn {
+    index: usize,
+    column: Column,
+    /// Shorter values may be filled up to so many characters with blanks, or may not.
+    filled_to: Option<usize>,
 }
 
 // === impl TableReader ===
@@ -82,14 +90,30 @@ impl TableReader {
         self.fetch(statement, Some(limit)).await
     }
 
-    /// The rows whose key columns have these values, in any order.
+    /// The rows whose key columns have these values, in any order. `blanks` says for each column how many characters its values may be filled
+    /// up to.
     ///
     /// # Errors
     /// As [`Self::chunk`].
-    pub async fn by_keys(&mut self, key: &[usize], keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
+    pub async fn by_keys(
+        &mut self,
+        key: &[usize],
+        blanks: &[Option<usize>],
+        keys: &[&Key],
+    ) -> Result<Vec<ChangeBatch>> {
+        let columns: Vec<KeyColumn> = self
+            .columns(key)?
+            .into_iter()
+            .zip(blanks.iter().copied().chain(std::iter::repeat(None)))
+            .map(|((index, column), filled_to)| KeyColumn {
+                index,
+                column,
+                filled_to,
+            })
+            .collect();
         let mut batches = Vec::new();
         for keys in keys.chunks(KEYS_AT_A_TIME) {
-            let statement = among(self.from(), self.dialect.syntax(), &self.columns(key)?, keys)?;
+            let statement = among(self.from(), self.dialect.syntax(), &columns, keys)?;
             batches.push(self.fetch(statement, None).await?);
         }
         Ok(batches)
@@ -99,7 +123,12 @@ impl TableReader {
     pub fn key_of(&self, key: &[usize], row: RowView<'_>) -> Option<Key> {
         let of = |index: &usize| {
             let column = self.schema().columns.get(*index)?;
-            canonical::form(column, column)?.of(&column.logical_type, row.get(*index))
+            // With its blanks: whoever stores them compares with them.
+            let form = match canonical::form(column, column)? {
+                Form::Padded => Form::Written,
+                form => form,
+            };
+            form.of(&column.logical_type, row.get(*index))
         };
         key.iter().map(of).collect()
     }
@@ -173,32 +202,50 @@ fn behind(
 }
 
 /// `a IN (1, 2)`, or `(a = 1 AND b = 2) OR (a = 1 AND b = 3)`, which every database serves by an index.
-fn among(
-    mut statement: Statement,
-    syntax: &dyn Syntax,
-    columns: &[(usize, Column)],
-    keys: &[&Key],
-) -> Result<Statement> {
+fn among(mut statement: Statement, syntax: &dyn Syntax, columns: &[KeyColumn], keys: &[&Key]) -> Result<Statement> {
     statement = statement.then(" WHERE ");
-    if let [(index, column)] = columns {
-        let mut separator = format!("{} IN (", syntax.identifier(&column.name));
-        for value in keys.iter().filter_map(|key| key.first()) {
-            statement = statement.then(separator).value(*index, &literal(column, value)?);
-            separator = ", ".to_owned();
-        }
-        return Ok(statement.then(")"));
+    if let [column] = columns {
+        let values = keys.iter().filter_map(|key| key.first());
+        return one_of(statement, syntax, column, values);
     }
     for (number, key) in keys.iter().enumerate() {
         statement = statement.then(if number == 0 { "(" } else { " OR (" });
-        for (place, ((index, column), value)) in columns.iter().zip(*key).enumerate() {
-            let and = if place == 0 { "" } else { " AND " };
-            statement = statement
-                .then(format!("{and}{} = ", syntax.identifier(&column.name)))
-                .value(*index, &literal(column, value)?);
+        for (place, (column, value)) in columns.iter().zip(*key).enumerate() {
+            statement = statement.then(if place == 0 { "" } else { " AND " });
+            statement = match column.filled_to {
+                Some(_) => one_of(statement, syntax, column, std::iter::once(value))?,
+                None => statement
+                    .then(format!("{} = ", syntax.identifier(&column.column.name)))
+                    .value(column.index, &literal(&column.column, value)?),
+            };
         }
         statement = statement.then(")");
     }
     Ok(statement)
+}
+
+/// `a IN (1, 2)`; values that may be filled up with blanks as they are, and filled up: a sink writes what the events have, and not every
+/// database overlooks blanks where it compares.
+fn one_of<'a>(
+    mut statement: Statement,
+    syntax: &dyn Syntax,
+    KeyColumn {
+        index,
+        column,
+        filled_to,
+    }: &KeyColumn,
+    values: impl Iterator<Item = &'a String>,
+) -> Result<Statement> {
+    let mut separator = format!("{} IN (", syntax.identifier(&column.name));
+    for value in values {
+        let filled = filled_to.map(|length| format!("{value:length$}"));
+        for value in [Some(value), filled.as_ref().filter(|filled| *filled != value)] {
+            let Some(value) = value else { continue };
+            statement = statement.then(separator).value(*index, &literal(column, value)?);
+            separator = ", ".to_owned();
+        }
+    }
+    Ok(statement.then(")"))
 }
 
 /// A canonical value as a column of this type is compared with.
@@ -215,10 +262,14 @@ fn literal(column: &Column, value: &str) -> Result<CursorValue> {
         // Each dialect has its own form of bytes.
         LogicalType::Bytes if source_type == "bytea" => CursorValue::Text(format!("\\x{value}")),
         LogicalType::Bytes if source_type.contains("binary") => CursorValue::Text(value.to_owned()),
+        // A moment is compared with its time of day, and a date has none; a database that keeps dates as text would find none.
+        LogicalType::Date => {
+            let date = value.split_once(' ').map_or(value, |(date, _)| date);
+            CursorValue::Text(date.to_owned())
+        }
         LogicalType::Text(_)
         | LogicalType::Decimal { .. }
         | LogicalType::UnsignedInt64
-        | LogicalType::Date
         | LogicalType::Time { .. }
         | LogicalType::Timestamp { .. }
         | LogicalType::TimestampTz { .. } => CursorValue::Text(value.to_owned()),
@@ -237,6 +288,7 @@ mod tests {
     use tailrace_core::schema::TableName;
     use tailrace_core::value::TextKind;
 
+    use super::super::sample::column;
     use super::*;
 
     struct Quotes;
@@ -248,18 +300,6 @@ mod tests {
 
         fn table(&self, name: &TableName) -> String {
             self.identifier(&name.table)
-        }
-    }
-
-    fn column(name: &str, source_type: &str, logical_type: LogicalType) -> Column {
-        Column {
-            name: name.to_owned(),
-            logical_type,
-            nullable: false,
-            source_type: source_type.to_owned(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
         }
     }
 
@@ -293,11 +333,41 @@ mod tests {
         );
     }
 
+    fn key_columns(columns: Vec<(usize, Column)>, filled_to: Option<usize>) -> Vec<KeyColumn> {
+        let key_column = |(index, column)| KeyColumn {
+            index,
+            column,
+            filled_to,
+        };
+        columns.into_iter().map(key_column).collect()
+    }
+
+    #[test]
+    fn keys_with_blanks_are_found_with_them_and_without() {
+        let code = || column("code", "character(4)", LogicalType::Text(TextKind::Plain));
+        let among = |columns: Vec<(usize, Column)>, keys: &[&Key]| {
+            let columns = key_columns(columns, Some(4));
+            text(&among(Statement::default(), &Quotes, &columns, keys).unwrap())
+        };
+        let (short, full) = (key(&["ab"]), key(&["abcd"]));
+        assert_eq!(
+            among(vec![(0, code())], &[&short, &full]),
+            r#" WHERE "code" IN (ab, ab  , abcd)"#
+        );
+        let both = key(&["ab", "cd"]);
+        assert_eq!(
+            among(vec![(0, code()), (1, code())], &[&both]),
+            r#" WHERE ("code" IN (ab, ab  ) AND "code" IN (cd, cd  ))"#
+        );
+    }
+
     #[test]
     fn rows_of_keys_are_asked_for_together() {
         let (one, two) = (key(&["1", "2"]), key(&["3", "4"]));
-        let among =
-            |count, keys: &[&Key]| text(&among(Statement::text("FROM t"), &Quotes, &columns(count), keys).unwrap());
+        let among = |count, keys: &[&Key]| {
+            let columns = key_columns(columns(count), None);
+            text(&among(Statement::text("FROM t"), &Quotes, &columns, keys).unwrap())
+        };
         assert_eq!(among(1, &[&one, &two]), r#"FROM t WHERE "a" IN (1, 3)"#);
         assert_eq!(
             among(2, &[&one, &two]),
@@ -329,6 +399,14 @@ mod tests {
         assert_eq!(
             literal("text", LogicalType::Text(TextKind::Plain), "x").unwrap(),
             of_text("x")
+        );
+        assert_eq!(
+            literal("date", LogicalType::Date, "2024-02-29 00:00:00").unwrap(),
+            of_text("2024-02-29")
+        );
+        assert_eq!(
+            literal("date", LogicalType::Date, "infinity").unwrap(),
+            of_text("infinity")
         );
         assert_eq!(
             literal("blob", LogicalType::Bytes, "00").unwrap_err().code(),

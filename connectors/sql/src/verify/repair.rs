@@ -1,8 +1,12 @@
 //! Writing what the origin has into the target, through the sink's own way of writing.
 //!
-//! Nothing newer is undone: the offsets of the topic are read first, then the origin's rows, then they are written in a transaction that
-//! locks the offsets and only goes through where they are the same. What the sink has written by then is no newer than what the origin was
-//! read to have; what it writes later waits behind the transaction.
+//! Nothing newer is undone, as far as the offsets of every partition of the topic are given: those that the target had before the origin's
+//! rows were read. The rows are written in a transaction that locks the offsets and only goes through where they are the same. What the sink
+//! has written by then is no newer than what the origin was read to have; what it writes later waits behind the transaction. A partition of
+//! which nothing is written yet has its row of offsets too, once the sink has taken it; one without a row cannot be locked, and whoever calls
+//! must not repair then.
+//!
+//! A row may stay as it is all the same: a `version_guard` that is higher in the target keeps it. So what was repaired is seen by looking again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +54,7 @@ pub fn check(config: &WriteConfig) -> Result<()> {
 }
 
 impl TableComparison {
-    /// Makes the target have what the origin has of these keys, as far as they differ still. Gives what was repaired, and how it differed.
+    /// Makes the target have what the origin has of these keys, as far as they differ still.
     ///
     /// `offsets` are those that the target had before anything was read for this.
     ///
@@ -63,7 +67,7 @@ impl TableComparison {
         place: &Place,
         offsets: &[Offset],
         keys: &BTreeSet<Key>,
-    ) -> Result<BTreeMap<Key, Difference>> {
+    ) -> Result<()> {
         let wanted: Vec<&Key> = keys.iter().collect();
         let origin = self.origin_batches(&wanted).await?;
         let target = self.target_batches(&wanted).await?;
@@ -80,17 +84,13 @@ impl TableComparison {
                 let key = row.and_then(|row| self.pairing().event_key_of(row));
                 change.operation != Operation::Delete && key.is_some_and(|key| is_written(&key))
             });
-            if !batch.changes.changes.is_empty() {
-                sink.write_at_rest(&batch, offsets).await?;
-            }
+            write(sink, &batch, offsets).await?;
         }
         for batch in target {
             let batch = deleted(batch, place, self.pairing(), is_deleted)?;
-            if !batch.changes.changes.is_empty() {
-                sink.write_at_rest(&batch, offsets).await?;
-            }
+            write(sink, &batch, offsets).await?;
         }
-        Ok(differences)
+        Ok(())
     }
 
     fn looks(&self, keys: &BTreeSet<Key>, origin: &[ChangeBatch], target: &[ChangeBatch]) -> BTreeMap<Key, Look> {
@@ -105,6 +105,13 @@ impl TableComparison {
         };
         keys.iter().map(look).collect()
     }
+}
+
+pub(super) async fn write(sink: &mut SqlSink, batch: &EventBatch, offsets: &[Offset]) -> Result<()> {
+    if batch.changes.changes.is_empty() {
+        return Ok(());
+    }
+    sink.write_at_rest(batch, offsets).await
 }
 
 /// The changes of a batch that are wanted, as events of a topic.
@@ -122,7 +129,7 @@ fn written(mut batch: ChangeBatch, place: &Place, is_wanted: impl Fn(&ChangeBatc
 }
 
 /// Rows of the target as deletions of nothing but their keys.
-fn deleted(
+pub(super) fn deleted(
     mut batch: ChangeBatch,
     place: &Place,
     pairing: &Pairing,
@@ -157,12 +164,12 @@ fn deleted(
     Ok(events(batch, place))
 }
 
-fn full(error: BatchFull) -> Error {
+pub(super) fn full(error: BatchFull) -> Error {
     Error::definite("batch_full", error.to_string())
 }
 
 /// Changes as a batch of one partition that moves none on.
-fn events(mut batch: ChangeBatch, place: &Place) -> EventBatch {
+pub(super) fn events(mut batch: ChangeBatch, place: &Place) -> EventBatch {
     let mut origins = Vec::with_capacity(batch.changes.len());
     for (change, ordinal) in batch.changes.iter_mut().zip(0_u64..) {
         change.ordinal = ordinal;

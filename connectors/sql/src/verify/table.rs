@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tailrace_core::batch::{ChangeBatch, Operation};
+use tailrace_core::batch::{ChangeBatch, Operation, RowView};
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
@@ -48,15 +48,26 @@ pub struct Tally {
     pub equal: u64,
     /// Keys that were not.
     pub suspects: BTreeSet<Key>,
+    /// Rows of the target of which the topic that they are compared with says nothing, having lost its beginning.
+    pub untold: u64,
 }
 
 /// What counts as a difference, by what the sink does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Expected {
+pub(super) struct Expected {
     /// A row of the origin that the target does not have.
     missing: bool,
     /// A row that only the target has.
-    extra: bool,
+    pub(super) extra: bool,
+}
+
+/// How far a comparison goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Rows that are read at a time.
+    pub chunk_rows: u32,
+    /// Other topics are written into the table, too: rows that these do not have are theirs.
+    pub is_shared: bool,
 }
 
 /// The target's table.
@@ -89,7 +100,7 @@ impl TargetRows {
         self.reader.schema()
     }
 
-    /// The next rows behind a key, and the key of the last where there are more. Rows that are marked as deleted are not there.
+    /// The next rows behind a key, and the key of the last where there are more.
     ///
     /// # Errors
     /// As of [`TableReader::chunk`].
@@ -98,13 +109,13 @@ impl TargetRows {
         pairing: &Pairing,
         after: Option<&Key>,
         limit: u32,
-    ) -> Result<(BTreeMap<Key, Values>, Option<Key>)> {
+    ) -> Result<(ChangeBatch, Option<Key>)> {
         let key = pairing.target_key();
         let batch = self.reader.chunk(&key, after, limit).await?;
         let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
         let last = batch.changes.last().and_then(|change| change.after).filter(|_| is_full);
         let last = last.and_then(|row| self.reader.key_of(&key, batch.row(row)));
-        Ok((self.rows(pairing, &batch), last))
+        Ok((batch, last))
     }
 
     /// The rows of these keys.
@@ -121,16 +132,22 @@ impl TargetRows {
     /// # Errors
     /// As of [`TableReader::by_keys`].
     pub async fn batches(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
-        self.reader.by_keys(&pairing.target_key(), keys).await
+        let blanks = pairing.key_blanks();
+        self.reader.by_keys(&pairing.target_key(), &blanks, keys).await
     }
 
     fn rows(&self, pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
+        self.there(batch).filter_map(|row| pairing.target_row(row)).collect()
+    }
+
+    /// The rows of a batch; those that are marked as deleted are not there.
+    pub(super) fn there<'b>(&self, batch: &'b ChangeBatch) -> impl Iterator<Item = RowView<'b>> {
         let rows = batch.changes.iter().filter_map(|change| change.after);
-        let there = rows.map(|row| batch.row(row)).filter(|row| {
-            let deleted_at = self.deleted_at.map(|column| row.get(column));
+        let deleted_at = self.deleted_at;
+        rows.map(|row| batch.row(row)).filter(move |row| {
+            let deleted_at = deleted_at.map(|column| row.get(column));
             deleted_at.is_none_or(|value| value == Value::Null)
-        });
-        there.filter_map(|row| pairing.target_row(row)).collect()
+        })
     }
 }
 
@@ -141,7 +158,7 @@ impl TableComparison {
     ///
     /// # Errors
     /// Definite, where their rows cannot be told apart or found.
-    pub fn new(origin: Origin, target: TargetRows, config: &WriteConfig, chunk_rows: u32) -> Result<Self> {
+    pub fn new(origin: Origin, target: TargetRows, config: &WriteConfig, reach: Reach) -> Result<Self> {
         let pairing = Pairing::new(origin.events(), target.schema(), config)?;
         // Said before the first row is read.
         origin.key(&pairing)?;
@@ -149,8 +166,8 @@ impl TableComparison {
             origin,
             target,
             pairing,
-            expected: Expected::of(config),
-            chunk_rows: chunk_rows.max(1),
+            expected: Expected::of(config, reach),
+            chunk_rows: reach.chunk_rows.max(1),
         })
     }
 
@@ -189,10 +206,11 @@ impl TableComparison {
     async fn walk_target(&mut self, tally: &mut Tally) -> Result<()> {
         let mut after = None;
         loop {
-            let (rows, last) = self
+            let (batch, last) = self
                 .target
                 .chunk(&self.pairing, after.as_ref(), self.chunk_rows)
                 .await?;
+            let rows = self.target.rows(&self.pairing, &batch);
             tally.target_rows += count(rows.len());
             tally.chunks += 1;
             let keys: Vec<&Key> = rows.keys().collect();
@@ -235,15 +253,7 @@ impl TableComparison {
     }
 
     fn bound(&self, tally: &Tally) -> Result<()> {
-        if tally.suspects.len() <= SUSPECTS_MAXIMUM {
-            return Ok(());
-        }
-        let message = format!(
-            "table {} differs in more than {SUSPECTS_MAXIMUM} keys already, which is more than can be looked at one by one; wait until \
-             the sink has caught up, or fill the table anew",
-            self.target.schema().name.qualified()
-        );
-        Err(Error::definite("drift_large", message))
+        bound(tally, &self.target)
     }
 
     /// Looks at keys again, the origin first: what the sink writes meanwhile can then only make the target newer.
@@ -303,22 +313,35 @@ fn origin_rows(pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> 
     rows.filter_map(|row| pairing.event_row(batch.row(row))).collect()
 }
 
-fn count(rows: usize) -> u64 {
+/// Refuses to go on where nearly everything differs.
+pub(super) fn bound(tally: &Tally, target: &TargetRows) -> Result<()> {
+    if tally.suspects.len() <= SUSPECTS_MAXIMUM {
+        return Ok(());
+    }
+    let message = format!(
+        "table {} differs in more than {SUSPECTS_MAXIMUM} keys already, which is more than can be looked at one by one; wait until \
+         the sink has caught up, or fill the table anew",
+        target.schema().name.qualified()
+    );
+    Err(Error::definite("drift_large", message))
+}
+
+pub(super) fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 // === impl Expected ===
 
 impl Expected {
-    fn of(config: &WriteConfig) -> Self {
+    pub(super) fn of(config: &WriteConfig, reach: Reach) -> Self {
         Self {
             missing: config.mode != WriteMode::Update,
             // With `mode: update` the target has rows of its own.
-            extra: config.deletes != DeleteMode::Ignore && config.mode != WriteMode::Update,
+            extra: config.deletes != DeleteMode::Ignore && config.mode != WriteMode::Update && !reach.is_shared,
         }
     }
 
-    fn difference(self, pairing: &Pairing, look: &Look) -> Option<Difference> {
+    pub(super) fn difference(self, pairing: &Pairing, look: &Look) -> Option<Difference> {
         match (&look.origin, &look.target) {
             (Some(origin), Some(target)) => {
                 let columns = pairing.differing(origin, target);

@@ -161,7 +161,7 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Compares the tables that a sink writes with where their rows come from, while both run.
+    /// Compares the tables that a sink writes with where their rows come from, or with what their topics say, while all of it runs.
     ///
     /// Says of each key that differs whether it is lag, which passes, or drift. Changes nothing without --repair. Ends with 6 where there
     /// is drift that was not repaired.

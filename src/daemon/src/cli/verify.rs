@@ -1,19 +1,22 @@
-//! `tailrace verify`: compares the tables that a sink writes with the tables of the sources that its topics come from, while both run.
+//! `tailrace verify`: compares the tables that a sink writes with the tables of the sources that its topics come from, or with what the topics
+//! say, while everything runs.
 
 mod offsets;
 mod repair;
 mod report;
 mod routes;
 mod settle;
+mod slice;
 mod stream;
+mod told;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tailrace_core::ports::EventStream;
 use tailrace_core::ports::sink::SinkContext;
+use tailrace_core::schema::TableName;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
@@ -22,14 +25,14 @@ use tailrace_sql::verify::VerifiedTarget;
 use tailrace_sql::verify::origin::Origin;
 use tailrace_sql::verify::reader::TableReader;
 use tailrace_sql::verify::repair::Place;
-use tailrace_sql::verify::table::{TableComparison, TargetRows};
+use tailrace_sql::verify::table::{Reach, TableComparison, TargetRows};
 use tokio::time::Instant;
 
 use self::offsets::Offsets;
 use self::report::{Report, TableReport};
-use self::routes::Route;
+use self::routes::{Route, Way};
 use self::settle::Settlement;
-use self::stream::TopicReader;
+use self::stream::{Pairings, TopicReader};
 use super::{Exit, Failure};
 use crate::config::fault::suggestion;
 use crate::config::plan::{Plan, SinkPlan};
@@ -40,6 +43,8 @@ use crate::screen;
 const CHUNK_ROWS: u32 = 1_000;
 /// Longer than a sink takes for a batch, shorter than anybody waits at a prompt without a word.
 const WAIT_S: u64 = 30;
+/// What is said of a million small rows; a part of what a machine has that runs databases.
+const MEMORY_MB: usize = 256;
 /// Keys that are listed of each table; the counts are of all.
 const LISTED_KEYS: usize = 20;
 /// The number that no writer of a connector has: the origin that its rows are marked with is then another one, too.
@@ -48,14 +53,18 @@ const WRITER: usize = 99;
 /// What is compared, and what is done about it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArguments {
-    /// The configuration, with the sink and the sources of its topics.
+    /// The configuration, with the sink, and with the sources of its topics unless they are not at hand.
     pub(crate) file: PathBuf,
     /// The sink.
     connector: String,
     /// Only these tables, by their names in the source or in the target, or by their topics.
     #[arg(long)]
     table: Vec<String>,
-    /// Write what the source has where the target drifted.
+    /// Compare with what the topics say last of each key, and leave the sources alone. Topics without a source in the file are compared so
+    /// in any case.
+    #[arg(long)]
+    stream: bool,
+    /// Write what the source has, or what the topic says, where the target drifted.
     #[arg(long)]
     repair: bool,
     /// One JSON document instead of text.
@@ -67,6 +76,9 @@ pub(crate) struct VerifyArguments {
     /// How long the sink is waited for that has not written everything yet, seconds, for each table.
     #[arg(long, value_name = "SECONDS", default_value_t = WAIT_S)]
     wait: u64,
+    /// What a topic says is held in about so much memory, megabytes; a topic that says more is read several times.
+    #[arg(long, value_name = "MB", default_value_t = MEMORY_MB)]
+    memory_mb: usize,
     /// Keys that are listed of each table.
     #[arg(long, value_name = "N", default_value_t = LISTED_KEYS)]
     keys: usize,
@@ -82,6 +94,10 @@ struct Sides<'a> {
     stream: Arc<dyn EventStream>,
     target: Arc<dyn VerifiedTarget>,
     session: SqlSink,
+    /// The topics that are there and that the sink reads.
+    topics: Vec<Arc<str>>,
+    /// The topic of each table of a source, and what it may be called in the target.
+    of_sources: Vec<(Arc<str>, String)>,
 }
 
 /// Compares, and prints what was found.
@@ -100,8 +116,10 @@ pub(crate) async fn run(plan: Plan, arguments: VerifyArguments) -> Result<Exit, 
         tailrace_sql::verify::repair::check(config)?;
     }
     let stream = plan.stream(&sink.stream)?.connect()?;
-    let routes = routes::routes(&plan, sink, &*stream).await?;
-    let chosen = routes::choose(routes, &arguments.table, target.rules()).map_err(Failure::Usage)?;
+    let topics = routes::topics(sink, &*stream).await?;
+    let ways = routes::ways(&plan, sink, &topics, !arguments.stream).await?;
+    let of_sources = routes::of_sources(&ways, target.rules());
+    let chosen = routes::choose(ways, &arguments.table, target.rules()).map_err(Failure::Usage)?;
     let context = SinkContext {
         connector: sink.name.clone(),
         writer: WRITER,
@@ -114,10 +132,15 @@ pub(crate) async fn run(plan: Plan, arguments: VerifyArguments) -> Result<Exit, 
         stream,
         target,
         session,
+        topics,
+        of_sources,
     };
     let mut report = Report::new(&sink.name);
-    for route in &chosen {
-        report.tables.push(sides.compare(route, &arguments).await);
+    for way in &chosen {
+        match way {
+            Way::Source(route) => report.tables.push(sides.compare(route, &arguments).await),
+            Way::Topic(topic) => report.tables.extend(sides.compare_topic(topic, &arguments).await),
+        }
     }
     let text = if arguments.json {
         report.as_json()
@@ -152,7 +175,7 @@ impl Sides<'_> {
     async fn compare(&mut self, route: &Route<'_>, arguments: &VerifyArguments) -> TableReport {
         let mut report = TableReport::new(route);
         if let Err(error) = self.try_to_compare(route, arguments, &mut report).await {
-            report.problem = Some(format!("{} [{}]", error.report(), error.code()));
+            report.problem = Some(problem(&error));
         }
         report
     }
@@ -170,7 +193,25 @@ impl Sides<'_> {
         if tally.suspects.is_empty() {
             return Ok(());
         }
-        let target_schema = Arc::clone(comparison.pairing().target());
+        let mut topic = self.topic(&route.topic).await?;
+        let mut pairings = self.pairings(route, &comparison);
+        let mut settlement = self.settlement((&mut topic, &mut pairings), arguments).await?;
+        let mut settled = settlement.settle(&mut comparison, tally.suspects).await?;
+        report.settle(&settled, comparison.pairing(), arguments);
+        if arguments.repair && !settled.drift.is_empty() {
+            let drift = settled.keys_of_drift();
+            settlement.repair(&mut comparison, &place, drift.clone()).await?;
+            // A guard, a trigger or the sink itself may have had the last word.
+            settlement.deadline = deadline(arguments);
+            let repaired = settled.take_over(settlement.settle(&mut comparison, drift).await?);
+            report.settle(&settled, comparison.pairing(), arguments);
+            report.repaired(&repaired, comparison.pairing());
+        }
+        Ok(())
+    }
+
+    /// Somebody who reads a topic.
+    async fn topic(&mut self, topic: &str) -> Result<TopicReader> {
         let registry = match &self.sink.format.registry {
             Some(name) => self
                 .plan
@@ -180,22 +221,57 @@ impl Sides<'_> {
                 .transpose()?,
             None => registries::of_stream(self.plan, &self.sink.stream).await?,
         };
-        let mut settlement = Settlement {
-            topic: TopicReader::open(&*self.stream, self.sink, (&route.topic, target_schema), registry).await?,
+        TopicReader::open(&*self.stream, self.sink, topic, registry).await
+    }
+
+    /// Which events of a route's topic are about its table: their own name of it may be one of several.
+    fn pairings(&self, route: &Route<'_>, comparison: &TableComparison) -> Pairings {
+        let rules = Arc::clone(self.target.rules());
+        let topic = Arc::clone(&route.topic);
+        let written: Vec<String> = route
+            .sources()
+            .iter()
+            .map(|source| rules.table_of_events(&topic, source))
+            .collect();
+        let config = self.target.rules().config();
+        let is_written_there = move |name: &_| written.contains(&rules.table_of_events(&topic, name));
+        let mut pairings = Pairings::new(Arc::clone(comparison.pairing().target()), config, is_written_there);
+        pairings.known = Some(Arc::new(comparison.pairing().clone()));
+        pairings
+    }
+
+    async fn settlement<'s>(
+        &'s mut self,
+        (topic, pairings): (&'s mut TopicReader, &'s mut Pairings),
+        arguments: &VerifyArguments,
+    ) -> Result<Settlement<'s>> {
+        Ok(Settlement {
+            topic,
+            pairings,
             offsets: Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?,
             session: &mut self.session,
-            config: self.target.rules().config(),
-            deadline: Instant::now() + Duration::from_secs(arguments.wait),
-        };
-        let settled = settlement.settle(&mut comparison, tally.suspects).await?;
-        let drift: BTreeSet<_> = settled.drift.keys().cloned().collect();
-        report.settle(&settled, comparison.pairing(), arguments);
-        if arguments.repair && !drift.is_empty() {
-            let offsets = &mut settlement.offsets;
-            let repaired = repair::repair(&mut comparison, settlement.session, &place, (offsets, drift)).await?;
-            report.repaired(&repaired, comparison.pairing());
-        }
-        Ok(())
+            deadline: deadline(arguments),
+        })
+    }
+
+    /// Whether other topics are written into a table, too. Only `tables` can say so: what a template would give to two topics is refused.
+    fn is_shared(&self, topic: &str, name: &TableName) -> bool {
+        let rules = self.target.rules();
+        let named = &rules.config().tables;
+        let others = self
+            .topics
+            .iter()
+            .map(|other| &**other)
+            .chain(named.keys().map(String::as_str));
+        others
+            .filter(|other| *other != topic && (named.contains_key(*other) || named.contains_key(topic)))
+            .any(|other| self.session.table_name(&rules.table_of_topic(other)) == *name)
+    }
+
+    /// Whether other tables of the sources come into a table by the same topic.
+    fn is_merged(&self, topic: &str, written: &str) -> bool {
+        let same = |(of, called): &&(Arc<str>, String)| **of == *topic && called == written;
+        self.of_sources.iter().filter(same).count() > 1
     }
 
     /// The two tables of a route, and what the rows of one are called as events.
@@ -213,36 +289,56 @@ impl Sides<'_> {
             let message = "the sink's `transforms` leave the table out; there is nothing to compare";
             Error::definite("table_left_out", message)
         })?;
-        let (name, place) = self.target_table(route).await?;
+        let (name, reach, place) = self.target_table(route, arguments).await?;
         report.target = name.qualified();
+        report.is_shared = reach.is_shared;
         let reader = TableReader::open(self.target.read(&name).await?, &name.table).await?;
         let target = TargetRows::new(reader, &config);
-        let comparison = TableComparison::new(origin, target, &config, arguments.chunk_rows)?;
+        let comparison = TableComparison::new(origin, target, &config, reach)?;
         Ok((comparison, place))
     }
 
     /// The table that the topic's events are written into. Which table they say they are of depends on their envelope.
-    async fn target_table(&mut self, route: &Route<'_>) -> Result<(tailrace_core::schema::TableName, Place)> {
+    async fn target_table(
+        &mut self,
+        route: &Route<'_>,
+        arguments: &VerifyArguments,
+    ) -> Result<(TableName, Reach, Place)> {
         let rules = Arc::clone(self.target.rules());
         let mut tried = Vec::new();
         for source in route.sources() {
             let written = rules.table_of_events(&route.topic, &source);
             let name = self.session.table_name(&written);
-            if self.session.named_table(&written).await?.is_some() {
+            // As the target itself calls it: names may be found whatever their case.
+            if let Some(table) = self.session.named_table(&written).await? {
+                let reach = Reach {
+                    chunk_rows: arguments.chunk_rows,
+                    is_shared: self.is_shared(&route.topic, &name) || self.is_merged(&route.topic, &written),
+                };
                 let place = Place {
                     topic: Arc::clone(&route.topic),
                     source,
                 };
-                return Ok((name, place));
+                return Ok((table.name().clone(), reach, place));
             }
             tried.push(name.qualified());
         }
         tried.dedup();
-        let message = format!(
-            "the target has no table {} for the topic {}; has the sink written anything yet? `tailrace check` says what it lacks",
-            tried.join(" or "),
-            route.topic
-        );
-        Err(Error::definite("table_missing", message))
+        Err(table_missing(&tried.join(" or "), &route.topic))
     }
+}
+
+fn table_missing(names: &str, topic: &str) -> Error {
+    let message = format!(
+        "the target has no table {names} for the topic {topic}; has the sink written anything yet? `tailrace check` says what it lacks"
+    );
+    Error::definite("table_missing", message)
+}
+
+fn problem(error: &Error) -> String {
+    format!("{} [{}]", error.report(), error.code())
+}
+
+fn deadline(arguments: &VerifyArguments) -> Instant {
+    Instant::now() + Duration::from_secs(arguments.wait)
 }

@@ -11,7 +11,23 @@ fn config(mode: WriteMode, deletes: DeleteMode) -> WriteConfig {
 #[test]
 fn what_counts_as_a_difference_is_what_the_sink_would_change() {
     let of = |mode, deletes| {
-        let Expected { missing, extra } = Expected::of(&config(mode, deletes));
+        let reach = Reach {
+            chunk_rows: 1,
+            is_shared: false,
+        };
+        let Expected { missing, extra } = Expected::of(&config(mode, deletes), reach);
+        let shared = Expected::of(
+            &config(mode, deletes),
+            Reach {
+                is_shared: true,
+                ..reach
+            },
+        );
+        assert_eq!(
+            (shared.missing, shared.extra),
+            (missing, false),
+            "rows of other topics are no drift"
+        );
         (missing, extra)
     };
     assert_eq!(of(WriteMode::Upsert, DeleteMode::Hard), (true, true));

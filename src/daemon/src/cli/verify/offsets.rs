@@ -39,9 +39,9 @@ impl Offsets {
         let written = target.rules().config().offsets_table.as_deref().unwrap_or(TABLE);
         let reader = match session.named_table(written).await? {
             None => None,
-            Some(_) => {
-                let name = session.table_name(written);
-                let reader = TableReader::open(target.read(&name).await?, &name.table).await?;
+            Some(table) => {
+                let name = table.name();
+                let reader = TableReader::open(target.read(name).await?, &name.table).await?;
                 let column = |name: &&str| reader.schema().column_index(name);
                 let columns: Option<Vec<usize>> = COLUMNS.iter().map(column).collect();
                 let columns = columns.ok_or_else(|| not_ours(written))?;
@@ -54,7 +54,7 @@ impl Offsets {
         })
     }
 
-    /// The partitions of a topic of which something is written.
+    /// The partitions of a topic that the sink has taken, whether something of them is written or not.
     ///
     /// # Errors
     /// What the target answers.
@@ -84,13 +84,13 @@ impl Offsets {
     }
 }
 
-/// A row of the table, where it is of this connector and topic and something is written.
+/// A row of the table, where it is of this connector and topic.
 fn offset(values: &[Value<'_>], connector: &str, topic: &str) -> Option<Offset> {
     let [
         Value::Text(of),
         Value::Text(read),
         Value::Int(partition),
-        Value::Int(next_offset),
+        next_offset,
         mark,
         Value::Int(epoch),
     ] = *values
@@ -102,7 +102,10 @@ fn offset(values: &[Value<'_>], connector: &str, topic: &str) -> Option<Offset> 
     }
     Some(Offset {
         partition: TopicPartition::new(topic, i32::try_from(partition).ok()?),
-        next_offset,
+        next_offset: match next_offset {
+            Value::Int(next_offset) => Some(next_offset),
+            _ => None,
+        },
         last_record: match mark {
             Value::Int(mark) => Some(RecordMark(mark.cast_unsigned())),
             _ => None,

@@ -1,55 +1,219 @@
 //! Repairs, in steps that are tried again where the sink was faster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tailrace_core::error::Kind;
+use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::{Error, Result};
-use tailrace_sql::sink::SqlSink;
+use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::pairing::Key;
 use tailrace_sql::verify::repair::Place;
-use tailrace_sql::verify::table::{Difference, TableComparison};
+use tailrace_sql::verify::table::TableComparison;
+use tailrace_sql::verify::told::{Told, ToldComparison};
 
-use super::offsets::Offsets;
+use super::settle::Settlement;
+use super::stream::{Asked, Said};
 
 /// Keys of one transaction: few, because the sink waits meanwhile.
 const KEYS_AT_A_TIME: usize = 200;
+/// Keys of one reading of a topic: their rows are in memory.
+const KEYS_OF_A_READING: usize = 10_000;
 /// A sink under load writes every few milliseconds; between two of its transactions there is room for one of ours, now and then.
 const ATTEMPTS: usize = 100;
 
-/// Repairs keys; gives what was repaired, and how it differed.
-///
-/// # Errors
-/// Transient `repair_outrun` where the sink was faster every time; as of every write.
-pub(super) async fn repair(
-    comparison: &mut TableComparison,
-    session: &mut SqlSink,
-    place: &Place,
-    (offsets, keys): (&mut Offsets, BTreeSet<Key>),
-) -> Result<BTreeMap<Key, Difference>> {
-    let mut repaired = BTreeMap::new();
-    let keys: Vec<Key> = keys.into_iter().collect();
-    for keys in keys.chunks(KEYS_AT_A_TIME) {
-        let keys: BTreeSet<Key> = keys.iter().cloned().collect();
-        let mut attempts = 0;
-        loop {
-            let at_rest = offsets.of_topic(&place.topic).await?;
-            match comparison.repair(session, place, &at_rest, &keys).await {
-                Ok(done) => {
-                    repaired.extend(done);
-                    break;
-                }
-                Err(error) if error.kind() == Kind::Fenced && attempts < ATTEMPTS => attempts += 1,
-                Err(error) if error.kind() == Kind::Fenced => {
-                    let message = format!(
-                        "the sink wrote something of {} each time that a row was about to be repaired; repair when there is less to do, or \
-                         while the sink is stopped",
-                        place.topic
-                    );
-                    return Err(Error::transient("repair_outrun", message).with_source(error));
-                }
-                Err(error) => return Err(error),
+/// How often one step was tried.
+#[derive(Default)]
+struct Attempts(usize);
+
+// === impl Attempts ===
+
+impl Attempts {
+    /// Whether it is done; false where it is to be tried again.
+    fn done(&mut self, outcome: Result<()>, topic: &str) -> Result<bool> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() != Kind::Fenced => Err(error),
+            Err(_) if self.0 < ATTEMPTS => {
+                self.0 += 1;
+                Ok(false)
+            }
+            Err(error) => {
+                let message = format!(
+                    "the sink wrote something of {topic} each time that a row was about to be repaired; repair when there is less to do, or \
+                     while the sink is stopped"
+                );
+                Err(Error::transient("repair_outrun", message).with_source(error))
             }
         }
     }
-    Ok(repaired)
+}
+
+/// Whether the sink can be kept off every partition while a row is repaired: only what it has taken has a row that can be locked.
+fn check_offsets(at_rest: &[Offset], partitions: &BTreeSet<TopicPartition>, topic: &str) -> Result<()> {
+    let is_taken = |partition: &&TopicPartition| at_rest.iter().any(|offset| offset.partition == **partition);
+    let open = partitions.iter().find(|partition| !is_taken(partition));
+    let what = match open {
+        Some(partition) => partition.to_string(),
+        None if partitions.is_empty() => format!("the topic {topic}, which is not there"),
+        None => return Ok(()),
+    };
+    let message = format!(
+        "the sink has not taken {what} yet, so that it cannot be kept from writing of it while a row is repaired; start the sink, and repair \
+         when it has"
+    );
+    Err(Error::transient("repair_outrun", message))
+}
+
+impl Settlement<'_> {
+    /// Repairs keys with what the source has.
+    ///
+    /// # Errors
+    /// Transient `repair_outrun` where the sink was faster every time, or cannot be kept off; as of every write.
+    pub(super) async fn repair(
+        &mut self,
+        comparison: &mut TableComparison,
+        place: &Place,
+        keys: BTreeSet<Key>,
+    ) -> Result<()> {
+        let keys: Vec<Key> = keys.into_iter().collect();
+        for keys in keys.chunks(KEYS_AT_A_TIME) {
+            let keys: BTreeSet<Key> = keys.iter().cloned().collect();
+            let mut attempts = Attempts::default();
+            loop {
+                let at_rest = self.at_rest(&place.topic).await?;
+                let outcome = comparison.repair(self.session, place, &at_rest, &keys).await;
+                if attempts.done(outcome, &place.topic)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Repairs keys with what the topic says last of them.
+    ///
+    /// # Errors
+    /// As of [`Self::repair`]; transient `topic_unread` where the topic is not read to its end.
+    pub(super) async fn repair_told(
+        &mut self,
+        comparison: &mut ToldComparison,
+        place: &Place,
+        keys: BTreeSet<Key>,
+    ) -> Result<()> {
+        let keys: Vec<Key> = keys.into_iter().collect();
+        for keys in keys.chunks(KEYS_OF_A_READING) {
+            let asked: BTreeSet<Key> = keys.iter().cloned().collect();
+            let with = (&mut *self.session, &mut *self.pairings);
+            let mut said = self.topic.read(Asked::Keys(&asked), Said::with_rows(), with).await?;
+            for keys in keys.chunks(KEYS_AT_A_TIME) {
+                let mut attempts = Attempts::default();
+                loop {
+                    let at_rest = self.at_rest(&place.topic).await?;
+                    self.catch_up(&mut said, &at_rest, &asked).await?;
+                    let rows = sayable(keys, &said);
+                    let outcome = comparison.repair(self.session, place, &at_rest, &rows).await;
+                    if attempts.done(outcome, &place.topic)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn at_rest(&mut self, topic: &Arc<str>) -> Result<Vec<Offset>> {
+        let at_rest = self.offsets.of_topic(topic).await?;
+        check_offsets(&at_rest, self.topic.partitions(), topic)?;
+        Ok(at_rest)
+    }
+
+    /// What is written must not be older than what the target has: reads on where the sink was faster.
+    async fn catch_up(&mut self, said: &mut Said, at_rest: &[Offset], asked: &BTreeSet<Key>) -> Result<()> {
+        let reaches = |offset: &Offset| {
+            offset
+                .next_offset
+                .is_none_or(|next| said.reaches(&offset.partition, next))
+        };
+        if !at_rest.iter().all(reaches) || !said.unread.is_empty() {
+            let with = (&mut *self.session, &mut *self.pairings);
+            self.topic.read_on(Asked::Keys(asked), said, with).await?;
+        }
+        match said.unread.keys().next() {
+            None => Ok(()),
+            Some(partition) => {
+                let message = format!(
+                    "{partition} gave nothing any more before its end, so that what it says last is not known; is the stream slow? try again"
+                );
+                Err(Error::transient("topic_unread", message))
+            }
+        }
+    }
+}
+
+/// What is to be written of keys: nothing where the topic has lost what it said of them.
+fn sayable<'a>(keys: &'a [Key], said: &'a Said) -> BTreeMap<&'a Key, Option<&'a Told>> {
+    let known = keys
+        .iter()
+        .filter(|key| said.is_told_of_all() || said.last.contains_key(*key));
+    known
+        .map(|key| (key, said.last.get(key).and_then(Option::as_ref)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partitions(count: i32) -> BTreeSet<TopicPartition> {
+        (0..count).map(|number| TopicPartition::new("orders", number)).collect()
+    }
+
+    fn offset(partition: i32, next_offset: Option<i64>) -> Offset {
+        Offset {
+            partition: TopicPartition::new("orders", partition),
+            next_offset,
+            last_record: None,
+            epoch: 1,
+        }
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_locked_keeps_from_repairs() {
+        let check = |at_rest: &[Offset], count| check_offsets(at_rest, &partitions(count), "orders");
+        check(&[offset(0, Some(5)), offset(1, None)], 2).unwrap();
+        let refused = check(&[offset(0, Some(5))], 2).unwrap_err();
+        assert_eq!((refused.code(), refused.kind()), ("repair_outrun", Kind::Transient));
+        assert!(refused.report().contains("partition 1"), "{}", refused.report());
+        assert_eq!(check(&[], 0).unwrap_err().code(), "repair_outrun");
+    }
+
+    #[test]
+    fn what_the_topic_has_lost_is_not_written() {
+        let keys = vec![vec!["1".to_owned()], vec!["2".to_owned()]];
+        let mut said = Said {
+            is_cut: true,
+            ..Said::default()
+        };
+        said.last.insert(vec!["1".to_owned()], None);
+        let written: Vec<_> = sayable(&keys, &said).into_keys().cloned().collect();
+        assert_eq!(written, [vec!["1".to_owned()]], "the other one is not known to be gone");
+        said.is_cut = false;
+        assert_eq!(sayable(&keys, &said).len(), 2);
+    }
+
+    #[test]
+    fn a_step_is_tried_again_as_often_as_it_is_worth() {
+        let mut attempts = Attempts::default();
+        for _ in 0..ATTEMPTS {
+            assert!(
+                !attempts
+                    .done(Err(Error::fenced("partition_taken", "moved on")), "orders")
+                    .unwrap()
+            );
+        }
+        let given_up = attempts.done(Err(Error::fenced("partition_taken", "moved on")), "orders");
+        assert_eq!(given_up.unwrap_err().code(), "repair_outrun");
+        assert!(Attempts::default().done(Ok(()), "orders").unwrap());
+    }
 }

@@ -1,6 +1,6 @@
 //! What was found, as a table for people and as JSON for programs.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tailrace_sql::verify::pairing::{Key, Pairing, Values};
@@ -25,6 +25,8 @@ pub(super) struct Report {
 pub(super) struct TableReport {
     source: String,
     topic: String,
+    /// `source` or `topic`.
+    compared_with: &'static str,
     /// Name in the target.
     pub(super) target: String,
     rows: u64,
@@ -38,6 +40,15 @@ pub(super) struct TableReport {
     extra: usize,
     different: usize,
     repaired: usize,
+    /// Rows of the target of which the topic says nothing, having lost its beginning.
+    untold: u64,
+    /// Those that the walk found.
+    #[serde(skip)]
+    untold_at_first: u64,
+    /// The topic was not read to its end.
+    is_unread: bool,
+    /// Other topics or tables are written into the table, too, so that rows that only the target has are not looked for.
+    pub(super) is_shared: bool,
     /// Columns that are not compared.
     pub(super) left_out: Vec<String>,
     keys: Vec<KeyReport>,
@@ -66,7 +77,7 @@ struct ColumnReport {
     values: Option<ValuesReport>,
 }
 
-/// `None` inside is NULL.
+/// `None` inside is NULL. `source` is what the topic says where that is what is compared with.
 #[derive(Debug, Serialize)]
 struct ValuesReport {
     source: Option<String>,
@@ -124,6 +135,16 @@ impl TableReport {
         Self {
             source: route.name(),
             topic: route.topic.to_string(),
+            compared_with: "source",
+            ..Self::default()
+        }
+    }
+
+    /// Of a table that is compared with its topic.
+    pub(super) fn of_topic(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            compared_with: "topic",
             ..Self::default()
         }
     }
@@ -138,6 +159,8 @@ impl TableReport {
         self.target_rows = tally.target_rows;
         self.chunks = tally.chunks;
         self.equal = tally.equal;
+        self.untold = tally.untold;
+        self.untold_at_first = tally.untold;
     }
 
     /// What became of the keys that differed.
@@ -145,6 +168,9 @@ impl TableReport {
         self.lag = settled.caught_up.len() + settled.unwritten.len();
         self.unpublished = settled.unpublished.len();
         self.changing = settled.changing.len();
+        self.is_unread = settled.is_unread;
+        self.untold = self.untold_at_first + u64::try_from(settled.untold.len()).unwrap_or(u64::MAX);
+        (self.missing, self.extra, self.different) = (0, 0, 0);
         for (difference, _) in settled.drift.values() {
             match difference {
                 Difference::Missing => self.missing += 1,
@@ -185,11 +211,10 @@ impl TableReport {
         self.keys = keys;
     }
 
-    /// What was repaired of it.
-    pub(super) fn repaired(&mut self, repaired: &BTreeMap<Key, Difference>, pairing: &Pairing) {
-        // What is equal by now needs no repair any more, and is no drift either.
-        self.repaired = self.drift();
-        let done: Vec<String> = repaired.keys().map(|key| pairing.key_text(key)).collect();
+    /// What of it is equal after a repair.
+    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, pairing: &Pairing) {
+        self.repaired = repaired.len();
+        let done: BTreeSet<String> = repaired.iter().map(|key| pairing.key_text(key)).collect();
         for key in &mut self.keys {
             key.repaired = done.contains(&key.key);
         }
@@ -225,11 +250,26 @@ impl TableReport {
             "  lag: not written {}, not published {}, changing {}",
             self.lag, self.unpublished, self.changing
         ));
+        if self.untold > 0 {
+            line(format!(
+                "  not told of: {} rows of the target, of which the topic says nothing any more",
+                self.untold
+            ));
+        }
+        if self.is_unread {
+            line("  the topic was not read to its end: what differs may be lag".to_owned());
+        }
+        if self.is_shared {
+            line(
+                "  other topics or tables are written into it, too: rows that only the target has are not looked for"
+                    .to_owned(),
+            );
+        }
         if !self.left_out.is_empty() {
             line(format!("  columns that are not compared: {}", self.left_out.join(", ")));
         }
         for key in &self.keys {
-            line(key.as_text());
+            line(key.as_text(self.compared_with));
         }
         if self.more_keys > 0 {
             line(format!(
@@ -258,7 +298,7 @@ fn columns(difference: &Difference, look: &Look, pairing: &Pairing, show_values:
 // === impl KeyReport ===
 
 impl KeyReport {
-    fn as_text(&self) -> String {
+    fn as_text(&self, compared_with: &str) -> String {
         let shown = |value: &Option<String>| {
             value
                 .as_ref()
@@ -266,7 +306,7 @@ impl KeyReport {
         };
         let column = |column: &ColumnReport| match &column.values {
             Some(values) => format!(
-                "{} {} in the source, {} in the target",
+                "{} {} in the {compared_with}, {} in the target",
                 column.name,
                 shown(&values.source),
                 shown(&values.target)

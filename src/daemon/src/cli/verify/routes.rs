@@ -50,17 +50,99 @@ impl Route<'_> {
     }
 }
 
-/// The ways of all tables whose topics the sink reads.
+/// What a table of the target is compared with.
+pub(super) enum Way<'a> {
+    /// The table of a source.
+    Source(Route<'a>),
+    /// The topic alone.
+    Topic(Arc<str>),
+}
+
+// === impl Way ===
+
+impl Way<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Source(route) => route.name(),
+            Self::Topic(topic) => topic.to_string(),
+        }
+    }
+
+    /// Everything that it may be called by.
+    fn names(&self, rules: &SinkRules) -> Vec<String> {
+        match self {
+            Self::Source(route) => {
+                let mut names = vec![route.name(), route.table.table.clone(), route.topic.to_string()];
+                let sources = route.sources();
+                let written = sources.iter().map(|source| rules.table_of_events(&route.topic, source));
+                names.extend(written);
+                names
+            }
+            Self::Topic(topic) => vec![topic.to_string(), rules.table_of_topic(topic)],
+        }
+    }
+}
+
+/// The topics that are there and that the sink reads.
+pub(super) async fn topics(sink: &SinkPlan, stream: &dyn EventStream) -> Result<Vec<Arc<str>>> {
+    let topics = stream.topics().await?.into_iter().filter(|topic| is_read(sink, topic));
+    Ok(topics.map(Arc::from).collect())
+}
+
+fn is_read(sink: &SinkPlan, topic: &str) -> bool {
+    let patterns = &sink.subscription.topics;
+    patterns.iter().any(|pattern| pattern::glob_matches(pattern, topic))
+}
+
+/// The ways of all tables that the sink writes: from the sources of the file, where they may be asked; else from the topics that are there.
 ///
 /// # Errors
-/// Where a source cannot be asked for its tables.
-pub(super) async fn routes<'a>(
+/// Where a source cannot be asked for its tables; where there is nothing to compare.
+pub(super) async fn ways<'a>(
     plan: &'a Plan,
     sink: &SinkPlan,
-    stream: &dyn EventStream,
-) -> Result<Vec<Route<'a>>, Failure> {
-    let patterns = &sink.subscription.topics;
-    let is_read = |topic: &str| patterns.iter().any(|pattern| pattern::glob_matches(pattern, topic));
+    topics: &[Arc<str>],
+    with_sources: bool,
+) -> Result<Vec<Way<'a>>, Failure> {
+    let routes = if with_sources {
+        routes(plan, sink).await?
+    } else {
+        Vec::new()
+    };
+    let has_source = |topic: &&Arc<str>| routes.iter().any(|route| route.topic == **topic);
+    let told: Vec<_> = topics.iter().filter(|topic| !has_source(topic)).cloned().collect();
+    let ways: Vec<_> = routes
+        .into_iter()
+        .map(Way::Source)
+        .chain(told.into_iter().map(Way::Topic))
+        .collect();
+    if ways.is_empty() {
+        return Err(Failure::Usage(format!(
+            "none of the topics that `{}` reads is there yet, and no source of the file publishes one, so that there is nothing to compare its \
+             tables with",
+            sink.name
+        )));
+    }
+    Ok(ways)
+}
+
+/// The topic of each table of a source, and what the table may be called in the target.
+pub(super) fn of_sources(ways: &[Way<'_>], rules: &SinkRules) -> Vec<(Arc<str>, String)> {
+    let mut found = Vec::new();
+    for way in ways {
+        let Way::Source(route) = way else { continue };
+        let mut names: Vec<String> = route
+            .sources()
+            .iter()
+            .map(|source| rules.table_of_events(&route.topic, source))
+            .collect();
+        names.dedup();
+        found.extend(names.into_iter().map(|name| (Arc::clone(&route.topic), name)));
+    }
+    found
+}
+
+async fn routes<'a>(plan: &'a Plan, sink: &SinkPlan) -> Result<Vec<Route<'a>>, Failure> {
     let mut routes = Vec::new();
     for connector in plan
         .connectors
@@ -78,7 +160,7 @@ pub(super) async fn routes<'a>(
                 Some(topic) => topic,
                 None => connector.topic.topic_of(&connector.prefix, &events)?.into(),
             };
-            if is_read(&topic) {
+            if is_read(sink, &topic) {
                 routes.push(Route {
                     connector,
                     table: table.name.clone(),
@@ -87,58 +169,23 @@ pub(super) async fn routes<'a>(
             }
         }
     }
-    if routes.is_empty() {
-        let exist: Vec<String> = stream
-            .topics()
-            .await?
-            .into_iter()
-            .filter(|topic| is_read(topic))
-            .collect();
-        return Err(Failure::Usage(no_source(sink, &exist)));
-    }
     Ok(routes)
 }
 
-fn no_source(sink: &SinkPlan, exist: &[String]) -> String {
-    let read = match exist {
-        [] => "none of which is there yet".to_owned(),
-        exist => format!("which are {}", exist.join(", ")),
-    };
-    format!(
-        "no source of the file publishes the topics that `{}` reads ({read}), so that there is nothing to compare its tables with; put the \
-         source's connector into the same file",
-        sink.name
-    )
-}
-
 /// Those that are asked for, by the table's name in the source, by its topic, or by its name in the target; all where none is.
-pub(super) fn choose<'a>(
-    routes: Vec<Route<'a>>,
-    wanted: &[String],
-    rules: &SinkRules,
-) -> Result<Vec<Route<'a>>, String> {
+pub(super) fn choose<'a>(ways: Vec<Way<'a>>, wanted: &[String], rules: &SinkRules) -> Result<Vec<Way<'a>>, String> {
     if wanted.is_empty() {
-        return Ok(routes);
+        return Ok(ways);
     }
-    let names = |route: &Route<'_>| {
-        let mut names = vec![route.name(), route.table.table.clone(), route.topic.to_string()];
-        names.extend(
-            route
-                .sources()
-                .iter()
-                .map(|source| rules.table_of_events(&route.topic, source)),
-        );
-        names
-    };
     for name in wanted {
-        if !routes.iter().any(|route| names(route).contains(name)) {
-            let known: Vec<String> = routes.iter().map(Route::name).collect();
+        if !ways.iter().any(|way| way.names(rules).contains(name)) {
+            let known: Vec<String> = ways.iter().map(Way::name).collect();
             return Err(format!(
                 "`--table {name}` is none of the tables that come into the sink; {}",
                 suggestion(name, &known)
             ));
         }
     }
-    let is_wanted = |route: &Route<'_>| names(route).iter().any(|name| wanted.contains(name));
-    Ok(routes.into_iter().filter(is_wanted).collect())
+    let is_wanted = |way: &Way<'_>| way.names(rules).iter().any(|name| wanted.contains(name));
+    Ok(ways.into_iter().filter(is_wanted).collect())
 }

@@ -1,50 +1,254 @@
-//! What the topic says last of keys: the witness between two databases that differ.
+//! What the topic says last of keys: the witness between two databases that differ, and what a target is compared with whose source is not
+//! at hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tailrace_codec::{DecoderSettings, EventDecoder};
-use tailrace_core::batch::{ChangeView, Operation};
+use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation};
 use tailrace_core::ports::sink::{Decoder, Delivery, StartAt, Subscription, SubscriptionSpec};
 use tailrace_core::ports::{EventStream, StartOffset};
 use tailrace_core::record_batch::{RecordBatch, TopicPartition};
 use tailrace_core::registry::SchemaRegistry;
-use tailrace_core::schema::SharedSchema;
+use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::transform::Transform;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
-use tailrace_sql::sink::config::WriteConfig;
-use tailrace_sql::verify::pairing::{Key, Pairing, Values};
+use tailrace_sql::sink::config::{DeleteMode, TruncateMode, WriteConfig};
+use tailrace_sql::verify::pairing::{Key, Pairing};
+use tailrace_sql::verify::told::{LastOfKeys, Told, ToldRow};
 use tokio::time::{Instant, timeout};
 
+use super::slice::Slice;
 use crate::config::plan::SinkPlan;
 
 /// A cluster needs some seconds to make somebody the member of a group.
 const ASSIGNED_WITHIN: Duration = Duration::from_secs(30);
-/// A stream without a record for so long is at its end: compacted topics have none at their last offsets.
+/// A stream without a record for so long is asked no longer. It may be at its end, where the last records of a topic were removed or are none
+/// that readers see; or it may be slow. Nobody says which.
 const SILENCE: Duration = Duration::from_secs(3);
 const RECORDS: usize = 4_096;
 
-/// Reads one topic from its beginning, as often as it is asked.
+/// Reads one topic, as often as it is asked.
 pub(super) struct TopicReader {
     subscription: Box<dyn Subscription>,
     partitions: BTreeSet<TopicPartition>,
     decoder: EventDecoder,
     transform: Transform,
-    target: SharedSchema,
-    pairings: Vec<(SharedSchema, Option<Pairing>)>,
+}
+
+/// Which table's events are looked at, and how they are compared.
+pub(super) struct Pairings {
+    /// The target's table.
+    pub(super) target: SharedSchema,
+    /// Whether events that say they are of a table are written into the target's.
+    pub(super) is_written_there: Box<dyn Fn(&TableName) -> bool + Send>,
+    /// Knows of blanks that events say nothing of.
+    pub(super) known: Option<Arc<Pairing>>,
+    /// Truncates are told as the sink carries them out, and not as the source did.
+    pub(super) as_written: bool,
+    /// Tables that the topic's events are of, too, and that are written elsewhere: one event's of each.
+    pub(super) others: Vec<SharedSchema>,
+    config: WriteConfig,
+    made: Vec<(SharedSchema, Option<Arc<Pairing>>)>,
+}
+
+/// Which keys are asked for.
+pub(super) enum Asked<'a> {
+    /// These.
+    Keys(&'a BTreeSet<Key>),
+    /// All of a slice, as long as what is said of them takes no more than so many bytes; then the slice becomes smaller.
+    Slice(&'a mut Slice, usize),
 }
 
 /// What a topic says.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// The last of each wanted key that it says anything of; `None` where that is a deletion.
-    pub(super) last: BTreeMap<Key, Option<Values>>,
-    /// For each partition, the offset behind the last record that there was.
+    /// The last of each key that was asked for and that it says anything of; `None` where that is a deletion.
+    pub(super) last: LastOfKeys,
+    /// For each partition that has anything to read, the offset behind the last record that was read.
     pub(super) ends: BTreeMap<TopicPartition, i64>,
-    /// Records were removed since.
+    /// Where every partition ended when it was last begun to be read.
+    pub(super) known_ends: BTreeMap<TopicPartition, i64>,
+    /// Partitions that were not read to the end that they had: nothing came any more. The offset of that end.
+    pub(super) unread: BTreeMap<TopicPartition, i64>,
+    /// Records were removed from the beginning: rows may be there that it says nothing of.
     pub(super) is_cut: bool,
+    /// The table was emptied in between: what is not said since is not there.
+    pub(super) is_emptied: bool,
+    /// Keys of which something was said since it was read on.
+    pub(super) touched: BTreeSet<Key>,
+    /// It is read on by now.
+    pub(super) is_read_on: bool,
+    /// About what `last` takes.
+    pub(super) bytes: usize,
+    /// Rows are kept as they are.
+    pub(super) keeps_rows: bool,
+}
+
+// === impl Pairings ===
+
+impl Pairings {
+    /// Of a target's table.
+    pub(super) fn new(
+        target: SharedSchema,
+        config: &WriteConfig,
+        is_written_there: impl Fn(&TableName) -> bool + Send + 'static,
+    ) -> Self {
+        Self {
+            target,
+            is_written_there: Box::new(is_written_there),
+            known: None,
+            as_written: false,
+            others: Vec::new(),
+            config: config.clone(),
+            made: Vec::new(),
+        }
+    }
+
+    /// How events of a schema are compared; `None` where they cannot be, or are written elsewhere.
+    fn of(&mut self, schema: &SharedSchema) -> Option<Arc<Pairing>> {
+        if let Some((_, made)) = self.made.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
+            return made.clone();
+        }
+        let is_ours = (self.is_written_there)(&schema.name);
+        if !is_ours && !self.others.iter().any(|other| other.name == schema.name) {
+            self.others.push(Arc::clone(schema));
+        }
+        let pairing = Pairing::new(schema, &self.target, &self.config)
+            .ok()
+            .filter(|_| is_ours);
+        let pairing = pairing.map(|pairing| match &self.known {
+            Some(known) => pairing.with_blanks_of(known),
+            None => pairing,
+        });
+        let pairing = pairing.map(Arc::new);
+        self.made.push((Arc::clone(schema), pairing.clone()));
+        pairing
+    }
+
+    fn ignores_truncates(&self) -> bool {
+        self.as_written && (self.config.truncates == TruncateMode::Ignore || self.config.deletes == DeleteMode::Ignore)
+    }
+}
+
+// === impl Asked ===
+
+impl Asked<'_> {
+    fn has(&self, key: &Key) -> bool {
+        match self {
+            Self::Keys(keys) => keys.contains(key),
+            Self::Slice(slice, _) => slice.has(key),
+        }
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    /// Rows are kept as they are, to be written again.
+    pub(super) fn with_rows() -> Self {
+        Self {
+            keeps_rows: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a key that nothing is said of is one that is not there.
+    pub(super) fn is_told_of_all(&self) -> bool {
+        !self.is_cut || self.is_emptied
+    }
+
+    /// The topic was read as far as this, in every partition.
+    pub(super) fn reaches(&self, partition: &TopicPartition, offset: i64) -> bool {
+        self.ends.get(partition).is_some_and(|end| *end >= offset)
+    }
+
+    fn put(&mut self, change: ChangeView<'_>, (schema, pairing): (&SharedSchema, &Arc<Pairing>), asked: &Asked<'_>) {
+        if change.operation() == Operation::Delete {
+            let key = change.before().and_then(|row| pairing.event_key_of(row));
+            self.delete(key, asked);
+            return;
+        }
+        let Some(after) = change.after() else { return };
+        let Some((key, values)) = pairing.event_row(after) else {
+            return;
+        };
+        // A key of the configuration's own may change with the row: then the sink deletes the row of the old key.
+        if change.change().before_image == BeforeImage::Full {
+            let old = change.before().and_then(|row| pairing.event_key_of(row));
+            self.delete(old.filter(|old| *old != key), asked);
+        }
+        if !asked.has(&key) {
+            return;
+        }
+        let before = self.last.remove(&key).flatten();
+        self.bytes -= before.as_ref().map_or(0, weight).min(self.bytes);
+        let row = self.keeps_rows.then(|| {
+            let before = before.as_ref().and_then(|before| before.row.as_ref());
+            ToldRow::new(schema, after, before)
+        });
+        // What did not change is what it was.
+        let mut whole = before.map(|before| before.values).unwrap_or_default();
+        whole.extend(values);
+        let told = Told {
+            pairing: Arc::clone(pairing),
+            values: whole,
+            row,
+        };
+        self.bytes += weight(&told);
+        self.touch(&key);
+        self.last.insert(key, Some(told));
+    }
+
+    fn delete(&mut self, key: Option<Key>, asked: &Asked<'_>) {
+        let Some(key) = key.filter(|key| asked.has(key)) else {
+            return;
+        };
+        self.touch(&key);
+        let before = self.last.insert(key, None).flatten();
+        self.bytes -= before.as_ref().map_or(0, weight).min(self.bytes);
+    }
+
+    fn touch(&mut self, key: &Key) {
+        if self.is_read_on {
+            self.touched.insert(key.clone());
+        }
+    }
+
+    fn empty(&mut self) {
+        if self.is_read_on {
+            self.touched.extend(self.last.keys().cloned());
+        }
+        self.last.values_mut().for_each(|last| *last = None);
+        self.bytes = 0;
+        self.is_emptied = true;
+    }
+
+    /// Makes the slice smaller until what is said of its keys fits.
+    fn fit(&mut self, asked: &mut Asked<'_>) {
+        let Asked::Slice(slice, bytes) = asked else {
+            return;
+        };
+        let size = |said: &Self| said.bytes + said.last.len() * KEY_BYTES;
+        while size(&*self) > *bytes && slice.halve() {
+            self.last.retain(|key, _| slice.has(key));
+            self.bytes = self.last.values().flatten().map(weight).sum();
+        }
+    }
+}
+
+/// About what a key takes that nothing more is known of.
+const KEY_BYTES: usize = 160;
+/// About what a value takes beside its characters.
+const VALUE_BYTES: usize = 56;
+
+fn weight(told: &Told) -> usize {
+    let values = told.values.values();
+    values
+        .map(|value| VALUE_BYTES + value.as_ref().map_or(0, String::len))
+        .sum()
 }
 
 // === impl TopicReader ===
@@ -57,7 +261,7 @@ impl TopicReader {
     pub(super) async fn open(
         stream: &dyn EventStream,
         sink: &SinkPlan,
-        (topic, target): (&str, SharedSchema),
+        topic: &str,
         registry: Option<Arc<dyn SchemaRegistry>>,
     ) -> Result<Self> {
         let spec = SubscriptionSpec {
@@ -77,8 +281,6 @@ impl TopicReader {
             partitions: BTreeSet::new(),
             decoder,
             transform: Transform::new(&sink.transforms, None)?,
-            target,
-            pairings: Vec::new(),
         };
         if is_there {
             reader.wait_for_partitions(topic).await?;
@@ -117,22 +319,74 @@ impl TopicReader {
         Ok(None)
     }
 
-    /// Reads the topic from its beginning to the end that it has now, for these keys.
+    /// The partitions of the topic.
+    pub(super) fn partitions(&self) -> &BTreeSet<TopicPartition> {
+        &self.partitions
+    }
+
+    /// Reads the topic from its beginning to the end that it has now.
     ///
     /// # Errors
     /// What the stream answers, and records whose schemas cannot be had.
-    pub(super) async fn read(&mut self, wanted: &BTreeSet<Key>, with: (&mut SqlSink, &WriteConfig)) -> Result<Said> {
-        let (session, config) = with;
-        let mut said = Said::default();
-        let mut open: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+    pub(super) async fn read(
+        &mut self,
+        mut asked: Asked<'_>,
+        mut said: Said,
+        with: (&mut SqlSink, &mut Pairings),
+    ) -> Result<Said> {
+        let bounds = self.begin(&BTreeMap::new()).await?;
+        said.is_cut |= bounds.values().any(|(begin, _)| *begin > 0);
+        self.read_to(bounds, &mut asked, &mut said, with).await?;
+        Ok(said)
+    }
+
+    /// Reads on where it has come to, to the end that the topic has now.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) async fn read_on(
+        &mut self,
+        mut asked: Asked<'_>,
+        said: &mut Said,
+        with: (&mut SqlSink, &mut Pairings),
+    ) -> Result<()> {
+        said.touched.clear();
+        said.is_read_on = true;
+        let bounds = self.begin(&said.ends).await?;
+        self.read_to(bounds, &mut asked, said, with).await
+    }
+
+    /// Begins to read each partition at its place, or else at its beginning. Gives where that is, and where the partition ends.
+    async fn begin(&mut self, places: &BTreeMap<TopicPartition, i64>) -> Result<BTreeMap<TopicPartition, (i64, i64)>> {
+        let mut bounds = BTreeMap::new();
         for partition in self.partitions.clone() {
-            let end = self.start(&partition, StartOffset::Latest).await?;
-            let begin = self.start(&partition, StartOffset::Earliest).await?;
-            said.is_cut |= begin > 0;
-            said.ends.insert(partition.clone(), begin);
-            if begin < end {
-                open.insert(partition, end);
-            }
+            let end = StartAt::Unknown(StartOffset::Latest);
+            let end = self.subscription.start(&partition, end).await?;
+            let place = match places.get(&partition) {
+                Some(place) => StartAt::Offset(*place),
+                None => StartAt::Unknown(StartOffset::Earliest),
+            };
+            let begin = self.subscription.start(&partition, place).await?;
+            bounds.insert(partition, (begin, end));
+        }
+        Ok(bounds)
+    }
+
+    async fn read_to(
+        &mut self,
+        bounds: BTreeMap<TopicPartition, (i64, i64)>,
+        asked: &mut Asked<'_>,
+        said: &mut Said,
+        (session, pairings): (&mut SqlSink, &mut Pairings),
+    ) -> Result<()> {
+        let mut open = with_records(&bounds);
+        said.known_ends = bounds
+            .iter()
+            .map(|(partition, (_, end))| (partition.clone(), *end))
+            .collect();
+        for partition in open.keys() {
+            let begin = bounds.get(partition).map_or(0, |(begin, _)| *begin);
+            said.ends.entry(partition.clone()).or_insert(begin);
         }
         while !open.is_empty() {
             let Ok(delivery) = timeout(SILENCE, self.subscription.next(RECORDS)).await else {
@@ -142,69 +396,90 @@ impl TopicReader {
                 continue;
             };
             for record in records.iter() {
-                let behind = record.offset().saturating_add(1);
-                if open.get(record.partition()).is_some_and(|end| behind >= *end) {
-                    open.remove(record.partition());
-                }
-                said.ends.insert(record.partition().clone(), behind);
+                said.ends
+                    .insert(record.partition().clone(), record.offset().saturating_add(1));
             }
-            self.take(&records, wanted, (&mut *session, config), &mut said).await?;
+            close(&mut open, &records);
+            let events = self.decode(&records, session).await?;
+            self.take(&events, asked, said, pairings)?;
+            said.fit(asked);
         }
-        Ok(said)
+        said.unread = open;
+        Ok(())
     }
 
-    async fn start(&mut self, partition: &TopicPartition, at: StartOffset) -> Result<i64> {
-        self.subscription.start(partition, StartAt::Unknown(at)).await
-    }
-
-    async fn take(
-        &mut self,
-        records: &RecordBatch,
-        wanted: &BTreeSet<Key>,
-        (session, config): (&mut SqlSink, &WriteConfig),
-        said: &mut Said,
-    ) -> Result<()> {
-        self.decoder.prepare(records, session).await?;
-        let mut events = self.decoder.decode(records, 0..records.len())?;
-        self.transform.apply(&mut events.changes)?;
-        for change in events.changes.views() {
+    fn take(&self, events: &ChangeBatch, asked: &Asked<'_>, said: &mut Said, pairings: &mut Pairings) -> Result<()> {
+        for change in events.views() {
             let Some(schema) = change.table() else {
                 continue;
             };
             if change.operation() == Operation::Truncate {
-                said.last.values_mut().for_each(|last| *last = None);
-            } else if let Some(pairing) = self.pairing(schema, config) {
-                put(change, pairing, wanted, &mut said.last);
+                if (pairings.is_written_there)(&schema.name) && !pairings.ignores_truncates() {
+                    self.check_order(pairings)?;
+                    said.empty();
+                }
+            } else if change.after().or(change.before()).is_some()
+                && let Some(pairing) = pairings.of(schema)
+            {
+                said.put(change, (schema, &pairing), asked);
             }
         }
         Ok(())
     }
 
-    /// How events of a schema are compared; `None` where they cannot be.
-    fn pairing(&mut self, schema: &SharedSchema, config: &WriteConfig) -> Option<&Pairing> {
-        let known = self.pairings.iter().position(|(known, _)| Arc::ptr_eq(known, schema));
-        let place = known.unwrap_or_else(|| {
-            let pairing = Pairing::new(schema, &self.target, config).ok();
-            self.pairings.push((Arc::clone(schema), pairing));
-            self.pairings.len() - 1
-        });
-        self.pairings.get(place)?.1.as_ref()
+    /// Records of several partitions have no order between them. Where the source is at hand, what a truncate says is not relied on.
+    fn check_order(&self, pairings: &Pairings) -> Result<()> {
+        if !pairings.as_written || self.partitions.len() < 2 {
+            return Ok(());
+        }
+        let message = "the source's table was truncated, and the topic has several partitions, which do not say what was before that and what \
+                       is behind it; compare with the source: put its connector into the same file";
+        Err(Error::definite("truncate_unordered", message))
+    }
+
+    /// What the first event of the topic is like that has a row; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) async fn first(&mut self, session: &mut SqlSink) -> Result<Option<SharedSchema>> {
+        let mut open = with_records(&self.begin(&BTreeMap::new()).await?);
+        while !open.is_empty() {
+            let Ok(delivery) = timeout(SILENCE, self.subscription.next(RECORDS)).await else {
+                break;
+            };
+            let Some(records) = self.note(delivery?).await? else {
+                continue;
+            };
+            let events = self.decode(&records, session).await?;
+            let mut rows = events.views().filter(|change| change.after().is_some());
+            if let Some(schema) = rows.find_map(|change| change.table()) {
+                return Ok(Some(Arc::clone(schema)));
+            }
+            close(&mut open, &records);
+        }
+        Ok(None)
+    }
+
+    async fn decode(&mut self, records: &RecordBatch, session: &mut SqlSink) -> Result<ChangeBatch> {
+        self.decoder.prepare(records, session).await?;
+        let mut events = self.decoder.decode(records, 0..records.len())?;
+        self.transform.apply(&mut events.changes)?;
+        Ok(events.changes)
     }
 }
 
-fn put(change: ChangeView<'_>, pairing: &Pairing, wanted: &BTreeSet<Key>, last: &mut BTreeMap<Key, Option<Values>>) {
-    if change.operation() == Operation::Delete {
-        let key = change.before().and_then(|row| pairing.event_key_of(row));
-        if let Some(key) = key.filter(|key| wanted.contains(key)) {
-            last.insert(key, None);
+/// The partitions that have something to read, and where they end.
+fn with_records(bounds: &BTreeMap<TopicPartition, (i64, i64)>) -> BTreeMap<TopicPartition, i64> {
+    let open = bounds.iter().filter(|(_, (begin, end))| begin < end);
+    open.map(|(partition, (_, end))| (partition.clone(), *end)).collect()
+}
+
+/// Takes out the partitions whose end these records have come to.
+fn close(open: &mut BTreeMap<TopicPartition, i64>, records: &RecordBatch) {
+    for record in records.iter() {
+        let behind = record.offset().saturating_add(1);
+        if open.get(record.partition()).is_some_and(|end| behind >= *end) {
+            open.remove(record.partition());
         }
-        return;
-    }
-    let row = change.after().and_then(|row| pairing.event_row(row));
-    if let Some((key, values)) = row.filter(|(key, _)| wanted.contains(key)) {
-        // What did not change is what it was.
-        let mut whole = last.remove(&key).flatten().unwrap_or_default();
-        whole.extend(values);
-        last.insert(key, Some(whole));
     }
 }

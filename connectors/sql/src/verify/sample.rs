@@ -1,0 +1,34 @@
+//! Columns and tables of tests.
+
+use std::sync::Arc;
+
+use tailrace_core::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
+use tailrace_core::value::LogicalType;
+
+/// A column of a type that its database calls so.
+pub(super) fn column(name: &str, source_type: &str, logical_type: LogicalType) -> Column {
+    Column {
+        name: name.to_owned(),
+        logical_type,
+        nullable: true,
+        source_type: source_type.to_owned(),
+        default: None,
+        default_is_computed: false,
+        documentation: None,
+    }
+}
+
+/// The table `public.orders` with these columns.
+pub(super) fn orders(columns: Vec<Column>, key: &[usize]) -> SharedSchema {
+    Arc::new(TableSchema {
+        name: TableName {
+            database: String::new(),
+            schema: "public".to_owned(),
+            table: "orders".to_owned(),
+        },
+        kind: TableKind::Table,
+        columns,
+        key: key.to_vec(),
+        documentation: None,
+    })
+}
