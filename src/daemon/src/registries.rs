@@ -110,7 +110,7 @@ fn published_in<'a>(plan: &'a Plan, stream: &str) -> Result<Option<Option<&'a st
 }
 
 /// The embedded registry: in the state, or over HTTP where a daemon is running on it.
-async fn embedded(plan: &Plan) -> Result<Arc<dyn SchemaRegistry>> {
+pub(crate) async fn embedded(plan: &Plan) -> Result<Arc<dyn SchemaRegistry>> {
     match StateStore::open(&plan.state_path).await {
         Ok(state) => Ok(Arc::new(state.registry(Arc::new(ContractRules)))),
         Err(error) if error.code() == "state_locked" => {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tailrace_core::ports::EventStream;
 use tailrace_core::ports::sink::SinkContext;
+use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::TableName;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result};
@@ -219,9 +220,18 @@ impl Sides<'_> {
                 .get(name)
                 .map(|registry| registry.connect())
                 .transpose()?,
-            None => registries::of_stream(self.plan, &self.sink.stream).await?,
+            None => self.registry_of_stream().await?,
         };
         TopicReader::open(&*self.stream, self.sink, topic, registry).await
+    }
+
+    /// Where the sources of the file publish their schemas; without one, where the sink itself looks for them.
+    async fn registry_of_stream(&self) -> Result<Option<Arc<dyn SchemaRegistry>>> {
+        let stream = &self.sink.stream;
+        if self.plan.connectors.iter().any(|connector| connector.stream == *stream) {
+            return registries::of_stream(self.plan, stream).await;
+        }
+        registries::embedded(self.plan).await.map(Some)
     }
 
     /// Which events of a route's topic are about its table: their own name of it may be one of several.

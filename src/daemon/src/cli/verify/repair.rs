@@ -139,6 +139,7 @@ impl Settlement<'_> {
             let with = (&mut *self.session, &mut *self.pairings);
             self.topic.read_on(Asked::Keys(asked), said, with).await?;
         }
+        self.topic.check_records()?;
         match said.unread.keys().next() {
             None => Ok(()),
             Some(partition) => {

@@ -36,6 +36,8 @@ pub(super) struct TopicReader {
     partitions: BTreeSet<TopicPartition>,
     decoder: EventDecoder,
     transform: Transform,
+    /// Records that are no events that can be read, since the topic was last begun, and why the first of them is none.
+    refused: Option<(usize, String)>,
 }
 
 /// Which table's events are looked at, and how they are compared.
@@ -281,6 +283,7 @@ impl TopicReader {
             partitions: BTreeSet::new(),
             decoder,
             transform: Transform::new(&sink.transforms, None)?,
+            refused: None,
         };
         if is_there {
             reader.wait_for_partitions(topic).await?;
@@ -358,6 +361,9 @@ impl TopicReader {
 
     /// Begins to read each partition at its place, or else at its beginning. Gives where that is, and where the partition ends.
     async fn begin(&mut self, places: &BTreeMap<TopicPartition, i64>) -> Result<BTreeMap<TopicPartition, (i64, i64)>> {
+        if places.is_empty() {
+            self.refused = None;
+        }
         let mut bounds = BTreeMap::new();
         for partition in self.partitions.clone() {
             let end = StartAt::Unknown(StartOffset::Latest);
@@ -463,8 +469,27 @@ impl TopicReader {
     async fn decode(&mut self, records: &RecordBatch, session: &mut SqlSink) -> Result<ChangeBatch> {
         self.decoder.prepare(records, session).await?;
         let mut events = self.decoder.decode(records, 0..records.len())?;
+        if let Some(first) = events.refused.first() {
+            let (count, _) = self.refused.get_or_insert_with(|| (0, first.refusal.reason.clone()));
+            *count += events.refused.len();
+        }
         self.transform.apply(&mut events.changes)?;
         Ok(events.changes)
+    }
+
+    /// Whether all of the topic's records are events that can be read: without them it does not say what a row is.
+    ///
+    /// # Errors
+    /// Definite `topic_unreadable`.
+    pub(super) fn check_records(&self) -> Result<()> {
+        let Some((count, reason)) = &self.refused else {
+            return Ok(());
+        };
+        let message = format!(
+            "{count} records of the topic cannot be read as events ({reason}), so that what it says last of their rows is not known; compare \
+             with the source: put its connector into the same file"
+        );
+        Err(Error::definite("topic_unreadable", message))
     }
 }
 

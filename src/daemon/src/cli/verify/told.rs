@@ -51,6 +51,7 @@ impl Sides<'_> {
     ) -> Result<()> {
         let mut reader = self.topic(topic).await?;
         let mut found: Vec<SharedSchema> = reader.first(&mut self.session).await?.into_iter().collect();
+        reader.check_records()?;
         let written = self.target.rules().table_of_topic(topic);
         if found.is_empty() && self.session.named_table(&written).await?.is_some() {
             let message = format!(
@@ -168,6 +169,7 @@ impl Sides<'_> {
             let said = reader
                 .read(Asked::Slice(&mut slice, bytes), Said::default(), with)
                 .await?;
+            reader.check_records()?;
             let is_told_of = said.is_told_of_all();
             comparison
                 .walk(said.last, |key| slice.has(key), is_told_of, &mut tally)
@@ -211,6 +213,7 @@ impl Settlement<'_> {
             // What is said meanwhile may be what the target has by now.
             let with = (&mut *self.session, &mut *self.pairings);
             self.topic.read_on(Asked::Keys(&open), &mut said, with).await?;
+            self.topic.check_records()?;
             check_ends(&written, &said.known_ends)?;
             settled.is_unread = !said.unread.is_empty();
             let is_over = Instant::now() >= self.deadline;
