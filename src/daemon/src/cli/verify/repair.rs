@@ -54,7 +54,7 @@ fn check_offsets(at_rest: &[Offset], partitions: &BTreeSet<TopicPartition>, topi
     let is_taken = |partition: &&TopicPartition| at_rest.iter().any(|offset| offset.partition == **partition);
     let open = partitions.iter().find(|partition| !is_taken(partition));
     let what = match open {
-        Some(partition) => partition.to_string(),
+        Some(partition) => format!("partition {partition}"),
         None if partitions.is_empty() => format!("the topic {topic}, which is not there"),
         None => return Ok(()),
     };
@@ -144,7 +144,7 @@ impl Settlement<'_> {
             None => Ok(()),
             Some(partition) => {
                 let message = format!(
-                    "{partition} gave nothing any more before its end, so that what it says last is not known; is the stream slow? try again"
+                    "partition {partition} gave nothing any more before its end, so that what it says last is not known; is the stream slow? try again"
                 );
                 Err(Error::transient("topic_unread", message))
             }
@@ -185,7 +185,7 @@ mod tests {
         check(&[offset(0, Some(5)), offset(1, None)], 2).unwrap();
         let refused = check(&[offset(0, Some(5))], 2).unwrap_err();
         assert_eq!((refused.code(), refused.kind()), ("repair_outrun", Kind::Transient));
-        assert!(refused.report().contains("partition 1"), "{}", refused.report());
+        assert!(refused.report().contains("partition orders-1"), "{}", refused.report());
         assert_eq!(check(&[], 0).unwrap_err().code(), "repair_outrun");
     }
 

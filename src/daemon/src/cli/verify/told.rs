@@ -247,7 +247,7 @@ fn check_ends(written: &[Offset], ends: &BTreeMap<TopicPartition, i64>) -> Resul
         return Ok(());
     };
     let message = format!(
-        "{} ends before what the sink has written of it: the topic was deleted and created again, or lost its end; what the target has is \
+        "partition {} ends before what the sink has written of it: the topic was deleted and created again, or lost its end; what the target has is \
          of the topic before, and cannot be compared with this one",
         beyond.partition
     );
