@@ -16,7 +16,6 @@ where
 }
 
 /// Spawns a task under a name into a set, whose owner sees its end, and with which it ends.
-#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub fn spawn_among<F>(tasks: &mut JoinSet<F::Output>, name: &str, future: F)
 where
     F: Future + Send + 'static,

@@ -149,7 +149,7 @@ async fn offsets_are_fenced_by_their_epoch() {
     let offset = |epoch| {
         [Offset {
             partition: partition.clone(),
-            next_offset: 42,
+            next_offset: Some(42),
             last_record: Some(RecordMark(u64::MAX - 1)),
             epoch,
         }]

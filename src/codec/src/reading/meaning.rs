@@ -7,8 +7,8 @@ use tailrace_core::value::{LogicalType, TextKind};
 use super::cell::{Binary, CellForm, Element};
 use super::parts::{Circle, PartsForm, Sparse, Structured};
 use super::shape::{Form, Shape, text_kind};
-use crate::values::cell::UNLIMITED_BITS;
 use super::typed::{Rules, typed_form};
+use crate::values::cell::UNLIMITED_BITS;
 use crate::values::temporal::Unit;
 
 /// Fraction digits of a unit.
