@@ -212,15 +212,9 @@ impl Operation {
 
     /// The operation of a letter.
     pub fn from_code(code: &str) -> Option<Self> {
-        Some(match code {
-            "r" => Self::Read,
-            "c" => Self::Create,
-            "u" => Self::Update,
-            "d" => Self::Delete,
-            "t" => Self::Truncate,
-            "m" => Self::Message,
-            _ => return None,
-        })
+        use Operation::{Create, Delete, Message, Read, Truncate, Update};
+        let all = [Read, Create, Update, Delete, Truncate, Message];
+        all.into_iter().find(|operation| operation.code() == code)
     }
 }
 

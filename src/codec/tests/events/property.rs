@@ -163,11 +163,14 @@ pub(crate) fn of_kind(kind: &str, (logical_type, datum): (LogicalType, Datum)) -
 
 fn of_mysql(logical_type: LogicalType, datum: Datum) -> (LogicalType, Datum) {
     match (logical_type, datum) {
-        // There are neither arrays nor those figures, and bits have a length.
+        // There are neither arrays nor those figures, and bits are as many as their column has.
         (LogicalType::Array(_) | LogicalType::Line | LogicalType::Circle | LogicalType::Shape(_), _) => {
             (LogicalType::Boolean, Datum::Boolean(true))
         }
-        (LogicalType::Bits { .. }, datum) => (LogicalType::Bits { length: Some(64) }, datum),
+        (LogicalType::Bits { .. }, Datum::Text(bits)) => (
+            LogicalType::Bits { length: Some(64) },
+            Datum::Text(format!("{bits:0>64.64}")),
+        ),
         (decimal @ LogicalType::Decimal { .. }, Datum::Text(text)) => {
             let finite = !text.contains(['N', 'I']);
             (decimal, Datum::Text(if finite { text } else { "0".to_owned() }))
