@@ -10,6 +10,7 @@ mod sqlite;
 mod two_way;
 mod values;
 mod writing;
+mod zombies;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
