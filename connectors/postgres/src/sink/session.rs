@@ -30,7 +30,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL D
 /// Statements are few: a table has one per set of columns.
 const STATEMENTS_KEPT: usize = 512;
 /// Errors of somebody who was faster: a table, a column, or the type of a table's rows is there already.
-const ALREADY_THERE: [&str; 3] = ["42P07", "42701", "23505"];
+const ALREADY_THERE: [&str; 4] = ["42P07", "42701", "42710", "23505"];
 
 /// A session.
 pub(super) struct PostgresSession {
