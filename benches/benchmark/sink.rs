@@ -240,6 +240,7 @@ async fn wait(daemon: &Daemon, connector: &str, rows: u64, gauge: &mut target::G
                 "the target stays at {count} of {rows} records"
             )));
         }
+        // The sink is another process, and a database tells nobody that a row of its table of offsets has changed.
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     Ok(seen)

@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use super::offsets::Offsets;
 use super::stream::{Asked, Pairings, Said, TopicReader};
 
-/// How often is looked whether somebody has come further.
+/// How often is looked whether somebody has come further: sources and sinks are other processes, and neither a topic nor a table of offsets
+/// tells a reader that it has changed. Soon enough for a person who waits, rarely enough for two databases in use.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What it takes to tell lag from drift.
