@@ -27,6 +27,7 @@
 
 use mysql_async::Error as ClientError;
 use mysql_async::prelude::Queryable;
+use tailrace_core::ports::sink::ROW_MISSING;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::work::{Action, Step};
 
@@ -277,7 +278,7 @@ impl MySqlSession {
              whole rows",
             statements.table_name
         );
-        Err(Error::poison("row_missing", message))
+        Err(Error::poison(ROW_MISSING, message))
     }
 
     /// Tries rows again that were refused, for as long as that helps.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use tailrace_core::ports::sink::SinkContext;
+use tailrace_core::ports::sink::{ROW_MISSING, SinkContext};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
@@ -155,7 +155,7 @@ impl PostgresSession {
              change is not in the log); take a new snapshot of the source's table, or set REPLICA IDENTITY FULL there",
             step.table.name().qualified()
         );
-        Err(Error::poison("row_missing", message))
+        Err(Error::poison(ROW_MISSING, message))
     }
 
     async fn execute(&mut self, text: &str, arrays: &[Array]) -> Result<u64, tokio_postgres::Error> {

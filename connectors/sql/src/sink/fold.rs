@@ -567,7 +567,7 @@ fn no_row() -> Error {
 fn half_a_row() -> Error {
     let message = "the event does not have all of the row (a large value that did not change is not in the log), and `mode: insert` would add \
                    it without the rest; set REPLICA IDENTITY FULL at the source, or choose `mode: upsert`";
-    Error::poison("row_missing", message)
+    Error::poison("row_incomplete", message)
 }
 
 fn malformed() -> Error {

@@ -7,6 +7,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
+use tailrace_core::ports::sink::ROW_MISSING;
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::work::{Action, Step, StepRow};
@@ -340,7 +341,7 @@ impl SqliteSession {
              whole rows",
             statements.table_name
         );
-        Err(Error::poison("row_missing", message))
+        Err(Error::poison(ROW_MISSING, message))
     }
 
     /// Tries rows again that were refused, for as long as that helps.

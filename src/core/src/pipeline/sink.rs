@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::stalled::Stalled;
+use self::stalled::{Stalled, Verdict};
 use self::writer::{Order, Ours, Report, Writer};
 use super::{Desired, Ended};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ struct Owned {
     written: Option<i64>,
     /// What the group was told.
     told: Option<i64>,
-    /// Nothing of it is read: a row refers to one that is not there yet.
+    /// Nothing of it is written: a row cannot be now, and may be later.
     stalled: Option<Stalled>,
 }
 
@@ -236,7 +236,7 @@ impl Running {
 
     async fn deliver(&mut self, delivery: Delivery) -> Result<()> {
         match delivery {
-            Delivery::Records(records) => self.hand_over(records),
+            Delivery::Records(records) => return self.hand_over(records).await,
             Delivery::Assigned(partitions) => self.take(partitions),
             Delivery::Revoked(partitions) => return self.leave(partitions).await,
             Delivery::Lost(partitions) => {
@@ -292,19 +292,30 @@ impl Running {
         }
     }
 
-    fn hand_over(&mut self, records: RecordBatch) {
+    async fn hand_over(&mut self, records: RecordBatch) -> Result<()> {
         self.telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
+        let deleted = if self.looks_for_deletes() {
+            self.look_for_deletes(&records)
+        } else {
+            Vec::new()
+        };
         for (writer, share) in self.split(records) {
             if let Some(queue) = self.queues.get_mut(writer) {
                 queue.bytes += share.size_bytes();
             }
             self.order(writer, Order::Records(share));
         }
+        for partition in deleted {
+            self.read_again(&partition, Verdict::Moot).await?;
+        }
+        Ok(())
     }
 
     /// The records of each writer; most often all are of one.
     fn split(&self, records: RecordBatch) -> Vec<(usize, RecordBatch)> {
-        let writer_of = |partition: &TopicPartition| self.owned.get(partition).map(|owned| owned.writer);
+        let is_wanted = |owned: &&Owned| owned.stalled.as_ref().is_none_or(|stalled| !stalled.only_looks());
+        let writer_of =
+            |partition: &TopicPartition| self.owned.get(partition).filter(is_wanted).map(|owned| owned.writer);
         let writers: Vec<Option<usize>> = records.partitions().iter().map(writer_of).collect();
         if let [Some(first), rest @ ..] = &*writers
             && rest.iter().all(|other| *other == Some(*first))
@@ -348,8 +359,9 @@ impl Running {
             Report::Stalled {
                 partition,
                 offset,
+                waits_for,
                 error,
-            } => self.stall(partition, offset, error).await,
+            } => self.stall(partition, (offset, waits_for), error).await,
             Report::Forgotten(partitions) => self.left(writer, &partitions).await,
             Report::Broken(error) => {
                 self.set_broken(writer, Some(error));

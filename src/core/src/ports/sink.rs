@@ -47,6 +47,9 @@ pub const TOPIC_REWOUND: &str = "topic_rewound";
 /// Code of the error where a row refers to one that is not there, or is referred to by one that is.
 pub const FOREIGN_KEY: &str = "foreign_key";
 
+/// Code of the error where an event changes a part of a row that is not there.
+pub const ROW_MISSING: &str = "row_missing";
+
 /// What a subscription has to say.
 #[derive(Debug)]
 pub enum Delivery {
@@ -222,7 +225,7 @@ pub trait Sink: Targets {
     /// the commit was lost, which is a transient error, and the next [`Self::take`] tells which it was.
     ///
     /// # Errors
-    /// `Poison` where a row cannot be written, with the code [`FOREIGN_KEY`] where another row may cure that; `Fenced` where somebody
-    /// else has taken one of the partitions.
+    /// `Poison` where a row cannot be written, with the code [`FOREIGN_KEY`] where another row may cure that, and [`ROW_MISSING`] where a
+    /// later event of its key may; `Fenced` where somebody else has taken one of the partitions.
     async fn write(&mut self, batch: &EventBatch) -> Result<()>;
 }

@@ -312,6 +312,25 @@ async fn an_update_that_changes_nothing_but_a_large_value_to_itself_changes_noth
     .await;
 }
 
+/// As after a source that was killed: an event is there once more, and the row is deleted since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_row_that_was_deleted_since_is_passed_over() {
+    let source = "create table t (id int primary key, n int, big text); alter table t alter big set storage external;
+        insert into t values (1, 1, repeat('x', 5000)), (2, 1, repeat('y', 5000))";
+    // One event a transaction, so that nothing is folded.
+    let pair = Pair::start(source, "", "evolve: add", "batch: { rows: 1 }").await;
+    let query = "select id, n, length(big) from t order by id";
+    pair.after("", query, &["1 1 5000", "2 1 5000"]).await;
+    pair.target.execute("delete from t where id = 1").await.unwrap();
+    pair.after(
+        "update t set n = 2; delete from t where id = 1; insert into t values (3, 1, 'z')",
+        query,
+        &["2 2 5000", "3 1 1"],
+    )
+    .await;
+    assert_eq!(pair.daemon.state("mirror").unwrap(), "streaming");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_that_are_numbers_are_compared_as_numbers() {
     let table = "create table t (id int primary key, v numeric(20,2), a text); alter table t replica identity full";
@@ -355,7 +374,7 @@ async fn a_row_waits_until_the_one_that_it_refers_to_is_there() {
         .await
         .unwrap();
     let waits = pair.daemon.wait_for("mirror", "a notice", |status| {
-        status["notices"]["waiting_for_referenced_rows"].is_string()
+        status["notices"]["waiting_rows"].is_string()
     });
     let waits = waits.unwrap();
     assert_eq!(waits["state"], "streaming", "{waits}");
@@ -366,7 +385,7 @@ async fn a_row_waits_until_the_one_that_it_refers_to_is_there() {
     )
     .await;
     let gone = pair.daemon.wait_for("mirror", "no notice", |status| {
-        status["notices"]["waiting_for_referenced_rows"].is_null()
+        status["notices"]["waiting_rows"].is_null()
     });
     gone.unwrap();
     // Its parent goes first, and it after that.

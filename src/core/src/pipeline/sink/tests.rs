@@ -1,3 +1,7 @@
+mod faults;
+mod letters;
+mod stalled;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
@@ -12,7 +16,7 @@ use crate::check::Finding;
 use crate::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy, LetterState};
 use crate::error::Kind;
 use crate::pipeline::source::DeadLetters;
-use crate::ports::sink::{Advance, EventBatch, FOREIGN_KEY, Origin, Sink, Targets};
+use crate::ports::sink::{Advance, EventBatch, FOREIGN_KEY, Origin, ROW_MISSING, Sink, Targets};
 use crate::position::{Position, Progress};
 use crate::record_batch::RecordMark;
 use crate::schema::{Column, SharedSchema, TableKind, TableName, TableSchema};
@@ -164,6 +168,9 @@ impl Sink for Session {
         {
             return Err(Error::poison(FOREIGN_KEY, "the row that it refers to is not there"));
         }
+        if rows.iter().any(|(_, value)| value == "half") {
+            return Err(Error::poison(ROW_MISSING, "the row that it is a part of is not there"));
+        }
         if rows.iter().any(|(_, value)| value == "poison") {
             return Err(Error::poison("value_refused", "the column does not take poison"));
         }
@@ -210,13 +217,8 @@ fn row_of(row: crate::batch::RowView<'_>) -> (String, String) {
 
 fn schema() -> SharedSchema {
     let column = |name: &str| Column {
-        name: name.to_owned(),
-        logical_type: LogicalType::Text(TextKind::Plain),
         nullable: false,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, LogicalType::Text(TextKind::Plain))
     };
     Arc::new(TableSchema {
         name: TableName {
@@ -260,7 +262,7 @@ impl Decoder for Reader {
                 last_record: Some(record.mark()),
             };
             advances.insert(record.partition().clone(), advance);
-            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or(b"gone").to_vec()).unwrap();
             if text(record.value()) == "torn" {
                 let refusal = crate::batch::Refusal {
                     code: "record_unreadable",
@@ -373,7 +375,8 @@ fn records(number: i32, first: i64, values: &[&str]) -> RecordBatch {
     let mut batch = RecordBatch::default();
     for (offset, value) in (first..).zip(values) {
         let key = format!("k{}", offset % 7);
-        batch.push(("t", number), offset, 5, (Some(key.as_bytes()), Some(value.as_bytes())));
+        let value = Some(value.as_bytes()).filter(|value| *value != b"gone");
+        batch.push(("t", number), offset, 5, (Some(key.as_bytes()), value));
     }
     batch
 }
@@ -571,147 +574,6 @@ async fn the_decoder_sees_the_record_before_the_first_that_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_was_made_anew_halts() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    lock(&bench.target.database)
-        .offsets
-        .insert(partition(0), (7, Some(2), Some(RecordMark(1))));
-    bench.assign(0).await;
-    bench.deliver(Delivery::Records(records(0, 1, &["b", "c"])));
-    let error = bench.running.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Definite, "topic_rewound"));
-    assert!(lock(&bench.target.database).written.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadlock_and_a_lost_answer_are_decided_by_the_target() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    let faults = [Fault::Deadlock, Fault::Deadlock, Fault::AnswerLost];
-    lock(&bench.target.database).faults.extend(faults);
-    bench.deliver(Delivery::Records(records(0, 0, &["a", "b"])));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&2))
-        .await;
-    bench.deliver(Delivery::Records(records(0, 2, &["c"])));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&3))
-        .await;
-    assert_eq!(bench.values(), ["a", "b", "c"], "neither lost nor twice");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_zombie_writes_nothing_and_joins_again() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    lock(&bench.target.database).faults.push_back(Fault::Taken);
-    bench.deliver(Delivery::Records(records(0, 0, &["a"])));
-    let error = bench.running.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Transient, "partition_taken"));
-    assert!(lock(&bench.target.database).written.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_target_that_went_back_is_told_again_what_it_lost() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    bench.deliver(Delivery::Records(records(0, 0, &["a"])));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&1))
-        .await;
-    lock(&bench.target.database).faults.push_back(Fault::WentBack);
-    bench.deliver(Delivery::Records(records(0, 1, &["b"])));
-    let error = bench.running.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Transient, "target_went_back"));
-    assert!(
-        lock(&bench.target.database).written.is_empty(),
-        "`b` must not be written before `a`"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_poison_among_a_hundred_becomes_a_letter_and_the_others_are_written_in_order() {
-    for (place, value) in [(0, "poison"), (50, "poison"), (99, "poison"), (50, "torn")] {
-        let bench = Bench::new(store_letters());
-        bench.assign(0).await;
-        let mut values = numbered(100);
-        value.clone_into(&mut values[place]);
-        bench.deliver(Delivery::Records(records(0, 0, &as_texts(&values))));
-        bench
-            .until(|asked| asked.committed.get(&partition(0)) == Some(&100))
-            .await;
-        values.remove(place);
-        assert_eq!(bench.values(), values, "{place}");
-        let letters = bench.store.letters();
-        let [letter] = &*letters else { panic!("{letters:?}") };
-        assert_eq!(letter.letter.position, format!("t-0@{place}"));
-        assert_eq!(letter.state, LetterState::Waiting);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn by_default_poison_halts_and_what_was_before_it_is_written() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    bench.deliver(Delivery::Records(records(0, 0, &["a", "poison", "b"])));
-    let error = bench.running.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Definite, "value_refused"));
-    assert!(error.report().contains("offset 1 of t-0"), "{}", error.report());
-    let database = lock(&bench.target.database);
-    assert_eq!(database.written, [("k0".to_owned(), "a".to_owned())]);
-    assert_eq!(database.offsets[&partition(0)].1, Some(1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn later_events_of_a_key_wait_and_a_replay_writes_them_in_order() {
-    let config = DeadLetterConfig {
-        order: LetterOrder::Key,
-        ..store_letters()
-    };
-    let bench = Bench::new(config);
-    bench.assign(0).await;
-    // Keys repeat after seven.
-    let values = ["a", "torn", "c", "d", "e", "f", "g", "h", "behind", "j"];
-    bench.deliver(Delivery::Records(records(0, 0, &values)));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&10))
-        .await;
-    bench.deliver(Delivery::Records(records(0, 15, &["behind too", "q"])));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&17))
-        .await;
-    assert_eq!(bench.values(), ["a", "c", "d", "e", "f", "g", "h", "j", "q"]);
-    let codes: Vec<String> = bench
-        .store
-        .letters()
-        .iter()
-        .map(|letter| letter.letter.code.clone())
-        .collect();
-    assert_eq!(codes, ["record_unreadable", "behind_dead_letter", "behind_dead_letter"]);
-    // The second before the first was dropped or replayed: it waits as before.
-    let mut rounds = bench.letters.desk.rounds();
-    bench.store.set_letter(2, LetterState::ReplayRequested);
-    bench.letters.desk.ask();
-    rounds.changed().await.unwrap();
-    assert_eq!(bench.store.letters()[1].state, LetterState::Waiting);
-    {
-        let mut held = bench.letters.desk.hold().await;
-        *held += 1;
-        bench.store.set_letter(1, LetterState::Dropped);
-        bench.store.set_letter(2, LetterState::ReplayRequested);
-        bench.store.set_letter(3, LetterState::ReplayRequested);
-    }
-    bench.letters.desk.ask();
-    rounds.changed().await.unwrap();
-    assert_eq!(bench.values()[9..], ["behind", "behind too"]);
-    bench.deliver(Delivery::Records(records(0, 22, &["after"])));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&23))
-        .await;
-    assert_eq!(bench.values()[11..], ["after"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_partition_is_given_back_when_nothing_of_it_is_in_hand() {
     let bench = Bench::new(DeadLetterConfig::default());
     bench.assign(0).await;
@@ -736,134 +598,4 @@ async fn a_partition_is_given_back_when_nothing_of_it_is_in_hand() {
         .until(|asked| asked.committed.get(&partition(1)) == Some(&1))
         .await;
     assert!(!bench.values().contains(&"of another".to_owned()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_row_waits_for_the_one_that_it_refers_to() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    bench.assign(1).await;
-    let values = ["a", "child of b", "c", "child of d"];
-    bench.deliver(Delivery::Records(records(0, 0, &values)));
-    bench.until(|asked| asked.paused == [partition(0)]).await;
-    // What was read before it stood still is not written either, nor lost.
-    bench.deliver(Delivery::Records(records(0, 4, &["e"])));
-    let values = [&values[..], &["e"]].concat();
-    let since = Instant::now();
-    bench
-        .serve_until(&values, |_| since.elapsed() > TICK_INTERVAL * 5)
-        .await;
-    assert_eq!(bench.values(), ["a"]);
-    assert_eq!(bench.next_offset(0), Some(1));
-    assert!(
-        bench
-            .telemetry
-            .snapshot()
-            .notices
-            .contains_key("waiting_for_referenced_rows")
-    );
-    bench.deliver(Delivery::Records(records(1, 0, &["b"])));
-    bench
-        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&3))
-        .await;
-    assert_eq!(bench.values(), ["a", "b", "child of b", "c"]);
-    bench.deliver(Delivery::Records(records(1, 1, &["d"])));
-    bench
-        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&5))
-        .await;
-    assert_eq!(bench.values()[4..], ["d", "child of d", "e"]);
-    assert_eq!(bench.stop().await.unwrap(), Ended::Drained);
-}
-
-#[tokio::test(start_paused = true)]
-async fn rows_that_refer_to_nothing_become_letters_when_the_others_have_come_no_closer_for_long() {
-    let bench = Bench::new(store_letters());
-    bench.assign(0).await;
-    bench.assign(1).await;
-    let values = ["child of x", "a", "child of y", "child of z", "b"];
-    lock(&bench.asked.0).ends = vec![(partition(0), 3), (partition(1), 100)];
-    bench.deliver(Delivery::Records(records(0, 0, &values)));
-    // A minute in which the other partition comes closer.
-    for offset in 0..60 {
-        bench.deliver(Delivery::Records(records(1, offset, &["p"])));
-        let is_written = |asked: &Asked| asked.committed.get(&partition(1)) == Some(&(offset + 1));
-        bench.serve_until(&values, is_written).await;
-    }
-    assert!(bench.store.letters().is_empty());
-    let since = Instant::now();
-    bench
-        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&3))
-        .await;
-    let first = since.elapsed();
-    assert!(first > Duration::from_secs(25), "{first:?}");
-    let positions = || -> Vec<String> {
-        bench
-            .store
-            .letters()
-            .iter()
-            .map(|letter| letter.letter.position.clone())
-            .collect()
-    };
-    assert_eq!(
-        positions(),
-        ["t-0@0", "t-0@2"],
-        "what was in the stream with it has waited as long"
-    );
-    bench
-        .serve_until(&values, |asked| asked.committed.get(&partition(0)) == Some(&5))
-        .await;
-    assert!(
-        since.elapsed() > first + Duration::from_secs(25),
-        "what came later has its own time"
-    );
-    assert_eq!(positions(), ["t-0@0", "t-0@2", "t-0@3"]);
-    assert!(bench.values().ends_with(&["a".to_owned(), "b".to_owned()]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_group_that_may_not_be_told_is_no_reason_to_end() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    lock(&bench.asked.0).refuses = true;
-    bench.assign(0).await;
-    bench.deliver(Delivery::Records(records(0, 0, &["a"])));
-    bench.until(|asked| asked.refused > 0).await;
-    assert!(bench.telemetry.snapshot().notices.contains_key("group_offsets"));
-    lock(&bench.asked.0).refuses = false;
-    bench.deliver(Delivery::Records(records(0, 1, &["b"])));
-    bench
-        .until(|asked| asked.committed.get(&partition(0)) == Some(&2))
-        .await;
-    assert_eq!(bench.values(), ["a", "b"]);
-    assert_eq!(bench.stop().await.unwrap(), Ended::Drained);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_writer_that_panics_is_noticed() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    bench.deliver(Delivery::Records(records(0, 0, &["panic"])));
-    let error = bench.running.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Transient, "writer_gone"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn writers_end_with_their_pipeline() {
-    let bench = Bench::new(DeadLetterConfig::default());
-    bench.assign(0).await;
-    bench.target.closed.send_replace(true);
-    bench.deliver(Delivery::Records(records(0, 0, &["a"])));
-    bench.target.begun.notified().await;
-    // The stream fails while a transaction hangs.
-    let Bench {
-        target,
-        deliveries,
-        running,
-        ..
-    } = bench;
-    drop(deliveries);
-    running.await.unwrap().unwrap_err();
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(Arc::strong_count(&target), 1, "nobody writes any more");
 }

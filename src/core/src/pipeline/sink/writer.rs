@@ -17,12 +17,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::unwritten::Stall;
+use super::stalled::{Verdict, WaitsFor};
 use super::{SinkLimits, WriterParts};
 use crate::backoff::Backoff;
 use crate::batch::{ChangeBatch, Refusal};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
-use crate::ports::sink::{Advance, EventBatch, FOREIGN_KEY, Sink, SinkConnector, SinkContext, Taken};
+use crate::ports::sink::{Advance, EventBatch, Sink, SinkConnector, SinkContext, Taken};
 use crate::position::{Position, Progress};
 use crate::record_batch::{RecordBatch, RecordMark, RecordView, TopicPartition};
 use crate::telemetry::now_us;
@@ -35,11 +36,8 @@ pub(super) enum Order {
     Begin(TopicPartition, i64),
     /// Write these.
     Records(RecordBatch),
-    /// A partition that stalled comes again from where it did. Rows below the offset, if there is one, are given no more time.
-    Retry {
-        partition: TopicPartition,
-        no_patience_below: Option<i64>,
-    },
+    /// A partition that stalled comes again from where it did.
+    Retry(TopicPartition, Verdict),
     /// These are somebody else's.
     Forget(Vec<TopicPartition>),
 }
@@ -53,10 +51,11 @@ pub(super) enum Report {
         bytes: usize,
         offsets: Vec<(TopicPartition, i64)>,
     },
-    /// The row at this offset refers to one that is not there. Nothing more of the partition is written until it comes again.
+    /// The row at this offset cannot be written now, and may be later. Nothing more of the partition is written until it comes again.
     Stalled {
         partition: TopicPartition,
         offset: i64,
+        waits_for: WaitsFor,
         error: Error,
     },
     /// Nothing of these is in hand any more.
@@ -173,12 +172,9 @@ impl Writer {
                     held = gathered.1;
                     self.write(&gathered.0, reports).await?;
                 }
-                Order::Retry {
-                    partition,
-                    no_patience_below,
-                } => {
+                Order::Retry(partition, verdict) => {
                     if let Some(stall) = self.stalls.get_mut(&partition) {
-                        (stall.is_waiting, stall.no_patience_below) = (false, no_patience_below);
+                        stall.verdict = Some(verdict);
                     }
                 }
                 Order::Forget(partitions) => {
@@ -360,6 +356,11 @@ impl Writer {
         self.prepare(&records).await?;
         let mut ranges = self.ranges(&records);
         while let Some(range) = ranges.pop() {
+            if let Some(record) = records.get(range.start).filter(|record| self.is_moot(*record)) {
+                self.context.telemetry.numbers.changes.fetch_add(1, Ordering::Relaxed);
+                self.pass(record).await?;
+                continue;
+            }
             match self.write_range(&records, range.clone()).await {
                 Err(error) if error.kind() == Kind::Poison => {
                     failpoint!(try SinkBisect);
@@ -367,8 +368,8 @@ impl Writer {
                         let middle = range.start + range.len() / 2;
                         ranges.extend([middle..range.end, range.start..middle]);
                     } else if let Some(record) = records.get(range.start) {
-                        if error.code() == FOREIGN_KEY && self.has_patience(record) {
-                            return Ok(Some(self.stall(record, error)));
+                        if let Some(waits_for) = self.waits_for(record, &error) {
+                            return Ok(Some(self.stall(record, waits_for, error)));
                         }
                         self.set_aside(record, error).await?;
                     }
@@ -416,6 +417,11 @@ impl Writer {
             .letters
             .set_aside_one(record, &refusal, &self.context.telemetry)
             .await?;
+        self.pass(record).await
+    }
+
+    /// Moves the partition behind a record that is not written.
+    async fn pass(&mut self, record: RecordView<'_>) -> Result<()> {
         let advance = Advance {
             partition: record.partition().clone(),
             next_offset: record.offset() + 1,

@@ -21,13 +21,8 @@ fn batch(number: u64) -> ChangeBatch {
 /// The same, of a table that has these columns by now.
 fn batch_of(number: u64, columns: &[&str]) -> ChangeBatch {
     let column = |name: &&str| Column {
-        name: (*name).to_owned(),
-        logical_type: LogicalType::Int32,
-        nullable: true,
         source_type: "int4".to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(*name, LogicalType::Int32)
     };
     let schema = Arc::new(TableSchema {
         name: TableName {

@@ -5,19 +5,19 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::super::stalled::{Verdict, WaitsFor};
 use super::{Report, Writer};
 use crate::error::{Error, Result};
+use crate::ports::sink::{FOREIGN_KEY, ROW_MISSING};
 use crate::record_batch::{RecordBatch, RecordMark, RecordView, TopicPartition};
 
 /// What is known of a partition that stalled once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stall {
-    /// The offset of the row that refers to one that is not there.
+    /// The offset of the row that could not be written.
     pub(super) offset: i64,
-    /// Whether its records are left out, until it comes again.
-    pub(super) is_waiting: bool,
-    /// Rows below this have waited long enough.
-    pub(super) no_patience_below: Option<i64>,
+    /// What was found of it; until then the partition's records are left out.
+    pub(super) verdict: Option<Verdict>,
 }
 
 // === impl Writer ===
@@ -49,7 +49,7 @@ impl Writer {
             .partitions()
             .iter()
             .map(|partition| {
-                let is_waiting = self.stalls.get(partition).is_some_and(|stall| stall.is_waiting);
+                let is_waiting = self.stalls.get(partition).is_some_and(|stall| stall.verdict.is_none());
                 let is_wanted = self.ours.has(partition) && !is_waiting;
                 let known = self.known.get(partition).filter(|_| is_wanted)?;
                 Some((known.next_offset.unwrap_or(i64::MIN), known.last_record))
@@ -99,23 +99,34 @@ impl Writer {
             .collect()
     }
 
-    pub(super) fn has_patience(&self, record: RecordView<'_>) -> bool {
+    /// A later event of its key has made the record pointless.
+    pub(super) fn is_moot(&self, record: RecordView<'_>) -> bool {
         let stall = self.stalls.get(record.partition());
-        let below = stall.and_then(|stall| stall.no_patience_below);
-        below.is_none_or(|below| record.offset() >= below)
+        stall.is_some_and(|stall| stall.offset == record.offset() && stall.verdict == Some(Verdict::Moot))
     }
 
-    pub(super) fn stall(&mut self, record: RecordView<'_>, error: Error) -> Report {
+    /// What may let the record be written later; `None` where nothing will, or it has waited long enough.
+    pub(super) fn waits_for(&self, record: RecordView<'_>, error: &Error) -> Option<WaitsFor> {
+        let verdict = self.stalls.get(record.partition()).and_then(|stall| stall.verdict);
+        if let Some(Verdict::NoPatienceBelow(below)) = verdict
+            && record.offset() < below
+        {
+            return None;
+        }
+        match error.code() {
+            FOREIGN_KEY => Some(WaitsFor::Reference),
+            ROW_MISSING => record.key().map(|key| WaitsFor::Delete { key: key.to_owned() }),
+            _ => None,
+        }
+    }
+
+    pub(super) fn stall(&mut self, record: RecordView<'_>, waits_for: WaitsFor, error: Error) -> Report {
         let (partition, offset) = (record.partition().clone(), record.offset());
-        let stall = Stall {
-            offset,
-            is_waiting: true,
-            no_patience_below: None,
-        };
-        self.stalls.insert(partition.clone(), stall);
+        self.stalls.insert(partition.clone(), Stall { offset, verdict: None });
         Report::Stalled {
             partition,
             offset,
+            waits_for,
             error,
         }
     }

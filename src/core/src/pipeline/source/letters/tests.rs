@@ -25,13 +25,8 @@ const CREATE: Operation = Operation::Create;
 
 fn table() -> Arc<TableSchema> {
     let column = |name: &str, logical_type| Column {
-        name: name.to_owned(),
-        logical_type,
         nullable: false,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     };
     Arc::new(TableSchema {
         name: TableName {
