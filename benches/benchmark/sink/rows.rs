@@ -254,13 +254,8 @@ pub(super) fn schema() -> SharedSchema {
         _ => LogicalType::Text(TextKind::Plain),
     };
     let columns = COLUMNS.map(|name| Column {
-        name: name.to_owned(),
-        logical_type: logical_type(name),
         nullable: name == "note",
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type(name))
     });
     Arc::new(TableSchema {
         name: TableName {

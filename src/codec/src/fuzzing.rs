@@ -123,15 +123,7 @@ fn table() -> SharedSchema {
         LogicalType::SparseVector,
         LogicalType::Circle,
     ];
-    let column = |(name, logical_type): (char, LogicalType)| Column {
-        name: name.to_string(),
-        logical_type,
-        nullable: true,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
-    };
+    let column = |(name, logical_type): (char, LogicalType)| Column::new(name, logical_type);
     Arc::new(TableSchema {
         name: TableName {
             database: String::new(),

@@ -119,6 +119,19 @@ fn is_false(flag: &bool) -> bool {
 // === impl Column ===
 
 impl Column {
+    /// A column that takes NULL, and of which nothing else is said.
+    pub fn new(name: impl Into<String>, logical_type: LogicalType) -> Self {
+        Self {
+            name: name.into(),
+            logical_type,
+            nullable: true,
+            source_type: String::new(),
+            default: None,
+            default_is_computed: false,
+            documentation: None,
+        }
+    }
+
     /// Something else stands in place of its values.
     pub fn is_masked(&self) -> bool {
         self.logical_type == LogicalType::Text(TextKind::Masked)

@@ -359,13 +359,9 @@ mod tests {
 
     fn column(name: &str, source_type: &str) -> Column {
         Column {
-            name: name.to_owned(),
-            logical_type: LogicalType::Text(TextKind::Plain),
             nullable: false,
             source_type: source_type.to_owned(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new(name, LogicalType::Text(TextKind::Plain))
         }
     }
 

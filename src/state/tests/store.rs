@@ -35,13 +35,9 @@ fn checkpoint(sequence: u64) -> Checkpoint {
 
 fn orders(columns: &[&str]) -> TableSchema {
     let column = |name: &&str| Column {
-        name: (*name).to_owned(),
-        logical_type: LogicalType::Int64,
         nullable: false,
         source_type: "bigint".to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(*name, LogicalType::Int64)
     };
     TableSchema {
         name: TableName {

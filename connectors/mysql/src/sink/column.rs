@@ -101,13 +101,8 @@ mod tests {
 
     fn of(source_type: &str) -> Result<TargetType> {
         TargetType::of(&Column {
-            name: "c".to_owned(),
-            logical_type: LogicalType::Int64,
-            nullable: true,
             source_type: source_type.to_owned(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new("c", LogicalType::Int64)
         })
     }
 

@@ -248,13 +248,8 @@ mod tests {
 
     fn table() -> DiscoveredTable {
         let column = |name: &str, logical_type, nullable| Column {
-            name: name.to_owned(),
-            logical_type,
             nullable,
-            source_type: String::new(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new(name, logical_type)
         };
         let name = TableName {
             database: "shop".to_owned(),

@@ -124,13 +124,9 @@ mod tests {
         let catalog = TypeCatalog::builtin();
         let kinds: Vec<ColumnType> = types.iter().map(|(_, oid)| catalog.column(*oid, -1)).collect();
         let column = |((name, _), kind): (&(&str, u32), &ColumnType)| Column {
-            name: (*name).to_owned(),
-            logical_type: kind.logical_type.clone(),
             nullable: false,
             source_type: kind.source_type.clone(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new(*name, kind.logical_type.clone())
         };
         let schema = TableSchema {
             name: TableName {

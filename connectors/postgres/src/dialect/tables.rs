@@ -223,13 +223,8 @@ fn query_name(database: &str, name: &str) -> TableName {
 /// What may be NULL in an answer, no server says.
 fn answer_column((column, kind): (&AnswerColumn, &ColumnType)) -> Column {
     Column {
-        name: column.name.clone(),
-        logical_type: kind.logical_type.clone(),
-        nullable: true,
         source_type: kind.source_type.clone(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(column.name.clone(), kind.logical_type.clone())
     }
 }
 

@@ -323,13 +323,9 @@ impl RelationPlan {
 /// Logical messages as rows of a table `message`, keyed by prefix.
 fn message_schema(database: &str) -> TableSchema {
     let column = |name: &str, logical_type, source_type: &str| Column {
-        name: name.to_owned(),
-        logical_type,
         nullable: false,
         source_type: source_type.to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     };
     TableSchema {
         name: TableName {

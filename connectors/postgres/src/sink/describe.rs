@@ -115,13 +115,9 @@ fn column(row: &Row, types: &TypeCatalog) -> Result<(i16, Column, TargetColumn),
     let known = types.column(row.try_get(2)?, row.try_get(3)?);
     let (is_required, has_default): (bool, bool) = (row.try_get(5)?, row.try_get(8)?);
     let column = Column {
-        name: row.try_get(1)?,
-        logical_type: known.logical_type,
         nullable: !is_required,
         source_type: known.source_type,
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(row.try_get::<_, String>(1)?, known.logical_type)
     };
     let target = TargetColumn {
         type_name: without_length(row.try_get(4)?),

@@ -395,13 +395,8 @@ mod tests {
 
     fn column(logical_type: LogicalType, source_type: &str) -> Column {
         Column {
-            name: "c".to_owned(),
-            logical_type,
-            nullable: true,
             source_type: source_type.to_owned(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new("c", logical_type)
         }
     }
 

@@ -8,13 +8,9 @@ use super::*;
 
 fn captured(engine: Engine, table: &str, columns: &[(&str, &str)]) -> CapturedTable {
     let column = |(name, declared): &(&str, &str)| Column {
-        name: (*name).to_owned(),
-        logical_type: LogicalType::Int64,
         nullable: *name != "id",
         source_type: (*declared).to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(*name, LogicalType::Int64)
     };
     let schema = match engine {
         Engine::Sqlite => "",

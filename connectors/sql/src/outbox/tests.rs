@@ -31,13 +31,8 @@ impl Source for Batches {
 
 fn schema(kind: TableKind, table: &str, columns: &[(&str, LogicalType)]) -> SharedSchema {
     let column = |(name, logical_type): &(&str, LogicalType)| Column {
-        name: (*name).to_owned(),
-        logical_type: logical_type.clone(),
-        nullable: true,
         source_type: "its type".to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(*name, logical_type.clone())
     };
     Arc::new(TableSchema {
         name: TableName {

@@ -35,13 +35,9 @@ struct CountingDialect {
 
 fn table() -> DiscoveredTable {
     let column = Column {
-        name: "id".to_owned(),
-        logical_type: LogicalType::Int64,
         nullable: false,
         source_type: "INTEGER".to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new("id", LogicalType::Int64)
     };
     let schema = TableSchema {
         name: TableName {

@@ -12,13 +12,8 @@ const TIME: LogicalType = LogicalType::TimestampTz { precision: 6 };
 
 fn extra(name: &str, logical_type: LogicalType, nullable: bool) -> Column {
     Column {
-        name: name.to_owned(),
-        logical_type,
         nullable,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     }
 }
 

@@ -8,13 +8,8 @@ use tailrace_core::value::LogicalType;
 /// A column of a type that its database calls so.
 pub(super) fn column(name: &str, source_type: &str, logical_type: LogicalType) -> Column {
     Column {
-        name: name.to_owned(),
-        logical_type,
-        nullable: true,
         source_type: source_type.to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     }
 }
 

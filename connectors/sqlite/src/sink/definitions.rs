@@ -152,13 +152,8 @@ mod tests {
 
     fn column(logical_type: LogicalType, declared: &str) -> Column {
         Column {
-            name: "c".to_owned(),
-            logical_type,
-            nullable: true,
             source_type: declared.to_owned(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new("c", logical_type)
         }
     }
 

@@ -347,13 +347,8 @@ fn tombstone() -> EventBatch {
         binlog: None,
     });
     let id = Column {
-        name: "id".to_owned(),
-        logical_type: LogicalType::Int64,
         nullable: false,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new("id", LogicalType::Int64)
     };
     let table = changes.table_index(&Arc::new(TableSchema {
         name: topic::table_of("legacy.customers"),

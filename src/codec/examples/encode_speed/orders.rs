@@ -36,13 +36,8 @@ pub(crate) fn encoder_settings(envelope: Envelope, codec: Codec) -> Result<Encod
 
 fn schema() -> SharedSchema {
     let column = |name: &str, logical_type| Column {
-        name: name.to_owned(),
-        logical_type,
         nullable: false,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     };
     let decimal = LogicalType::Decimal {
         precision: Some(12),

@@ -218,13 +218,8 @@ impl ColumnPlan {
     /// A column of which nothing but a value is known.
     pub(crate) fn observed(name: &str, logical_type: LogicalType, rules: Rules, notated: Notated<'_>) -> Self {
         let column = Column {
-            name: name.to_owned(),
-            logical_type,
-            nullable: true,
             source_type: UNDECLARED.to_owned(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new(name, logical_type)
         };
         Self {
             is_observed: true,

@@ -44,13 +44,8 @@ pub(crate) fn null() -> Cell {
 
 pub(crate) fn column(name: &str, logical_type: LogicalType) -> Column {
     Column {
-        name: name.to_owned(),
-        logical_type,
-        nullable: true,
         source_type: "test".to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     }
 }
 
@@ -169,7 +164,7 @@ impl Batch {
         for cell in cells {
             match cell {
                 Cell::Unchanged => self.changes.push_unchanged(),
-                Cell::Is(datum) => push(&mut self.changes, datum),
+                Cell::Is(datum) => self.changes.push_datum(datum).unwrap(),
             }
         }
         self.changes.end_row().unwrap()
@@ -211,25 +206,6 @@ impl Batch {
     pub(crate) fn encode_with(&self, settings: EncoderSettings) -> Vec<Event> {
         let mut encoder = EventEncoder::new(settings).unwrap().with_clock(clock);
         events(&encoder.encode(&self.changes).and_then(EncodedBatch::complete).unwrap())
-    }
-}
-
-pub(crate) fn push(batch: &mut ChangeBatch, datum: &Datum) {
-    match datum {
-        Datum::Null => batch.push_null(),
-        Datum::Boolean(value) => batch.push_boolean(*value),
-        Datum::Int(value) => batch.push_int(*value),
-        Datum::Float32(value) => batch.push_float32(*value),
-        Datum::Float64(value) => batch.push_float64(*value),
-        Datum::TimeTz(value) => batch.push_time_tz(*value),
-        Datum::Interval(value) => batch.push_interval(*value).unwrap(),
-        Datum::Text(value) => batch.push_text(value).unwrap(),
-        Datum::Bytes(value) => batch.push_bytes(value).unwrap(),
-        Datum::List(values) => {
-            batch.begin_list();
-            values.iter().for_each(|value| push(batch, value));
-            batch.end_list().unwrap();
-        }
     }
 }
 

@@ -6,15 +6,7 @@ use crate::schema::{Column, SharedSchema, TableKind, TableName};
 use crate::value::{Interval, LogicalType, TextKind, TimeTz};
 
 fn table(columns: &[(&str, LogicalType)], key: Vec<usize>) -> SharedSchema {
-    let column = |(name, logical_type): &(&str, LogicalType)| Column {
-        name: (*name).to_owned(),
-        logical_type: logical_type.clone(),
-        nullable: true,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
-    };
+    let column = |(name, logical_type): &(&str, LogicalType)| Column::new(*name, logical_type.clone());
     SharedSchema::new(TableSchema {
         name: TableName {
             database: "shop".to_owned(),

@@ -5,15 +5,7 @@ use crate::schema::{Column, TableKind, TableName, TableSchema};
 use crate::value::{LogicalType, TextKind, Value};
 
 fn column(name: &str, logical_type: LogicalType) -> Column {
-    Column {
-        name: name.into(),
-        logical_type,
-        nullable: true,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
-    }
+    Column::new(name, logical_type)
 }
 
 fn customers() -> SharedSchema {

@@ -179,12 +179,7 @@ fn schema(table: usize, version: usize) -> SharedSchema {
 
 fn column(name: &str) -> Column {
     Column {
-        name: name.into(),
-        logical_type: LogicalType::Int64,
-        nullable: true,
         source_type: "bigint".into(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, LogicalType::Int64)
     }
 }

@@ -1,31 +1,11 @@
 use std::sync::Arc;
-use tailrace_core::value::TextKind;
 
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::value::{Datum, ShapeKind};
+use tailrace_core::value::{Datum, ShapeKind, TextKind};
 
 use super::super::column::source_type;
 use super::*;
-
-fn push(batch: &mut ChangeBatch, datum: &Datum) {
-    match datum {
-        Datum::Null => batch.push_null(),
-        Datum::Boolean(value) => batch.push_boolean(*value),
-        Datum::Int(value) => batch.push_int(*value),
-        Datum::Float32(value) => batch.push_float32(*value),
-        Datum::Float64(value) => batch.push_float64(*value),
-        Datum::TimeTz(value) => batch.push_time_tz(*value),
-        Datum::Interval(value) => batch.push_interval(*value).unwrap(),
-        Datum::Text(text) => batch.push_text(text).unwrap(),
-        Datum::Bytes(bytes) => batch.push_bytes(bytes).unwrap(),
-        Datum::List(list) => {
-            batch.begin_list();
-            list.iter().for_each(|datum| push(batch, datum));
-            batch.end_list().unwrap();
-        }
-    }
-}
 
 /// The literal of a value in a column of this type; the error's code and sentence.
 fn written(column_type: &str, source: &LogicalType, datum: Datum) -> Result<String, String> {
@@ -34,17 +14,12 @@ fn written(column_type: &str, source: &LogicalType, datum: Datum) -> Result<Stri
     let characters = has_characters.then_some(("utf8mb4", "utf8mb4_bin"));
     let (charset, collation) = characters.unzip();
     let column = Column {
-        name: "c".to_owned(),
-        logical_type: LogicalType::Int64,
-        nullable: true,
         source_type: source_type(column_type, charset, collation),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new("c", LogicalType::Int64)
     };
     let mut batch = ChangeBatch::new(Arc::from("t"), Progress::at(Position::new("0")));
     batch.begin_row().unwrap();
-    push(&mut batch, &datum);
+    batch.push_datum(&datum).unwrap();
     let row = batch.end_row().unwrap();
     let mut literal = String::new();
     match ColumnWriter::new(&column, source)

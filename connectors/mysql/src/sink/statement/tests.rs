@@ -12,13 +12,9 @@ use super::*;
 
 fn column(name: &str, logical_type: LogicalType, declared: &str) -> Column {
     Column {
-        name: name.to_owned(),
-        logical_type,
         nullable: name != "id",
         source_type: declared.to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     }
 }
 

@@ -24,17 +24,14 @@ impl Source for Given {
 }
 
 fn schema(name: &str, columns: &[&str], key: Vec<usize>) -> SharedSchema {
-    let column = |name: &&str| Column {
-        name: (*name).to_owned(),
-        logical_type: match *name {
-            "op" | "version" => LogicalType::Text(TextKind::Plain),
-            _ => LogicalType::Int64,
-        },
-        nullable: true,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+    let column = |name: &&str| {
+        Column::new(
+            *name,
+            match *name {
+                "op" | "version" => LogicalType::Text(TextKind::Plain),
+                _ => LogicalType::Int64,
+            },
+        )
     };
     Arc::new(TableSchema {
         name: TableName {

@@ -24,13 +24,8 @@ type Event = (&'static str, char, &'static [C]);
 
 fn column(name: &str, logical_type: LogicalType, nullable: bool) -> Column {
     Column {
-        name: name.to_owned(),
-        logical_type,
         nullable,
-        source_type: String::new(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new(name, logical_type)
     }
 }
 
@@ -531,7 +526,7 @@ fn half_a_row_is_not_inserted() {
             .map(|_| ())
             .map_err(|error| error.code())
     };
-    assert_eq!(refused(&[("parent", 'u', &[I(1), I(1), Same])]), Err("row_missing"));
+    assert_eq!(refused(&[("parent", 'u', &[I(1), I(1), Same])]), Err("row_incomplete"));
     // What a new event leaves out has the default.
     assert_eq!(refused(&[("parent", 'c', &[I(1), I(1), Same])]), Ok(()));
 }

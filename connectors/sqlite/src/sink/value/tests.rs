@@ -27,13 +27,8 @@ fn push(batch: &mut ChangeBatch, datum: &Datum) {
 
 fn column(declared: &str) -> Column {
     Column {
-        name: "c".to_owned(),
-        logical_type: logical_type(declared),
-        nullable: true,
         source_type: declared.to_owned(),
-        default: None,
-        default_is_computed: false,
-        documentation: None,
+        ..Column::new("c", logical_type(declared))
     }
 }
 

@@ -234,13 +234,8 @@ mod tests {
 
     fn pairing() -> Arc<Pairing> {
         let column = |name: &str| Column {
-            name: name.to_owned(),
-            logical_type: LogicalType::Int64,
             nullable: false,
-            source_type: String::new(),
-            default: None,
-            default_is_computed: false,
-            documentation: None,
+            ..Column::new(name, LogicalType::Int64)
         };
         let schema = Arc::new(TableSchema {
             name: SinkRules::source_of_topic("shop.public.orders"),
