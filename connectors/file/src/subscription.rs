@@ -10,10 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use tailrace_core::ports::StartOffset;
 use tailrace_core::ports::sink::{
-    Delivery, OFFSET_OUT_OF_RANGE, StartAt, Subscription, SubscriptionSpec, TOPIC_REWOUND, offset_out_of_range,
-    topic_rewound,
+    Delivery, OFFSET_OUT_OF_RANGE, StartAt, Subscription, SubscriptionSpec, TOPIC_REWOUND,
 };
 use tailrace_core::record_batch::{RecordBatch, TopicPartition};
 use tailrace_core::{Error, Result, pattern};
@@ -35,7 +33,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct FileSubscription {
     root: PathBuf,
-    patterns: Vec<String>,
+    spec: SubscriptionSpec,
     group: Group,
     /// Of the group, topics included that are not read now.
     stored: Offsets,
@@ -68,7 +66,7 @@ impl FileSubscription {
         let stored = group.load()?;
         Ok(Self {
             root: root.to_owned(),
-            patterns: spec.topics.clone(),
+            spec: spec.clone(),
             group,
             stored,
             assigned: Vec::new(),
@@ -76,6 +74,36 @@ impl FileSubscription {
             notices: VecDeque::new(),
             discovered: None,
         })
+    }
+
+    fn start_one(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64> {
+        let folder = topic::partition_folder(&self.root, &partition.topic)?;
+        let bounds = bounds(&folder)?;
+        let signed = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
+        let (first, end) = (signed(bounds.start), signed(bounds.end));
+        let offset = at.offset(first, end);
+        let place = folder.display().to_string();
+        let out_of_range = || {
+            let message = self
+                .spec
+                .offset_out_of_range(partition, &place, at.wanted(offset), first);
+            Error::definite(OFFSET_OUT_OF_RANGE, message)
+        };
+        let next_offset = u64::try_from(offset).map_err(|_| out_of_range())?;
+        if next_offset > bounds.end {
+            let message = self.spec.topic_rewound(partition, &place, at.wanted(offset), end);
+            return Err(Error::definite(TOPIC_REWOUND, message));
+        }
+        let mut reader = TopicReader::new(&partition.topic, folder, next_offset);
+        if !reader.can_begin()? {
+            return Err(out_of_range());
+        }
+        // Where it is not ours any more, that is told by `next`.
+        if let Some(assigned) = self.find(partition) {
+            assigned.reader = Some(reader);
+            assigned.end = bounds.end;
+        }
+        Ok(offset)
     }
 
     /// Notices topics that came and went, and where the others end.
@@ -86,7 +114,8 @@ impl FileSubscription {
         self.discovered = Some(Instant::now());
         let mut topics = topic::list(&self.root)?;
         topics.retain(|topic| {
-            self.patterns
+            self.spec
+                .topics
                 .iter()
                 .any(|pattern| pattern::glob_matches(pattern, topic))
         });
@@ -181,35 +210,11 @@ impl Subscription for FileSubscription {
         }
     }
 
-    async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64> {
-        let folder = topic::partition_folder(&self.root, &partition.topic)?;
-        let bounds = bounds(&folder)?;
-        let signed = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
-        let offset = match at {
-            StartAt::Offset(offset) => offset,
-            StartAt::Unknown(StartOffset::Earliest) => signed(bounds.start),
-            StartAt::Unknown(StartOffset::Latest) => signed(bounds.end),
-        };
-        let place = folder.display().to_string();
-        let out_of_range = || {
-            let message = offset_out_of_range(partition, &place, offset, signed(bounds.start));
-            Error::definite(OFFSET_OUT_OF_RANGE, message)
-        };
-        let next_offset = u64::try_from(offset).map_err(|_| out_of_range())?;
-        if next_offset > bounds.end {
-            let message = topic_rewound(partition, &place, offset, signed(bounds.end));
-            return Err(Error::definite(TOPIC_REWOUND, message));
-        }
-        let mut reader = TopicReader::new(&partition.topic, folder, next_offset);
-        if !reader.can_begin()? {
-            return Err(out_of_range());
-        }
-        // Where it is not ours any more, that is told by `next`.
-        if let Some(assigned) = self.find(partition) {
-            assigned.reader = Some(reader);
-            assigned.end = bounds.end;
-        }
-        Ok(offset)
+    async fn start(&mut self, partitions: &[(TopicPartition, StartAt)]) -> Result<Vec<i64>> {
+        partitions
+            .iter()
+            .map(|(partition, at)| self.start_one(partition, *at))
+            .collect()
     }
 
     async fn pause(&mut self, partition: &TopicPartition) -> Result<()> {

@@ -28,7 +28,21 @@ fn stream(path: &Path) -> FileStream {
 async fn subscribe(stream: &FileStream, topics: &[&str]) -> tailrace_core::Result<Box<dyn Subscription>> {
     let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
     let group = "mirror".to_owned();
-    stream.subscribe(SubscriptionSpec { topics, group }).await
+    let spec = SubscriptionSpec {
+        topics,
+        group,
+        connector: "mirror".to_owned(),
+        offsets_table: "tailrace_offsets".to_owned(),
+    };
+    stream.subscribe(spec).await
+}
+
+async fn start_one(
+    member: &mut Box<dyn Subscription>,
+    partition: &TopicPartition,
+    at: StartAt,
+) -> tailrace_core::Result<i64> {
+    Ok(member.start(&[(partition.clone(), at)]).await?.remove(0))
 }
 
 /// One record per number, whose key is the number; every third is a tombstone.
@@ -104,7 +118,7 @@ async fn records_come_back_as_they_were_delivered() {
     let mut member = subscribe(&stream, &["shop.orders"]).await.unwrap();
     let found = assigned(&mut member).await;
     assert_eq!(found, [TopicPartition::new("shop.orders", 0)]);
-    assert_eq!(member.start(&found[0], EARLIEST).await.unwrap(), 0);
+    assert_eq!(start_one(&mut member, &found[0], EARLIEST).await.unwrap(), 0);
     let batch = records(&mut member).await;
     assert_eq!(batch.len(), 3);
     let second = batch.get(1).unwrap();
@@ -128,12 +142,12 @@ async fn topics_come_and_go_and_are_followed_while_they_are_there() {
     // Nothing is read before the start.
     let early = tokio::time::timeout(Duration::from_millis(100), member.next(10)).await;
     assert!(early.is_err(), "{early:?}");
-    member.start(&orders[0], EARLIEST).await.unwrap();
+    start_one(&mut member, &orders[0], EARLIEST).await.unwrap();
     assert_eq!(read(&mut member, 1).await, expected("shop.orders", 0..1));
     write(&mut producer, "shop.lines", 0..1).await;
     let lines = assigned(&mut member).await;
     assert_eq!(lines, [TopicPartition::new("shop.lines", 0)]);
-    member.start(&lines[0], EARLIEST).await.unwrap();
+    start_one(&mut member, &lines[0], EARLIEST).await.unwrap();
     write(&mut producer, "shop.orders", 1..300).await;
     let mut found = read(&mut member, 300).await;
     found.sort();
@@ -157,7 +171,7 @@ async fn a_topic_that_was_deleted_and_made_anew_at_once_is_another_one() {
     write(&mut second.producer().await.unwrap(), "orders", 0..2).await;
     let mut member = subscribe(&first, &["orders"]).await.unwrap();
     let orders = assigned(&mut member).await;
-    member.start(&orders[0], EARLIEST).await.unwrap();
+    start_one(&mut member, &orders[0], EARLIEST).await.unwrap();
     assert_eq!(read(&mut member, 5).await, expected("orders", 0..5));
     std::fs::remove_dir_all(root.path().join("orders")).unwrap();
     std::fs::rename(other.path().join("orders"), root.path().join("orders")).unwrap();
@@ -166,7 +180,7 @@ async fn a_topic_that_was_deleted_and_made_anew_at_once_is_another_one() {
     };
     assert_eq!(lost, orders);
     assert_eq!(assigned(&mut member).await, orders);
-    member.start(&orders[0], EARLIEST).await.unwrap();
+    start_one(&mut member, &orders[0], EARLIEST).await.unwrap();
     assert_eq!(read(&mut member, 2).await, expected("orders", 0..2));
 }
 
@@ -181,7 +195,7 @@ async fn a_partition_can_be_started_anywhere_that_is_there() {
     let mut member = subscribe(&stream, &["orders"]).await.unwrap();
     let orders = assigned(&mut member).await.remove(0);
     for at in [150, 0, 77, 150] {
-        assert_eq!(member.start(&orders, StartAt::Offset(at)).await.unwrap(), at);
+        assert_eq!(start_one(&mut member, &orders, StartAt::Offset(at)).await.unwrap(), at);
         let first = member.next(1).await.unwrap();
         let Delivery::Records(batch) = first else {
             panic!("{first:?}")
@@ -189,9 +203,12 @@ async fn a_partition_can_be_started_anywhere_that_is_there() {
         assert_eq!(batch.iter().map(|record| record.offset()).collect::<Vec<_>>(), [at]);
     }
     let latest = StartAt::Unknown(StartOffset::Latest);
-    assert_eq!(member.start(&orders, latest).await.unwrap(), 200);
-    assert_eq!(member.start(&orders, StartAt::Offset(200)).await.unwrap(), 200);
-    let error = member.start(&orders, StartAt::Offset(201)).await.unwrap_err();
+    assert_eq!(start_one(&mut member, &orders, latest).await.unwrap(), 200);
+    assert_eq!(
+        start_one(&mut member, &orders, StartAt::Offset(200)).await.unwrap(),
+        200
+    );
+    let error = start_one(&mut member, &orders, StartAt::Offset(201)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "topic_rewound"));
     assert!(error.to_string().contains("ends at offset 200"), "{error}");
     // What was refused moved nothing.
@@ -206,14 +223,29 @@ async fn a_partition_can_be_started_anywhere_that_is_there() {
     segments.sort();
     assert!(segments.len() > 2, "{segments:?}");
     std::fs::remove_file(&segments[0]).unwrap();
-    let error = member.start(&orders, StartAt::Offset(0)).await.unwrap_err();
+    let error = start_one(&mut member, &orders, StartAt::Offset(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "offset_out_of_range"));
     let first: i64 = segments[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
     assert!(
         error.to_string().contains(&format!("begins at offset {first}")),
         "{error}"
     );
-    assert_eq!(member.start(&orders, EARLIEST).await.unwrap(), first);
+    let remedy = format!(
+        "UPDATE tailrace_offsets SET next_offset = {first} WHERE connector = 'mirror' AND topic = 'orders' AND topic_partition = 0"
+    );
+    assert!(error.to_string().ends_with(&remedy), "{error}");
+    // The record before the next one may be gone; not the next one.
+    for (next, at) in [(first, first), (first + 1, first)] {
+        assert_eq!(
+            start_one(&mut member, &orders, StartAt::Before(next)).await.unwrap(),
+            at
+        );
+    }
+    let error = start_one(&mut member, &orders, StartAt::Before(first - 1))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "offset_out_of_range");
+    assert_eq!(start_one(&mut member, &orders, EARLIEST).await.unwrap(), first);
 }
 
 #[tokio::test]

@@ -28,10 +28,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tailrace_core::Result;
-use tailrace_core::ports::StartOffset;
 use tailrace_core::ports::sink::{
-    Delivery, OFFSET_OUT_OF_RANGE, StartAt, Subscription, SubscriptionSpec, TOPIC_REWOUND, offset_out_of_range,
-    topic_rewound,
+    Delivery, OFFSET_OUT_OF_RANGE, StartAt, Subscription, SubscriptionSpec, TOPIC_REWOUND,
 };
 use tailrace_core::record_batch::TopicPartition;
 
@@ -41,7 +39,7 @@ use crate::properties;
 use crate::reader::ReaderThread;
 use crate::topics::{REQUEST_TIMEOUT, Shared};
 use member::{GroupContext, Member};
-use membership::Membership;
+use membership::{Membership, Place};
 
 /// Partitions that were revoked are given back after this time, released or not. Longer than a target takes for one batch;
 /// and others wait for the partitions meanwhile, so not much longer. Nothing depends on the reader's answer: whoever gets the
@@ -66,6 +64,13 @@ pub(crate) struct KafkaSubscription {
 struct Bounds {
     first: i64,
     end: i64,
+}
+
+/// Where partitions end or begin is not known.
+struct Unknown {
+    error: KafkaError,
+    /// The partition that does not say.
+    partition: TopicPartition,
 }
 
 // === impl KafkaSubscription ===
@@ -113,30 +118,26 @@ impl Subscription for KafkaSubscription {
         self.membership.next(limit).await
     }
 
-    async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64> {
-        let (partition, membership) = (partition.clone(), Arc::clone(&self.membership));
+    async fn start(&mut self, partitions: &[(TopicPartition, StartAt)]) -> Result<Vec<i64>> {
+        let (places, membership) = (partitions.to_vec(), Arc::clone(&self.membership));
         let start = move |client: &Client, cluster: &Cluster| {
-            let bounds = bounds(client, cluster, &partition)?;
-            let offset = match at {
-                StartAt::Offset(offset) => offset,
-                StartAt::Unknown(StartOffset::Earliest) => bounds.first,
-                StartAt::Unknown(StartOffset::Latest) => bounds.end,
-            };
-            bounds.check(&partition, cluster, offset)?;
-            // Where it is not ours any more, that is told by `next`.
-            if membership.begin_start(&partition) {
-                move_to(client, &partition, offset).map_err(|error| standing_still(cluster, &partition, &error))?;
-                let resume = || client.resume(&list(std::slice::from_ref(&partition), Offset::Invalid)?);
-                let resumed = membership.finish_start(&partition, (offset, bounds.end), resume);
-                resumed.map_err(|error| standing_still(cluster, &partition, &error))?;
-            }
-            Ok(offset)
+            let places = places_of(client, cluster, &places)?;
+            let begun = membership.begin_start(places.iter().map(|place| &place.partition));
+            // Those that are not ours any more are told by `next`.
+            let ours: Vec<Place> = places
+                .iter()
+                .filter(|place| begun.partitions.contains(&place.partition))
+                .cloned()
+                .collect();
+            start_at(client, &membership, &ours, begun.flowed)
+                .map_err(|error| standing_still(cluster, &begun.partitions, &error))?;
+            Ok(places.iter().map(|place| place.offset).collect())
         };
         self.ask(start).await
     }
 
     async fn pause(&mut self, partition: &TopicPartition) -> Result<()> {
-        if !self.membership.begin_start(partition) {
+        if self.membership.begin_start([partition]).partitions.is_empty() {
             return Ok(());
         }
         let partition = partition.clone();
@@ -263,30 +264,104 @@ fn subscribed(topic: &str) -> String {
     expression
 }
 
-fn bounds(client: &Client, cluster: &Cluster, partition: &TopicPartition) -> Result<Bounds, Failure> {
-    let asked = client.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT);
-    let (first, end) = asked.map_err(|error| cluster.failure_of(&error, Some(&partition.topic), ""))?;
-    Ok(Bounds { first, end })
+/// Where each partition is to begin.
+fn places_of(client: &Client, cluster: &Cluster, wanted: &[(TopicPartition, StartAt)]) -> Result<Vec<Place>, Failure> {
+    let names: Vec<TopicPartition> = wanted.iter().map(|(partition, _)| partition.clone()).collect();
+    let bounds = bounds(client, &names)
+        .map_err(|unknown| cluster.failure_of(&unknown.error, Some(&unknown.partition.topic), ""))?;
+    let placed = wanted.iter().zip(bounds).map(|((partition, at), bounds)| {
+        let offset = at.offset(bounds.first, bounds.end);
+        bounds.check(client, partition, (offset, at.wanted(offset)))?;
+        Ok(Place {
+            partition: partition.clone(),
+            offset,
+            end: bounds.end,
+        })
+    });
+    placed.collect()
 }
 
-/// Lets a partition go on at an offset, as soon as it is resumed. Nothing from before is handed out behind this.
-fn move_to(client: &Client, partition: &TopicPartition, offset: i64) -> KafkaResult<()> {
-    let list = list(std::slice::from_ref(partition), Offset::Offset(offset))?;
+/// Asks all at once; one after another only where that fails, to know which it is that does not answer.
+fn bounds(client: &Client, partitions: &[TopicPartition]) -> Result<Vec<Bounds>, Unknown> {
+    let at_once = |of: Offset| offsets(client, partitions, of);
+    if let (Some(firsts), Some(ends)) = (at_once(Offset::Beginning), at_once(Offset::End)) {
+        let pairs = firsts.into_iter().zip(ends);
+        return Ok(pairs.map(|(first, end)| Bounds { first, end }).collect());
+    }
+    let each = partitions.iter().map(|partition| {
+        let asked = client.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT);
+        let unknown = |error| Unknown {
+            error,
+            partition: partition.clone(),
+        };
+        asked.map(|(first, end)| Bounds { first, end }).map_err(unknown)
+    });
+    each.collect()
+}
+
+/// A request for times is one for all partitions of a broker; the first and the last offset have times of their own
+/// (ListOffsets: -2 and -1).
+fn offsets(client: &Client, partitions: &[TopicPartition], of: Offset) -> Option<Vec<i64>> {
+    let found = client
+        .offsets_for_times(list(partitions, of).ok()?, REQUEST_TIMEOUT)
+        .ok()?;
+    let offset_of = |partition: &TopicPartition| {
+        let element = found.find_partition(&partition.topic, partition.partition)?;
+        match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        }
+    };
+    partitions.iter().map(offset_of).collect()
+}
+
+/// Moves partitions that stand still or flow, and lets them flow from there.
+///
+/// What librdkafka has handed out before may be in the hands of the thread that polls. It is let go before records count again: else one of
+/// those would stand in front of the first.
+fn start_at(client: &Client, membership: &Membership, places: &[Place], flowed: bool) -> KafkaResult<()> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    move_to(client, places)?;
+    if flowed {
+        let polls = membership.polls();
+        let since = Instant::now();
+        while membership.polls() == polls {
+            if since.elapsed() > REQUEST_TIMEOUT {
+                return Err(KafkaError::Seek("the thread that polls stands still".to_owned()));
+            }
+            std::thread::sleep(SEEK_AGAIN);
+        }
+    }
+    membership.finish_start(places, |resumed| client.resume(&list(resumed, Offset::Invalid)?))
+}
+
+/// Lets partitions go on at their places, as soon as they are resumed. Nothing from before is handed out by librdkafka behind this.
+fn move_to(client: &Client, places: &[Place]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    for Place { partition, offset, .. } in places {
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))?;
+    }
     client.pause(&list)?;
     let since = Instant::now();
     loop {
         let moved = client.seek_partitions(list.clone(), REQUEST_TIMEOUT)?;
-        match moved.elements().first().map_or(Ok(()), |element| element.error()) {
-            Err(_) if since.elapsed() < REQUEST_TIMEOUT => std::thread::sleep(SEEK_AGAIN),
-            done => return done,
+        let failed = moved.elements().iter().find_map(|element| element.error().err());
+        match failed {
+            Some(_) if since.elapsed() < REQUEST_TIMEOUT => std::thread::sleep(SEEK_AGAIN),
+            Some(error) => return Err(error),
+            None => return Ok(()),
         }
     }
 }
 
-fn standing_still(cluster: &Cluster, partition: &TopicPartition, error: &KafkaError) -> Failure {
+fn standing_still(cluster: &Cluster, partitions: &[TopicPartition], error: &KafkaError) -> Failure {
+    let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
     let message = format!(
-        "partition {} of topic {} on {} could not be moved to where the target is ({error}); it is tried again",
-        partition.partition, partition.topic, cluster.servers
+        "partitions {} on {} could not be moved to where the target is ({error}); it is tried again",
+        names.join(", "),
+        cluster.servers
     );
     Failure::transient("kafka_busy", message)
 }
@@ -303,14 +378,14 @@ fn list(partitions: &[TopicPartition], offset: Offset) -> KafkaResult<TopicParti
 
 impl Bounds {
     /// Whether an offset can be read from here, or will be the next to be written.
-    fn check(self, partition: &TopicPartition, cluster: &Cluster, wanted: i64) -> Result<(), Failure> {
-        let servers = &cluster.servers;
-        if wanted < self.first {
-            let message = offset_out_of_range(partition, servers, wanted, self.first);
+    fn check(self, client: &Client, partition: &TopicPartition, (offset, wanted): (i64, i64)) -> Result<(), Failure> {
+        let (spec, servers) = client.context().about();
+        if offset < self.first {
+            let message = spec.offset_out_of_range(partition, servers, wanted, self.first);
             return Err(Failure::definite(OFFSET_OUT_OF_RANGE, message));
         }
-        if wanted > self.end {
-            let message = topic_rewound(partition, servers, wanted, self.end);
+        if offset > self.end {
+            let message = spec.topic_rewound(partition, servers, wanted, self.end);
             return Err(Failure::definite(TOPIC_REWOUND, message));
         }
         Ok(())

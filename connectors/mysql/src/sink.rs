@@ -75,4 +75,8 @@ impl SinkConnector for MySqlSink {
             Flavour::MariaDb => "mariadb",
         }
     }
+
+    fn offsets_table(&self) -> String {
+        offsets::quoted(self.rules.config().offsets_name())
+    }
 }

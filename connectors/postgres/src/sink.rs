@@ -72,4 +72,8 @@ impl SinkConnector for PostgresSink {
     fn kind(&self) -> &'static str {
         "postgresql"
     }
+
+    fn offsets_table(&self) -> String {
+        session::offsets_table(self.rules.config())
+    }
 }

@@ -9,6 +9,7 @@
 //! must be able to do).
 
 pub mod config;
+pub mod error;
 mod evolve;
 mod extra;
 mod fold;

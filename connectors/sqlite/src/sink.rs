@@ -23,6 +23,7 @@ use tailrace_sql::sink::{SinkRules, SqlSink};
 
 pub use config::SqliteSinkConfig;
 
+use crate::discover::quote;
 use session::SqliteSession;
 
 /// A SQLite file that is written to, configured and not yet opened.
@@ -64,6 +65,10 @@ impl SinkConnector for SqliteSink {
 
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn offsets_table(&self) -> String {
+        quote(self.rules.config().offsets_name())
     }
 }
 

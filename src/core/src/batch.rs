@@ -166,6 +166,7 @@ pub struct ChangeBatch {
     /// Lists that were written, empty again: their memory serves the next ones.
     spare_lists: Vec<Vec<Cell>>,
     open_row: u32,
+    has_unchanged: bool,
     messages: Messages,
 }
 
@@ -236,6 +237,7 @@ impl ChangeBatch {
             open_lists: Vec::new(),
             spare_lists: Vec::new(),
             open_row: 0,
+            has_unchanged: false,
             messages: Messages::default(),
         }
     }
@@ -311,7 +313,13 @@ impl ChangeBatch {
 
     /// Next cell: a large value that did not change and is not in the log.
     pub fn push_unchanged(&mut self) {
+        self.has_unchanged = true;
         self.push(Cell::Unchanged);
+    }
+
+    /// Whether a value of a row may be one that is not in the log.
+    pub fn has_unchanged(&self) -> bool {
+        self.has_unchanged
     }
 
     /// Next cell: true or false.

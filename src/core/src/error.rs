@@ -68,6 +68,21 @@ impl Error {
         self
     }
 
+    /// The same under another name.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same, and what can be done about it behind the sentence.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(remedy);
+        self
+    }
+
     /// What the error means for the pipeline.
     pub fn kind(&self) -> Kind {
         self.kind

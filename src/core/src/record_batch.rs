@@ -26,6 +26,8 @@ pub struct RecordBatch {
 
 #[derive(Debug, Clone)]
 struct Entry {
+    /// Where its bytes begin; they end where those of the next record do.
+    start: usize,
     partition: usize,
     offset: i64,
     timestamp_ms: i64,
@@ -94,11 +96,13 @@ impl RecordBatch {
         timestamp_ms: i64,
         key_value: (Option<&[u8]>, Option<&[u8]>),
     ) {
+        let start = self.buffer.len();
         let partition = self.partition_index(partition.0, partition.1);
         let key = key_value.0.map(|key| self.append(key));
         let value = key_value.1.map(|value| self.append(value));
         let headers = self.headers.len()..self.headers.len();
         self.records.push(Entry {
+            start,
             partition,
             offset,
             timestamp_ms,
@@ -110,11 +114,7 @@ impl RecordBatch {
 
     /// Adds a header to the record that was pushed last.
     pub fn push_header(&mut self, name: &str, value: &[u8]) {
-        let known = self.header_names.iter().position(|known| **known == *name);
-        let name = known.unwrap_or_else(|| {
-            self.header_names.push(name.into());
-            self.header_names.len() - 1
-        });
+        let name = self.header_name_index(name);
         let value = self.append(value);
         if let Some(record) = self.records.last_mut() {
             self.headers.push((name, value));
@@ -137,6 +137,43 @@ impl RecordBatch {
         }
     }
 
+    /// Adds copies of a run of records of another batch: its bytes at once, and where they are now.
+    pub fn extend_from(&mut self, other: &Self, run: Range<usize>) {
+        let entries = other.records.get(run.clone()).unwrap_or_default();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return;
+        };
+        let end = other.records.get(run.end).map_or(other.buffer.len(), |next| next.start);
+        let (bytes_before, headers_before) = (self.buffer.len(), self.headers.len());
+        self.buffer
+            .extend_from_slice(other.buffer.get(first.start..end).unwrap_or_default());
+        let moved = |range: &Range<usize>, from: usize, to: usize| range.start - from + to..range.end - from + to;
+        let bytes = |range: &Range<usize>| moved(range, first.start, bytes_before);
+        let names: Vec<usize> = other
+            .header_names
+            .iter()
+            .map(|name| self.header_name_index(name))
+            .collect();
+        let headers = other
+            .headers
+            .get(first.headers.start..last.headers.end)
+            .unwrap_or_default();
+        let named = |(name, value): &(usize, Range<usize>)| Some((*names.get(*name)?, bytes(value)));
+        self.headers.extend(headers.iter().filter_map(named));
+        for entry in entries {
+            let partition = other.partitions.get(entry.partition).unwrap_or(RecordView::nowhere());
+            let entry = Entry {
+                start: entry.start - first.start + bytes_before,
+                partition: self.partition_index(&partition.topic, partition.partition),
+                key: entry.key.as_ref().map(bytes),
+                value: entry.value.as_ref().map(bytes),
+                headers: moved(&entry.headers, first.headers.start, headers_before),
+                ..*entry
+            };
+            self.records.push(entry);
+        }
+    }
+
     /// Adds a record that owns itself.
     pub fn push_record(&mut self, record: &StreamRecord) {
         let key_value = (record.key.as_deref(), record.value.as_deref());
@@ -156,11 +193,23 @@ impl RecordBatch {
         if self.partitions.iter().all(&is_kept) {
             return;
         }
+        *self = self.filtered(|record| is_kept(record.partition()));
+    }
+
+    /// Copies of the records that are wanted.
+    pub fn filtered(&self, is_wanted: impl Fn(RecordView<'_>) -> bool) -> Self {
         let mut kept = Self::default();
-        for record in self.iter().filter(|record| is_kept(record.partition())) {
-            kept.push_copy(record);
+        let mut run = 0..0;
+        for (index, record) in self.iter().enumerate() {
+            if is_wanted(record) {
+                run.end = index + 1;
+                continue;
+            }
+            kept.extend_from(self, run);
+            run = index + 1..index + 1;
         }
-        *self = kept;
+        kept.extend_from(self, run);
+        kept
     }
 
     /// The record at an index.
@@ -171,6 +220,14 @@ impl RecordBatch {
     /// The records, in order.
     pub fn iter(&self) -> impl Iterator<Item = RecordView<'_>> {
         self.records.iter().map(|entry| RecordView { batch: self, entry })
+    }
+
+    fn header_name_index(&mut self, name: &str) -> usize {
+        let known = self.header_names.iter().position(|known| **known == *name);
+        known.unwrap_or_else(|| {
+            self.header_names.push(name.into());
+            self.header_names.len() - 1
+        })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -210,9 +267,16 @@ impl<'a> RecordView<'a> {
 
     /// The partition that it is of.
     pub fn partition(&self) -> &'a TopicPartition {
-        // Only `push` makes entries, with an index that is there.
+        self.batch
+            .partitions
+            .get(self.entry.partition)
+            .unwrap_or(RecordView::nowhere())
+    }
+
+    /// Entries are made with an index that is there.
+    fn nowhere() -> &'static TopicPartition {
         static NOWHERE: std::sync::LazyLock<TopicPartition> = std::sync::LazyLock::new(|| TopicPartition::new("", 0));
-        self.batch.partitions.get(self.entry.partition).unwrap_or(&NOWHERE)
+        &NOWHERE
     }
 
     /// Offset in the partition.
@@ -282,7 +346,12 @@ mod tests {
         batch.push_header("op", b"d");
         batch.push(("a", 0), 8, 3, (Some(b""), Some(b"w")));
         let mut copy = RecordBatch::default();
-        batch.iter().for_each(|record| copy.push_copy(record));
+        copy.push(("b", 0), 1, 1, (Some(b"another"), None));
+        copy.push_header("source", b"before");
+        copy.extend_from(&batch, 0..1);
+        copy.extend_from(&batch, 1..1);
+        copy.extend_from(&batch, 1..3);
+        let mut copy = copy.filtered(|record| *record.partition().topic == *"a");
         let shown = |batch: &RecordBatch| -> Vec<String> {
             let record = |record: RecordView<'_>| {
                 let headers: Vec<_> = record.headers().collect();

@@ -53,8 +53,18 @@ async fn subscribe(topics: &[&str], group: &str) -> Box<dyn Subscription> {
     let spec = SubscriptionSpec {
         topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
         group: group.to_owned(),
+        connector: "mirror".to_owned(),
+        offsets_table: "tailrace_offsets".to_owned(),
     };
     stream.subscribe(spec).await.unwrap()
+}
+
+async fn start_one(
+    member: &mut Box<dyn Subscription>,
+    partition: &TopicPartition,
+    at: StartAt,
+) -> tailrace_core::Result<i64> {
+    Ok(member.start(&[(partition.clone(), at)]).await?.remove(0))
 }
 
 async fn next(member: &mut Box<dyn Subscription>) -> tailrace_core::Result<Delivery> {
@@ -105,7 +115,7 @@ async fn only_what_was_committed_is_read() {
     write(&transactions, topic, 0, "open");
     let mut member = subscribe(&[topic], "subscriptions.committed").await;
     let all = assigned(&mut member).await;
-    member.start(&all[0], StartAt::Offset(0)).await.unwrap();
+    start_one(&mut member, &all[0], StartAt::Offset(0)).await.unwrap();
     assert_eq!(read(&mut member, 1).await.unwrap(), ["committed"]);
     let early = tokio::time::timeout(A_MOMENT, member.next(10)).await;
     assert!(early.is_err(), "{early:?}");
@@ -126,7 +136,7 @@ async fn a_topic_that_was_made_anew_is_noticed() {
     }
     let mut member = subscribe(&[topic], "subscriptions.anew").await;
     let all = assigned(&mut member).await;
-    member.start(&all[0], StartAt::Offset(0)).await.unwrap();
+    start_one(&mut member, &all[0], StartAt::Offset(0)).await.unwrap();
     assert_eq!(read(&mut member, 3).await.unwrap(), ["a", "b", "c"]);
     kafka.delete_topic(topic).await.unwrap();
     let (word, gone) = told(next(&mut member).await.unwrap());
@@ -135,9 +145,9 @@ async fn a_topic_that_was_made_anew_is_noticed() {
     kafka.create_topic(topic, 1, &[]).await.unwrap();
     write(&producer(None), topic, 0, "d");
     let again = assigned(&mut member).await;
-    let error = member.start(&again[0], StartAt::Offset(3)).await.unwrap_err();
+    let error = start_one(&mut member, &again[0], StartAt::Offset(3)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "topic_rewound"));
-    member.start(&again[0], StartAt::Offset(0)).await.unwrap();
+    start_one(&mut member, &again[0], StartAt::Offset(0)).await.unwrap();
     assert_eq!(read(&mut member, 1).await.unwrap(), ["d"]);
 }
 
@@ -153,7 +163,7 @@ async fn records_that_are_removed_under_a_slow_reader_are_missed() {
     }
     let mut member = subscribe(&[topic], "subscriptions.removed").await;
     let all = assigned(&mut member).await;
-    member.start(&all[0], StartAt::Offset(0)).await.unwrap();
+    start_one(&mut member, &all[0], StartAt::Offset(0)).await.unwrap();
     read(&mut member, 1).await.unwrap();
     let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let mut list = TopicPartitionList::new();
@@ -187,7 +197,7 @@ async fn members_come_and_go_and_each_record_has_one_reader_at_a_time() {
     let all = assigned(&mut first).await;
     assert_eq!(all.len(), 4);
     for partition in &all {
-        first.start(partition, StartAt::Offset(0)).await.unwrap();
+        start_one(&mut first, partition, StartAt::Offset(0)).await.unwrap();
     }
     assert_eq!(read(&mut first, 4).await.unwrap().len(), 4);
     let mut second = subscribe(&["subscriptions.shared.*"], "subscriptions.shared").await;
@@ -197,7 +207,7 @@ async fn members_come_and_go_and_each_record_has_one_reader_at_a_time() {
     first.release(&moving).await.unwrap();
     let moved = assigned(&mut second).await;
     for partition in &moved {
-        second.start(partition, StartAt::Offset(1)).await.unwrap();
+        start_one(&mut second, partition, StartAt::Offset(1)).await.unwrap();
     }
     write_all("after");
     assert_eq!(read(&mut first, 2).await.unwrap(), ["after", "after"]);
@@ -206,7 +216,7 @@ async fn members_come_and_go_and_each_record_has_one_reader_at_a_time() {
     let back = assigned(&mut first).await;
     assert_eq!(back.len(), 2);
     for partition in &back {
-        first.start(partition, StartAt::Offset(2)).await.unwrap();
+        start_one(&mut first, partition, StartAt::Offset(2)).await.unwrap();
     }
     write_all("alone");
     assert_eq!(read(&mut first, 4).await.unwrap(), ["alone"; 4]);

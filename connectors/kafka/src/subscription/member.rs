@@ -16,11 +16,11 @@ use tailrace_core::ports::sink::SubscriptionSpec;
 use tailrace_core::record_batch::TopicPartition;
 
 use super::membership::{Incoming, Membership};
-use super::{Client, RELEASE_PATIENCE, bounds, list};
+use super::{Client, RELEASE_PATIENCE, Unknown, bounds, list};
 use crate::client::Complaints;
 use crate::error::{Class, Cluster, Failure, code_of};
 use crate::reader::POLL_WAIT;
-use crate::topics::{REQUEST_TIMEOUT, Shared};
+use crate::topics::Shared;
 
 /// A target that takes records at all takes some within this time. Shorter pauses are waited out, because telling librdkafka
 /// to fetch nothing throws away what it has read ahead.
@@ -101,6 +101,15 @@ impl From<KafkaError> for Refused {
     }
 }
 
+impl From<Unknown> for Refused {
+    fn from(unknown: Unknown) -> Self {
+        Self {
+            error: unknown.error,
+            partition: Some(unknown.partition),
+        }
+    }
+}
+
 impl Refused {
     /// The sentence; the group is joined again after it.
     fn sentence(&self, group: &str, servers: &str) -> String {
@@ -150,17 +159,8 @@ impl GroupContext {
     /// partition that was moved meanwhile would jump to the end once more.
     fn assign(&self, client: &Client, partitions: Vec<TopicPartition>) -> Result<(), Refused> {
         let mut list = TopicPartitionList::new();
-        for partition in &partitions {
-            let TopicPartition {
-                topic,
-                partition: number,
-            } = partition;
-            let asked = client.fetch_watermarks(topic, *number, REQUEST_TIMEOUT);
-            let (_, end) = asked.map_err(|error| Refused {
-                error,
-                partition: Some(partition.clone()),
-            })?;
-            list.add_partition_offset(topic, *number, Offset::Offset(end))?;
+        for (partition, bounds) in partitions.iter().zip(bounds(client, &partitions)?) {
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(bounds.end))?;
         }
         client.incremental_assign(&list)?;
         client.pause(&list)?;
@@ -179,6 +179,11 @@ impl GroupContext {
             self.membership.revoke(partitions, Instant::now() + RELEASE_PATIENCE);
         }
         Ok(())
+    }
+
+    /// What is read, and where from.
+    pub(super) fn about(&self) -> (&SubscriptionSpec, &str) {
+        (&self.spec, &self.cluster.servers)
     }
 
     fn text(&self) -> String {
@@ -259,6 +264,7 @@ impl Member {
 
     fn step(&mut self) -> Result<(), Failure> {
         let client = Arc::clone(&self.client);
+        self.membership.note_poll();
         match client.poll(POLL_WAIT) {
             Some(Ok(message)) => {
                 self.down_since = None;
@@ -360,10 +366,14 @@ impl Member {
     /// librdkafka does not say of which partition; their bounds do.
     fn offset_lost(&self, code: RDKafkaErrorCode, said: &str) -> Failure {
         let cluster = &self.client.context().cluster;
-        let outside = self.membership.started().into_iter().find_map(|(partition, position)| {
-            let bounds = bounds(&self.client, cluster, &partition).ok()?;
-            bounds.check(&partition, cluster, position).err()
-        });
+        let (names, positions): (Vec<_>, Vec<_>) = self.membership.started().into_iter().unzip();
+        let bounds = bounds(&self.client, &names).unwrap_or_default();
+        let outside = bounds.iter().zip(names.iter().zip(positions));
+        let outside = outside
+            .filter_map(|(bounds, (partition, position))| {
+                bounds.check(&self.client, partition, (position, position)).err()
+            })
+            .next();
         outside.unwrap_or_else(|| cluster.failure(code, None, said))
     }
 

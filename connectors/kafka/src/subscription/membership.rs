@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Membership {
     arrived: Notify,
     /// The reader took something.
     taken: Condvar,
+    /// How often librdkafka was asked.
+    polls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +96,24 @@ struct Revoking {
     all: Vec<TopicPartition>,
     held: Vec<TopicPartition>,
     until: Instant,
+}
+
+/// Where a partition begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) partition: TopicPartition,
+    pub(super) offset: i64,
+    /// The offset that the next record will have.
+    pub(super) end: i64,
+}
+
+/// Partitions that are about to begin.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    /// Those that are ours.
+    pub(super) partitions: Vec<TopicPartition>,
+    /// Records of one of them were on their way.
+    pub(super) flowed: bool,
 }
 
 /// A record as librdkafka has it.
@@ -148,34 +169,49 @@ impl Membership {
         inner.failed.clone().map_or(Ok(None), |failure| Err(failure.into()))
     }
 
-    /// Forgets the records of a partition that is to be started anew, now or later; `false` where it is not ours (any more).
-    pub(super) fn begin_start(&self, partition: &TopicPartition) -> bool {
+    /// Forgets the records of partitions that are to be started anew, now or later.
+    pub(super) fn begin_start<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Begun {
         let mut inner = self.lock();
-        let Some(assigned) = inner.find_mut(partition).filter(|known| known.stage != Stage::Revoked) else {
-            return false;
-        };
-        assigned.stage = Stage::Starting;
-        inner.forget_records(std::slice::from_ref(partition));
-        true
+        let mut begun = Begun::default();
+        for partition in partitions {
+            let Some(assigned) = inner.find_mut(partition).filter(|known| known.stage != Stage::Revoked) else {
+                continue;
+            };
+            begun.flowed |= assigned.stage != Stage::Waiting;
+            assigned.stage = Stage::Starting;
+            begun.partitions.push(partition.clone());
+        }
+        inner.forget_records(&begun.partitions);
+        begun
     }
 
-    /// From now on the partition's records are for the reader. `resume` is called where they are to be fetched now, before
+    /// From now on the partitions' records are for the reader. `resume` is called where they are to be fetched now, before
     /// anybody else can say otherwise.
     pub(super) fn finish_start<E>(
         &self,
-        partition: &TopicPartition,
-        (position, end): (i64, i64),
-        resume: impl FnOnce() -> std::result::Result<(), E>,
+        places: &[Place],
+        resume: impl FnOnce(&[TopicPartition]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut inner = self.lock();
-        let is_paused = inner.is_paused;
-        let Some(assigned) = inner.find_mut(partition).filter(|known| known.stage == Stage::Starting) else {
-            return Ok(());
-        };
-        assigned.stage = Stage::Started;
-        assigned.position = position;
-        assigned.end = end;
-        if is_paused { Ok(()) } else { resume() }
+        let mut started = Vec::with_capacity(places.len());
+        for place in places {
+            let assigned = inner.find_mut(&place.partition);
+            if let Some(assigned) = assigned.filter(|known| known.stage == Stage::Starting) {
+                assigned.stage = Stage::Started;
+                (assigned.position, assigned.end) = (place.offset, place.end);
+                started.push(place.partition.clone());
+            }
+        }
+        if inner.is_paused || started.is_empty() {
+            Ok(())
+        } else {
+            resume(&started)
+        }
+    }
+
+    /// How often the thread has asked librdkafka: what it had in hand when it asked last was pushed before.
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Acquire)
     }
 
     /// Some of the revoked partitions may go. The whole list, once it is complete: for the caller to give it back.
@@ -207,6 +243,11 @@ impl Membership {
     }
 
     // --- for librdkafka's thread
+
+    /// The thread asks once more, and has nothing in hand.
+    pub(super) fn note_poll(&self) {
+        self.polls.fetch_add(1, Ordering::Release);
+    }
 
     /// Partitions were assigned.
     pub(super) fn assign(&self, partitions: Vec<TopicPartition>) {
@@ -413,6 +454,14 @@ mod tests {
         TopicPartition::new("t", number)
     }
 
+    fn place(number: i32) -> Place {
+        Place {
+            partition: partition(number),
+            offset: 0,
+            end: 0,
+        }
+    }
+
     fn push(membership: &Membership, number: i32, offset: i64, bytes: usize) -> bool {
         let value = vec![b'x'; bytes];
         let record = Incoming {
@@ -428,12 +477,10 @@ mod tests {
         let membership = Membership::default();
         membership.assign(numbers.clone().map(partition).collect());
         assert!(matches!(membership.take(10), Ok(Some(Delivery::Assigned(_)))));
-        for number in numbers {
-            assert!(membership.begin_start(&partition(number)));
-            membership
-                .finish_start(&partition(number), (0, 0), || Ok::<(), ()>(()))
-                .unwrap();
-        }
+        let places: Vec<Place> = numbers.map(place).collect();
+        let begun = membership.begin_start(places.iter().map(|place| &place.partition));
+        assert_eq!((begun.partitions.len(), begun.flowed), (places.len(), false));
+        membership.finish_start(&places, |_| Ok::<(), ()>(())).unwrap();
         membership
     }
 
@@ -481,7 +528,7 @@ mod tests {
         assert!(matches!(membership.take(10), Ok(Some(Delivery::Revoked(gone))) if gone.len() == 2));
         push(&membership, 1, 9, 1);
         assert_eq!(offsets(&membership), [(0, 0)]);
-        assert!(!membership.begin_start(&partition(1)));
+        assert!(membership.begin_start([&partition(1)]).partitions.is_empty());
         assert_eq!(membership.overdue(now), None);
         assert_eq!(membership.release(&[partition(2), partition(0)]), None);
         assert_eq!(
@@ -509,9 +556,9 @@ mod tests {
             .unwrap();
         let resume = |_: &[TopicPartition]| Ok::<(), ()>(());
         assert_eq!(membership.resume_where_there_is_room(resume), Ok(false));
-        membership.begin_start(&partition(0));
-        let not_now = || -> std::result::Result<(), ()> { panic!("it is paused") };
-        membership.finish_start(&partition(0), (0, 0), not_now).unwrap();
+        assert!(membership.begin_start([&partition(0)]).flowed);
+        let not_now = |_: &[TopicPartition]| -> std::result::Result<(), ()> { panic!("it is paused") };
+        membership.finish_start(&[place(0)], not_now).unwrap();
         assert!(membership.wait_for_room(Duration::ZERO), "half of it is forgotten");
         membership.lose(vec![partition(1)]);
         assert_eq!(membership.resume_where_there_is_room(resume), Ok(true));

@@ -7,6 +7,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tailrace_core::error::Kind;
+use tailrace_core::ports::StartOffset;
 
 use super::*;
 
@@ -43,6 +44,8 @@ impl Kafka {
         let spec = SubscriptionSpec {
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             group: "g".to_owned(),
+            connector: "mirror".to_owned(),
+            offsets_table: "tailrace_offsets".to_owned(),
         };
         KafkaSubscription::connect(&shared, spec).await.unwrap()
     }
@@ -80,10 +83,14 @@ async fn assigned(member: &mut KafkaSubscription) -> Vec<TopicPartition> {
     }
 }
 
+async fn start_one(member: &mut KafkaSubscription, partition: &TopicPartition, at: StartAt) -> Result<i64> {
+    Ok(member.start(&[(partition.clone(), at)]).await?.remove(0))
+}
+
 async fn start(member: &mut KafkaSubscription, partitions: &[TopicPartition]) {
     for partition in partitions {
         let earliest = StartAt::Unknown(StartOffset::Earliest);
-        assert_eq!(member.start(partition, earliest).await.unwrap(), 0);
+        assert_eq!(start_one(member, partition, earliest).await.unwrap(), 0);
     }
 }
 
@@ -136,7 +143,7 @@ async fn a_member_that_joins_gets_its_share_once_it_is_released() {
     assert_eq!(moved, expected);
 
     for partition in &moved {
-        assert_eq!(second.start(partition, StartAt::Offset(1)).await.unwrap(), 1);
+        assert_eq!(start_one(&mut second, partition, StartAt::Offset(1)).await.unwrap(), 1);
     }
     for partition in 0..4 {
         kafka.write("t", partition, "after");
@@ -183,7 +190,7 @@ async fn who_is_thrown_out_is_told_that_all_is_lost() {
     };
     assert_eq!(lost, all);
     // Where it is not ours, it is not started, and that is no error.
-    assert_eq!(member.start(&all[0], StartAt::Offset(0)).await.unwrap(), 0);
+    assert_eq!(start_one(&mut member, &all[0], StartAt::Offset(0)).await.unwrap(), 0);
     let again = assigned(&mut member).await;
     kafka.write("t", 0, "a");
     start(&mut member, &again).await;
@@ -200,15 +207,15 @@ async fn nothing_is_read_before_the_start_and_nothing_old_after_another_one() {
     }
     let early = tokio::time::timeout(Duration::from_millis(300), member.next(1)).await;
     assert!(early.is_err(), "it was not started: {early:?}");
-    assert_eq!(member.start(&all[0], StartAt::Offset(2)).await.unwrap(), 2);
+    assert_eq!(start_one(&mut member, &all[0], StartAt::Offset(2)).await.unwrap(), 2);
     assert_eq!(member.ends(), [(all[0].clone(), 3)]);
     assert_eq!(read(&mut member, 1).await[&0], texts(&["c"]));
     // Written and perhaps read ahead already, but not taken.
     kafka.write("t", 0, "d");
-    member.start(&all[0], StartAt::Offset(1)).await.unwrap();
+    start_one(&mut member, &all[0], StartAt::Offset(1)).await.unwrap();
     assert_eq!(read(&mut member, 3).await[&0], texts(&["b", "c", "d"]));
     let latest = StartAt::Unknown(StartOffset::Latest);
-    assert_eq!(member.start(&all[0], latest).await.unwrap(), 4);
+    assert_eq!(start_one(&mut member, &all[0], latest).await.unwrap(), 4);
     kafka.write("t", 0, "e");
     assert_eq!(read(&mut member, 1).await[&0], texts(&["e"]));
 }
@@ -219,13 +226,13 @@ async fn offsets_that_are_not_there_are_told_apart() {
     let mut member = kafka.member(&["t"], quick()).await;
     let all = assigned(&mut member).await;
     kafka.write("t", 0, "a");
-    let error = member.start(&all[0], StartAt::Offset(2)).await.unwrap_err();
+    let error = start_one(&mut member, &all[0], StartAt::Offset(2)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "topic_rewound"));
     assert!(error.to_string().contains("ends at offset 1"), "{error}");
-    let error = member.start(&all[0], StartAt::Offset(-1)).await.unwrap_err();
+    let error = start_one(&mut member, &all[0], StartAt::Offset(-1)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "offset_out_of_range"));
     // Neither moved anything.
-    member.start(&all[0], StartAt::Offset(1)).await.unwrap();
+    start_one(&mut member, &all[0], StartAt::Offset(1)).await.unwrap();
     kafka.write("t", 0, "b");
     assert_eq!(read(&mut member, 1).await[&0], texts(&["b"]));
 }
@@ -277,11 +284,11 @@ async fn what_was_removed_before_it_was_read_is_named() {
     for _ in 0..20 {
         kafka.write("t", 0, &padding);
     }
-    let error = member.start(&all[0], StartAt::Offset(3)).await.unwrap_err();
+    let error = start_one(&mut member, &all[0], StartAt::Offset(3)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "offset_out_of_range"));
     assert!(error.to_string().contains("the target is 3:"), "{error}");
     let earliest = StartAt::Unknown(StartOffset::Earliest);
-    let first = member.start(&all[0], earliest).await.unwrap();
+    let first = start_one(&mut member, &all[0], earliest).await.unwrap();
     assert!((5..15).contains(&first), "{first}");
 }
 

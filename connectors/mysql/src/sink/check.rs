@@ -7,10 +7,10 @@ use tailrace_core::check::Finding;
 use tailrace_core::schema::TableName;
 use tailrace_sql::log_config::TlsMode;
 use tailrace_sql::sink::config::{DeleteMode, Evolve, TruncateMode, WriteConfig, WriteMode};
+use tailrace_sql::sink::error::of_target;
 
 use super::config::MySqlSinkConfig;
-use super::error::of_target;
-use super::offsets::{self, OFFSETS};
+use super::offsets;
 use super::session::connect_for;
 use crate::connect::{Texts, texts};
 use crate::endpoint::Endpoint;
@@ -68,7 +68,7 @@ async fn look(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -
             (name.to_owned(), host.to_owned())
         });
     let grants = texts(&mut connection, "SHOW GRANTS", DOING).await.map_err(of_target)?;
-    let offsets = write.offsets_table.as_deref().unwrap_or(OFFSETS);
+    let offsets = write.offsets_name();
     let offsets = match offsets.split_once('.') {
         Some((schema, table)) => (schema.to_owned(), table.to_owned()),
         None => (database.clone(), offsets.to_owned()),

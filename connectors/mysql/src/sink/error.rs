@@ -52,28 +52,6 @@ pub(super) fn commit_error(error: &ClientError) -> Error {
     Error::transient("commit_unknown", message).with_source(classified)
 }
 
-/// An error of what sources and sinks share, in the words for a target.
-pub(super) fn of_target(error: Error) -> Error {
-    let code = match error.code() {
-        "source_unreachable" => "target_unreachable",
-        "source_authentication" => "target_authentication",
-        "source_authentication_method" => "target_authentication_method",
-        "source_tls" => "target_tls",
-        "source_connection_lost" => "target_connection_lost",
-        "source_unavailable" => "target_unavailable",
-        "source_resources" => "target_resources",
-        "source_query" | "source_error" => "target_error",
-        _ => return error,
-    };
-    let message = error.report();
-    match error.kind() {
-        Kind::Transient => Error::transient(code, message),
-        Kind::Definite => Error::definite(code, message),
-        Kind::Poison => Error::poison(code, message),
-        Kind::Fenced => Error::fenced(code, message),
-    }
-}
-
 /// Kind, code and remedy. Numbers are those of both dialects' lists of errors; what is not listed halts, because nobody knows whether the
 /// next attempt, or the next row, would fare better.
 fn meaning(number: u16) -> (Kind, &'static str, &'static str) {
@@ -269,12 +247,5 @@ mod tests {
         };
         assert_eq!(commit_error(&said(1213)).code(), "serialization");
         assert_eq!(commit_error(&said(1053)).code(), "commit_unknown");
-    }
-
-    #[test]
-    fn errors_of_the_way_are_told_of_the_target() {
-        let error = of_target(Error::transient("source_unreachable", "cannot reach db:3306"));
-        assert_eq!((error.kind(), error.code()), (Kind::Transient, "target_unreachable"));
-        assert_eq!(of_target(Error::definite("config", "x")).code(), "config");
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tailrace_core::ports::sink::Taken;
 use tailrace_core::record_batch::{RecordMark, TopicPartition};
 use tailrace_core::{Error, Result};
+use tailrace_sql::sink::config::OFFSETS;
 use tailrace_sql::sink::session::TakenPartition;
 use tailrace_sql::sink::work::Offset;
 
@@ -22,8 +23,6 @@ use crate::quote::{identifier, literal};
 
 /// The statement that makes the table, as it is checked in.
 const MIGRATION: &str = include_str!("../../../../migrations/sink/mysql/0001_offsets.sql");
-/// What the table is called there, and by default.
-pub(super) const OFFSETS: &str = "tailrace_offsets";
 
 /// A transaction of ours takes a fraction of this; whoever holds a lock for longer is looked for.
 const TAKE_LOCK_S: u64 = 2;

@@ -8,14 +8,15 @@ use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
+use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session, TakenPartition};
 use tailrace_sql::sink::target::TargetTable;
 use tailrace_sql::sink::work::Work;
 
 use super::config::MySqlSinkConfig;
 use super::definitions::MySqlDefinitions;
-use super::error::{commit_error, of_target, target_error};
-use super::offsets::{self, OFFSETS, Owner};
+use super::error::{commit_error, target_error};
+use super::offsets::{self, Owner};
 use crate::connect::{self, Texts};
 use crate::endpoint::Endpoint;
 use crate::error::server_error_number;
@@ -132,14 +133,13 @@ impl MySqlSession {
     ) -> Result<Self> {
         let (mut connection, identity, database) = connect_for(config, flavour, write).await?;
         let about = about_session(&mut connection, flavour).await?;
-        let name = write.offsets_table.as_deref().unwrap_or(OFFSETS);
         Ok(Self {
             connection,
             flavour,
             row_alias: identity.at_least(Some(ROW_ALIAS), None),
             packet_bytes: about.packet_bytes,
             database,
-            offsets: offsets::quoted(name),
+            offsets: offsets::quoted(write.offsets_name()),
             connector: context.connector.clone(),
             owner: about.owner,
             definitions: MySqlDefinitions::of(&identity),

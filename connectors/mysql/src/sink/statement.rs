@@ -147,8 +147,9 @@ impl StepStatements {
     /// Poison, where a value has no literal, and where the key is NULL.
     pub(super) fn push(&self, step: &Step<'_>, row: &StepRow, literals: &mut Literals) -> Result<()> {
         literals.columns = step.columns.len();
+        let values = step.values(row);
         for (index, (column, writer)) in step.columns.iter().zip(&self.writers).enumerate() {
-            let value = step.value(row, column);
+            let value = values.get(column.place);
             if matches!(value, Value::Null | Value::Unchanged) && self.key.contains(&index) {
                 let message = format!(
                     "a row of {} has no value in the column {} of its key; name other columns under `key`",

@@ -5,13 +5,14 @@ use tailrace_core::check::{Finding, Severity};
 use tailrace_sql::Syntax;
 use tailrace_sql::sink::SinkRules;
 use tailrace_sql::sink::config::{DeleteMode, Evolve, ForeignKeys, WriteMode};
+use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::Definitions;
 use tokio_postgres::Client;
 
 use super::config::PostgresSinkConfig;
 use super::definitions::PostgresDefinitions;
 use super::describe::describe;
-use super::offsets::{OffsetStatements, TABLE};
+use super::offsets::OffsetStatements;
 use super::session::offsets_table;
 use crate::connect::{Purpose, connect_sink};
 use crate::discover::server::{OLDEST_VERSION, server_facts};
@@ -27,7 +28,7 @@ pub(super) async fn check(
 ) -> Vec<Finding> {
     let mut findings = match look(config, rules, connector, topics).await {
         Ok(findings) => findings,
-        Err(error) => vec![Finding::from(&error)],
+        Err(error) => vec![Finding::from(&of_target(error))],
     };
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
@@ -107,7 +108,7 @@ async fn offsets(client: &Client, rules: &SinkRules, role: &str) -> Result<Vec<F
     if statements.exist(client).await? {
         return privileges(client, &table, &["SELECT", "INSERT", "UPDATE"], role).await;
     }
-    let written = rules.config().offsets_table.as_deref().unwrap_or(TABLE);
+    let written = rules.config().offsets_name();
     let schema = PostgresDefinitions.table_name(written).schema;
     let may_create = may(
         client,

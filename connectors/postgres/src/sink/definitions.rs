@@ -10,6 +10,8 @@ use crate::quote::{identifier, qualified};
 
 /// The schema of names that are written without one.
 const SCHEMA: &str = "public";
+/// What a statement begins with that makes a schema.
+pub(super) const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS";
 /// A time's precision where none is said.
 const FULL_PRECISION: u8 = 6;
 
@@ -98,6 +100,11 @@ impl Definitions for PostgresDefinitions {
             }
             _ => Ok(None),
         }
+    }
+
+    fn create_schema(&self, table: &TableName) -> Option<String> {
+        let is_ours = table.schema != SCHEMA;
+        is_ours.then(|| format!("{CREATE_SCHEMA} {}", identifier(&table.schema)))
     }
 
     fn retype(&self, table: &TableName, column: &str, column_type: &str, _nullable: bool) -> String {

@@ -2,6 +2,7 @@
 
 use tailrace_core::Error;
 use tailrace_core::ports::sink::FOREIGN_KEY;
+use tailrace_sql::sink::error::of_target;
 
 use crate::error::query_error;
 
@@ -9,7 +10,7 @@ use crate::error::query_error;
 /// taken over.
 pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
     let Some(db) = error.as_db_error() else {
-        return Error::transient("target_connection_lost", query_error(error, doing).report());
+        return of_target(query_error(error, doing));
     };
     let sqlstate = db.code().code();
     let said = format!(
@@ -55,6 +56,10 @@ pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
             format!("{said}; another session holds a row or a table"),
         ),
         (_, "53100") => Error::transient("target_disk_full", format!("{said}; make room")),
-        _ => query_error(error, doing),
+        (_, "3F000") => Error::definite(
+            "schema_missing",
+            format!("{said}; make it (CREATE SCHEMA), or correct `table`"),
+        ),
+        _ => of_target(query_error(error, doing)),
     }
 }

@@ -7,13 +7,12 @@ use tailrace_sql::sink::session::TakenPartition;
 use tokio_postgres::Client;
 
 use super::error::write_error;
+use tailrace_sql::sink::config::OFFSETS;
+
 use crate::quote::literal;
 
 /// Its definition.
 pub(super) const MIGRATION: &str = include_str!("../../../../migrations/sink/postgres/0001_offsets.sql");
-
-/// Its name there.
-pub(super) const TABLE: &str = "tailrace_offsets";
 
 /// How a session is told from every other of its server: a number is given again, a number with a time is not.
 const OWNER: &str = "(SELECT a.pid::text || ' ' || extract(epoch FROM a.backend_start)::text
@@ -38,7 +37,7 @@ impl OffsetStatements {
     /// `table` is quoted.
     pub(super) fn new(table: &str) -> Self {
         Self {
-            create: MIGRATION.replace(TABLE, table),
+            create: MIGRATION.replace(OFFSETS, table),
             exists: format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(table)),
             end: format!(
                 "SELECT pg_catalog.pg_terminate_backend(a.pid)

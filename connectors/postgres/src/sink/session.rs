@@ -8,18 +8,20 @@ use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
+use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session as SinkSession, TakenPartition};
 use tailrace_sql::sink::target::TargetTable;
 use tailrace_sql::sink::work::{Action, Offset, Step, Work};
 use tokio_postgres::Statement;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-use super::array::Array;
+use super::array::{Array, arrays};
 use super::config::PostgresSinkConfig;
-use super::definitions::PostgresDefinitions;
+use super::definitions::{CREATE_SCHEMA, PostgresDefinitions};
 use super::describe::describe;
 use super::error::write_error;
-use super::offsets::{OffsetStatements, TABLE};
+use super::offsets::OffsetStatements;
 use super::statement::{matching, statement};
 use super::value::ColumnWriter;
 use crate::connect::{self, Purpose};
@@ -29,6 +31,10 @@ use crate::quote::{literal, qualified};
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL DEFERRED";
 /// Statements are few: a table has one per set of columns.
 const STATEMENTS_KEPT: usize = 512;
+/// Between the numbers of origins that one writer may have: more than a connector has writers.
+const ORIGINS_APART: usize = 100;
+/// So many processes may share a connector's partitions.
+const ORIGINS_TRIED: usize = 16;
 /// Errors of somebody who was faster: a table, a column, or the type of a table's rows is there already.
 const ALREADY_THERE: [&str; 4] = ["42P07", "42701", "42710", "23505"];
 
@@ -46,7 +52,8 @@ pub(super) struct PostgresSession {
 impl PostgresSession {
     /// Connects.
     pub(super) async fn open(config: &PostgresSinkConfig, write: &WriteConfig, context: &SinkContext) -> Result<Self> {
-        let session = connect::connect_sink(&config.access(), &context.connector, Purpose::Sink).await?;
+        let session = connect::connect_sink(&config.access(), &context.connector, Purpose::Sink).await;
+        let session = session.map_err(of_target)?;
         if write.foreign_keys == ForeignKeys::Ignore {
             run(
                 &session,
@@ -56,13 +63,7 @@ impl PostgresSession {
             .await?;
         }
         if config.mark_origin {
-            let origin = literal(&format!("tailrace_{}_{}", context.connector, context.writer));
-            let setup = format!(
-                "SELECT pg_catalog.pg_replication_origin_create({origin})
-                 WHERE pg_catalog.pg_replication_origin_oid({origin}) IS NULL;
-                 SELECT pg_catalog.pg_replication_origin_session_setup({origin})"
-            );
-            run(&session, &setup, "mark what is written with a replication origin").await?;
+            mark_origin(&session, context).await?;
         }
         Ok(Self {
             session,
@@ -197,6 +198,12 @@ impl SinkSession for PostgresSession {
     async fn define(&mut self, statement: &str) -> Result<()> {
         match self.session.batch_execute(statement).await {
             Err(error) if error.code().is_some_and(|code| ALREADY_THERE.contains(&code.code())) => Ok(()),
+            // Without the right to make schemas that is refused also where it is there; else the table's statement will tell.
+            Err(error)
+                if statement.starts_with(CREATE_SCHEMA) && error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+            {
+                Ok(())
+            }
             defined => defined.map_err(|error| write_error(&error, "change the target's tables")),
         }
     }
@@ -219,9 +226,40 @@ impl SinkSession for PostgresSession {
     }
 }
 
+/// Marks what the session writes with a replication origin. One session at a time has an origin, and another process may have ours: one that
+/// shares the partitions with us, or one that is frozen. Then the next number is taken.
+async fn mark_origin(session: &connect::Session, context: &SinkContext) -> Result<()> {
+    let doing = "mark what is written with a replication origin";
+    let mut tried = 0;
+    loop {
+        let number = context.writer + tried * ORIGINS_APART;
+        let origin = literal(&format!("tailrace_{}_{number}", context.connector));
+        let setup = format!(
+            "SELECT pg_catalog.pg_replication_origin_create({origin})
+             WHERE pg_catalog.pg_replication_origin_oid({origin}) IS NULL;
+             SELECT pg_catalog.pg_replication_origin_session_setup({origin})"
+        );
+        tried += 1;
+        match session.batch_execute(&setup).await {
+            Err(error) if error.code().is_some_and(is_taken) && tried < ORIGINS_TRIED => {}
+            done => return done.map_err(|error| write_error(&error, doing)),
+        }
+    }
+}
+
+/// Another session has the origin, or has made it this moment.
+fn is_taken(state: &SqlState) -> bool {
+    [
+        &SqlState::OBJECT_IN_USE,
+        &SqlState::DUPLICATE_OBJECT,
+        &SqlState::UNIQUE_VIOLATION,
+    ]
+    .contains(&state)
+}
+
 /// The table of offsets, quoted.
 pub(super) fn offsets_table(write: &WriteConfig) -> String {
-    let name = PostgresDefinitions.table_name(write.offsets_table.as_deref().unwrap_or(TABLE));
+    let name = PostgresDefinitions.table_name(write.offsets_name());
     qualified(&name.schema, &name.table)
 }
 
@@ -254,13 +292,6 @@ fn writers<'a>(step: &'a Step<'_>) -> Result<Vec<ColumnWriter<'a>>> {
             "a step names a column that its table does not have, which is a defect in Tailrace",
         )
     })
-}
-
-fn arrays(step: &Step<'_>, writers: &[ColumnWriter<'_>]) -> Result<Vec<Array>> {
-    let columns = step.columns.iter().zip(writers);
-    columns
-        .map(|(column, writer)| Array::of(step, column, writer))
-        .collect()
 }
 
 fn parameters(arrays: &[Array]) -> Vec<&(dyn ToSql + Sync)> {

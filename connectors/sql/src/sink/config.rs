@@ -40,7 +40,7 @@ pub enum DeleteMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TruncateMode {
-    /// Every row of the table is deleted; softly where deletes are.
+    /// Every row of the table is deleted; softly where deletes are, and not where `deletes` says to ignore them.
     #[default]
     Apply,
     /// Nothing.
@@ -116,9 +116,17 @@ pub struct WriteConfig {
     pub offsets_table: Option<String>,
 }
 
+/// What the table of offsets is called where the configuration does not say.
+pub const OFFSETS: &str = "tailrace_offsets";
+
 // === impl WriteConfig ===
 
 impl WriteConfig {
+    /// What the table of offsets is called, as it was written.
+    pub fn offsets_name(&self) -> &str {
+        self.offsets_table.as_deref().unwrap_or(OFFSETS)
+    }
+
     /// The names of all settings: the rest of a sink's configuration is about its connection.
     pub const KEYS: [&'static str; 11] = [
         "mode",
@@ -158,6 +166,9 @@ impl WriteConfig {
             }
             if self.deletes != DeleteMode::Hard || self.version_guard.is_some() {
                 return refuse("a history keeps every event as it is; take `deletes` and `version_guard` away");
+            }
+            if self.truncates == TruncateMode::Halt {
+                return refuse("a history keeps every event as it is, a truncate too; take `truncates` away");
             }
         }
         if self.mode == WriteMode::Insert && self.version_guard.is_some() {

@@ -20,8 +20,9 @@ pub(super) fn statements(
     schema: &SharedSchema,
 ) -> Result<Vec<String>> {
     let Some(table) = table else {
-        let statement = create(definitions, config, name, schema)?;
-        return allowed(config, Evolve::Add, "table_missing", name, vec![statement]);
+        let table = create(definitions, config, name, schema)?;
+        let statements = definitions.create_schema(name).into_iter().chain([table]);
+        return allowed(config, Evolve::Add, "table_missing", name, statements.collect());
     };
     let wanted = schema.columns.iter().cloned().chain(extra_columns(config));
     let (present, missing): (Vec<Column>, Vec<Column>) =
@@ -39,24 +40,34 @@ pub(super) fn statements(
     let mut statements = allowed(config, Evolve::Add, "column_missing", name, statements)?;
     if config.evolve == Evolve::Widen {
         for event in &present {
-            statements.extend(widen(definitions, name, table, event)?);
+            statements.extend(widen(definitions, table, event)?);
         }
     }
     Ok(statements)
 }
 
-fn widen(
+/// What to run so that the columns of a table hold all values that the events' types have; `None` where they do, as far as is known.
+pub(super) fn widening<'a>(
     definitions: &dyn Definitions,
-    name: &TableName,
     table: &TargetTable,
-    event: &Column,
-) -> Result<Option<String>> {
+    events: impl Iterator<Item = &'a Column>,
+) -> Option<String> {
+    let statements: Vec<String> = events
+        .filter_map(|event| widen(definitions, table, event).ok().flatten())
+        .collect();
+    let text = statements.join("; ");
+    (!text.is_empty()).then(|| {
+        format!("the events' types are wider than the table's; run this in the target, or set `evolve: widen`: {text};")
+    })
+}
+
+fn widen(definitions: &dyn Definitions, table: &TargetTable, event: &Column) -> Result<Option<String>> {
     let present = column_index(table, &event.name).and_then(|index| table.schema.columns.get(index));
     let Some(present) = present else {
         return Ok(None);
     };
     let wider = definitions.wider_type(present, event)?;
-    Ok(wider.map(|wider| definitions.retype(name, &present.name, &wider, present.nullable)))
+    Ok(wider.map(|wider| definitions.retype(table.name(), &present.name, &wider, present.nullable)))
 }
 
 fn create(

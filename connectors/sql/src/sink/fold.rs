@@ -284,15 +284,16 @@ impl<'a> Fold<'a> {
         if !super::plan::is_guarded_by_position(self.config) {
             return Ok(Datum::Null);
         }
-        let position = change.transaction().map_or("", |transaction| &*transaction.position);
-        let sortable = version::sortable(position).ok_or_else(|| {
+        let place = version::place(change).ok_or_else(|| {
+            let position = change.transaction().map_or("", |transaction| &*transaction.position);
             let message = format!(
-                "the event's position `{position}` has no order, so that it cannot guard versions; name a column that grows with each \
-                 version in `version_guard`"
+                "the event's position `{position}` has no order (a global transaction identifier has none), so that it cannot guard \
+                 versions; publish with `envelope: debezium`, which says file and offset of the binary log too, or name a column that \
+                 grows with each version in `version_guard`"
             );
             Error::definite("position_unordered", message)
         })?;
-        Ok(Datum::Text(sortable))
+        Ok(Datum::Text(place))
     }
 
     fn append_key(&self, plan: usize, row: Row, key: &mut Vec<u8>) -> Result<()> {
@@ -398,7 +399,7 @@ impl<'a> Fold<'a> {
         let column = known.guard.and_then(|index| known.columns.get(index));
         let version = column
             .or(known.extras.position.as_ref())
-            .map(|guard| row.value(&self.batch.changes, &guard.place));
+            .map(|guard| row.values(&self.batch.changes).get(guard.place));
         Ok(Group {
             has_version: version.is_some_and(|version| !matches!(version, Value::Null | Value::Unchanged)),
             ..self.group(phase, plan, Vec::new())?
@@ -407,8 +408,12 @@ impl<'a> Fold<'a> {
 
     /// The columns that the whole batch does not have for a row.
     fn unchanged(&self, plan: usize, row: &StepRow) -> Result<Vec<usize>> {
+        if !self.batch.changes.has_unchanged() {
+            return Ok(Vec::new());
+        }
         let columns = self.plans.plan(plan)?.columns.iter().enumerate();
-        let is_unchanged = |column: &PlannedColumn| row.value(&self.batch.changes, &column.place) == Value::Unchanged;
+        let values = row.values(&self.batch.changes);
+        let is_unchanged = |column: &PlannedColumn| matches!(values.get(column.place), Value::Unchanged);
         Ok(columns
             .filter(|(_, column)| is_unchanged(column))
             .map(|(index, _)| index)
@@ -545,7 +550,7 @@ fn is_older(plan: &Plan, later: &Effect, present: &Effect, batch: &ChangeBatch) 
 impl PlannedColumn {
     /// The version of a row, where the column is its guard.
     fn version<'b>(&'b self, effect: &'b Effect, batch: &'b ChangeBatch) -> Value<'b> {
-        effect.row.value(batch, &self.place)
+        effect.row.values(batch).get(self.place)
     }
 }
 

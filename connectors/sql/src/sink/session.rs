@@ -29,6 +29,11 @@ pub trait Definitions: Syntax {
     /// them already. An error where there is no such type, or where it is not wider than the present one.
     fn wider_type(&self, present: &Column, event: &Column) -> Result<Option<String>>;
 
+    /// The statement that makes the schema of a table where it may be missing; `None` where a table needs none.
+    fn create_schema(&self, _table: &TableName) -> Option<String> {
+        None
+    }
+
     /// The statement that gives a column another type.
     fn retype(&self, table: &TableName, column: &str, column_type: &str, nullable: bool) -> String;
 

@@ -110,6 +110,9 @@ impl SinkRules {
     }
 }
 
+/// Codes of what is refused because of a value.
+const VALUE_CODES: [&str; 2] = ["value_unrepresentable", "value_refused"];
+
 // === impl SqlSink ===
 
 impl SqlSink {
@@ -278,6 +281,16 @@ impl SqlSink {
         Ok(plans)
     }
 
+    /// A value that does not fit may be one that a wider column would hold.
+    fn with_widening(&self, error: Error, plan: &Plan) -> Error {
+        let columns = plan.columns.iter().map(|column| &column.source);
+        let widening = evolve::widening(self.session.definitions(), &plan.table, columns);
+        match widening.filter(|_| VALUE_CODES.contains(&error.code())) {
+            Some(remedy) => error.with_remedy(&remedy),
+            None => error,
+        }
+    }
+
     fn offsets(&self, batch: &EventBatch) -> Result<Vec<Offset>> {
         let offset = |advance: &tailrace_core::ports::sink::Advance| {
             let epoch = self.epochs.get(&advance.partition).copied().ok_or_else(|| {
@@ -325,7 +338,12 @@ impl Sink for SqlSink {
             offsets: &offsets,
             steps,
         };
-        self.session.write(&work).await
+        let written = self.session.write(&work).await;
+        // Of one event it is known whose columns it is about.
+        written.map_err(|error| match (error.kind(), &*plans.plans) {
+            (Kind::Poison, [plan]) if batch.changes.changes.len() == 1 => self.with_widening(error, plan),
+            _ => error,
+        })
     }
 }
 

@@ -2,21 +2,42 @@
 
 use std::cmp::Ordering;
 
+use tailrace_core::batch::ChangeView;
 use tailrace_core::value::{LogicalType, Value};
 
-/// A place as the `position` header has it, made sortable: PostgreSQL's `0/16B3748`, a binary log's `mysql-bin.000007:1234`, or a plain
-/// number. `None` for what has no order, such as a set of global transaction identifiers.
-pub(super) fn sortable(position: &str) -> Option<String> {
+/// Stands between the place in the log at which a snapshot was taken, and what of it a row is.
+const OF_SNAPSHOT: &str = ".snapshot.";
+
+/// The place of a change in its source's log, made sortable; `None` where it has no order.
+///
+/// Where an event says file and offset of a binary log, as Debezium's envelope does, it is those: the position beside them may be a global
+/// transaction identifier, which has no order once another server writes.
+pub(super) fn place(change: ChangeView<'_>) -> Option<String> {
+    let transaction = change.transaction()?;
+    match (&transaction.binlog, change.change().log_position) {
+        (Some(binlog), Some(offset)) => in_binary_log(&binlog.file, offset),
+        _ => sortable(&transaction.position),
+    }
+}
+
+/// A place as the `position` header has it: PostgreSQL's `0/16B3748`, a binary log's `mysql-bin.000007:1234`, a plain number, or one of
+/// these of a snapshot.
+fn sortable(position: &str) -> Option<String> {
+    let position = position.split_once(OF_SNAPSHOT).map_or(position, |(point, _)| point);
     let hexadecimal = |text: &str| u32::from_str_radix(text, 16).ok();
     if let Some((high, low)) = position.split_once('/') {
         return Some(format!("{:08x}{:08x}", hexadecimal(high)?, hexadecimal(low)?));
     }
     if let Some((file, offset)) = position.rsplit_once(':') {
-        let (_, number) = file.rsplit_once('.')?;
-        let (number, offset): (u64, u64) = (number.parse().ok()?, offset.parse().ok()?);
-        return Some(format!("{number:010}{offset:020}"));
+        return in_binary_log(file, offset.parse().ok()?);
     }
     position.parse::<u64>().ok().map(|number| format!("{number:020}"))
+}
+
+fn in_binary_log(file: &str, offset: u64) -> Option<String> {
+    let (_, number) = file.rsplit_once('.')?;
+    let number: u64 = number.parse().ok()?;
+    Some(format!("{number:010}{offset:020}"))
 }
 
 /// Which of two versions of a row is newer; `None` where they cannot be compared. As in the target, where NULL is no version of its own: it
@@ -82,6 +103,8 @@ mod tests {
             ["0/9", "0/10", "0/FFFFFFFF", "1/0", "10/0"].as_slice(),
             &["bin.000009:99", "bin.000009:100", "bin.000010:4", "bin.1000000:4"],
             &["9", "10", "18446744073709551615"],
+            &["0/9", "0/A.snapshot.16384", "0/B"],
+            &["bin.000009:99", "bin.000009:100.snapshot.shop.t", "bin.000009:101"],
         ];
         for places in in_order {
             let sortable: Vec<String> = places.iter().map(|place| sortable(place).unwrap()).collect();

@@ -1,6 +1,6 @@
 //! What a database is given to do in one transaction.
 
-use tailrace_core::batch::{ChangeBatch, Row};
+use tailrace_core::batch::{ChangeBatch, Row, RowView};
 use tailrace_core::record_batch::{RecordMark, TopicPartition};
 use tailrace_core::schema::Column;
 use tailrace_core::value::{Datum, Value};
@@ -102,6 +102,14 @@ pub struct StepRow {
     pub record: u64,
 }
 
+/// The values of one row of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct RowValues<'b> {
+    newest: RowView<'b>,
+    row: &'b StepRow,
+    batch: &'b ChangeBatch,
+}
+
 /// Names of what is written beside the events.
 pub mod column {
     /// Of a history: what happened; Debezium's letter.
@@ -121,30 +129,43 @@ pub mod column {
 // === impl Step ===
 
 impl Step<'_> {
-    /// The value of a column of a row. `Unchanged` only where the whole batch does not have it.
-    pub fn value<'b>(&'b self, row: &'b StepRow, column: &'b StepColumn<'_>) -> Value<'b> {
-        row.value(self.batch, &column.place)
+    /// The values of a row.
+    pub fn values<'b>(&'b self, row: &'b StepRow) -> RowValues<'b> {
+        row.values(self.batch)
     }
 }
 
 // === impl StepRow ===
 
 impl StepRow {
-    /// The value at a place.
-    pub(super) fn value<'b>(&'b self, batch: &'b ChangeBatch, place: &'b Place) -> Value<'b> {
-        match place {
-            Place::Cell(cell) => {
-                let mut value = batch.row(self.row).get(*cell);
-                let mut before = self.before.iter();
-                while value == Value::Unchanged
-                    && let Some(row) = before.next()
-                {
-                    value = batch.row(*row).get(*cell);
-                }
-                value
-            }
-            Place::Extra(index) => self.extra.get(*index).map_or(Value::Null, scalar),
+    /// The values.
+    pub(super) fn values<'b>(&'b self, batch: &'b ChangeBatch) -> RowValues<'b> {
+        RowValues {
+            newest: batch.row(self.row),
+            row: self,
+            batch,
         }
+    }
+}
+
+// === impl RowValues ===
+
+impl<'b> RowValues<'b> {
+    /// The value at a place. `Unchanged` only where the whole batch does not have it.
+    pub fn get(&self, place: Place) -> Value<'b> {
+        match place {
+            Place::Cell(cell) => match self.newest.get(cell) {
+                Value::Unchanged => self.before(cell),
+                value => value,
+            },
+            Place::Extra(index) => self.row.extra.get(index).map_or(Value::Null, scalar),
+        }
+    }
+
+    fn before(&self, cell: usize) -> Value<'b> {
+        let mut values = self.row.before.iter().map(|row| self.batch.row(*row).get(cell));
+        let known = values.find(|value| !matches!(value, Value::Unchanged));
+        known.unwrap_or(Value::Unchanged)
     }
 }
 

@@ -7,7 +7,7 @@ use tailrace_sql::sink::config::WriteConfig;
 
 use super::config::SqliteSinkConfig;
 use super::error::target_error;
-use super::session::{OFFSETS, open};
+use super::session::open;
 use crate::connect;
 
 /// All findings.
@@ -43,7 +43,7 @@ async fn look(connection: &mut SqliteConnection, write: &WriteConfig) -> sqlx::R
             "PRAGMA journal_mode = WAL;",
         ));
     }
-    let offsets = write.offsets_table.as_deref().unwrap_or(OFFSETS);
+    let offsets = write.offsets_name();
     let present: Option<i64> =
         sqlx::query_scalar("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE")
             .bind(offsets)

@@ -124,27 +124,6 @@ fn by_primary_code(error: sqlx::Error, primary: i32, sentence: &dyn Fn(&str) -> 
     classified.with_source(error)
 }
 
-/// An error of what sources and sinks share, in the words for a target.
-pub(super) fn of_target(error: Error) -> Error {
-    use tailrace_core::error::Kind;
-    let code = match error.code() {
-        "source_missing" => "target_missing",
-        "source_unreadable" => "target_unreachable",
-        "source_locked" => "target_locked",
-        "source_permission" => "insufficient_privilege",
-        "source_corrupt" => "target_corrupt",
-        "source_query" => "target_error",
-        _ => return error,
-    };
-    let message = error.report();
-    match error.kind() {
-        Kind::Transient => Error::transient(code, message),
-        Kind::Poison => Error::poison(code, message),
-        Kind::Definite => Error::definite(code, message),
-        Kind::Fenced => Error::fenced(code, message),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tailrace_core::error::Kind;
@@ -155,7 +134,5 @@ mod tests {
     fn what_the_driver_itself_says_is_tried_again() {
         let error = target_error(sqlx::Error::WorkerCrashed, Path::new("shop.db"), "write rows");
         assert_eq!((error.kind(), error.code()), (Kind::Transient, "target_unreachable"));
-        let error = of_target(Error::transient("source_missing", "there is no file"));
-        assert_eq!((error.kind(), error.code()), (Kind::Transient, "target_missing"));
     }
 }

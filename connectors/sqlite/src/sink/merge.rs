@@ -85,8 +85,9 @@ impl<'a> StepStatements<'a> {
     /// The values of a row.
     fn row(&self, step: &Step<'_>, row: &StepRow) -> Result<Vec<Stored>> {
         let mut stored = Vec::with_capacity(self.names.len());
+        let values = step.values(row);
         for (index, (column, writer)) in step.columns.iter().zip(&self.writers).enumerate() {
-            let value = step.value(row, column);
+            let value = values.get(column.place);
             if matches!(value, Value::Null | Value::Unchanged) && self.key.contains(&index) {
                 let message = format!(
                     "a row of {} has no value in the column {} of its key; name other columns under `key`",

@@ -9,21 +9,20 @@ use tailrace_core::ports::sink::{SinkContext, Taken};
 use tailrace_core::record_batch::{RecordMark, TopicPartition};
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
-use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
+use tailrace_sql::sink::config::{ForeignKeys, OFFSETS, WriteConfig};
+use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session, TakenPartition};
 use tailrace_sql::sink::target::TargetTable;
 use tailrace_sql::sink::work::{Offset, Work};
 
 use super::config::SqliteSinkConfig;
 use super::definitions::SqliteDefinitions;
-use super::error::{is_table_missing, is_there_already, of_target, target_error};
+use super::error::{is_table_missing, is_there_already, target_error};
 use crate::connect::{absolute, connect, options};
 use crate::discover::quote;
 
 /// The statement that makes the table of offsets, as it is checked in.
 const MIGRATION: &str = include_str!("../../../../migrations/sink/sqlite/0001_offsets.sql");
-/// What the table is called there, and by default.
-pub(super) const OFFSETS: &str = "tailrace_offsets";
 /// The time, as SQLite's functions and our source read it.
 const NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
 
@@ -61,7 +60,7 @@ impl SqliteSession {
         Ok(Self {
             connection,
             path,
-            offsets: write.offsets_table.clone().unwrap_or_else(|| OFFSETS.to_owned()),
+            offsets: write.offsets_name().to_owned(),
             connector: context.connector.clone(),
             owner: format!("process {}, writer {}", std::process::id(), context.writer),
         })

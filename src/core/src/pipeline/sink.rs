@@ -36,10 +36,8 @@ use self::writer::{Order, Ours, Report, Writer};
 use super::{Desired, Ended};
 use crate::error::{Error, Result};
 use crate::ports::StartOffset;
-use crate::ports::sink::{
-    Decoder, Delivery, OFFSET_OUT_OF_RANGE, SinkConnector, SinkContext, StartAt, Subscription, Taken,
-};
-use crate::record_batch::{RecordBatch, TopicPartition};
+use crate::ports::sink::{Decoder, Delivery, SinkConnector, SinkContext, StartAt, Subscription, Taken};
+use crate::record_batch::{RecordBatch, RecordView, TopicPartition};
 use crate::task::spawn_among;
 use crate::telemetry::{Life, PartitionProgress, Telemetry, now_us};
 use crate::transform::Transform;
@@ -322,14 +320,13 @@ impl Running {
         {
             return vec![(*first, records)];
         }
-        let mut shares: BTreeMap<usize, RecordBatch> = BTreeMap::new();
-        for record in records.iter() {
-            // What is of nobody was on its way when its partition was given back.
-            if let Some(Some(writer)) = writers.get(record.partition_index()) {
-                shares.entry(*writer).or_default().push_copy(record);
-            }
-        }
-        shares.into_iter().collect()
+        // What is of nobody was on its way when its partition was given back.
+        let owners: BTreeSet<usize> = writers.iter().copied().flatten().collect();
+        let share_of = |owner: usize| {
+            let is_its = |record: RecordView<'_>| writers.get(record.partition_index()) == Some(&Some(owner));
+            (owner, records.filtered(is_its))
+        };
+        owners.into_iter().map(share_of).collect()
     }
 
     // --- the writers' side
@@ -374,29 +371,30 @@ impl Running {
         }
     }
 
-    /// Begins to read partitions where the target says it is.
+    /// Begins to read partitions where the target says they are.
     async fn begin(&mut self, writer: usize, taken: Vec<Taken>) -> Result<()> {
-        for Taken {
-            partition, next_offset, ..
-        } in taken
+        // Some may have been given back since.
+        let taken: Vec<Taken> = taken
+            .into_iter()
+            .filter(|taken| self.owned.contains_key(&taken.partition))
+            .collect();
+        let places: Vec<(TopicPartition, StartAt)> = taken
+            .iter()
+            .map(|taken| (taken.partition.clone(), self.start_at(taken)))
+            .collect();
+        let began = self.subscription.start(&places).await?;
+        for (
+            Taken {
+                partition, next_offset, ..
+            },
+            began,
+        ) in taken.into_iter().zip(began)
         {
-            // It may have been given back since.
-            if !self.owned.contains_key(&partition) {
-                continue;
-            }
-            let began = match next_offset {
-                Some(next) => self.begin_before(&partition, next).await?,
-                None => {
-                    let began = self
-                        .subscription
-                        .start(&partition, StartAt::Unknown(self.start))
-                        .await?;
-                    // Where the end was meant, what comes from now on must be read also after a restart.
-                    self.order(writer, Order::Begin(partition.clone(), began));
-                    began
-                }
-            };
             tracing::info!(connector = self.telemetry.connector, partition = %partition, offset = began, "reading");
+            if next_offset.is_none() {
+                // Where the end was meant, what comes from now on must be read also after a restart.
+                self.order(writer, Order::Begin(partition.clone(), began));
+            }
             if let Some(owned) = self.owned.get_mut(&partition) {
                 owned.written = Some(next_offset.unwrap_or(began));
             }
@@ -404,15 +402,8 @@ impl Running {
         Ok(())
     }
 
-    /// Begins with the record before, by which a topic is known that was made anew; without it where it is not there any more.
-    async fn begin_before(&mut self, partition: &TopicPartition, next: i64) -> Result<i64> {
-        if next > 0 {
-            match self.subscription.start(partition, StartAt::Offset(next - 1)).await {
-                Err(error) if error.code() == OFFSET_OUT_OF_RANGE => {}
-                began => return began.map(|_| next),
-            }
-        }
-        self.subscription.start(partition, StartAt::Offset(next)).await
+    fn start_at(&self, taken: &Taken) -> StartAt {
+        taken.next_offset.map_or(StartAt::Unknown(self.start), StartAt::Before)
     }
 
     async fn left(&mut self, writer: usize, partitions: &[TopicPartition]) -> Result<()> {

@@ -27,6 +27,10 @@ pub struct SubscriptionSpec {
     pub topics: Vec<String>,
     /// Members of one group share the partitions.
     pub group: String,
+    /// The connector that reads, as its rows of offsets in the target name it.
+    pub connector: String,
+    /// The table of those rows: for sentences that say what to run there.
+    pub offsets_table: String,
 }
 
 /// Where to begin reading a partition.
@@ -34,6 +38,8 @@ pub struct SubscriptionSpec {
 pub enum StartAt {
     /// At this offset, exactly: one that the log does not have any more, or does not have yet, is an error.
     Offset(i64),
+    /// With the record before this offset, by which a topic is known that was made anew; at the offset where the log begins there.
+    Before(i64),
     /// Where nothing is known of it.
     Unknown(StartOffset),
 }
@@ -74,12 +80,12 @@ pub trait Subscription: Send {
     /// Definite `offset_out_of_range` where records were removed before they were read; definite and transient ones of the stream.
     async fn next(&mut self, limit: usize) -> Result<Delivery>;
 
-    /// Begins to read a partition that was assigned; the offset that it begins at. Also for one that was started before: it
-    /// begins anew there.
+    /// Begins to read partitions that were assigned; the offsets that they begin at, in their order. Also those that were started
+    /// before: they begin anew there.
     ///
     /// # Errors
-    /// Definite `offset_out_of_range` where the log begins behind the offset; definite `topic_rewound` where it ends before it.
-    async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64>;
+    /// Definite `offset_out_of_range` where a log begins behind the offset; definite `topic_rewound` where it ends before it.
+    async fn start(&mut self, partitions: &[(TopicPartition, StartAt)]) -> Result<Vec<i64>>;
 
     /// Reads nothing more of a partition until it is started again.
     async fn pause(&mut self, partition: &TopicPartition) -> Result<()>;
@@ -94,26 +100,69 @@ pub trait Subscription: Send {
     fn ends(&self) -> Vec<(TopicPartition, i64)>;
 }
 
-/// The sentence of [`OFFSET_OUT_OF_RANGE`]: `first` is the lowest offset that is there, `place` is where.
-pub fn offset_out_of_range(partition: &TopicPartition, place: &str, wanted: i64, first: i64) -> String {
-    let TopicPartition { topic, partition } = partition;
-    format!(
-        "partition {partition} of topic {topic} on {place} begins at offset {first}, and the next offset for the target is \
-         {wanted}: what lies between was removed before it was read; give the topic a longer retention, and either fill the \
-         target anew, or accept the gap: UPDATE tailrace_offsets SET next_offset = {first} WHERE topic = '{topic}' AND \
-         partition = {partition}, for this connector, in the target"
-    )
+impl StartAt {
+    /// The offset to begin at in a log that has `first` and ends before `end`; whether there is such a one is for the log to say.
+    pub fn offset(self, first: i64, end: i64) -> i64 {
+        match self {
+            Self::Offset(offset) => offset,
+            Self::Before(offset) if offset == first => first,
+            Self::Before(offset) => offset - 1,
+            Self::Unknown(StartOffset::Earliest) => first,
+            Self::Unknown(StartOffset::Latest) => end,
+        }
+    }
+
+    /// The offset that the target wants next, where it is to begin at `offset`.
+    pub fn wanted(self, offset: i64) -> i64 {
+        match self {
+            Self::Before(next) => next,
+            Self::Offset(_) | Self::Unknown(_) => offset,
+        }
+    }
 }
 
-/// The sentence of [`TOPIC_REWOUND`]: `end` is the offset that the next record will have, `place` is where.
-pub fn topic_rewound(partition: &TopicPartition, place: &str, wanted: i64, end: i64) -> String {
-    let TopicPartition { topic, partition } = partition;
-    format!(
-        "partition {partition} of topic {topic} on {place} ends at offset {end}, and the next offset for the target is \
-         {wanted}: the topic was deleted and created again, or its log lost its end; what the target has is of the topic \
-         before; make sure that it is right, then read the topic from its beginning: DELETE FROM tailrace_offsets WHERE \
-         topic = '{topic}' AND partition = {partition}, for this connector, in the target"
-    )
+impl SubscriptionSpec {
+    /// The sentence of [`OFFSET_OUT_OF_RANGE`]: `first` is the lowest offset that is there, `place` is where.
+    pub fn offset_out_of_range(&self, partition: &TopicPartition, place: &str, wanted: i64, first: i64) -> String {
+        let (
+            TopicPartition {
+                topic,
+                partition: number,
+            },
+            table,
+        ) = (partition, &self.offsets_table);
+        let rows = self.rows(partition);
+        format!(
+            "partition {number} of topic {topic} on {place} begins at offset {first}, and the next offset for the target is \
+             {wanted}: what lies between was removed before it was read; give the topic a longer retention, and either fill the \
+             target anew, or accept the gap in the target: UPDATE {table} SET next_offset = {first} WHERE {rows}"
+        )
+    }
+
+    /// The sentence of [`TOPIC_REWOUND`]: `end` is the offset that the next record will have, `place` is where.
+    pub fn topic_rewound(&self, partition: &TopicPartition, place: &str, wanted: i64, end: i64) -> String {
+        let (
+            TopicPartition {
+                topic,
+                partition: number,
+            },
+            table,
+        ) = (partition, &self.offsets_table);
+        let rows = self.rows(partition);
+        format!(
+            "partition {number} of topic {topic} on {place} ends at offset {end}, and the next offset for the target is \
+             {wanted}: the topic was deleted and created again, or its log lost its end; what the target has is of the topic \
+             before; make sure that it is right, then have the topic read from its beginning, in the target: DELETE FROM {table} WHERE {rows}"
+        )
+    }
+
+    /// Condition of the partition's row of offsets.
+    fn rows(&self, partition: &TopicPartition) -> String {
+        let quoted = |text: &str| text.replace('\'', "''");
+        let TopicPartition { topic, partition } = partition;
+        let (connector, topic) = (quoted(&self.connector), quoted(topic));
+        format!("connector = '{connector}' AND topic = '{topic}' AND topic_partition = {partition}")
+    }
 }
 
 /// How far a partition is when a batch is written.
@@ -212,6 +261,9 @@ pub trait SinkConnector: Send + Sync {
 
     /// What kind of database it is: `postgresql`, `mysql`, `mariadb`, `sqlite`.
     fn kind(&self) -> &'static str;
+
+    /// The table of offsets, as a statement names it.
+    fn offsets_table(&self) -> String;
 }
 
 /// A database side that is open: one session.

@@ -8,18 +8,18 @@ use super::{DEADLINE, same_rows, sink};
 use crate::capture::database_with;
 
 /// Events that say what their values are.
-const WITH_SCHEMAS: &str = "format: { codec: avro }, contract: { compatibility: none }";
+pub(super) const WITH_SCHEMAS: &str = "format: { codec: avro }, contract: { compatibility: none }";
 
 /// A source in PostgreSQL, a target, and a daemon with both and the embedded stream between them.
-struct Pair {
-    source: Database,
-    target: Database,
-    daemon: Daemon,
+pub(super) struct Pair {
+    pub(super) source: Database,
+    pub(super) target: Database,
+    pub(super) daemon: Daemon,
 }
 
 impl Pair {
     /// Events are JSON without schemas where the tables of the target are there, else Avro.
-    async fn start(source: &str, target: &str, settings: &str, connector: &str) -> Self {
+    pub(super) async fn start(source: &str, target: &str, settings: &str, connector: &str) -> Self {
         let format = if target.is_empty() {
             WITH_SCHEMAS
         } else {
@@ -33,7 +33,7 @@ impl Pair {
         pair
     }
 
-    fn prepare(source: Database, target: Database, format: &str, settings: &str, connector: &str) -> Self {
+    pub(super) fn prepare(source: Database, target: Database, format: &str, settings: &str, connector: &str) -> Self {
         let daemon = Daemon::new("").unwrap();
         let (folder, name) = (daemon.path().join("events"), source.name());
         let tables = source.patterns("[public.*]");
@@ -51,7 +51,7 @@ impl Pair {
     }
 
     /// Runs statements in the source, and waits until the target gives this answer.
-    async fn after(&self, statements: &str, query: &str, wanted: &[&str]) {
+    pub(super) async fn after(&self, statements: &str, query: &str, wanted: &[&str]) {
         if !statements.is_empty() {
             self.source.execute(statements).await.unwrap();
         }
@@ -79,7 +79,7 @@ impl Pair {
         );
     }
 
-    fn halts(&self, code: &str) -> String {
+    pub(super) fn halts(&self, code: &str) -> String {
         let status = self
             .daemon
             .wait_for("mirror", "a halt", |status| status["state"] == "halted");

@@ -190,7 +190,7 @@ fn printed(steps: &[Step<'_>]) -> Vec<String> {
             let cells: Vec<String> = step
                 .columns
                 .iter()
-                .map(|column| cell(step.value(row, column)))
+                .map(|column| cell(step.values(row).get(column.place)))
                 .collect();
             cells.join(" ")
         });

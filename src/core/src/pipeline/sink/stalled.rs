@@ -117,13 +117,16 @@ impl Running {
     ) -> Result<()> {
         let ends: BTreeMap<_, _> = self.subscription.ends().into_iter().collect();
         // It may have been given back since.
+        if !self.owned.contains_key(&partition) {
+            return Ok(());
+        }
+        match waits_for {
+            WaitsFor::Reference => self.subscription.pause(&partition).await?,
+            WaitsFor::Delete { .. } => self.start_anew(&partition, offset + 1).await?,
+        }
         let Some(owned) = self.owned.get_mut(&partition) else {
             return Ok(());
         };
-        match waits_for {
-            WaitsFor::Reference => self.subscription.pause(&partition).await?,
-            WaitsFor::Delete { .. } => drop(self.subscription.start(&partition, StartAt::Offset(offset + 1)).await?),
-        }
         match &mut owned.stalled {
             Some(stalled) if (stalled.offset, &stalled.waits_for) == (offset, &waits_for) => {
                 stalled.error = error;
@@ -216,10 +219,12 @@ impl Running {
         stalled.is_retried = true;
         let offset = written.unwrap_or(stalled.offset);
         self.order(writer, Order::Retry(partition.clone(), verdict));
-        self.subscription
-            .start(partition, StartAt::Offset(offset))
-            .await
-            .map(drop)
+        self.start_anew(partition, offset).await
+    }
+
+    async fn start_anew(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        let place = (partition.clone(), StartAt::Offset(offset));
+        self.subscription.start(&[place]).await.map(drop)
     }
 
     /// How close the partitions on which a row depends have come to where they ended when its own began to stand still: those that do

@@ -123,6 +123,10 @@ impl SinkConnector for Connector {
     fn kind(&self) -> &'static str {
         "memory"
     }
+
+    fn offsets_table(&self) -> String {
+        "offsets".to_owned()
+    }
 }
 
 #[async_trait]
@@ -328,13 +332,10 @@ impl Subscription for Membership {
         }
     }
 
-    async fn start(&mut self, partition: &TopicPartition, at: StartAt) -> Result<i64> {
-        lock(&self.asked.0).started.push((partition.clone(), at));
+    async fn start(&mut self, partitions: &[(TopicPartition, StartAt)]) -> Result<Vec<i64>> {
+        lock(&self.asked.0).started.extend_from_slice(partitions);
         self.asked.1.notify_waiters();
-        Ok(match at {
-            StartAt::Offset(offset) => offset,
-            StartAt::Unknown(_) => 0,
-        })
+        Ok(partitions.iter().map(|(_, at)| at.offset(0, i64::MAX)).collect())
     }
 
     async fn pause(&mut self, partition: &TopicPartition) -> Result<()> {

@@ -489,6 +489,8 @@ impl Writer {
 const TARGET_WENT_BACK: &str = "target_went_back";
 
 /// More of the same, up to the limits or the time; the order behind it, where one came.
+///
+/// What is too much for one transaction is left for the next: a share that is cut would cost two transactions, one of them small.
 async fn gather(
     mut records: RecordBatch,
     inbox: &mut mpsc::UnboundedReceiver<Order>,
@@ -497,7 +499,15 @@ async fn gather(
     let deadline = Instant::now() + limits.batch_wait;
     while records.len() < limits.batch_rows && records.size_bytes() < limits.batch_bytes {
         match tokio::time::timeout_at(deadline, inbox.recv()).await {
-            Ok(Some(Order::Records(more))) => more.iter().for_each(|record| records.push_copy(record)),
+            Ok(Some(Order::Records(more))) => {
+                let taken = more.len().min(limits.batch_rows - records.len());
+                records.extend_from(&more, 0..taken);
+                if taken < more.len() {
+                    let mut rest = RecordBatch::default();
+                    rest.extend_from(&more, taken..more.len());
+                    return (records, Some(Order::Records(rest)));
+                }
+            }
             Ok(Some(other)) => return (records, Some(other)),
             Ok(None) | Err(_) => break,
         }

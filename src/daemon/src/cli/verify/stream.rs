@@ -269,6 +269,7 @@ impl TopicReader {
         let spec = SubscriptionSpec {
             topics: vec![topic.to_owned()],
             group: format!("{}-verify", sink.subscription.group),
+            ..sink.subscription.clone()
         };
         let decoder = EventDecoder::new(DecoderSettings {
             connector: sink.name.clone(),
@@ -364,18 +365,21 @@ impl TopicReader {
         if places.is_empty() {
             self.refused = None;
         }
-        let mut bounds = BTreeMap::new();
-        for partition in self.partitions.clone() {
-            let end = StartAt::Unknown(StartOffset::Latest);
-            let end = self.subscription.start(&partition, end).await?;
-            let place = match places.get(&partition) {
-                Some(place) => StartAt::Offset(*place),
-                None => StartAt::Unknown(StartOffset::Earliest),
-            };
-            let begin = self.subscription.start(&partition, place).await?;
-            bounds.insert(partition, (begin, end));
-        }
-        Ok(bounds)
+        let all = |at: &dyn Fn(&TopicPartition) -> StartAt| -> Vec<(TopicPartition, StartAt)> {
+            self.partitions
+                .iter()
+                .map(|partition| (partition.clone(), at(partition)))
+                .collect()
+        };
+        let at_ends = all(&|_| StartAt::Unknown(StartOffset::Latest));
+        let at_places = all(&|partition| match places.get(partition) {
+            Some(place) => StartAt::Offset(*place),
+            None => StartAt::Unknown(StartOffset::Earliest),
+        });
+        let ends = self.subscription.start(&at_ends).await?;
+        let begins = self.subscription.start(&at_places).await?;
+        let bounds = self.partitions.iter().cloned().zip(begins.into_iter().zip(ends));
+        Ok(bounds.collect())
     }
 
     async fn read_to(

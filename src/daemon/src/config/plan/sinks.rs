@@ -81,6 +81,8 @@ pub(super) fn plan_sink(
     });
     let transforms = plan_transforms(config.transforms, None, |sentence| refuse(&["transforms"], sentence));
     let group = config.group.unwrap_or_else(|| name.clone());
+    // Where it cannot be connected, that is among the problems already.
+    let offsets_table = sink.connect().map(|sink| sink.offsets_table()).unwrap_or_default();
     let claim = Claim::named(format!("the group `{group}` of stream `{}`", config.stream));
     for sentence in taken.claim_all(vec![claim], &format!("connector `{name}`"), value.at) {
         refuse(&["group"], sentence);
@@ -91,6 +93,8 @@ pub(super) fn plan_sink(
         subscription: SubscriptionSpec {
             topics: config.topics,
             group,
+            connector: name.clone(),
+            offsets_table,
         },
         start: match config.start {
             StartConfig::Earliest => StartOffset::Earliest,
@@ -130,6 +134,13 @@ fn check_sink(
     }
     if let Some(sentence) = places.unknown_registry(config.format.registry.as_deref()) {
         refuse(&["format", "registry"], sentence);
+    }
+    if config.transforms.iter().any(|rule| rule.route.is_some()) {
+        refuse(
+            &["transforms"],
+            "a sink sends events to no topic, so that `route` does nothing; name the table with `table` or `tables`"
+                .to_owned(),
+        );
     }
     if config.writers == 0 || config.writers > WRITERS_MAXIMUM {
         refuse(&["writers"], format!("expects a number from 1 to {WRITERS_MAXIMUM}"));

@@ -44,7 +44,6 @@ impl Writer {
     /// The records that the target does not have, of partitions that do not wait; all of them but after a fault, and at the start of a
     /// partition.
     pub(super) fn unwritten<'a>(&self, records: &'a RecordBatch) -> Result<Cow<'a, RecordBatch>> {
-        let mut is_new = Vec::with_capacity(records.partitions().len());
         let nexts: Vec<Option<(i64, Option<RecordMark>)>> = records
             .partitions()
             .iter()
@@ -55,10 +54,11 @@ impl Writer {
                 Some((known.next_offset.unwrap_or(i64::MIN), known.last_record))
             })
             .collect();
+        let next_of = |record: RecordView<'_>| nexts.get(record.partition_index()).copied().flatten();
+        let is_new = |record: RecordView<'_>| next_of(record).is_some_and(|(next, _)| record.offset() >= next);
         let mut is_all = true;
         for record in records.iter() {
-            let next = nexts.get(record.partition_index()).copied().flatten();
-            let new = next.is_some_and(|(next, _)| record.offset() >= next);
+            let (next, new) = (next_of(record), is_new(record));
             if let Some((next, Some(mark))) = next
                 && record.offset() == next - 1
                 && record.mark() != mark
@@ -66,18 +66,11 @@ impl Writer {
                 return Err(made_anew(record));
             }
             is_all &= new;
-            is_new.push(new);
         }
         if is_all {
             return Ok(Cow::Borrowed(records));
         }
-        let mut left = RecordBatch::default();
-        for (record, new) in records.iter().zip(is_new) {
-            if new {
-                left.push_copy(record);
-            }
-        }
-        Ok(Cow::Owned(left))
+        Ok(Cow::Owned(records.filtered(is_new)))
     }
 
     /// What goes into a transaction each, the last first. A row that stalled its partition goes alone: most often it is not its time yet.
