@@ -52,7 +52,7 @@ struct Effect {
 }
 
 /// What becomes of one table in one round.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TableEffects {
     /// The plan by which every row goes first.
     truncated: Option<usize>,
@@ -144,7 +144,17 @@ impl<'a> Fold<'a> {
 
     fn begin_round(&mut self) {
         let tables = self.plans.ranks.len();
-        self.rounds.push((0..tables).map(|_| TableEffects::default()).collect());
+        let share = if self.rounds.is_empty() {
+            self.plans.of_changes.len() / tables.max(1)
+        } else {
+            0
+        };
+        let effects = |_| TableEffects {
+            truncated: None,
+            effects: Vec::with_capacity(share),
+            by_key: HashMap::with_capacity(share),
+        };
+        self.rounds.push((0..tables).map(effects).collect());
     }
 
     fn effects(&mut self, plan: usize) -> Result<&mut TableEffects> {
