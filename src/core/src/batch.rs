@@ -17,6 +17,7 @@
 mod datum;
 mod mark;
 mod message;
+mod refused;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::value::{Interval, TimeTz, Value};
 pub use mark::BatchMark;
 use message::Messages;
 pub use message::{Message, MessageIndex, MessageView, Part, Payload, PayloadView, Refusal};
+use refused::RefusedRows;
 
 /// What happened to a row; codes are Debezium's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,6 +169,7 @@ pub struct ChangeBatch {
     spare_lists: Vec<Vec<Cell>>,
     open_row: u32,
     messages: Messages,
+    refused_rows: RefusedRows,
 }
 
 /// One change of a batch, with its table, transaction and rows at hand.
@@ -237,6 +240,7 @@ impl ChangeBatch {
             spare_lists: Vec::new(),
             open_row: 0,
             messages: Messages::default(),
+            refused_rows: RefusedRows::new(),
         }
     }
 
