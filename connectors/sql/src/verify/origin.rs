@@ -106,8 +106,8 @@ impl Origin {
         let key: Option<Vec<usize>> = pairing.event_key().map(of).collect();
         key.ok_or_else(|| {
             let message = format!(
-                "the key of {} is masked or cast on its way, so that rows of the target cannot be found in the source; leave the table out with \
-                 --table",
+                "the key of {} is masked or cast on its way, so that rows of the target cannot be found in the source; leave the table out \
+                 with --table",
                 self.events.name.qualified()
             );
             Error::definite("key_not_comparable", message)

@@ -95,7 +95,7 @@ impl Transform {
     /// among them, but is refused in its place.
     pub fn apply(&mut self, batch: &mut ChangeBatch) -> Result<u64> {
         let tables = batch.tables.clone();
-        let plans: Vec<_> = tables.iter().map(|table| self.plan(table)).collect::<Result<_>>()?;
+        let plans = self.plans_of(&tables, batch)?;
         if plans.iter().all(|plan| matches!(**plan, TablePlan::Keep { .. })) {
             keep_all(&plans, batch);
             return Ok(0);
@@ -127,6 +127,24 @@ impl Transform {
         }
         batch.changes = changes;
         Ok(())
+    }
+
+    /// The plan of each table that has changes. The others may be of rows as they were before rules of somebody else, which these
+    /// are not for.
+    fn plans_of(&mut self, tables: &[SharedSchema], batch: &ChangeBatch) -> Result<Vec<Arc<TablePlan>>> {
+        let mut has_changes = vec![false; tables.len()];
+        for change in &batch.changes {
+            if let Some(has_changes) = has_changes.get_mut(change.table) {
+                *has_changes = true;
+            }
+        }
+        let plans = tables.iter().zip(has_changes);
+        plans
+            .map(|(table, has_changes)| match has_changes {
+                true => self.plan(table),
+                false => Ok(Arc::new(TablePlan::Keep { updated_at: None })),
+            })
+            .collect()
     }
 
     fn plan(&mut self, schema: &SharedSchema) -> Result<Arc<TablePlan>> {

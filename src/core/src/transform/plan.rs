@@ -305,9 +305,8 @@ impl Rewrite {
         let mut columns = Vec::new();
         let mut described = TableSchema::clone(schema);
         for (index, column) in described.columns.iter_mut().enumerate() {
-            let casts = rules.iter().flat_map(|rule| &rule.casts);
-            let mut named = casts.filter(|(name, _)| renamed(name, &rules) == column.name);
-            let content = match named.next_back() {
+            let mut casts = rules.iter().flat_map(|rule| &rule.casts);
+            let content = match casts.rfind(|(name, _)| renamed(name, &rules) == column.name) {
                 // What stands in place of a value has no other type.
                 Some((_, to)) if !column.is_masked() => cast_column(schema, column, *to)?,
                 Some(_) | None => Content::Copied,
@@ -356,10 +355,10 @@ fn kept_columns(schema: &TableSchema, rules: &[&RulePlan]) -> Result<Vec<ColumnP
 }
 
 fn content(schema: &TableSchema, column: &Column, rules: &[&RulePlan]) -> Result<Content> {
-    let masks = rules.iter().flat_map(|rule| &rule.masks);
-    let mask = masks.filter(|(name, _)| *name == column.name).next_back();
-    let casts = rules.iter().flat_map(|rule| &rule.casts);
-    let cast = casts.filter(|(name, _)| *name == column.name).next_back();
+    let mut masks = rules.iter().flat_map(|rule| &rule.masks);
+    let mask = masks.rfind(|(name, _)| *name == column.name);
+    let mut casts = rules.iter().flat_map(|rule| &rule.casts);
+    let cast = casts.rfind(|(name, _)| *name == column.name);
     match (mask, cast) {
         (None, None) => Ok(Content::Copied),
         (Some((_, mask)), None) => Ok(Content::Masked(mask.clone())),

@@ -86,8 +86,8 @@ impl Rewrite {
         Some(Refusal {
             code: CAST_IMPOSSIBLE,
             reason: format!(
-                "the value of column {} of table {}{place} has no equal of type {to}, which `transforms` cast it to, and is not rounded or cut; \
-                 mend the row, or cast the column to a type that holds its values (text holds all)",
+                "the value of column {} of table {}{place} has no equal of type {to}, which `transforms` cast it to, and is not rounded or \
+                 cut; mend the row, or cast the column to a type that holds its values (text holds all)",
                 from.name,
                 self.schema.name.qualified()
             ),

@@ -450,3 +450,17 @@ fn of_several_casts_of_a_column_the_last_one_counts() {
     let described = transform.describe(&customers()).unwrap().unwrap();
     assert_eq!(described.columns[1].logical_type, LogicalType::Text(TextKind::Uuid));
 }
+
+#[test]
+fn what_one_connector_has_cast_another_may_cast_on() {
+    let mut given = Given::new();
+    let row = given.row(7, "a", None);
+    given.change(Operation::Create, None, Some(row));
+    transform(cast(&[("id", "text")])).apply(&mut given.batch).unwrap();
+    // A number could not be cast to this.
+    transform(cast(&[("id", "json")])).apply(&mut given.batch).unwrap();
+    let view = given.batch.views().next().unwrap();
+    assert_eq!(view.after().unwrap().get(0), Value::Text("7"));
+    let column = &view.table().unwrap().columns[0];
+    assert_eq!(column.logical_type, LogicalType::Text(TextKind::Json));
+}
