@@ -17,6 +17,7 @@
 mod datum;
 mod mark;
 mod message;
+mod refused;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::value::{Interval, TimeTz, Value};
 pub use mark::BatchMark;
 use message::Messages;
 pub use message::{Message, MessageIndex, MessageView, Part, Payload, PayloadView, Refusal};
+use refused::RefusedRows;
 
 /// What happened to a row; codes are Debezium's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,6 +170,7 @@ pub struct ChangeBatch {
     open_row: u32,
     has_unchanged: bool,
     messages: Messages,
+    refused_rows: RefusedRows,
 }
 
 /// One change of a batch, with its table, transaction and rows at hand.
@@ -239,6 +242,7 @@ impl ChangeBatch {
             open_row: 0,
             has_unchanged: false,
             messages: Messages::default(),
+            refused_rows: RefusedRows::new(),
         }
     }
 

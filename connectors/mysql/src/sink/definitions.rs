@@ -226,8 +226,8 @@ impl Definitions for MySqlDefinitions {
                 "column_narrow",
                 format!(
                     "column {} is {}, and no type is wider that would hold the events' {:?} as well; give the column another type by hand, or \
-                     cast the event's with `transforms`",
-                    present.name, present.source_type, event.logical_type
+                     cast the event's: `transforms: [{{ cast: {{ {}: text }} }}]`, with the type that the column is to hold",
+                    present.name, present.source_type, event.logical_type, event.name
                 ),
             )),
         }

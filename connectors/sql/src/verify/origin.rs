@@ -72,7 +72,7 @@ impl Origin {
     /// The next rows behind a key of the table.
     ///
     /// # Errors
-    /// As of [`TableReader::chunk`].
+    /// As of [`TableReader::chunk`]; `cast_impossible` where a row is none of the events.
     pub async fn chunk(&mut self, after: Option<&Key>, limit: u32) -> Result<OriginChunk> {
         let key = self.reader.schema().key.clone();
         let mut batch = self.reader.chunk(&key, after, limit).await?;
@@ -86,7 +86,8 @@ impl Origin {
     /// The rows that have these keys behind the transforms.
     ///
     /// # Errors
-    /// Definite `key_not_comparable` where something stands in place of the key; as of [`TableReader::by_keys`].
+    /// Definite `key_not_comparable` where something stands in place of the key; `cast_impossible` where a row is none of the events; as
+    /// of [`TableReader::by_keys`].
     pub async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
         let key = self.key(pairing)?;
         let mut batches = self.reader.by_keys(&key, &pairing.key_blanks(), keys).await?;
@@ -105,8 +106,8 @@ impl Origin {
         let key: Option<Vec<usize>> = pairing.event_key().map(of).collect();
         key.ok_or_else(|| {
             let message = format!(
-                "the key of {} is masked on its way, so that rows of the target cannot be found in the source; leave the table out with \
-                 --table",
+                "the key of {} is masked or cast on its way, so that rows of the target cannot be found in the source; leave the table out \
+                 with --table",
                 self.events.name.qualified()
             );
             Error::definite("key_not_comparable", message)
@@ -116,6 +117,7 @@ impl Origin {
     fn transform(&mut self, batch: &mut ChangeBatch) -> Result<()> {
         for transform in &mut self.transforms {
             transform.apply(batch)?;
+            batch.check_carried()?;
         }
         Ok(())
     }

@@ -83,8 +83,9 @@ impl Definitions for SqliteDefinitions {
         }
         let message = format!(
             "column {} is {}, which takes no {:?}, and SQLite cannot give a column another type; make the table anew \
-             (https://www.sqlite.org/lang_altertable.html#otheralter), or cast the event's column with `transforms`",
-            present.name, present.source_type, event.logical_type
+             (https://www.sqlite.org/lang_altertable.html#otheralter), or cast the event's column: `transforms: \
+             [{{ cast: {{ {}: text }} }}]`, with the type that the column takes",
+            present.name, present.source_type, event.logical_type, event.name
         );
         Err(Error::definite("column_narrow", message))
     }

@@ -10,6 +10,7 @@
 //! the source is told after the save. An error ends the loop and nothing is tried again in here: the supervisor opens
 //! everything anew from the last checkpoint, so that recovery is the start path.
 
+mod carried;
 mod letters;
 mod schemas;
 
@@ -190,7 +191,7 @@ impl Running {
             self.publish_window();
             return Ok(());
         }
-        self.pipeline.encoder.prepare(&batch).await?;
+        carried::prepare(&mut *self.pipeline.encoder, &batch).await?;
         self.hand_over(batch).await
     }
 

@@ -35,6 +35,11 @@ pub struct Rule {
     /// New names of columns: `old: new`.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
+    /// Columns whose values are written as another type, by their names before `rename`: `column: type`. Types: `boolean`, `int16`,
+    /// `int32`, `int64`, `float64`, `decimal`, `decimal(P,S)`, `text`, `json`, `uuid`, `date`, `timestamp`, `timestamptz`. NULL stays
+    /// NULL; a value without an equal of the type is refused, never rounded or cut.
+    #[serde(default)]
+    pub cast: BTreeMap<String, String>,
     /// Columns whose values nobody may see, and what stands there instead. A masked column is text; NULL stays NULL.
     #[serde(default)]
     pub mask: BTreeMap<String, Mask>,

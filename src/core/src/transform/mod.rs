@@ -1,4 +1,4 @@
-//! What happens to changes at the border: tables and columns in or out, renamed, masked, filtered, routed.
+//! What happens to changes at the border: tables and columns in or out, renamed, cast, masked, filtered, routed.
 //!
 //! Rules are compiled once per table version into a [`plan::TablePlan`]; a table that no rule touches costs nothing but
 //! the look-up of its updated-at column. Semantics that are easy to get wrong, and decided here:
@@ -6,13 +6,17 @@
 //! - A row that an update moves *out* of a row filter becomes a delete of its key: whoever holds it must not keep it. One that is
 //!   moved *in* becomes a create where the log has the row before; else it stays an update, because it may have been in.
 //! - A row filter that cannot be decided (the column is an unchanged large value) lets the row through: never lose.
-//! - A column of the key cannot be left out; it can be masked, the same way in key and value.
+//! - A column of the key cannot be left out; it can be masked or cast, the same way in key and value.
+//! - A value that cannot be cast makes its change one that cannot be carried, and halts nothing by itself: the change stays in its batch,
+//!   refused ([`ChangeBatch::refused`]). Of the row before a change the key is enough, so that a row can be mended and deleted.
 //! - A change that is an event already (a row of an outbox) may be left out or sent elsewhere; rules that change its columns are
 //!   refused, because its payload was taken from them before.
 //! - Ordinals are counted before any filter, so that `event_id` does not depend on the rules.
 
+mod cast;
 pub mod config;
 mod plan;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -20,7 +24,7 @@ use crate::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operation, Row};
 use crate::error::{Error, Result};
 use crate::schema::SharedSchema;
 pub use config::{Mask, Rule, TransformConfig};
-use plan::{RulePlan, TablePlan};
+use plan::{Content, Rewrite, RulePlan, TablePlan};
 
 /// The compiled rules of one connector.
 pub struct Transform {
@@ -74,23 +78,24 @@ impl Transform {
                 let columns = rewrite.columns.iter();
                 Some(
                     columns
-                        .map(|column| column.mask.is_none().then_some(column.index))
+                        .map(|column| matches!(column.content, Content::Copied).then_some(column.index))
                         .collect(),
                 )
             }
         })
     }
 
-    /// True where a rule leaves out, renames or masks columns of a table.
+    /// True where a rule leaves out, renames, casts or masks columns of a table.
     pub fn alters_rows(&mut self, schema: &SharedSchema) -> Result<bool> {
         let plan = self.plan(schema)?;
         Ok(matches!(&*plan, TablePlan::Rewrite(rewrite) if rewrite.alters_rows))
     }
 
-    /// Applies the rules to every change, in place. Returns how many changes were left out.
+    /// Applies the rules to every change, in place. Returns how many changes were left out; one with a value that cannot be cast is not
+    /// among them, but is refused in its place.
     pub fn apply(&mut self, batch: &mut ChangeBatch) -> Result<u64> {
         let tables = batch.tables.clone();
-        let plans: Vec<_> = tables.iter().map(|table| self.plan(table)).collect::<Result<_>>()?;
+        let plans = self.plans_of(&tables, batch)?;
         if plans.iter().all(|plan| matches!(**plan, TablePlan::Keep { .. })) {
             keep_all(&plans, batch);
             return Ok(0);
@@ -107,6 +112,39 @@ impl Transform {
             }
         }
         Ok(left_out)
+    }
+
+    /// Casts with the rules of now what is not cast yet of changes that the rules were applied to before, as letters hold them. A value
+    /// that still cannot be cast refuses its change again.
+    pub fn cast_again(&self, batch: &mut ChangeBatch) -> Result<()> {
+        let plans = batch.tables.iter().map(|table| Rewrite::of_casts(table, &self.rules));
+        let plans: Vec<_> = plans.collect::<Result<_>>()?;
+        let mut changes = std::mem::take(&mut batch.changes);
+        for change in &mut changes {
+            if let Some(Some(rewrite)) = plans.get(change.table) {
+                rewrite.rewrite(change, batch)?;
+            }
+        }
+        batch.changes = changes;
+        Ok(())
+    }
+
+    /// The plan of each table that has changes. The others may be of rows as they were before rules of somebody else, which these
+    /// are not for.
+    fn plans_of(&mut self, tables: &[SharedSchema], batch: &ChangeBatch) -> Result<Vec<Arc<TablePlan>>> {
+        let mut has_changes = vec![false; tables.len()];
+        for change in &batch.changes {
+            if let Some(has_changes) = has_changes.get_mut(change.table) {
+                *has_changes = true;
+            }
+        }
+        let plans = tables.iter().zip(has_changes);
+        plans
+            .map(|(table, has_changes)| match has_changes {
+                true => self.plan(table),
+                false => Ok(Arc::new(TablePlan::Keep { updated_at: None })),
+            })
+            .collect()
     }
 
     fn plan(&mut self, schema: &SharedSchema) -> Result<Arc<TablePlan>> {
@@ -160,9 +198,7 @@ fn apply_plan(plan: &TablePlan, mut change: Change, batch: &mut ChangeBatch) -> 
             if change.message.is_some() {
                 return route_message(rewrite, change).map(Some);
             }
-            change.before = rewrite_row(rewrite, change.before, batch)?;
-            change.after = rewrite_row(rewrite, change.after, batch)?;
-            change.table = batch.table_index(&rewrite.schema);
+            rewrite.rewrite(&mut change, batch)?;
             change.topic.clone_from(&rewrite.topic);
             Ok(Some(change))
         }
@@ -182,7 +218,7 @@ pub fn alters_messages(schema: &SharedSchema) -> Error {
 }
 
 /// Of a change that is an event already the row was read before: rules may leave it out or send it elsewhere.
-fn route_message(rewrite: &plan::Rewrite, mut change: Change) -> Result<Change> {
+fn route_message(rewrite: &Rewrite, mut change: Change) -> Result<Change> {
     if rewrite.alters_rows {
         return Err(alters_messages(&rewrite.schema));
     }
@@ -193,7 +229,7 @@ fn route_message(rewrite: &plan::Rewrite, mut change: Change) -> Result<Change> 
 }
 
 /// Decides whether a change stays; turns an update that leaves the filter into a delete, and one that enters it into a create.
-fn filter(rewrite: &plan::Rewrite, change: &mut Change, batch: &mut ChangeBatch) -> Result<bool> {
+fn filter(rewrite: &Rewrite, change: &mut Change, batch: &mut ChangeBatch) -> Result<bool> {
     if rewrite.conditions.is_empty() {
         return Ok(true);
     }
@@ -260,20 +296,6 @@ fn key_of(table: usize, row: Row, batch: &mut ChangeBatch) -> Result<Row> {
 
 fn full(error: BatchFull) -> Error {
     Error::definite("batch_full", error.to_string())
-}
-
-fn rewrite_row(rewrite: &plan::Rewrite, row: Option<Row>, batch: &mut ChangeBatch) -> Result<Option<Row>> {
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    batch.begin_row().map_err(full)?;
-    for column in &rewrite.columns {
-        match &column.mask {
-            None => batch.push_copy(row, column.index),
-            Some(mask) => plan::push_masked(mask, row, column.index, batch).map_err(full)?,
-        }
-    }
-    batch.end_row().map(Some).map_err(full)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regex::Regex;
 use sha2::{Digest, Sha256};
 
+use super::cast::{self, CastType};
 use super::config::{Condition, Mask, Route, Rule};
 use crate::batch::{BatchFull, Change, ChangeBatch, Row, RowView};
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ pub(super) struct RulePlan {
     route: Option<(Regex, String)>,
     conditions: Vec<(String, ConditionPlan)>,
     masks: Vec<(String, MaskPlan)>,
+    casts: Vec<(String, CastType)>,
     rule: Rule,
 }
 
@@ -45,14 +47,24 @@ pub(super) struct Rewrite {
     pub(super) conditions: Vec<TableCondition>,
     pub(super) topic: Option<Arc<str>>,
     pub(super) updated_at: Option<usize>,
-    /// Columns are left out, renamed or masked.
+    /// Columns are left out, renamed, cast or masked.
     pub(super) alters_rows: bool,
 }
 
 /// Where a column of the new row comes from.
 pub(super) struct ColumnPlan {
     pub(super) index: usize,
-    pub(super) mask: Option<MaskPlan>,
+    pub(super) content: Content,
+}
+
+/// What stands in a column of the new row.
+pub(super) enum Content {
+    /// The value.
+    Copied,
+    /// Its masked form.
+    Masked(MaskPlan),
+    /// The value of this column, as another type.
+    Cast(Column, CastType),
 }
 
 /// What stands in place of a value.
@@ -90,11 +102,19 @@ impl RulePlan {
             .mask
             .iter()
             .map(|(column, mask)| Ok((column.clone(), MaskPlan::compile(column, mask)?)));
+        let casts = rule
+            .cast
+            .iter()
+            .map(|(column, written)| Ok((column.clone(), compile_cast(column, written)?)));
+        if let Some(column) = rule.cast.keys().find(|column| rule.mask.contains_key(*column)) {
+            return Err(masked_and_cast(column, ""));
+        }
         Ok(Self {
             tables: rule.tables.as_ref().map(patterns),
             route: rule.route.as_ref().map(compile_route).transpose()?,
             conditions: conditions.collect::<Result<_>>()?,
             masks: masks.collect::<Result<_>>()?,
+            casts: casts.collect::<Result<_>>()?,
             rule: rule.clone(),
         })
     }
@@ -112,6 +132,23 @@ impl RulePlan {
 
 fn compile_route(route: &Route) -> Result<(Regex, String)> {
     Ok((compile_regex(&route.pattern)?, route.topic.clone()))
+}
+
+fn compile_cast(column: &str, written: &str) -> Result<CastType> {
+    CastType::parse(written).ok_or_else(|| {
+        let message = format!(
+            "column `{column}` cannot be cast to `{written}`, which is no type; choose one of {}",
+            cast::KNOWN
+        );
+        Error::definite("transform_invalid", message)
+    })
+}
+
+fn masked_and_cast(column: &str, place: &str) -> Error {
+    let message = format!(
+        "column `{column}`{place} is both masked and cast, and a mask is text of its own; take it out of `mask` or out of `cast`"
+    );
+    Error::definite("transform_invalid", message)
 }
 
 fn compile_regex(pattern: &str) -> Result<Regex> {
@@ -228,7 +265,8 @@ impl TablePlan {
         }
         let columns = kept_columns(schema, &rules)?;
         let renamed = renamed_schema(schema, &columns, &rules)?;
-        let alters_rows = renamed != **schema || columns.iter().any(|column| column.mask.is_some());
+        let alters_rows =
+            renamed != **schema || columns.iter().any(|column| !matches!(column.content, Content::Copied));
         Ok(Self::Rewrite(Rewrite {
             schema: Arc::new(renamed),
             alters_rows,
@@ -236,6 +274,57 @@ impl TablePlan {
             conditions: conditions(schema, &rules)?,
             topic: topic(schema, &rules),
             updated_at,
+        }))
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    /// What it makes of a column.
+    fn describe(&self, column: &mut Column) {
+        match self {
+            Self::Copied => return,
+            Self::Masked(_) => column.logical_type = LogicalType::Text(TextKind::Masked),
+            Self::Cast(_, to) => {
+                column.logical_type = to.logical_type();
+                column.source_type = String::new();
+                column.default_is_computed = false;
+            }
+        }
+        column.default = None;
+    }
+}
+
+// === impl Rewrite ===
+
+impl Rewrite {
+    /// Nothing but the casts, for rows whose columns have the names that rules gave them; `None` where none of them is cast.
+    pub(super) fn of_casts(schema: &SharedSchema, rules: &[RulePlan]) -> Result<Option<Self>> {
+        let rules: Vec<_> = rules.iter().filter(|rule| rule.selects(schema)).collect();
+        let mut columns = Vec::new();
+        let mut described = TableSchema::clone(schema);
+        for (index, column) in described.columns.iter_mut().enumerate() {
+            let mut casts = rules.iter().flat_map(|rule| &rule.casts);
+            let content = match casts.rfind(|(name, _)| renamed(name, &rules) == column.name) {
+                // What stands in place of a value has no other type.
+                Some((_, to)) if !column.is_masked() => cast_column(schema, column, *to)?,
+                Some(_) | None => Content::Copied,
+            };
+            content.describe(column);
+            columns.push(ColumnPlan { index, content });
+        }
+        let is_copied = |column: &ColumnPlan| matches!(column.content, Content::Copied);
+        if columns.iter().all(is_copied) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            schema: Arc::new(described),
+            columns,
+            conditions: Vec::new(),
+            topic: None,
+            updated_at: None,
+            alters_rows: true,
         }))
     }
 }
@@ -258,15 +347,49 @@ fn kept_columns(schema: &TableSchema, rules: &[&RulePlan]) -> Result<Vec<ColumnP
         let mut includes = rules.iter().filter_map(|rule| rule.rule.include_columns.as_ref());
         let included = in_key || includes.all(|names| names.contains(&column.name));
         if included && !excluded {
-            let masks = rules.iter().flat_map(|rule| &rule.masks);
-            let mut masks = masks
-                .filter(|(name, _)| *name == column.name)
-                .map(|(_, mask)| mask.clone());
-            let mask = masks.next_back();
-            kept.push(ColumnPlan { index, mask });
+            let content = content(schema, column, rules)?;
+            kept.push(ColumnPlan { index, content });
         }
     }
     Ok(kept)
+}
+
+fn content(schema: &TableSchema, column: &Column, rules: &[&RulePlan]) -> Result<Content> {
+    let mut masks = rules.iter().flat_map(|rule| &rule.masks);
+    let mask = masks.rfind(|(name, _)| *name == column.name);
+    let mut casts = rules.iter().flat_map(|rule| &rule.casts);
+    let cast = casts.rfind(|(name, _)| *name == column.name);
+    match (mask, cast) {
+        (None, None) => Ok(Content::Copied),
+        (Some((_, mask)), None) => Ok(Content::Masked(mask.clone())),
+        (None, Some((_, to))) => cast_column(schema, column, *to),
+        (Some(_), Some(_)) => Err(masked_and_cast(
+            &column.name,
+            &format!(" of {}", schema.name.qualified()),
+        )),
+    }
+}
+
+fn cast_column(schema: &TableSchema, column: &Column, to: CastType) -> Result<Content> {
+    if to.takes(&column.logical_type) {
+        return Ok(Content::Cast(column.clone(), to));
+    }
+    let from = match column.source_type.as_str() {
+        "" => format!("{:?}", column.logical_type),
+        declared => declared.to_owned(),
+    };
+    let message = format!(
+        "column `{}` of {} is {from}, which cannot be cast to {to}; choose another type, or take the column out of `cast`",
+        column.name,
+        schema.name.qualified()
+    );
+    Err(Error::definite("transform_invalid", message))
+}
+
+/// The name that a column has behind the rules.
+fn renamed<'a>(name: &'a str, rules: &[&'a RulePlan]) -> &'a str {
+    let mut renames = rules.iter().filter_map(|rule| rule.rule.rename.get(name));
+    renames.next_back().map_or(name, String::as_str)
 }
 
 fn renamed_schema(schema: &TableSchema, kept: &[ColumnPlan], rules: &[&RulePlan]) -> Result<TableSchema> {
@@ -276,14 +399,8 @@ fn renamed_schema(schema: &TableSchema, kept: &[ColumnPlan], rules: &[&RulePlan]
             continue;
         };
         let mut column = column.clone();
-        if plan.mask.is_some() {
-            column.logical_type = LogicalType::Text(TextKind::Masked);
-            column.default = None;
-        }
-        let mut renames = rules.iter().filter_map(|rule| rule.rule.rename.get(&column.name));
-        if let Some(name) = renames.next_back() {
-            column.name.clone_from(name);
-        }
+        column.name = renamed(&column.name, rules).to_owned();
+        plan.content.describe(&mut column);
         if columns.iter().any(|known| known.name == column.name) {
             let message = format!(
                 "two columns of {} would be named `{}`",

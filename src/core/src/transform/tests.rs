@@ -261,3 +261,206 @@ fn what_the_source_knows_of_the_row_s_age_stays_without_a_column() {
         assert_eq!(given.batch.changes[0].updated_at_us, Some(42));
     }
 }
+
+fn cast(columns: &[(&str, &str)]) -> Rule {
+    let columns = columns.iter();
+    Rule {
+        cast: columns
+            .map(|(column, to)| ((*column).to_owned(), (*to).to_owned()))
+            .collect(),
+        ..Default::default()
+    }
+}
+
+/// What keeps the rules from a table of customers.
+fn refusal(rules: Vec<Rule>) -> String {
+    let transform = Transform::new(&TransformConfig { rules }, None);
+    let error = transform.and_then(|mut transform| transform.describe(&customers()));
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), "transform_invalid");
+    error.report()
+}
+
+#[test]
+fn columns_are_cast_in_key_and_value_under_their_new_names() {
+    let mut given = Given::new();
+    let mut schema = TableSchema::clone(&given.schema);
+    schema.columns[0] = Column {
+        nullable: false,
+        source_type: "bigint".to_owned(),
+        default: Some(crate::value::Datum::Int(0)),
+        default_is_computed: true,
+        ..schema.columns[0].clone()
+    };
+    given.schema = Arc::new(schema);
+    let before = given.row(7, "1.5", Some("on"));
+    let after = given.row(8, "2", None);
+    given.change(Operation::Update, Some(before), Some(after));
+    given.batch.begin_row().unwrap();
+    (0..4).for_each(|_| given.batch.push_null());
+    let nothing = given.batch.end_row().unwrap();
+    given.change(Operation::Create, None, Some(nothing));
+    let mut transform = transform(Rule {
+        rename: [("id".to_owned(), "number".to_owned())].into(),
+        ..cast(&[
+            ("id", "text"),
+            ("email", "decimal(5,2)"),
+            ("status", "json"),
+            ("modified_on", "text"),
+            ("gone", "date"),
+        ])
+    });
+    // `on` is no document: of the row before, only the key is told.
+    assert_eq!(transform.apply(&mut given.batch).unwrap(), 0);
+    assert_eq!(given.batch.refused(), []);
+    let views: Vec<_> = given.batch.views().collect();
+    let expected = Column {
+        nullable: false,
+        ..Column::new("number", LogicalType::Text(TextKind::Plain))
+    };
+    assert_eq!(views[0].table().unwrap().columns[0], expected);
+    assert_eq!(views[0].table().unwrap().key, [0]);
+    let after: Vec<_> = views[0].after().unwrap().iter().collect();
+    let time = Value::Text("1970-01-01T00:00:01");
+    assert_eq!(after, [Value::Text("8"), Value::Text("2.00"), Value::Unchanged, time]);
+    assert_eq!(views[0].updated_at_us(), 1_000_000, "it is of the row as it was");
+    assert_eq!(views[0].change().before_image, BeforeImage::Key);
+    let before: Vec<_> = views[0].before().unwrap().iter().collect();
+    assert_eq!(before, [Value::Text("7"), Value::Null, Value::Null, Value::Null]);
+    assert!(views[1].after().unwrap().iter().all(|value| value == Value::Null));
+    let origins = transform.origins(&given.schema).unwrap();
+    assert_eq!(
+        origins,
+        Some(vec![None; 4]),
+        "a value is not looked for as another type"
+    );
+    assert!(transform.alters_rows(&given.schema).unwrap());
+}
+
+#[test]
+fn a_change_that_cannot_be_cast_is_refused_in_its_place_and_may_be_cast_later() {
+    let mut given = Given::new();
+    for (id, email) in [(1, "10"), (2, "secret"), (3, "30")] {
+        let row = given.row(id, email, Some("active"));
+        given.change(Operation::Create, None, Some(row));
+    }
+    let with = |to| Rule {
+        rename: [("email".to_owned(), "mail".to_owned())].into(),
+        ..cast(&[("email", to), ("id", "text")])
+    };
+    transform(with("int32")).apply(&mut given.batch).unwrap();
+    let refused = given.batch.refused();
+    let [refused] = &*refused else { panic!("{refused:?}") };
+    assert_eq!((refused.change, refused.refusal.code), (1, "cast_impossible"));
+    let reason = &refused.refusal.reason;
+    assert!(reason.contains("column email of table public.customers"), "{reason}");
+    assert!(reason.contains("int32") && !reason.contains("secret"), "{reason}");
+    assert_eq!(given.batch.check_carried().unwrap_err().code(), "cast_impossible");
+    let carried = given.batch.carried().into_owned();
+    let values: Vec<_> = carried.views().map(|view| view.after().unwrap().get(1)).collect();
+    assert_eq!(values, [Value::Int(10), Value::Int(30)]);
+    let view = given.batch.views().nth(1).unwrap();
+    assert_eq!(view.after().unwrap().get(0), Value::Text("2"), "the rest of it is cast");
+    let column = &view.table().unwrap().columns[1];
+    assert_eq!(
+        (&*column.name, &column.logical_type),
+        ("mail", &LogicalType::Text(TextKind::Plain))
+    );
+
+    let mut letter = crate::dead_letter::ChangeImage::of(view).restore().unwrap();
+    transform(with("int64")).cast_again(&mut letter).unwrap();
+    assert_eq!(letter.refused()[0].refusal.code, "cast_impossible");
+    let mut letter = crate::dead_letter::ChangeImage::of(view).restore().unwrap();
+    transform(with("text")).cast_again(&mut letter).unwrap();
+    assert_eq!(letter.refused(), []);
+    let view = letter.views().next().unwrap();
+    let values: Vec<_> = view.after().unwrap().iter().take(2).collect();
+    assert_eq!(values, [Value::Text("2"), Value::Text("secret")]);
+}
+
+#[test]
+fn a_row_that_cannot_be_cast_can_be_mended_and_deleted() {
+    let mut given = Given::new();
+    let bad = given.row(7, "bad", None);
+    let good = given.row(7, "10", None);
+    given.change(Operation::Update, Some(bad), Some(good));
+    given.change(Operation::Delete, Some(bad), None);
+    given.change(Operation::Update, Some(good), Some(bad));
+    transform(cast(&[("email", "int32")])).apply(&mut given.batch).unwrap();
+    let refused: Vec<_> = given.batch.refused().iter().map(|refused| refused.change).collect();
+    assert_eq!(refused, [2]);
+    for view in given.batch.views().take(2) {
+        assert_eq!(view.change().before_image, BeforeImage::Key);
+        assert_eq!(view.before().unwrap().get(0), Value::Int(7));
+        assert_eq!(view.before().unwrap().get(1), Value::Null);
+    }
+    let last = given.batch.views().nth(2).unwrap();
+    assert_eq!(
+        last.before().unwrap().get(1),
+        Value::Text("10"),
+        "of the same type as the row after"
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_cast_refuses_its_change() {
+    let mut given = Given::new();
+    let before = given.row(70_000, "a", None);
+    let after = given.row(7, "a", None);
+    given.change(Operation::Update, Some(before), Some(after));
+    given.change(Operation::Delete, Some(before), None);
+    given.change(Operation::Create, None, Some(after));
+    transform(cast(&[("id", "int16")])).apply(&mut given.batch).unwrap();
+    let refused: Vec<_> = given.batch.refused().iter().map(|refused| refused.change).collect();
+    assert_eq!(refused, [0, 1]);
+}
+
+#[test]
+fn casts_that_cannot_be_meant_are_refused() {
+    let unknown = refusal(vec![cast(&[("email", "number")])]);
+    assert!(
+        unknown.contains("`number`") && unknown.contains("decimal(P,S)"),
+        "{unknown}"
+    );
+    let impossible = refusal(vec![cast(&[("id", "json")])]);
+    for part in ["`id`", "public.customers", "Int64", "json"] {
+        assert!(impossible.contains(part), "{impossible}");
+    }
+    let fixed = Mask {
+        fixed: Some("***".to_owned()),
+        ..Default::default()
+    };
+    let masked = |rule: Rule| Rule {
+        mask: [("email".to_owned(), fixed.clone())].into(),
+        ..rule
+    };
+    let one = refusal(vec![masked(cast(&[("email", "int32")]))]);
+    let two = refusal(vec![masked(Rule::default()), cast(&[("email", "int32")])]);
+    assert!(one.contains("both masked and cast"), "{one}");
+    assert!(
+        two.contains("`email` of public.customers is both masked and cast"),
+        "{two}"
+    );
+}
+
+#[test]
+fn of_several_casts_of_a_column_the_last_one_counts() {
+    let rules = vec![cast(&[("email", "int32")]), cast(&[("email", "uuid")])];
+    let mut transform = Transform::new(&TransformConfig { rules }, None).unwrap();
+    let described = transform.describe(&customers()).unwrap().unwrap();
+    assert_eq!(described.columns[1].logical_type, LogicalType::Text(TextKind::Uuid));
+}
+
+#[test]
+fn what_one_connector_has_cast_another_may_cast_on() {
+    let mut given = Given::new();
+    let row = given.row(7, "a", None);
+    given.change(Operation::Create, None, Some(row));
+    transform(cast(&[("id", "text")])).apply(&mut given.batch).unwrap();
+    // A number could not be cast to this.
+    transform(cast(&[("id", "json")])).apply(&mut given.batch).unwrap();
+    let view = given.batch.views().next().unwrap();
+    assert_eq!(view.after().unwrap().get(0), Value::Text("7"));
+    let column = &view.table().unwrap().columns[0];
+    assert_eq!(column.logical_type, LogicalType::Text(TextKind::Json));
+}

@@ -383,14 +383,20 @@ fn records(number: i32, first: i64, values: &[&str]) -> RecordBatch {
 }
 
 impl Bench {
-    fn start(target: &Arc<Target>, store: &Arc<MemoryStore>, config: DeadLetterConfig, writers: usize) -> Self {
+    fn start(
+        target: &Arc<Target>,
+        store: &Arc<MemoryStore>,
+        config: DeadLetterConfig,
+        transforms: &TransformConfig,
+        writers: usize,
+    ) -> Self {
         let (deliveries, inbox) = mpsc::unbounded_channel();
         let asked = Arc::new((Mutex::default(), Notify::new()));
         let letters = DeadLetters::new("c", config, "c.dead_letters".into());
         let stream = Arc::new(MemoryStream::default());
         let parts = (0..writers).map(|_| WriterParts {
             decoder: Box::new(Reader::default()),
-            transform: Transform::new(&TransformConfig::default(), None).unwrap(),
+            transform: Transform::new(transforms, None).unwrap(),
             letters: SinkLetters::new(
                 letters.clone(),
                 Arc::clone(store) as _,
@@ -427,7 +433,11 @@ impl Bench {
     }
 
     fn new(config: DeadLetterConfig) -> Self {
-        Self::start(&Arc::default(), &Arc::default(), config, 2)
+        Self::with(config, &TransformConfig::default())
+    }
+
+    fn with(config: DeadLetterConfig, transforms: &TransformConfig) -> Self {
+        Self::start(&Arc::default(), &Arc::default(), config, transforms, 2)
     }
 
     fn deliver(&self, delivery: Delivery) {

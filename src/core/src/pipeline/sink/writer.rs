@@ -399,6 +399,7 @@ impl Writer {
             .set_aside(records, first, refused, &self.context.telemetry)
             .await?;
         let filtered = self.parts.transform.apply(&mut batch.changes)?;
+        batch.changes.check_carried()?;
         let sink = self.sink.as_mut().ok_or_else(no_session)?;
         sink.write(&batch).await?;
         drop(held);
@@ -456,6 +457,7 @@ impl Writer {
         }
         batch.advances.clear();
         self.parts.transform.apply(&mut batch.changes)?;
+        batch.changes.check_carried()?;
         self.sink.as_mut().ok_or_else(no_session)?.write(&batch).await
     }
 

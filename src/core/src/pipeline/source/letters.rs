@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
 
-use super::{Running, count, weight_of};
+use super::{Running, carried, count, weight_of};
 use crate::batch::{ChangeBatch, Refusal};
 use crate::dead_letter::{
     DeadLetterConfig, Desk, Document, Letter, LetterOrder, LetterPolicy, LetterState, Original, Settlement,
@@ -219,12 +219,14 @@ impl Running {
     pub(super) async fn encode(&mut self, batch: ChangeBatch) -> Result<Option<EncodedBatch>> {
         let rules = &self.letters.rules;
         if rules.config.policy == LetterPolicy::Halt {
-            return self.pipeline.encoder.encode(&batch)?.complete().map(Some);
+            return carried::encode(&mut *self.pipeline.encoder, &batch)?
+                .complete()
+                .map(Some);
         }
         let desk = Arc::clone(&rules.desk);
         let held = desk.hold().await;
         self.refresh(*held).await?;
-        let encoded = self.pipeline.encoder.encode(&batch)?;
+        let encoded = carried::encode(&mut *self.pipeline.encoder, &batch)?;
         if encoded.refused.is_empty() && self.letters.blocked.is_empty() {
             return Ok(Some(encoded));
         }
@@ -453,8 +455,12 @@ impl Running {
         let mut batch = image.restore()?;
         if image.is_event() {
             pipeline.source.interpret(&mut batch)?;
-            // Of what is an event already, rules choose the way and change nothing. A row's own were applied before.
+            // Of what is an event already, rules choose the way and change nothing.
             pipeline.transform.apply(&mut batch)?;
+        } else {
+            // A row's own were applied before, but where a value could not be cast.
+            pipeline.transform.cast_again(&mut batch)?;
+            batch.check_carried()?;
         }
         pipeline.encoder.prepare(&batch).await?;
         let encoded = pipeline.encoder.encode(&batch)?.complete()?;

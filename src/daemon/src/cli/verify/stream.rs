@@ -478,6 +478,7 @@ impl TopicReader {
             *count += events.refused.len();
         }
         self.transform.apply(&mut events.changes)?;
+        events.changes.check_carried()?;
         Ok(events.changes)
     }
 

@@ -1,6 +1,7 @@
 //! Rows that cannot be written.
 
 use super::*;
+use crate::transform::Rule;
 
 #[tokio::test(start_paused = true)]
 async fn one_poison_among_a_hundred_becomes_a_letter_and_the_others_are_written_in_order() {
@@ -82,4 +83,58 @@ async fn later_events_of_a_key_wait_and_a_replay_writes_them_in_order() {
         .until(|asked| asked.committed.get(&partition(0)) == Some(&23))
         .await;
     assert_eq!(bench.values()[11..], ["after"]);
+}
+
+fn cast_to(written: &str) -> TransformConfig {
+    let cast = [("v".to_owned(), written.to_owned())].into();
+    let rule = Rule {
+        cast,
+        ..Rule::default()
+    };
+    TransformConfig { rules: vec![rule] }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_cast_becomes_a_letter_and_the_others_are_written() {
+    let bench = Bench::with(store_letters(), &cast_to("decimal(3,1)"));
+    bench.assign(0).await;
+    bench.deliver(Delivery::Records(records(0, 0, &["1", "two", "3", "torn", "4.50"])));
+    bench
+        .until(|asked| asked.committed.get(&partition(0)) == Some(&5))
+        .await;
+    assert_eq!(bench.values(), ["1.0", "3.0", "4.5"]);
+    let letters = bench.store.letters().into_iter();
+    let mut letters: Vec<_> = letters
+        .map(|letter| (letter.letter.position, letter.letter.code))
+        .collect();
+    letters.sort_unstable();
+    let letter = |position: &str, code: &str| (position.to_owned(), code.to_owned());
+    assert_eq!(
+        letters,
+        [letter("t-0@1", "cast_impossible"), letter("t-0@3", "record_unreadable")]
+    );
+    let mut rounds = bench.letters.desk.rounds();
+    let uncast = bench.store.letters().into_iter();
+    let mut uncast = uncast.filter(|letter| letter.letter.code == "cast_impossible");
+    let id = uncast.next().unwrap().id;
+    bench.store.set_letter(id, LetterState::ReplayRequested);
+    bench.letters.desk.ask();
+    rounds.changed().await.unwrap();
+    let still: Vec<_> = bench.store.letters().into_iter().map(|letter| letter.state).collect();
+    assert_eq!(still, [LetterState::Waiting; 2]);
+    assert_eq!(bench.values().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_cast_halts_by_default() {
+    let bench = Bench::with(DeadLetterConfig::default(), &cast_to("int32"));
+    bench.assign(0).await;
+    bench.deliver(Delivery::Records(records(0, 0, &["secret"])));
+    let error = bench.running.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Definite, "cast_impossible"));
+    let report = error.report();
+    assert!(
+        report.contains("column v of table") && !report.contains("secret"),
+        "{report}"
+    );
 }

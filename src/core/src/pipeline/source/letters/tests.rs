@@ -15,7 +15,7 @@ use crate::schema::{Column, TableKind, TableName, TableSchema};
 use crate::schema_change::SchemaChangePublisher;
 use crate::telemetry::Telemetry;
 use crate::testkit::{Delivery, MemoryStore, MemoryStream, ScriptedSource, SharedStream};
-use crate::transform::{Transform, TransformConfig};
+use crate::transform::{Rule, Transform, TransformConfig};
 use crate::value::{LogicalType, TextKind, Value};
 
 /// Operation, key, value.
@@ -117,6 +117,7 @@ struct Rig {
     stream: Arc<MemoryStream>,
     store: Arc<MemoryStore>,
     rules: DeadLetters,
+    transforms: TransformConfig,
     telemetry: Arc<Telemetry>,
     confirmed: Arc<Mutex<Vec<Position>>>,
     desired: watch::Sender<Desired>,
@@ -131,6 +132,7 @@ impl Rig {
             stream: Arc::default(),
             store: Arc::default(),
             rules: DeadLetters::new("shop", config, "shop.dead_letters".into()),
+            transforms: TransformConfig::default(),
             telemetry: Arc::new(Telemetry::new("shop")),
             confirmed: Arc::default(),
             desired: watch::channel(Desired::Running).0,
@@ -147,7 +149,7 @@ impl Rig {
         let shared = Arc::new(SharedStream(Arc::clone(&self.stream)));
         let pipeline = SourcePipeline {
             source: Box::new(source),
-            transform: Transform::new(&TransformConfig::default(), None).unwrap(),
+            transform: Transform::new(&self.transforms, None).unwrap(),
             encoder: Box::new(self.words.clone()),
             producer: shared.producer().await.unwrap(),
             stream: shared,
@@ -205,6 +207,15 @@ impl Rig {
         letters
             .map(|letter| (letter.id, letter.state.name(), letter.letter.code))
             .collect()
+    }
+
+    /// From the next life on the words are cast.
+    fn cast_to(&mut self, written: &str) {
+        let cast = [("note".to_owned(), written.to_owned())].into();
+        self.transforms.rules = vec![Rule {
+            cast,
+            ..Rule::default()
+        }];
     }
 
     fn ask(&self, ids: &[u64]) {
@@ -494,4 +505,56 @@ async fn a_replay_whose_answer_is_lost_goes_out_again() {
     rig.start(vec![], vec![]).await;
     rig.until(|rig| rig.letters()[0].1 == "replayed").await;
     assert_eq!(rig.written(), ["bad", "bad"], "the same event twice, never none");
+}
+
+const UNCAST: &str = "cast_impossible";
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_cast_halts_by_default() {
+    let mut rig = Rig::new("{}", &[]);
+    rig.cast_to("decimal");
+    let rows = [(CREATE, 1, "1"), (CREATE, 2, "secret")];
+    rig.start(vec![batch(1, &rows)], vec![]).await;
+    let error = rig.ended().await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Poison, UNCAST));
+    assert!(!error.report().contains("secret"), "{}", error.report());
+    assert_eq!((rig.written(), saved(&rig.store)), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_cast_is_set_aside_among_others_and_cast_when_it_is_replayed() {
+    let mut rig = Rig::new(r#"{"policy":"store","order":"key"}"#, &["4"]);
+    rig.cast_to("decimal");
+    let rows = [
+        (CREATE, 1, "1"),
+        (CREATE, 2, "two"),
+        (CREATE, 3, "3"),
+        (CREATE, 4, "4"),
+        (CREATE, 2, "22"),
+    ];
+    rig.start(vec![batch(1, &rows), batch(2, &[(CREATE, 5, "5")])], vec![])
+        .await;
+    rig.until_saved("2").await;
+    assert_eq!(rig.written(), ["1", "3", "5"]);
+    let behind = letter(3, "waiting", "behind_dead_letter");
+    assert_eq!(
+        rig.letters(),
+        [
+            letter(1, "waiting", UNCAST),
+            letter(2, "waiting", POISON),
+            behind.clone()
+        ]
+    );
+    let stored = rig.store.letters().remove(0);
+    let document = Document::of("shop", &stored).to_json();
+    assert!(document.contains(r#""after":{"id":"2","note":"two"}"#), "{document}");
+    rig.ask(&[1]);
+    rig.until(|rig| rig.store.letters()[0].attempts == 2).await;
+    assert_eq!(rig.letters()[0], letter(1, "waiting", UNCAST));
+    rig.stop().await;
+    rig.cast_to("text");
+    rig.start(vec![], vec![]).await;
+    rig.ask(&[1, 3]);
+    rig.until(|rig| rig.letters()[2].1 == "replayed").await;
+    assert_eq!(rig.written(), ["1", "3", "5", "two", "22"]);
 }
