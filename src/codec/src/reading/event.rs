@@ -10,6 +10,7 @@ use super::cell::{Cells, Scratch};
 use super::envelope::{EnvelopePlan, Enveloped, Source};
 use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE, Part};
 use super::headers::Headers;
+use super::image::image;
 use super::plan::RowPlan;
 use super::schemas::{Body, Closing, Schemas, ValuePlan};
 use super::tables::{Table, Tables};
@@ -241,7 +242,7 @@ impl Reading<'_> {
                 let unchanged = std::mem::take(&mut self.unchanged);
                 let read = read_row((row, &table.extras), (wire, &mut self.cells(), &unchanged), columns);
                 self.unchanged = unchanged;
-                Ok(Some(entity(headers, table, read?)))
+                Ok(Some(self.entity(headers, table, (row, read?))))
             }
             ValuePlan::Scalar => Err(NO_ROW.into()),
         }
@@ -285,7 +286,7 @@ impl Reading<'_> {
         let table = self.tables.of_row(columns.map(|key| &*key.plan), &row, &topic.table);
         push_extras(columns, &table.extras, &mut cells)?;
         let read = self.batch.end_row().map_err(Fault::from)?;
-        Ok(Some(entity(headers, table, read)))
+        Ok(Some(self.entity(headers, table, (&row, read))))
     }
 
     /// An envelope without a schema; `None` where the object is something else.
@@ -344,35 +345,53 @@ impl Reading<'_> {
         let name = topic.last_table();
         let columns = key.filter(|key| key.has_columns);
         let key_plan = columns.map(|key| &*key.plan);
-        let image = if columns.is_some() {
-            BeforeImage::Key
-        } else {
-            BeforeImage::Full
-        };
         match (operation, enveloped.before, enveloped.after) {
             (Operation::Truncate, ..) => Ok(Some(self.truncate(name))),
-            (Operation::Delete, Some((plan, row)), _) => Ok(Some(RowChange {
-                operation,
-                before: Some(row),
-                before_image: image,
-                after: None,
-                table: self.tables.of_row(key_plan, &plan, name),
-            })),
+            (Operation::Delete, Some((plan, row)), _) => {
+                let table = self.tables.of_row(key_plan, &plan, name);
+                Ok(Some(RowChange {
+                    operation,
+                    before: Some(row),
+                    before_image: image(self.source, &table.schema, (&plan, row), &self.batch),
+                    after: None,
+                    table,
+                }))
+            }
             (Operation::Delete, None, _) => self
                 .delete_by_key(key.ok_or_else(|| NO_KEY.of_whole())?, name)
                 .map(Some),
             (_, before, Some((plan, row))) => {
                 // A row of other columns is of another table.
                 let before = before.filter(|(other, _)| other.id == plan.id).map(|(_, row)| row);
+                let table = self.tables.of_row(key_plan, &plan, name);
+                let before_image = before.map_or(BeforeImage::None, |before| {
+                    image(self.source, &table.schema, (&plan, before), &self.batch)
+                });
                 Ok(Some(RowChange {
                     operation,
                     before,
-                    before_image: if before.is_some() { image } else { BeforeImage::None },
+                    before_image,
                     after: Some(row),
-                    table: self.tables.of_row(key_plan, &plan, name),
+                    table,
                 }))
             }
             (_, _, None) => Err(NO_AFTER.into()),
+        }
+    }
+
+    /// The change that a row by itself stands for: what the header says, and otherwise that it is so now.
+    fn entity(&self, headers: &Headers<'_>, table: Arc<Table>, (plan, row): (&RowPlan, Row)) -> RowChange {
+        let operation = headers.operation.unwrap_or(Operation::Update);
+        let is_gone = operation == Operation::Delete;
+        RowChange {
+            operation,
+            before: is_gone.then_some(row),
+            before_image: match is_gone {
+                true => image(self.source, &table.schema, (plan, row), &self.batch),
+                false => BeforeImage::None,
+            },
+            after: (!is_gone).then_some(row),
+            table,
         }
     }
 
@@ -463,19 +482,6 @@ impl Reading<'_> {
             binlog,
         };
         self.batch.push_transaction(transaction)
-    }
-}
-
-/// The change that a row by itself stands for: what the header says, and otherwise that it is so now.
-fn entity(headers: &Headers<'_>, table: Arc<Table>, row: Row) -> RowChange {
-    let operation = headers.operation.unwrap_or(Operation::Update);
-    let is_gone = operation == Operation::Delete;
-    RowChange {
-        operation,
-        before: is_gone.then_some(row),
-        before_image: if is_gone { BeforeImage::Full } else { BeforeImage::None },
-        after: (!is_gone).then_some(row),
-        table,
     }
 }
 

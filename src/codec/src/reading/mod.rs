@@ -2,7 +2,7 @@
 //! publish. Nothing is configured that a record tells itself.
 //!
 //! Read in this order: [`decoder`] (a batch), `event` (one record), `schemas` (which schema a key or value has), `plan` and `plain`
-//! (what is compiled for it), `cell` and `typed` (what is read for each value), `wire` (the bytes of it).
+//! (what is compiled for it), `cell` and `typed` (what is read for each value), `wire` (the bytes of it), `image` (how much of the row before is there).
 //!
 //! | a key or value | has its schema |
 //! |---|---|
@@ -49,6 +49,7 @@ pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod headers;
+pub(crate) mod image;
 pub(crate) mod meaning;
 pub(crate) mod moment;
 pub(crate) mod parts;

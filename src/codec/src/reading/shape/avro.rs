@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::connect::{parameters, text};
-use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
+use super::{DEEPEST, Form, Parsed, Shape, default_of, meaning_of};
 use crate::notation::Optionality;
 
 /// Confluent's converter writes a map whose keys are not text as a list of such records.
@@ -143,6 +145,9 @@ impl Parser {
             if let Some(documentation) = text(field, "doc") {
                 shape.documentation = Some(documentation.to_owned());
             }
+            if let Some(default) = default_in(&shape.form, field.get("default")) {
+                shape.default = Some(default);
+            }
             let own = text(field, "tailrace.name").unwrap_or(name);
             named.push((own.to_owned(), shape));
         }
@@ -210,10 +215,22 @@ fn describe(shape: &mut Shape, object: &Map<String, Value>, full_name: Option<&s
     if let Some(allowed) = text(object, "tailrace.allowed") {
         shape.parameters.push(("allowed".to_owned(), allowed.to_owned()));
     }
+    shape.default = default_in(&shape.form, object.get("connect.default"));
     for name in ["connect.doc", "doc"] {
         if let Some(documentation) = text(object, name) {
             shape.documentation = Some(documentation.to_owned());
         }
+    }
+}
+
+/// A default as Connect has it: in Avro's, bytes are text with a character for each byte.
+fn default_in(form: &Form, json: Option<&Value>) -> Option<Box<str>> {
+    match (form, json) {
+        (Form::Bytes | Form::Fixed(_), Some(Value::String(characters))) => {
+            let bytes = characters.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
+            default_of(Some(&STANDARD.encode(bytes.ok()?).into()))
+        }
+        (_, json) => default_of(json),
     }
 }
 

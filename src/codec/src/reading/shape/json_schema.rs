@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::connect::{parameters, text};
-use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
+use super::{DEEPEST, Form, Parsed, Shape, default_of, meaning_of};
 use crate::format::BinaryFormat;
 use crate::json_schema::{BASE64, BASE64_URL_SAFE, HEXADECIMAL};
 use crate::notation::Optionality;
@@ -38,6 +38,7 @@ fn shape(json: &Value, depth: u8) -> Parsed<Shape> {
     }
     shape.meaning = text(object, "title").and_then(meaning_of).or_else(|| format_of(object));
     shape.parameters = parameters(object.get("connect.parameters"));
+    shape.default = default_of(object.get("default"));
     shape.documentation = text(object, "description").map(str::to_owned);
     Ok(shape)
 }

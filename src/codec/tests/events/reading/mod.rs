@@ -1,6 +1,7 @@
 //! Records back into rows: what the encoder publishes, and what others do.
 
 mod exact;
+mod image;
 mod observed;
 mod plain;
 mod property;

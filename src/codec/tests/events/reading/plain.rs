@@ -468,7 +468,7 @@ fn operations_of_envelopes() {
     .remove(0);
     assert_eq!(
         (seen.operation, seen.image, seen.after),
-        (Operation::Delete, BeforeImage::Key, None)
+        (Operation::Delete, BeforeImage::Full, None)
     );
     let seen = all_seen(&decoded(r#""op":"d","before":null,"after":null"#, Some(br#"{"id":7}"#))).remove(0);
     assert_eq!(
