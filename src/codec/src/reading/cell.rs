@@ -76,6 +76,8 @@ pub(crate) enum CellForm {
     FloatVector,
     DoubleVector,
     SparseVector(Sparse),
+    /// A type behind the number of the only branch of a union.
+    Branch(Box<CellForm>),
     /// Whatever it is, as JSON.
     Document(Box<Shape>),
     /// What stands there is read as a type that the schema does not say.
@@ -183,7 +185,14 @@ impl CellForm {
                 let document = &mut cells.scratch.digits;
                 document.clear();
                 wire.document(shape, document)?;
-                cells.batch.push_text(document)?;
+                match document.as_str() {
+                    "null" => cells.batch.push_null(),
+                    document => cells.batch.push_text(document)?,
+                }
+            }
+            Self::Branch(form) => {
+                wire.only_branch()?;
+                return form.read(wire, cells);
             }
             other => return other.read_parts(wire, cells),
         }
@@ -212,10 +221,11 @@ impl CellForm {
 
     /// True where the value itself is a list in brackets, so that one more bracket is no other dimension.
     fn is_list(&self) -> bool {
-        matches!(
-            self,
-            Self::Array(_) | Self::FloatVector | Self::DoubleVector | Self::Document(_)
-        )
+        match self {
+            Self::Array(_) | Self::FloatVector | Self::DoubleVector | Self::Document(_) => true,
+            Self::Branch(form) => form.is_list(),
+            _ => false,
+        }
     }
 }
 

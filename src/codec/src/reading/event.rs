@@ -7,14 +7,14 @@ use tailrace_core::record_batch::RecordView;
 use tailrace_core::schema::TableName;
 
 use super::cell::{Cells, Scratch};
-use super::envelope::{EnvelopePlan, Enveloped, Source};
+use super::envelope::{EnvelopePlan, Enveloped, NO_OPERATION, Source};
 use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE, Part};
 use super::headers::Headers;
 use super::image::image;
 use super::plan::RowPlan;
 use super::schemas::{Body, Closing, Schemas, ValuePlan};
 use super::tables::{Table, Tables};
-use super::topic::{Plain, Topic};
+use super::topic::Topic;
 use super::wire::{AvroWire, JsonWire, Wire};
 use crate::format::Envelope;
 
@@ -31,8 +31,6 @@ const NOT_ENVELOPED: Fault = Fault {
 const NO_ROW: Fault = Fault::record("is no object of fields, so that it is no row");
 const NO_KEY: Fault = Fault::record("deletes a row and has neither a key nor the row that it was");
 const NO_AFTER: Fault = Fault::record("has an envelope without the row that op says there is");
-const NO_OPERATION: Fault = Fault::record("has an envelope without op");
-const NOT_PREPARED: Fault = Fault::record("was not prepared; please report this as a bug");
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,23 +102,30 @@ impl Reading<'_> {
         let value = match record.value() {
             Some(value) => self
                 .schemas
-                .body(value)
+                .body(value, &mut topic.recent_value)
                 .map_err(|located| located.within(Part::Value))?,
             None => None,
         };
+        if topic.plains.len() > 1
+            && let Some(Body::Plain(json, _)) = &value
+        {
+            self.say_table(topic, *json);
+        }
         self.source.clear();
-        let key = match record.key() {
-            Some(key) => self.key(topic, key).map_err(|located| located.within(Part::Key))?,
-            None => None,
-        };
+        let (key, unread) = self.key_of(topic, record)?;
         let has_value = value.is_some();
         let change = match value {
             Some(value) => self
                 .value(topic, value, (&headers, key.as_ref()))
-                .map_err(|located| located.within(Part::Value))?,
+                .map_err(|located| match unread {
+                    Some(unread) if located.fault == NO_KEY => unread,
+                    _ => located.within(Part::Value),
+                })?,
             None if topic.repeats_delete(record) => None,
             None => {
-                let key = key.as_ref().ok_or_else(|| NEITHER.of_whole())?;
+                let key = key
+                    .as_ref()
+                    .ok_or_else(|| unread.unwrap_or_else(|| NEITHER.of_whole()))?;
                 Some(self.delete_by_key(key, topic.last_table())?)
             }
         };
@@ -134,8 +139,39 @@ impl Reading<'_> {
         Ok(Outcome::Change)
     }
 
+    /// Which table's types the key and the rows have, an envelope only says behind them.
+    fn say_table(&mut self, topic: &mut Topic, json: JsonWire<'_>) {
+        if let Some(envelope) = &topic.envelope
+            && EnvelopePlan::may_be(json.rest())
+            && envelope.read_source(json, self.source).is_ok()
+            && !topic.said.as_ref().is_some_and(|said| self.source.is_of(said))
+        {
+            topic.said = self.source.name().or_else(|| topic.said.take());
+        }
+    }
+
+    /// The key, or what is wrong with one of bytes that no schema is for: only where nothing but the key says which row it is, it must
+    /// be read.
+    fn key_of<'a>(
+        &mut self,
+        topic: &mut Topic,
+        record: RecordView<'a>,
+    ) -> Result<(Option<Key<'a>>, Option<Located>), Located> {
+        let Some(bytes) = record.key() else {
+            return Ok((None, None));
+        };
+        let unread = match self.key(topic, bytes) {
+            Ok(key) => return Ok((key, None)),
+            Err(located) => located.within(Part::Key),
+        };
+        match record.value() {
+            Some(value) if self.schemas.is_binary(bytes, value) => Ok((None, Some(unread))),
+            _ => Err(unread),
+        }
+    }
+
     fn key<'a>(&mut self, topic: &mut Topic, key: &'a [u8]) -> Result<Option<Key<'a>>, Located> {
-        let Some(body) = self.schemas.body(key)? else {
+        let Some(body) = self.schemas.body(key, &mut topic.recent_key)? else {
             return Ok(None);
         };
         let (plan, body, has_columns) = match body {
@@ -146,22 +182,22 @@ impl Reading<'_> {
             ),
             Body::Avro(avro, compiled) => (Arc::clone(&compiled.key), KeyBody::Avro(avro), compiled.has_columns),
             Body::Plain(json, closing) if json.is_at_object() => {
-                let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
-                (plain.key(&json, self.envelope)?, KeyBody::Json(json, closing), true)
+                let is_enveloped = self.envelope == Some(Envelope::Debezium) || topic.envelope.is_some();
+                (
+                    topic.plain()?.key(&json, is_enveloped)?,
+                    KeyBody::Json(json, closing),
+                    true,
+                )
             }
             Body::Plain(json, closing) => {
                 let start = json.at();
                 let mut end = json;
                 end.pass()?;
-                let plan = topic
-                    .plain
-                    .as_mut()
-                    .ok_or(NOT_PREPARED)?
-                    .single(json.between(start, end.at()));
+                let plan = topic.plain()?.single(json.between(start, end.at()));
                 (plan.ok_or(NO_ROW)?, KeyBody::Json(json, closing), false)
             }
             Body::Raw(text) => {
-                let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
+                let plain = topic.plain()?;
                 match plain.single(text) {
                     Some(plan) => (plan, KeyBody::Json(JsonWire::new(text), Closing::Nothing), false),
                     None => (plain.raw(), KeyBody::Raw(text), false),
@@ -182,6 +218,9 @@ impl Reading<'_> {
         (headers, key): (&Headers<'_>, Option<&Key<'_>>),
     ) -> Result<Option<RowChange>, Located> {
         match value {
+            Body::Json(_, compiled, _) | Body::Avro(_, compiled) if matches!(compiled.value, ValuePlan::Notice) => {
+                Ok(None)
+            }
             Body::Json(mut json, compiled, closing) => {
                 let change = self.compiled(topic, (&mut json, &compiled.value), (headers, key))?;
                 closing.check(&mut json)?;
@@ -228,6 +267,7 @@ impl Reading<'_> {
                 })?;
                 self.enveloped(topic, enveloped, key)
             }
+            ValuePlan::Notice => Ok(None),
             ValuePlan::Row(_) | ValuePlan::Scalar if self.envelope == Some(Envelope::Debezium) => {
                 Err(NOT_ENVELOPED.into())
             }
@@ -258,12 +298,15 @@ impl Reading<'_> {
         if json.peek() != Some(b'{') {
             return Err(NO_ROW.into());
         }
-        let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
-        if self.envelope != Some(Envelope::Entity) && EnvelopePlan::may_be(*json) {
+        let may_be_envelope = match self.envelope {
+            Some(Envelope::Debezium) => true,
+            Some(Envelope::Entity) => false,
+            None => EnvelopePlan::may_be(json.rest()),
+        };
+        if may_be_envelope {
             let mark = self.batch.mark();
             let start = json.at();
-            let name = topic.said.as_ref().unwrap_or(&topic.table);
-            if let Some(enveloped) = self.plain_envelope((plain, name), json, (headers, key))? {
+            if let Some(enveloped) = self.plain_envelope(topic, json, (headers, key))? {
                 return self.enveloped(topic, enveloped, key);
             }
             self.batch.rewind(mark);
@@ -282,7 +325,10 @@ impl Reading<'_> {
             batch: &mut self.batch,
             scratch: &mut *self.scratch,
         };
-        let row = plain.rows.read(json, &mut cells, (headers, &mut self.unchanged))?;
+        let row = topic
+            .plain()?
+            .rows
+            .read(json, &mut cells, (headers, &mut self.unchanged))?;
         let table = self.tables.of_row(columns.map(|key| &*key.plan), &row, &topic.table);
         push_extras(columns, &table.extras, &mut cells)?;
         let read = self.batch.end_row().map_err(Fault::from)?;
@@ -292,18 +338,21 @@ impl Reading<'_> {
     /// An envelope without a schema; `None` where the object is something else.
     fn plain_envelope(
         &mut self,
-        (plain, name): (&mut Plain, &TableName),
+        topic: &mut Topic,
         json: &mut JsonWire<'_>,
         (headers, key): (&Headers<'_>, Option<&Key<'_>>),
     ) -> Result<Option<Enveloped<Arc<RowPlan>>>, Located> {
         let start = *json;
-        if plain.envelope.is_none() {
-            plain.envelope = EnvelopePlan::learn(*json)?;
+        let is_certain = self.envelope.is_some();
+        if topic.envelope.is_none() {
+            topic.envelope = EnvelopePlan::learn(*json, is_certain)?;
         }
-        let Some(envelope) = &plain.envelope else {
+        let name = topic.said.as_ref().unwrap_or(&topic.table);
+        let Some(envelope) = &topic.envelope else {
             return Ok(None);
         };
-        let (rows, tables) = (&mut plain.enveloped, &mut *self.tables);
+        let rows = &mut Topic::plain_of(&mut topic.plains, name)?.enveloped;
+        let tables = &mut *self.tables;
         let unchanged = &mut self.unchanged;
         let columns = key.filter(|key| key.has_columns);
         let mut cells = Cells {
@@ -322,7 +371,7 @@ impl Reading<'_> {
         let is_whole = enveloped
             .as_ref()
             .is_ok_and(|enveloped| enveloped.is_whole(self.source));
-        if is_whole || EnvelopePlan::learn(start)?.is_some() {
+        if is_whole || EnvelopePlan::learn(start, is_certain)?.is_some() {
             return enveloped.map(Some);
         }
         Ok(None)

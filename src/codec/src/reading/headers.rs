@@ -24,16 +24,23 @@ pub(crate) struct Headers<'a> {
 impl<'a> Headers<'a> {
     pub(crate) fn of(record: RecordView<'a>) -> Self {
         let mut headers = Self::default();
+        let mut is_ours = false;
         for (name, value) in record.headers() {
             let text = || std::str::from_utf8(value).ok();
             match name {
                 header::OPERATION => headers.operation = text().and_then(Operation::from_code),
+                header::EVENT_ID => is_ours = true,
                 header::UPDATED_AT => headers.updated_at = text(),
                 header::POSITION => headers.position = text(),
                 header::TRANSACTION => headers.transaction = text().and_then(|text| text.parse().ok()),
                 UNCHANGED => headers.unchanged = text(),
                 _ => {}
             }
+        }
+        // Another writer may call anything `op`: by such a word alone no table is emptied, and no row passed over.
+        let is_of_no_row = matches!(headers.operation, Some(Operation::Message | Operation::Truncate));
+        if is_of_no_row && !is_ours {
+            headers.operation = None;
         }
         headers
     }

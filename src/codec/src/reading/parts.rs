@@ -160,7 +160,7 @@ fn read_part<W: Wire>(wire: &mut W, shape: &Shape, scratch: &mut Scratch) -> Rea
     }
     Ok(match &shape.form {
         Form::Int { .. } => Part::Int(wire.int()?),
-        Form::Double => Part::Float(wire.float64()?),
+        Form::Double | Form::Number => Part::Float(wire.float64()?),
         Form::Float => Part::Float(wire.float32()?.into()),
         Form::Text => {
             let mut other = String::new();

@@ -189,7 +189,7 @@ impl ColumnPlan {
         let column = Column {
             name: name.to_owned(),
             logical_type,
-            nullable: shape.optionality != Optionality::Required,
+            nullable: shape.may_be_null(),
             source_type: shape.parameter(SOURCE_TYPE).unwrap_or_default().to_owned(),
             default: None,
             default_is_computed: false,

@@ -48,6 +48,8 @@ pub(crate) enum Form {
     },
     Float,
     Double,
+    /// Of JSON, with as many digits as somebody wrote.
+    Number,
     Text,
     Symbols(Arc<[String]>),
     Bytes,
@@ -90,6 +92,16 @@ impl Shape {
     /// The value of a parameter that is a number.
     pub(crate) fn number(&self, name: &str) -> Option<u32> {
         self.parameter(name)?.parse().ok()
+    }
+
+    /// Whether null may stand there.
+    pub(crate) fn may_be_null(&self) -> bool {
+        let is_null = match &self.form {
+            Form::Null => true,
+            Form::Union(branches) => branches.iter().any(Self::may_be_null),
+            _ => false,
+        };
+        is_null || self.optionality != Optionality::Required
     }
 
     /// The fields of a struct.

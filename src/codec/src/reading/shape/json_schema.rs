@@ -69,7 +69,7 @@ fn form(object: &Map<String, Value>, names: &[&str], depth: u8) -> Parsed<Form> 
         (Some("map"), ["array"]) => pairs(object, depth)?,
         (_, ["boolean"]) => Form::Boolean,
         (_, ["integer"]) => Form::Int { bits: 64 },
-        (_, ["number"]) => Form::Double,
+        (_, ["number"]) => Form::Number,
         (_, ["string"]) => string(object),
         (_, ["array"]) => match object.get("items") {
             Some(items) => Form::List(Box::new(shape(items, depth)?)),

@@ -196,6 +196,13 @@ impl Wire for AvroWire<'_> {
         symbol.map(String::as_str).ok_or(NO_SYMBOL)
     }
 
+    fn only_branch(&mut self) -> Read<()> {
+        match self.branch()? {
+            0 => Ok(()),
+            _ => Err(NO_BRANCH),
+        }
+    }
+
     fn begin_list(&mut self) -> Read<Place> {
         Ok(Place::default())
     }
@@ -299,7 +306,7 @@ impl Wire for AvroWire<'_> {
                 self.skip(branches.get(branch).ok_or(NO_BRANCH)?)
             }
             // Avro has bytes.
-            Form::Anything | Form::Encoded(_) => Err(NOT_TYPED),
+            Form::Anything | Form::Number | Form::Encoded(_) => Err(NOT_TYPED),
         }
     }
 

@@ -117,8 +117,9 @@ impl<'a> JsonWire<'a> {
         if self.peek().is_none() { TORN } else { fault }
     }
 
+    /// What stands here and behind.
     #[inline]
-    fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
@@ -435,6 +436,10 @@ impl Wire for JsonWire<'_> {
         } else {
             Err(NO_SYMBOL)
         }
+    }
+
+    fn only_branch(&mut self) -> Read<()> {
+        Ok(())
     }
 
     fn begin_list(&mut self) -> Read<Place> {
