@@ -14,6 +14,8 @@
 //! What cannot be folded (two versions of a table's events for one key, a truncate behind rows) begins a new round, which is done behind the
 //! one before.
 
+mod faults;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use tailrace_core::ports::sink::EventBatch;
 use tailrace_core::value::{Datum, Value};
 use tailrace_core::{Error, Result};
 
+use self::faults::{half_a_row, key_untold, malformed, no_row};
 use super::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
 use super::key::append_key;
 use super::plan::{Plan, PlannedColumn};
@@ -578,32 +581,6 @@ fn step_column(column: &PlannedColumn) -> StepColumn<'_> {
         source: &column.source,
         place: column.place,
     }
-}
-
-fn no_row() -> Error {
-    Error::poison(
-        "row_missing",
-        "the event says that a row was written, and does not have it",
-    )
-}
-
-fn key_untold() -> Error {
-    let message = "a delete says nothing of the row but the source's own key, and `key` names other columns; set REPLICA IDENTITY FULL at the \
-                   source, or name the source's key with `key`";
-    Error::poison("key_missing", message)
-}
-
-fn half_a_row() -> Error {
-    let message = "the event does not have all of the row (a large value that did not change is not in the log), and `mode: insert` would add \
-                   it without the rest; set REPLICA IDENTITY FULL at the source, or choose `mode: upsert`";
-    Error::poison("row_incomplete", message)
-}
-
-fn malformed() -> Error {
-    Error::definite(
-        "batch_malformed",
-        "a batch does not hold together, which is a defect in Tailrace; report it",
-    )
 }
 
 #[cfg(test)]

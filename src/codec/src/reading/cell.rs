@@ -106,7 +106,7 @@ const MOST_BITS: usize = 83_886_080;
 const NOT_16: Fault = Fault::value("is a number that its type of 16 bits cannot hold");
 const NOT_32: Fault = Fault::value("is a number that its type of 32 bits cannot hold");
 const TOO_MANY_BITS: Fault = Fault::value("has more bits than its type");
-const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
+const FORMLESS: Fault = Fault::value("is of a form that nothing reads; please report this as a bug");
 const NO_SCALE: Fault = Fault {
     code: SCHEMA_UNUSABLE,
     problem: "is a decimal of a schema that does not say its scale",
@@ -207,7 +207,7 @@ impl CellForm {
         | Self::Line(form)
         | Self::Geometry(form)) = self
         else {
-            return Err(OUT_OF_RANGE);
+            return Err(FORMLESS);
         };
         let parts = form.read(wire, cells.scratch)?;
         match self {

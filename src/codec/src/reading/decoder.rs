@@ -23,7 +23,8 @@ use tailrace_core::{Error, Result};
 use super::cell::Scratch;
 use super::envelope::{EnvelopePlan, Source};
 use super::event::{Outcome, Reading};
-use super::fault::BATCH_FULL;
+use super::fault::{BATCH_FULL, FULL};
+use super::headers::LastMoment;
 use super::meaning::meaning;
 use super::plain::Known;
 use super::schemas::{Body, Schemas};
@@ -69,6 +70,7 @@ pub struct EventDecoder {
     by_name: HashMap<Arc<str>, usize>,
     source: Source,
     scratch: Scratch,
+    updated_at: LastMoment,
 }
 
 // === impl EventDecoder ===
@@ -95,6 +97,7 @@ impl EventDecoder {
             by_name: HashMap::new(),
             source: Source::default(),
             scratch: Scratch::default(),
+            updated_at: LastMoment::default(),
         })
     }
 
@@ -177,6 +180,7 @@ impl EventDecoder {
             tables: &mut self.tables,
             source: &mut self.source,
             scratch: &mut self.scratch,
+            updated_at: &mut self.updated_at,
             unchanged: Vec::new(),
             batch,
         };
@@ -331,8 +335,5 @@ fn not_prepared() -> Error {
 
 #[cold]
 fn batch_full() -> Error {
-    Error::definite(
-        BATCH_FULL,
-        "records do not fit into a batch, which holds at most 4 GiB of values; set batch.bytes of the sink to less",
-    )
+    Error::definite(BATCH_FULL, format!("a record {}; {}", FULL.problem, FULL.remedy))
 }

@@ -9,7 +9,7 @@ use tailrace_core::schema::TableName;
 use super::cell::{Cells, Scratch};
 use super::envelope::{EnvelopePlan, Enveloped, NO_OPERATION, Source};
 use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE, Part};
-use super::headers::Headers;
+use super::headers::{Headers, LastMoment};
 use super::image::image;
 use super::plan::RowPlan;
 use super::schemas::{Body, Closing, Schemas, ValuePlan};
@@ -48,6 +48,7 @@ pub(crate) struct Reading<'d> {
     pub(crate) tables: &'d mut Tables,
     pub(crate) source: &'d mut Source,
     pub(crate) scratch: &'d mut Scratch,
+    pub(crate) updated_at: &'d mut LastMoment,
     pub(crate) unchanged: Vec<usize>,
     pub(crate) batch: ChangeBatch,
 }
@@ -478,7 +479,7 @@ impl Reading<'_> {
     fn push(&mut self, change: RowChange, (headers, record): (&Headers<'_>, RecordView<'_>), ordinal: usize) {
         let own = self.source.is_there.then(|| self.source.committed_at_us()).flatten();
         let written = || record.timestamp_ms().checked_mul(1000).filter(|at| *at >= 0);
-        let updated_at_us = headers.updated_at_us().or(own).or_else(written);
+        let updated_at_us = headers.updated_at_us(self.updated_at).or(own).or_else(written);
         let log_position = self.source.log_position.or(self.source.place);
         let log_position = log_position.and_then(|position| u64::try_from(position).ok());
         let transaction = self.transaction(headers, updated_at_us.unwrap_or_default(), log_position);
@@ -510,17 +511,19 @@ impl Reading<'_> {
         let id = headers
             .transaction
             .or_else(|| source.transaction.and_then(|id| u64::try_from(id).ok()));
-        if let Some(last) = self.batch.transactions.last()
+        let last = self.batch.transactions.last();
+        if let Some(last) = last
             && *last.position == *source.position
             && last.id == id
         {
             return self.batch.transactions.len() - 1;
         }
+        let last = last.and_then(|last| last.binlog.as_ref());
         let binlog = (!source.file.is_empty()).then(|| BinlogTransaction {
-            file: source.file.as_str().into(),
+            file: shared(&source.file, last.map(|last| &last.file)),
             server_id: source.server.and_then(|id| u32::try_from(id).ok()).unwrap_or_default(),
             thread_id: source.thread.and_then(|id| u32::try_from(id).ok()),
-            gtid: (!source.gtid.is_empty()).then(|| source.gtid.as_str().into()),
+            gtid: (!source.gtid.is_empty()).then(|| shared(&source.gtid, last.and_then(|last| last.gtid.as_ref()))),
         });
         let transaction = Transaction {
             id,
@@ -532,6 +535,12 @@ impl Reading<'_> {
         };
         self.batch.push_transaction(transaction)
     }
+}
+
+/// A text, which the transaction before mostly has too.
+fn shared(text: &str, last: Option<&Arc<str>>) -> Arc<str> {
+    last.filter(|last| ***last == *text)
+        .map_or_else(|| text.into(), Arc::clone)
 }
 
 /// A logical message's envelope is read for its end alone.

@@ -19,6 +19,13 @@ pub(crate) struct Headers<'a> {
     unchanged: Option<&'a str>,
 }
 
+/// The moment that was read last: the rows of a transaction mostly have the same.
+#[derive(Debug, Default)]
+pub(crate) struct LastMoment {
+    text: String,
+    at_us: Option<i64>,
+}
+
 // === impl Headers ===
 
 impl<'a> Headers<'a> {
@@ -46,11 +53,8 @@ impl<'a> Headers<'a> {
     }
 
     /// When the row was last updated, microseconds since 1970.
-    pub(crate) fn updated_at_us(&self) -> Option<i64> {
-        match moment::timestamp_cut(self.updated_at?) {
-            Ok(Moment::At(at)) => Some(at),
-            Ok(Moment::Late { .. }) | Err(_) => None,
-        }
+    pub(crate) fn updated_at_us(&self, last: &mut LastMoment) -> Option<i64> {
+        last.at_us(self.updated_at?)
     }
 
     /// The columns of a plan that did not change, whatever the record has for them.
@@ -68,5 +72,22 @@ impl<'a> Headers<'a> {
         if read().is_err() {
             columns.clear();
         }
+    }
+}
+
+// === impl LastMoment ===
+
+impl LastMoment {
+    /// Microseconds since 1970; `None` of what is no moment.
+    fn at_us(&mut self, text: &str) -> Option<i64> {
+        if self.text != text {
+            self.at_us = match moment::timestamp_cut(text) {
+                Ok(Moment::At(at)) => Some(at),
+                Ok(Moment::Late { .. }) | Err(_) => None,
+            };
+            self.text.clear();
+            self.text.push_str(text);
+        }
+        self.at_us
     }
 }

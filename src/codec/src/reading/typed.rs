@@ -12,7 +12,7 @@ use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
 use super::cell::{Binary, CellForm, Cells, Element, push_bits, push_digits, push_moment, push_variable, whole_number};
 use super::digits::append_number;
-use super::fault::{DECIMAL_UNKNOWN, Fault, Read, TIME_UNIT_UNKNOWN, VALUE_UNREADABLE};
+use super::fault::{DECIMAL_UNKNOWN, Fault, NO_BOOLEAN, Read, TIME_UNIT_UNKNOWN, VALUE_UNREADABLE};
 use super::meaning::meaning;
 use super::moment::{self, Moment};
 use super::parts::{PartsForm, Structured};
@@ -44,7 +44,6 @@ pub(crate) struct Rules {
     is_exact: bool,
 }
 
-const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_DIGITS: Fault = Fault::value("is no number, which its column holds");
 const NOT_SINGLE: Fault = Fault::value("has more digits than single precision, which its column is of, holds");
 const NOT_DOUBLE: Fault = Fault {

@@ -3,7 +3,7 @@
 //! A field's own name stands beside it wherever Avro does not allow it (`tailrace.name`): a field without is called what it is called,
 //! however much that looks like a mangled name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,8 @@ const MAP_ENTRY: &str = "MapEntry";
 struct Parser {
     /// Types by their full names; those that are being read are not there yet.
     named: BTreeMap<String, Shape>,
+    /// The full names of records that are entries of maps.
+    entries: BTreeSet<String>,
     /// What is read must not be larger than this: a name may be used any number of times.
     room: usize,
 }
@@ -32,6 +34,7 @@ pub(crate) fn avro_shape(json: &str) -> Parsed<Shape> {
     let value: Value = serde_json::from_str(json).map_err(|error| format!("it is not JSON: {error}"))?;
     let mut parser = Parser {
         named: BTreeMap::new(),
+        entries: BTreeSet::new(),
         room: MOST_TYPES,
     };
     parser.read(&value, "", DEEPEST)
@@ -93,7 +96,8 @@ impl Parser {
             "record" | "error" | "enum" | "fixed" => return self.definition(object, (kind, namespace), depth),
             "array" => {
                 let items = object.get("items").ok_or("an array has no `items`")?;
-                list(self.read(items, namespace, depth)?, items)
+                let shape = self.read(items, namespace, depth)?;
+                list(shape, self.is_map_entry(items, namespace))
             }
             "map" => {
                 let values = object.get("values").ok_or("a map has no `values`")?;
@@ -125,10 +129,22 @@ impl Parser {
             }
             _ => Form::Struct(self.fields(object, namespace, depth)?),
         };
+        if text(object, "connect.internal.type") == Some(MAP_ENTRY) || full.rsplit('.').next() == Some(MAP_ENTRY) {
+            self.entries.insert(full.clone());
+        }
         let mut shape = Shape::of(form);
         describe(&mut shape, object, Some(&full));
         self.named.insert(full, shape.clone());
         Ok(shape)
+    }
+
+    /// Whether the elements of a list are entries of a map, which may be called by their name alone.
+    fn is_map_entry(&self, items: &Value, namespace: &str) -> bool {
+        let (name, around) = match items {
+            Value::Object(object) => (text(object, "name"), text(object, "namespace").unwrap_or(namespace)),
+            other => (other.as_str(), namespace),
+        };
+        name.is_some_and(|name| self.entries.contains(&full_name(name, around)) || self.entries.contains(name))
     }
 
     fn fields(&mut self, object: &Map<String, Value>, namespace: &str, depth: u8) -> Parsed<Vec<(String, Shape)>> {
@@ -170,19 +186,13 @@ fn primitive(name: &str) -> Option<Form> {
 }
 
 /// A list, or the map that Confluent's converter makes a list of.
-fn list(items: Shape, json: &Value) -> Shape {
-    let is_entry = text_of(json, "name").is_some_and(|name| name.rsplit('.').next() == Some(MAP_ENTRY))
-        || text_of(json, "connect.internal.type") == Some(MAP_ENTRY);
+fn list(items: Shape, is_entry: bool) -> Shape {
     match (items.field("key"), items.field("value")) {
         (Some(keys), Some(values)) if is_entry => {
             Shape::of(Form::Pairs(Box::new(keys.clone()), Box::new(values.clone())))
         }
         _ => Shape::of(Form::List(Box::new(items))),
     }
-}
-
-fn text_of<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
-    json.get(name).and_then(Value::as_str)
 }
 
 /// What is noted of a type beside its form.

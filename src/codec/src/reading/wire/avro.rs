@@ -3,7 +3,7 @@
 use super::{Fields, Place, Wire};
 use crate::notation::Optionality;
 use crate::reading::cell::Cells;
-use crate::reading::fault::{Fault, Read};
+use crate::reading::fault::{Fault, NO_BOOLEAN, Read};
 use crate::reading::shape::{Form, Shape};
 use crate::reading::typed::Typed;
 use crate::values::bytes::append_base64;
@@ -15,7 +15,6 @@ const LONGER: Fault = Fault::record("is longer than its Avro schema says");
 const NO_BRANCH: Fault = Fault::record("has a branch of a union that its Avro schema does not have");
 const TOO_LONG: Fault = Fault::record("has a length that is no length");
 const NOT_UTF8: Fault = Fault::value("is not UTF-8");
-const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_SYMBOL: Fault = Fault::value("is none of the symbols of its type");
 const NOT_TYPED: Fault = Fault::value("has no Avro schema");
 

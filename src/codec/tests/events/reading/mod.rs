@@ -3,6 +3,7 @@
 mod exact;
 mod image;
 mod observed;
+mod others;
 mod plain;
 mod property;
 mod registered;
