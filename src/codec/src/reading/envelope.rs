@@ -182,11 +182,11 @@ impl EnvelopePlan {
     pub(crate) fn may_be(bytes: &[u8]) -> bool {
         let rest = bytes.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
         let rest = rest.trim_ascii_start().strip_prefix(b"\"").unwrap_or_default();
-        let is_first = |name: &&str| {
+        let is_first = |name: &str| {
             rest.strip_prefix(name.as_bytes())
                 .is_some_and(|rest| rest.starts_with(b"\""))
         };
-        NAMES.iter().any(|name| is_first(&name))
+        NAMES.iter().any(|name| is_first(name))
     }
 
     /// Reads the envelope; `row` reads a row that is not null.

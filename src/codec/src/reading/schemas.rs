@@ -111,11 +111,14 @@ pub(crate) struct Schemas {
     inline: HashMap<Arc<str>, Arc<Compiled>>,
 }
 
+/// The text of a schema, and what it is.
+type Inline = (Arc<str>, Arc<Compiled>);
+
 /// The schemas of the record before of the same topic, of its key or of its value: the next one mostly has the same.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     numbered: Option<(SchemaId, Arc<Compiled>)>,
-    inline: Option<(Arc<str>, Arc<Compiled>)>,
+    inline: Option<Inline>,
 }
 
 // === impl Schemas ===
@@ -231,7 +234,7 @@ impl Schemas {
 
     /// True for what can only be read with the types that a contract or a table has.
     pub(crate) fn is_plain(&mut self, bytes: &[u8], recent: &mut Recent) -> bool {
-        let is_known = |(schema, _): &(Arc<str>, Arc<Compiled>)| payload_behind(bytes, schema).is_some();
+        let is_known = |(schema, _): &Inline| payload_behind(bytes, schema).is_some();
         if framed(bytes).is_some() || recent.inline.as_ref().is_some_and(is_known) {
             return false;
         }
@@ -302,7 +305,7 @@ impl Schemas {
 
     /// Compiles a schema that stands in a record; `None` where it is something else of that name.
     #[cold]
-    fn compile_inline(&mut self, schema: &str) -> Result<Option<(Arc<str>, Arc<Compiled>)>, Located> {
+    fn compile_inline(&mut self, schema: &str) -> Result<Option<Inline>, Located> {
         let Ok(value) = serde_json::from_str::<Value>(schema) else {
             return Ok(None);
         };
