@@ -14,6 +14,8 @@
 //! What cannot be folded (two versions of a table's events for one key, a truncate behind rows) begins a new round, which is done behind the
 //! one before.
 
+mod faults;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -22,11 +24,12 @@ use tailrace_core::ports::sink::EventBatch;
 use tailrace_core::value::{Datum, Value};
 use tailrace_core::{Error, Result};
 
+use self::faults::{half_a_row, key_untold, malformed, no_row};
 use super::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
 use super::key::append_key;
 use super::plan::{Plan, PlannedColumn};
 use super::version;
-use super::work::{Action, Step, StepColumn, StepRow};
+use super::work::{Action, Place, Step, StepColumn, StepRow};
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,8 @@ struct Effect {
     kind: Kind,
     plan: usize,
     row: StepRow,
+    /// It says nothing of the row but its key.
+    is_key_alone: bool,
 }
 
 /// What becomes of one table in one round.
@@ -182,7 +187,7 @@ impl<'a> Fold<'a> {
                 {
                     return Err(half_a_row());
                 }
-                self.put(kind, plan, row)
+                self.put(Effect::new(kind, plan, row))
             }
         }
     }
@@ -226,12 +231,7 @@ impl<'a> Fold<'a> {
             ],
             record,
         };
-        let effect = Effect {
-            kind: Kind::Insert,
-            plan,
-            row,
-        };
-        self.effects(plan)?.effects.push(effect);
+        self.effects(plan)?.effects.push(Effect::new(Kind::Insert, plan, row));
         Ok(())
     }
 
@@ -273,8 +273,17 @@ impl<'a> Fold<'a> {
             let message = "a delete of a table without a key says not which row; name the columns with `key`";
             return Err(Error::poison("key_missing", message));
         }
+        let is_key_alone = change.change().before_image == BeforeImage::Key;
+        let known = change.table().map(|table| table.key.as_slice()).unwrap_or_default();
+        let is_told = |column: &PlannedColumn| matches!(column.place, Place::Cell(cell) if known.contains(&cell));
+        if is_key_alone && !self.plans.plan(plan)?.key_columns().all(is_told) {
+            return Err(key_untold());
+        }
         let row = self.row(change, before, Datum::Int(change.updated_at_us()))?;
-        self.put(kind, plan, row)
+        self.put(Effect {
+            is_key_alone,
+            ..Effect::new(kind, plan, row)
+        })
     }
 
     fn row(&self, change: ChangeView<'_>, row: Row, deleted_at: Datum) -> Result<StepRow> {
@@ -312,11 +321,11 @@ impl<'a> Fold<'a> {
     }
 
     /// Adds what becomes of a key to what becomes of it so far.
-    fn put(&mut self, kind: Kind, plan: usize, row: StepRow) -> Result<()> {
+    fn put(&mut self, effect: Effect) -> Result<()> {
+        let plan = effect.plan;
         let mut key = std::mem::take(&mut self.key);
         key.clear();
-        self.append_key(plan, row.row, &mut key)?;
-        let effect = Effect { kind, plan, row };
+        self.append_key(plan, effect.row.row, &mut key)?;
         let known = if key.is_empty() {
             None
         } else {
@@ -355,13 +364,16 @@ impl<'a> Fold<'a> {
                     .entry(self.group(Phase::Truncate, plan, Vec::new())?)
                     .or_default();
             }
-            for Effect { kind, plan, row } in effects.effects {
+            for effect in effects.effects {
+                let Effect {
+                    kind, plan, ref row, ..
+                } = effect;
                 let unchanged = match kind {
                     Kind::Delete | Kind::Mark => Vec::new(),
-                    Kind::Replace | Kind::Insert | Kind::Upsert => self.unchanged(plan, &row)?,
+                    Kind::Replace | Kind::Insert | Kind::Upsert => self.unchanged(plan, row)?,
                 };
                 if kind == Kind::Replace {
-                    let gone = self.group_of_gone(Phase::Delete, plan, &row)?;
+                    let gone = self.group_of_gone(Phase::Delete, &effect)?;
                     groups.entry(gone).or_default().push(row.clone());
                 }
                 let phase = match kind {
@@ -374,10 +386,10 @@ impl<'a> Fold<'a> {
                     Kind::Replace | Kind::Upsert => Phase::Upsert,
                 };
                 let group = match phase {
-                    Phase::Delete | Phase::Mark => self.group_of_gone(phase, plan, &row)?,
+                    Phase::Delete | Phase::Mark => self.group_of_gone(phase, &effect)?,
                     _ => self.group(phase, plan, unchanged)?,
                 };
-                groups.entry(group).or_default().push(row);
+                groups.entry(group).or_default().push(effect.row);
             }
         }
         for (group, rows) in groups {
@@ -404,15 +416,14 @@ impl<'a> Fold<'a> {
     }
 
     /// A source that says of a deleted row nothing but its key does not say which version that was.
-    fn group_of_gone(&self, phase: Phase, plan: usize, row: &StepRow) -> Result<Group> {
-        let known: &Plan = self.plans.plan(plan)?;
+    fn group_of_gone(&self, phase: Phase, effect: &Effect) -> Result<Group> {
+        let known: &Plan = self.plans.plan(effect.plan)?;
         let column = known.guard.and_then(|index| known.columns.get(index));
-        let version = column
-            .or(known.extras.position.as_ref())
-            .map(|guard| row.values(&self.batch.changes).get(guard.place));
+        let guard = column.or(known.extras.position.as_ref());
+        let batch = &self.batch.changes;
         Ok(Group {
-            has_version: version.is_some_and(|version| !matches!(version, Value::Null | Value::Unchanged)),
-            ..self.group(phase, plan, Vec::new())?
+            has_version: guard.is_some_and(|guard| !effect.is_silent(guard.version(effect, batch), column.is_some())),
+            ..self.group(phase, effect.plan, Vec::new())?
         })
     }
 
@@ -504,6 +515,21 @@ impl<'a> Fold<'a> {
 // === impl Effect ===
 
 impl Effect {
+    fn new(kind: Kind, plan: usize, row: StepRow) -> Self {
+        let is_key_alone = false;
+        Self {
+            kind,
+            plan,
+            row,
+            is_key_alone,
+        }
+    }
+
+    /// What is gone may say nothing of its version, which is not the version NULL; a column of it means nothing where only the key does.
+    fn is_silent(&self, version: Value<'_>, is_in_column: bool) -> bool {
+        matches!(version, Value::Null | Value::Unchanged) || (self.is_key_alone && is_in_column)
+    }
+
     /// Takes a later event of the same key in; gives it back where the two cannot be one.
     fn join(&mut self, later: Self, batch: &ChangeBatch, plans: &Plans) -> Result<Option<Self>> {
         if later.kind == Kind::Insert && self.kind == Kind::Insert {
@@ -540,7 +566,7 @@ impl Effect {
 }
 
 /// A later event of a partition that was read late may hold an older version. Every plan has its position in one place; a column is where it is
-/// in rows of the same plan. What is gone may say nothing of its version, which is not the version NULL.
+/// in rows of the same plan.
 fn is_older(plan: &Plan, later: &Effect, present: &Effect, batch: &ChangeBatch) -> bool {
     let column = plan.guard.filter(|_| later.plan == present.plan);
     let column = column.and_then(|index| plan.columns.get(index));
@@ -549,7 +575,7 @@ fn is_older(plan: &Plan, later: &Effect, present: &Effect, batch: &ChangeBatch) 
     };
     let (newer, older) = (guard.version(later, batch), guard.version(present, batch));
     let is_silent = |effect: &Effect, version: Value<'_>| {
-        matches!(effect.kind, Kind::Delete | Kind::Mark) && matches!(version, Value::Null | Value::Unchanged)
+        matches!(effect.kind, Kind::Delete | Kind::Mark) && effect.is_silent(version, column.is_some())
     };
     if is_silent(later, newer) || is_silent(present, older) {
         return false;
@@ -570,26 +596,6 @@ fn step_column(column: &PlannedColumn) -> StepColumn<'_> {
         source: &column.source,
         place: column.place,
     }
-}
-
-fn no_row() -> Error {
-    Error::poison(
-        "row_missing",
-        "the event says that a row was written, and does not have it",
-    )
-}
-
-fn half_a_row() -> Error {
-    let message = "the event does not have all of the row (a large value that did not change is not in the log), and `mode: insert` would add \
-                   it without the rest; set REPLICA IDENTITY FULL at the source, or choose `mode: upsert`";
-    Error::poison("row_incomplete", message)
-}
-
-fn malformed() -> Error {
-    Error::definite(
-        "batch_malformed",
-        "a batch does not hold together, which is a defect in Tailrace; report it",
-    )
 }
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub(crate) enum CellForm {
     FloatVector,
     DoubleVector,
     SparseVector(Sparse),
+    /// A type behind the number of the only branch of a union.
+    Branch(Box<CellForm>),
     /// Whatever it is, as JSON.
     Document(Box<Shape>),
     /// What stands there is read as a type that the schema does not say.
@@ -104,7 +106,7 @@ const MOST_BITS: usize = 83_886_080;
 const NOT_16: Fault = Fault::value("is a number that its type of 16 bits cannot hold");
 const NOT_32: Fault = Fault::value("is a number that its type of 32 bits cannot hold");
 const TOO_MANY_BITS: Fault = Fault::value("has more bits than its type");
-const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
+const FORMLESS: Fault = Fault::value("is of a form that nothing reads; please report this as a bug");
 const NO_SCALE: Fault = Fault {
     code: SCHEMA_UNUSABLE,
     problem: "is a decimal of a schema that does not say its scale",
@@ -183,7 +185,14 @@ impl CellForm {
                 let document = &mut cells.scratch.digits;
                 document.clear();
                 wire.document(shape, document)?;
-                cells.batch.push_text(document)?;
+                match document.as_str() {
+                    "null" => cells.batch.push_null(),
+                    document => cells.batch.push_text(document)?,
+                }
+            }
+            Self::Branch(form) => {
+                wire.only_branch()?;
+                return form.read(wire, cells);
             }
             other => return other.read_parts(wire, cells),
         }
@@ -198,7 +207,7 @@ impl CellForm {
         | Self::Line(form)
         | Self::Geometry(form)) = self
         else {
-            return Err(OUT_OF_RANGE);
+            return Err(FORMLESS);
         };
         let parts = form.read(wire, cells.scratch)?;
         match self {
@@ -212,10 +221,11 @@ impl CellForm {
 
     /// True where the value itself is a list in brackets, so that one more bracket is no other dimension.
     fn is_list(&self) -> bool {
-        matches!(
-            self,
-            Self::Array(_) | Self::FloatVector | Self::DoubleVector | Self::Document(_)
-        )
+        match self {
+            Self::Array(_) | Self::FloatVector | Self::DoubleVector | Self::Document(_) => true,
+            Self::Branch(form) => form.is_list(),
+            _ => false,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tailrace_core::batch::ChangeBatch;
 use tailrace_core::event::Refused;
 use tailrace_core::ports::sink::{Advance, Decoder, EventBatch, Origin, Targets};
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::record_batch::{RecordBatch, RecordView};
+use tailrace_core::record_batch::{RecordBatch, RecordView, TopicPartition};
 use tailrace_core::registry::{Schema, SchemaRegistry, SchemaType};
 use tailrace_core::schema::{Column, TableName};
 use tailrace_core::{Error, Result};
@@ -23,13 +23,15 @@ use tailrace_core::{Error, Result};
 use super::cell::Scratch;
 use super::envelope::{EnvelopePlan, Source};
 use super::event::{Outcome, Reading};
-use super::fault::BATCH_FULL;
+use super::fault::{BATCH_FULL, FULL};
+use super::headers::LastMoment;
 use super::meaning::meaning;
 use super::plain::Known;
 use super::schemas::{Body, Schemas};
 use super::shape::{Shape, avro_shape, json_schema_shape};
 use super::tables::Tables;
 use super::topic::{Plain, Topic};
+use super::wire::JsonWire;
 use crate::format::{DEFAULT_UNAVAILABLE_VALUE, Envelope, FormatConfig};
 use crate::names::unmangle;
 use crate::notation::Optionality;
@@ -63,9 +65,12 @@ pub struct EventDecoder {
     contract: Option<Arc<Known>>,
     schemas: Schemas,
     tables: Tables,
-    topics: HashMap<Arc<str>, Topic>,
+    topics: Vec<Topic>,
+    /// Where each is.
+    by_name: HashMap<Arc<str>, usize>,
     source: Source,
     scratch: Scratch,
+    updated_at: LastMoment,
 }
 
 // === impl EventDecoder ===
@@ -88,9 +93,11 @@ impl EventDecoder {
             format: settings.format,
             placeholder,
             tables: Tables::default(),
-            topics: HashMap::new(),
+            topics: Vec::new(),
+            by_name: HashMap::new(),
             source: Source::default(),
             scratch: Scratch::default(),
+            updated_at: LastMoment::default(),
         })
     }
 
@@ -107,40 +114,65 @@ impl EventDecoder {
 
     /// Makes the plans of a record's topic, where the record is one that only a contract or a table says the types of. Which table that
     /// is, is what the first row says.
-    async fn prepare_plain(&mut self, record: RecordView<'_>, targets: &mut dyn Targets) -> Result<()> {
-        let name = &record.partition().topic;
-        if !self.topics.contains_key(name) {
-            self.topics.insert(Arc::clone(name), Topic::new(name));
-        }
-        let Some(topic) = self.topics.get_mut(name) else {
+    async fn prepare_plain(
+        &mut self,
+        (record, index): (RecordView<'_>, usize),
+        targets: &mut dyn Targets,
+    ) -> Result<()> {
+        let Some(topic) = self.topics.get_mut(index) else {
             return Ok(());
         };
-        if topic.is_prepared() && topic.said.is_some() {
+        let may_be_envelope = match self.envelope {
+            Some(Envelope::Debezium) => record.value().is_some(),
+            Some(Envelope::Entity) => false,
+            None => record.value().is_some_and(EnvelopePlan::may_be),
+        };
+        // Of a contract there is one, and rows by themselves are of the topic's table.
+        let is_told = !may_be_envelope || (self.contract.is_some() && topic.envelope.is_some());
+        if is_told && !topic.plains.is_empty() {
             return Ok(());
         }
-        let value = record.value().filter(|value| self.schemas.is_plain(value));
-        if self.envelope != Some(Envelope::Entity)
-            && let Some(Ok(Some(Body::Plain(json, _)))) = value.map(|value| self.schemas.body(value))
-            && EnvelopePlan::may_be(json)
-            && let Ok(Some(said)) = EnvelopePlan::table_said(json, &mut self.source)
-        {
-            topic.said = Some(said);
-        }
-        let is_plain = value.is_some() || record.key().is_some_and(|key| self.schemas.is_plain(key));
-        if topic.is_prepared() || !is_plain {
+        let recent = &mut topic.recent_value;
+        let value = record.value().filter(|value| self.schemas.is_plain(value, recent));
+        let said = match value.map(|value| self.schemas.body(value, recent)) {
+            Some(Ok(Some(Body::Plain(json, _)))) if may_be_envelope => {
+                table_said((topic, self.envelope.is_some()), json, &mut self.source)
+            }
+            _ => None,
+        };
+        let is_plain = value.is_some()
+            || record
+                .key()
+                .is_some_and(|key| self.schemas.is_plain(key, &mut topic.recent_key));
+        let of = said.as_ref().unwrap_or_else(|| topic.last_table()).clone();
+        topic.said = topic.said.take().or(said);
+        let is_prepared = topic.is_prepared(&of) || (self.contract.is_some() && !topic.plains.is_empty());
+        if is_prepared || !is_plain {
             return Ok(());
         }
-        let of = topic.last_table().clone();
-        let known = self.known(name, &of, targets).await?;
-        let plain = Plain::new(&known, &self.format, &self.placeholder);
-        if let Some(topic) = self.topics.get_mut(name) {
-            topic.plain = Some(plain);
-            topic.plain_of = Some(of);
+        let known = self.known(&record.partition().topic, &of, targets).await?;
+        let plain = Plain::new(of, &known, &self.format, &self.placeholder);
+        if let Some(topic) = self.topics.get_mut(index) {
+            topic.plains.push(plain);
         }
         Ok(())
     }
 
-    fn reading(&mut self) -> (Reading<'_>, &mut HashMap<Arc<str>, Topic>) {
+    /// Where the topic of each partition is.
+    fn topics_of(&mut self, partitions: &[TopicPartition]) -> Vec<usize> {
+        let Self { topics, by_name, .. } = self;
+        let index = |partition: &TopicPartition| match by_name.get(&partition.topic) {
+            Some(index) => *index,
+            None => {
+                topics.push(Topic::new(&partition.topic));
+                by_name.insert(Arc::clone(&partition.topic), topics.len() - 1);
+                topics.len() - 1
+            }
+        };
+        partitions.iter().map(index).collect()
+    }
+
+    fn reading(&mut self) -> (Reading<'_>, &mut [Topic]) {
         let batch = ChangeBatch::new(Arc::clone(&self.connector), Progress::at(Position::new("")));
         let reading = Reading {
             envelope: self.envelope,
@@ -148,11 +180,21 @@ impl EventDecoder {
             tables: &mut self.tables,
             source: &mut self.source,
             scratch: &mut self.scratch,
+            updated_at: &mut self.updated_at,
             unchanged: Vec::new(),
             batch,
         };
         (reading, &mut self.topics)
     }
+}
+
+/// The table that a value without a schema says it is of, where it is an envelope.
+fn table_said((topic, is_certain): (&mut Topic, bool), json: JsonWire<'_>, source: &mut Source) -> Option<TableName> {
+    if topic.envelope.is_none() {
+        topic.envelope = EnvelopePlan::learn(json, is_certain).ok()?;
+    }
+    topic.envelope.as_ref()?.read_source(json, source).ok()?;
+    source.name()
 }
 
 /// What a contract says of rows.
@@ -208,18 +250,20 @@ impl fmt::Debug for EventDecoder {
 impl Decoder for EventDecoder {
     async fn prepare(&mut self, records: &RecordBatch, targets: &mut dyn Targets) -> Result<()> {
         let mut asked = Vec::new();
+        let topics = self.topics_of(records.partitions());
         for record in records.iter() {
-            let parts = [record.key(), record.value()];
-            for part in parts.into_iter().flatten() {
+            let index = topics.get(record.partition_index()).copied().ok_or_else(not_prepared)?;
+            let topic = self.topics.get(index).ok_or_else(not_prepared)?;
+            let parts = [(record.key(), &topic.recent_key), (record.value(), &topic.recent_value)];
+            let unknown = parts.map(|(part, recent)| self.schemas.unknown(part?, recent));
+            for id in unknown.into_iter().flatten() {
                 // One that is not there is asked for once, however many records have its number.
-                if let Some(id) = self.schemas.unknown(part)
-                    && !asked.contains(&id)
-                {
+                if !asked.contains(&id) {
                     asked.push(id);
                     self.schemas.ask(id).await?;
                 }
             }
-            self.prepare_plain(record, targets).await?;
+            self.prepare_plain((record, index), targets).await?;
         }
         Ok(())
     }
@@ -228,6 +272,7 @@ impl Decoder for EventDecoder {
         let (mut origins, mut refused) = (Vec::with_capacity(range.len()), Vec::new());
         let mut last_records: Vec<Option<RecordView<'_>>> = vec![None; records.partitions().len()];
         let mut passed_over = 0;
+        let indexes = self.topics_of(records.partitions());
         let share = records.size_bytes() / records.len().max(1);
         let (mut reading, topics) = self.reading();
         reading.batch.reserve(range.len(), share.saturating_mul(range.len()));
@@ -242,7 +287,8 @@ impl Decoder for EventDecoder {
                 partition,
                 offset: record.offset(),
             });
-            let topic = topics.get_mut(&record.partition().topic).ok_or_else(not_prepared)?;
+            let topic = indexes.get(partition).and_then(|index| topics.get_mut(*index));
+            let topic = topic.ok_or_else(not_prepared)?;
             match reading.record(topic, record, change) {
                 Ok(Outcome::Change) => {}
                 Ok(Outcome::PassedOver) => passed_over += 1,
@@ -266,7 +312,7 @@ impl Decoder for EventDecoder {
 
     fn forget_targets(&mut self) {
         if self.contract.is_none() {
-            self.topics.values_mut().for_each(|topic| topic.plain = None);
+            self.topics.iter_mut().for_each(|topic| topic.plains.clear());
         }
     }
 }
@@ -289,8 +335,5 @@ fn not_prepared() -> Error {
 
 #[cold]
 fn batch_full() -> Error {
-    Error::definite(
-        BATCH_FULL,
-        "records do not fit into a batch, which holds at most 4 GiB of values; set batch.bytes of the sink to less",
-    )
+    Error::definite(BATCH_FULL, format!("a record {}; {}", FULL.problem, FULL.remedy))
 }

@@ -25,7 +25,8 @@ const NAMES: [&str; 10] = [
     "schema",
 ];
 
-const NO_OPERATION: Fault = Fault::record("has an envelope whose op is none of r, c, u, d, t and m");
+pub(crate) const NO_OPERATION: Fault =
+    Fault::record("has an envelope whose op is none of r, c, u, d, t and m, or is not there");
 
 /// The envelope's fields, in the order in which they are written.
 #[derive(Debug)]
@@ -112,17 +113,20 @@ impl EnvelopePlan {
         (is_text && has_rows).then(|| Self::new(fields, source))
     }
 
-    /// The envelope that a JSON object without a schema is; `None` where it is something else.
-    pub(crate) fn learn(mut json: JsonWire<'_>) -> Read<Option<Self>> {
+    /// The envelope that a JSON object without a schema is; `None` where it is something else. Fields that are not Debezium's, which
+    /// transforms add and newer versions have, are passed over where it is certain that there is an envelope, or where what must be in
+    /// one says whose it is.
+    pub(crate) fn learn(mut json: JsonWire<'_>, is_certain: bool) -> Read<Option<Self>> {
         let (mut fields, mut source) = (Vec::new(), Vec::new());
+        let (mut has_others, mut has_code) = (false, false);
         let mut place = json.begin_map()?;
         while json.next_key(&mut place)? {
             let mut scratch = String::new();
             let name = json.name(&mut scratch)?.to_owned();
-            if !NAMES.contains(&name.as_str()) {
-                return Ok(None);
-            }
-            if name == "source" && json.peek() == Some(b'{') {
+            has_others |= !NAMES.contains(&name.as_str());
+            if name == "op" && json.peek() == Some(b'"') {
+                has_code = Operation::from_code(json.string(&mut scratch)?).is_some();
+            } else if name == "source" && json.peek() == Some(b'{') {
                 source = names(&mut json)?;
             } else {
                 json.pass()?;
@@ -131,7 +135,13 @@ impl EnvelopePlan {
         }
         let has = |name: &str| fields.iter().any(|(known, _)| known == name);
         let is_envelope = has("op") && !source.is_empty() && (has("before") || has("after") || has("message"));
-        if !is_envelope {
+        let says_whose = || {
+            source
+                .iter()
+                .any(|(name, _)| matches!(name.as_str(), "connector" | "table"))
+        };
+        let is_told = is_certain || !has_others || (has_code && says_whose());
+        if !is_envelope || !is_told {
             return Ok(None);
         }
         // The next one may have fields that this one leaves out.
@@ -140,22 +150,18 @@ impl EnvelopePlan {
         Ok(Some(Self::new(&fields, &source)))
     }
 
-    /// The table that an object without a schema says it is of, where it is an envelope.
-    pub(crate) fn table_said(mut json: JsonWire<'_>, source: &mut Source) -> Read<Option<TableName>> {
-        let Some(plan) = Self::learn(json)? else {
-            return Ok(None);
-        };
+    /// Reads what an envelope without a schema says of its source, and nothing else of it.
+    pub(crate) fn read_source(&self, mut json: JsonWire<'_>, source: &mut Source) -> Read<()> {
         source.clear();
         let mut place = json.begin_map()?;
-        while let Some(index) = json.next_field(&mut place, &plan.fields)? {
-            let is_source = plan.slots.get(index).is_some_and(|(slot, _)| *slot == Slot::Source);
+        while let Some(index) = json.next_field(&mut place, &self.fields)? {
+            let is_source = self.slots.get(index).is_some_and(|(slot, _)| *slot == Slot::Source);
             if is_source && json.is_at_object() {
-                plan.source.read(&mut json, source)?;
-            } else {
-                json.pass()?;
+                return self.source.read(&mut json, source);
             }
+            json.pass()?;
         }
-        Ok(source.name())
+        Ok(())
     }
 
     fn new(fields: &[(String, Shape)], source: &[(String, Shape)]) -> Self {
@@ -172,11 +178,15 @@ impl EnvelopePlan {
         }
     }
 
-    /// Whether an object without a schema may be this envelope, as far as its first field tells.
-    pub(crate) fn may_be(mut json: JsonWire<'_>) -> bool {
-        let mut scratch = String::new();
-        let is_at_name = json.begin_map().and_then(|mut place| json.next_key(&mut place)) == Ok(true);
-        is_at_name && json.name(&mut scratch).is_ok_and(|name| NAMES.contains(&name))
+    /// Whether an object without a schema may be this envelope, as far as its first field tells, however it goes on.
+    pub(crate) fn may_be(bytes: &[u8]) -> bool {
+        let rest = bytes.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
+        let rest = rest.trim_ascii_start().strip_prefix(b"\"").unwrap_or_default();
+        let is_first = |name: &str| {
+            rest.strip_prefix(name.as_bytes())
+                .is_some_and(|rest| rest.starts_with(b"\""))
+        };
+        NAMES.iter().any(|name| is_first(name))
     }
 
     /// Reads the envelope; `row` reads a row that is not null.

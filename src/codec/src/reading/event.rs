@@ -7,13 +7,14 @@ use tailrace_core::record_batch::RecordView;
 use tailrace_core::schema::TableName;
 
 use super::cell::{Cells, Scratch};
-use super::envelope::{EnvelopePlan, Enveloped, Source};
+use super::envelope::{EnvelopePlan, Enveloped, NO_OPERATION, Source};
 use super::fault::{EMPTY, Fault, Located, NO_ENVELOPE, Part};
-use super::headers::Headers;
+use super::headers::{Headers, LastMoment};
+use super::image::image;
 use super::plan::RowPlan;
 use super::schemas::{Body, Closing, Schemas, ValuePlan};
 use super::tables::{Table, Tables};
-use super::topic::{Plain, Topic};
+use super::topic::Topic;
 use super::wire::{AvroWire, JsonWire, Wire};
 use crate::format::Envelope;
 
@@ -30,8 +31,6 @@ const NOT_ENVELOPED: Fault = Fault {
 const NO_ROW: Fault = Fault::record("is no object of fields, so that it is no row");
 const NO_KEY: Fault = Fault::record("deletes a row and has neither a key nor the row that it was");
 const NO_AFTER: Fault = Fault::record("has an envelope without the row that op says there is");
-const NO_OPERATION: Fault = Fault::record("has an envelope without op");
-const NOT_PREPARED: Fault = Fault::record("was not prepared; please report this as a bug");
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +48,7 @@ pub(crate) struct Reading<'d> {
     pub(crate) tables: &'d mut Tables,
     pub(crate) source: &'d mut Source,
     pub(crate) scratch: &'d mut Scratch,
+    pub(crate) updated_at: &'d mut LastMoment,
     pub(crate) unchanged: Vec<usize>,
     pub(crate) batch: ChangeBatch,
 }
@@ -103,23 +103,30 @@ impl Reading<'_> {
         let value = match record.value() {
             Some(value) => self
                 .schemas
-                .body(value)
+                .body(value, &mut topic.recent_value)
                 .map_err(|located| located.within(Part::Value))?,
             None => None,
         };
+        if topic.plains.len() > 1
+            && let Some(Body::Plain(json, _)) = &value
+        {
+            self.say_table(topic, *json);
+        }
         self.source.clear();
-        let key = match record.key() {
-            Some(key) => self.key(topic, key).map_err(|located| located.within(Part::Key))?,
-            None => None,
-        };
+        let (key, unread) = self.key_of(topic, record)?;
         let has_value = value.is_some();
         let change = match value {
             Some(value) => self
                 .value(topic, value, (&headers, key.as_ref()))
-                .map_err(|located| located.within(Part::Value))?,
+                .map_err(|located| match unread {
+                    Some(unread) if located.fault == NO_KEY => unread,
+                    _ => located.within(Part::Value),
+                })?,
             None if topic.repeats_delete(record) => None,
             None => {
-                let key = key.as_ref().ok_or_else(|| NEITHER.of_whole())?;
+                let key = key
+                    .as_ref()
+                    .ok_or_else(|| unread.unwrap_or_else(|| NEITHER.of_whole()))?;
                 Some(self.delete_by_key(key, topic.last_table())?)
             }
         };
@@ -133,8 +140,39 @@ impl Reading<'_> {
         Ok(Outcome::Change)
     }
 
+    /// Which table's types the key and the rows have, an envelope only says behind them.
+    fn say_table(&mut self, topic: &mut Topic, json: JsonWire<'_>) {
+        if let Some(envelope) = &topic.envelope
+            && EnvelopePlan::may_be(json.rest())
+            && envelope.read_source(json, self.source).is_ok()
+            && !topic.said.as_ref().is_some_and(|said| self.source.is_of(said))
+        {
+            topic.said = self.source.name().or_else(|| topic.said.take());
+        }
+    }
+
+    /// The key, or what is wrong with one of bytes that no schema is for: only where nothing but the key says which row it is, it must
+    /// be read.
+    fn key_of<'a>(
+        &mut self,
+        topic: &mut Topic,
+        record: RecordView<'a>,
+    ) -> Result<(Option<Key<'a>>, Option<Located>), Located> {
+        let Some(bytes) = record.key() else {
+            return Ok((None, None));
+        };
+        let unread = match self.key(topic, bytes) {
+            Ok(key) => return Ok((key, None)),
+            Err(located) => located.within(Part::Key),
+        };
+        match record.value() {
+            Some(value) if self.schemas.is_binary(bytes, value) => Ok((None, Some(unread))),
+            _ => Err(unread),
+        }
+    }
+
     fn key<'a>(&mut self, topic: &mut Topic, key: &'a [u8]) -> Result<Option<Key<'a>>, Located> {
-        let Some(body) = self.schemas.body(key)? else {
+        let Some(body) = self.schemas.body(key, &mut topic.recent_key)? else {
             return Ok(None);
         };
         let (plan, body, has_columns) = match body {
@@ -145,22 +183,22 @@ impl Reading<'_> {
             ),
             Body::Avro(avro, compiled) => (Arc::clone(&compiled.key), KeyBody::Avro(avro), compiled.has_columns),
             Body::Plain(json, closing) if json.is_at_object() => {
-                let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
-                (plain.key(&json, self.envelope)?, KeyBody::Json(json, closing), true)
+                let is_enveloped = self.envelope == Some(Envelope::Debezium) || topic.envelope.is_some();
+                (
+                    topic.plain()?.key(&json, is_enveloped)?,
+                    KeyBody::Json(json, closing),
+                    true,
+                )
             }
             Body::Plain(json, closing) => {
                 let start = json.at();
                 let mut end = json;
                 end.pass()?;
-                let plan = topic
-                    .plain
-                    .as_mut()
-                    .ok_or(NOT_PREPARED)?
-                    .single(json.between(start, end.at()));
+                let plan = topic.plain()?.single(json.between(start, end.at()));
                 (plan.ok_or(NO_ROW)?, KeyBody::Json(json, closing), false)
             }
             Body::Raw(text) => {
-                let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
+                let plain = topic.plain()?;
                 match plain.single(text) {
                     Some(plan) => (plan, KeyBody::Json(JsonWire::new(text), Closing::Nothing), false),
                     None => (plain.raw(), KeyBody::Raw(text), false),
@@ -181,6 +219,9 @@ impl Reading<'_> {
         (headers, key): (&Headers<'_>, Option<&Key<'_>>),
     ) -> Result<Option<RowChange>, Located> {
         match value {
+            Body::Json(_, compiled, _) | Body::Avro(_, compiled) if matches!(compiled.value, ValuePlan::Notice) => {
+                Ok(None)
+            }
             Body::Json(mut json, compiled, closing) => {
                 let change = self.compiled(topic, (&mut json, &compiled.value), (headers, key))?;
                 closing.check(&mut json)?;
@@ -227,6 +268,7 @@ impl Reading<'_> {
                 })?;
                 self.enveloped(topic, enveloped, key)
             }
+            ValuePlan::Notice => Ok(None),
             ValuePlan::Row(_) | ValuePlan::Scalar if self.envelope == Some(Envelope::Debezium) => {
                 Err(NOT_ENVELOPED.into())
             }
@@ -241,7 +283,7 @@ impl Reading<'_> {
                 let unchanged = std::mem::take(&mut self.unchanged);
                 let read = read_row((row, &table.extras), (wire, &mut self.cells(), &unchanged), columns);
                 self.unchanged = unchanged;
-                Ok(Some(entity(headers, table, read?)))
+                Ok(Some(self.entity(headers, table, (row, read?))))
             }
             ValuePlan::Scalar => Err(NO_ROW.into()),
         }
@@ -257,12 +299,15 @@ impl Reading<'_> {
         if json.peek() != Some(b'{') {
             return Err(NO_ROW.into());
         }
-        let plain = topic.plain.as_mut().ok_or(NOT_PREPARED)?;
-        if self.envelope != Some(Envelope::Entity) && EnvelopePlan::may_be(*json) {
+        let may_be_envelope = match self.envelope {
+            Some(Envelope::Debezium) => true,
+            Some(Envelope::Entity) => false,
+            None => EnvelopePlan::may_be(json.rest()),
+        };
+        if may_be_envelope {
             let mark = self.batch.mark();
             let start = json.at();
-            let name = topic.said.as_ref().unwrap_or(&topic.table);
-            if let Some(enveloped) = self.plain_envelope((plain, name), json, (headers, key))? {
+            if let Some(enveloped) = self.plain_envelope(topic, json, (headers, key))? {
                 return self.enveloped(topic, enveloped, key);
             }
             self.batch.rewind(mark);
@@ -281,28 +326,34 @@ impl Reading<'_> {
             batch: &mut self.batch,
             scratch: &mut *self.scratch,
         };
-        let row = plain.rows.read(json, &mut cells, (headers, &mut self.unchanged))?;
+        let row = topic
+            .plain()?
+            .rows
+            .read(json, &mut cells, (headers, &mut self.unchanged))?;
         let table = self.tables.of_row(columns.map(|key| &*key.plan), &row, &topic.table);
         push_extras(columns, &table.extras, &mut cells)?;
         let read = self.batch.end_row().map_err(Fault::from)?;
-        Ok(Some(entity(headers, table, read)))
+        Ok(Some(self.entity(headers, table, (&row, read))))
     }
 
     /// An envelope without a schema; `None` where the object is something else.
     fn plain_envelope(
         &mut self,
-        (plain, name): (&mut Plain, &TableName),
+        topic: &mut Topic,
         json: &mut JsonWire<'_>,
         (headers, key): (&Headers<'_>, Option<&Key<'_>>),
     ) -> Result<Option<Enveloped<Arc<RowPlan>>>, Located> {
         let start = *json;
-        if plain.envelope.is_none() {
-            plain.envelope = EnvelopePlan::learn(*json)?;
+        let is_certain = self.envelope.is_some();
+        if topic.envelope.is_none() {
+            topic.envelope = EnvelopePlan::learn(*json, is_certain)?;
         }
-        let Some(envelope) = &plain.envelope else {
+        let name = topic.said.as_ref().unwrap_or(&topic.table);
+        let Some(envelope) = &topic.envelope else {
             return Ok(None);
         };
-        let (rows, tables) = (&mut plain.enveloped, &mut *self.tables);
+        let rows = &mut Topic::plain_of(&mut topic.plains, name)?.enveloped;
+        let tables = &mut *self.tables;
         let unchanged = &mut self.unchanged;
         let columns = key.filter(|key| key.has_columns);
         let mut cells = Cells {
@@ -321,7 +372,7 @@ impl Reading<'_> {
         let is_whole = enveloped
             .as_ref()
             .is_ok_and(|enveloped| enveloped.is_whole(self.source));
-        if is_whole || EnvelopePlan::learn(start)?.is_some() {
+        if is_whole || EnvelopePlan::learn(start, is_certain)?.is_some() {
             return enveloped.map(Some);
         }
         Ok(None)
@@ -344,35 +395,53 @@ impl Reading<'_> {
         let name = topic.last_table();
         let columns = key.filter(|key| key.has_columns);
         let key_plan = columns.map(|key| &*key.plan);
-        let image = if columns.is_some() {
-            BeforeImage::Key
-        } else {
-            BeforeImage::Full
-        };
         match (operation, enveloped.before, enveloped.after) {
             (Operation::Truncate, ..) => Ok(Some(self.truncate(name))),
-            (Operation::Delete, Some((plan, row)), _) => Ok(Some(RowChange {
-                operation,
-                before: Some(row),
-                before_image: image,
-                after: None,
-                table: self.tables.of_row(key_plan, &plan, name),
-            })),
+            (Operation::Delete, Some((plan, row)), _) => {
+                let table = self.tables.of_row(key_plan, &plan, name);
+                Ok(Some(RowChange {
+                    operation,
+                    before: Some(row),
+                    before_image: image(self.source, &table.schema, (&plan, row), &self.batch),
+                    after: None,
+                    table,
+                }))
+            }
             (Operation::Delete, None, _) => self
                 .delete_by_key(key.ok_or_else(|| NO_KEY.of_whole())?, name)
                 .map(Some),
             (_, before, Some((plan, row))) => {
                 // A row of other columns is of another table.
                 let before = before.filter(|(other, _)| other.id == plan.id).map(|(_, row)| row);
+                let table = self.tables.of_row(key_plan, &plan, name);
+                let before_image = before.map_or(BeforeImage::None, |before| {
+                    image(self.source, &table.schema, (&plan, before), &self.batch)
+                });
                 Ok(Some(RowChange {
                     operation,
                     before,
-                    before_image: if before.is_some() { image } else { BeforeImage::None },
+                    before_image,
                     after: Some(row),
-                    table: self.tables.of_row(key_plan, &plan, name),
+                    table,
                 }))
             }
             (_, _, None) => Err(NO_AFTER.into()),
+        }
+    }
+
+    /// The change that a row by itself stands for: what the header says, and otherwise that it is so now.
+    fn entity(&self, headers: &Headers<'_>, table: Arc<Table>, (plan, row): (&RowPlan, Row)) -> RowChange {
+        let operation = headers.operation.unwrap_or(Operation::Update);
+        let is_gone = operation == Operation::Delete;
+        RowChange {
+            operation,
+            before: is_gone.then_some(row),
+            before_image: match is_gone {
+                true => image(self.source, &table.schema, (plan, row), &self.batch),
+                false => BeforeImage::None,
+            },
+            after: (!is_gone).then_some(row),
+            table,
         }
     }
 
@@ -410,7 +479,7 @@ impl Reading<'_> {
     fn push(&mut self, change: RowChange, (headers, record): (&Headers<'_>, RecordView<'_>), ordinal: usize) {
         let own = self.source.is_there.then(|| self.source.committed_at_us()).flatten();
         let written = || record.timestamp_ms().checked_mul(1000).filter(|at| *at >= 0);
-        let updated_at_us = headers.updated_at_us().or(own).or_else(written);
+        let updated_at_us = headers.updated_at_us(self.updated_at).or(own).or_else(written);
         let log_position = self.source.log_position.or(self.source.place);
         let log_position = log_position.and_then(|position| u64::try_from(position).ok());
         let transaction = self.transaction(headers, updated_at_us.unwrap_or_default(), log_position);
@@ -442,17 +511,19 @@ impl Reading<'_> {
         let id = headers
             .transaction
             .or_else(|| source.transaction.and_then(|id| u64::try_from(id).ok()));
-        if let Some(last) = self.batch.transactions.last()
+        let last = self.batch.transactions.last();
+        if let Some(last) = last
             && *last.position == *source.position
             && last.id == id
         {
             return self.batch.transactions.len() - 1;
         }
+        let last = last.and_then(|last| last.binlog.as_ref());
         let binlog = (!source.file.is_empty()).then(|| BinlogTransaction {
-            file: source.file.as_str().into(),
+            file: shared(&source.file, last.map(|last| &last.file)),
             server_id: source.server.and_then(|id| u32::try_from(id).ok()).unwrap_or_default(),
             thread_id: source.thread.and_then(|id| u32::try_from(id).ok()),
-            gtid: (!source.gtid.is_empty()).then(|| source.gtid.as_str().into()),
+            gtid: (!source.gtid.is_empty()).then(|| shared(&source.gtid, last.and_then(|last| last.gtid.as_ref()))),
         });
         let transaction = Transaction {
             id,
@@ -466,17 +537,10 @@ impl Reading<'_> {
     }
 }
 
-/// The change that a row by itself stands for: what the header says, and otherwise that it is so now.
-fn entity(headers: &Headers<'_>, table: Arc<Table>, row: Row) -> RowChange {
-    let operation = headers.operation.unwrap_or(Operation::Update);
-    let is_gone = operation == Operation::Delete;
-    RowChange {
-        operation,
-        before: is_gone.then_some(row),
-        before_image: if is_gone { BeforeImage::Full } else { BeforeImage::None },
-        after: (!is_gone).then_some(row),
-        table,
-    }
+/// A text, which the transaction before mostly has too.
+fn shared(text: &str, last: Option<&Arc<str>>) -> Arc<str> {
+    last.filter(|last| ***last == *text)
+        .map_or_else(|| text.into(), Arc::clone)
 }
 
 /// A logical message's envelope is read for its end alone.

@@ -55,6 +55,14 @@ pub(crate) struct Located {
     pub(crate) detail: Option<Box<str>>,
 }
 
+pub(crate) const FULL: Fault = Fault {
+    code: BATCH_FULL,
+    problem: "does not fit into the batch, which holds at most 4 GiB of values",
+    remedy: "set batch.bytes of the sink to less",
+};
+pub(crate) const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
+pub(crate) const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
+
 const WRITER: &str = "correct what writes it, or set the record aside with dead_letters";
 
 // === impl Fault ===
@@ -108,11 +116,7 @@ impl Fault {
 
 impl From<BatchFull> for Fault {
     fn from(_: BatchFull) -> Self {
-        Self {
-            code: BATCH_FULL,
-            problem: "does not fit into the batch, which holds at most 4 GiB of values",
-            remedy: "set batch.bytes of the sink to less",
-        }
+        FULL
     }
 }
 

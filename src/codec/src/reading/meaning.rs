@@ -40,6 +40,10 @@ fn known(shape: &Shape) -> Option<(LogicalType, CellForm)> {
         Form::Int { bits } => int(*bits, meaning),
         Form::Float => (LogicalType::Float32, CellForm::Float32),
         Form::Double => (LogicalType::Float64, CellForm::Float64),
+        Form::Number => (
+            LogicalType::Float64,
+            typed_form(&LogicalType::Float64, Rules::of_number()),
+        ),
         Form::Text => text(shape, meaning),
         Form::Symbols(symbols) => (
             LogicalType::Text(TextKind::Enum(Arc::clone(symbols))),
@@ -57,7 +61,14 @@ fn known(shape: &Shape) -> Option<(LogicalType, CellForm)> {
             (LogicalType::Map, CellForm::Map(values.optionality))
         }
         Form::Struct(_) => structure(shape, meaning)?,
-        Form::Map(_) | Form::Pairs(..) | Form::Union(_) | Form::Anything => return None,
+        Form::Union(branches) => match branches.as_slice() {
+            [only] => {
+                let (logical_type, form) = known(only)?;
+                (logical_type, CellForm::Branch(Box::new(form)))
+            }
+            _ => return None,
+        },
+        Form::Map(_) | Form::Pairs(..) | Form::Anything => return None,
     })
 }
 
@@ -153,7 +164,9 @@ fn decimal(shape: &Shape, binary: Binary) -> (LogicalType, CellForm) {
 fn list(items: &Shape, name: &str) -> Option<(LogicalType, CellForm)> {
     match (name, &items.form) {
         ("floatvector", Form::Float) => return Some((LogicalType::FloatVector, CellForm::FloatVector)),
-        ("doublevector", Form::Double) => return Some((LogicalType::DoubleVector, CellForm::DoubleVector)),
+        ("doublevector", Form::Double | Form::Number) => {
+            return Some((LogicalType::DoubleVector, CellForm::DoubleVector));
+        }
         _ => {}
     }
     let (logical_type, form) = known(items)?;

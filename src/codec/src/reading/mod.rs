@@ -2,7 +2,7 @@
 //! publish. Nothing is configured that a record tells itself.
 //!
 //! Read in this order: [`decoder`] (a batch), `event` (one record), `schemas` (which schema a key or value has), `plan` and `plain`
-//! (what is compiled for it), `cell` and `typed` (what is read for each value), `wire` (the bytes of it).
+//! (what is compiled for it), `cell` and `typed` (what is read for each value), `wire` (the bytes of it), `image` (how much of the row before is there).
 //!
 //! | a key or value | has its schema |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | a value | is |
 //! |---|---|
 //! | in Debezium's envelope | what `op` says; of `m` nothing, because it is of no row |
+//! | of a schema that Debezium has for itself: transactions, heartbeats, notifications, changes of schemas | nothing: it is of no row |
 //! | a row by itself | what the header `op` says; without one the row as it is now: an update |
 //! | nothing at all | the row of its key is gone. Right behind a delete of that key it says nothing new and is passed over; a compacted topic has only it |
 //!
@@ -40,7 +41,8 @@
 //! - 64-bit integers without a sign are signed ones, or decimals of 20 digits.
 //! - A symbol with a comma in it is two in Debezium's list of PostgreSQL's symbols, which escapes nothing; values are what they are.
 //! - The sizes, defaults and types that the database calls columns by are not there; the last as far as Debezium notes them.
-//! - What is neither of these (records in records, maps of something else than text, unions of several types) is its JSON.
+//! - What is neither of these (records in records, maps of something else than text, unions of several types) is its JSON; null is null.
+//! - A JSON Schema's `number` is of double precision, and refused where that does not have all of its digits.
 
 pub(crate) mod cell;
 pub(crate) mod decoder;
@@ -49,6 +51,7 @@ pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod headers;
+pub(crate) mod image;
 pub(crate) mod meaning;
 pub(crate) mod moment;
 pub(crate) mod parts;

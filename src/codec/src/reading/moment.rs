@@ -3,7 +3,7 @@
 use tailrace_core::calendar::Civil;
 use tailrace_core::value::{Interval, TimeTz};
 
-use super::fault::{Fault, Read, VALUE_UNREADABLE};
+use super::fault::{Fault, OUT_OF_RANGE, Read, VALUE_UNREADABLE};
 use crate::values::calendar::DAY_US;
 use crate::values::temporal::{DEBEZIUM_NEGATIVE_INFINITY_US, DEBEZIUM_POSITIVE_INFINITY_US, Unit};
 
@@ -12,7 +12,6 @@ const NO_TIME: Fault = Fault::value("is not a time as ISO 8601 writes it (13:51:
 const NO_TIME_TZ: Fault = Fault::value("is not a time with an offset as ISO 8601 writes it (13:51:30.123+02:00)");
 const NO_TIMESTAMP: Fault = Fault::value("is not a timestamp as ISO 8601 writes it (2016-11-04T13:51:30.123Z)");
 const NO_INTERVAL: Fault = Fault::value("is not a duration as ISO 8601 writes it (P1Y2M3DT4H5M6.78S)");
-const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
 const TOO_FINE: Fault = Fault {
     code: VALUE_UNREADABLE,
     problem: "has finer digits than microseconds, which nothing that is written into can hold",

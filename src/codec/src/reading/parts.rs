@@ -11,7 +11,7 @@ use tailrace_core::value::{Interval, TimeTz};
 
 pub(crate) use self::sparse::Sparse;
 use super::cell::{Cells, Scratch, push_moment};
-use super::fault::{Fault, Read};
+use super::fault::{Fault, OUT_OF_RANGE, Read};
 use super::moment::{self, Moment};
 use super::shape::{Form, Shape};
 use super::wire::{Fields, JsonWire, Wire};
@@ -23,7 +23,6 @@ use crate::values::geometry::{EWKB_SRID_FLAG, srid_of};
 const SLOTS: usize = 9;
 
 pub(crate) const INCOMPLETE: Fault = Fault::value("is a struct that lacks one of the fields that it is known by");
-const OUT_OF_RANGE: Fault = Fault::value("is out of the range of its type");
 const NO_DAY: Fault = Fault::value("has a year, a month and a day that are no day of the calendar");
 const UNKNOWN_FIELD: Fault =
     Fault::value("is an object with a field that its type is not written with, so that something of it would be lost");
@@ -160,7 +159,7 @@ fn read_part<W: Wire>(wire: &mut W, shape: &Shape, scratch: &mut Scratch) -> Rea
     }
     Ok(match &shape.form {
         Form::Int { .. } => Part::Int(wire.int()?),
-        Form::Double => Part::Float(wire.float64()?),
+        Form::Double | Form::Number => Part::Float(wire.float64()?),
         Form::Float => Part::Float(wire.float32()?.into()),
         Form::Text => {
             let mut other = String::new();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tailrace_core::schema::{Column, UNDECLARED};
-use tailrace_core::value::LogicalType;
+use tailrace_core::value::{Datum, LogicalType};
 
 use super::cell::{CellForm, Cells};
 use super::fault::{Fault, Located};
+use super::image::default_of;
 use super::meaning::meaning;
 use super::shape::{Form, Shape};
 use super::stand_in::{Notated, stand_ins};
@@ -37,6 +38,8 @@ pub(crate) struct ColumnPlan {
     optionality: Optionality,
     /// What stands for a large value that did not change, in the notation's bytes.
     stand_ins: Vec<Vec<u8>>,
+    /// What may stand for a value that the log does not have, where the column may not be null.
+    pub(crate) default: Option<Datum>,
     /// Its type was told by a value, as nothing else told it.
     pub(crate) is_observed: bool,
 }
@@ -186,7 +189,7 @@ impl ColumnPlan {
         let column = Column {
             name: name.to_owned(),
             logical_type,
-            nullable: shape.optionality != Optionality::Required,
+            nullable: shape.may_be_null(),
             source_type: shape.parameter(SOURCE_TYPE).unwrap_or_default().to_owned(),
             default: None,
             default_is_computed: false,
@@ -194,6 +197,7 @@ impl ColumnPlan {
         };
         Self {
             stand_ins: stand_ins(&form, &column.logical_type, notated),
+            default: default_of(shape, &form),
             column,
             form,
             optionality: shape.optionality,
@@ -207,6 +211,7 @@ impl ColumnPlan {
         let form = typed_form(&column.logical_type, rules);
         Self {
             stand_ins: stand_ins(&form, &column.logical_type, notated),
+            default: column.default.clone(),
             column,
             form,
             optionality: Optionality::NullFirst,

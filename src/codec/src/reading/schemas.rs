@@ -8,20 +8,30 @@ use tailrace_core::Result;
 use tailrace_core::registry::{Schema, SchemaId, SchemaRegistry, SchemaType};
 
 use super::envelope::EnvelopePlan;
-use super::fault::{Fault, Located, SCHEMA_UNKNOWN, SCHEMA_UNUSABLE};
+use super::fault::{Fault, Located, SCHEMA_UNKNOWN, SCHEMA_UNUSABLE, UNREADABLE};
 use super::plan::RowPlan;
 use super::shape::{Parsed, Shape, avro_shape, connect_shape, json_schema_shape};
 use super::stand_in::Notated;
 use super::wire::{AvroWire, JsonWire, Token, Wire};
 use crate::format::Envelope;
 use crate::registration::MAGIC_BYTE;
+use crate::registry::REFUSED;
 
 /// What a key or value with its schema in it begins with, as Kafka Connect's converter writes it.
 const OPEN: &[u8] = b"{\"schema\":";
 /// What stands between the schema and what it is of.
 const BETWEEN: &[u8] = b",\"payload\":";
+/// Values of topics of Debezium's own, which are of no row.
+const NOTICES: [&str; 4] = [
+    "transactionmetadatavalue",
+    "heartbeat",
+    "notification",
+    "schemachangevalue",
+];
 /// How many schemas that stand in records are remembered: a topic has a few, one for each version of its table.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 4096;
+/// The number of no schema.
+const NO_SCHEMA: SchemaId = SchemaId(0);
 /// What the only column of a key is called that is no struct.
 pub(crate) const KEY_COLUMN: &str = "key";
 
@@ -39,6 +49,11 @@ const UNUSABLE: Fault = Fault {
     code: SCHEMA_UNUSABLE,
     problem: "has a schema that cannot be read",
     remedy: "correct the schema, or leave the topic out",
+};
+const NO_NUMBER: Fault = Fault {
+    code: UNREADABLE,
+    problem: "is binary: it begins with a schema's number that would be 0, which no schema has",
+    remedy: "have it written as text, as JSON or with a schema, or set the record aside with dead_letters",
 };
 const NOT_UTF8: Fault = Fault::record("is neither UTF-8 text nor framed with the number of a schema");
 
@@ -59,6 +74,8 @@ pub(crate) enum ValuePlan {
     Row(Arc<RowPlan>),
     /// Debezium's envelope around rows of a plan; around none, that of a logical message.
     Envelope(EnvelopePlan, Option<Arc<RowPlan>>),
+    /// What Debezium says beside rows: of its transactions, of itself, of the shape of tables.
+    Notice,
     /// No fields.
     Scalar,
 }
@@ -90,8 +107,18 @@ pub(crate) struct Schemas {
     envelope: Option<Envelope>,
     placeholder: Arc<str>,
     numbered: HashMap<SchemaId, Result<Arc<Compiled>, Located>>,
-    /// The text of schemas that stand in records, and what they are; the last one first.
-    inline: Vec<(Vec<u8>, Arc<Compiled>)>,
+    /// The text of schemas that stand in records, and what they are.
+    inline: HashMap<Arc<str>, Arc<Compiled>>,
+}
+
+/// The text of a schema, and what it is.
+type Inline = (Arc<str>, Arc<Compiled>);
+
+/// The schemas of the record before of the same topic, of its key or of its value: the next one mostly has the same.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    numbered: Option<(SchemaId, Arc<Compiled>)>,
+    inline: Option<Inline>,
 }
 
 // === impl Schemas ===
@@ -107,14 +134,17 @@ impl Schemas {
             envelope,
             placeholder,
             numbered: HashMap::new(),
-            inline: Vec::new(),
+            inline: HashMap::new(),
         }
     }
 
     /// The number of the schema that a key or value is framed with, where it is not known.
-    pub(crate) fn unknown(&self, bytes: &[u8]) -> Option<SchemaId> {
-        let (id, _) = framed(bytes)?;
+    pub(crate) fn unknown(&self, bytes: &[u8], recent: &Recent) -> Option<SchemaId> {
+        let (id, _) = framed(bytes).filter(|(id, _)| *id != NO_SCHEMA)?;
         self.registry.as_ref()?;
+        if recent.numbered.as_ref().is_some_and(|(known, _)| *known == id) {
+            return None;
+        }
         match self.numbered.get(&id) {
             Some(Ok(_)) => None,
             // It may be there by now.
@@ -131,6 +161,7 @@ impl Schemas {
         let compiled = match registry.by_id(id).await {
             Ok(schema) => self.compile(&schema),
             Err(error) if error.code() == SCHEMA_UNKNOWN => Err(NOT_IN_REGISTRY.because(&format!("number {}", id.0))),
+            Err(error) if error.code() == REFUSED => Err(UNUSABLE.because(&error.to_string())),
             Err(error) => return Err(error),
         };
         self.numbered.insert(id, compiled);
@@ -159,7 +190,12 @@ impl Schemas {
         };
         let row = RowPlan::of(&shape, notated);
         let key = row.clone();
+        let is_notice = shape
+            .meaning
+            .as_deref()
+            .is_some_and(|meaning| NOTICES.contains(&meaning));
         let value = match (envelope, row) {
+            _ if is_notice => ValuePlan::Notice,
             (Some(envelope), _) => {
                 let rows = ["after", "before"].into_iter().find_map(|name| shape.field(name));
                 ValuePlan::Envelope(envelope, rows.and_then(|rows| RowPlan::of(rows, notated)))
@@ -176,59 +212,74 @@ impl Schemas {
     }
 
     /// What a key or value is; `None` where its JSON is null.
-    pub(crate) fn body<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Body<'a>>, Located> {
+    pub(crate) fn body<'a>(&mut self, bytes: &'a [u8], recent: &mut Recent) -> Result<Option<Body<'a>>, Located> {
         if let Some((id, payload)) = framed(bytes) {
-            return self.framed(id, payload).map(Some);
+            return self.framed((id, payload), recent).map(Some);
         }
         let text = std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
-        if let Some((schema, compiled)) = self.inline.first()
+        if let Some((schema, compiled)) = &recent.inline
             && let Some(at) = payload_behind(bytes, schema)
         {
             let mut json = JsonWire::new(text);
             json.seek(at);
             return Ok(Some(Body::Json(json, Arc::clone(compiled), Closing::Brace)));
         }
-        if bytes.starts_with(OPEN) {
-            let found = self
-                .inline
-                .iter()
-                .position(|(schema, _)| payload_behind(bytes, schema).is_some());
-            if let Some(found) = found {
-                let known = self.inline.remove(found);
-                self.inline.insert(0, known);
-                return self.body(bytes);
-            }
-        }
         let mut json = JsonWire::new(text);
         match json.peek() {
-            Some(b'{') => self.object(json),
+            Some(b'{') => self.object(json, recent),
             Some(b'n') if text.trim() == "null" => Ok(None),
             _ => Ok(Some(Body::Raw(text))),
         }
     }
 
     /// True for what can only be read with the types that a contract or a table has.
-    pub(crate) fn is_plain(&mut self, bytes: &[u8]) -> bool {
-        framed(bytes).is_none()
-            && (!bytes.starts_with(OPEN) || matches!(self.body(bytes), Ok(Some(Body::Plain(..) | Body::Raw(_)))))
+    pub(crate) fn is_plain(&mut self, bytes: &[u8], recent: &mut Recent) -> bool {
+        let is_known = |(schema, _): &Inline| payload_behind(bytes, schema).is_some();
+        if framed(bytes).is_some() || recent.inline.as_ref().is_some_and(is_known) {
+            return false;
+        }
+        !bytes.starts_with(OPEN) || matches!(self.body(bytes, recent), Ok(Some(Body::Plain(..) | Body::Raw(_))))
     }
 
-    fn framed<'a>(&self, id: SchemaId, payload: &'a [u8]) -> Result<Body<'a>, Located> {
+    /// True for a key that is bytes of its own, as converters of numbers and of bytes write it, beside a value that says nothing of
+    /// registries.
+    pub(crate) fn is_binary(&self, key: &[u8], value: &[u8]) -> bool {
+        match framed(key) {
+            None => std::str::from_utf8(key).is_err(),
+            Some((NO_SCHEMA, _)) => true,
+            Some(_) => framed(value).is_none() && (self.registry.is_none() || key.len() == size_of::<i64>()),
+        }
+    }
+
+    fn framed<'a>(&self, (id, payload): (SchemaId, &'a [u8]), recent: &mut Recent) -> Result<Body<'a>, Located> {
+        let compiled = match &recent.numbered {
+            Some((known, compiled)) if *known == id => Arc::clone(compiled),
+            _ => {
+                let compiled = self.numbered(id)?;
+                recent.numbered = Some((id, Arc::clone(&compiled)));
+                compiled
+            }
+        };
+        if compiled.is_avro {
+            return Ok(Body::Avro(AvroWire::new(payload), compiled));
+        }
+        let text = std::str::from_utf8(payload).map_err(|_| NOT_UTF8)?;
+        Ok(Body::Json(JsonWire::new(text), compiled, Closing::Nothing))
+    }
+
+    fn numbered(&self, id: SchemaId) -> Result<Arc<Compiled>, Located> {
+        if id == NO_SCHEMA {
+            return Err(NO_NUMBER.into());
+        }
         if self.registry.is_none() {
             return Err(NO_REGISTRY.into());
         }
-        let known = self.numbered.get(&id);
-        let compiled = known.ok_or_else(|| NOT_IN_REGISTRY.because("it was not asked"))?;
-        let compiled = compiled.as_ref().map_err(Clone::clone)?;
-        if compiled.is_avro {
-            return Ok(Body::Avro(AvroWire::new(payload), Arc::clone(compiled)));
-        }
-        let text = std::str::from_utf8(payload).map_err(|_| NOT_UTF8)?;
-        Ok(Body::Json(JsonWire::new(text), Arc::clone(compiled), Closing::Nothing))
+        let known = self.numbered.get(&id).cloned();
+        known.unwrap_or_else(|| Err(NOT_IN_REGISTRY.because("it was not asked")))
     }
 
     /// An object: one of just `schema` and `payload` has its schema in it, where that is one or null.
-    fn object<'a>(&mut self, json: JsonWire<'a>) -> Result<Option<Body<'a>>, Located> {
+    fn object<'a>(&mut self, json: JsonWire<'a>, recent: &mut Recent) -> Result<Option<Body<'a>>, Located> {
         let Some((schema, payload)) = wrapped(json)? else {
             return Ok(Some(Body::Plain(json, Closing::Nothing)));
         };
@@ -238,21 +289,23 @@ impl Schemas {
         if schema == "null" {
             return Ok((!is_null).then_some(Body::Plain(payload_wire, Closing::Seen)));
         }
-        let known = self.inline.iter().find(|(text, _)| text == schema.as_bytes());
-        let known = known.map(|(_, compiled)| Arc::clone(compiled));
-        let compiled = match known {
-            Some(compiled) => compiled,
+        let known = self.inline.get_key_value(schema);
+        let known = known.map(|(text, compiled)| (Arc::clone(text), Arc::clone(compiled)));
+        let known = match known {
+            Some(known) => known,
             None => match self.compile_inline(schema)? {
-                Some(compiled) => compiled,
+                Some(known) => known,
                 None => return Ok(Some(Body::Plain(json, Closing::Nothing))),
             },
         };
+        let compiled = Arc::clone(&known.1);
+        recent.inline = Some(known);
         Ok((!is_null).then_some(Body::Json(payload_wire, compiled, Closing::Seen)))
     }
 
     /// Compiles a schema that stands in a record; `None` where it is something else of that name.
     #[cold]
-    fn compile_inline(&mut self, schema: &str) -> Result<Option<Arc<Compiled>>, Located> {
+    fn compile_inline(&mut self, schema: &str) -> Result<Option<Inline>, Located> {
         let Ok(value) = serde_json::from_str::<Value>(schema) else {
             return Ok(None);
         };
@@ -261,10 +314,12 @@ impl Schemas {
         }
         let notated = Notated::json(&self.placeholder);
         let compiled = self.compile_shape(connect_shape(&value), false, notated)?;
-        self.inline.truncate(REMEMBERED);
-        self.inline
-            .insert(0, (schema.as_bytes().to_vec(), Arc::clone(&compiled)));
-        Ok(Some(compiled))
+        if self.inline.len() == REMEMBERED {
+            self.inline.clear();
+        }
+        let text: Arc<str> = schema.into();
+        self.inline.insert(Arc::clone(&text), Arc::clone(&compiled));
+        Ok(Some((text, compiled)))
     }
 }
 
@@ -276,8 +331,11 @@ pub(crate) fn framed(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
 }
 
 /// Where the payload begins behind these very bytes of a schema.
-fn payload_behind(bytes: &[u8], schema: &[u8]) -> Option<usize> {
-    let rest = bytes.strip_prefix(OPEN)?.strip_prefix(schema)?.strip_prefix(BETWEEN)?;
+fn payload_behind(bytes: &[u8], schema: &str) -> Option<usize> {
+    let rest = bytes
+        .strip_prefix(OPEN)?
+        .strip_prefix(schema.as_bytes())?
+        .strip_prefix(BETWEEN)?;
     // Null is found the slow way.
     (rest.first() != Some(&b'n')).then(|| bytes.len() - rest.len())
 }

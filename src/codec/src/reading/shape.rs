@@ -6,6 +6,7 @@ mod json_schema;
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tailrace_core::value::TextKind;
 
 pub(crate) use avro::avro_shape;
@@ -32,6 +33,8 @@ pub(crate) struct Shape {
     /// What it means beyond its form: the last part of Debezium's or Connect's name in lower case, or Avro's logical type.
     pub(crate) meaning: Option<String>,
     pub(crate) parameters: Vec<(String, String)>,
+    /// The default value, as JSON text that has values as Connect's converter writes them.
+    pub(crate) default: Option<Box<str>>,
     pub(crate) documentation: Option<String>,
 }
 
@@ -45,6 +48,8 @@ pub(crate) enum Form {
     },
     Float,
     Double,
+    /// Of JSON, with as many digits as somebody wrote.
+    Number,
     Text,
     Symbols(Arc<[String]>),
     Bytes,
@@ -73,6 +78,7 @@ impl Shape {
             optionality: Optionality::Required,
             meaning: None,
             parameters: Vec::new(),
+            default: None,
             documentation: None,
         }
     }
@@ -88,6 +94,16 @@ impl Shape {
         self.parameter(name)?.parse().ok()
     }
 
+    /// Whether null may stand there.
+    pub(crate) fn may_be_null(&self) -> bool {
+        let is_null = match &self.form {
+            Form::Null => true,
+            Form::Union(branches) => branches.iter().any(Self::may_be_null),
+            _ => false,
+        };
+        is_null || self.optionality != Optionality::Required
+    }
+
     /// The fields of a struct.
     pub(crate) fn fields(&self) -> Option<&[(String, Shape)]> {
         match &self.form {
@@ -100,6 +116,12 @@ impl Shape {
         let found = self.fields()?.iter().find(|(known, _)| known == name);
         found.map(|(_, shape)| shape)
     }
+}
+
+/// The default that a schema says, as text; null says nothing.
+fn default_of(json: Option<&Value>) -> Option<Box<str>> {
+    let default = json.filter(|default| !default.is_null())?;
+    Some(default.to_string().into())
 }
 
 /// What a name means, where it is the name of a logical type.

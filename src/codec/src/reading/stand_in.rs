@@ -48,6 +48,11 @@ pub(crate) fn stand_ins(form: &CellForm, logical_type: &LogicalType, notated: No
     if notated.placeholder.is_empty() {
         return Vec::new();
     }
+    if let CellForm::Branch(form) = form {
+        // Only Avro has unions, and the number of the first branch is a byte.
+        let stand_ins = stand_ins(form, logical_type, notated).into_iter();
+        return stand_ins.map(|stand_in| [vec![0], stand_in].concat()).collect();
+    }
     let formats = formats(form, logical_type);
     formats.iter().filter_map(|format| notated.write(format)).collect()
 }

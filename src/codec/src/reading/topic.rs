@@ -8,14 +8,16 @@ use tailrace_core::schema::TableName;
 use tailrace_core::topic;
 
 use super::envelope::EnvelopePlan;
-use super::fault::Located;
+use super::fault::{Fault, Located, Read};
 use super::plain::{Known, PlainRows};
 use super::plan::{ColumnPlan, RowPlan};
-use super::schemas::KEY_COLUMN;
+use super::schemas::{KEY_COLUMN, Recent};
 use super::stand_in::Notated;
 use super::typed::{Rules, number_of, observed_type};
 use super::wire::JsonWire;
 use crate::format::{Envelope, FormatConfig};
+
+const NOT_PREPARED: Fault = Fault::record("was not prepared; please report this as a bug");
 
 /// A topic that is read.
 #[derive(Debug)]
@@ -24,9 +26,13 @@ pub(crate) struct Topic {
     pub(crate) table: TableName,
     /// The table of the last record whose envelope says one.
     pub(crate) said: Option<TableName>,
-    pub(crate) plain: Option<Plain>,
-    /// The table whose target `plain` was made for.
-    pub(crate) plain_of: Option<TableName>,
+    /// The envelope that its JSON without a schema was found to be in.
+    pub(crate) envelope: Option<EnvelopePlan>,
+    /// How its JSON without a schema is read, for each table that its records are of.
+    pub(crate) plains: Vec<Plain>,
+    /// The schemas of the record before.
+    pub(crate) recent_key: Recent,
+    pub(crate) recent_value: Recent,
     /// The last delete of each partition that had a value.
     deletes: HashMap<i32, Deleted>,
 }
@@ -41,7 +47,8 @@ struct Deleted {
 /// The plans of a topic's JSON without a schema.
 #[derive(Debug)]
 pub(crate) struct Plain {
-    pub(crate) envelope: Option<EnvelopePlan>,
+    /// The table whose target it was made for.
+    of: TableName,
     /// Rows that stand by themselves.
     pub(crate) rows: PlainRows,
     /// Rows in Debezium's envelope.
@@ -62,15 +69,31 @@ impl Topic {
         Self {
             table: topic::table_of(name),
             said: None,
-            plain: None,
-            plain_of: None,
+            envelope: None,
+            plains: Vec::new(),
+            recent_key: Recent::default(),
+            recent_value: Recent::default(),
             deletes: HashMap::new(),
         }
     }
 
-    /// True where its plans are those of the table that was last said.
-    pub(crate) fn is_prepared(&self) -> bool {
-        self.plain.is_some() && self.plain_of.as_ref() == Some(self.last_table())
+    /// True where there are plans for a table.
+    pub(crate) fn is_prepared(&self, of: &TableName) -> bool {
+        self.plains.iter().any(|plain| plain.of == *of)
+    }
+
+    /// The plans of a table, which may be another's where nobody said before the record that it is of this one.
+    pub(crate) fn plain_of<'p>(plains: &'p mut [Plain], of: &TableName) -> Read<&'p mut Plain> {
+        let index = match plains.len() {
+            0 | 1 => 0,
+            _ => plains.iter().position(|plain| plain.of == *of).unwrap_or_default(),
+        };
+        plains.get_mut(index).ok_or(NOT_PREPARED)
+    }
+
+    /// The plans of the table of the record before.
+    pub(crate) fn plain(&mut self) -> Read<&mut Plain> {
+        Self::plain_of(&mut self.plains, self.said.as_ref().unwrap_or(&self.table))
     }
 
     /// Remembers a record that deletes and has a value.
@@ -99,13 +122,13 @@ impl Topic {
 // === impl Plain ===
 
 impl Plain {
-    pub(crate) fn new(known: &Arc<Known>, format: &FormatConfig, placeholder: &Arc<str>) -> Self {
+    pub(crate) fn new(of: TableName, known: &Arc<Known>, format: &FormatConfig, placeholder: &Arc<str>) -> Self {
         let rows = |envelope| {
             let rules = Rules::new(envelope, format);
             PlainRows::new(Arc::clone(known), rules, Arc::clone(placeholder))
         };
         Self {
-            envelope: None,
+            of,
             rows: rows(Envelope::Entity),
             enveloped: rows(Envelope::Debezium),
             keys: rows(Envelope::Entity),
@@ -117,8 +140,8 @@ impl Plain {
     }
 
     /// The plan of a key that is an object.
-    pub(crate) fn key(&mut self, json: &JsonWire<'_>, envelope: Option<Envelope>) -> Result<Arc<RowPlan>, Located> {
-        match envelope == Some(Envelope::Debezium) || self.envelope.is_some() {
+    pub(crate) fn key(&mut self, json: &JsonWire<'_>, is_enveloped: bool) -> Result<Arc<RowPlan>, Located> {
+        match is_enveloped {
             true => self.enveloped_keys.plan(json),
             false => self.keys.plan(json),
         }

@@ -3,6 +3,7 @@
 //! What may be several things is refused and never guessed: a number for a time has no unit, and text for a decimal in Debezium's
 //! envelope may be base64.
 
+use std::fmt::LowerExp;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -11,7 +12,7 @@ use tailrace_core::value::{LogicalType, ShapeKind, TextKind};
 
 use super::cell::{Binary, CellForm, Cells, Element, push_bits, push_digits, push_moment, push_variable, whole_number};
 use super::digits::append_number;
-use super::fault::{DECIMAL_UNKNOWN, Fault, Read, TIME_UNIT_UNKNOWN};
+use super::fault::{DECIMAL_UNKNOWN, Fault, NO_BOOLEAN, Read, TIME_UNIT_UNKNOWN, VALUE_UNREADABLE};
 use super::meaning::meaning;
 use super::moment::{self, Moment};
 use super::parts::{PartsForm, Structured};
@@ -39,13 +40,22 @@ pub(crate) struct Rules {
     bigint_unsigned: Option<BigintUnsignedFormat>,
     interval: Option<IntervalFormat>,
     binary: Option<BinaryFormat>,
+    /// A number must have every digit that is written.
+    is_exact: bool,
 }
 
-const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_DIGITS: Fault = Fault::value("is no number, which its column holds");
 const NOT_SINGLE: Fault = Fault::value("has more digits than single precision, which its column is of, holds");
-/// Decimal digits that every number of single precision holds.
-const EXACT_DIGITS: usize = 6;
+const NOT_DOUBLE: Fault = Fault {
+    code: VALUE_UNREADABLE,
+    problem: "has more digits than double precision, which a JSON Schema's number is read as, holds",
+    remedy: "have it written as a string, or with the type that Connect notes for decimals, or set the record aside with dead_letters",
+};
+/// Decimal digits that every number of single precision holds, and every one of double precision.
+const DIGITS_OF_SINGLE: usize = 6;
+const DIGITS_OF_DOUBLE: usize = 15;
+/// More digits than any number of double precision has.
+const MOST_DIGITS: usize = 800;
 const NOT_UNSIGNED: Fault = Fault::value("is no whole number from 0 to 18446744073709551615");
 const NO_BINARY: Fault = Fault::value("is not written as format.binary says (base64 where it says nothing)");
 const NO_BITS: Fault = Fault::value("is no string of 0 and 1");
@@ -85,6 +95,7 @@ impl Rules {
             bigint_unsigned: format.bigint_unsigned,
             interval: format.interval,
             binary: format.binary,
+            is_exact: false,
         }
     }
 
@@ -97,6 +108,16 @@ impl Rules {
             bigint_unsigned: None,
             interval: None,
             binary: Some(binary),
+            is_exact: false,
+        }
+    }
+
+    /// Where all that is said is that values are numbers.
+    pub(crate) fn of_number() -> Self {
+        Self {
+            binary: None,
+            is_exact: true,
+            ..Self::of_binary(BinaryFormat::Bytes)
         }
     }
 
@@ -183,10 +204,10 @@ pub(crate) fn read_typed(json: &mut JsonWire<'_>, typed: &Typed, cells: &mut Cel
         LogicalType::Int64 => read_int(json, 64, cells),
         LogicalType::Int32 | LogicalType::Year => read_int(json, 32, cells),
         LogicalType::Int16 => read_int(json, 16, cells),
-        LogicalType::Text(kind) => read_text(json, kind, cells),
+        LogicalType::Text(_) => read_text(json, cells),
         LogicalType::Boolean => read_boolean(json, cells),
         LogicalType::Decimal { .. } | LogicalType::Money => read_decimal(json, rules, cells),
-        LogicalType::Float64 => read_float64(json, cells),
+        LogicalType::Float64 => read_float64(json, rules, cells),
         LogicalType::Float32 => read_float32(json, cells),
         LogicalType::TimestampTz { .. } | LogicalType::Timestamp { .. } => read_timestamp(json, rules, cells),
         LogicalType::Date => read_date(json, rules, cells),
@@ -257,8 +278,16 @@ fn read_boolean(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
     Ok(())
 }
 
-fn read_float64(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
-    let value: f64 = digits_or_word(float_text(json, &mut cells.scratch.text)?)?;
+fn read_float64(json: &mut JsonWire<'_>, rules: Rules, cells: &mut Cells<'_>) -> Read<()> {
+    let text = float_text(json, &mut cells.scratch.text)?;
+    let value: f64 = digits_or_word(text)?;
+    if rules.is_exact
+        && has_digits(text)
+        && !(value.is_normal() && is_short(text, DIGITS_OF_DOUBLE))
+        && !has_all_digits(text, value)
+    {
+        return Err(NOT_DOUBLE);
+    }
     cells.batch.push_float64(value);
     Ok(())
 }
@@ -266,8 +295,9 @@ fn read_float64(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
 /// Single precision, where no digit of the number is lost.
 fn read_float32(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
     let text = float_text(json, &mut cells.scratch.text)?;
-    let value = digits_or_word(text)?;
-    if has_digits(text) && !is_single(text, value) {
+    let value: f32 = digits_or_word(text)?;
+    // Numbers next to zero have fewer digits.
+    if has_digits(text) && !(value.is_normal() && is_short(text, DIGITS_OF_SINGLE)) && !has_all_digits(text, value) {
         return Err(NOT_SINGLE);
     }
     cells.batch.push_float32(value);
@@ -296,16 +326,19 @@ fn has_digits(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a number of single precision has every digit of the text that it is the nearest to: for 0.1 and 16777216, not for 16777217.
-fn is_single(text: &str, value: f32) -> bool {
-    let digits = || significant(text).bytes().filter(u8::is_ascii_digit);
-    let count = digits().count();
-    // Any so few digits come back, except of numbers next to zero.
-    if count == 0 || (count <= EXACT_DIGITS && value.is_normal()) {
-        return true;
-    }
-    let written = format!("{value:.*e}", count - 1);
-    significant(&written).bytes().filter(u8::is_ascii_digit).eq(digits())
+fn digits(number: &str) -> impl Iterator<Item = u8> {
+    significant(number).bytes().filter(u8::is_ascii_digit)
+}
+
+fn is_short(number: &str, most: usize) -> bool {
+    digits(number).count() <= most
+}
+
+/// Whether a number has every digit of the text that it is the nearest to: in single precision 0.1 and 16777216 do, 16777217 does not.
+fn has_all_digits(text: &str, value: impl LowerExp) -> bool {
+    let count = digits(text).count();
+    let is_it = |written: &str| digits(written).eq(digits(text));
+    count == 0 || (count <= MOST_DIGITS && (is_it(&format!("{value:.*e}", count - 1)) || is_it(&format!("{value:e}"))))
 }
 
 /// The digits of a number from the first to the last that is not zero, with the point where it lies between them.
@@ -317,7 +350,7 @@ fn significant(number: &str) -> &str {
 }
 
 /// Text as it is; what is no string is its JSON.
-fn read_text(json: &mut JsonWire<'_>, _: &TextKind, cells: &mut Cells<'_>) -> Read<()> {
+fn read_text(json: &mut JsonWire<'_>, cells: &mut Cells<'_>) -> Read<()> {
     if json.peek() == Some(b'"') {
         cells.batch.push_text(json.string(&mut cells.scratch.text)?)?;
         return Ok(());

@@ -62,6 +62,9 @@ pub(crate) trait Wire {
     /// One of a list of symbols.
     fn symbol<'s>(&'s mut self, symbols: &'s [String], scratch: &'s mut String) -> Read<&'s str>;
 
+    /// Passes over the number of a union's only branch.
+    fn only_branch(&mut self) -> Read<()>;
+
     fn begin_list(&mut self) -> Read<Place>;
 
     /// Goes to the next element; false behind the last.

@@ -24,7 +24,7 @@ pub(super) const WRONG_ID: &str = "registry_wrong_id";
 /// The schema may not follow the ones before.
 pub(super) const INCOMPATIBLE: &str = "schema_incompatible";
 /// The registry does not take it for a schema, or takes none.
-pub(super) const REFUSED: &str = "schema_refused";
+pub(crate) const REFUSED: &str = "schema_refused";
 /// There is no schema of a number.
 pub(super) const UNKNOWN: &str = "schema_unknown";
 

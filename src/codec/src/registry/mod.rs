@@ -8,5 +8,6 @@ mod answer;
 mod client;
 mod config;
 
+pub(crate) use answer::REFUSED;
 pub use client::ConfluentRegistry;
 pub use config::{ConfluentRegistryConfig, DEFAULT_TIMEOUT_MS, UrlList};

@@ -12,7 +12,7 @@ use crate::format::{BinaryFormat, HstoreFormat, IntervalFormat, TimeFormat};
 use crate::notation::{Json, Notation, Optionality};
 
 /// Nothing drawn yet: PostGIS's empty collection.
-const EMPTY_GEOMETRY_WKB: [u8; 9] = [1, 7, 0, 0, 0, 0, 0, 0, 0];
+pub(crate) const EMPTY_GEOMETRY_WKB: [u8; 9] = [1, 7, 0, 0, 0, 0, 0, 0, 0];
 
 /// What stands for a large value that did not change; `None` where the type has no room for it.
 pub(crate) fn unavailable<N: Notation>(format: &CellFormat, placeholder: &str) -> Option<Vec<u8>> {
@@ -300,8 +300,16 @@ fn zero_value(format: &CellFormat) -> Value<'static> {
     }
 }
 
-/// The smallest figures that are valid WKB, as Debezium has them.
 fn write_empty_shape<N: Notation>(out: &mut Vec<u8>, kind: ShapeKind) {
+    let wkb = empty_shape_wkb(kind);
+    match kind {
+        ShapeKind::Path => write_shape::<N>(out, &wkb, &[("type", "path")]),
+        other => write_shape::<N>(out, &wkb, &extensions(other, true)),
+    }
+}
+
+/// The smallest figures that are valid WKB, as Debezium has them.
+pub(crate) fn empty_shape_wkb(kind: ShapeKind) -> Vec<u8> {
     const SQUARE: &[[f64; 2]] = &[[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]];
     const TRIANGLE: &[[f64; 2]] = &[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]];
     const LINE: &[[f64; 2]] = &[[0.0, 0.0], [1.0, 0.0]];
@@ -313,10 +321,7 @@ fn write_empty_shape<N: Notation>(out: &mut Vec<u8>, kind: ShapeKind) {
     let mut wkb = header.to_vec();
     wkb.extend(u32::try_from(points.len()).unwrap_or_default().to_le_bytes());
     wkb.extend(points.iter().flatten().flat_map(|number| number.to_le_bytes()));
-    match kind {
-        ShapeKind::Path => write_shape::<N>(out, &wkb, &[("type", "path")]),
-        other => write_shape::<N>(out, &wkb, &extensions(other, true)),
-    }
+    wkb
 }
 
 #[cfg(test)]

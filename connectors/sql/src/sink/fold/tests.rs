@@ -19,7 +19,7 @@ enum C {
 
 use C::{I, Null, Same, T};
 
-/// An event of a test: table, operation, the cells of its row.
+/// An event of a test: table, operation (`k` is a delete that knows nothing but the key), the cells of its row.
 type Event = (&'static str, char, &'static [C]);
 
 fn column(name: &str, logical_type: LogicalType, nullable: bool) -> Column {
@@ -93,7 +93,7 @@ fn operation_of(code: char) -> Operation {
     match code {
         'c' => Operation::Create,
         'u' => Operation::Update,
-        'd' => Operation::Delete,
+        'd' | 'k' => Operation::Delete,
         't' => Operation::Truncate,
         other => panic!("{other}"),
     }
@@ -136,13 +136,17 @@ fn batch(events: &[Event], config: &WriteConfig) -> (EventBatch, Plans) {
         });
         let row = (!cells.is_empty()).then(|| push_row(&mut changes, cells));
         let table = changes.table_index(&schemas[plan]);
-        let is_delete = *operation == 'd';
+        let is_delete = matches!(operation, 'd' | 'k');
+        let image = match (operation, cells.len()) {
+            ('k', _) | (_, 1) => BeforeImage::Key,
+            _ => BeforeImage::Full,
+        };
         changes.changes.push(Change {
             operation: operation_of(*operation),
             table,
             transaction,
             before: row.filter(|_| is_delete),
-            before_image: if is_delete { BeforeImage::Key } else { BeforeImage::None },
+            before_image: if is_delete { image } else { BeforeImage::None },
             after: row.filter(|_| !is_delete),
             ordinal: index as u64,
             log_position: None,
@@ -486,10 +490,29 @@ fn a_delete_that_says_its_version_is_guarded() {
             "delete parent(id): 2",
         ]
     );
+    // What stands for columns that the source does not know is no version.
+    assert_eq!(
+        steps(&[("parent", 'k', &[I(1), I(0), T("")])], &config),
+        ["delete parent(id): 1"]
+    );
+    assert_eq!(
+        steps(
+            &[
+                ("parent", 'u', &[I(1), I(5), Null]),
+                ("parent", 'k', &[I(1), I(0), T("")])
+            ],
+            &config
+        ),
+        ["delete parent(id): 1"]
+    );
     let by_position = WriteConfig {
         version_guard: Some("position".to_owned()),
         ..WriteConfig::default()
     };
+    assert_eq!(
+        steps(&[("parent", 'k', &[I(1), I(0), T("")])], &by_position),
+        ["delete parent(id tailrace_position) by tailrace_position: 1 0000000000000000"]
+    );
     assert_eq!(
         steps(&[("parent", 'd', &[I(1)])], &by_position),
         ["delete parent(id tailrace_position) by tailrace_position: 1 0000000000000000"]
@@ -540,4 +563,20 @@ fn events_without_what_they_need_are_poison() {
     };
     assert_eq!(refused(&[("parent", 'u', &[Null, I(1), Null])]), "key_null");
     assert_eq!(refused(&[("parent", 'd', &[])]), "key_missing");
+}
+
+#[test]
+fn a_delete_of_the_sources_key_is_none_of_another_key() {
+    let config = WriteConfig {
+        key: Some(vec!["big".to_owned()]),
+        mode: WriteMode::Insert,
+        ..WriteConfig::default()
+    };
+    let folded = |operation| {
+        let (batch, mut plans) = batch(&[("parent", operation, &[I(1), I(5), T("a")])], &WriteConfig::default());
+        plans.plans[0] = Arc::new(Plan::new(&schema("parent", 3), target("parent", &[]), &config).unwrap());
+        Fold::steps(&batch, &config, &plans).map(|steps| printed(&steps))
+    };
+    assert_eq!(folded('d').unwrap(), ["delete parent(big): a"]);
+    assert_eq!(folded('k').unwrap_err().code(), "key_missing");
 }

@@ -1,8 +1,8 @@
 //! Sparse vectors.
 
-use super::{INCOMPLETE, OUT_OF_RANGE};
+use super::INCOMPLETE;
 use crate::reading::cell::Cells;
-use crate::reading::fault::Read;
+use crate::reading::fault::{OUT_OF_RANGE, Read};
 use crate::reading::shape::{Form, Shape};
 use crate::reading::wire::{Fields, Wire};
 
@@ -28,10 +28,11 @@ impl Sparse {
         })
     }
 
-    /// Reads the number of dimensions, and indexes with their values. The number comes first, as it is written.
+    /// Reads the number of dimensions, and indexes with their values. The number comes first, as it is written; in JSON it may stand
+    /// behind.
     pub(crate) fn read<W: Wire>(&self, wire: &mut W, cells: &mut Cells<'_>) -> Read<()> {
         cells.batch.begin_list();
-        let mut is_begun = false;
+        let (mut is_begun, mut entries) = (false, None);
         let mut place = wire.begin_struct()?;
         while let Some(index) = wire.next_field(&mut place, &self.fields)? {
             let Some(shape) = self.shapes.get(index) else {
@@ -43,12 +44,22 @@ impl Sparse {
                     is_begun = true;
                 }
                 Some("vector") if is_begun => read_entries(wire, shape, cells)?,
-                Some("vector") => return Err(INCOMPLETE),
+                Some("vector") if W::IS_ORDERED => return Err(INCOMPLETE),
+                Some("vector") => {
+                    entries = Some((wire.at(), shape));
+                    wire.skip(shape)?;
+                }
                 _ => wire.skip(shape)?,
             }
         }
         if !is_begun {
             return Err(INCOMPLETE);
+        }
+        if let Some((at, shape)) = entries {
+            let end = wire.at();
+            wire.seek(at);
+            read_entries(wire, shape, cells)?;
+            wire.seek(end);
         }
         cells.batch.end_list()?;
         Ok(())

@@ -3,12 +3,14 @@
 //! A field's own name stands beside it wherever Avro does not allow it (`tailrace.name`): a field without is called what it is called,
 //! however much that looks like a mangled name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::connect::{parameters, text};
-use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
+use super::{DEEPEST, Form, Parsed, Shape, default_of, meaning_of};
 use crate::notation::Optionality;
 
 /// Confluent's converter writes a map whose keys are not text as a list of such records.
@@ -18,6 +20,8 @@ const MAP_ENTRY: &str = "MapEntry";
 struct Parser {
     /// Types by their full names; those that are being read are not there yet.
     named: BTreeMap<String, Shape>,
+    /// The full names of records that are entries of maps.
+    entries: BTreeSet<String>,
     /// What is read must not be larger than this: a name may be used any number of times.
     room: usize,
 }
@@ -30,6 +34,7 @@ pub(crate) fn avro_shape(json: &str) -> Parsed<Shape> {
     let value: Value = serde_json::from_str(json).map_err(|error| format!("it is not JSON: {error}"))?;
     let mut parser = Parser {
         named: BTreeMap::new(),
+        entries: BTreeSet::new(),
         room: MOST_TYPES,
     };
     parser.read(&value, "", DEEPEST)
@@ -91,7 +96,8 @@ impl Parser {
             "record" | "error" | "enum" | "fixed" => return self.definition(object, (kind, namespace), depth),
             "array" => {
                 let items = object.get("items").ok_or("an array has no `items`")?;
-                list(self.read(items, namespace, depth)?, items)
+                let shape = self.read(items, namespace, depth)?;
+                list(shape, self.is_map_entry(items, namespace))
             }
             "map" => {
                 let values = object.get("values").ok_or("a map has no `values`")?;
@@ -123,10 +129,22 @@ impl Parser {
             }
             _ => Form::Struct(self.fields(object, namespace, depth)?),
         };
+        if text(object, "connect.internal.type") == Some(MAP_ENTRY) || full.rsplit('.').next() == Some(MAP_ENTRY) {
+            self.entries.insert(full.clone());
+        }
         let mut shape = Shape::of(form);
         describe(&mut shape, object, Some(&full));
         self.named.insert(full, shape.clone());
         Ok(shape)
+    }
+
+    /// Whether the elements of a list are entries of a map, which may be called by their name alone.
+    fn is_map_entry(&self, items: &Value, namespace: &str) -> bool {
+        let (name, around) = match items {
+            Value::Object(object) => (text(object, "name"), text(object, "namespace").unwrap_or(namespace)),
+            other => (other.as_str(), namespace),
+        };
+        name.is_some_and(|name| self.entries.contains(&full_name(name, around)) || self.entries.contains(name))
     }
 
     fn fields(&mut self, object: &Map<String, Value>, namespace: &str, depth: u8) -> Parsed<Vec<(String, Shape)>> {
@@ -142,6 +160,9 @@ impl Parser {
             let mut shape = self.read(of, namespace, depth)?;
             if let Some(documentation) = text(field, "doc") {
                 shape.documentation = Some(documentation.to_owned());
+            }
+            if let Some(default) = default_in(&shape.form, field.get("default")) {
+                shape.default = Some(default);
             }
             let own = text(field, "tailrace.name").unwrap_or(name);
             named.push((own.to_owned(), shape));
@@ -165,19 +186,13 @@ fn primitive(name: &str) -> Option<Form> {
 }
 
 /// A list, or the map that Confluent's converter makes a list of.
-fn list(items: Shape, json: &Value) -> Shape {
-    let is_entry = text_of(json, "name").is_some_and(|name| name.rsplit('.').next() == Some(MAP_ENTRY))
-        || text_of(json, "connect.internal.type") == Some(MAP_ENTRY);
+fn list(items: Shape, is_entry: bool) -> Shape {
     match (items.field("key"), items.field("value")) {
         (Some(keys), Some(values)) if is_entry => {
             Shape::of(Form::Pairs(Box::new(keys.clone()), Box::new(values.clone())))
         }
         _ => Shape::of(Form::List(Box::new(items))),
     }
-}
-
-fn text_of<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
-    json.get(name).and_then(Value::as_str)
 }
 
 /// What is noted of a type beside its form.
@@ -210,10 +225,22 @@ fn describe(shape: &mut Shape, object: &Map<String, Value>, full_name: Option<&s
     if let Some(allowed) = text(object, "tailrace.allowed") {
         shape.parameters.push(("allowed".to_owned(), allowed.to_owned()));
     }
+    shape.default = default_in(&shape.form, object.get("connect.default"));
     for name in ["connect.doc", "doc"] {
         if let Some(documentation) = text(object, name) {
             shape.documentation = Some(documentation.to_owned());
         }
+    }
+}
+
+/// A default as Connect has it: in Avro's, bytes are text with a character for each byte.
+fn default_in(form: &Form, json: Option<&Value>) -> Option<Box<str>> {
+    match (form, json) {
+        (Form::Bytes | Form::Fixed(_), Some(Value::String(characters))) => {
+            let bytes = characters.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
+            default_of(Some(&STANDARD.encode(bytes.ok()?).into()))
+        }
+        (_, json) => default_of(json),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
+use super::{DEEPEST, Form, Parsed, Shape, default_of, meaning_of};
 use crate::notation::Optionality;
 
 /// The schema that a JSON value is.
@@ -38,6 +38,7 @@ fn shape(json: &Value, depth: u8) -> Parsed<Shape> {
         },
         meaning: text(object, "name").and_then(meaning_of),
         parameters: parameters(object.get("parameters")),
+        default: default_of(object.get("default")),
         documentation: text(object, "doc").map(str::to_owned),
     })
 }

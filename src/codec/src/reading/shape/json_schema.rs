@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::connect::{parameters, text};
-use super::{DEEPEST, Form, Parsed, Shape, meaning_of};
+use super::{DEEPEST, Form, Parsed, Shape, default_of, meaning_of};
 use crate::format::BinaryFormat;
 use crate::json_schema::{BASE64, BASE64_URL_SAFE, HEXADECIMAL};
 use crate::notation::Optionality;
@@ -38,6 +38,7 @@ fn shape(json: &Value, depth: u8) -> Parsed<Shape> {
     }
     shape.meaning = text(object, "title").and_then(meaning_of).or_else(|| format_of(object));
     shape.parameters = parameters(object.get("connect.parameters"));
+    shape.default = default_of(object.get("default"));
     shape.documentation = text(object, "description").map(str::to_owned);
     Ok(shape)
 }
@@ -68,7 +69,7 @@ fn form(object: &Map<String, Value>, names: &[&str], depth: u8) -> Parsed<Form> 
         (Some("map"), ["array"]) => pairs(object, depth)?,
         (_, ["boolean"]) => Form::Boolean,
         (_, ["integer"]) => Form::Int { bits: 64 },
-        (_, ["number"]) => Form::Double,
+        (_, ["number"]) => Form::Number,
         (_, ["string"]) => string(object),
         (_, ["array"]) => match object.get("items") {
             Some(items) => Form::List(Box::new(shape(items, depth)?)),

@@ -3,7 +3,7 @@
 use super::{Fields, Place, Wire};
 use crate::notation::Optionality;
 use crate::reading::cell::Cells;
-use crate::reading::fault::{Fault, Read};
+use crate::reading::fault::{Fault, NO_BOOLEAN, Read};
 use crate::reading::shape::{Form, Shape};
 use crate::reading::typed::Typed;
 use crate::values::bytes::append_base64;
@@ -15,7 +15,6 @@ const LONGER: Fault = Fault::record("is longer than its Avro schema says");
 const NO_BRANCH: Fault = Fault::record("has a branch of a union that its Avro schema does not have");
 const TOO_LONG: Fault = Fault::record("has a length that is no length");
 const NOT_UTF8: Fault = Fault::value("is not UTF-8");
-const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_SYMBOL: Fault = Fault::value("is none of the symbols of its type");
 const NOT_TYPED: Fault = Fault::value("has no Avro schema");
 
@@ -196,6 +195,13 @@ impl Wire for AvroWire<'_> {
         symbol.map(String::as_str).ok_or(NO_SYMBOL)
     }
 
+    fn only_branch(&mut self) -> Read<()> {
+        match self.branch()? {
+            0 => Ok(()),
+            _ => Err(NO_BRANCH),
+        }
+    }
+
     fn begin_list(&mut self) -> Read<Place> {
         Ok(Place::default())
     }
@@ -299,7 +305,7 @@ impl Wire for AvroWire<'_> {
                 self.skip(branches.get(branch).ok_or(NO_BRANCH)?)
             }
             // Avro has bytes.
-            Form::Anything | Form::Encoded(_) => Err(NOT_TYPED),
+            Form::Anything | Form::Number | Form::Encoded(_) => Err(NOT_TYPED),
         }
     }
 

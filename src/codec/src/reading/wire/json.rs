@@ -9,7 +9,7 @@ use memchr::memchr2;
 use super::{Fields, Place, Wire};
 use crate::notation::Optionality;
 use crate::reading::cell::Cells;
-use crate::reading::fault::{Fault, Read};
+use crate::reading::fault::{Fault, NO_BOOLEAN, Read};
 use crate::reading::shape::Shape;
 use crate::reading::typed::{Typed, read_typed};
 
@@ -24,7 +24,6 @@ const NO_TEXT: Fault = Fault::value("is not a JSON string, which is what its typ
 const NO_NUMBER: Fault = Fault::value("is not a JSON number, which is what its type is written as");
 pub(crate) const BEYOND_FLOAT: Fault = Fault::value("is a number beyond the range of its type");
 const NOT_WHOLE: Fault = Fault::value("is not a whole number of 64 bits");
-const NO_BOOLEAN: Fault = Fault::value("is neither true nor false");
 const NO_LIST: Fault = Fault::value("is not a JSON array, which is what its type is written as");
 const NO_OBJECT: Fault = Fault::value("is not a JSON object, which is what its type is written as");
 const NO_BASE64: Fault = Fault::value("is not base64, which is what bytes are written as");
@@ -117,8 +116,9 @@ impl<'a> JsonWire<'a> {
         if self.peek().is_none() { TORN } else { fault }
     }
 
+    /// What stands here and behind.
     #[inline]
-    fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
@@ -435,6 +435,10 @@ impl Wire for JsonWire<'_> {
         } else {
             Err(NO_SYMBOL)
         }
+    }
+
+    fn only_branch(&mut self) -> Read<()> {
+        Ok(())
     }
 
     fn begin_list(&mut self) -> Read<Place> {

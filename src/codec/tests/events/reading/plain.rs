@@ -369,7 +369,7 @@ fn the_types_are_those_of_the_table_that_the_source_block_names() {
     let mut decoder = EventDecoder::new(decoder_settings(None, "{}")).unwrap();
     let mut asked = Asked(Vec::new());
     let moved = ENVELOPE.replace("Orders", "orders_old");
-    for (value, is_date) in [(ENVELOPE, true), (ENVELOPE, true), (&moved, true), (&moved, false)] {
+    for (value, is_date) in [(ENVELOPE, true), (ENVELOPE, true), (&moved, false), (&moved, false)] {
         let mut records = RecordBatch::default();
         records.push(("legacy.things", 0), 0, 0, (None, Some(value.as_bytes())));
         run(decoder.prepare(&records, &mut asked)).unwrap();
@@ -468,7 +468,7 @@ fn operations_of_envelopes() {
     .remove(0);
     assert_eq!(
         (seen.operation, seen.image, seen.after),
-        (Operation::Delete, BeforeImage::Key, None)
+        (Operation::Delete, BeforeImage::Full, None)
     );
     let seen = all_seen(&decoded(r#""op":"d","before":null,"after":null"#, Some(br#"{"id":7}"#))).remove(0);
     assert_eq!(

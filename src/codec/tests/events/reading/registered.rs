@@ -18,7 +18,7 @@ use super::support::*;
 use crate::support::TEXT;
 use crate::vectors::{number, string};
 
-/// A registry of one schema, number 7, which counts how often it is asked.
+/// A registry of a schema, number 7, which counts how often it is asked; 12 is a JSON Schema, and 10 one that is not read.
 struct Registry {
     schema: &'static str,
     asked: AtomicUsize,
@@ -47,6 +47,16 @@ impl SchemaRegistry for Registry {
                 properties: BTreeMap::new(),
                 tags: BTreeMap::new(),
             }),
+            12 => Ok(Schema {
+                schema_type: SchemaType::Json,
+                text: r#"{"type":"object","properties":{"n":{"type":"number"}}}"#.into(),
+                properties: BTreeMap::new(),
+                tags: BTreeMap::new(),
+            }),
+            10 => Err(Error::definite(
+                "schema_refused",
+                "the schema refers to others; register it in one piece",
+            )),
             8 => Err(Error::transient("registry_unavailable", "it does not answer")),
             _ => Err(Error::definite("schema_unknown", "there is none")),
         }
@@ -215,4 +225,119 @@ fn items_without_bytes_are_not_any_number_of_items() {
     let blocks = [&[0x06; 40][..], &[0]].concat();
     let events = decode_with(settings(&registry(schema)), None, &one(None, Some(&framed(7, &blocks))));
     assert_eq!(events.refused[0].refusal.code, "record_unreadable");
+}
+
+/// The only record's row, or why it was refused.
+fn read(schema: &'static str, value: &[u8]) -> std::result::Result<Vec<(String, Option<Datum>)>, &'static str> {
+    let records = one(None, Some(value));
+    let events = decode_with(settings(&registry(schema)), None, &records);
+    match events.refused.first() {
+        Some(refused) => Err(refused.refusal.code),
+        None => Ok(all_seen(&events).remove(0).after.unwrap()),
+    }
+}
+
+#[test]
+fn null_is_null_in_a_union_of_several() {
+    let schema = r#"{"type":"record","name":"r","fields":[
+        {"name":"u","type":["null","string","long"]},{"name":"one","type":["long"]},{"name":"list","type":{"type":"array","items":["string"]}}]}"#;
+    let expected = named([
+        ("u", Datum::Null),
+        ("one", number(5)),
+        ("list", Datum::List(vec![string("a")])),
+    ]);
+    assert_eq!(read(schema, &framed(7, b"\x00\x00\x0a\x02\x00\x02a\x00")), Ok(expected));
+    let expected = named([("u", number(3)), ("one", number(5)), ("list", Datum::List(Vec::new()))]);
+    let mut row = read(schema, &framed(7, b"\x04\x06\x00\x0a\x00")).unwrap();
+    assert_eq!(row[0].1, Some(string("3")), "one of several is its JSON");
+    row[0].1 = Some(number(3));
+    assert_eq!(row, expected);
+    let events = decode_with(
+        settings(&registry(schema)),
+        None,
+        &one(None, Some(&framed(7, b"\x00\x00\x0a\x00"))),
+    );
+    let nullable: Vec<bool> = events.changes.tables[0]
+        .columns
+        .iter()
+        .map(|column| column.nullable)
+        .collect();
+    assert_eq!(nullable, [true, false, false]);
+}
+
+#[test]
+fn a_number_of_a_json_schema_keeps_its_digits() {
+    let number = |text: &str| {
+        let value = format!("{{\"n\":{text}}}");
+        read("\"string\"", &framed(12, value.as_bytes())).map(|mut row| row.remove(0).1.unwrap())
+    };
+    for (text, expected) in [
+        ("0.1", 0.1),
+        ("1e2", 100.0),
+        ("0.30000000000000004", 0.300_000_000_000_000_04),
+        ("9007199254740993.0e0", f64::NAN),
+        ("123456789012345.67", 123_456_789_012_345.67),
+        ("5e-324", 5e-324),
+        ("-0.000", -0.0),
+        ("12345678901234567.89", f64::NAN),
+        ("9007199254740993", f64::NAN),
+    ] {
+        match expected.is_nan() {
+            true => assert_eq!(number(text), Err("value_unreadable"), "{text}"),
+            false => assert_eq!(number(text), Ok(Datum::Float64(expected)), "{text}"),
+        }
+    }
+    assert_eq!(number(&format!("1.{}", "7".repeat(70_000))), Err("value_unreadable"));
+}
+
+#[test]
+fn a_schema_that_is_not_read_is_the_records_refusal() {
+    let records = one(None, Some(&framed(10, b"{}")));
+    let events = decode_with(settings(&registry("\"string\"")), None, &records);
+    let refusal = &events.refused[0].refusal;
+    assert_eq!(refusal.code, "schema_unusable");
+    assert!(
+        refusal.reason.contains("offset 41") && refusal.reason.contains("register it in one piece"),
+        "{}",
+        refusal.reason
+    );
+}
+
+#[test]
+fn a_binary_key_is_only_asked_for_where_nothing_else_says_the_row() {
+    let registry = registry("\"string\"");
+    let envelope = |before: &str, operation: &str| {
+        format!(r#"{{"before":{before},"after":null,"source":{{"table":"orders"}},"op":"{operation}"}}"#)
+    };
+    let uuid = b"\x8a\xff\x00\x01".as_slice();
+    for key in [&7_i64.to_be_bytes()[..], &(5_i64 << 24).to_be_bytes(), uuid] {
+        let refused = |value: Option<&str>, settings: DecoderSettings| {
+            let records = one(Some(key), value.map(str::as_bytes));
+            let events = decode_with(settings, None, &records);
+            events.refused.first().map(|refused| refused.refusal.reason.clone())
+        };
+        for with in [settings(&registry), decoder_settings(None, "{}")] {
+            assert_eq!(refused(Some(r#"{"id":7}"#), with.clone()), None, "{key:?}");
+            assert_eq!(refused(Some(&envelope(r#"{"id":7}"#, "d")), with.clone()), None);
+            for value in [None, Some("null"), Some(&*envelope("null", "d"))] {
+                let reason = refused(value, with.clone()).unwrap();
+                assert!(reason.starts_with("the key of the record"), "{reason}");
+            }
+        }
+    }
+    // One of a schema is read, or refused.
+    let records = one(Some(&framed(11, b"abcdef")), Some(br#"{"id":7}"#));
+    let events = decode_with(settings(&registry), None, &records);
+    assert_eq!(events.refused[0].refusal.code, "schema_unknown");
+}
+
+#[test]
+fn entries_of_maps_may_be_called_by_their_name() {
+    let schema = r#"{"type":"record","name":"r","fields":[
+        {"name":"a","type":{"type":"array","items":{"type":"record","name":"MapEntry","namespace":"io.confluent.connect.avro",
+            "fields":[{"name":"key","type":"long"},{"name":"value","type":"long"}]}}},
+        {"name":"b","type":{"type":"array","items":"io.confluent.connect.avro.MapEntry"}}]}"#;
+    let row = read(schema, &framed(7, b"\x02\x02\x04\x00\x02\x06\x08\x00")).unwrap();
+    let values: Vec<_> = row.into_iter().map(|(_, value)| value.unwrap()).collect();
+    assert_eq!(values, [string("[[1,2]]"), string("[[3,4]]")]);
 }
