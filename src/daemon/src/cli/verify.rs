@@ -222,7 +222,9 @@ impl Sides<'_> {
                 .transpose()?,
             None => self.registry_of_stream().await?,
         };
-        TopicReader::open(&*self.stream, self.sink, topic, registry).await
+        let mut offsets = Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?;
+        let written = offsets.of_topic(topic).await?;
+        TopicReader::open(&*self.stream, self.sink, (topic, &written), registry).await
     }
 
     /// Where the sources of the file publish their schemas; without one, where the sink itself looks for them.

@@ -13,7 +13,7 @@ use tailrace_sql::verify::table::TableComparison;
 use tailrace_sql::verify::told::{Told, ToldComparison};
 
 use super::settle::Settlement;
-use super::stream::{Asked, Said};
+use super::stream::{Asked, Said, group_waits};
 
 /// Keys of one transaction: few, because the sink waits meanwhile.
 const KEYS_AT_A_TIME: usize = 200;
@@ -53,6 +53,12 @@ impl Attempts {
 fn check_offsets(at_rest: &[Offset], partitions: &BTreeSet<TopicPartition>, topic: &str) -> Result<()> {
     let is_taken = |partition: &&TopicPartition| at_rest.iter().any(|offset| offset.partition == **partition);
     let open = partitions.iter().find(|partition| !is_taken(partition));
+    // One that is written and that nobody reads here says what is not known.
+    if let Some(offset) = at_rest.iter().find(|offset| !partitions.contains(&offset.partition))
+        && !partitions.is_empty()
+    {
+        return Err(group_waits(&format!("has not given partition {} to", offset.partition)));
+    }
     let what = match open {
         Some(partition) => format!("partition {partition}"),
         None if partitions.is_empty() => format!("the topic {topic}, which is not there"),
@@ -130,26 +136,32 @@ impl Settlement<'_> {
 
     /// What is written must not be older than what the target has: reads on where the sink was faster.
     async fn catch_up(&mut self, said: &mut Said, at_rest: &[Offset], asked: &BTreeSet<Key>) -> Result<()> {
-        let reaches = |offset: &Offset| {
-            offset
-                .next_offset
-                .is_none_or(|next| said.reaches(&offset.partition, next))
-        };
-        if !at_rest.iter().all(reaches) || !said.unread.is_empty() {
+        if unread(said, at_rest).is_some() {
             let with = (&mut *self.session, &mut *self.pairings);
             self.topic.read_on(Asked::Keys(asked), said, with).await?;
         }
         self.topic.check_records()?;
-        match said.unread.keys().next() {
+        match unread(said, at_rest) {
             None => Ok(()),
             Some(partition) => {
                 let message = format!(
-                    "partition {partition} gave nothing any more before its end, so that what it says last is not known; is the stream slow? try again"
+                    "partition {partition} gave nothing any more before its end, or ends before what the sink has written of it, so that what it \
+                     says last is not known; is the stream slow? try again"
                 );
                 Err(Error::transient("topic_unread", message))
             }
         }
     }
+}
+
+/// A partition that is not read to its end, or not as far as it is written.
+fn unread<'a>(said: &'a Said, at_rest: &'a [Offset]) -> Option<&'a TopicPartition> {
+    let is_open = |offset: &&Offset| {
+        let next = offset.next_offset;
+        next.is_some_and(|next| !said.reaches(&offset.partition, next))
+    };
+    let behind = at_rest.iter().find(is_open).map(|offset| &offset.partition);
+    behind.or_else(|| said.unread.keys().next())
 }
 
 /// What is to be written of keys: nothing where the topic has lost what it said of them.
@@ -187,6 +199,24 @@ mod tests {
         assert_eq!((refused.code(), refused.kind()), ("repair_outrun", Kind::Transient));
         assert!(refused.report().contains("partition orders-1"), "{}", refused.report());
         assert_eq!(check(&[], 0).unwrap_err().code(), "repair_outrun");
+        let other = check(&[offset(0, Some(5)), offset(1, Some(5))], 1).unwrap_err();
+        assert_eq!((other.code(), other.kind()), ("group_waits", Kind::Transient));
+    }
+
+    #[test]
+    fn a_topic_must_be_read_as_far_as_it_is_written() {
+        let partition = TopicPartition::new("orders", 0);
+        let mut said = Said::default();
+        said.ends.insert(partition.clone(), 5);
+        said.known_ends.insert(partition.clone(), 5);
+        let is_read = |said: &Said, next| unread(said, &[offset(0, next)]).is_none();
+        assert!(is_read(&said, Some(5)) && is_read(&said, None));
+        assert!(!is_read(&said, Some(6)));
+        said.known_ends.insert(partition.clone(), 9);
+        assert!(is_read(&said, Some(9)), "nothing is there between what was read and the end");
+        said.unread.insert(partition, 9);
+        assert!(!is_read(&said, Some(5)) && !is_read(&said, None));
+        assert!(unread(&Said::default(), &[offset(1, Some(1))]).is_some(), "a partition that nobody reads");
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl Settlement<'_> {
         };
         loop {
             let written = self.offsets.of_topic(&topic).await?;
+            said.check_partitions(&written)?;
             let has = |(partition, end): (&_, &i64)| {
                 let written = written.iter().find(|offset| offset.partition == *partition);
                 written.and_then(|offset| offset.next_offset) >= Some(*end)

@@ -16,6 +16,7 @@ use tailrace_core::transform::Transform;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::config::{DeleteMode, TruncateMode, WriteConfig};
+use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::pairing::{Key, Pairing};
 use tailrace_sql::verify::told::{LastOfKeys, Told, ToldRow};
 use tokio::time::{Instant, timeout};
@@ -162,9 +163,22 @@ impl Said {
         !self.is_cut || self.is_emptied
     }
 
-    /// The topic was read as far as this, in every partition.
+    /// A partition was read as far as this.
     pub(super) fn reaches(&self, partition: &TopicPartition, offset: i64) -> bool {
-        self.ends.get(partition).is_some_and(|end| *end >= offset)
+        // One that is read to its end may have had nothing to read there.
+        let end = self.known_ends.get(partition).filter(|_| !self.unread.contains_key(partition));
+        end.max(self.ends.get(partition)).is_some_and(|end| *end >= offset)
+    }
+
+    /// Whether all partitions were read that the target has something of: a key of another one would seem to be none that the topic knows.
+    ///
+    /// # Errors
+    /// Transient `group_waits`.
+    pub(super) fn check_partitions(&self, written: &[Offset]) -> Result<()> {
+        match missing(written, |partition| self.known_ends.contains_key(partition)) {
+            None => Ok(()),
+            Some(missing) => Err(group_waits(&format!("has not given partition {missing} to"))),
+        }
     }
 
     fn put(&mut self, change: ChangeView<'_>, (schema, pairing): (&SharedSchema, &Arc<Pairing>), asked: &Asked<'_>) {
@@ -256,14 +270,15 @@ fn weight(told: &Told) -> usize {
 // === impl TopicReader ===
 
 impl TopicReader {
-    /// Becomes the one member of a group of its own.
+    /// Becomes the one member of a group of its own. `written` is what the target has of the topic: it is not told of without those
+    /// partitions.
     ///
     /// # Errors
-    /// Transient `group_waits` where the stream gives nothing to read; what the stream answers.
+    /// Transient `group_waits` where the stream does not give all of them to read; what the stream answers.
     pub(super) async fn open(
         stream: &dyn EventStream,
         sink: &SinkPlan,
-        topic: &str,
+        (topic, written): (&str, &[Offset]),
         registry: Option<Arc<dyn SchemaRegistry>>,
     ) -> Result<Self> {
         let spec = SubscriptionSpec {
@@ -286,37 +301,40 @@ impl TopicReader {
             refused: None,
         };
         if is_there {
-            reader.wait_for_partitions(topic).await?;
+            reader.wait_for_partitions(topic, written).await?;
         }
         Ok(reader)
     }
 
-    async fn wait_for_partitions(&mut self, topic: &str) -> Result<()> {
+    async fn wait_for_partitions(&mut self, topic: &str, written: &[Offset]) -> Result<()> {
         let deadline = Instant::now() + ASSIGNED_WITHIN;
-        while self.partitions.is_empty() {
+        loop {
+            let missing = missing(written, |partition| self.partitions.contains(partition));
+            if missing.is_none() && !self.partitions.is_empty() {
+                return Ok(());
+            }
             match tokio::time::timeout_at(deadline, self.subscription.next(0)).await {
-                Ok(delivery) => drop(self.note(delivery?).await?),
+                Ok(delivery) => drop(self.note(delivery?)?),
                 Err(_) => {
-                    let message = format!(
-                        "the stream has not given the topic {topic} to the group of this comparison; is another one of the same sink under \
-                         way? try again when it has ended"
-                    );
-                    return Err(Error::transient("group_waits", message));
+                    let what = missing.map_or_else(|| format!("the topic {topic}"), |missing| format!("partition {missing}"));
+                    return Err(group_waits(&format!("has not given {what} to")));
                 }
             }
         }
-        Ok(())
     }
 
-    /// Takes note of what there is to say about partitions; records are given back.
-    async fn note(&mut self, delivery: Delivery) -> Result<Option<RecordBatch>> {
+    /// Takes note of partitions that are given; records are given back.
+    ///
+    /// # Errors
+    /// Transient `group_waits` where partitions are taken away: what they say is not known any more. The group gets them as the reader ends.
+    fn note(&mut self, delivery: Delivery) -> Result<Option<RecordBatch>> {
         match delivery {
             Delivery::Assigned(partitions) => self.partitions.extend(partitions),
-            Delivery::Revoked(partitions) => {
-                self.subscription.release(&partitions).await?;
-                self.partitions.retain(|known| !partitions.contains(known));
+            Delivery::Revoked(partitions) | Delivery::Lost(partitions) => {
+                if let Some(taken) = partitions.iter().find(|taken| self.partitions.contains(*taken)) {
+                    return Err(group_waits(&format!("has taken partition {taken} from")));
+                }
             }
-            Delivery::Lost(partitions) => self.partitions.retain(|known| !partitions.contains(known)),
             Delivery::Records(records) => return Ok(Some(records)),
         }
         Ok(None)
@@ -398,7 +416,7 @@ impl TopicReader {
             let Ok(delivery) = timeout(SILENCE, self.subscription.next(RECORDS)).await else {
                 break;
             };
-            let Some(records) = self.note(delivery?).await? else {
+            let Some(records) = self.note(delivery?)? else {
                 continue;
             };
             for record in records.iter() {
@@ -453,7 +471,7 @@ impl TopicReader {
             let Ok(delivery) = timeout(SILENCE, self.subscription.next(RECORDS)).await else {
                 break;
             };
-            let Some(records) = self.note(delivery?).await? else {
+            let Some(records) = self.note(delivery?)? else {
                 continue;
             };
             let events = self.decode(&records, session).await?;
@@ -491,6 +509,21 @@ impl TopicReader {
         );
         Err(Error::definite("topic_unreadable", message))
     }
+}
+
+/// A partition that the target has something of and that is not known.
+fn missing(written: &[Offset], is_known: impl Fn(&TopicPartition) -> bool) -> Option<&TopicPartition> {
+    let mut written = written.iter().map(|offset| &offset.partition);
+    written.find(|partition| !is_known(partition))
+}
+
+/// Why a comparison cannot go on without some of the topic; `what` is the stream's.
+pub(super) fn group_waits(what: &str) -> Error {
+    let message = format!(
+        "the stream {what} the group of this comparison, which is to read the whole topic; is another comparison of the same sink under way, or \
+         was the topic made anew with fewer partitions? try again when the other one has ended"
+    );
+    Error::transient("group_waits", message)
 }
 
 /// The partitions that have something to read, and where they end.

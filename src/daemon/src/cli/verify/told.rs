@@ -214,6 +214,7 @@ impl Settlement<'_> {
             let with = (&mut *self.session, &mut *self.pairings);
             self.topic.read_on(Asked::Keys(&open), &mut said, with).await?;
             self.topic.check_records()?;
+            said.check_partitions(&written)?;
             check_ends(&written, &said.known_ends)?;
             settled.is_unread = !said.unread.is_empty();
             let is_over = Instant::now() >= self.deadline;
