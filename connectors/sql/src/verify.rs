@@ -24,6 +24,7 @@ use crate::dialect::Dialect;
 use crate::sink::{SinkRules, SqlSink};
 
 pub mod canonical;
+mod condition;
 pub mod origin;
 pub mod pairing;
 pub mod reader;

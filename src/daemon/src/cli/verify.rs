@@ -24,7 +24,7 @@ use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::config::WriteMode;
 use tailrace_sql::verify::VerifiedTarget;
 use tailrace_sql::verify::origin::Origin;
-use tailrace_sql::verify::reader::TableReader;
+use tailrace_sql::verify::reader::{Side, TableReader};
 use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Reach, TableComparison, TargetRows};
 use tokio::time::Instant;
@@ -295,7 +295,7 @@ impl Sides<'_> {
     ) -> Result<(TableComparison, Place)> {
         let config = self.target.rules().config().clone();
         let source = route.connector.source.readable()?;
-        let origin = TableReader::open(source.read(&route.table).await?, &route.table.table).await?;
+        let origin = TableReader::open(source.read(&route.table).await?, &route.table.table, Side::Source).await?;
         let transforms = route.transforms(self.sink)?;
         let origin = Origin::new(origin, transforms)?.ok_or_else(|| {
             let message = "the sink's `transforms` leave the table out; there is nothing to compare";
@@ -304,7 +304,7 @@ impl Sides<'_> {
         let (name, reach, place) = self.target_table(route, arguments).await?;
         report.target = name.qualified();
         report.is_shared = reach.is_shared;
-        let reader = TableReader::open(self.target.read(&name).await?, &name.table).await?;
+        let reader = TableReader::open(self.target.read(&name).await?, &name.table, Side::Target).await?;
         let target = TargetRows::new(reader, &config);
         let comparison = TableComparison::new(origin, target, &config, reach)?;
         Ok((comparison, place))

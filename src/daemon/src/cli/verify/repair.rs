@@ -213,10 +213,16 @@ mod tests {
         assert!(is_read(&said, Some(5)) && is_read(&said, None));
         assert!(!is_read(&said, Some(6)));
         said.known_ends.insert(partition.clone(), 9);
-        assert!(is_read(&said, Some(9)), "nothing is there between what was read and the end");
+        assert!(
+            is_read(&said, Some(9)),
+            "nothing is there between what was read and the end"
+        );
         said.unread.insert(partition, 9);
         assert!(!is_read(&said, Some(5)) && !is_read(&said, None));
-        assert!(unread(&Said::default(), &[offset(1, Some(1))]).is_some(), "a partition that nobody reads");
+        assert!(
+            unread(&Said::default(), &[offset(1, Some(1))]).is_some(),
+            "a partition that nobody reads"
+        );
     }
 
     #[test]

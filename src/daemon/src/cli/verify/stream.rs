@@ -166,7 +166,10 @@ impl Said {
     /// A partition was read as far as this.
     pub(super) fn reaches(&self, partition: &TopicPartition, offset: i64) -> bool {
         // One that is read to its end may have had nothing to read there.
-        let end = self.known_ends.get(partition).filter(|_| !self.unread.contains_key(partition));
+        let end = self
+            .known_ends
+            .get(partition)
+            .filter(|_| !self.unread.contains_key(partition));
         end.max(self.ends.get(partition)).is_some_and(|end| *end >= offset)
     }
 
@@ -316,7 +319,10 @@ impl TopicReader {
             match tokio::time::timeout_at(deadline, self.subscription.next(0)).await {
                 Ok(delivery) => drop(self.note(delivery?)?),
                 Err(_) => {
-                    let what = missing.map_or_else(|| format!("the topic {topic}"), |missing| format!("partition {missing}"));
+                    let what = missing.map_or_else(
+                        || format!("the topic {topic}"),
+                        |missing| format!("partition {missing}"),
+                    );
                     return Err(group_waits(&format!("has not given {what} to")));
                 }
             }

@@ -17,7 +17,7 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::pairing::{Key, Pairing};
-use tailrace_sql::verify::reader::TableReader;
+use tailrace_sql::verify::reader::{Side, TableReader};
 use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Difference, Look, Reach, Tally, TargetRows};
 use tailrace_sql::verify::told::ToldComparison;
@@ -145,7 +145,8 @@ impl Sides<'_> {
         };
         report.target = found.name().qualified();
         report.is_shared = reach.is_shared;
-        let reader = TableReader::open(self.target.read(found.name()).await?, &found.name().table).await?;
+        let reader =
+            TableReader::open(self.target.read(found.name()).await?, &found.name().table, Side::Target).await?;
         let target = TargetRows::new(reader, &config);
         let pairing = Arc::new(Pairing::new(table.schema, target.schema(), &config)?);
         report.left_out.clone_from(&pairing.left_out);
