@@ -25,6 +25,7 @@ use crate::sink::{SinkRules, SqlSink};
 
 pub mod canonical;
 mod condition;
+pub mod event_row;
 pub mod origin;
 pub mod pairing;
 pub mod reader;

@@ -159,7 +159,7 @@ impl TableComparison {
     /// # Errors
     /// Definite, where their rows cannot be told apart or found.
     pub fn new(origin: Origin, target: TargetRows, config: &WriteConfig, reach: Reach) -> Result<Self> {
-        let pairing = Pairing::new(origin.events(), target.schema(), config)?;
+        let pairing = Pairing::new(origin.events(), target.schema(), config)?.with_keys_as_written();
         // Said before the first row is read.
         origin.key(&pairing)?;
         Ok(Self {
@@ -263,16 +263,9 @@ impl TableComparison {
     /// What the databases answer.
     pub async fn look(&mut self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Look>> {
         let wanted: Vec<&Key> = keys.iter().collect();
-        let mut origin = self.of_origin(&wanted).await?;
-        let mut target = self.target.by_keys(&self.pairing, &wanted).await?;
-        let look = |key: &Key| {
-            let look = Look {
-                origin: origin.remove(key),
-                target: target.remove(key),
-            };
-            (key.clone(), look)
-        };
-        Ok(keys.iter().map(look).collect())
+        let origin = self.of_origin(&wanted).await?;
+        let target = self.target.by_keys(&self.pairing, &wanted).await?;
+        Ok(looks(keys, origin, target))
     }
 
     /// How the two sides of a key differ, as far as the sink is to make them equal.
@@ -303,6 +296,22 @@ impl TableComparison {
     pub(super) fn target_rows(&self, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
         self.target.rows(&self.pairing, batch)
     }
+}
+
+/// What keys are on both sides.
+pub(super) fn looks(
+    keys: &BTreeSet<Key>,
+    mut origin: BTreeMap<Key, Values>,
+    mut target: BTreeMap<Key, Values>,
+) -> BTreeMap<Key, Look> {
+    let look = |key: &Key| {
+        let look = Look {
+            origin: origin.remove(key),
+            target: target.remove(key),
+        };
+        (key.clone(), look)
+    };
+    keys.iter().map(look).collect()
 }
 
 fn origin_rows(pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {

@@ -1,6 +1,7 @@
 //! `tailrace verify`: compares the tables that a sink writes with the tables of the sources that its topics come from, or with what the topics
 //! say, while everything runs.
 
+mod compared;
 mod offsets;
 mod repair;
 mod report;
@@ -27,8 +28,8 @@ use tailrace_sql::verify::origin::Origin;
 use tailrace_sql::verify::reader::{Side, TableReader};
 use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Reach, TableComparison, TargetRows};
-use tokio::time::Instant;
 
+use self::compared::Compared;
 use self::offsets::Offsets;
 use self::report::{Report, TableReport};
 use self::routes::{Route, Way};
@@ -197,18 +198,10 @@ impl Sides<'_> {
         let mut topic = self.topic(&route.topic).await?;
         let mut pairings = self.pairings(route, &comparison);
         let mut settlement = self.settlement((&mut topic, &mut pairings), arguments).await?;
-        let mut settled = settlement.settle(&mut comparison, tally.suspects).await?;
-        report.settle(&settled, comparison.pairing(), arguments);
-        if arguments.repair && !settled.drift.is_empty() {
-            let drift = settled.keys_of_drift();
-            settlement.repair(&mut comparison, &place, drift.clone()).await?;
-            // A guard, a trigger or the sink itself may have had the last word.
-            settlement.deadline = deadline(arguments);
-            let repaired = settled.take_over(settlement.settle(&mut comparison, drift).await?);
-            report.settle(&settled, comparison.pairing(), arguments);
-            report.repaired(&repaired, comparison.pairing());
-        }
-        Ok(())
+        let mut compared = Compared::Source(&mut comparison);
+        compared
+            .conclude(&mut settlement, tally.suspects, (&place, arguments), report)
+            .await
     }
 
     /// Somebody who reads a topic.
@@ -262,7 +255,8 @@ impl Sides<'_> {
             pairings,
             offsets: Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?,
             session: &mut self.session,
-            deadline: deadline(arguments),
+            wait: Duration::from_secs(arguments.wait),
+            deadline: None,
         })
     }
 
@@ -349,8 +343,4 @@ fn table_missing(names: &str, topic: &str) -> Error {
 
 fn problem(error: &Error) -> String {
     format!("{} [{}]", error.report(), error.code())
-}
-
-fn deadline(arguments: &VerifyArguments) -> Instant {
-    Instant::now() + Duration::from_secs(arguments.wait)
 }

@@ -1,12 +1,13 @@
 //! What was found, as a table for people and as JSON for programs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use tailrace_sql::verify::pairing::{Key, Pairing, Values};
 use tailrace_sql::verify::table::{Difference, Look, Tally};
 
 use super::VerifyArguments;
+use super::repair::RefusedRows;
 use super::routes::Route;
 use super::settle::Settled;
 use crate::cli::Exit;
@@ -67,6 +68,9 @@ struct KeyReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     columns: Vec<ColumnReport>,
     repaired: bool,
+    /// Why the target refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 /// One column that differs; its values where they are asked for.
@@ -117,9 +121,12 @@ impl Report {
         }
         let sum = |of: fn(&TableReport) -> usize| self.tables.iter().map(of).sum::<usize>();
         text += &format!(
-            "{}: {} tables, drift: {}, repaired: {}, lag: {}\n",
+            "{}: {}, drift: {}, repaired: {}, lag: {}\n",
             screen::escape(&self.connector),
-            self.tables.len(),
+            match self.tables.len() {
+                1 => "1 table".to_owned(),
+                tables => format!("{tables} tables"),
+            },
             sum(TableReport::drift),
             sum(|table| table.repaired),
             sum(|table| table.lag + table.unpublished + table.changing)
@@ -185,6 +192,7 @@ impl TableReport {
                 is: difference.name(),
                 columns: columns(difference, look, pairing, arguments.show_values),
                 repaired: false,
+                refused: None,
             });
         }
         let lagging = [
@@ -198,6 +206,7 @@ impl TableReport {
                 is: word,
                 columns: columns(difference, &Look::default(), pairing, false),
                 repaired: false,
+                refused: None,
             }));
         }
         // What is to be repaired is told, each key.
@@ -211,12 +220,18 @@ impl TableReport {
         self.keys = keys;
     }
 
-    /// What of it is equal after a repair.
-    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, pairing: &Pairing) {
+    /// What of it is equal after a repair, and what the target refused.
+    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, refused: &RefusedRows, pairing: &Pairing) {
         self.repaired = repaired.len();
         let done: BTreeSet<String> = repaired.iter().map(|key| pairing.key_text(key)).collect();
+        let refused = refused.iter().map(|(key, why)| (pairing.key_text(key), why));
+        let refused: BTreeMap<String, &String> = refused.collect();
         for key in &mut self.keys {
             key.repaired = done.contains(&key.key);
+            key.refused = refused
+                .get(&key.key)
+                .filter(|_| !key.repaired)
+                .map(|why| (*why).clone());
         }
     }
 
@@ -233,7 +248,12 @@ impl TableReport {
                 .join(" → "),
         );
         if let Some(problem) = &self.problem {
-            line(format!("  NOT COMPARED  {problem}"));
+            let word = if self.chunks == 0 {
+                "NOT COMPARED"
+            } else {
+                "NOT FINISHED"
+            };
+            line(format!("  {word}  {problem}"));
         }
         if self.chunks == 0 {
             return;
@@ -319,7 +339,11 @@ impl KeyReport {
         } else {
             format!(": {}", columns.join("; "))
         };
-        let repaired = if self.repaired { ", repaired" } else { "" };
+        let repaired = match &self.refused {
+            Some(why) => format!(", not repaired: {why}"),
+            None if self.repaired => ", repaired".to_owned(),
+            None => String::new(),
+        };
         format!("    {}  {}{in_columns}{repaired}", self.is, self.key)
     }
 }
@@ -348,12 +372,14 @@ mod tests {
                         values: None,
                     }],
                     repaired: false,
+                    refused: None,
                 },
                 KeyReport {
                     key: "id=11".to_owned(),
                     is: "extra",
                     columns: Vec::new(),
                     repaired: true,
+                    refused: None,
                 },
             ],
             more_keys: 1,
@@ -377,8 +403,18 @@ mod tests {
             different  id=7: note\n    \
             extra  id=11, repaired\n    \
             and 1 more; --keys lists as many as it says\n\
-            mirror: 1 tables, drift: 2, repaired: 0, lag: 0\n";
+            mirror: 1 table, drift: 2, repaired: 0, lag: 0\n";
         assert_eq!(report(table()).as_text(), expected);
+        let mut half = table();
+        half.problem = Some("the stream is gone".to_owned());
+        let refused = "the target says no";
+        half.keys[0].refused = Some(refused.to_owned());
+        let text = report(half).as_text();
+        assert!(text.contains("  NOT FINISHED  the stream is gone\n"), "{text}");
+        assert!(
+            text.contains("different  id=7: note, not repaired: the target says no\n"),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_str(&report(table()).as_json()).unwrap();
         assert_eq!(json["tables"][0]["keys"][0]["columns"][0]["name"], "note");
         assert!(json["tables"][0]["keys"][0]["columns"][0].get("values").is_none());

@@ -17,8 +17,9 @@ use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::config::{DeleteMode, TruncateMode, WriteConfig};
 use tailrace_sql::sink::work::Offset;
+use tailrace_sql::verify::event_row::EventRow;
 use tailrace_sql::verify::pairing::{Key, Pairing};
-use tailrace_sql::verify::told::{LastOfKeys, Told, ToldRow};
+use tailrace_sql::verify::told::{LastOfKeys, Told};
 use tokio::time::{Instant, timeout};
 
 use super::slice::Slice;
@@ -123,7 +124,7 @@ impl Pairings {
             .ok()
             .filter(|_| is_ours);
         let pairing = pairing.map(|pairing| match &self.known {
-            Some(known) => pairing.with_blanks_of(known),
+            Some(known) => pairing.with_forms_of(known),
             None => pairing,
         });
         let pairing = pairing.map(Arc::new);
@@ -206,10 +207,12 @@ impl Said {
         self.bytes -= before.as_ref().map_or(0, weight).min(self.bytes);
         let row = self.keeps_rows.then(|| {
             let before = before.as_ref().and_then(|before| before.row.as_ref());
-            ToldRow::new(schema, after, before)
+            EventRow::new(schema, after, before)
         });
         // What did not change is what it was.
         let mut whole = before.map(|before| before.values).unwrap_or_default();
+        // What a column had that was dropped since is nothing that the sink would write.
+        whole.retain(|column, _| pairing.compares(*column));
         whole.extend(values);
         let told = Told {
             pairing: Arc::clone(pairing),

@@ -21,13 +21,13 @@ use tailrace_sql::verify::reader::{Side, TableReader};
 use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Difference, Look, Reach, Tally, TargetRows};
 use tailrace_sql::verify::told::ToldComparison;
-use tokio::time::Instant;
 
+use super::compared::Compared;
 use super::report::TableReport;
 use super::settle::{LOOK_INTERVAL, Settled, Settlement};
 use super::slice::Slice;
 use super::stream::{Asked, Pairings, Said, TopicReader};
-use super::{Sides, VerifyArguments, deadline, problem, table_missing};
+use super::{Sides, VerifyArguments, problem, table_missing};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -109,23 +109,15 @@ impl Sides<'_> {
         if tally.suspects.is_empty() {
             return Ok(());
         }
-        let pairing = Arc::clone(comparison.pairing());
+        let place = Place {
+            topic: Arc::clone(table.topic),
+            source: table.schema.name.clone(),
+        };
         let mut settlement = self.settlement((reader, pairings), arguments).await?;
-        let mut settled = settlement.settle_told(&mut comparison, tally.suspects).await?;
-        report.settle(&settled, &pairing, arguments);
-        if arguments.repair && !settled.drift.is_empty() {
-            let place = Place {
-                topic: Arc::clone(table.topic),
-                source: table.schema.name.clone(),
-            };
-            let drift = settled.keys_of_drift();
-            settlement.repair_told(&mut comparison, &place, drift.clone()).await?;
-            settlement.deadline = deadline(arguments);
-            let repaired = settled.take_over(settlement.settle_told(&mut comparison, drift).await?);
-            report.settle(&settled, &pairing, arguments);
-            report.repaired(&repaired, &pairing);
-        }
-        Ok(())
+        let mut compared = Compared::Topic(&mut comparison);
+        compared
+            .conclude(&mut settlement, tally.suspects, (&place, arguments), report)
+            .await
     }
 
     async fn told_comparison(
@@ -218,7 +210,7 @@ impl Settlement<'_> {
             said.check_partitions(&written)?;
             check_ends(&written, &said.known_ends)?;
             settled.is_unread = !said.unread.is_empty();
-            let is_over = Instant::now() >= self.deadline;
+            let is_over = self.is_over();
             open.clear();
             for (key, (difference, look)) in differing {
                 let has_changed = said.touched.contains(&key);
