@@ -127,7 +127,7 @@ pub(crate) async fn run(plan: Plan, arguments: VerifyArguments) -> Result<Exit, 
         writer: WRITER,
         telemetry: Arc::new(Telemetry::new(&sink.name)),
     };
-    let session = target.sink(context).await?;
+    let session = target.sink(context, arguments.repair).await?;
     let mut sides = Sides {
         plan: &plan,
         sink,

@@ -281,18 +281,22 @@ mod tests {
 
     #[test]
     fn a_step_is_tried_again_as_often_as_it_is_worth() {
-        for (failure, attempts, code) in [
-            (Error::fenced::<&str> as fn(&'static str, &'static str) -> Error, ATTEMPTS, "repair_outrun"),
-            (Error::transient::<&str>, ATTEMPTS_AFTER_FAILURE, "moved_on"),
+        for (kind, attempts, code) in [
+            (Kind::Fenced, ATTEMPTS, "repair_outrun"),
+            (Kind::Transient, ATTEMPTS_AFTER_FAILURE, "moved_on"),
         ] {
+            let failure = || match kind {
+                Kind::Fenced => Error::fenced("moved_on", "the sink wrote"),
+                _ => Error::transient("moved_on", "the sink wrote"),
+            };
             let mut refused = RefusedRows::new();
             let mut steps = Steps::new(keys(3), &mut refused);
             for _ in 0..attempts {
                 let step = steps.next().unwrap();
-                steps.note(step, Err(failure("moved_on", "")), "orders").unwrap();
+                steps.note(step, Err(failure()), "orders").unwrap();
             }
             let step = steps.next().unwrap();
-            let given_up = steps.note(step, Err(failure("moved_on", "")), "orders");
+            let given_up = steps.note(step, Err(failure()), "orders");
             assert_eq!(given_up.unwrap_err().code(), code);
         }
     }

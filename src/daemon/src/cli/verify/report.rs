@@ -100,7 +100,11 @@ impl Report {
 
     /// How the program ends.
     pub(super) fn exit(&self) -> Exit {
-        if self.tables.iter().any(|table| table.problem.is_some()) {
+        if self
+            .tables
+            .iter()
+            .any(|table| table.problem.is_some() || table.is_undecided())
+        {
             return Exit::Failed;
         }
         let drifted = self.tables.iter().any(|table| table.drift() > table.repaired);
@@ -154,6 +158,11 @@ impl TableReport {
             compared_with: "topic",
             ..Self::default()
         }
+    }
+
+    /// There are keys of which nobody knows whether they are lag or drift.
+    fn is_undecided(&self) -> bool {
+        self.is_unread && self.unpublished > 0
     }
 
     fn drift(&self) -> usize {
@@ -276,8 +285,14 @@ impl TableReport {
                 self.untold
             ));
         }
-        if self.is_unread {
-            line("  the topic was not read to its end: what differs may be lag".to_owned());
+        if self.is_undecided() {
+            line(format!(
+                "  NOT DECIDED  the topic was not read to its end, so that {} keys may be lag or drift; is the stream slow, or is the end of the \
+                 topic nothing that readers see, such as the mark of a transaction? write a row of the source, and compare again",
+                self.unpublished
+            ));
+        } else if self.is_unread {
+            line("  the topic was not read to its end".to_owned());
         }
         if self.is_shared {
             line(
@@ -432,6 +447,11 @@ mod tests {
         assert_eq!(
             exit(|table| (table.extra, table.different, table.lag) = (0, 0, 5)),
             Exit::Ended
+        );
+        assert_eq!(exit(|table| table.is_unread = true), Exit::Drifted);
+        assert_eq!(
+            exit(|table| (table.is_unread, table.unpublished) = (true, 1)),
+            Exit::Failed
         );
         assert_eq!(exit(|table| table.problem = Some("no key".to_owned())), Exit::Failed);
     }

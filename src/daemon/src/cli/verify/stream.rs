@@ -56,6 +56,8 @@ pub(super) struct Pairings {
     pub(super) others: Vec<SharedSchema>,
     config: WriteConfig,
     made: Vec<(SharedSchema, Option<Arc<Pairing>>)>,
+    /// Why a version of the table's events could not be compared, the first one.
+    problem: Option<Error>,
 }
 
 /// Which keys are asked for.
@@ -108,6 +110,7 @@ impl Pairings {
             others: Vec::new(),
             config: config.clone(),
             made: Vec::new(),
+            problem: None,
         }
     }
 
@@ -120,16 +123,39 @@ impl Pairings {
         if !is_ours && !self.others.iter().any(|other| other.name == schema.name) {
             self.others.push(Arc::clone(schema));
         }
-        let pairing = Pairing::new(schema, &self.target, &self.config)
-            .ok()
-            .filter(|_| is_ours);
-        let pairing = pairing.map(|pairing| match &self.known {
-            Some(known) => pairing.with_forms_of(known),
-            None => pairing,
-        });
-        let pairing = pairing.map(Arc::new);
+        let pairing = if is_ours { self.pair(schema) } else { None };
         self.made.push((Arc::clone(schema), pairing.clone()));
         pairing
+    }
+
+    fn pair(&mut self, schema: &SharedSchema) -> Option<Arc<Pairing>> {
+        let made = Pairing::new(schema, &self.target, &self.config).and_then(|pairing| match &self.known {
+            Some(known) if known.target_key() != pairing.target_key() => Err(key_changed(schema)),
+            Some(known) => Ok(pairing.with_forms_of(known)),
+            None => Ok(pairing),
+        });
+        match made {
+            Ok(pairing) => Some(Arc::new(pairing)),
+            Err(error) => {
+                self.problem.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Whether all events of the table could be compared: without them the topic does not say what a row is.
+    ///
+    /// # Errors
+    /// Those of the version that could not.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.problem.take().map_or(Ok(()), Err)
+    }
+
+    /// Columns that some version of the events has and that are not compared.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let made = self.made.iter().filter_map(|(_, made)| made.as_ref());
+        let columns: BTreeSet<&String> = made.flat_map(|pairing| &pairing.left_out).collect();
+        columns.into_iter().cloned().collect()
     }
 
     fn ignores_truncates(&self) -> bool {
@@ -526,6 +552,15 @@ fn missing(written: &[Offset], is_known: impl Fn(&TopicPartition) -> bool) -> Op
     written.find(|partition| !is_known(partition))
 }
 
+fn key_changed(schema: &SharedSchema) -> Error {
+    let message = format!(
+        "the events of {} have had several keys, so that what the topic says of a row is not known by one of them; give the sink a `key`, or \
+         compare with the source",
+        schema.name.qualified()
+    );
+    Error::definite("key_changed", message)
+}
+
 /// Why a comparison cannot go on without some of the topic; `what` is the stream's.
 pub(super) fn group_waits(what: &str) -> Error {
     let message = format!(
@@ -550,3 +585,6 @@ fn close(open: &mut BTreeMap<TopicPartition, i64>, records: &RecordBatch) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tailrace_core::ports::StartOffset;
 use tailrace_core::ports::sink::TOPIC_REWOUND;
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::SharedSchema;
@@ -30,6 +31,8 @@ use super::stream::{Asked, Pairings, Said, TopicReader};
 use super::{Sides, VerifyArguments, problem, table_missing};
 
 const MEGABYTE: usize = 1024 * 1024;
+/// Rows of the target that are held at a time; of those that differ, what is compared is kept.
+const ROWS_AT_A_TIME: usize = 1_000;
 
 impl Sides<'_> {
     /// Compares the tables that a topic is written into. A topic that is not about rows is none of ours.
@@ -49,6 +52,14 @@ impl Sides<'_> {
         arguments: &VerifyArguments,
         reports: &mut Vec<TableReport>,
     ) -> Result<()> {
+        if self.sink.start == StartOffset::Latest {
+            let message = format!(
+                "`{}` begins a topic at its end (`start: latest`), so that the target does not have what the topic said before; compare with the \
+                 source: put its connector into the same file, and leave out --stream",
+                self.sink.name
+            );
+            return Err(Error::definite("topic_not_written", message));
+        }
         let mut reader = self.topic(topic).await?;
         let mut found: Vec<SharedSchema> = reader.first(&mut self.session).await?.into_iter().collect();
         reader.check_records()?;
@@ -106,6 +117,7 @@ impl Sides<'_> {
             .walk_told(&mut comparison, (&mut *reader, &mut *pairings), arguments)
             .await?;
         report.count(&tally);
+        report.left_out = pairings.left_out();
         if tally.suspects.is_empty() {
             return Ok(());
         }
@@ -141,7 +153,6 @@ impl Sides<'_> {
             TableReader::open(self.target.read(found.name()).await?, &found.name().table, Side::Target).await?;
         let target = TargetRows::new(reader, &config);
         let pairing = Arc::new(Pairing::new(table.schema, target.schema(), &config)?);
-        report.left_out.clone_from(&pairing.left_out);
         pairings.target = SharedSchema::clone(target.schema());
         pairings.known = Some(Arc::clone(&pairing));
         Ok(ToldComparison::new(target, pairing, &config, reach))
@@ -163,6 +174,7 @@ impl Sides<'_> {
                 .read(Asked::Slice(&mut slice, bytes), Said::default(), with)
                 .await?;
             reader.check_records()?;
+            pairings.check()?;
             let is_told_of = said.is_told_of_all();
             comparison
                 .walk(said.last, |key| slice.has(key), is_told_of, &mut tally)
@@ -207,6 +219,7 @@ impl Settlement<'_> {
             let with = (&mut *self.session, &mut *self.pairings);
             self.topic.read_on(Asked::Keys(&open), &mut said, with).await?;
             self.topic.check_records()?;
+            self.pairings.check()?;
             said.check_partitions(&written)?;
             check_ends(&written, &said.known_ends)?;
             settled.is_unread = !said.unread.is_empty();
@@ -256,16 +269,18 @@ async fn differing(
     settled: &mut Settled,
 ) -> Result<BTreeMap<Key, (Difference, Look)>> {
     let wanted: Vec<&Key> = keys.iter().collect();
-    let batches = comparison.rows(&wanted).await?;
-    let rows = comparison.by_key(&batches);
     let mut differing = BTreeMap::new();
-    for key in keys {
-        let told = said.last.get(key);
-        let row = rows.get(key).copied();
-        match comparison.difference(told.and_then(Option::as_ref), row) {
-            None => drop(settled.caught_up.insert(key.clone())),
-            Some(_) if told.is_none() && !said.is_told_of_all() => drop(settled.untold.insert(key.clone())),
-            Some(found) => drop(differing.insert(key.clone(), found)),
+    for wanted in wanted.chunks(ROWS_AT_A_TIME) {
+        let batches = comparison.rows(wanted).await?;
+        let rows = comparison.by_key(&batches);
+        for key in wanted.iter().copied() {
+            let told = said.last.get(key);
+            let row = rows.get(key).copied();
+            match comparison.difference(told.and_then(Option::as_ref), row) {
+                None => drop(settled.caught_up.insert(key.clone())),
+                Some(_) if told.is_none() && !said.is_told_of_all() => drop(settled.untold.insert(key.clone())),
+                Some(found) => drop(differing.insert(key.clone(), found)),
+            }
         }
     }
     Ok(differing)
