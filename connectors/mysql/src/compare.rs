@@ -43,7 +43,7 @@ impl VerifiedTarget for MySqlSink {
         &self.rules
     }
 
-    async fn sink(&self, context: SinkContext) -> Result<SqlSink> {
+    async fn sink(&self, context: SinkContext, _writes: bool) -> Result<SqlSink> {
         self.open_sink(context).await
     }
 }

@@ -36,8 +36,9 @@ impl VerifiedTarget for PostgresSink {
         &self.rules
     }
 
-    async fn sink(&self, context: SinkContext) -> Result<SqlSink> {
-        self.open_sink(context).await
+    async fn sink(&self, context: SinkContext, writes: bool) -> Result<SqlSink> {
+        // What marks rows is made in the database where it is not there yet.
+        self.with_origin(writes).open_sink(context).await
     }
 }
 

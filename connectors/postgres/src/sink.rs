@@ -52,6 +52,16 @@ impl PostgresSink {
         })
     }
 
+    /// The same, which does not mark its rows unless it `writes` any.
+    pub(crate) fn with_origin(&self, writes: bool) -> Self {
+        let mut config = self.config.clone();
+        config.mark_origin &= writes;
+        Self {
+            config,
+            rules: Arc::clone(&self.rules),
+        }
+    }
+
     /// A session that writes.
     pub(crate) async fn open_sink(&self, context: SinkContext) -> Result<SqlSink> {
         let session = PostgresSession::open(&self.config, self.rules.config(), &context).await?;

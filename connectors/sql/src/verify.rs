@@ -24,6 +24,8 @@ use crate::dialect::Dialect;
 use crate::sink::{SinkRules, SqlSink};
 
 pub mod canonical;
+mod condition;
+pub mod event_row;
 pub mod origin;
 pub mod pairing;
 pub mod reader;
@@ -46,6 +48,6 @@ pub trait VerifiedTarget: ReadableDatabase {
     /// How the connector writes.
     fn rules(&self) -> &Arc<SinkRules>;
 
-    /// A session that writes as the connector does. It takes no partition.
-    async fn sink(&self, context: SinkContext) -> Result<SqlSink>;
+    /// A session that writes as the connector does, or that only looks and leaves nothing behind. It takes no partition.
+    async fn sink(&self, context: SinkContext, writes: bool) -> Result<SqlSink>;
 }

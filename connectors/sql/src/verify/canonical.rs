@@ -6,6 +6,7 @@
 //! | single or double precision | numbers | numbers of the lower precision of the two |
 //! | bits | numbers, booleans | the number that they are |
 //! | dates, timestamps | the same | microseconds of UTC |
+//! | text of events | numbers, booleans, dates, timestamps of the target | what the text says in digits or in ISO 8601, which is what databases make of it |
 //! | JSON, lists, maps | the same, or text | JSON with sorted keys |
 //! | UUID | bytes | 32 hexadecimal digits |
 //! | text of events | bytes of the target | the text's own bytes, which is what sinks write; zeros at the end fill up `binary(n)` |
@@ -16,6 +17,12 @@
 //! In columns with characters times and intervals are in ISO 8601, bytes in hexadecimal digits, bits as they are.
 //!
 //! Blanks at the end mean nothing where one of the types is `char(n)`. Other pairs (a figure and a number, say) cannot be compared.
+
+mod moment;
+
+use std::fmt::Display;
+use std::ops::Add;
+use std::str::FromStr;
 
 use serde_json::Value as Json;
 use tailrace_core::schema::Column;
@@ -84,8 +91,11 @@ pub fn form(event: &Column, target: &Column) -> Option<Form> {
     if is(Family::Uuid) && is(Family::Bytes) {
         return Some(Form::Identifier);
     }
-    if families == (Family::Text, Family::Bytes) {
-        return Some(Form::TextBytes);
+    match families {
+        (Family::Text, Family::Bytes) => return Some(Form::TextBytes),
+        (Family::Text, Family::Number) => return Some(number(&one.logical_type, &other.logical_type)),
+        (Family::Text, Family::Moment) => return Some(Form::Moment),
+        _ => {}
     }
     if is(Family::Text) || is(Family::Uuid) {
         let padded = is_padded(one) || is_padded(other);
@@ -156,6 +166,12 @@ pub fn padded_length(column: &Column) -> Option<usize> {
     }
 }
 
+/// Whether text of events stands for a value of another type, so that it may be written in several ways: a table is not asked for all of them.
+pub fn is_read_from_text(event: &Column, target: &Column) -> bool {
+    let target = family(&target.logical_type);
+    family(&event.logical_type) == Family::Text && matches!(target, Family::Number | Family::Moment)
+}
+
 /// A type whose values are filled up with blanks, by the name that its database has for it.
 fn is_padded(column: &Column) -> bool {
     let name = column.source_type.to_ascii_lowercase();
@@ -176,8 +192,8 @@ impl Form {
         }
         Some(match self {
             Self::Number => exact(plain).unwrap_or_else(|| written(logical_type, plain)),
-            Self::Single => single(&number_text(logical_type, plain)),
-            Self::Double => double(&number_text(logical_type, plain)),
+            Self::Single => float::<f32>(logical_type, plain),
+            Self::Double => float::<f64>(logical_type, plain),
             Self::Moment => moment(logical_type, plain),
             Self::Document => document(logical_type, value),
             Self::Identifier => identifier(logical_type, plain),
@@ -227,6 +243,11 @@ fn exact(plain: Plain<'_>) -> Option<String> {
         Plain::Boolean(value) => Some(u8::from(value).to_string()),
         Plain::Int(value) => Some(value.to_string()),
         Plain::Decimal(text) => normal(text),
+        Plain::Text(text) => match text.trim_matches(' ') {
+            "true" | "t" => Some("1".to_owned()),
+            "false" | "f" => Some("0".to_owned()),
+            text => normal(text),
+        },
         Plain::Bits(bits) => u128::from_str_radix(bits, 2).ok().map(|number| number.to_string()),
         _ => None,
     }
@@ -245,19 +266,11 @@ fn normal(text: &str) -> Option<String> {
     })
 }
 
-fn number_text(logical_type: &LogicalType, plain: Plain<'_>) -> String {
-    exact(plain).unwrap_or_else(|| written(logical_type, plain))
-}
-
 /// Zero has no sign: databases do not agree on whether they keep it.
-fn single(text: &str) -> String {
-    text.parse::<f32>()
-        .map_or_else(|_| text.to_owned(), |number| (number + 0.0).to_string())
-}
-
-fn double(text: &str) -> String {
-    text.parse::<f64>()
-        .map_or_else(|_| text.to_owned(), |number| (number + 0.0).to_string())
+fn float<F: FromStr + Default + Add<Output = F> + Display>(logical_type: &LogicalType, plain: Plain<'_>) -> String {
+    let text = exact(plain).unwrap_or_else(|| written(logical_type, plain));
+    text.parse::<F>()
+        .map_or(text, |number| (number + F::default()).to_string())
 }
 
 fn moment(logical_type: &LogicalType, plain: Plain<'_>) -> String {
@@ -265,6 +278,7 @@ fn moment(logical_type: &LogicalType, plain: Plain<'_>) -> String {
     let microseconds = match plain {
         Plain::Date(days) => days.checked_mul(DAY_US),
         Plain::Timestamp { microseconds, .. } => Some(microseconds),
+        Plain::Text(text) => moment::of_text(text),
         _ => None,
     };
     let Some(microseconds) = microseconds else {

@@ -75,10 +75,7 @@ impl Origin {
     /// As of [`TableReader::chunk`]; `cast_impossible` where a row is none of the events.
     pub async fn chunk(&mut self, after: Option<&Key>, limit: u32) -> Result<OriginChunk> {
         let key = self.reader.schema().key.clone();
-        let mut batch = self.reader.chunk(&key, after, limit).await?;
-        let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
-        let last = batch.changes.last().and_then(|change| change.after).filter(|_| is_full);
-        let last = last.and_then(|row| self.reader.key_of(&key, batch.row(row)));
+        let (mut batch, last) = self.reader.chunk(&key, after, limit).await?;
         self.transform(&mut batch)?;
         Ok(OriginChunk { batch, last })
     }

@@ -88,9 +88,40 @@ impl Pairing {
         })
     }
 
-    /// Compares as another pairing with the same target does where that knows of blanks that fill values up: events say nothing of it.
+    /// Text that stands for keys of another type is taken as it is: rows of the events' own table are looked up by it.
     #[must_use]
-    pub fn with_blanks_of(mut self, other: &Self) -> Self {
+    pub fn with_keys_as_written(self) -> Self {
+        self.with_written_keys(|_| true)
+    }
+
+    fn with_written_keys(mut self, is_written: impl Fn(usize) -> bool) -> Self {
+        for pair in &mut self.key {
+            let columns = (
+                self.events.columns.get(pair.event),
+                self.target.columns.get(pair.target),
+            );
+            if let (Some(event), Some(target)) = columns
+                && canonical::is_read_from_text(event, target)
+                && is_written(pair.target)
+            {
+                pair.form = Form::Written;
+            }
+        }
+        self
+    }
+
+    /// Compares as another pairing with the same target does where that knows of blanks that fill values up, of which events say nothing, and
+    /// where it takes keys as they are written.
+    #[must_use]
+    pub fn with_forms_of(self, other: &Self) -> Self {
+        let is_written = |target| {
+            let mut key = other.key.iter();
+            key.any(|pair| pair.target == target && pair.form == Form::Written)
+        };
+        self.with_written_keys(is_written).with_blanks_of(other)
+    }
+
+    fn with_blanks_of(mut self, other: &Self) -> Self {
         let known: Vec<usize> = other
             .key
             .iter()
@@ -154,6 +185,11 @@ impl Pairing {
         let known = self.values.iter().filter(|pair| is_known(pair));
         let values = known.map(|pair| (pair.target, of(pair)));
         Some((key, values.collect()))
+    }
+
+    /// Whether values of a column of the target are compared.
+    pub fn compares(&self, column: usize) -> bool {
+        self.values.iter().any(|pair| pair.target == column)
     }
 
     /// The columns in which a row of the target is not what the events say, by their index there.
@@ -288,7 +324,35 @@ mod tests {
         let key = |pairing: &Pairing| pairing.event_key_of(batch.row(row)).unwrap();
         assert_eq!(key(&known), ["ab"]);
         assert_eq!(key(&events), ["ab    "], "nobody says that they mean nothing");
-        assert_eq!(key(&events.with_blanks_of(&known)), ["ab"]);
+        assert_eq!(key(&events.with_forms_of(&known)), ["ab"]);
+    }
+
+    #[test]
+    fn text_that_stands_for_a_number_is_a_number_but_where_rows_are_looked_up_by_it() {
+        let text = schema(&[("id", TEXT), ("price", TEXT)], &[0]);
+        let number = || LogicalType::Decimal {
+            precision: None,
+            scale: None,
+        };
+        let numbers = schema(&[("id", number()), ("price", number())], &[0]);
+        let mut batch = ChangeBatch::new(Arc::from("test"), Progress::at(Position::new("0")));
+        batch.begin_row().unwrap();
+        batch.push_text("007").unwrap();
+        batch.push_text("19.90").unwrap();
+        let row = batch.end_row().unwrap();
+        let read = |pairing: &Pairing| {
+            let (key, values) = pairing.event_row(batch.row(row)).unwrap();
+            (key[0].clone(), values[&1].clone().unwrap())
+        };
+        let pairing = || Pairing::new(&text, &numbers, &WriteConfig::default()).unwrap();
+        let wanted = |key: &str| (key.to_owned(), "19.9".to_owned());
+        assert_eq!(read(&pairing()), wanted("7"));
+        assert_eq!(read(&pairing().with_keys_as_written()), wanted("007"));
+        assert_eq!(read(&pairing().with_forms_of(&pairing())), wanted("7"));
+        assert_eq!(
+            read(&pairing().with_forms_of(&pairing().with_keys_as_written())),
+            wanted("007")
+        );
     }
 
     #[test]

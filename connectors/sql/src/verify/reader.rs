@@ -1,39 +1,51 @@
 //! Rows of one table: the next ones in the order of its key, or those of given keys.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tailrace_core::batch::{ChangeBatch, RowView};
+use tailrace_core::batch::{Change, ChangeBatch, RowView};
+use tailrace_core::error::Kind;
 use tailrace_core::ports::Budget;
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::schema::{Column, SharedSchema};
-use tailrace_core::value::LogicalType;
+use tailrace_core::value::{LogicalType, TextKind};
 use tailrace_core::{Error, Result};
 
 use super::canonical::{self, Form};
+use super::condition::{KeyColumn, among, behind};
 use super::pairing::Key;
 use crate::config::QueryMode;
-use crate::cursor::{Cursor, CursorValue};
-use crate::dialect::{Dialect, Fetched, PageRequest, Syntax};
+use crate::cursor::Cursor;
+use crate::dialect::{Dialect, Fetched, PageRequest};
 use crate::page::{PageRule, PageWriter};
 use crate::plan::PolledTable;
 use crate::statement::Statement;
 
 /// Keys that are asked for in one statement: each is a part of its text.
-const KEYS_AT_A_TIME: usize = 500;
+pub(super) const KEYS_AT_A_TIME: usize = 500;
+
+/// Which of the two tables that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where the rows come from.
+    Source,
+    /// Where the sink writes.
+    Target,
+}
 
 /// A table that is read.
 pub struct TableReader {
     dialect: Box<dyn Dialect>,
     table: PolledTable,
     schema_version: i64,
+    side: Side,
 }
 
-/// A column that rows are found by.
-struct KeyColumn {
-    index: usize,
-    column: Column,
-    /// Shorter values may be filled up to so many characters with blanks, or may not.
-    filled_to: Option<usize>,
+/// What a statement gave.
+struct Page {
+    batch: ChangeBatch,
+    /// There is a row behind these that cannot be read.
+    is_cut: bool,
 }
 
 // === impl TableReader ===
@@ -43,7 +55,7 @@ impl TableReader {
     ///
     /// # Errors
     /// Definite `table_missing`; what the database answers.
-    pub async fn open(mut dialect: Box<dyn Dialect>, name: &str) -> Result<Self> {
+    pub async fn open(mut dialect: Box<dyn Dialect>, name: &str, side: Side) -> Result<Self> {
         let discovery = dialect.discover().await?;
         let schema_version = discovery.schema_version;
         let mut tables = discovery.tables.into_iter();
@@ -63,6 +75,7 @@ impl TableReader {
                 deleted: None,
             },
             schema_version,
+            side,
         })
     }
 
@@ -71,27 +84,39 @@ impl TableReader {
         &self.table.table.schema
     }
 
-    /// The next rows in the order of these columns, behind the row with these values of them.
+    /// The next rows in the order of these columns, behind the row with these values of them, and those values of the last row where there may
+    /// be more. Rows without a key are passed over: nothing could be paired with them.
     ///
     /// # Errors
-    /// Definite `table_altered` where the table is another one than it was; what the database answers.
-    pub async fn chunk(&mut self, key: &[usize], after: Option<&Key>, limit: u32) -> Result<ChangeBatch> {
-        let mut statement = self.from();
+    /// Definite `key_not_comparable` where rows cannot be walked over by these columns, `table_altered` where the table is another one than it
+    /// was, `value_undecodable`; what the database answers.
+    pub async fn chunk(
+        &mut self,
+        key: &[usize],
+        after: Option<&Key>,
+        limit: u32,
+    ) -> Result<(ChangeBatch, Option<Key>)> {
         let columns = self.columns(key)?;
-        if let Some(after) = after {
-            statement = statement.then(" WHERE ");
-            statement = behind(statement, self.dialect.syntax(), &columns, after)?;
+        if let Some(unordered) = columns.iter().find(|column| is_ordered_otherwise(&column.column)) {
+            return Err(unordered.not_comparable());
         }
-        let names: Vec<String> = columns
-            .iter()
-            .map(|(_, column)| self.dialect.syntax().identifier(&column.name))
-            .collect();
-        statement = statement.then(format!(" ORDER BY {}", names.join(", ")));
-        self.fetch(statement, Some(limit)).await
+        let batch = self.page_behind(&columns, after, limit).await?;
+        let ends = self.ends(key, &batch);
+        if columns.iter().any(|column| is_moment(&column.column)) {
+            self.check_found((key, &columns), &ends, (after, limit)).await?;
+        }
+        let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
+        let last = match ends.map(|(_, last)| last) {
+            Some(last) if is_full => Some(last),
+            // A walk that knows no place to go on at would seem to be at its end.
+            None if is_full => return Err(self.key_unknown()),
+            _ => None,
+        };
+        Ok((batch, last))
     }
 
     /// The rows whose key columns have these values, in any order. `blanks` says for each column how many characters its values may be filled
-    /// up to.
+    /// up to. A value that the column's type does not have is one that no row has.
     ///
     /// # Errors
     /// As [`Self::chunk`].
@@ -101,26 +126,29 @@ impl TableReader {
         blanks: &[Option<usize>],
         keys: &[&Key],
     ) -> Result<Vec<ChangeBatch>> {
-        let columns: Vec<KeyColumn> = self
-            .columns(key)?
-            .into_iter()
-            .zip(blanks.iter().copied().chain(std::iter::repeat(None)))
-            .map(|((index, column), filled_to)| KeyColumn {
-                index,
-                column,
-                filled_to,
-            })
-            .collect();
+        let mut columns = self.columns(key)?;
+        for (column, blanks) in columns.iter_mut().zip(blanks) {
+            column.filled_to = *blanks;
+        }
         let mut batches = Vec::new();
         for keys in keys.chunks(KEYS_AT_A_TIME) {
-            let statement = among(self.from(), self.dialect.syntax(), &columns, keys)?;
-            batches.push(self.fetch(statement, None).await?);
+            let Some(statement) = among(self.from(), self.dialect.syntax(), &columns, keys)? else {
+                continue;
+            };
+            match self.fetch(statement, None).await {
+                Ok(page) if !page.is_cut => batches.push(page.batch),
+                Ok(_) => return Err(self.undecodable(&columns, keys, None).await),
+                Err(error) if error.kind() == Kind::Poison => {
+                    return Err(self.undecodable(&columns, keys, Some(error)).await);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(batches)
     }
 
     /// The values of key columns of a row, as [`Self::chunk`] takes them.
-    pub fn key_of(&self, key: &[usize], row: RowView<'_>) -> Option<Key> {
+    fn key_of(&self, key: &[usize], row: RowView<'_>) -> Option<Key> {
         let of = |index: &usize| {
             let column = self.schema().columns.get(*index)?;
             // With its blanks: whoever stores them compares with them.
@@ -133,17 +161,125 @@ impl TableReader {
         key.iter().map(of).collect()
     }
 
+    /// The keys of the first row and of the last.
+    fn ends(&self, key: &[usize], batch: &ChangeBatch) -> Option<(Key, Key)> {
+        let of = |change: Option<&Change>| self.key_of(key, batch.row(change?.after?));
+        Some((of(batch.changes.first())?, of(batch.changes.last())?))
+    }
+
+    /// Whether rows are found by the keys that they were read with. A file of SQLite keeps moments in whatever form they were written, and is
+    /// asked for one.
+    async fn check_found(
+        &mut self,
+        (key, columns): (&[usize], &[KeyColumn]),
+        ends: &Option<(Key, Key)>,
+        (after, limit): (Option<&Key>, u32),
+    ) -> Result<()> {
+        let Some((first, last)) = ends else { return Ok(()) };
+        let mut lost = BTreeSet::from([first, last]);
+        for batch in self.by_keys(key, &[], &[first, last]).await? {
+            let found = self.keys(key, &batch);
+            lost.retain(|key| !found.contains(*key));
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        // Unless it was deleted meanwhile.
+        let again = self.page_behind(columns, after, limit).await?;
+        let there = self.keys(key, &again);
+        match columns.iter().find(|column| is_moment(&column.column)) {
+            Some(column) if lost.into_iter().any(|key| there.contains(key)) => Err(column.not_comparable()),
+            _ => Ok(()),
+        }
+    }
+
+    fn key_unknown(&self) -> Error {
+        let message = format!(
+            "table {} has a row whose key has no value that could be read, a date that no calendar has, say, so that nothing can be read behind \
+             it; correct the row, or leave the table out with --table",
+            self.table.name()
+        );
+        Error::definite("key_not_comparable", message)
+    }
+
+    fn keys(&self, key: &[usize], batch: &ChangeBatch) -> BTreeSet<Key> {
+        let rows = batch.changes.iter().filter_map(|change| change.after);
+        rows.filter_map(|row| self.key_of(key, batch.row(row))).collect()
+    }
+
     fn from(&self) -> Statement {
         Statement::text(format!("FROM {}", self.dialect.syntax().table(&self.schema().name)))
     }
 
-    fn columns(&self, key: &[usize]) -> Result<Vec<(usize, Column)>> {
-        let column = |index: &usize| Some((*index, self.schema().columns.get(*index)?.clone()));
+    fn columns(&self, key: &[usize]) -> Result<Vec<KeyColumn>> {
+        let column = |index: &usize| {
+            Some(KeyColumn {
+                index: *index,
+                column: self.schema().columns.get(*index)?.clone(),
+                filled_to: None,
+            })
+        };
         let columns: Option<Vec<_>> = key.iter().map(column).collect();
         columns.ok_or_else(|| altered(&self.table.name()))
     }
 
-    async fn fetch(&mut self, statement: Statement, limit: Option<u32>) -> Result<ChangeBatch> {
+    async fn page_behind(&mut self, columns: &[KeyColumn], after: Option<&Key>, limit: u32) -> Result<ChangeBatch> {
+        let key: Vec<usize> = columns.iter().map(|column| column.index).collect();
+        let page = match self.fetch(self.behind(columns, after)?, Some(limit)).await {
+            Ok(page) if !page.is_cut => return Ok(page.batch),
+            other => other,
+        };
+        let (before, error) = match page {
+            Ok(page) => {
+                let before = self.ends(&key, &page.batch).map(|(_, last)| last);
+                let next = self.fetch(self.behind(columns, before.as_ref())?, Some(1)).await;
+                (before, next.err())
+            }
+            Err(error) if error.kind() == Kind::Poison => (after.cloned(), Some(error)),
+            Err(error) => return Err(error),
+        };
+        let place = match before {
+            Some(before) => format!("the row behind {}", key_text(columns, &before)),
+            None => "the first row".to_owned(),
+        };
+        Err(self.undecodable_at(&place, error))
+    }
+
+    fn behind(&self, columns: &[KeyColumn], after: Option<&Key>) -> Result<Statement> {
+        let syntax = self.dialect.syntax();
+        let names = columns.iter().map(|column| syntax.identifier(&column.column.name));
+        let names: Vec<String> = names.collect();
+        let statement = behind(self.from(), syntax, columns, after)?;
+        Ok(statement.then(format!(" ORDER BY {}", names.join(", "))))
+    }
+
+    /// Which of these keys it is whose row cannot be read.
+    async fn undecodable(&mut self, columns: &[KeyColumn], keys: &[&Key], found: Option<Error>) -> Error {
+        for key in keys {
+            let statement = among(self.from(), self.dialect.syntax(), columns, &[*key]);
+            let Ok(Some(statement)) = statement else { continue };
+            if let Err(error) = self.fetch(statement, None).await {
+                return self.undecodable_at(&format!("the row {}", key_text(columns, key)), Some(error));
+            }
+        }
+        self.undecodable_at("a row", found)
+    }
+
+    /// `place` is the row's, and `error` says which column it is.
+    fn undecodable_at(&self, place: &str, error: Option<Error>) -> Error {
+        let side = match self.side {
+            Side::Source => "source",
+            Side::Target => "target",
+        };
+        let why = error.map_or_else(String::new, |error| format!(": {}", error.report()));
+        let message = format!(
+            "table {} of the {side} holds a value in {place} that cannot be carried{why}; correct it, or leave the table out with --table",
+            self.table.name()
+        );
+        Error::definite("value_undecodable", message)
+    }
+
+    async fn fetch(&mut self, statement: Statement, limit: Option<u32>) -> Result<Page> {
         let mut batch = ChangeBatch::new(Arc::from("verify"), Progress::at(Position::new("")));
         let everything = Budget {
             changes: usize::MAX,
@@ -159,17 +295,20 @@ impl TableReader {
         match self.dialect.fetch(request, &mut page).await? {
             Fetched::SchemaChanged => Err(altered(&self.table.name())),
             // A page ends before a row that cannot be read, unless it is the first.
-            Fetched::Rows(rows) if usize::try_from(rows) != Ok(batch.changes.len()) => {
-                let message = format!(
-                    "table {} holds a row with a value that cannot be carried, which the sink or the source would name; correct it, or \
-                     leave the table out with --table",
-                    self.table.name()
-                );
-                Err(Error::definite("value_undecodable", message))
-            }
-            Fetched::Rows(_) => Ok(batch),
+            Fetched::Rows(rows) => Ok(Page {
+                is_cut: usize::try_from(rows) != Ok(batch.changes.len()),
+                batch,
+            }),
         }
     }
+}
+
+fn key_text(columns: &[KeyColumn], key: &Key) -> String {
+    let parts = columns.iter().zip(key);
+    let parts: Vec<String> = parts
+        .map(|(column, value)| format!("{}={value}", column.column.name))
+        .collect();
+    parts.join(", ")
 }
 
 fn altered(table: &str) -> Error {
@@ -177,240 +316,36 @@ fn altered(table: &str) -> Error {
     Error::definite("table_altered", message)
 }
 
-/// `a >= x AND (a > x OR (a = x AND (b > y)))`: the first condition alone is what an index serves.
-fn behind(
-    mut statement: Statement,
-    syntax: &dyn Syntax,
-    columns: &[(usize, Column)],
-    after: &Key,
-) -> Result<Statement> {
-    let mut open = 0;
-    for (place, ((index, column), value)) in columns.iter().zip(after).enumerate() {
-        let name = syntax.identifier(&column.name);
-        let value = literal(column, value)?;
-        if place + 1 == columns.len() {
-            statement = statement.then(format!("{name} > ")).value(*index, &value);
-            break;
-        }
-        statement = statement.then(format!("{name} >= ")).value(*index, &value);
-        statement = statement.then(format!(" AND ({name} > ")).value(*index, &value);
-        statement = statement.then(format!(" OR ({name} = ")).value(*index, &value);
-        statement = statement.then(" AND ");
-        open += 2;
-    }
-    Ok(statement.then(")".repeat(open)))
-}
-
-/// `a IN (1, 2)`, or `(a = 1 AND b = 2) OR (a = 1 AND b = 3)`, which every database serves by an index.
-fn among(mut statement: Statement, syntax: &dyn Syntax, columns: &[KeyColumn], keys: &[&Key]) -> Result<Statement> {
-    statement = statement.then(" WHERE ");
-    if let [column] = columns {
-        let values = keys.iter().filter_map(|key| key.first());
-        return one_of(statement, syntax, column, values);
-    }
-    for (number, key) in keys.iter().enumerate() {
-        statement = statement.then(if number == 0 { "(" } else { " OR (" });
-        for (place, (column, value)) in columns.iter().zip(*key).enumerate() {
-            statement = statement.then(if place == 0 { "" } else { " AND " });
-            statement = match column.filled_to {
-                Some(_) => one_of(statement, syntax, column, std::iter::once(value))?,
-                None => statement
-                    .then(format!("{} = ", syntax.identifier(&column.column.name)))
-                    .value(column.index, &literal(&column.column, value)?),
-            };
-        }
-        statement = statement.then(")");
-    }
-    Ok(statement)
-}
-
-/// `a IN (1, 2)`; values that may be filled up with blanks as they are, and filled up: a sink writes what the events have, and not every
-/// database overlooks blanks where it compares.
-fn one_of<'a>(
-    mut statement: Statement,
-    syntax: &dyn Syntax,
-    KeyColumn {
-        index,
-        column,
-        filled_to,
-    }: &KeyColumn,
-    values: impl Iterator<Item = &'a String>,
-) -> Result<Statement> {
-    let mut separator = format!("{} IN (", syntax.identifier(&column.name));
-    for value in values {
-        let filled = filled_to.map(|length| format!("{value:length$}"));
-        for value in [Some(value), filled.as_ref().filter(|filled| *filled != value)] {
-            let Some(value) = value else { continue };
-            statement = statement.then(separator).value(*index, &literal(column, value)?);
-            separator = ", ".to_owned();
-        }
-    }
-    Ok(statement.then(")"))
-}
-
-/// A canonical value as a column of this type is compared with.
-fn literal(column: &Column, value: &str) -> Result<CursorValue> {
+/// MySQL puts these in the order of their symbols' numbers, and compares them with text as text. PostgreSQL does both by the order in which they
+/// are declared, and calls the types otherwise.
+fn is_ordered_otherwise(column: &Column) -> bool {
     let source_type = column.source_type.to_ascii_lowercase();
-    Ok(match &column.logical_type {
-        LogicalType::Boolean | LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year => {
-            match value.parse() {
-                // A boolean column of PostgreSQL is not compared with numbers, but with '0' and '1'.
-                Ok(number) if !source_type.starts_with("bool") => CursorValue::Integer(number),
-                _ => CursorValue::Text(value.to_owned()),
-            }
-        }
-        // Each dialect has its own form of bytes.
-        LogicalType::Bytes if source_type == "bytea" => CursorValue::Text(format!("\\x{value}")),
-        LogicalType::Bytes if source_type.contains("binary") => CursorValue::Text(value.to_owned()),
-        // A moment is compared with its time of day, and a date has none; a database that keeps dates as text would find none.
-        LogicalType::Date => {
-            let date = value.split_once(' ').map_or(value, |(date, _)| date);
-            CursorValue::Text(date.to_owned())
-        }
-        LogicalType::Text(_)
-        | LogicalType::Decimal { .. }
-        | LogicalType::UnsignedInt64
-        | LogicalType::Time { .. }
-        | LogicalType::Timestamp { .. }
-        | LogicalType::TimestampTz { .. } => CursorValue::Text(value.to_owned()),
-        _ => {
-            let message = format!(
-                "column {} is part of the key and of type {}, by whose values rows are not looked up; give the sink another `key`",
-                column.name, column.source_type
-            );
-            return Err(Error::definite("key_not_comparable", message));
-        }
-    })
+    matches!(
+        column.logical_type,
+        LogicalType::Text(TextKind::Enum(_) | TextKind::Set(_))
+    ) && (source_type.starts_with("enum(") || source_type.starts_with("set("))
+}
+
+fn is_moment(column: &Column) -> bool {
+    matches!(
+        column.logical_type,
+        LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. }
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use tailrace_core::schema::TableName;
-    use tailrace_core::value::TextKind;
-
     use super::super::sample::column;
     use super::*;
 
-    struct Quotes;
-
-    impl Syntax for Quotes {
-        fn identifier(&self, name: &str) -> String {
-            format!("\"{name}\"")
-        }
-
-        fn table(&self, name: &TableName) -> String {
-            self.identifier(&name.table)
-        }
-    }
-
-    fn columns(count: usize) -> Vec<(usize, Column)> {
-        let names = ["a", "b", "c"].into_iter().take(count).enumerate();
-        names
-            .map(|(index, name)| (index, column(name, "bigint", LogicalType::Int64)))
-            .collect()
-    }
-
-    fn key(values: &[&str]) -> Key {
-        values.iter().map(|value| (*value).to_owned()).collect()
-    }
-
-    fn text(statement: &Statement) -> String {
-        statement.render(|_, value| value.to_string())
-    }
-
     #[test]
-    fn rows_behind_a_key_are_asked_for_column_by_column() {
-        let behind =
-            |count, after: &[&str]| text(&behind(Statement::default(), &Quotes, &columns(count), &key(after)).unwrap());
-        assert_eq!(behind(1, &["7"]), r#""a" > 7"#);
-        assert_eq!(
-            behind(2, &["7", "8"]),
-            r#""a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" > 8))"#
-        );
-        assert_eq!(
-            behind(3, &["7", "8", "9"]),
-            r#""a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" >= 8 AND ("b" > 8 OR ("b" = 8 AND "c" > 9))))"#
-        );
-    }
-
-    fn key_columns(columns: Vec<(usize, Column)>, filled_to: Option<usize>) -> Vec<KeyColumn> {
-        let key_column = |(index, column)| KeyColumn {
-            index,
-            column,
-            filled_to,
-        };
-        columns.into_iter().map(key_column).collect()
-    }
-
-    #[test]
-    fn keys_with_blanks_are_found_with_them_and_without() {
-        let code = || column("code", "character(4)", LogicalType::Text(TextKind::Plain));
-        let among = |columns: Vec<(usize, Column)>, keys: &[&Key]| {
-            let columns = key_columns(columns, Some(4));
-            text(&among(Statement::default(), &Quotes, &columns, keys).unwrap())
-        };
-        let (short, full) = (key(&["ab"]), key(&["abcd"]));
-        assert_eq!(
-            among(vec![(0, code())], &[&short, &full]),
-            r#" WHERE "code" IN (ab, ab  , abcd)"#
-        );
-        let both = key(&["ab", "cd"]);
-        assert_eq!(
-            among(vec![(0, code()), (1, code())], &[&both]),
-            r#" WHERE ("code" IN (ab, ab  ) AND "code" IN (cd, cd  ))"#
-        );
-    }
-
-    #[test]
-    fn rows_of_keys_are_asked_for_together() {
-        let (one, two) = (key(&["1", "2"]), key(&["3", "4"]));
-        let among = |count, keys: &[&Key]| {
-            let columns = key_columns(columns(count), None);
-            text(&among(Statement::text("FROM t"), &Quotes, &columns, keys).unwrap())
-        };
-        assert_eq!(among(1, &[&one, &two]), r#"FROM t WHERE "a" IN (1, 3)"#);
-        assert_eq!(
-            among(2, &[&one, &two]),
-            r#"FROM t WHERE ("a" = 1 AND "b" = 2) OR ("a" = 3 AND "b" = 4)"#
-        );
-    }
-
-    #[test]
-    fn values_of_a_key_are_written_as_their_column_is_compared() {
-        let literal = |source_type, logical_type, value| literal(&column("k", source_type, logical_type), value);
-        let of_text = |text: &str| CursorValue::Text(text.to_owned());
-        assert_eq!(
-            literal("bigint", LogicalType::Int64, "7").unwrap(),
-            CursorValue::Integer(7)
-        );
-        assert_eq!(literal("boolean", LogicalType::Boolean, "1").unwrap(), of_text("1"));
-        assert_eq!(
-            literal("tinyint(1)", LogicalType::Boolean, "1").unwrap(),
-            CursorValue::Integer(1)
-        );
-        assert_eq!(
-            literal("bytea", LogicalType::Bytes, "00ff").unwrap(),
-            of_text("\\x00ff")
-        );
-        assert_eq!(
-            literal("binary(2)", LogicalType::Bytes, "00ff").unwrap(),
-            of_text("00ff")
-        );
-        assert_eq!(
-            literal("text", LogicalType::Text(TextKind::Plain), "x").unwrap(),
-            of_text("x")
-        );
-        assert_eq!(
-            literal("date", LogicalType::Date, "2024-02-29 00:00:00").unwrap(),
-            of_text("2024-02-29")
-        );
-        assert_eq!(
-            literal("date", LogicalType::Date, "infinity").unwrap(),
-            of_text("infinity")
-        );
-        assert_eq!(
-            literal("blob", LogicalType::Bytes, "00").unwrap_err().code(),
-            "key_not_comparable"
-        );
+    fn symbols_of_mysql_have_an_order_of_their_own() {
+        let symbols = || ["new", "done"].map(str::to_owned).into();
+        let is_otherwise =
+            |source_type, kind| is_ordered_otherwise(&column("status", source_type, LogicalType::Text(kind)));
+        assert!(is_otherwise("enum('new','done')", TextKind::Enum(symbols())));
+        assert!(is_otherwise("set('new','done')", TextKind::Set(symbols())));
+        assert!(!is_otherwise("status", TextKind::Enum(symbols())), "of PostgreSQL");
+        assert!(!is_otherwise("varchar(9)", TextKind::Plain));
     }
 }

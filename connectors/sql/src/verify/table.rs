@@ -8,8 +8,8 @@ use tailrace_core::{Error, Result};
 
 use super::origin::Origin;
 use super::pairing::{Key, Pairing, Values};
-use super::reader::TableReader;
-use crate::sink::config::{DeleteMode, WriteConfig, WriteMode};
+use super::reader::{KEYS_AT_A_TIME, TableReader};
+use crate::sink::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
 use crate::sink::plan::{named, soft_delete_column};
 
 /// Beyond so many differing keys the table is not worth being looked at key by key.
@@ -110,12 +110,7 @@ impl TargetRows {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<(ChangeBatch, Option<Key>)> {
-        let key = pairing.target_key();
-        let batch = self.reader.chunk(&key, after, limit).await?;
-        let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
-        let last = batch.changes.last().and_then(|change| change.after).filter(|_| is_full);
-        let last = last.and_then(|row| self.reader.key_of(&key, batch.row(row)));
-        Ok((batch, last))
+        self.reader.chunk(&pairing.target_key(), after, limit).await
     }
 
     /// The rows of these keys.
@@ -123,8 +118,13 @@ impl TargetRows {
     /// # Errors
     /// As of [`TableReader::by_keys`].
     pub async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
-        let batches = self.batches(pairing, keys).await?;
-        Ok(batches.iter().flat_map(|batch| self.rows(pairing, batch)).collect())
+        let mut rows = BTreeMap::new();
+        // Rows take more than what is compared of them.
+        for keys in keys.chunks(KEYS_AT_A_TIME) {
+            let batches = self.batches(pairing, keys).await?;
+            rows.extend(batches.iter().flat_map(|batch| self.rows(pairing, batch)));
+        }
+        Ok(rows)
     }
 
     /// The same as they were read.
@@ -159,14 +159,14 @@ impl TableComparison {
     /// # Errors
     /// Definite, where their rows cannot be told apart or found.
     pub fn new(origin: Origin, target: TargetRows, config: &WriteConfig, reach: Reach) -> Result<Self> {
-        let pairing = Pairing::new(origin.events(), target.schema(), config)?;
+        let pairing = Pairing::new(origin.events(), target.schema(), config)?.with_keys_as_written();
         // Said before the first row is read.
         origin.key(&pairing)?;
         Ok(Self {
             origin,
             target,
             pairing,
-            expected: Expected::of(config, reach),
+            expected: Expected::of_source(config, reach),
             chunk_rows: reach.chunk_rows.max(1),
         })
     }
@@ -226,11 +226,12 @@ impl TableComparison {
     }
 
     async fn of_origin(&mut self, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
-        let batches = self.origin.by_keys(&self.pairing, keys).await?;
-        Ok(batches
-            .iter()
-            .flat_map(|batch| origin_rows(&self.pairing, batch))
-            .collect())
+        let mut rows = BTreeMap::new();
+        for keys in keys.chunks(KEYS_AT_A_TIME) {
+            let batches = self.origin.by_keys(&self.pairing, keys).await?;
+            rows.extend(batches.iter().flat_map(|batch| origin_rows(&self.pairing, batch)));
+        }
+        Ok(rows)
     }
 
     fn compare(
@@ -262,16 +263,9 @@ impl TableComparison {
     /// What the databases answer.
     pub async fn look(&mut self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Look>> {
         let wanted: Vec<&Key> = keys.iter().collect();
-        let mut origin = self.of_origin(&wanted).await?;
-        let mut target = self.target.by_keys(&self.pairing, &wanted).await?;
-        let look = |key: &Key| {
-            let look = Look {
-                origin: origin.remove(key),
-                target: target.remove(key),
-            };
-            (key.clone(), look)
-        };
-        Ok(keys.iter().map(look).collect())
+        let origin = self.of_origin(&wanted).await?;
+        let target = self.target.by_keys(&self.pairing, &wanted).await?;
+        Ok(looks(keys, origin, target))
     }
 
     /// How the two sides of a key differ, as far as the sink is to make them equal.
@@ -302,6 +296,22 @@ impl TableComparison {
     pub(super) fn target_rows(&self, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
         self.target.rows(&self.pairing, batch)
     }
+}
+
+/// What keys are on both sides.
+pub(super) fn looks(
+    keys: &BTreeSet<Key>,
+    mut origin: BTreeMap<Key, Values>,
+    mut target: BTreeMap<Key, Values>,
+) -> BTreeMap<Key, Look> {
+    let look = |key: &Key| {
+        let look = Look {
+            origin: origin.remove(key),
+            target: target.remove(key),
+        };
+        (key.clone(), look)
+    };
+    keys.iter().map(look).collect()
 }
 
 fn origin_rows(pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
@@ -338,6 +348,15 @@ impl Expected {
             missing: config.mode != WriteMode::Update,
             // With `mode: update` the target has rows of its own.
             extra: config.deletes != DeleteMode::Ignore && config.mode != WriteMode::Update && !reach.is_shared,
+        }
+    }
+
+    /// Where the source is what is compared with: it does not say which of the rows that it does not have were truncated.
+    pub(super) fn of_source(config: &WriteConfig, reach: Reach) -> Self {
+        let expected = Self::of(config, reach);
+        Self {
+            extra: expected.extra && config.truncates != TruncateMode::Ignore,
+            ..expected
         }
     }
 

@@ -6,25 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tailrace_core::Result;
-use tailrace_core::batch::{BeforeImage, Change, ChangeBatch, Operation, RowView};
-use tailrace_core::position::{Position, Progress};
-use tailrace_core::schema::SharedSchema;
-use tailrace_core::value::{Datum, Value};
+use tailrace_core::batch::{ChangeBatch, RowView};
 
+use super::event_row::EventRow;
 use super::pairing::{Key, Pairing, Values};
-use super::repair::{Place, deleted, events, full, write};
+use super::repair::{Place, Repairs};
 use super::table::{Difference, Expected, Look, Reach, Tally, TargetRows, bound, count};
 use crate::sink::SqlSink;
 use crate::sink::config::WriteConfig;
 use crate::sink::work::Offset;
-
-/// A row of events that owns itself, to be written again.
-#[derive(Debug, Clone)]
-pub struct ToldRow {
-    schema: SharedSchema,
-    /// `None` where no event says what the value is.
-    cells: Vec<Option<Datum>>,
-}
 
 /// What a topic says last of a key that is there.
 #[derive(Debug, Clone)]
@@ -34,7 +24,7 @@ pub struct Told {
     /// What is compared.
     pub values: Values,
     /// The row itself, where it is to be written.
-    pub row: Option<ToldRow>,
+    pub row: Option<EventRow>,
 }
 
 /// What a topic says last of keys; `None` where that is a deletion.
@@ -46,29 +36,6 @@ pub struct ToldComparison {
     pairing: Arc<Pairing>,
     expected: Expected,
     chunk_rows: u32,
-}
-
-// === impl ToldRow ===
-
-impl ToldRow {
-    /// The row of an event. What did not change is what it was `before`.
-    pub fn new(schema: &SharedSchema, row: RowView<'_>, before: Option<&Self>) -> Self {
-        let cell = |(index, value): (usize, Value<'_>)| {
-            value.to_datum().or_else(|| {
-                let before = before?;
-                let same = before.schema.column_index(&schema.columns.get(index)?.name)?;
-                before.cells.get(same).cloned().flatten()
-            })
-        };
-        Self {
-            schema: SharedSchema::clone(schema),
-            cells: row.iter().enumerate().map(cell).collect(),
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.cells.iter().all(Option::is_some)
-    }
 }
 
 // === impl ToldComparison ===
@@ -170,8 +137,7 @@ impl ToldComparison {
     /// those that the target had before anything was read for this. A key that is not said is one that is not there.
     ///
     /// # Errors
-    /// `Fenced` where the sink wrote something of the topic meanwhile: nothing, or the changed rows and not the deletions, was done. Else
-    /// as of every write.
+    /// `Fenced` where the sink wrote something of the topic meanwhile; else as of every write. Nothing was done then.
     pub async fn repair(
         &mut self,
         sink: &mut SqlSink,
@@ -181,54 +147,20 @@ impl ToldComparison {
     ) -> Result<()> {
         let keys: Vec<&Key> = said.keys().copied().collect();
         let target = self.rows(&keys).await?;
-        let (mut written, mut extra) = (Vec::new(), Vec::new());
         let rows = self.by_key(&target);
+        let mut repairs = Repairs::new(place, &self.pairing);
         for (key, told) in said {
             let row = rows.get(*key).copied();
-            match self.difference(*told, row) {
-                Some((Difference::Extra, _)) => extra.push((*key).clone()),
-                Some((Difference::Missing | Difference::Different(_), _)) => {
-                    let told = told.and_then(|told| told.row.as_ref());
-                    // A row that is not there can only be added as a whole.
-                    written.extend(told.filter(|told| row.is_some() || told.is_whole()));
+            match (self.difference(*told, row), row) {
+                (Some((Difference::Extra, _)), Some(row)) => repairs.delete(row)?,
+                (Some(_), row) => {
+                    if let Some(told) = told.and_then(|told| told.row.as_ref()) {
+                        repairs.put(told, row.is_some())?;
+                    }
                 }
-                None => {}
+                (None, _) => {}
             }
         }
-        write(sink, &events(updates(&written)?, place), offsets).await?;
-        for batch in target {
-            let batch = deleted(batch, place, &self.pairing, |key| extra.contains(key))?;
-            write(sink, &batch, offsets).await?;
-        }
-        Ok(())
+        repairs.write(sink, offsets).await
     }
-}
-
-fn updates(rows: &[&ToldRow]) -> Result<ChangeBatch> {
-    let mut batch = ChangeBatch::new(Arc::from("verify"), Progress::at(Position::new("")));
-    for ToldRow { schema, cells } in rows {
-        batch.begin_row().map_err(full)?;
-        for cell in cells {
-            match cell {
-                Some(datum) => batch.push_datum(datum).map_err(full)?,
-                None => batch.push_unchanged(),
-            }
-        }
-        let after = Some(batch.end_row().map_err(full)?);
-        let table = batch.table_index(schema);
-        batch.changes.push(Change {
-            operation: Operation::Update,
-            table,
-            transaction: 0,
-            before: None,
-            before_image: BeforeImage::None,
-            after,
-            ordinal: 0,
-            log_position: None,
-            updated_at_us: None,
-            topic: None,
-            message: None,
-        });
-    }
-    Ok(batch)
 }

@@ -1,6 +1,7 @@
 //! `tailrace verify`: compares the tables that a sink writes with the tables of the sources that its topics come from, or with what the topics
 //! say, while everything runs.
 
+mod compared;
 mod offsets;
 mod repair;
 mod report;
@@ -24,11 +25,11 @@ use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::config::WriteMode;
 use tailrace_sql::verify::VerifiedTarget;
 use tailrace_sql::verify::origin::Origin;
-use tailrace_sql::verify::reader::TableReader;
+use tailrace_sql::verify::reader::{Side, TableReader};
 use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Reach, TableComparison, TargetRows};
-use tokio::time::Instant;
 
+use self::compared::Compared;
 use self::offsets::Offsets;
 use self::report::{Report, TableReport};
 use self::routes::{Route, Way};
@@ -126,7 +127,7 @@ pub(crate) async fn run(plan: Plan, arguments: VerifyArguments) -> Result<Exit, 
         writer: WRITER,
         telemetry: Arc::new(Telemetry::new(&sink.name)),
     };
-    let session = target.sink(context).await?;
+    let session = target.sink(context, arguments.repair).await?;
     let mut sides = Sides {
         plan: &plan,
         sink,
@@ -197,18 +198,10 @@ impl Sides<'_> {
         let mut topic = self.topic(&route.topic).await?;
         let mut pairings = self.pairings(route, &comparison);
         let mut settlement = self.settlement((&mut topic, &mut pairings), arguments).await?;
-        let mut settled = settlement.settle(&mut comparison, tally.suspects).await?;
-        report.settle(&settled, comparison.pairing(), arguments);
-        if arguments.repair && !settled.drift.is_empty() {
-            let drift = settled.keys_of_drift();
-            settlement.repair(&mut comparison, &place, drift.clone()).await?;
-            // A guard, a trigger or the sink itself may have had the last word.
-            settlement.deadline = deadline(arguments);
-            let repaired = settled.take_over(settlement.settle(&mut comparison, drift).await?);
-            report.settle(&settled, comparison.pairing(), arguments);
-            report.repaired(&repaired, comparison.pairing());
-        }
-        Ok(())
+        let mut compared = Compared::Source(&mut comparison);
+        compared
+            .conclude(&mut settlement, tally.suspects, (&place, arguments), report)
+            .await
     }
 
     /// Somebody who reads a topic.
@@ -222,7 +215,9 @@ impl Sides<'_> {
                 .transpose()?,
             None => self.registry_of_stream().await?,
         };
-        TopicReader::open(&*self.stream, self.sink, topic, registry).await
+        let mut offsets = Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?;
+        let written = offsets.of_topic(topic).await?;
+        TopicReader::open(&*self.stream, self.sink, (topic, &written), registry).await
     }
 
     /// Where the sources of the file publish their schemas; without one, where the sink itself looks for them.
@@ -260,7 +255,8 @@ impl Sides<'_> {
             pairings,
             offsets: Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?,
             session: &mut self.session,
-            deadline: deadline(arguments),
+            wait: Duration::from_secs(arguments.wait),
+            deadline: None,
         })
     }
 
@@ -293,7 +289,7 @@ impl Sides<'_> {
     ) -> Result<(TableComparison, Place)> {
         let config = self.target.rules().config().clone();
         let source = route.connector.source.readable()?;
-        let origin = TableReader::open(source.read(&route.table).await?, &route.table.table).await?;
+        let origin = TableReader::open(source.read(&route.table).await?, &route.table.table, Side::Source).await?;
         let transforms = route.transforms(self.sink)?;
         let origin = Origin::new(origin, transforms)?.ok_or_else(|| {
             let message = "the sink's `transforms` leave the table out; there is nothing to compare";
@@ -302,7 +298,7 @@ impl Sides<'_> {
         let (name, reach, place) = self.target_table(route, arguments).await?;
         report.target = name.qualified();
         report.is_shared = reach.is_shared;
-        let reader = TableReader::open(self.target.read(&name).await?, &name.table).await?;
+        let reader = TableReader::open(self.target.read(&name).await?, &name.table, Side::Target).await?;
         let target = TargetRows::new(reader, &config);
         let comparison = TableComparison::new(origin, target, &config, reach)?;
         Ok((comparison, place))
@@ -347,8 +343,4 @@ fn table_missing(names: &str, topic: &str) -> Error {
 
 fn problem(error: &Error) -> String {
     format!("{} [{}]", error.report(), error.code())
-}
-
-fn deadline(arguments: &VerifyArguments) -> Instant {
-    Instant::now() + Duration::from_secs(arguments.wait)
 }

@@ -100,4 +100,16 @@ async fn dates_other_cases_and_text_in_bytes_are_compared_in_a_file() {
         assert_eq!(listed(&days), wanted, "{days:#}");
     }
     assert_eq!(file.report(&[], 0)["equal"], 300);
+
+    // Days that somebody else keeps as numbers are not found by their text.
+    file.execute("update days set day = cast(strftime('%s', day) as integer)")
+        .await;
+    for arguments in [&[][..], &["--stream", "--repair"]] {
+        let days = file.report(arguments, 1);
+        let problem = days["problem"].as_str().unwrap_or_default();
+        assert!(
+            problem.contains("column day is part of the key") && problem.contains("key_not_comparable"),
+            "{days:#}"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Compared with the topics alone: the sources are in another file, or are not asked.
 
-use std::fs;
+use std::{fs, thread};
 
 use tailrace_core::task::spawn_named;
 use tailrace_tests::database::Version;
@@ -161,6 +161,30 @@ async fn a_busy_sink_is_not_undone_by_what_a_topic_said() {
             "{table:#}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comparisons_of_one_sink_at_a_time_delete_nothing_that_the_others_read() {
+    let pair = Pair::start_with(PostgresVersion::V17, kafka()).await;
+    pair.target
+        .execute("update orders set price = 0 where id = 5")
+        .await
+        .unwrap();
+    let arguments = ["--stream", "--repair", "--table", "orders"];
+    let printed = thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| pair.verify(&arguments))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect::<Vec<_>>()
+    });
+    for printed in printed {
+        // One that has to share the topic says so.
+        let is_refused = printed.code == Some(1) && printed.all().contains("group_waits");
+        assert!(printed.code == Some(0) || is_refused, "{}", printed.all());
+    }
+    let rows = pair.target.query_value("select count(*) from orders").await.unwrap();
+    assert_eq!(rows, ROWS.to_string());
+    let (orders, _) = pair.report(&["--stream", "--repair"], 0);
+    assert_eq!(orders["extra"], 0, "{orders:#}");
+    is_equal(&pair, &["--stream"]);
 }
 
 /// As a retention does: all segments but the last go.

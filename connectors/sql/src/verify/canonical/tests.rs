@@ -33,6 +33,7 @@ fn both(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) -> (String, Stri
     assert!(
         super::form(other.0, one.0) == Some(form)
             || form == Form::TextBytes
+            || is_read_from_text(one.0, other.0)
             || one.0.logical_type == LogicalType::Bytes,
         "which side is which makes no difference"
     );
@@ -48,6 +49,38 @@ fn equal(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) {
 fn different(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) {
     let (one, other) = both(one, other);
     assert_ne!(one, other);
+}
+
+#[test]
+fn text_of_events_is_what_databases_make_of_it() {
+    let (integer, boolean, double) = (
+        plain(LogicalType::Int64),
+        plain(LogicalType::Boolean),
+        plain(LogicalType::Float64),
+    );
+    equal((&text(), Value::Text("19.90")), (&decimal(), Value::Text("19.9")));
+    equal((&text(), Value::Text("19.9")), (&decimal(), Value::Text("19.9000")));
+    equal((&text(), Value::Text("007")), (&integer, Value::Int(7)));
+    equal((&text(), Value::Text("1e2")), (&double, Value::Float64(100.0)));
+    equal((&text(), Value::Text("true")), (&boolean, Value::Boolean(true)));
+    equal((&text(), Value::Text("NaN")), (&decimal(), Value::Text("NaN")));
+    different((&text(), Value::Text("19.91")), (&decimal(), Value::Text("19.9")));
+    different((&text(), Value::Text("none")), (&integer, Value::Int(0)));
+    let timestamp = plain(LogicalType::TimestampTz { precision: 6 });
+    let at = 1_709_200_800_000_001;
+    equal(
+        (&text(), Value::Text("2024-02-29T10:00:00.000001Z")),
+        (&timestamp, Value::Int(at)),
+    );
+    equal(
+        (&text(), Value::Text("2024-02-29 12:00:00.000001+02")),
+        (&timestamp, Value::Int(at)),
+    );
+    equal(
+        (&text(), Value::Text("2024-02-29")),
+        (&plain(LogicalType::Date), Value::Int(19_782)),
+    );
+    different((&text(), Value::Text("never")), (&timestamp, Value::Int(at)));
 }
 
 #[test]

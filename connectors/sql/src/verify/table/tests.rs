@@ -36,3 +36,18 @@ fn what_counts_as_a_difference_is_what_the_sink_would_change() {
     assert_eq!(of(WriteMode::Insert, DeleteMode::Hard), (true, true));
     assert_eq!(of(WriteMode::Update, DeleteMode::Hard), (false, false));
 }
+
+#[test]
+fn rows_that_a_truncate_left_are_no_drift_from_the_source() {
+    let reach = Reach {
+        chunk_rows: 1,
+        is_shared: false,
+    };
+    let config = WriteConfig {
+        truncates: TruncateMode::Ignore,
+        ..WriteConfig::default()
+    };
+    assert!(!Expected::of_source(&config, reach).extra);
+    assert!(Expected::of(&config, reach).extra, "the topic says which they are");
+    assert!(Expected::of_source(&WriteConfig::default(), reach).extra);
+}

@@ -6,7 +6,7 @@ use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::VerifiedTarget;
-use tailrace_sql::verify::reader::TableReader;
+use tailrace_sql::verify::reader::{Side, TableReader};
 
 /// Its name by default.
 const TABLE: &str = "tailrace_offsets";
@@ -41,7 +41,7 @@ impl Offsets {
             None => None,
             Some(table) => {
                 let name = table.name();
-                let reader = TableReader::open(target.read(name).await?, &name.table).await?;
+                let reader = TableReader::open(target.read(name).await?, &name.table, Side::Target).await?;
                 let column = |name: &&str| reader.schema().column_index(name);
                 let columns: Option<Vec<usize>> = COLUMNS.iter().map(column).collect();
                 let columns = columns.ok_or_else(|| not_ours(written))?;
@@ -65,18 +65,13 @@ impl Offsets {
         let key = reader.schema().key.clone();
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let batch = reader.chunk(&key, after.as_ref(), ROWS).await?;
+            let (batch, last) = reader.chunk(&key, after.as_ref(), ROWS).await?;
             let rows = batch.changes.iter().filter_map(|change| change.after);
             for row in rows.map(|row| batch.row(row)) {
                 let values: Vec<Value<'_>> = columns.iter().map(|column| row.get(*column)).collect();
                 found.extend(offset(&values, &self.connector, topic));
             }
-            let last = batch.changes.last().and_then(|change| change.after);
-            let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= ROWS);
-            match last
-                .filter(|_| is_full)
-                .and_then(|row| reader.key_of(&key, batch.row(row)))
-            {
+            match last {
                 Some(last) => after = Some(last),
                 None => return Ok(found),
             }

@@ -1,12 +1,13 @@
 //! What was found, as a table for people and as JSON for programs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use tailrace_sql::verify::pairing::{Key, Pairing, Values};
 use tailrace_sql::verify::table::{Difference, Look, Tally};
 
 use super::VerifyArguments;
+use super::repair::RefusedRows;
 use super::routes::Route;
 use super::settle::Settled;
 use crate::cli::Exit;
@@ -67,6 +68,9 @@ struct KeyReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     columns: Vec<ColumnReport>,
     repaired: bool,
+    /// Why the target refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 /// One column that differs; its values where they are asked for.
@@ -96,7 +100,11 @@ impl Report {
 
     /// How the program ends.
     pub(super) fn exit(&self) -> Exit {
-        if self.tables.iter().any(|table| table.problem.is_some()) {
+        if self
+            .tables
+            .iter()
+            .any(|table| table.problem.is_some() || table.is_undecided())
+        {
             return Exit::Failed;
         }
         let drifted = self.tables.iter().any(|table| table.drift() > table.repaired);
@@ -117,9 +125,12 @@ impl Report {
         }
         let sum = |of: fn(&TableReport) -> usize| self.tables.iter().map(of).sum::<usize>();
         text += &format!(
-            "{}: {} tables, drift: {}, repaired: {}, lag: {}\n",
+            "{}: {}, drift: {}, repaired: {}, lag: {}\n",
             screen::escape(&self.connector),
-            self.tables.len(),
+            match self.tables.len() {
+                1 => "1 table".to_owned(),
+                tables => format!("{tables} tables"),
+            },
             sum(TableReport::drift),
             sum(|table| table.repaired),
             sum(|table| table.lag + table.unpublished + table.changing)
@@ -147,6 +158,11 @@ impl TableReport {
             compared_with: "topic",
             ..Self::default()
         }
+    }
+
+    /// There are keys of which nobody knows whether they are lag or drift.
+    fn is_undecided(&self) -> bool {
+        self.is_unread && self.unpublished > 0
     }
 
     fn drift(&self) -> usize {
@@ -185,6 +201,7 @@ impl TableReport {
                 is: difference.name(),
                 columns: columns(difference, look, pairing, arguments.show_values),
                 repaired: false,
+                refused: None,
             });
         }
         let lagging = [
@@ -198,6 +215,7 @@ impl TableReport {
                 is: word,
                 columns: columns(difference, &Look::default(), pairing, false),
                 repaired: false,
+                refused: None,
             }));
         }
         // What is to be repaired is told, each key.
@@ -211,12 +229,18 @@ impl TableReport {
         self.keys = keys;
     }
 
-    /// What of it is equal after a repair.
-    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, pairing: &Pairing) {
+    /// What of it is equal after a repair, and what the target refused.
+    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, refused: &RefusedRows, pairing: &Pairing) {
         self.repaired = repaired.len();
         let done: BTreeSet<String> = repaired.iter().map(|key| pairing.key_text(key)).collect();
+        let refused = refused.iter().map(|(key, why)| (pairing.key_text(key), why));
+        let refused: BTreeMap<String, &String> = refused.collect();
         for key in &mut self.keys {
             key.repaired = done.contains(&key.key);
+            key.refused = refused
+                .get(&key.key)
+                .filter(|_| !key.repaired)
+                .map(|why| (*why).clone());
         }
     }
 
@@ -233,7 +257,12 @@ impl TableReport {
                 .join(" → "),
         );
         if let Some(problem) = &self.problem {
-            line(format!("  NOT COMPARED  {problem}"));
+            let word = if self.chunks == 0 {
+                "NOT COMPARED"
+            } else {
+                "NOT FINISHED"
+            };
+            line(format!("  {word}  {problem}"));
         }
         if self.chunks == 0 {
             return;
@@ -256,8 +285,14 @@ impl TableReport {
                 self.untold
             ));
         }
-        if self.is_unread {
-            line("  the topic was not read to its end: what differs may be lag".to_owned());
+        if self.is_undecided() {
+            line(format!(
+                "  NOT DECIDED  the topic was not read to its end, so that {} keys may be lag or drift; is the stream slow, or is the end of the \
+                 topic nothing that readers see, such as the mark of a transaction? write a row of the source, and compare again",
+                self.unpublished
+            ));
+        } else if self.is_unread {
+            line("  the topic was not read to its end".to_owned());
         }
         if self.is_shared {
             line(
@@ -319,7 +354,11 @@ impl KeyReport {
         } else {
             format!(": {}", columns.join("; "))
         };
-        let repaired = if self.repaired { ", repaired" } else { "" };
+        let repaired = match &self.refused {
+            Some(why) => format!(", not repaired: {why}"),
+            None if self.repaired => ", repaired".to_owned(),
+            None => String::new(),
+        };
         format!("    {}  {}{in_columns}{repaired}", self.is, self.key)
     }
 }
@@ -348,12 +387,14 @@ mod tests {
                         values: None,
                     }],
                     repaired: false,
+                    refused: None,
                 },
                 KeyReport {
                     key: "id=11".to_owned(),
                     is: "extra",
                     columns: Vec::new(),
                     repaired: true,
+                    refused: None,
                 },
             ],
             more_keys: 1,
@@ -377,8 +418,18 @@ mod tests {
             different  id=7: note\n    \
             extra  id=11, repaired\n    \
             and 1 more; --keys lists as many as it says\n\
-            mirror: 1 tables, drift: 2, repaired: 0, lag: 0\n";
+            mirror: 1 table, drift: 2, repaired: 0, lag: 0\n";
         assert_eq!(report(table()).as_text(), expected);
+        let mut half = table();
+        half.problem = Some("the stream is gone".to_owned());
+        let refused = "the target says no";
+        half.keys[0].refused = Some(refused.to_owned());
+        let text = report(half).as_text();
+        assert!(text.contains("  NOT FINISHED  the stream is gone\n"), "{text}");
+        assert!(
+            text.contains("different  id=7: note, not repaired: the target says no\n"),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_str(&report(table()).as_json()).unwrap();
         assert_eq!(json["tables"][0]["keys"][0]["columns"][0]["name"], "note");
         assert!(json["tables"][0]["keys"][0]["columns"][0].get("values").is_none());
@@ -396,6 +447,11 @@ mod tests {
         assert_eq!(
             exit(|table| (table.extra, table.different, table.lag) = (0, 0, 5)),
             Exit::Ended
+        );
+        assert_eq!(exit(|table| table.is_unread = true), Exit::Drifted);
+        assert_eq!(
+            exit(|table| (table.is_unread, table.unpublished) = (true, 1)),
+            Exit::Failed
         );
         assert_eq!(exit(|table| table.problem = Some("no key".to_owned())), Exit::Failed);
     }

@@ -35,8 +35,10 @@ pub(super) struct Settlement<'a> {
     pub(super) offsets: Offsets,
     /// A session of the target.
     pub(super) session: &'a mut SqlSink,
-    /// Until when others are waited for.
-    pub(super) deadline: Instant,
+    /// How long others are waited for.
+    pub(super) wait: Duration,
+    /// Until when, once the topic was read for the first time: that may take longer.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// What became of the keys.
@@ -62,6 +64,8 @@ pub(super) struct Settled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Drift,
+    /// The topic, having lost its beginning, says nothing of it: drift, unless it comes to say something in time.
+    Unsaid,
     Unpublished,
     Changing,
 }
@@ -120,18 +124,19 @@ impl Settlement<'_> {
             settled.is_unread = !said.unread.is_empty();
             let has_passed = self.wait_for_sink(&said).await?;
             let second = self.still_different(comparison, &open, &mut settled).await?;
-            let is_over = Instant::now() >= self.deadline;
+            let is_over = self.is_over();
             open.clear();
             for (key, look) in second {
                 let Some(difference) = comparison.difference(&look) else {
                     continue;
                 };
                 let before = first.get(&key).cloned().unwrap_or_default();
-                let verdict = judge(&key, &before, &look, &said);
+                let verdict = judge(&key, (&before, &look), &difference, &said);
                 match verdict {
                     _ if !has_passed => drop(settled.unwritten.insert(key, difference)),
                     Verdict::Drift => drop(settled.drift.insert(key, (difference, look))),
                     _ if !is_over => drop(open.insert(key)),
+                    Verdict::Unsaid => drop(settled.drift.insert(key, (difference, look))),
                     Verdict::Unpublished => drop(settled.unpublished.insert(key, difference)),
                     Verdict::Changing => drop(settled.changing.insert(key, difference)),
                 }
@@ -161,6 +166,12 @@ impl Settlement<'_> {
         Ok(looks)
     }
 
+    /// Nobody is waited for any longer.
+    pub(super) fn is_over(&mut self) -> bool {
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.wait);
+        Instant::now() >= deadline
+    }
+
     /// True as soon as the sink has written all that the topic had.
     pub(super) async fn wait_for_sink(&mut self, said: &Said) -> Result<bool> {
         let Some(topic) = said.ends.keys().next().map(|partition| Arc::clone(&partition.topic)) else {
@@ -168,6 +179,7 @@ impl Settlement<'_> {
         };
         loop {
             let written = self.offsets.of_topic(&topic).await?;
+            said.check_partitions(&written)?;
             let has = |(partition, end): (&_, &i64)| {
                 let written = written.iter().find(|offset| offset.partition == *partition);
                 written.and_then(|offset| offset.next_offset) >= Some(*end)
@@ -175,7 +187,7 @@ impl Settlement<'_> {
             if said.ends.iter().all(has) {
                 return Ok(true);
             }
-            if Instant::now() >= self.deadline {
+            if self.is_over() {
                 return Ok(false);
             }
             // The sink is another process, and its target tells nobody that its offsets have moved.
@@ -185,7 +197,7 @@ impl Settlement<'_> {
 }
 
 /// What a key is that differed at two looks, the topic having been read and written in between.
-fn judge(key: &Key, before: &Look, now: &Look, said: &Said) -> Verdict {
+fn judge(key: &Key, (before, now): (&Look, &Look), difference: &Difference, said: &Said) -> Verdict {
     if before != now {
         return Verdict::Changing;
     }
@@ -193,20 +205,24 @@ fn judge(key: &Key, before: &Look, now: &Look, said: &Said) -> Verdict {
     if !said.unread.is_empty() {
         return Verdict::Unpublished;
     }
-    match (said.last.get(key), &now.origin) {
-        (Some(Some(event)), Some(origin)) if same(&event.values, origin) => Verdict::Drift,
-        (Some(None) | None, None) => Verdict::Drift,
-        // What the topic no longer has cannot be asked for; the row has not changed since.
-        (None, Some(_)) if said.is_cut => Verdict::Drift,
+    match (said.last.get(key), difference) {
+        (None, _) if said.is_cut => Verdict::Unsaid,
+        // Whatever the row is to be, the target should have one; or should have none.
+        (Some(Some(_)), Difference::Missing) | (Some(None) | None, Difference::Extra) => Verdict::Drift,
+        (Some(Some(event)), Difference::Different(columns)) if is_published(columns, &event.values, &now.origin) => {
+            Verdict::Drift
+        }
         _ => Verdict::Unpublished,
     }
 }
 
-/// The event says of the row what it is, as far as it says anything.
-fn same(event: &Values, origin: &Values) -> bool {
-    origin
-        .iter()
-        .all(|(column, value)| event.get(column).is_none_or(|said| said == value))
+/// The event says what one of these columns is, and the target has something else; or it says nothing of any. Other columns may have another
+/// form in the events.
+fn is_published(columns: &[usize], event: &Values, origin: &Option<Values>) -> bool {
+    let Some(origin) = origin else { return false };
+    let says = |column: &usize| event.get(column).map(|said| origin.get(column) == Some(said));
+    let mut said = columns.iter().filter_map(says).peekable();
+    said.peek().is_none() || said.any(|is_same| is_same)
 }
 
 #[cfg(test)]
@@ -229,6 +245,14 @@ mod tests {
         Look {
             origin: origin.map(values),
             target: target.map(values),
+        }
+    }
+
+    fn difference(look: &Look) -> Difference {
+        match (&look.origin, &look.target) {
+            (Some(_), None) => Difference::Missing,
+            (None, _) => Difference::Extra,
+            (Some(_), Some(_)) => Difference::Different(vec![1]),
         }
     }
 
@@ -270,31 +294,32 @@ mod tests {
     #[test]
     fn a_row_that_changed_in_between_is_no_drift() {
         let (before, now) = (look(Some("a"), Some("b")), look(Some("c"), Some("b")));
-        assert_eq!(
-            judge(&key(), &before, &now, &said(Some(Some("c")), false)),
-            Verdict::Changing
-        );
-        let now = look(Some("a"), Some("d"));
-        assert_eq!(
-            judge(&key(), &before, &now, &said(Some(Some("a")), false)),
-            Verdict::Changing
-        );
+        let different = Difference::Different(vec![1]);
+        let of = |now: &Look, last| judge(&key(), (&before, now), &different, &said(Some(Some(last)), false));
+        assert_eq!(of(&now, "c"), Verdict::Changing);
+        assert_eq!(of(&look(Some("a"), Some("d")), "a"), Verdict::Changing);
     }
 
     #[test]
     fn the_topic_tells_drift_from_what_is_not_published_yet() {
-        let of = |look: Look, said: Said| judge(&key(), &look, &look, &said);
+        let of = |look: Look, said: Said| judge(&key(), (&look, &look), &difference(&look), &said);
         let changed = || look(Some("new"), Some("old"));
         assert_eq!(of(changed(), said(Some(Some("new")), false)), Verdict::Drift);
         assert_eq!(of(changed(), said(Some(Some("old")), false)), Verdict::Unpublished);
         assert_eq!(of(changed(), said(None, false)), Verdict::Unpublished);
-        assert_eq!(of(changed(), said(None, true)), Verdict::Drift);
+        assert_eq!(of(changed(), said(None, true)), Verdict::Unsaid);
         let extra = || look(None, Some("old"));
         assert_eq!(of(extra(), said(None, false)), Verdict::Drift);
+        assert_eq!(of(extra(), said(None, true)), Verdict::Unsaid);
         assert_eq!(of(extra(), said(Some(None), false)), Verdict::Drift);
         assert_eq!(of(extra(), said(Some(Some("old")), false)), Verdict::Unpublished);
         let missing = || look(Some("new"), None);
         assert_eq!(of(missing(), said(Some(Some("new")), false)), Verdict::Drift);
+        assert_eq!(
+            of(missing(), said(Some(Some("old")), false)),
+            Verdict::Drift,
+            "whatever it is, it is not there"
+        );
         assert_eq!(of(missing(), said(Some(None), false)), Verdict::Unpublished);
     }
 
@@ -302,9 +327,10 @@ mod tests {
     fn nothing_is_drift_while_the_topic_was_not_read_to_its_end() {
         let mut said = said(Some(Some("new")), false);
         let now = look(Some("new"), Some("old"));
-        assert_eq!(judge(&key(), &now, &now, &said), Verdict::Drift);
+        let judge = |said: &Said| judge(&key(), (&now, &now), &difference(&now), said);
+        assert_eq!(judge(&said), Verdict::Drift);
         said.unread.insert(TopicPartition::new("orders", 1), 7);
-        assert_eq!(judge(&key(), &now, &now, &said), Verdict::Unpublished);
+        assert_eq!(judge(&said), Verdict::Unpublished);
     }
 
     #[test]
@@ -330,12 +356,20 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_believed_as_far_as_it_goes() {
-        let origin = Values::from([(1, Some("a".to_owned())), (2, None)]);
-        assert!(same(&values("a"), &origin));
-        assert!(same(&Values::new(), &origin));
-        assert!(!same(&values("a  "), &origin));
-        assert!(!same(&values("b"), &origin));
-        assert!(!same(&Values::from([(2, Some("x".to_owned()))]), &origin));
+    fn an_event_is_believed_in_the_columns_that_differ() {
+        let origin = Some(Values::from([
+            (1, Some("a".to_owned())),
+            (2, None),
+            (3, Some("1.5".to_owned())),
+        ]));
+        let event = Values::from([(1, Some("a".to_owned())), (3, Some("1.50".to_owned()))]);
+        let is_published = |columns: &[usize]| is_published(columns, &event, &origin);
+        assert!(
+            is_published(&[1]) && is_published(&[1, 3]),
+            "another form in column 3 is nothing to column 1"
+        );
+        assert!(!is_published(&[3]));
+        assert!(is_published(&[2]), "the event says nothing of it");
+        assert!(!is_published(&[2, 3]));
     }
 }

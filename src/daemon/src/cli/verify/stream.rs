@@ -16,8 +16,10 @@ use tailrace_core::transform::Transform;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::config::{DeleteMode, TruncateMode, WriteConfig};
+use tailrace_sql::sink::work::Offset;
+use tailrace_sql::verify::event_row::EventRow;
 use tailrace_sql::verify::pairing::{Key, Pairing};
-use tailrace_sql::verify::told::{LastOfKeys, Told, ToldRow};
+use tailrace_sql::verify::told::{LastOfKeys, Told};
 use tokio::time::{Instant, timeout};
 
 use super::slice::Slice;
@@ -54,6 +56,8 @@ pub(super) struct Pairings {
     pub(super) others: Vec<SharedSchema>,
     config: WriteConfig,
     made: Vec<(SharedSchema, Option<Arc<Pairing>>)>,
+    /// Why a version of the table's events could not be compared, the first one.
+    problem: Option<Error>,
 }
 
 /// Which keys are asked for.
@@ -106,6 +110,7 @@ impl Pairings {
             others: Vec::new(),
             config: config.clone(),
             made: Vec::new(),
+            problem: None,
         }
     }
 
@@ -118,16 +123,39 @@ impl Pairings {
         if !is_ours && !self.others.iter().any(|other| other.name == schema.name) {
             self.others.push(Arc::clone(schema));
         }
-        let pairing = Pairing::new(schema, &self.target, &self.config)
-            .ok()
-            .filter(|_| is_ours);
-        let pairing = pairing.map(|pairing| match &self.known {
-            Some(known) => pairing.with_blanks_of(known),
-            None => pairing,
-        });
-        let pairing = pairing.map(Arc::new);
+        let pairing = if is_ours { self.pair(schema) } else { None };
         self.made.push((Arc::clone(schema), pairing.clone()));
         pairing
+    }
+
+    fn pair(&mut self, schema: &SharedSchema) -> Option<Arc<Pairing>> {
+        let made = Pairing::new(schema, &self.target, &self.config).and_then(|pairing| match &self.known {
+            Some(known) if known.target_key() != pairing.target_key() => Err(key_changed(schema)),
+            Some(known) => Ok(pairing.with_forms_of(known)),
+            None => Ok(pairing),
+        });
+        match made {
+            Ok(pairing) => Some(Arc::new(pairing)),
+            Err(error) => {
+                self.problem.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Whether all events of the table could be compared: without them the topic does not say what a row is.
+    ///
+    /// # Errors
+    /// Those of the version that could not.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.problem.take().map_or(Ok(()), Err)
+    }
+
+    /// Columns that some version of the events has and that are not compared.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let made = self.made.iter().filter_map(|(_, made)| made.as_ref());
+        let columns: BTreeSet<&String> = made.flat_map(|pairing| &pairing.left_out).collect();
+        columns.into_iter().cloned().collect()
     }
 
     fn ignores_truncates(&self) -> bool {
@@ -162,9 +190,25 @@ impl Said {
         !self.is_cut || self.is_emptied
     }
 
-    /// The topic was read as far as this, in every partition.
+    /// A partition was read as far as this.
     pub(super) fn reaches(&self, partition: &TopicPartition, offset: i64) -> bool {
-        self.ends.get(partition).is_some_and(|end| *end >= offset)
+        // One that is read to its end may have had nothing to read there.
+        let end = self
+            .known_ends
+            .get(partition)
+            .filter(|_| !self.unread.contains_key(partition));
+        end.max(self.ends.get(partition)).is_some_and(|end| *end >= offset)
+    }
+
+    /// Whether all partitions were read that the target has something of: a key of another one would seem to be none that the topic knows.
+    ///
+    /// # Errors
+    /// Transient `group_waits`.
+    pub(super) fn check_partitions(&self, written: &[Offset]) -> Result<()> {
+        match missing(written, |partition| self.known_ends.contains_key(partition)) {
+            None => Ok(()),
+            Some(missing) => Err(group_waits(&format!("has not given partition {missing} to"))),
+        }
     }
 
     fn put(&mut self, change: ChangeView<'_>, (schema, pairing): (&SharedSchema, &Arc<Pairing>), asked: &Asked<'_>) {
@@ -189,10 +233,12 @@ impl Said {
         self.bytes -= before.as_ref().map_or(0, weight).min(self.bytes);
         let row = self.keeps_rows.then(|| {
             let before = before.as_ref().and_then(|before| before.row.as_ref());
-            ToldRow::new(schema, after, before)
+            EventRow::new(schema, after, before)
         });
         // What did not change is what it was.
         let mut whole = before.map(|before| before.values).unwrap_or_default();
+        // What a column had that was dropped since is nothing that the sink would write.
+        whole.retain(|column, _| pairing.compares(*column));
         whole.extend(values);
         let told = Told {
             pairing: Arc::clone(pairing),
@@ -256,14 +302,15 @@ fn weight(told: &Told) -> usize {
 // === impl TopicReader ===
 
 impl TopicReader {
-    /// Becomes the one member of a group of its own.
+    /// Becomes the one member of a group of its own. `written` is what the target has of the topic: it is not told of without those
+    /// partitions.
     ///
     /// # Errors
-    /// Transient `group_waits` where the stream gives nothing to read; what the stream answers.
+    /// Transient `group_waits` where the stream does not give all of them to read; what the stream answers.
     pub(super) async fn open(
         stream: &dyn EventStream,
         sink: &SinkPlan,
-        topic: &str,
+        (topic, written): (&str, &[Offset]),
         registry: Option<Arc<dyn SchemaRegistry>>,
     ) -> Result<Self> {
         let spec = SubscriptionSpec {
@@ -287,37 +334,43 @@ impl TopicReader {
             refused: None,
         };
         if is_there {
-            reader.wait_for_partitions(topic).await?;
+            reader.wait_for_partitions(topic, written).await?;
         }
         Ok(reader)
     }
 
-    async fn wait_for_partitions(&mut self, topic: &str) -> Result<()> {
+    async fn wait_for_partitions(&mut self, topic: &str, written: &[Offset]) -> Result<()> {
         let deadline = Instant::now() + ASSIGNED_WITHIN;
-        while self.partitions.is_empty() {
+        loop {
+            let missing = missing(written, |partition| self.partitions.contains(partition));
+            if missing.is_none() && !self.partitions.is_empty() {
+                return Ok(());
+            }
             match tokio::time::timeout_at(deadline, self.subscription.next(0)).await {
-                Ok(delivery) => drop(self.note(delivery?).await?),
+                Ok(delivery) => drop(self.note(delivery?)?),
                 Err(_) => {
-                    let message = format!(
-                        "the stream has not given the topic {topic} to the group of this comparison; is another one of the same sink under \
-                         way? try again when it has ended"
+                    let what = missing.map_or_else(
+                        || format!("the topic {topic}"),
+                        |missing| format!("partition {missing}"),
                     );
-                    return Err(Error::transient("group_waits", message));
+                    return Err(group_waits(&format!("has not given {what} to")));
                 }
             }
         }
-        Ok(())
     }
 
-    /// Takes note of what there is to say about partitions; records are given back.
-    async fn note(&mut self, delivery: Delivery) -> Result<Option<RecordBatch>> {
+    /// Takes note of partitions that are given; records are given back.
+    ///
+    /// # Errors
+    /// Transient `group_waits` where partitions are taken away: what they say is not known any more. The group gets them as the reader ends.
+    fn note(&mut self, delivery: Delivery) -> Result<Option<RecordBatch>> {
         match delivery {
             Delivery::Assigned(partitions) => self.partitions.extend(partitions),
-            Delivery::Revoked(partitions) => {
-                self.subscription.release(&partitions).await?;
-                self.partitions.retain(|known| !partitions.contains(known));
+            Delivery::Revoked(partitions) | Delivery::Lost(partitions) => {
+                if let Some(taken) = partitions.iter().find(|taken| self.partitions.contains(*taken)) {
+                    return Err(group_waits(&format!("has taken partition {taken} from")));
+                }
             }
-            Delivery::Lost(partitions) => self.partitions.retain(|known| !partitions.contains(known)),
             Delivery::Records(records) => return Ok(Some(records)),
         }
         Ok(None)
@@ -402,7 +455,7 @@ impl TopicReader {
             let Ok(delivery) = timeout(SILENCE, self.subscription.next(RECORDS)).await else {
                 break;
             };
-            let Some(records) = self.note(delivery?).await? else {
+            let Some(records) = self.note(delivery?)? else {
                 continue;
             };
             for record in records.iter() {
@@ -457,7 +510,7 @@ impl TopicReader {
             let Ok(delivery) = timeout(SILENCE, self.subscription.next(RECORDS)).await else {
                 break;
             };
-            let Some(records) = self.note(delivery?).await? else {
+            let Some(records) = self.note(delivery?)? else {
                 continue;
             };
             let events = self.decode(&records, session).await?;
@@ -498,6 +551,30 @@ impl TopicReader {
     }
 }
 
+/// A partition that the target has something of and that is not known.
+fn missing(written: &[Offset], is_known: impl Fn(&TopicPartition) -> bool) -> Option<&TopicPartition> {
+    let mut written = written.iter().map(|offset| &offset.partition);
+    written.find(|partition| !is_known(partition))
+}
+
+fn key_changed(schema: &SharedSchema) -> Error {
+    let message = format!(
+        "the events of {} have had several keys, so that what the topic says of a row is not known by one of them; give the sink a `key`, or \
+         compare with the source",
+        schema.name.qualified()
+    );
+    Error::definite("key_changed", message)
+}
+
+/// Why a comparison cannot go on without some of the topic; `what` is the stream's.
+pub(super) fn group_waits(what: &str) -> Error {
+    let message = format!(
+        "the stream {what} the group of this comparison, which is to read the whole topic; is another comparison of the same sink under way, or \
+         was the topic made anew with fewer partitions? try again when the other one has ended"
+    );
+    Error::transient("group_waits", message)
+}
+
 /// The partitions that have something to read, and where they end.
 fn with_records(bounds: &BTreeMap<TopicPartition, (i64, i64)>) -> BTreeMap<TopicPartition, i64> {
     let open = bounds.iter().filter(|(_, (begin, end))| begin < end);
@@ -513,3 +590,6 @@ fn close(open: &mut BTreeMap<TopicPartition, i64>, records: &RecordBatch) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,25 +11,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tailrace_core::ports::StartOffset;
 use tailrace_core::ports::sink::TOPIC_REWOUND;
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::pairing::{Key, Pairing};
-use tailrace_sql::verify::reader::TableReader;
+use tailrace_sql::verify::reader::{Side, TableReader};
 use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Difference, Look, Reach, Tally, TargetRows};
 use tailrace_sql::verify::told::ToldComparison;
-use tokio::time::Instant;
 
+use super::compared::Compared;
 use super::report::TableReport;
 use super::settle::{LOOK_INTERVAL, Settled, Settlement};
 use super::slice::Slice;
 use super::stream::{Asked, Pairings, Said, TopicReader};
-use super::{Sides, VerifyArguments, deadline, problem, table_missing};
+use super::{Sides, VerifyArguments, problem, table_missing};
 
 const MEGABYTE: usize = 1024 * 1024;
+/// Rows of the target that are held at a time; of those that differ, what is compared is kept.
+const ROWS_AT_A_TIME: usize = 1_000;
 
 impl Sides<'_> {
     /// Compares the tables that a topic is written into. A topic that is not about rows is none of ours.
@@ -49,6 +52,14 @@ impl Sides<'_> {
         arguments: &VerifyArguments,
         reports: &mut Vec<TableReport>,
     ) -> Result<()> {
+        if self.sink.start == StartOffset::Latest {
+            let message = format!(
+                "`{}` begins a topic at its end (`start: latest`), so that the target does not have what the topic said before; compare with the \
+                 source: put its connector into the same file, and leave out --stream",
+                self.sink.name
+            );
+            return Err(Error::definite("topic_not_written", message));
+        }
         let mut reader = self.topic(topic).await?;
         let mut found: Vec<SharedSchema> = reader.first(&mut self.session).await?.into_iter().collect();
         reader.check_records()?;
@@ -106,26 +117,19 @@ impl Sides<'_> {
             .walk_told(&mut comparison, (&mut *reader, &mut *pairings), arguments)
             .await?;
         report.count(&tally);
+        report.left_out = pairings.left_out();
         if tally.suspects.is_empty() {
             return Ok(());
         }
-        let pairing = Arc::clone(comparison.pairing());
+        let place = Place {
+            topic: Arc::clone(table.topic),
+            source: table.schema.name.clone(),
+        };
         let mut settlement = self.settlement((reader, pairings), arguments).await?;
-        let mut settled = settlement.settle_told(&mut comparison, tally.suspects).await?;
-        report.settle(&settled, &pairing, arguments);
-        if arguments.repair && !settled.drift.is_empty() {
-            let place = Place {
-                topic: Arc::clone(table.topic),
-                source: table.schema.name.clone(),
-            };
-            let drift = settled.keys_of_drift();
-            settlement.repair_told(&mut comparison, &place, drift.clone()).await?;
-            settlement.deadline = deadline(arguments);
-            let repaired = settled.take_over(settlement.settle_told(&mut comparison, drift).await?);
-            report.settle(&settled, &pairing, arguments);
-            report.repaired(&repaired, &pairing);
-        }
-        Ok(())
+        let mut compared = Compared::Topic(&mut comparison);
+        compared
+            .conclude(&mut settlement, tally.suspects, (&place, arguments), report)
+            .await
     }
 
     async fn told_comparison(
@@ -145,10 +149,10 @@ impl Sides<'_> {
         };
         report.target = found.name().qualified();
         report.is_shared = reach.is_shared;
-        let reader = TableReader::open(self.target.read(found.name()).await?, &found.name().table).await?;
+        let reader =
+            TableReader::open(self.target.read(found.name()).await?, &found.name().table, Side::Target).await?;
         let target = TargetRows::new(reader, &config);
         let pairing = Arc::new(Pairing::new(table.schema, target.schema(), &config)?);
-        report.left_out.clone_from(&pairing.left_out);
         pairings.target = SharedSchema::clone(target.schema());
         pairings.known = Some(Arc::clone(&pairing));
         Ok(ToldComparison::new(target, pairing, &config, reach))
@@ -170,6 +174,7 @@ impl Sides<'_> {
                 .read(Asked::Slice(&mut slice, bytes), Said::default(), with)
                 .await?;
             reader.check_records()?;
+            pairings.check()?;
             let is_told_of = said.is_told_of_all();
             comparison
                 .walk(said.last, |key| slice.has(key), is_told_of, &mut tally)
@@ -214,9 +219,11 @@ impl Settlement<'_> {
             let with = (&mut *self.session, &mut *self.pairings);
             self.topic.read_on(Asked::Keys(&open), &mut said, with).await?;
             self.topic.check_records()?;
+            self.pairings.check()?;
+            said.check_partitions(&written)?;
             check_ends(&written, &said.known_ends)?;
             settled.is_unread = !said.unread.is_empty();
-            let is_over = Instant::now() >= self.deadline;
+            let is_over = self.is_over();
             open.clear();
             for (key, (difference, look)) in differing {
                 let has_changed = said.touched.contains(&key);
@@ -262,16 +269,18 @@ async fn differing(
     settled: &mut Settled,
 ) -> Result<BTreeMap<Key, (Difference, Look)>> {
     let wanted: Vec<&Key> = keys.iter().collect();
-    let batches = comparison.rows(&wanted).await?;
-    let rows = comparison.by_key(&batches);
     let mut differing = BTreeMap::new();
-    for key in keys {
-        let told = said.last.get(key);
-        let row = rows.get(key).copied();
-        match comparison.difference(told.and_then(Option::as_ref), row) {
-            None => drop(settled.caught_up.insert(key.clone())),
-            Some(_) if told.is_none() && !said.is_told_of_all() => drop(settled.untold.insert(key.clone())),
-            Some(found) => drop(differing.insert(key.clone(), found)),
+    for wanted in wanted.chunks(ROWS_AT_A_TIME) {
+        let batches = comparison.rows(wanted).await?;
+        let rows = comparison.by_key(&batches);
+        for key in wanted.iter().copied() {
+            let told = said.last.get(key);
+            let row = rows.get(key).copied();
+            match comparison.difference(told.and_then(Option::as_ref), row) {
+                None => drop(settled.caught_up.insert(key.clone())),
+                Some(_) if told.is_none() && !said.is_told_of_all() => drop(settled.untold.insert(key.clone())),
+                Some(found) => drop(differing.insert(key.clone(), found)),
+            }
         }
     }
     Ok(differing)

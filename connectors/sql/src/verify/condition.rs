@@ -1,0 +1,388 @@
+//! Conditions by which rows of given keys are found, in the words of every database.
+
+use tailrace_core::schema::Column;
+use tailrace_core::value::{LogicalType, TextKind};
+use tailrace_core::{Error, Result};
+
+use super::pairing::Key;
+use crate::cursor::CursorValue;
+use crate::dialect::Syntax;
+use crate::sink::plain;
+use crate::statement::Statement;
+
+/// A column that rows are found by.
+pub(super) struct KeyColumn {
+    pub(super) index: usize,
+    pub(super) column: Column,
+    /// Shorter values may be filled up to so many characters with blanks, or may not.
+    pub(super) filled_to: Option<usize>,
+}
+
+// === impl KeyColumn ===
+
+impl KeyColumn {
+    /// Rows cannot be found by its values, or not walked over.
+    pub(super) fn not_comparable(&self) -> Error {
+        let Column { name, source_type, .. } = &self.column;
+        let message = format!(
+            "column {name} is part of the key and of type {source_type}, by whose values rows are not looked up; give the sink another `key`, or \
+             leave the table out with --table"
+        );
+        Error::definite("key_not_comparable", message)
+    }
+
+    /// A canonical value as the column is compared with; `None` where no row can have it.
+    fn literal(&self, value: &str) -> Result<Option<CursorValue>> {
+        if !is_known(&self.column) {
+            return Err(self.not_comparable());
+        }
+        Ok(literal(&self.column, value))
+    }
+}
+
+/// The rows behind a key, of those that have one: `a >= x AND (a > x OR (a = x AND (b > y)))`: the first condition alone is what an index serves.
+pub(super) fn behind(
+    mut statement: Statement,
+    syntax: &dyn Syntax,
+    columns: &[KeyColumn],
+    after: Option<&Key>,
+) -> Result<Statement> {
+    let mut separator = " WHERE ";
+    for column in columns.iter().filter(|column| column.column.nullable) {
+        statement = statement.then(format!(
+            "{separator}{} IS NOT NULL",
+            syntax.identifier(&column.column.name)
+        ));
+        separator = " AND ";
+    }
+    let Some(after) = after else {
+        return Ok(statement);
+    };
+    statement = statement.then(separator);
+    let mut open = 0;
+    for (place, (column, value)) in columns.iter().zip(after).enumerate() {
+        let name = syntax.identifier(&column.column.name);
+        let value = column.literal(value)?.ok_or_else(|| column.not_comparable())?;
+        if place + 1 == columns.len() {
+            statement = statement.then(format!("{name} > ")).value(column.index, &value);
+            break;
+        }
+        statement = statement.then(format!("{name} >= ")).value(column.index, &value);
+        statement = statement.then(format!(" AND ({name} > ")).value(column.index, &value);
+        statement = statement.then(format!(" OR ({name} = ")).value(column.index, &value);
+        statement = statement.then(" AND ");
+        open += 2;
+    }
+    Ok(statement.then(")".repeat(open)))
+}
+
+/// The rows of these keys: `a IN (1, 2)`, or `(a = 1 AND b = 2) OR (a = 1 AND b = 3)`, which every database serves by an index. `None` where
+/// none of them can be there.
+pub(super) fn among(
+    mut statement: Statement,
+    syntax: &dyn Syntax,
+    columns: &[KeyColumn],
+    keys: &[&Key],
+) -> Result<Option<Statement>> {
+    statement = statement.then(" WHERE ");
+    if let [column] = columns {
+        let mut values = Vec::new();
+        for value in keys.iter().filter_map(|key| key.first()) {
+            values.extend(literals(column, value)?);
+        }
+        return Ok((!values.is_empty()).then(|| one_of(statement, syntax, column, &values)));
+    }
+    let mut separator = "(";
+    for key in keys {
+        let values = columns.iter().zip(*key).map(|(column, value)| literals(column, value));
+        let values: Vec<Vec<CursorValue>> = values.collect::<Result<_>>()?;
+        if values.iter().any(Vec::is_empty) {
+            continue;
+        }
+        statement = statement.then(separator);
+        for (place, (column, values)) in columns.iter().zip(&values).enumerate() {
+            statement = statement.then(if place == 0 { "" } else { " AND " });
+            statement = match values.as_slice() {
+                [value] if column.filled_to.is_none() => statement
+                    .then(format!("{} = ", syntax.identifier(&column.column.name)))
+                    .value(column.index, value),
+                values => one_of(statement, syntax, column, values),
+            };
+        }
+        statement = statement.then(")");
+        separator = " OR (";
+    }
+    Ok((separator != "(").then_some(statement))
+}
+
+/// A value as it is compared with; one that may be filled up with blanks as it is, and filled up: a sink writes what the events have, and not
+/// every database overlooks blanks where it compares.
+fn literals(column: &KeyColumn, value: &str) -> Result<Vec<CursorValue>> {
+    let filled = column.filled_to.map(|length| format!("{value:length$}"));
+    let filled = filled.filter(|filled| filled != value);
+    let mut literals = Vec::new();
+    for value in [Some(value), filled.as_deref()].into_iter().flatten() {
+        literals.extend(column.literal(value)?);
+    }
+    Ok(literals)
+}
+
+fn one_of(mut statement: Statement, syntax: &dyn Syntax, column: &KeyColumn, values: &[CursorValue]) -> Statement {
+    let mut separator = format!("{} IN (", syntax.identifier(&column.column.name));
+    for value in values {
+        statement = statement.then(separator).value(column.index, value);
+        separator = ", ".to_owned();
+    }
+    statement.then(")")
+}
+
+/// Whether rows are looked up by values of a column.
+fn is_known(column: &Column) -> bool {
+    let source_type = column.source_type.to_ascii_lowercase();
+    match column.logical_type {
+        // Each dialect has its own form of bytes.
+        LogicalType::Bytes => source_type == "bytea" || source_type.contains("binary"),
+        LogicalType::Boolean
+        | LogicalType::Int16
+        | LogicalType::Int32
+        | LogicalType::Int64
+        | LogicalType::UnsignedInt64
+        | LogicalType::Year
+        | LogicalType::Decimal { .. }
+        | LogicalType::Date
+        | LogicalType::Time { .. }
+        | LogicalType::Timestamp { .. }
+        | LogicalType::TimestampTz { .. }
+        | LogicalType::Text(_) => true,
+        _ => false,
+    }
+}
+
+fn literal(column: &Column, value: &str) -> Option<CursorValue> {
+    let source_type = column.source_type.to_ascii_lowercase();
+    let text = |value: &str| CursorValue::Text(value.to_owned());
+    match &column.logical_type {
+        // A boolean column of PostgreSQL is not compared with numbers, but with '0' and '1'.
+        LogicalType::Boolean if source_type.starts_with("bool") => matches!(value, "0" | "1").then(|| text(value)),
+        LogicalType::Boolean | LogicalType::Int16 | LogicalType::Int32 | LogicalType::Int64 | LogicalType::Year => {
+            value.parse().ok().map(CursorValue::Integer)
+        }
+        LogicalType::UnsignedInt64 => value.parse::<u64>().ok().map(|_| text(value)),
+        LogicalType::Decimal { .. } => {
+            let is_number = plain::digits(value).is_some() || matches!(value, "NaN" | "Infinity" | "-Infinity");
+            is_number.then(|| text(value))
+        }
+        LogicalType::Bytes => bytes(&source_type, value),
+        // A moment is compared with its time of day, and a date has none; a database that keeps dates as text would find none.
+        LogicalType::Date => {
+            let date = value.split_once(' ').map_or(value, |(date, _)| date);
+            is_time(date).then(|| text(date))
+        }
+        LogicalType::Time { .. } | LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } => {
+            is_time(value).then(|| text(value))
+        }
+        LogicalType::Text(kind) => is_text(kind, value).then(|| text(value)),
+        _ => None,
+    }
+}
+
+fn bytes(source_type: &str, digits: &str) -> Option<CursorValue> {
+    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let digits = if source_type == "bytea" {
+        format!("\\x{digits}")
+    } else {
+        digits.to_owned()
+    };
+    Some(CursorValue::Text(digits))
+}
+
+/// Whether it looks like a date or a time: databases refuse to compare with anything else.
+fn is_time(value: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b':' | b'.' | b' ');
+    let is_digits = value.bytes().all(is_part) && value.bytes().any(|byte| byte.is_ascii_digit());
+    is_digits || matches!(value, "infinity" | "-infinity")
+}
+
+/// Whether a type of text has this value: those that have few are no others to be compared with.
+fn is_text(kind: &TextKind, value: &str) -> bool {
+    const UUID_DIGITS: usize = 32;
+    match kind {
+        TextKind::Uuid => {
+            let digits = value.bytes().filter(|byte| *byte != b'-');
+            digits.clone().count() == UUID_DIGITS && digits.clone().all(|byte| byte.is_ascii_hexdigit())
+        }
+        TextKind::Enum(symbols) => symbols.iter().any(|symbol| symbol == value),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tailrace_core::schema::TableName;
+    use tailrace_core::value::TextKind;
+
+    use super::super::sample::column;
+    use super::*;
+
+    struct Quotes;
+
+    impl Syntax for Quotes {
+        fn identifier(&self, name: &str) -> String {
+            format!("\"{name}\"")
+        }
+
+        fn table(&self, name: &TableName) -> String {
+            self.identifier(&name.table)
+        }
+    }
+
+    fn key_column(index: usize, column: Column, filled_to: Option<usize>) -> KeyColumn {
+        KeyColumn {
+            index,
+            column: Column {
+                nullable: false,
+                ..column
+            },
+            filled_to,
+        }
+    }
+
+    fn columns(count: usize) -> Vec<KeyColumn> {
+        let names = ["a", "b", "c"].into_iter().take(count).enumerate();
+        let key_column = |(index, name)| key_column(index, column(name, "bigint", LogicalType::Int64), None);
+        names.map(key_column).collect()
+    }
+
+    fn key(values: &[&str]) -> Key {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    fn text(statement: &Statement) -> String {
+        statement.render(|_, value| value.to_string())
+    }
+
+    #[test]
+    fn rows_behind_a_key_are_asked_for_column_by_column() {
+        let behind = |count, after: &[&str]| {
+            text(&behind(Statement::default(), &Quotes, &columns(count), Some(&key(after))).unwrap())
+        };
+        assert_eq!(behind(1, &["7"]), r#" WHERE "a" > 7"#);
+        assert_eq!(
+            behind(2, &["7", "8"]),
+            r#" WHERE "a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" > 8))"#
+        );
+        assert_eq!(
+            behind(3, &["7", "8", "9"]),
+            r#" WHERE "a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" >= 8 AND ("b" > 8 OR ("b" = 8 AND "c" > 9))))"#
+        );
+    }
+
+    #[test]
+    fn rows_without_a_key_are_passed_over() {
+        let mut columns = columns(2);
+        columns[1].column.nullable = true;
+        let behind = |after: Option<&Key>| text(&behind(Statement::text("FROM t"), &Quotes, &columns, after).unwrap());
+        assert_eq!(behind(None), r#"FROM t WHERE "b" IS NOT NULL"#);
+        assert_eq!(
+            behind(Some(&key(&["7", "8"]))),
+            r#"FROM t WHERE "b" IS NOT NULL AND "a" >= 7 AND ("a" > 7 OR ("a" = 7 AND "b" > 8))"#
+        );
+    }
+
+    #[test]
+    fn keys_with_blanks_are_found_with_them_and_without() {
+        let code = || column("code", "character(4)", LogicalType::Text(TextKind::Plain));
+        let code = |index| key_column(index, code(), Some(4));
+        let among = |columns: Vec<KeyColumn>, keys: &[&Key]| {
+            text(&among(Statement::default(), &Quotes, &columns, keys).unwrap().unwrap())
+        };
+        let (short, full) = (key(&["ab"]), key(&["abcd"]));
+        assert_eq!(
+            among(vec![code(0)], &[&short, &full]),
+            r#" WHERE "code" IN (ab, ab  , abcd)"#
+        );
+        let both = key(&["ab", "cd"]);
+        assert_eq!(
+            among(vec![code(0), code(1)], &[&both]),
+            r#" WHERE ("code" IN (ab, ab  ) AND "code" IN (cd, cd  ))"#
+        );
+    }
+
+    #[test]
+    fn rows_of_keys_are_asked_for_together() {
+        let (one, two) = (key(&["1", "2"]), key(&["3", "4"]));
+        let among = |count, keys: &[&Key]| {
+            text(
+                &among(Statement::text("FROM t"), &Quotes, &columns(count), keys)
+                    .unwrap()
+                    .unwrap(),
+            )
+        };
+        assert_eq!(among(1, &[&one, &two]), r#"FROM t WHERE "a" IN (1, 3)"#);
+        assert_eq!(
+            among(2, &[&one, &two]),
+            r#"FROM t WHERE ("a" = 1 AND "b" = 2) OR ("a" = 3 AND "b" = 4)"#
+        );
+    }
+
+    #[test]
+    fn keys_that_the_column_cannot_have_are_left_out() {
+        let (one, other, two) = (key(&["1"]), key(&["x"]), key(&["2"]));
+        let found = among(Statement::default(), &Quotes, &columns(1), &[&one, &other, &two]);
+        assert_eq!(text(&found.unwrap().unwrap()), r#" WHERE "a" IN (1, 2)"#);
+        assert_eq!(
+            among(Statement::default(), &Quotes, &columns(1), &[&other]).unwrap(),
+            None
+        );
+        let (both, half) = (key(&["1", "2"]), key(&["3", "x"]));
+        let found = among(Statement::default(), &Quotes, &columns(2), &[&half, &both]);
+        assert_eq!(text(&found.unwrap().unwrap()), r#" WHERE ("a" = 1 AND "b" = 2)"#);
+        assert_eq!(
+            among(Statement::default(), &Quotes, &columns(2), &[&half]).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn values_of_a_key_are_written_as_their_column_is_compared() {
+        let literal = |source_type, logical_type, value| {
+            let column = column("k", source_type, logical_type);
+            key_column(0, column, None)
+                .literal(value)
+                .map(|literal| literal.map(|value| value.to_string()))
+        };
+        let symbols = LogicalType::Text(TextKind::Enum(["new", "old"].map(str::to_owned).into()));
+        let some = |text: &str| Some(text.to_owned());
+        for (source_type, logical_type, value, wanted) in [
+            ("bigint", LogicalType::Int64, "7", some("7")),
+            ("bigint", LogicalType::Int64, "1.5", None),
+            ("boolean", LogicalType::Boolean, "1", some("1")),
+            ("boolean", LogicalType::Boolean, "2", None),
+            ("tinyint(1)", LogicalType::Boolean, "1", some("1")),
+            ("bytea", LogicalType::Bytes, "00ff", some("\\x00ff")),
+            ("binary(2)", LogicalType::Bytes, "00ff", some("00ff")),
+            ("binary(2)", LogicalType::Bytes, "0xf", None),
+            ("text", LogicalType::Text(TextKind::Plain), "x", some("x")),
+            ("mood", symbols.clone(), "old", some("old")),
+            ("mood", symbols, "older", None),
+            ("date", LogicalType::Date, "2024-02-29 00:00:00", some("2024-02-29")),
+            ("date", LogicalType::Date, "infinity", some("infinity")),
+            ("date", LogicalType::Date, "never", None),
+            ("uuid", LogicalType::Text(TextKind::Uuid), "7", None),
+            ("bigint unsigned", LogicalType::UnsignedInt64, "-7", None),
+        ] {
+            let found = literal(source_type, logical_type, value).unwrap();
+            assert_eq!(found, wanted, "{source_type} {value}");
+        }
+        assert_eq!(
+            literal("blob", LogicalType::Bytes, "00").unwrap_err().code(),
+            "key_not_comparable"
+        );
+        assert_eq!(
+            literal("point", LogicalType::Point, "1").unwrap_err().code(),
+            "key_not_comparable"
+        );
+    }
+}
