@@ -34,6 +34,7 @@ fn both(one: (&Column, Value<'_>), other: (&Column, Value<'_>)) -> (String, Stri
         super::form(other.0, one.0) == Some(form)
             || form == Form::TextBytes
             || is_read_from_text(one.0, other.0)
+            || is_read_from_text(other.0, one.0)
             || one.0.logical_type == LogicalType::Bytes,
         "which side is which makes no difference"
     );
