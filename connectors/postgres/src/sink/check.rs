@@ -19,6 +19,9 @@ use crate::discover::server::{OLDEST_VERSION, server_facts};
 use crate::error::query_error;
 use crate::quote::{identifier, literal};
 
+/// Since then the right to set a parameter can be granted.
+const RIGHTS_TO_PARAMETERS: u32 = 150_000;
+
 /// Looks at everything and tells all that is wrong.
 pub(super) async fn check(
     config: &PostgresSinkConfig,
@@ -60,10 +63,15 @@ async fn look(
     }
     findings.extend(offsets(&session, rules, &server.role).await?);
     if rules.config().foreign_keys == ForeignKeys::Ignore && !server.superuser {
-        let grant = format!(
-            "GRANT SET ON PARAMETER session_replication_role TO {}",
-            identifier(&server.role)
-        );
+        let grant = if server.version < RIGHTS_TO_PARAMETERS {
+            "before PostgreSQL 15 only a superuser may set it: connect as one, or take `foreign_keys: ignore` away"
+                .to_owned()
+        } else {
+            format!(
+                "GRANT SET ON PARAMETER session_replication_role TO {}",
+                identifier(&server.role)
+            )
+        };
         let may_set = may(
             &session,
             "has_parameter_privilege(current_user, 'session_replication_role', 'SET')",

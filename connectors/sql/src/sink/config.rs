@@ -111,7 +111,8 @@ pub struct WriteConfig {
     /// Whether the database checks foreign keys. Default: `check`.
     #[serde(default)]
     pub foreign_keys: ForeignKeys,
-    /// The table in which offsets are kept, beside the rows. Default: `tailrace_offsets`, in the schema that the session finds first.
+    /// The table in which offsets are kept, beside the rows. Default: `tailrace_offsets`. Without a schema it is in `public` on
+    /// PostgreSQL, and in the database of `url` on MySQL and MariaDB.
     #[serde(default)]
     pub offsets_table: Option<String>,
 }

@@ -560,7 +560,7 @@ async fn the_word_of_the_target_beats_everything() {
         .offsets
         .insert(partition(0), (7, Some(2), Some(all.get(1).unwrap().mark())));
     bench.assign(0).await;
-    assert_eq!(lock(&bench.asked.0).started, [(partition(0), StartAt::Offset(1))]);
+    assert_eq!(lock(&bench.asked.0).started, [(partition(0), StartAt::Before(2))]);
     // Also what comes although nobody asked for it.
     bench.deliver(Delivery::Records(all));
     bench
