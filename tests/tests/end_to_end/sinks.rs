@@ -4,6 +4,7 @@
 //! twice would meet its own key and halt the connector, and what is lost is missing in the count.
 
 mod crashes;
+mod debezium;
 mod modes;
 mod mysql;
 mod pairs;
