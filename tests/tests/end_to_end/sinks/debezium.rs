@@ -13,8 +13,11 @@ use super::{DEADLINE, sink};
 
 /// What events of each converter need to be told, beside that they are there: JSON without schemas has no types of its own.
 const CONVERTERS: [(&str, &str); 3] = [
-    ("plain", "format: { envelope: debezium, time: adaptive }"),
-    ("schemas", "format: {}"),
+    (
+        "plain",
+        "format: { envelope: debezium, time: microseconds, decimal: string }",
+    ),
+    ("with_schemas", "format: {}"),
     ("avro", "format: { registry: schemas }"),
 ];
 
@@ -33,7 +36,7 @@ fn properties(converter: &str, registry: &Registry) -> BTreeMap<String, String> 
     for side in ["key", "value"] {
         let json = "org.apache.kafka.connect.json.JsonConverter".to_owned();
         properties.insert(format!("{side}.converter"), json);
-        let with_schemas = converter == "schemas";
+        let with_schemas = converter == "with_schemas";
         properties.insert(format!("{side}.converter.schemas.enable"), with_schemas.to_string());
     }
     if converter == "plain" {

@@ -137,7 +137,7 @@ async fn a_value_that_is_too_large_is_refused_with_the_statement_that_makes_room
     pair.daemon.start().unwrap();
     pair.after("", ROWS, &["1 1.50"]).await;
     pair.source.execute("insert into t values (2, 12345.67)").await.unwrap();
-    let reason = pair.halts("value_unrepresentable");
+    let reason = pair.halts("value_refused");
     let statement = r#"ALTER TABLE "public"."t" ALTER COLUMN "a" TYPE numeric(12,2)"#;
     assert!(
         reason.contains(statement) && reason.contains("evolve: widen"),
