@@ -37,6 +37,17 @@ pub(super) async fn check(
     findings
 }
 
+fn how_to_ignore_foreign_keys(version: u32, role: &str) -> String {
+    if version < RIGHTS_TO_PARAMETERS {
+        return "before PostgreSQL 15 only a superuser may set it: connect as one, or take `foreign_keys: ignore` away"
+            .to_owned();
+    }
+    format!(
+        "GRANT SET ON PARAMETER session_replication_role TO {}",
+        identifier(role)
+    )
+}
+
 async fn look(
     config: &PostgresSinkConfig,
     rules: &SinkRules,
@@ -63,15 +74,6 @@ async fn look(
     }
     findings.extend(offsets(&session, rules, &server.role).await?);
     if rules.config().foreign_keys == ForeignKeys::Ignore && !server.superuser {
-        let grant = if server.version < RIGHTS_TO_PARAMETERS {
-            "before PostgreSQL 15 only a superuser may set it: connect as one, or take `foreign_keys: ignore` away"
-                .to_owned()
-        } else {
-            format!(
-                "GRANT SET ON PARAMETER session_replication_role TO {}",
-                identifier(&server.role)
-            )
-        };
         let may_set = may(
             &session,
             "has_parameter_privilege(current_user, 'session_replication_role', 'SET')",
@@ -79,7 +81,11 @@ async fn look(
         .await;
         if !may_set.unwrap_or(false) {
             let problem = "`foreign_keys: ignore` sets session_replication_role, which the role may not";
-            findings.push(Finding::blocks("insufficient_privilege", problem, grant));
+            findings.push(Finding::blocks(
+                "insufficient_privilege",
+                problem,
+                how_to_ignore_foreign_keys(server.version, &server.role),
+            ));
         }
     }
     if config.mark_origin && !server.superuser {
