@@ -124,14 +124,8 @@ impl StartAt {
 impl SubscriptionSpec {
     /// The sentence of [`OFFSET_OUT_OF_RANGE`]: `first` is the lowest offset that is there, `place` is where.
     pub fn offset_out_of_range(&self, partition: &TopicPartition, place: &str, wanted: i64, first: i64) -> String {
-        let (
-            TopicPartition {
-                topic,
-                partition: number,
-            },
-            table,
-        ) = (partition, &self.offsets_table);
-        let rows = self.rows(partition);
+        let (topic, number) = (&partition.topic, partition.partition);
+        let (table, rows) = (&self.offsets_table, self.rows(partition));
         format!(
             "partition {number} of topic {topic} on {place} begins at offset {first}, and the next offset for the target is \
              {wanted}: what lies between was removed before it was read; give the topic a longer retention, and either fill the \
@@ -141,14 +135,8 @@ impl SubscriptionSpec {
 
     /// The sentence of [`TOPIC_REWOUND`]: `end` is the offset that the next record will have, `place` is where.
     pub fn topic_rewound(&self, partition: &TopicPartition, place: &str, wanted: i64, end: i64) -> String {
-        let (
-            TopicPartition {
-                topic,
-                partition: number,
-            },
-            table,
-        ) = (partition, &self.offsets_table);
-        let rows = self.rows(partition);
+        let (topic, number) = (&partition.topic, partition.partition);
+        let (table, rows) = (&self.offsets_table, self.rows(partition));
         format!(
             "partition {number} of topic {topic} on {place} ends at offset {end}, and the next offset for the target is \
              {wanted}: the topic was deleted and created again, or its log lost its end; what the target has is of the topic \
