@@ -331,6 +331,7 @@ fn start_at(client: &Client, membership: &Membership, places: &[Place], flowed: 
             if since.elapsed() > REQUEST_TIMEOUT {
                 return Err(KafkaError::Seek("the thread that polls stands still".to_owned()));
             }
+            // The count is raised for every record: waking somebody each time would cost more than a wait that is this rare and short.
             std::thread::sleep(SEEK_AGAIN);
         }
     }
@@ -349,6 +350,7 @@ fn move_to(client: &Client, places: &[Place]) -> KafkaResult<()> {
         let moved = client.seek_partitions(list.clone(), REQUEST_TIMEOUT)?;
         let failed = moved.elements().iter().find_map(|element| element.error().err());
         match failed {
+            // librdkafka does not tell when it has started or stopped the others; only the next attempt does.
             Some(_) if since.elapsed() < REQUEST_TIMEOUT => std::thread::sleep(SEEK_AGAIN),
             Some(error) => return Err(error),
             None => return Ok(()),
