@@ -8,9 +8,6 @@ use bytes::Bytes;
 use crate::decode::reader::Reader;
 use crate::decode::{DecodeError, Rows, RowsKind, TableMap, column_code, has_column};
 
-/// What a sink's table of offsets is called, in whatever schema (`migrations/sink/mysql`).
-pub(super) const OFFSETS: &str = "tailrace_offsets";
-
 /// Longer VARCHAR columns, in bytes, have two bytes of length before each value.
 const SHORT_BYTES_MAXIMUM: u16 = 255;
 

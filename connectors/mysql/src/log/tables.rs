@@ -14,9 +14,10 @@ use bytes::Bytes;
 use tailrace_core::schema::{SharedSchema, TableName};
 use tailrace_core::{Error, Result};
 use tailrace_sql::log_config::{TablePatterns, is_skipped};
+use tailrace_sql::sink::config::OFFSETS;
 
 use super::rows::RowPlan;
-use super::sinks::{OFFSETS, sink_of};
+use super::sinks::sink_of;
 use crate::charset::Charset;
 use crate::column_type::{ColumnType, TypeKind, TypePolicy};
 use crate::ddl::{self, Ddl, Definitions, Effect, Rewrite, SqlContext, Tracking};

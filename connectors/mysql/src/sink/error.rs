@@ -70,15 +70,18 @@ fn transient(number: u16) -> Option<(&'static str, &'static str)> {
             "lock_timeout",
             "somebody holds a lock on the row or the table for long: see SHOW ENGINE INNODB STATUS and SHOW PROCESSLIST",
         ),
-        // Deadlock, failed certification of a cluster, a table that was altered under a transaction, a row that was changed under one.
-        1020 | 1180 | 1213 | 1412 | 1614 => ("serialization", "the batch is written again"),
+        1213 => ("deadlock", "the batch is written again"),
+        // Failed certification of a cluster, a table that was altered under a transaction, a row that was changed under one.
+        1020 | 1180 | 1412 | 1614 => ("serialization", "the batch is written again"),
         // --read-only, --super-read-only, a read-only transaction, a server in innodb_read_only, one that is a replica now.
         1290 | 1792 | 1836 | 1874 | 3098 | 4093 => (
             "target_read_only",
             "the server takes no writes: name the server that does in the `url`, or SET GLOBAL read_only = OFF",
         ),
-        // Disk full, table full, no memory, files that cannot be written.
-        3 | 1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1135 | 1534 | 1637 => {
+        // The disk, or the files that a table may have.
+        1021 | 1114 => ("target_disk_full", "make room"),
+        // No memory, files that cannot be written.
+        3 | 1026 | 1030 | 1037 | 1038 | 1041 | 1135 | 1534 | 1637 => {
             ("target_resources", "give the server disk space or memory")
         }
         1040 | 1203 | 1226 => (
@@ -213,10 +216,12 @@ mod tests {
         };
         for (number, kind, code) in [
             (1205, Kind::Transient, "lock_timeout"),
-            (1213, Kind::Transient, "serialization"),
+            (1213, Kind::Transient, "deadlock"),
+            (1614, Kind::Transient, "serialization"),
             (1290, Kind::Transient, "target_read_only"),
             (1836, Kind::Transient, "target_read_only"),
-            (1114, Kind::Transient, "target_resources"),
+            (1114, Kind::Transient, "target_disk_full"),
+            (1041, Kind::Transient, "target_resources"),
             (2013, Kind::Transient, "target_unavailable"),
             (1062, Kind::Poison, "duplicate_key"),
             (1048, Kind::Poison, "null_refused"),
@@ -245,7 +250,7 @@ mod tests {
                 state: "HY000".to_owned(),
             })
         };
-        assert_eq!(commit_error(&said(1213)).code(), "serialization");
+        assert_eq!(commit_error(&said(1213)).code(), "deadlock");
         assert_eq!(commit_error(&said(1053)).code(), "commit_unknown");
     }
 }

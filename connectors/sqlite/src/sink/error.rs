@@ -105,9 +105,11 @@ fn by_primary_code(error: sqlx::Error, primary: i32, sentence: &dyn Fn(&str) -> 
             "target_read_only",
             sentence("file and folder must be writable for this user: chmod or chown them"),
         ),
-        code::FULL | code::NOMEM | code::IOERR => {
-            Error::transient("target_resources", sentence("give its disk space: it is tried again"))
-        }
+        code::FULL => Error::transient("target_disk_full", sentence("make room: it is tried again")),
+        code::NOMEM | code::IOERR => Error::transient(
+            "target_resources",
+            sentence("see to its disk and to the machine's memory: it is tried again"),
+        ),
         code::CANTOPEN | code::INTERRUPT | code::SCHEMA => {
             Error::transient("target_unreachable", sentence("it is tried again"))
         }

@@ -292,11 +292,7 @@ impl Running {
 
     async fn hand_over(&mut self, records: RecordBatch) -> Result<()> {
         self.telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
-        let deleted = if self.looks_for_deletes() {
-            self.look_for_deletes(&records)
-        } else {
-            Vec::new()
-        };
+        let deleted = self.look_for_deletes(&records);
         for (writer, share) in self.split(records) {
             if let Some(queue) = self.queues.get_mut(writer) {
                 queue.bytes += share.size_bytes();

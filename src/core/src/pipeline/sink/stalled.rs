@@ -148,9 +148,13 @@ impl Running {
         Ok(())
     }
 
-    /// Looks for deletes of the rows that are waited for. The partitions of those that were found.
+    /// Looks for deletes of the rows that are waited for, if any are. The partitions of those that were found.
     pub(super) fn look_for_deletes(&mut self, records: &RecordBatch) -> Vec<TopicPartition> {
         let mut found = Vec::new();
+        let mut stalled = self.owned.values().filter_map(|owned| owned.stalled.as_ref());
+        if !stalled.any(Stalled::only_looks) {
+            return found;
+        }
         for record in records.iter() {
             let owned = self.owned.get_mut(record.partition());
             let Some(stalled) = owned.and_then(|owned| owned.stalled.as_mut()) else {
@@ -166,12 +170,6 @@ impl Running {
             }
         }
         found
-    }
-
-    /// Whether records are to be looked through before they are handed over.
-    pub(super) fn looks_for_deletes(&self) -> bool {
-        let mut stalled = self.owned.values().filter_map(|owned| owned.stalled.as_ref());
-        stalled.any(Stalled::only_looks)
     }
 
     /// Reads the partitions again that stand still.

@@ -398,8 +398,7 @@ impl Writer {
             .letters
             .set_aside(records, first, refused, &self.context.telemetry)
             .await?;
-        let filtered = self.parts.transform.apply(&mut batch.changes)?;
-        batch.changes.check_carried()?;
+        let filtered = self.transform(&mut batch.changes)?;
         let sink = self.sink.as_mut().ok_or_else(no_session)?;
         sink.write(&batch).await?;
         drop(held);
@@ -456,9 +455,15 @@ impl Writer {
             return Err(Error::poison(refused.refusal.code, refused.refusal.reason));
         }
         batch.advances.clear();
-        self.parts.transform.apply(&mut batch.changes)?;
-        batch.changes.check_carried()?;
+        self.transform(&mut batch.changes)?;
         self.sink.as_mut().ok_or_else(no_session)?.write(&batch).await
+    }
+
+    /// How many changes the rules leave out; a change that they refuse is poison.
+    fn transform(&mut self, changes: &mut ChangeBatch) -> Result<u64> {
+        let filtered = self.parts.transform.apply(changes)?;
+        changes.check_carried()?;
+        Ok(filtered)
     }
 
     fn advance(&mut self, advances: &[Advance]) {

@@ -8,8 +8,6 @@ use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::VerifiedTarget;
 use tailrace_sql::verify::reader::{Side, TableReader};
 
-/// Its name by default.
-const TABLE: &str = "tailrace_offsets";
 /// A row for each partition of each sink of the database: more are read in several steps.
 const ROWS: u32 = 5_000;
 /// Its columns, in the order in which they are looked at.
@@ -36,7 +34,7 @@ impl Offsets {
     /// # Errors
     /// What the target answers.
     pub(super) async fn find(target: &dyn VerifiedTarget, session: &mut SqlSink, connector: &str) -> Result<Self> {
-        let written = target.rules().config().offsets_table.as_deref().unwrap_or(TABLE);
+        let written = target.rules().config().offsets_name();
         let reader = match session.named_table(written).await? {
             None => None,
             Some(table) => {
