@@ -68,6 +68,7 @@ pub fn read_record(data: &[u8]) {
             format: FormatConfig::default(),
             registry: ready(registry()),
             contract: None,
+            key_columns: Vec::new(),
         };
         let Ok(mut decoder) = EventDecoder::new(settings) else {
             return;

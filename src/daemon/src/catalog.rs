@@ -70,6 +70,9 @@ pub(crate) trait SinkSpec: Debug + Send + Sync {
 
     /// The same database as one whose tables are compared with others.
     fn verified(&self) -> Result<Arc<dyn VerifiedTarget>>;
+
+    /// The columns that are said to tell rows apart; empty where the events say it.
+    fn key_columns(&self) -> &[String];
 }
 
 /// A stream as configured; nothing is connected.
@@ -170,6 +173,10 @@ impl<T: SqlTarget> SinkSpec for SqlSinkSpec<T> {
 
     fn verified(&self) -> Result<Arc<dyn VerifiedTarget>> {
         self.target.verified(self.write.clone())
+    }
+
+    fn key_columns(&self) -> &[String] {
+        self.write.key.as_deref().unwrap_or_default()
     }
 }
 

@@ -192,18 +192,21 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// A key of the configuration's own may change with the row: then the row of the old key goes.
+    /// A key that is not the source's own may change with the row: then the row of the old key goes.
     fn leave_old_key(&mut self, change: ChangeView<'_>, plan: usize) -> Result<()> {
-        let (Some(before), BeforeImage::Full, Some(_)) =
-            (change.change().before, change.change().before_image, &self.config.key)
-        else {
+        let (Some(before), BeforeImage::Full) = (change.change().before, change.change().before_image) else {
             return Ok(());
         };
         let after = change.change().after.ok_or_else(no_row)?;
-        let (mut old, mut new) = (Vec::new(), Vec::new());
-        self.append_key(plan, before, &mut old)?;
-        self.append_key(plan, after, &mut new)?;
-        if old == new { Ok(()) } else { self.delete(change, plan) }
+        let (before, after) = (self.batch.changes.row(before), self.batch.changes.row(after));
+        let is_same = |column: &PlannedColumn| match column.place {
+            Place::Cell(cell) => before.get(cell) == after.get(cell),
+            Place::Extra(_) => true,
+        };
+        if self.plans.plan(plan)?.key_columns().all(is_same) {
+            return Ok(());
+        }
+        self.delete(change, plan)
     }
 
     fn add_to_history(&mut self, change: ChangeView<'_>, plan: usize) -> Result<()> {

@@ -73,6 +73,7 @@ pub(crate) fn warm_decoder(kind: Kind) -> Result<(EventDecoder, RecordBatch), Fa
         format: FormatConfig::default(),
         registry,
         contract: None,
+        key_columns: Vec::new(),
     })?;
     let table = batch.tables.first().ok_or("there is a table")?;
     runtime.block_on(decoder.prepare(&records, &mut Target(Arc::clone(table))))?;

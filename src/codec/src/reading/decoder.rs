@@ -28,7 +28,7 @@ use super::headers::LastMoment;
 use super::meaning::meaning;
 use super::plain::Known;
 use super::schemas::{Body, Schemas};
-use super::shape::{Shape, avro_shape, json_schema_shape};
+use super::shape::{Parsed, Shape, avro_shape, json_schema_shape};
 use super::tables::Tables;
 use super::topic::{Plain, Topic};
 use super::wire::JsonWire;
@@ -52,8 +52,10 @@ pub struct DecoderSettings {
     /// Where the schemas are whose numbers stand in front of keys and values.
     pub registry: Option<Arc<dyn SchemaRegistry>>,
     /// What rows without a schema are: an Avro record or a JSON Schema, as contracts are written. Without it the table that is written
-    /// into says it.
+    /// into says it. A property `key` names the columns that tell rows apart whose records have no key of columns.
     pub contract: Option<Schema>,
+    /// What counts before the contract's `key`; empty where nothing does.
+    pub key_columns: Vec<String>,
 }
 
 /// Turns records into rows. See the module.
@@ -85,14 +87,25 @@ impl EventDecoder {
             Some(placeholder) => placeholder.as_str().into(),
             None => DEFAULT_UNAVAILABLE_VALUE.into(),
         };
+        let contract = settings.contract.as_ref().map(contract).transpose()?;
+        let (known, of_contract) = contract.unzip();
+        let key_columns = match settings.key_columns.is_empty() {
+            true => of_contract.unwrap_or_default(),
+            false => settings.key_columns,
+        };
         Ok(Self {
             connector: settings.connector.into(),
             envelope: settings.envelope,
-            contract: settings.contract.as_ref().map(contract).transpose()?,
-            schemas: Schemas::new(settings.registry, settings.envelope, Arc::clone(&placeholder)),
+            contract: known,
+            schemas: Schemas::new(
+                settings.registry,
+                settings.envelope,
+                Arc::clone(&placeholder),
+                &key_columns,
+            ),
             format: settings.format,
             placeholder,
-            tables: Tables::default(),
+            tables: Tables::new(key_columns),
             topics: Vec::new(),
             by_name: HashMap::new(),
             source: Source::default(),
@@ -151,7 +164,8 @@ impl EventDecoder {
             return Ok(());
         }
         let known = self.known(&record.partition().topic, &of, targets).await?;
-        let plain = Plain::new(of, &known, &self.format, &self.placeholder);
+        let written = (&self.format, &self.placeholder);
+        let plain = Plain::new(of, &known, written, self.schemas.key_column());
         if let Some(topic) = self.topics.get_mut(index) {
             topic.plains.push(plain);
         }
@@ -197,29 +211,48 @@ fn table_said((topic, is_certain): (&mut Topic, bool), json: JsonWire<'_>, sourc
     source.name()
 }
 
-/// What a contract says of rows.
-fn contract(schema: &Schema) -> Result<Arc<Known>> {
+/// What a contract says of rows, and the columns that tell them apart.
+fn contract(schema: &Schema) -> Result<(Arc<Known>, Vec<String>)> {
     let is_avro = schema.schema_type == SchemaType::Avro;
     let shape = if is_avro {
         avro_shape(&schema.text)
     } else {
         json_schema_shape(&schema.text)
     };
-    let shape = shape.and_then(|shape| match shape.fields() {
-        Some(_) => Ok(shape),
+    let read = shape.and_then(|shape| match shape.fields() {
+        Some(fields) => Ok((written_key(&schema.text, fields)?, shape)),
         None => Err("it is no record of fields".to_owned()),
     });
-    let shape = shape.map_err(|fault| {
+    let (names, shape) = read.map_err(|fault| {
         Error::definite(
             "contract_invalid",
             format!("the contract cannot be used to read records: {fault}; write an Avro record (`.avsc`) or a JSON Schema of an object"),
         )
     })?;
-    Ok(Arc::new(match is_avro {
+    let (known, key) = match is_avro {
         // It says what values mean, and nothing of how they are written in JSON.
-        true => Known::Columns(columns(&shape)),
-        false => Known::Contract(Arc::new(shape)),
-    }))
+        true => (
+            Known::Columns(columns(&shape)),
+            names.iter().map(|name| unmangle(name)).collect(),
+        ),
+        false => (Known::Contract(Arc::new(shape)), names),
+    };
+    Ok((Arc::new(known), key))
+}
+
+/// The fields that the property `key` of a contract names; what is wrong with it is half a sentence.
+fn written_key(text: &str, fields: &[(String, Shape)]) -> Parsed<Vec<String>> {
+    let root: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let Some(key) = root.get("key") else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<String> =
+        serde_json::from_value(key.clone()).map_err(|_| "its `key` is no list of the names of fields".to_owned())?;
+    let is_field = |name: &String| fields.iter().any(|(field, _)| field == name);
+    match names.iter().find(|name| !is_field(name)) {
+        Some(name) => Err(format!("its `key` names `{name}`, which is none of its fields")),
+        None => Ok(names),
+    }
 }
 
 /// The columns that the fields of a contract are for; who wrote it may have mangled their names.

@@ -198,11 +198,12 @@ impl Reading<'_> {
                 (plan.ok_or(NO_ROW)?, KeyBody::Json(json, closing), false)
             }
             Body::Raw(text) => {
-                let plain = topic.plain()?;
-                match plain.single(text) {
-                    Some(plan) => (plan, KeyBody::Json(JsonWire::new(text), Closing::Nothing), false),
-                    None => (plain.raw(), KeyBody::Raw(text), false),
-                }
+                let (plan, is_json) = topic.plain()?.text(text);
+                let body = match is_json {
+                    true => KeyBody::Json(JsonWire::new(text), Closing::Nothing),
+                    false => KeyBody::Raw(text),
+                };
+                (plan, body, false)
             }
         };
         Ok(Some(Key {
@@ -402,7 +403,7 @@ impl Reading<'_> {
                 Ok(Some(RowChange {
                     operation,
                     before: Some(row),
-                    before_image: image(self.source, &table.schema, (&plan, row), &self.batch),
+                    before_image: image(self.source, &table, (&plan, row), &self.batch),
                     after: None,
                     table,
                 }))
@@ -415,7 +416,7 @@ impl Reading<'_> {
                 let before = before.filter(|(other, _)| other.id == plan.id).map(|(_, row)| row);
                 let table = self.tables.of_row(key_plan, &plan, name);
                 let before_image = before.map_or(BeforeImage::None, |before| {
-                    image(self.source, &table.schema, (&plan, before), &self.batch)
+                    image(self.source, &table, (&plan, before), &self.batch)
                 });
                 Ok(Some(RowChange {
                     operation,
@@ -437,7 +438,7 @@ impl Reading<'_> {
             operation,
             before: is_gone.then_some(row),
             before_image: match is_gone {
-                true => image(self.source, &table.schema, (plan, row), &self.batch),
+                true => image(self.source, &table, (plan, row), &self.batch),
                 false => BeforeImage::None,
             },
             after: (!is_gone).then_some(row),

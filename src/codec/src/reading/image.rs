@@ -6,29 +6,24 @@
 
 use tailrace_core::batch::{BeforeImage, ChangeBatch, Row};
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::schema::TableSchema;
 use tailrace_core::value::{Datum, Interval, LogicalType, ShapeKind, TextKind, TimeTz, Value};
 
 use super::cell::{CellForm, Cells, Scratch};
 use super::envelope::Source;
 use super::plan::{ColumnPlan, RowPlan};
 use super::shape::Shape;
+use super::tables::Table;
 use super::wire::JsonWire;
 use crate::values::placeholder::{EMPTY_GEOMETRY_WKB, empty_shape_wkb};
 
 /// How much of a row is there.
-pub(crate) fn image(
-    source: &Source,
-    table: &TableSchema,
-    (plan, row): (&RowPlan, Row),
-    batch: &ChangeBatch,
-) -> BeforeImage {
+pub(crate) fn image(source: &Source, table: &Table, (plan, row): (&RowPlan, Row), batch: &ChangeBatch) -> BeforeImage {
     let is_whole = || {
         let mut cells = plan.columns.iter().zip(batch.row(row).iter()).enumerate();
-        cells.any(|(index, (column, value))| !table.key.contains(&index) && says_something(column, value))
+        cells.any(|(index, (column, value))| !table.schema.key.contains(&index) && says_something(column, value))
     };
-    // What has no key is known by the whole of its row.
-    if table.key.is_empty() || !source.file.is_empty() || is_whole() {
+    // What has no key of its own is known by the whole of its row.
+    if !table.is_keyed || !source.file.is_empty() || is_whole() {
         BeforeImage::Full
     } else {
         BeforeImage::Key

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tailrace_core::schema::Column;
+use tailrace_core::value::LogicalType;
 
 use super::cell::Cells;
 use super::fault::{Fault, Located, Read};
@@ -118,16 +119,25 @@ impl PlainRows {
         Ok(RowPlan::new(columns))
     }
 
-    fn column(&self, name: &str, json: &mut JsonWire<'_>, notated: Notated<'_>) -> Read<ColumnPlan> {
-        let known = match &*self.known {
+    /// Whether a column is known to be text.
+    pub(crate) fn is_text(&self, name: &str) -> bool {
+        let known = self.known_column(name, Notated::json(&self.placeholder));
+        known.is_some_and(|known| matches!(known.column.logical_type, LogicalType::Text(_)))
+    }
+
+    fn known_column(&self, name: &str, notated: Notated<'_>) -> Option<ColumnPlan> {
+        match &*self.known {
             Known::Contract(shape) => shape.field(name).map(|shape| ColumnPlan::of(name, shape, notated)),
             Known::Columns(columns) => {
                 let column = columns.iter().find(|column| column.name == name);
                 column.map(|column| ColumnPlan::typed(column.clone(), self.rules, notated))
             }
             Known::Nothing => None,
-        };
-        if let Some(known) = known {
+        }
+    }
+
+    fn column(&self, name: &str, json: &mut JsonWire<'_>, notated: Notated<'_>) -> Read<ColumnPlan> {
+        if let Some(known) = self.known_column(name, notated) {
             return Ok(known);
         }
         let token: Token = json.token()?;

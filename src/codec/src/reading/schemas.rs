@@ -32,8 +32,8 @@ const NOTICES: [&str; 4] = [
 const REMEMBERED: usize = 4096;
 /// The number of no schema.
 const NO_SCHEMA: SchemaId = SchemaId(0);
-/// What the only column of a key is called that is no struct.
-pub(crate) const KEY_COLUMN: &str = "key";
+/// What the only column of a key is called that is no struct, where nobody says which of the row's it is.
+const KEY_COLUMN: &str = "key";
 
 const NO_REGISTRY: Fault = Fault {
     code: SCHEMA_UNKNOWN,
@@ -106,6 +106,8 @@ pub(crate) struct Schemas {
     registry: Option<Arc<dyn SchemaRegistry>>,
     envelope: Option<Envelope>,
     placeholder: Arc<str>,
+    /// What the only column of a key is called that is no struct.
+    key_column: Arc<str>,
     numbered: HashMap<SchemaId, Result<Arc<Compiled>, Located>>,
     /// The text of schemas that stand in records, and what they are.
     inline: HashMap<Arc<str>, Arc<Compiled>>,
@@ -128,14 +130,25 @@ impl Schemas {
         registry: Option<Arc<dyn SchemaRegistry>>,
         envelope: Option<Envelope>,
         placeholder: Arc<str>,
+        key_columns: &[String],
     ) -> Self {
+        let key_column = match key_columns {
+            [only] => only,
+            _ => KEY_COLUMN,
+        };
         Self {
+            key_column: key_column.into(),
             registry,
             envelope,
             placeholder,
             numbered: HashMap::new(),
             inline: HashMap::new(),
         }
+    }
+
+    /// What the only column of a key is called that is no struct.
+    pub(crate) fn key_column(&self) -> &Arc<str> {
+        &self.key_column
     }
 
     /// The number of the schema that a key or value is framed with, where it is not known.
@@ -183,7 +196,7 @@ impl Schemas {
         notated: Notated<'_>,
     ) -> Result<Arc<Compiled>, Located> {
         let shape = shape.map_err(|fault| UNUSABLE.because(&fault))?;
-        let single = || RowPlan::single(KEY_COLUMN, &shape, notated);
+        let single = || RowPlan::single(&self.key_column, &shape, notated);
         let envelope = match self.envelope {
             Some(Envelope::Entity) => None,
             Some(Envelope::Debezium) | None => EnvelopePlan::of(&shape),

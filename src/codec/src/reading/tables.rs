@@ -1,4 +1,5 @@
-//! The tables that decoded rows are of: the columns of the value, and those of the key that the value does not have.
+//! The tables that decoded rows are of: the columns of the value, and those of the key that the value does not have. Where the key has
+//! no columns, the configuration or the contract may name those of the value that tell rows apart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,11 +26,15 @@ pub(crate) struct Table {
     pub(crate) schema: SharedSchema,
     /// The columns of the key that stand behind those of the row.
     pub(crate) extras: Vec<usize>,
+    /// The records say their key themselves.
+    pub(crate) is_keyed: bool,
 }
 
 /// Every table that was met.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
+    /// The columns that tell rows apart whose records do not say it.
+    key_columns: Vec<String>,
     known: HashMap<Pair, Vec<Arc<Table>>>,
     count: usize,
     last: Option<(Pair, Arc<Table>)>,
@@ -38,13 +43,23 @@ pub(crate) struct Tables {
 // === impl Tables ===
 
 impl Tables {
+    pub(crate) fn new(key_columns: Vec<String>) -> Self {
+        Self {
+            key_columns,
+            ..Self::default()
+        }
+    }
+
     /// The table of rows of a plan, with a key of another.
     pub(crate) fn of_row(&mut self, key: Option<&RowPlan>, row: &RowPlan, name: &TableName) -> Arc<Table> {
         let pair = Pair {
             key: key.map(|key| key.id),
             row: Some(row.id),
         };
-        self.find(pair, name, || table(key, Some(row), name))
+        self.find(pair, name, |key_columns| match key {
+            Some(key) => table(Some(key), Some(row), name),
+            None => keyless_table(row, name, key_columns),
+        })
     }
 
     /// The table of a key alone.
@@ -53,16 +68,16 @@ impl Tables {
             key: Some(key.id),
             row: None,
         };
-        self.find(pair, name, || table(Some(key), None, name))
+        self.find(pair, name, |_| table(Some(key), None, name))
     }
 
     /// A table of which nothing is known but its name.
     pub(crate) fn of_nothing(&mut self, name: &TableName) -> Arc<Table> {
         let pair = Pair { key: None, row: None };
-        self.find(pair, name, || table(None, None, name))
+        self.find(pair, name, |_| table(None, None, name))
     }
 
-    fn find(&mut self, pair: Pair, name: &TableName, make: impl FnOnce() -> Table) -> Arc<Table> {
+    fn find(&mut self, pair: Pair, name: &TableName, make: impl FnOnce(&[String]) -> Table) -> Arc<Table> {
         if let Some((known, table)) = &self.last
             && *known == pair
             && table.schema.name == *name
@@ -70,14 +85,14 @@ impl Tables {
             return Arc::clone(table);
         }
         if self.count == REMEMBERED {
-            *self = Self::default();
+            *self = Self::new(std::mem::take(&mut self.key_columns));
         }
         let tables = self.known.entry(pair).or_default();
         let known = tables.iter().find(|table| table.schema.name == *name);
         let table = match known {
             Some(known) => Arc::clone(known),
             None => {
-                let made = Arc::new(make());
+                let made = Arc::new(make(&self.key_columns));
                 tables.push(Arc::clone(&made));
                 self.count += 1;
                 made
@@ -109,5 +124,20 @@ fn table(key: Option<&RowPlan>, row: Option<&RowPlan>, name: &TableName) -> Tabl
             documentation: None,
         }),
         extras,
+        is_keyed: key.is_some(),
+    }
+}
+
+/// The table of rows whose records do not say their key: it is that of the named columns, where the row has them all.
+fn keyless_table(row: &RowPlan, name: &TableName, key_columns: &[String]) -> Table {
+    let find = |name: &String| row.columns.iter().position(|column| column.column.name == *name);
+    let indexes: Option<Vec<usize>> = key_columns.iter().map(find).collect();
+    let of_row = table(None, Some(row), name);
+    Table {
+        schema: Arc::new(TableSchema {
+            key: indexes.unwrap_or_default(),
+            ..TableSchema::clone(&of_row.schema)
+        }),
+        ..of_row
     }
 }

@@ -11,7 +11,7 @@ use super::envelope::EnvelopePlan;
 use super::fault::{Fault, Located, Read};
 use super::plain::{Known, PlainRows};
 use super::plan::{ColumnPlan, RowPlan};
-use super::schemas::{KEY_COLUMN, Recent};
+use super::schemas::Recent;
 use super::stand_in::Notated;
 use super::typed::{Rules, number_of, observed_type};
 use super::wire::JsonWire;
@@ -55,6 +55,9 @@ pub(crate) struct Plain {
     pub(crate) enveloped: PlainRows,
     keys: PlainRows,
     enveloped_keys: PlainRows,
+    /// What the only column of a key is called that is no object, and whether it is known to be text.
+    key_column: Arc<str>,
+    has_text_key: bool,
     /// Keys that are no objects.
     single: Vec<Arc<RowPlan>>,
     /// Keys that are text and not JSON.
@@ -122,19 +125,27 @@ impl Topic {
 // === impl Plain ===
 
 impl Plain {
-    pub(crate) fn new(of: TableName, known: &Arc<Known>, format: &FormatConfig, placeholder: &Arc<str>) -> Self {
+    pub(crate) fn new(
+        of: TableName,
+        known: &Arc<Known>,
+        (format, placeholder): (&FormatConfig, &Arc<str>),
+        key_column: &Arc<str>,
+    ) -> Self {
         let rows = |envelope| {
             let rules = Rules::new(envelope, format);
             PlainRows::new(Arc::clone(known), rules, Arc::clone(placeholder))
         };
+        let entities = rows(Envelope::Entity);
         Self {
             of,
-            rows: rows(Envelope::Entity),
+            has_text_key: entities.is_text(key_column),
+            rows: entities,
             enveloped: rows(Envelope::Debezium),
             keys: rows(Envelope::Entity),
             enveloped_keys: rows(Envelope::Debezium),
             single: Vec::new(),
-            raw: Arc::new(RowPlan::new(vec![ColumnPlan::raw(KEY_COLUMN)])),
+            raw: Arc::new(RowPlan::new(vec![ColumnPlan::raw(key_column)])),
+            key_column: Arc::clone(key_column),
             rules: Rules::new(Envelope::Entity, format),
         }
     }
@@ -147,9 +158,12 @@ impl Plain {
         }
     }
 
-    /// The plan of a key that is text and not JSON.
-    pub(crate) fn raw(&self) -> Arc<RowPlan> {
-        Arc::clone(&self.raw)
+    /// The plan of a key that is text, and whether that is to be read as JSON, which `42` may be.
+    pub(crate) fn text(&mut self, text: &str) -> (Arc<RowPlan>, bool) {
+        match self.single(text).filter(|_| !self.has_text_key) {
+            Some(plan) => (plan, true),
+            None => (Arc::clone(&self.raw), false),
+        }
     }
 
     /// The plan of a key that is one value; `None` where it is text that is not JSON.
@@ -166,7 +180,7 @@ impl Plain {
         if let Some(known) = self.single.iter().find(is_it) {
             return Some(Arc::clone(known));
         }
-        let column = ColumnPlan::observed(KEY_COLUMN, logical_type, self.rules, Notated::json(""));
+        let column = ColumnPlan::observed(&self.key_column, logical_type, self.rules, Notated::json(""));
         let plan = Arc::new(RowPlan::new(vec![column]));
         self.single.push(Arc::clone(&plan));
         Some(plan)

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tailrace_codec::{DecoderSettings, EventDecoder};
 use tailrace_core::Result;
 use tailrace_core::pipeline::sink::{SinkLetters, SinkPipeline, WriterParts};
 use tailrace_core::pipeline::{Desired, Ended};
@@ -36,15 +35,8 @@ impl SinkRun {
         let plan = &self.plan;
         let store = self.state.connector(&plan.name).await?;
         let writers = (0..plan.writers).map(|_| {
-            let decoder = EventDecoder::new(DecoderSettings {
-                connector: plan.name.clone(),
-                envelope: plan.format.envelope,
-                format: plan.format.as_written(),
-                registry: Some(Arc::clone(&self.registry)),
-                contract: plan.contract.clone(),
-            })?;
             Ok(WriterParts {
-                decoder: Box::new(decoder),
+                decoder: Box::new(plan.decoder(Some(Arc::clone(&self.registry)))?),
                 transform: Transform::new(&plan.transforms, None)?,
                 letters: SinkLetters::new(
                     plan.dead_letters.clone(),

@@ -229,9 +229,9 @@ fn each_record_has_the_columns_that_it_names() {
     assert_eq!(events.changes.tables.len(), 5);
 }
 
-#[test]
-fn a_contract_says_the_types() {
-    let contract = |schema_type, text: &str| DecoderSettings {
+/// What reads by a contract.
+fn contract(schema_type: SchemaType, text: &str) -> DecoderSettings {
+    DecoderSettings {
         contract: Some(Schema {
             schema_type,
             text: text.into(),
@@ -239,7 +239,11 @@ fn a_contract_says_the_types() {
             tags: BTreeMap::new(),
         }),
         ..decoder_settings(None, "{}")
-    };
+    }
+}
+
+#[test]
+fn a_contract_says_the_types() {
     let avro = contract(
         SchemaType::Avro,
         r#"{"type":"record","name":"Order","fields":[
@@ -268,10 +272,7 @@ fn a_contract_says_the_types() {
         assert_eq!(table.columns[2].logical_type, LogicalType::TimestampTz { precision: 6 });
     }
     let wrong = contract(SchemaType::Avro, "\"string\"");
-    assert_eq!(
-        tailrace_codec::EventDecoder::new(wrong).unwrap_err().code(),
-        "contract_invalid"
-    );
+    assert_eq!(EventDecoder::new(wrong).unwrap_err().code(), "contract_invalid");
 }
 
 #[test]
@@ -313,6 +314,75 @@ fn keys_are_columns_or_one_value() {
             [] as [usize; 0],
             "one value is not known to be a column of the row"
         );
+    }
+}
+
+/// Where the records have no key of columns: what the contract says, and before it what the configuration does.
+#[test]
+fn the_key_is_that_of_the_contract_or_of_the_configuration() {
+    let avro = r#"{"type":"record","name":"Order","key":["order_u0020no"],"fields":[
+        {"name":"note","type":"string"},{"name":"order_u0020no","type":"long"}]}"#;
+    let json =
+        r#"{"type":"object","key":["order no"],"properties":{"order no":{"type":"integer"},"note":{"type":"string"}}}"#;
+    let of_contract = [contract(SchemaType::Avro, avro), contract(SchemaType::Json, json)];
+    let of_configuration = DecoderSettings {
+        key_columns: vec!["order no".to_owned()],
+        ..contract(
+            SchemaType::Json,
+            &json.replace(r#""key":["order no"]"#, r#""key":["note"]"#),
+        )
+    };
+    let value = Some(&br#"{"note":"a","order no":7}"#[..]);
+    for settings in of_contract.into_iter().chain([of_configuration]) {
+        for key in [None, Some(&b"7"[..]), Some(b"\"order-7\"")] {
+            let events = decode_with(settings.clone(), None, &one(key, value));
+            assert_eq!(all_seen(&events)[0].operation, Operation::Update);
+            assert_eq!(events.changes.tables[0].key, [1]);
+        }
+        let other = one(Some(br#"{"note":"a"}"#), value);
+        let events = decode_with(settings.clone(), None, &other);
+        assert_eq!(events.changes.tables[0].key, [0], "the record's own key comes first");
+        let events = decode_with(settings.clone(), None, &one(Some(b"7"), None));
+        let gone = &all_seen(&events)[0];
+        assert_eq!(
+            (gone.operation, gone.image, gone.before.clone()),
+            (
+                Operation::Delete,
+                BeforeImage::Key,
+                Some(named([("order no", number(7))]))
+            )
+        );
+        let part = one(None, Some(br#"{"note":"a"}"#));
+        let events = decode_with(settings, None, &part);
+        assert_eq!(
+            events.changes.tables[0].key,
+            [] as [usize; 0],
+            "the row does not have it"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_looks_like_a_number_is_text_where_its_column_is() {
+    let target = table(vec![required("id", TEXT), column("name", TEXT)], vec![0]);
+    let settings = DecoderSettings {
+        key_columns: vec!["id".to_owned()],
+        ..decoder_settings(None, "{}")
+    };
+    let events = decode_with(settings, Some(&target), &one(Some(b"0042"), None));
+    assert_eq!(all_seen(&events)[0].before, Some(named([("id", string("0042"))])));
+}
+
+#[test]
+fn a_contract_with_a_key_that_is_none_is_refused() {
+    for (key, expected) in [
+        (r#""id""#, "its `key` is no list of the names of fields"),
+        (r#"["no"]"#, "its `key` names `no`, which is none of its fields"),
+    ] {
+        let text = format!(r#"{{"type":"object","key":{key},"properties":{{"id":{{"type":"integer"}}}}}}"#);
+        let error = EventDecoder::new(contract(SchemaType::Json, &text)).unwrap_err();
+        assert_eq!(error.code(), "contract_invalid");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn decoder_settings(envelope: Option<Envelope>, format: &str) -> Deco
         format: serde_json::from_str::<FormatConfig>(format).unwrap(),
         registry: None,
         contract: None,
+        key_columns: Vec::new(),
     }
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn there_and_back(
         format,
         registry: Some(registry),
         contract: None,
+        key_columns: Vec::new(),
     };
     decode_with(settings, target, &records(&encoded))
 }

@@ -55,6 +55,7 @@ fn differs(logical_type: &LogicalType, datum: &Datum, settings: &EncoderSettings
         format: settings.format.clone(),
         registry: Some(registry),
         contract: None,
+        key_columns: Vec::new(),
     };
     let has_schema = settings.format.codec != Codec::Json || settings.format.inline_schema;
     let events = decode_with(decoder, Some(&source), &records(&encoded));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailrace_codec::{DecoderSettings, EventDecoder};
+use tailrace_codec::EventDecoder;
 use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation};
 use tailrace_core::ports::sink::{Decoder, Delivery, StartAt, Subscription, SubscriptionSpec};
 use tailrace_core::ports::{EventStream, StartOffset};
@@ -318,18 +318,11 @@ impl TopicReader {
             group: format!("{}-verify", sink.subscription.group),
             ..sink.subscription.clone()
         };
-        let decoder = EventDecoder::new(DecoderSettings {
-            connector: sink.name.clone(),
-            envelope: sink.format.envelope,
-            format: sink.format.as_written(),
-            registry,
-            contract: sink.contract.clone(),
-        })?;
         let is_there = stream.topics().await?.iter().any(|known| known == topic);
         let mut reader = Self {
             subscription: stream.subscribe(spec).await?,
             partitions: BTreeSet::new(),
-            decoder,
+            decoder: sink.decoder(registry)?,
             transform: Transform::new(&sink.transforms, None)?,
             refused: None,
         };

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tailrace_codec::{DecoderSettings, EventDecoder};
 use tailrace_core::Error;
 use tailrace_core::pipeline::sink::SinkLimits;
 use tailrace_core::pipeline::source::DeadLetters;
 use tailrace_core::ports::StartOffset;
 use tailrace_core::ports::sink::SubscriptionSpec;
-use tailrace_core::registry::{Schema, SchemaType};
+use tailrace_core::registry::{Schema, SchemaRegistry, SchemaType};
 use tailrace_core::transform::TransformConfig;
 
 use super::{
@@ -49,6 +51,25 @@ pub(crate) struct SinkPlan {
     pub(crate) dead_letters: DeadLetters,
     /// What happens to rows.
     pub(crate) transforms: TransformConfig,
+}
+
+// === impl SinkPlan ===
+
+impl SinkPlan {
+    /// What turns the records into rows.
+    ///
+    /// # Errors
+    /// As [`EventDecoder::new`].
+    pub(crate) fn decoder(&self, registry: Option<Arc<dyn SchemaRegistry>>) -> Result<EventDecoder, Error> {
+        EventDecoder::new(DecoderSettings {
+            connector: self.name.clone(),
+            envelope: self.format.envelope,
+            format: self.format.as_written(),
+            registry,
+            contract: self.contract.clone(),
+            key_columns: self.sink.key_columns().to_vec(),
+        })
+    }
 }
 
 /// Checks what was written of a connector that writes, and decides what it means.
