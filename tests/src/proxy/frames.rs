@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | Kafka | both | length (4 bytes, without itself), then api key, version and correlation id, or the correlation id alone |
 //! | PostgreSQL | to the server | one or two without a tag (length with itself, code), then tag and length |
-//! | PostgreSQL | to the client | not cut: no fault is about one of them |
+//! | PostgreSQL | to the client | not cut: what there is at a time is one, and answers what was asked last |
 //! | MySQL | both | length (3 bytes, low first, without the four of the head), sequence number; before TLS |
 
 use std::collections::HashMap;
@@ -22,6 +22,8 @@ const ENCRYPTION_REQUESTS: [i32; 2] = [80_877_103, 80_877_104];
 /// PostgreSQL's CopyData, and the status update of a standby in it.
 const COPY_DATA: u8 = b'd';
 const STATUS_UPDATE: u8 = b'r';
+/// PostgreSQL's simple query.
+const QUERY: u8 = b'Q';
 
 /// MySQL's commands that ask for the binary log: COM_BINLOG_DUMP, COM_BINLOG_DUMP_GTID (documentation, "Replication Protocol").
 const DUMP_COMMANDS: [u8; 2] = [18, 30];
@@ -57,7 +59,7 @@ pub enum FrameKind {
     StatusUpdate,
     /// MySQL: an event of the binary log, or the first 16 MiB of one.
     BinlogEvent,
-    /// MySQL: a statement that commits was carried out.
+    /// A statement that commits was carried out; PostgreSQL: what follows it, whatever there is of it.
     CommitAnswer,
     /// Anything else.
     Other,
@@ -83,7 +85,7 @@ pub(super) struct Conversation {
     dumping: bool,
     /// MySQL: the frame before was as long as one can be, so that the next one continues it.
     continued: bool,
-    /// MySQL: the client has asked for a commit and was not answered yet.
+    /// PostgreSQL and MySQL: the client has asked for a commit and was not answered yet.
     committing: bool,
 }
 
@@ -105,7 +107,7 @@ impl Conversation {
             (Protocol::Kafka, _) => self.next_of_kafka(direction, buffer),
             (Protocol::Postgres, Direction::ToServer) => self.next_of_postgres(buffer),
             (Protocol::Postgres, Direction::ToClient) => Ok((!buffer.is_empty()).then(|| Frame {
-                kind: FrameKind::Other,
+                kind: self.answer_kind(),
                 bytes: buffer.split().freeze(),
             })),
             (Protocol::MySql, _) => Ok(self.next_of_mysql(direction, buffer)),
@@ -163,7 +165,21 @@ impl Conversation {
             (Some(&COPY_DATA), Some(&STATUS_UPDATE)) => FrameKind::StatusUpdate,
             _ => FrameKind::Other,
         };
+        // Behind the head a text, ended by a zero.
+        let asked = bytes.get(5..bytes.len().saturating_sub(1));
+        if bytes.first() == Some(&QUERY) && asked == Some(COMMIT_STATEMENT) {
+            self.committing = true;
+        }
         Ok(Some(Frame { kind, bytes }))
+    }
+
+    /// What a server's answer is that says nothing of it itself.
+    fn answer_kind(&mut self) -> FrameKind {
+        if std::mem::take(&mut self.committing) {
+            FrameKind::CommitAnswer
+        } else {
+            FrameKind::Other
+        }
     }
 
     fn next_of_mysql(&mut self, direction: Direction, buffer: &mut BytesMut) -> Option<Frame> {
@@ -183,8 +199,7 @@ impl Conversation {
                     FrameKind::Other
                 }
             }
-            Direction::ToClient if std::mem::take(&mut self.committing) => FrameKind::CommitAnswer,
-            Direction::ToClient => FrameKind::Other,
+            Direction::ToClient => self.answer_kind(),
         };
         Some(Frame { kind, bytes })
     }
@@ -325,6 +340,23 @@ mod tests {
         assert_eq!(kinds, wanted);
         assert_eq!(frames[1].1, startup.len());
         assert_eq!(conversation.application_name, "tailrace shop log");
+    }
+
+    #[test]
+    fn the_answer_to_a_commit_of_postgresql_is_known_by_its_question() {
+        let mut conversation = Conversation {
+            started: true,
+            ..Conversation::default()
+        };
+        let protocol = Protocol::Postgres;
+        let mut answered = Vec::new();
+        for statement in ["BEGIN", "COMMIT"] {
+            let length = u32::try_from(statement.len() + 5).unwrap().to_be_bytes();
+            let question = [b"Q", &length[..], statement.as_bytes(), b"\0"].concat();
+            cut(&mut conversation, protocol, Direction::ToServer, &question);
+            answered.extend(cut(&mut conversation, protocol, Direction::ToClient, b"C and Z"));
+        }
+        assert_eq!(answered, [(FrameKind::Other, 7), (FrameKind::CommitAnswer, 7)]);
     }
 
     fn mysql_frame(sequence: u8, body: &[u8]) -> Vec<u8> {

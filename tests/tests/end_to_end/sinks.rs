@@ -5,10 +5,13 @@
 
 mod crashes;
 mod debezium;
+mod examples;
 mod modes;
 mod mysql;
 mod pairs;
+mod records;
 mod sqlite;
+mod trouble;
 mod two_way;
 mod values;
 mod writing;

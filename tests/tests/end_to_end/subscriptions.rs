@@ -25,7 +25,11 @@ fn client() -> ClientConfig {
     config
 }
 
-fn producer(transactional_id: Option<&str>) -> BaseProducer {
+pub(crate) fn admin() -> AdminClient<DefaultClientContext> {
+    client().create().unwrap()
+}
+
+pub(crate) fn producer(transactional_id: Option<&str>) -> BaseProducer {
     let mut config = client();
     config.set("message.max.bytes", "10000000");
     if let Some(id) = transactional_id {
@@ -165,10 +169,9 @@ async fn records_that_are_removed_under_a_slow_reader_are_missed() {
     let all = assigned(&mut member).await;
     start_one(&mut member, &all[0], StartAt::Offset(0)).await.unwrap();
     read(&mut member, 1).await.unwrap();
-    let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(79)).unwrap();
-    admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
     let error = read(&mut member, 80).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "offset_out_of_range"));
     let message = error.to_string();

@@ -163,3 +163,23 @@ async fn rows_are_marked_also_where_another_session_has_the_origin() {
     pair.after("", origins, &["tailrace_mirror_0", "tailrace_mirror_100"])
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_cast_on_either_side_and_what_cannot_be_becomes_a_letter() {
+    let source = "create table t (id int primary key, a text, n numeric(10,2)); insert into t values (1, '7', 1.00)";
+    let source = database_with(PostgresVersion::V17, source).await;
+    let target = database_with(PostgresVersion::V17, "").await;
+    let format = format!("{WITH_SCHEMAS}, transforms: [{{ cast: {{ n: text }} }}]");
+    let connector = format!("transforms: [{{ cast: {{ a: int32 }} }}], {LETTERS}");
+    let pair = Pair::prepare(source, target, &format, "evolve: add", &connector);
+    pair.daemon.start().unwrap();
+    let query = "select id, a + 1, n || '!' from t order by id";
+    pair.after("", query, &["1 8 1.00!"]).await;
+    pair.after(
+        "insert into t values (2, 'seven', 2); insert into t values (3, '8', 3)",
+        query,
+        &["1 8 1.00!", "3 9 3.00!"],
+    )
+    .await;
+    assert_eq!(letters(&pair, "cast_impossible"), 1);
+}

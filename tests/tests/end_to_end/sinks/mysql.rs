@@ -209,7 +209,7 @@ async fn a_deadlock_costs_a_retry() {
     waiting.await.unwrap();
     other.execute("update t set n = 8 where id = 1; commit").await.unwrap();
     pair.after("", query, &["1 b", "2 b"]).await;
-    assert!(pair.daemon.log().contains("serialization"), "{}", pair.daemon.log());
+    assert!(pair.daemon.log().contains("deadlock"), "{}", pair.daemon.log());
 }
 
 /// FM-252.

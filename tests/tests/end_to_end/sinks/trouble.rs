@@ -1,0 +1,181 @@
+//! Into PostgreSQL, with somebody in the way: locks, a full disk, an answer that is lost, rows that refer to each other.
+
+use std::os::unix::fs::symlink;
+
+use tailrace_tests::database::Database;
+use tailrace_tests::proxy::{Ending, Fault, FrameKind, Proxy, Then, Who};
+use tailrace_tests::servers::{PostgresVersion, eventually};
+
+use super::writing::{Pair, WITH_SCHEMAS};
+use super::{DEADLINE, sink};
+use crate::capture::database_with;
+
+const TABLE: &str = "create table t (id int primary key, a text)";
+const ROWS: &str = "select id, a from t order by id";
+/// One batch for what was committed together, and no other writer to share it with.
+const ONE_BATCH: &str = "writers: 1, batch: { wait_ms: 300 }";
+
+/// The target's sessions do this from the next one on.
+async fn set(target: &Database, setting: &str) {
+    let statement = format!("alter database {} set {setting}", target.name());
+    target.execute(&statement).await.unwrap();
+}
+
+async fn wait_until_the_sink_waits(pair: &Pair) {
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                 and application_name = 'tailrace mirror sink'";
+    let waiting = eventually("the sink waits for a row", DEADLINE, || async {
+        Ok((pair.target.query_value(waits).await? == "1").then_some(()))
+    });
+    waiting.await.unwrap();
+}
+
+/// FM-241: who looks first finds it and gives way, which is the sink here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_costs_a_retry() {
+    let (source, target) = (
+        database_with(PostgresVersion::V17, TABLE).await,
+        database_with(PostgresVersion::V17, TABLE).await,
+    );
+    // Long enough to get into it before anybody looks.
+    set(&target, "deadlock_timeout = '4s'").await;
+    let pair = Pair::prepare(source, target, "format: { codec: json }", "mode: upsert", ONE_BATCH);
+    pair.daemon.start().unwrap();
+    pair.after("insert into t values (1, 'a'), (2, 'a')", ROWS, &["1 a", "2 a"])
+        .await;
+    let mut other = pair.target.session().await.unwrap();
+    other
+        .execute("set deadlock_timeout = '60s'; begin; update t set a = 'mine' where id = 2")
+        .await
+        .unwrap();
+    pair.source.execute("update t set a = 'b'").await.unwrap();
+    wait_until_the_sink_waits(&pair).await;
+    other
+        .execute("update t set a = 'mine' where id = 1; commit")
+        .await
+        .unwrap();
+    pair.after("", ROWS, &["1 b", "2 b"]).await;
+    let log = pair.daemon.log();
+    assert!(log.contains("deadlock"), "{log}");
+}
+
+/// FM-241.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_held_for_long_is_waited_for() {
+    let (source, target) = (
+        database_with(PostgresVersion::V17, TABLE).await,
+        database_with(PostgresVersion::V17, TABLE).await,
+    );
+    set(&target, "lock_timeout = '200ms'").await;
+    let pair = Pair::prepare(source, target, "format: { codec: json }", "mode: upsert", ONE_BATCH);
+    pair.daemon.start().unwrap();
+    pair.after("insert into t values (1, 'a'), (2, 'a')", ROWS, &["1 a", "2 a"])
+        .await;
+    let mut other = pair.target.session().await.unwrap();
+    other.execute("begin; delete from t where id = 2").await.unwrap();
+    pair.source
+        .execute("update t set a = 'b'; insert into t values (3, 'b')")
+        .await
+        .unwrap();
+    let status = pair
+        .daemon
+        .wait_for("mirror", "an outage", |status| status["state"] == "degraded");
+    let status = status.unwrap();
+    assert_eq!(status["code"], "lock_timeout", "{status}");
+    assert_eq!(
+        pair.target
+            .query_value("select string_agg(a, ' ' order by id) from t")
+            .await
+            .unwrap(),
+        "a a",
+        "a batch is written whole or not at all"
+    );
+    other.execute("commit").await.unwrap();
+    pair.after("", ROWS, &["1 b", "2 b", "3 b"]).await;
+}
+
+/// FM-252. The table's file is one that no byte fits into, until there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_waited_for() {
+    let pair = Pair::start(TABLE, TABLE, "mode: upsert", ONE_BATCH).await;
+    let file = pair
+        .target
+        .query_value("select pg_relation_filepath('t')")
+        .await
+        .unwrap();
+    let file = pair.target.postgres().unwrap().data_dir().join(file);
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    symlink("/dev/full", &file).unwrap();
+    pair.source.execute("insert into t values (1, 'a')").await.unwrap();
+    let status = pair
+        .daemon
+        .wait_for("mirror", "an outage", |status| status["state"] == "degraded");
+    let status = status.unwrap();
+    assert_eq!(status["code"], "target_disk_full", "{status}");
+    std::fs::rename(&aside, &file).unwrap();
+    pair.after("insert into t values (2, 'b')", ROWS, &["1 a", "2 b"]).await;
+}
+
+/// FM-253: what was committed is not written again, which a history would show by a key that is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_looked_up() {
+    let (source, target) = (
+        database_with(PostgresVersion::V17, &format!("{TABLE}; insert into t values (1, 'a')")).await,
+        database_with(PostgresVersion::V17, "").await,
+    );
+    let proxy = Proxy::before(target.server().port(), target.protocol()).unwrap();
+    let pair = Pair::through(
+        (source, target),
+        WITH_SCHEMAS,
+        "mode: append, evolve: add",
+        "dead_letters: { policy: halt }",
+        |target| sink(target, Some(&target.url_through(&proxy))),
+    );
+    pair.daemon.start().unwrap();
+    let query = "select id, tailrace_op from t order by tailrace_offset";
+    pair.after("", query, &["1 r"]).await;
+    let armed = proxy.arm(
+        Who::All,
+        Fault::Lose {
+            kind: FrameKind::CommitAnswer,
+            count: 1,
+            then: Then::Cut(Ending::Reset),
+        },
+    );
+    pair.source.execute("insert into t values (2, 'b')").await.unwrap();
+    armed.happened().await.unwrap();
+    pair.after("insert into t values (3, 'c')", query, &["1 r", "2 c", "3 c"])
+        .await;
+    let log = pair.daemon.log();
+    assert!(log.contains("commit_unknown"), "{log}");
+    assert_eq!(pair.daemon.state("mirror").unwrap(), "streaming", "{log}");
+}
+
+/// No order of the tables would do.
+#[tokio::test(flavor = "multi_thread")]
+async fn constraints_that_may_be_deferred_are() {
+    let tables = "create table a (id int primary key, b int); create table b (id int primary key, a int)";
+    let rows = "insert into a values (1, 1); insert into b values (1, 1)";
+    let keys = "alter table a add foreign key (b) references b deferrable; alter table b add foreign key (a) references a deferrable";
+    let (source, target) = (
+        database_with(PostgresVersion::V17, &format!("{tables}; {rows}")).await,
+        database_with(PostgresVersion::V17, &format!("{tables}; {keys}")).await,
+    );
+    let pair = Pair::prepare(
+        source,
+        target,
+        "format: { codec: json }",
+        "mode: upsert",
+        "writers: 1, batch: { wait_ms: 2000 }",
+    );
+    pair.daemon.start().unwrap();
+    let query = "select a.id, b.id from a join b on a.b = b.id and b.a = a.id order by 1";
+    pair.after("", query, &["1 1"]).await;
+    pair.after(
+        "begin; insert into a values (2, 2); insert into b values (2, 2); commit",
+        query,
+        &["1 1", "2 2"],
+    )
+    .await;
+}
