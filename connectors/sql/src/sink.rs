@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 mod evolve;
 mod extra;
+mod faults;
 mod fold;
 mod key;
 mod name;
@@ -23,4 +24,5 @@ pub mod target;
 mod version;
 pub mod work;
 
+pub use evolve::adds_column;
 pub use sql_sink::{SinkRules, SqlSink};

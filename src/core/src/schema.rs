@@ -152,3 +152,20 @@ impl Hasher for Fnv {
         }
     }
 }
+
+/// The index of a column: the one of this very name, else the only one that differs in nothing but case, which databases that fold names
+/// may have made of it.
+pub fn column_named(columns: &[Column], name: &str) -> Option<usize> {
+    if let Some(same) = columns.iter().position(|column| column.name == name) {
+        return Some(same);
+    }
+    let folded = name.to_lowercase();
+    let mut alike = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.name.to_lowercase() == folded);
+    match (alike.next(), alike.next()) {
+        (Some((index, _)), None) => Some(index),
+        _ => None,
+    }
+}

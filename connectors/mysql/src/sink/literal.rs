@@ -26,6 +26,9 @@ use crate::column_type::TypeKind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Misfit(String);
 
+/// Which bytes a text stands for, nobody says: its own, or those that it has in base64.
+const NO_BYTES: &str = "it is no string of bytes; have its writer say in the schema that it is (`contentEncoding` of a JSON Schema), or use Avro";
+
 /// Writes the values of one column.
 #[derive(Debug)]
 pub(super) struct ColumnWriter {
@@ -171,8 +174,8 @@ impl ColumnWriter {
             Plain::Uuid(text) if self.target.length == Some(UUID_BYTES) => {
                 out.extend(text.chars().filter(char::is_ascii_hexdigit));
             }
-            Plain::Text(text) | Plain::Json(text) | Plain::Uuid(text) => write_hexadecimal(text.as_bytes(), out),
-            _ => return Err(Misfit::kind("bytes or text")),
+            Plain::Json(text) | Plain::Uuid(text) => write_hexadecimal(text.as_bytes(), out),
+            _ => return Err(Misfit::new(NO_BYTES)),
         }
         // The server fills up with zeros what it stores, but not what it compares with.
         let digits = out.len() - start - 2;

@@ -7,6 +7,7 @@ use tailrace_core::ports::sink::SinkContext;
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
+use tailrace_sql::sink::adds_column;
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
 use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session, TakenPartition};
@@ -37,8 +38,10 @@ const ROW_ALIAS: Version = Version::new(8, 0, 20);
 const RANGE_MEMORY: Version = Version::new(5, 7, 9);
 /// A statement of this size with some hundred rows is written fastest: see [`super::merge`]; the server's limit may be lower.
 const PACKET_MINIMUM: usize = 1_024;
-/// Table, column or index is there already.
-const ALREADY_THERE: [u16; 3] = [1050, 1060, 1061];
+/// Table or index is there already.
+const TABLE_THERE: [u16; 2] = [1050, 1061];
+/// The same of a column.
+const COLUMN_THERE: u16 = 1060;
 
 /// What is on, besides [`SQL_MODE`]: nothing.
 ///
@@ -196,7 +199,9 @@ impl Session for MySqlSession {
     async fn define(&mut self, statement: &str) -> Result<()> {
         match self.connection.query_drop(statement).await {
             Ok(()) => Ok(()),
-            Err(error) if server_error_number(&error).is_some_and(|number| ALREADY_THERE.contains(&number)) => Ok(()),
+            Err(error) if server_error_number(&error).is_some_and(|number| is_there_already(number, statement)) => {
+                Ok(())
+            }
             Err(error) => Err(target_error(&error, &format!("run `{statement}`"))),
         }
     }
@@ -212,6 +217,10 @@ impl Session for MySqlSession {
         }
         written
     }
+}
+
+fn is_there_already(number: u16, statement: &str) -> bool {
+    TABLE_THERE.contains(&number) || (number == COLUMN_THERE && adds_column(statement))
 }
 
 /// What the server says of a new session.

@@ -24,9 +24,18 @@ pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
                 "{said}; the row that it refers to is not there, or one that refers to it still is: write that table by the same connector, or set `foreign_keys: ignore`"
             ),
         ),
-        ("23", _) => Error::poison("constraint_violation", said),
-        // Values that do not fit, texts that are none; exceptions of triggers; rows too large for a page; a key twice in one statement.
-        ("22" | "P0" | "54" | "21" | "44", _) => Error::poison("value_refused", said),
+        ("23", _) => Error::poison(
+            "constraint_violation",
+            format!("{said}; correct the row or the constraint, or set such events aside with `dead_letters`"),
+        ),
+        // Values that do not fit, texts that are none; exceptions of triggers, in whatever language; rows too large for a page; a key twice
+        // in one statement.
+        ("22" | "P0" | "54" | "21" | "44" | "27" | "38" | "39", _) => Error::poison(
+            "value_refused",
+            format!("{said}; correct the row, the column or the trigger, or set such events aside with `dead_letters`"),
+        ),
+        // A file of the server's own, an extension's for one: to who reads the log it would be a part of that.
+        (_, "58P01") => Error::definite("target_error", format!("{said}; see the server's log")),
         (_, "25006") => Error::transient(
             "target_read_only",
             format!("{said}; it is a standby, or was set read-only: make it writable, or point `url` at the primary"),

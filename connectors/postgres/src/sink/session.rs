@@ -7,6 +7,7 @@ use tailrace_core::ports::sink::{ROW_MISSING, SinkContext};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
+use tailrace_sql::sink::adds_column;
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
 use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session as SinkSession, TakenPartition};
@@ -35,8 +36,10 @@ const STATEMENTS_KEPT: usize = 512;
 const ORIGINS_APART: usize = 100;
 /// So many processes may share a connector's partitions.
 const ORIGINS_TRIED: usize = 16;
-/// Errors of somebody who was faster: a table, a column, or the type of a table's rows is there already.
-const ALREADY_THERE: [&str; 4] = ["42P07", "42701", "42710", "23505"];
+/// Errors of somebody who was faster: a table, or the type of a table's rows is there already.
+const TABLE_THERE: [&str; 3] = ["42P07", "42710", "23505"];
+/// The same of a column that is added; a new table that has it twice is another matter.
+const COLUMN_THERE: &str = "42701";
 
 /// A session.
 pub(super) struct PostgresSession {
@@ -197,7 +200,7 @@ impl SinkSession for PostgresSession {
 
     async fn define(&mut self, statement: &str) -> Result<()> {
         match self.session.batch_execute(statement).await {
-            Err(error) if error.code().is_some_and(|code| ALREADY_THERE.contains(&code.code())) => Ok(()),
+            Err(error) if error.code().is_some_and(|code| is_there_already(code, statement)) => Ok(()),
             // Without the right to make schemas that is refused also where it is there; else the table's statement will tell.
             Err(error)
                 if statement.starts_with(CREATE_SCHEMA) && error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
@@ -255,6 +258,11 @@ fn is_taken(state: &SqlState) -> bool {
         &SqlState::UNIQUE_VIOLATION,
     ]
     .contains(&state)
+}
+
+fn is_there_already(code: &SqlState, statement: &str) -> bool {
+    let is_column = code.code() == COLUMN_THERE && adds_column(statement);
+    is_column || TABLE_THERE.contains(&code.code())
 }
 
 /// The table of offsets, quoted.

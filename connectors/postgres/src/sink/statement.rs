@@ -82,11 +82,7 @@ fn named(step: &Step<'_>, writers: &[ColumnWriter<'_>]) -> Vec<Named> {
         let value = format!("u.c{}", index + 1);
         Some(Named {
             name: identifier(&target.name),
-            value: if writer.is_cast(&known.type_name) {
-                format!("{value}::{}", known.type_name)
-            } else {
-                value
-            },
+            value: value + &writer.cast(&known.type_name),
             is_collated: CHARACTERS.contains(&known.type_name.as_str()) || known.type_name == "character",
             is_identity_always: known.is_identity_always,
         })

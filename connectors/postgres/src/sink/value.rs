@@ -19,6 +19,8 @@ const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 const EPOCH_US: i64 = EPOCH_DAYS * MICROSECONDS_PER_DAY;
 /// The last digit that a type of times holds.
 const MOST_PRECISION: u8 = 6;
+/// Digits behind the point of `money`, in nearly every locale.
+const MONEY_SCALE: u32 = 2;
 
 /// Types that text is, or becomes by being assigned.
 pub(super) const CHARACTERS: [&str; 3] = ["text", "character varying", "name"];
@@ -47,6 +49,8 @@ pub(super) struct ColumnWriter<'a> {
     target: &'a Column,
     /// Characters that a `character varying(n)` holds.
     length: Option<usize>,
+    /// Digits behind the second that an `interval(n)` holds.
+    interval_precision: Option<u8>,
 }
 
 // === impl Element ===
@@ -115,12 +119,23 @@ impl<'a> ColumnWriter<'a> {
             source,
             target,
             length: varying_length(&target.source_type),
+            interval_precision: interval_precision(&target.source_type),
         }
     }
 
-    /// Whether a statement must say that the text is of this type.
-    pub(super) fn is_cast(&self, type_name: &str) -> bool {
-        self.element == Element::Text && !CHARACTERS.contains(&type_name)
+    /// How a statement says that the text is of this type; nothing where it need not.
+    pub(super) fn cast(&self, type_name: &str) -> String {
+        if self.element != Element::Text || CHARACTERS.contains(&type_name) {
+            return String::new();
+        }
+        let is_text = matches!(self.source.logical_type, LogicalType::Text(_));
+        match &self.target.logical_type {
+            // By itself the type would pass over an offset in the text.
+            LogicalType::Timestamp { .. } if is_text => format!("::timestamptz::{type_name}"),
+            // By itself the type would read the point as the server's locale does.
+            LogicalType::Money if !is_text => format!("::numeric::{type_name}"),
+            _ => format!("::{type_name}"),
+        }
     }
 
     /// Appends a value: its length and its bytes, or -1 for NULL.
@@ -149,6 +164,9 @@ impl<'a> ColumnWriter<'a> {
             Element::Timestamp | Element::TimestampTz => sized(out, &self.timestamp(value)?.to_be_bytes()),
             Element::Interval => {
                 let (months, days, microseconds) = self.interval(value)?;
+                if let Some(precision) = self.interval_precision {
+                    self.check_precision(microseconds, precision)?;
+                }
                 out.extend(16_i32.to_be_bytes());
                 out.extend(microseconds.to_be_bytes());
                 out.extend(days.to_be_bytes());
@@ -252,6 +270,59 @@ impl<'a> ColumnWriter<'a> {
         Ok(microseconds)
     }
 
+    /// What the server would round or cut to make it fit.
+    fn check_exact(&self, value: Value<'_>, target: &LogicalType) -> Result<()> {
+        match (target, value) {
+            (LogicalType::Array(element), Value::List(list)) => {
+                list.iter().try_for_each(|value| match value {
+                    // An array in it is one more dimension.
+                    Value::List(_) => self.check_exact(value, target),
+                    value => self.check_exact(value, element),
+                })
+            }
+            (
+                LogicalType::Time { precision }
+                | LogicalType::TimeTz { precision }
+                | LogicalType::Timestamp { precision }
+                | LogicalType::TimestampTz { precision },
+                value,
+            ) => match value {
+                Value::Int(microseconds) => self.check_precision(microseconds, *precision),
+                Value::TimeTz(time) => self.check_precision(time.microseconds, *precision),
+                Value::Text(text) => self.check_digits(text, *precision),
+                _ => Ok(()),
+            },
+            (LogicalType::Date, Value::Text(text)) => self.check_midnight(text),
+            (
+                LogicalType::Decimal {
+                    precision: Some(_),
+                    scale,
+                },
+                value,
+            ) => self.check_decimal(value, scale.unwrap_or_default()),
+            (LogicalType::Money, value) => self.check_decimal(value, MONEY_SCALE),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_decimal(&self, value: Value<'_>, scale: u32) -> Result<()> {
+        match value {
+            Value::Text(digits) => self.check_scale(digits, scale),
+            Value::Float32(number) => self.check_scale(&number.to_string(), scale),
+            Value::Float64(number) => self.check_scale(&number.to_string(), scale),
+            _ => Ok(()),
+        }
+    }
+
+    /// A text of a date may have midnight in UTC behind it, and no other time.
+    fn check_midnight(&self, text: &str) -> Result<()> {
+        let time = text.split_once(['T', ' ']).map_or("", |(_, time)| time);
+        if time.bytes().any(|digit| matches!(digit, b'1'..=b'9')) {
+            return Err(self.refused("has a time of day; make the column a timestamp"));
+        }
+        Ok(())
+    }
+
     /// The server would round.
     fn check_precision(&self, microseconds: i64, precision: u8) -> Result<()> {
         let unit = 10_i64.pow(u32::from(MOST_PRECISION.saturating_sub(precision)));
@@ -284,31 +355,7 @@ impl<'a> ColumnWriter<'a> {
     }
 
     fn text(&self, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
-        if let LogicalType::Time { precision }
-        | LogicalType::TimeTz { precision }
-        | LogicalType::Timestamp { precision }
-        | LogicalType::TimestampTz { precision } = &self.target.logical_type
-        {
-            match value {
-                Value::Int(microseconds) => self.check_precision(microseconds, *precision)?,
-                Value::TimeTz(time) => self.check_precision(time.microseconds, *precision)?,
-                Value::Text(text) => self.check_digits(text, *precision)?,
-                _ => {}
-            }
-        }
-        if let LogicalType::Decimal {
-            precision: Some(_),
-            scale,
-        } = &self.target.logical_type
-        {
-            let scale = scale.unwrap_or_default();
-            match value {
-                Value::Text(digits) => self.check_scale(digits, scale)?,
-                Value::Float32(number) => self.check_scale(&number.to_string(), scale)?,
-                Value::Float64(number) => self.check_scale(&number.to_string(), scale)?,
-                _ => {}
-            }
-        }
+        self.check_exact(value, &self.target.logical_type)?;
         if let (Some(length), Value::Text(text)) = (self.length, value) {
             self.check_length(text, length)?;
         }
@@ -379,6 +426,12 @@ fn no_number(text: &str) -> Option<f64> {
     }
 }
 
+/// The digits behind the second of `interval(3)` and `interval day to second(3)`, as the server prints the type.
+fn interval_precision(source_type: &str) -> Option<u8> {
+    let (_, digits) = source_type.strip_prefix("interval")?.split_once('(')?;
+    digits.strip_suffix(')')?.parse().ok()
+}
+
 /// The length of `character varying(20)`, as the server prints the type.
 fn varying_length(source_type: &str) -> Option<usize> {
     let length = source_type.strip_prefix("character varying(")?;
@@ -387,7 +440,9 @@ fn varying_length(source_type: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use tailrace_core::value::TextKind;
+    use tailrace_core::batch::ChangeBatch;
+    use tailrace_core::position::{Position, Progress};
+    use tailrace_core::value::{Interval, TextKind};
 
     use super::*;
 
@@ -452,6 +507,61 @@ mod tests {
         assert_eq!(into(Value::Float64(1.239)), None);
         assert_eq!(into(Value::Float32(0.5)), Some(b"0.5".to_vec()));
         assert_eq!(into(Value::Float64(1e-7)), None);
+    }
+
+    #[test]
+    fn nothing_is_rounded_into_money_intervals_and_arrays() {
+        let text = |text: &str| Some(text.as_bytes().to_vec());
+        let money = |value| written(decimal(None), column(LogicalType::Money, "money"), Value::Text(value));
+        assert_eq!(money("12.340"), text("12.340"));
+        assert_eq!(money("12.345"), None);
+        let interval = |source_type, microseconds| {
+            let value = Value::Interval(Interval {
+                months: 1,
+                days: 2,
+                microseconds,
+            });
+            written(LogicalType::Interval, column(LogicalType::Interval, source_type), value)
+        };
+        assert!(interval("interval", 1_600_000).is_some());
+        assert!(interval("interval(1)", 1_600_000).is_some());
+        assert!(interval("interval(0)", 1_600_000).is_none());
+        assert!(interval("interval day to second(0)", 1_600_000).is_none());
+        let mut batch = ChangeBatch::new("t".into(), Progress::at(Position::new("")));
+        batch.begin_row().unwrap();
+        batch.begin_list();
+        batch.push_text("1.5").unwrap();
+        batch.push_text("1.239").unwrap();
+        batch.end_list().unwrap();
+        let row = batch.end_row().unwrap();
+        let array = |digits| LogicalType::Array(Box::new(decimal(digits)));
+        let into = |scale| {
+            let target = column(array(Some((5, scale))), "numeric(5,2)[]");
+            written(array(None), target, batch.row(row).get(0))
+        };
+        assert!(into(3).is_some());
+        assert!(into(2).is_none());
+    }
+
+    #[test]
+    fn texts_of_times_are_read_with_their_offset() {
+        let cast = |target: LogicalType, source: LogicalType, name: &str| {
+            let (source, target) = (column(source, ""), column(target, name));
+            ColumnWriter::new(&source, &target).cast(name)
+        };
+        let timestamp = LogicalType::Timestamp { precision: 6 };
+        assert_eq!(cast(timestamp, PLAIN, "timestamp"), "::timestamptz::timestamp");
+        assert_eq!(cast(LogicalType::Date, PLAIN, "date"), "::date");
+        assert_eq!(cast(LogicalType::Money, decimal(None), "money"), "::numeric::money");
+        assert_eq!(cast(LogicalType::Money, PLAIN, "money"), "::money");
+        assert_eq!(cast(PLAIN, PLAIN, "text"), "");
+        let date = |value| written(PLAIN, column(LogicalType::Date, "date"), Value::Text(value));
+        for fits in ["2024-02-29", "2024-02-29T00:00:00Z", "0044-03-15 BC", "infinity"] {
+            assert!(date(fits).is_some(), "{fits}");
+        }
+        for refused in ["2024-02-29T12:00:00", "2024-02-29 00:00:00+02"] {
+            assert!(date(refused).is_none(), "{refused}");
+        }
     }
 
     #[test]

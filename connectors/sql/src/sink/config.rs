@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tailrace_core::batch::Operation;
 use tailrace_core::{Error, Result};
 
 /// What is done with a row.
@@ -126,6 +127,19 @@ impl WriteConfig {
     /// What the table of offsets is called, as it was written.
     pub fn offsets_name(&self) -> &str {
         self.offsets_table.as_deref().unwrap_or(OFFSETS)
+    }
+
+    /// Whether events of this kind change nothing.
+    pub(super) fn ignores(&self, operation: Operation) -> bool {
+        let keeps_deleted = self.deletes == DeleteMode::Ignore;
+        match operation {
+            _ if self.mode == WriteMode::Append => false,
+            Operation::Delete => keeps_deleted,
+            Operation::Truncate => {
+                self.truncates == TruncateMode::Ignore || (self.truncates == TruncateMode::Apply && keeps_deleted)
+            }
+            Operation::Message | Operation::Read | Operation::Create | Operation::Update => false,
+        }
     }
 
     /// The names of all settings: the rest of a sink's configuration is about its connection.

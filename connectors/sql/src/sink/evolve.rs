@@ -8,6 +8,14 @@ use super::plan::{column_index, extra_columns, key_names};
 use super::session::Definitions;
 use super::target::TargetTable;
 
+/// How statements begin that change a table.
+const ALTER_TABLE: &str = "ALTER TABLE";
+
+/// Whether a statement fails because a column is there already, for one who adds it: a new table that has one twice is another matter.
+pub fn adds_column(statement: &str) -> bool {
+    statement.starts_with(ALTER_TABLE)
+}
+
 /// The statements that make a table fit for events of a schema, in their order; none where it is.
 ///
 /// # Errors
@@ -32,7 +40,7 @@ pub(super) fn statements(
         let column_type = type_of(definitions, name, column, false)?;
         // Rows that are there have no value for it.
         statements.push(format!(
-            "ALTER TABLE {} ADD COLUMN {} {column_type}",
+            "{ALTER_TABLE} {} ADD COLUMN {} {column_type}",
             definitions.table(name),
             definitions.identifier(&column.name)
         ));
@@ -62,8 +70,11 @@ pub(super) fn widening<'a>(
 }
 
 fn widen(definitions: &dyn Definitions, table: &TargetTable, event: &Column) -> Result<Option<String>> {
-    let present = column_index(table, &event.name).and_then(|index| table.schema.columns.get(index));
-    let Some(present) = present else {
+    let index = column_index(table, &event.name);
+    // What the database computes is not written, and retyped it would be a column like others.
+    let is_generated = |index: usize| table.columns.get(index).is_some_and(|column| column.is_generated);
+    let present = index.filter(|index| !is_generated(*index));
+    let Some(present) = present.and_then(|index| table.schema.columns.get(index)) else {
         return Ok(None);
     };
     let wider = definitions.wider_type(present, event)?;

@@ -11,56 +11,34 @@
 //! distinct, so that for the rows themselves any order is right; where a constraint needs another (a unique value that wanders from row
 //! to row), the batch fails, and its halves are tried, down to single events, which are in the order of the source.
 //!
-//! What cannot be folded (two versions of a table's events for one key, a truncate behind rows) begins a new round, which is done behind the
+//! What cannot be folded (two versions of a table's events for one key, keys of other types, a truncate behind rows) begins a new round, which is done behind the
 //! one before.
 
-mod faults;
+mod effect;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tailrace_core::batch::{BeforeImage, ChangeBatch, ChangeView, Operation, Row};
+use tailrace_core::batch::{BeforeImage, ChangeView, Operation, Row};
 use tailrace_core::ports::sink::EventBatch;
 use tailrace_core::value::{Datum, Value};
 use tailrace_core::{Error, Result};
 
-use self::faults::{half_a_row, key_untold, malformed, no_row};
+use self::effect::{Effect, Kind};
 use super::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
+use super::faults::{half_a_row, key_untold, malformed, no_row};
 use super::key::append_key;
 use super::plan::{Plan, PlannedColumn};
 use super::version;
 use super::work::{Action, Place, Step, StepColumn, StepRow};
-
-/// What becomes of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// It is gone.
-    Delete,
-    /// It was gone, and is there again.
-    Replace,
-    /// It is added.
-    Insert,
-    /// It is there, with these values.
-    Upsert,
-    /// It is marked as deleted; nothing else is known of it.
-    Mark,
-}
-
-/// What becomes of one key, or of one row without one.
-#[derive(Debug)]
-struct Effect {
-    kind: Kind,
-    plan: usize,
-    row: StepRow,
-    /// It says nothing of the row but its key.
-    is_key_alone: bool,
-}
 
 /// What becomes of one table in one round.
 #[derive(Debug)]
 struct TableEffects {
     /// The plan by which every row goes first.
     truncated: Option<usize>,
+    /// The plan that says of which types the keys are: only those of one type can be told to be the same.
+    keyed: Option<usize>,
     effects: Vec<Effect>,
     by_key: HashMap<Vec<u8>, usize>,
 }
@@ -156,6 +134,7 @@ impl<'a> Fold<'a> {
         };
         let effects = |_| TableEffects {
             truncated: None,
+            keyed: None,
             effects: Vec::with_capacity(share),
             by_key: HashMap::with_capacity(share),
         };
@@ -240,7 +219,6 @@ impl<'a> Fold<'a> {
 
     fn truncate(&mut self, plan: usize) -> Result<()> {
         match self.config.truncates {
-            TruncateMode::Ignore => return Ok(()),
             TruncateMode::Halt => {
                 let name = self.plans.plan(plan)?.table.name().qualified();
                 let message = format!(
@@ -249,8 +227,7 @@ impl<'a> Fold<'a> {
                 );
                 return Err(Error::definite("truncate_refused", message));
             }
-            TruncateMode::Apply if self.config.deletes == DeleteMode::Ignore => return Ok(()),
-            TruncateMode::Apply => {}
+            TruncateMode::Apply | TruncateMode::Ignore => {}
         }
         if !self.effects(plan)?.effects.is_empty() {
             self.begin_round();
@@ -323,9 +300,22 @@ impl<'a> Fold<'a> {
         append_key(&self.batch.changes, row, columns, key)
     }
 
+    /// Whether keys of two plans of a table are of the same types.
+    fn have_same_keys(&self, plan: usize, other: usize) -> Result<bool> {
+        let types = |plan: &'a Plan| plan.key_columns().map(|column| &column.source.logical_type);
+        Ok(types(self.plans.plan(plan)?).eq(types(self.plans.plan(other)?)))
+    }
+
     /// Adds what becomes of a key to what becomes of it so far.
     fn put(&mut self, effect: Effect) -> Result<()> {
         let plan = effect.plan;
+        if let Some(other) = self.effects(plan)?.keyed
+            && other != plan
+            && !self.have_same_keys(plan, other)?
+        {
+            self.begin_round();
+        }
+        self.effects(plan)?.keyed.get_or_insert(plan);
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         self.append_key(plan, effect.row.row, &mut key)?;
@@ -512,84 +502,6 @@ impl<'a> Fold<'a> {
             }
             Phase::Mark => Action::Update { must_exist: false },
         }
-    }
-}
-
-// === impl Effect ===
-
-impl Effect {
-    fn new(kind: Kind, plan: usize, row: StepRow) -> Self {
-        let is_key_alone = false;
-        Self {
-            kind,
-            plan,
-            row,
-            is_key_alone,
-        }
-    }
-
-    /// What is gone may say nothing of its version, which is not the version NULL; a column of it means nothing where only the key does.
-    fn is_silent(&self, version: Value<'_>, is_in_column: bool) -> bool {
-        matches!(version, Value::Null | Value::Unchanged) || (self.is_key_alone && is_in_column)
-    }
-
-    /// Takes a later event of the same key in; gives it back where the two cannot be one.
-    fn join(&mut self, later: Self, batch: &ChangeBatch, plans: &Plans) -> Result<Option<Self>> {
-        if later.kind == Kind::Insert && self.kind == Kind::Insert {
-            return Ok(Some(later));
-        }
-        let same_plan = later.plan == self.plan;
-        if is_older(plans.plan(self.plan)?, &later, self, batch) {
-            return Ok(None);
-        }
-        match (self.kind, later.kind) {
-            (_, Kind::Delete) => *self = later,
-            (Kind::Delete, Kind::Insert | Kind::Upsert) => {
-                *self = Self {
-                    kind: Kind::Replace,
-                    ..later
-                };
-            }
-            (Kind::Upsert | Kind::Insert | Kind::Replace, Kind::Mark) => self.row.extra = later.row.extra,
-            (Kind::Delete, Kind::Mark) => {}
-            (Kind::Mark, Kind::Mark | Kind::Upsert | Kind::Insert) => *self = later,
-            _ if !same_plan => return Ok(Some(later)),
-            (kind, _) => {
-                let mut before = Vec::new();
-                if batch.row(later.row.row).iter().any(|value| value == Value::Unchanged) {
-                    before.push(self.row.row);
-                    before.append(&mut self.row.before);
-                }
-                *self = Self { kind, ..later };
-                self.row.before = before;
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// A later event of a partition that was read late may hold an older version. Every plan has its position in one place; a column is where it is
-/// in rows of the same plan.
-fn is_older(plan: &Plan, later: &Effect, present: &Effect, batch: &ChangeBatch) -> bool {
-    let column = plan.guard.filter(|_| later.plan == present.plan);
-    let column = column.and_then(|index| plan.columns.get(index));
-    let Some(guard) = column.or(plan.extras.position.as_ref()) else {
-        return false;
-    };
-    let (newer, older) = (guard.version(later, batch), guard.version(present, batch));
-    let is_silent = |effect: &Effect, version: Value<'_>| {
-        matches!(effect.kind, Kind::Delete | Kind::Mark) && effect.is_silent(version, column.is_some())
-    };
-    if is_silent(later, newer) || is_silent(present, older) {
-        return false;
-    }
-    version::compare(&guard.source.logical_type, newer, older) == Some(std::cmp::Ordering::Less)
-}
-
-impl PlannedColumn {
-    /// The version of a row, where the column is its guard.
-    fn version<'b>(&'b self, effect: &'b Effect, batch: &'b ChangeBatch) -> Value<'b> {
-        effect.row.values(batch).get(self.place)
     }
 }
 

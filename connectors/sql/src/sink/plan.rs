@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tailrace_core::schema::{Column, SharedSchema};
+use tailrace_core::schema::{Column, SharedSchema, TableName, TableSchema, column_named};
 use tailrace_core::value::LogicalType;
 use tailrace_core::{Error, Result};
 
 use super::config::{DeleteMode, WriteConfig, WriteMode};
 use super::extra;
+use super::faults::key_untold;
 use super::target::TargetTable;
 use super::work::{Place, column};
 
@@ -99,26 +100,31 @@ pub(crate) fn key_names(config: &WriteConfig, schema: &SharedSchema) -> Vec<Stri
     }
 }
 
-/// The index of a table's column, as [`named`] finds it.
-pub(super) fn column_index(table: &TargetTable, name: &str) -> Option<usize> {
-    named(&table.schema.columns, name)
+/// Whether events tell rows apart as the mode wants them told apart.
+///
+/// # Errors
+/// Definite `key_missing`.
+pub(super) fn check_key(config: &WriteConfig, table: &TableName, schema: &SharedSchema) -> Result<()> {
+    let needs_key = matches!(config.mode, WriteMode::Upsert | WriteMode::Update) && !schema.columns.is_empty();
+    if !needs_key || !key_names(config, schema).is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "events for table {} have no key, and rows cannot be told apart; name the columns with `key`, or choose `mode: append` or \
+         `insert`",
+        table.qualified()
+    );
+    Err(Error::definite("key_missing", message))
 }
 
-/// The index of a column: the one of this very name, else the only one that differs in nothing but case, which databases that fold names
-/// may have made of it.
-pub(crate) fn named(columns: &[Column], name: &str) -> Option<usize> {
-    if let Some(same) = columns.iter().position(|column| column.name == name) {
-        return Some(same);
-    }
-    let folded = name.to_lowercase();
-    let mut alike = columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| column.name.to_lowercase() == folded);
-    match (alike.next(), alike.next()) {
-        (Some((index, _)), None) => Some(index),
-        _ => None,
-    }
+/// What is said of a row is its key, and nothing else.
+pub(super) fn is_key_alone(schema: &TableSchema) -> bool {
+    !schema.key.is_empty() && schema.key.len() == schema.columns.len()
+}
+
+/// The index of a table's column, as [`column_named`] finds it.
+pub(super) fn column_index(table: &TargetTable, name: &str) -> Option<usize> {
+    column_named(&table.schema.columns, name)
 }
 
 // === impl Plan ===
@@ -141,9 +147,14 @@ impl Plan {
                 });
             }
         }
-        let key = event_key(schema, &table, config, &columns)?;
+        // A truncate has no row, and so neither a key nor a version.
+        let has_row = !schema.columns.is_empty();
+        let key = match has_row {
+            true => event_key(schema, &table, config, &columns)?,
+            false => Vec::new(),
+        };
         let extras = Extras::new(&table, config)?;
-        let is_key_only = !key.is_empty() && schema.columns.len() == key.len();
+        let is_key_only = !has_row || is_key_alone(schema);
         let guard = guard(&table, config, &columns, is_key_only)?;
         let plan = Self {
             key_is_enough: left_out(&table, key.iter().filter_map(|index| columns.get(*index)), &extras).is_none(),
@@ -164,13 +175,6 @@ impl Plan {
             return Ok(());
         }
         let name = self.table.name().qualified();
-        if matches!(config.mode, WriteMode::Upsert | WriteMode::Update) && self.key.is_empty() {
-            let message = format!(
-                "events for table {name} have no key, and rows cannot be told apart; name the columns with `key`, or choose \
-                 `mode: append` or `insert`"
-            );
-            return Err(Error::definite("key_missing", message));
-        }
         if config.mode == WriteMode::Upsert && !self.key_is_unique() {
             let columns: Vec<&str> = self.key_columns().map(|column| column.source.name.as_str()).collect();
             let columns = columns.join(", ");
@@ -223,6 +227,9 @@ fn event_key(
         let target = column_index(table, name);
         let column = columns.iter().position(|column| Some(column.target) == target);
         column.ok_or_else(|| {
+            if is_key_alone(schema) {
+                return key_untold();
+            }
             let message = format!(
                 "the events for table {} have no column {name}, which `key` names; they have {}",
                 table.name().qualified(),

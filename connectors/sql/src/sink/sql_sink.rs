@@ -8,14 +8,15 @@ use tailrace_core::batch::Operation;
 use tailrace_core::error::Kind;
 use tailrace_core::ports::sink::{EventBatch, Sink, SinkContext, Taken, Targets};
 use tailrace_core::record_batch::TopicPartition;
-use tailrace_core::schema::{SharedSchema, TableName, TableSchema};
+use tailrace_core::schema::{Column, SharedSchema, TableName, TableSchema};
 use tailrace_core::{Error, Result, topic};
 
 use super::config::WriteConfig;
 use super::evolve;
+use super::faults::table_unknown;
 use super::fold::{Fold, Plans};
 use super::name::TableNames;
-use super::plan::{Plan, is_reserved};
+use super::plan::{Plan, check_key, column_index, is_key_alone, is_reserved, soft_delete_column};
 use super::session::Session;
 use super::target::TargetTable;
 use super::work::{Offset, Work};
@@ -188,14 +189,7 @@ impl SqlSink {
     }
 
     async fn compile(&mut self, topic: &Arc<str>, schema: &SharedSchema, deletes: bool) -> Result<Option<Plan>> {
-        if let Some(column) = schema.columns.iter().find(|column| is_reserved(&column.name)) {
-            let message = format!(
-                "the events of {topic} have a column {}, which is a name of Tailrace's own; give it another with \
-                 `transforms: [{{ rename: {{ {}: … }} }}]`",
-                column.name, column.name
-            );
-            return Err(Error::definite("column_reserved", message));
-        }
+        check_names(topic, schema, &self.rules.config)?;
         let name = self.rules.table(&*self.session, topic, &schema.name);
         let mut table = self.table(&name).await?;
         if table.is_none() && deletes {
@@ -207,6 +201,11 @@ impl SqlSink {
         }
         let definitions = self.session.definitions();
         let config = &self.rules.config;
+        // Before anything is changed for events that cannot be written.
+        check_key(config, &name, schema)?;
+        if deletes && let Some(table) = &table {
+            check_told(topic, schema, table)?;
+        }
         let statements = evolve::statements(definitions, config, &name, table.as_deref(), schema)?;
         for statement in &statements {
             let connector = self.context.connector.as_str();
@@ -239,9 +238,8 @@ impl SqlSink {
     /// Whether deletes that have nothing but a key may well be of another table than the topic is named after: it has none, and was
     /// written before. Rows of Debezium's name their table, tombstones do not.
     fn is_of_another(&self, topic: &Arc<str>, schema: &TableSchema) -> bool {
-        let is_key_alone = !schema.key.is_empty() && schema.key.len() == schema.columns.len();
         let is_by_topic = schema.name == topic::table_of(topic) && !self.rules.config.tables.contains_key(&**topic);
-        is_key_alone && is_by_topic && self.begun.contains(topic)
+        is_key_alone(schema) && is_by_topic && self.begun.contains(topic)
     }
 
     async fn plans(&mut self, batch: &EventBatch) -> Result<Plans> {
@@ -259,6 +257,10 @@ impl SqlSink {
                     "an event comes from nowhere, which is a defect in Tailrace; report it",
                 ));
             };
+            if self.rules.config.ignores(change.operation) {
+                plans.of_changes.push(None);
+                continue;
+            }
             // Events come in runs of one kind.
             if let Some((table, topic, plan)) = &last
                 && *table == change.table
@@ -347,14 +349,35 @@ impl Sink for SqlSink {
     }
 }
 
-#[cold]
-fn table_unknown(topic: &str, name: &TableName) -> Error {
+/// What columns of events may not be called.
+fn check_names(topic: &str, schema: &TableSchema, config: &WriteConfig) -> Result<()> {
+    let is_mark = |name: &str| soft_delete_column(config).is_some_and(|mark| mark.eq_ignore_ascii_case(name));
+    let taken = |column: &&Column| is_reserved(&column.name) || is_mark(&column.name);
+    let Some(Column { name, .. }) = schema.columns.iter().find(taken) else {
+        return Ok(());
+    };
+    let whose = match is_reserved(name) {
+        true => "a name of Tailrace's own",
+        false => "what `soft_delete_column` names, which is written besides",
+    };
     let message = format!(
-        "a record of topic {topic} deletes and has nothing but a key; the topic is named after table {}, which is not there, and no row \
-         of it has said yet of which table they are; name the table: `tables: {{ {topic}: … }}`",
-        name.qualified()
+        "the events of {topic} have a column {name}, which is {whose}; give it another with `transforms: [{{ rename: {{ {name}: … }} }}]`"
     );
-    Error::poison("table_unknown", message)
+    Err(Error::definite("column_reserved", message))
+}
+
+/// A delete by nothing but a key is of no table that does not have its columns: none is added for it.
+fn check_told(topic: &str, schema: &TableSchema, table: &TargetTable) -> Result<()> {
+    let unknown = |column: &&Column| column_index(table, &column.name).is_none();
+    let Some(column) = schema.columns.iter().find(unknown).filter(|_| is_key_alone(schema)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "a record of topic {topic} deletes by {}, which table {} does not have; name the columns of its key with `key`",
+        column.name,
+        table.name().qualified()
+    );
+    Err(Error::poison("key_missing", message))
 }
 
 /// The number of a plan in a batch, and of its table.

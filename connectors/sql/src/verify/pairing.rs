@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use tailrace_core::batch::RowView;
-use tailrace_core::schema::{Column, SharedSchema, TableSchema};
+use tailrace_core::schema::{Column, SharedSchema, TableSchema, column_named};
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
 use super::canonical::{self, Form};
 use crate::sink::config::WriteConfig;
-use crate::sink::plan::{key_names, named};
+use crate::sink::plan::key_names;
 
 /// Canonical values of the columns of a key, in its order.
 pub type Key = Vec<String>;
@@ -49,7 +49,7 @@ impl Pairing {
         let mut pairs = Vec::new();
         let mut left_out = Vec::new();
         for (index, column) in events.columns.iter().enumerate() {
-            let pair = named(&target.columns, &column.name).and_then(|found| {
+            let pair = column_named(&target.columns, &column.name).and_then(|found| {
                 let form = canonical::form(column, target.columns.get(found)?)?;
                 Some(Pair {
                     event: index,
@@ -72,7 +72,7 @@ impl Pairing {
         }
         let mut key = Vec::with_capacity(names.len());
         for name in &names {
-            let wanted = named(&target.columns, name);
+            let wanted = column_named(&target.columns, name);
             let place = pairs.iter().position(|pair| Some(pair.target) == wanted);
             // The digits of text are nothing that text is looked up by.
             let place = place.filter(|place| pairs.get(*place).is_some_and(|pair| pair.form != Form::TextBytes));
@@ -233,10 +233,12 @@ fn of(schema: &SharedSchema, column: usize, form: Form, row: RowView<'_>) -> Opt
 
 fn not_comparable(events: &SharedSchema, target: &SharedSchema, name: &str) -> Error {
     let kind = |columns: &[Column]| {
-        named(columns, name).and_then(|index| columns.get(index)).map_or_else(
-            || "not there".to_owned(),
-            |column| format!("of type {}", column.source_type),
-        )
+        column_named(columns, name)
+            .and_then(|index| columns.get(index))
+            .map_or_else(
+                || "not there".to_owned(),
+                |column| format!("of type {}", column.source_type),
+            )
     };
     let message = format!(
         "the key column {name} is {} in {} and {} in {}, so that rows of one cannot be found in the other; give the sink another `key`",

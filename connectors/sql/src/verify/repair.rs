@@ -15,7 +15,7 @@ use tailrace_core::batch::{BatchFull, BeforeImage, Change, ChangeBatch, Operatio
 use tailrace_core::ports::sink::{EventBatch, Origin as RecordOrigin};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::record_batch::TopicPartition;
-use tailrace_core::schema::{SharedSchema, TableName, TableSchema};
+use tailrace_core::schema::{SharedSchema, TableName, TableSchema, column_named};
 use tailrace_core::telemetry::now_us;
 use tailrace_core::value::Datum;
 use tailrace_core::{Error, Result};
@@ -25,7 +25,7 @@ use super::pairing::{Key, Pairing};
 use super::table::{TableComparison, looks};
 use crate::sink::SqlSink;
 use crate::sink::config::{WriteConfig, WriteMode};
-use crate::sink::plan::{is_guarded_by_position, named};
+use crate::sink::plan::is_guarded_by_position;
 use crate::sink::work::Offset;
 
 /// What the rows that are repaired are called.
@@ -224,7 +224,7 @@ impl<'a> Repairs<'a> {
 impl Version {
     fn new(events: &SharedSchema, target: &SharedSchema, place: &Place) -> Self {
         let there = events.columns.iter().enumerate();
-        let there = there.filter(|(_, column)| named(&target.columns, &column.name).is_some());
+        let there = there.filter(|(_, column)| column_named(&target.columns, &column.name).is_some());
         let columns: Vec<usize> = there.map(|(index, _)| index).collect();
         let place_of = |column: &usize| columns.iter().position(|kept| kept == column);
         let written = TableSchema {

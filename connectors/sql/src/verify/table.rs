@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tailrace_core::batch::{ChangeBatch, Operation, RowView};
+use tailrace_core::schema::column_named;
 use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 
@@ -10,7 +11,7 @@ use super::origin::Origin;
 use super::pairing::{Key, Pairing, Values};
 use super::reader::{KEYS_AT_A_TIME, TableReader};
 use crate::sink::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
-use crate::sink::plan::{named, soft_delete_column};
+use crate::sink::plan::soft_delete_column;
 
 /// Beyond so many differing keys the table is not worth being looked at key by key.
 const SUSPECTS_MAXIMUM: usize = 100_000;
@@ -91,7 +92,7 @@ pub struct TableComparison {
 impl TargetRows {
     /// The rows of a table that a sink writes.
     pub fn new(reader: TableReader, config: &WriteConfig) -> Self {
-        let deleted_at = soft_delete_column(config).and_then(|name| named(&reader.schema().columns, name));
+        let deleted_at = soft_delete_column(config).and_then(|name| column_named(&reader.schema().columns, name));
         Self { reader, deleted_at }
     }
 

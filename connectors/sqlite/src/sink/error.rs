@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tailrace_core::Error;
 use tailrace_core::ports::sink::FOREIGN_KEY;
+use tailrace_sql::sink::adds_column;
 
 use crate::error::code;
 
@@ -44,8 +45,9 @@ pub(super) fn is_table_missing(error: &sqlx::Error) -> bool {
 }
 
 /// A table or column is there already.
-pub(super) fn is_there_already(error: &sqlx::Error) -> bool {
-    says(error, "already exists") || says(error, "duplicate column name")
+pub(super) fn is_there_already(error: &sqlx::Error, statement: &str) -> bool {
+    let is_column = says(error, "duplicate column name") && adds_column(statement);
+    is_column || says(error, "already exists")
 }
 
 /// Under its general code SQLite only tells by words what is wrong.

@@ -179,7 +179,7 @@ impl Session for SqliteSession {
     async fn define(&mut self, statement: &str) -> Result<()> {
         match self.run(statement).await {
             Ok(_) => Ok(()),
-            Err(error) if is_there_already(&error) => Ok(()),
+            Err(error) if is_there_already(&error, statement) => Ok(()),
             Err(error) => Err(self.error(error, &format!("run `{statement}`"))),
         }
     }

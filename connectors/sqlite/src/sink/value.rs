@@ -247,8 +247,12 @@ fn timestamp(plain: Plain<'_>) -> Result<Stored, Misfit> {
 fn bytes(plain: Plain<'_>) -> Result<Stored, Misfit> {
     match plain {
         Plain::Bytes(bytes) | Plain::Wkb(bytes) | Plain::Ewkb(bytes) => Ok(Stored::Blob(bytes.to_vec())),
-        Plain::Text(text) | Plain::Json(text) | Plain::Uuid(text) => Ok(Stored::Blob(text.as_bytes().to_vec())),
-        _ => Err(Misfit("it takes bytes and text alone; give it another type")),
+        Plain::Json(text) | Plain::Uuid(text) => Ok(Stored::Blob(text.as_bytes().to_vec())),
+        // Which bytes a text stands for, nobody says: its own, or those that it has in base64.
+        _ => Err(Misfit(
+            "it takes bytes alone; have the writer of texts say in the schema that they are bytes (`contentEncoding` of a JSON Schema), or \
+             give it another type",
+        )),
     }
 }
 

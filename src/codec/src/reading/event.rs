@@ -275,7 +275,9 @@ impl Reading<'_> {
             }
             ValuePlan::Row(row) => {
                 if headers.operation == Some(Operation::Truncate) {
-                    row.read(wire, &mut self.cells(), &[])?;
+                    // Whatever stands in it is no row.
+                    let all: Vec<usize> = (0..row.columns.len()).collect();
+                    row.read(wire, &mut self.cells(), &all)?;
                     return Ok(Some(self.truncate(&topic.table)));
                 }
                 headers.unchanged(row, &mut self.unchanged);

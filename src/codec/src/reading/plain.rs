@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tailrace_core::schema::Column;
+use tailrace_core::schema::{Column, column_named};
 use tailrace_core::value::LogicalType;
 
 use super::cell::Cells;
@@ -129,8 +129,12 @@ impl PlainRows {
         match &*self.known {
             Known::Contract(shape) => shape.field(name).map(|shape| ColumnPlan::of(name, shape, notated)),
             Known::Columns(columns) => {
-                let column = columns.iter().find(|column| column.name == name);
-                column.map(|column| ColumnPlan::typed(column.clone(), self.rules, notated))
+                let column = column_named(columns, name).and_then(|index| columns.get(index));
+                let own_name = |column: &Column| Column {
+                    name: name.to_owned(),
+                    ..column.clone()
+                };
+                column.map(|column| ColumnPlan::typed(own_name(column), self.rules, notated))
             }
             Known::Nothing => None,
         }

@@ -17,6 +17,8 @@ use super::typed::{Rules, typed_form};
 use super::wire::{Fields, Wire};
 use crate::notation::Optionality;
 
+const ABSENT: Fault = Fault::record("lacks a field that its schema requires");
+
 /// What Debezium notes of a column's type in its own database.
 const SOURCE_TYPE: &str = "__debezium.source.column.type";
 
@@ -77,7 +79,7 @@ impl RowPlan {
         self.fields.find(name, 0)
     }
 
-    /// Reads every column; those that the record does not have are unchanged.
+    /// Reads every column; of those that the record does not have see [`Self::push_absent`].
     pub(crate) fn read<W: Wire>(
         &self,
         wire: &mut W,
@@ -96,8 +98,23 @@ impl RowPlan {
             self.read_column(index, wire, cells, unchanged)?;
             expected += 1;
         }
-        for _ in expected..self.columns.len() {
+        (expected..self.columns.len()).try_for_each(|index| self.push_absent(index, cells, unchanged))
+    }
+
+    /// A field that the record leaves out has its default, else it is null, as Kafka Connect's converters read it.
+    #[cold]
+    fn push_absent(&self, index: usize, cells: &mut Cells<'_>, unchanged: &Unchanged) -> Result<(), Located> {
+        let Some(column) = self.columns.get(index) else {
+            return Ok(());
+        };
+        if unchanged.contains(&index) {
             cells.batch.push_unchanged();
+        } else if let Some(default) = &column.default {
+            cells.batch.push_datum(default).map_err(Fault::from)?;
+        } else if column.column.nullable {
+            cells.batch.push_null();
+        } else {
+            return Err(ABSENT.of(&column.column.name));
         }
         Ok(())
     }
@@ -150,7 +167,7 @@ impl RowPlan {
                     wire.seek(*at);
                     self.read_column(index, wire, cells, unchanged)?;
                 }
-                None => cells.batch.push_unchanged(),
+                None => self.push_absent(index, cells, unchanged)?,
             }
         }
         wire.seek(end);

@@ -17,6 +17,7 @@ mod cast;
 pub mod config;
 mod plan;
 mod rewrite;
+mod targets;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::schema::SharedSchema;
 pub use config::{Mask, Rule, TransformConfig};
 use plan::{Content, Rewrite, RulePlan, TablePlan};
+pub use targets::TargetsBefore;
 
 /// The compiled rules of one connector.
 pub struct Transform {
@@ -232,6 +234,10 @@ fn route_message(rewrite: &Rewrite, mut change: Change) -> Result<Change> {
 fn filter(rewrite: &Rewrite, change: &mut Change, batch: &mut ChangeBatch) -> Result<bool> {
     if rewrite.conditions.is_empty() {
         return Ok(true);
+    }
+    let mut unknown = rewrite.conditions.iter().filter_map(plan::TableCondition::unknown);
+    if let Some(name) = unknown.next().filter(|_| change.after.is_some()) {
+        return Err(plan::unknown_column(&rewrite.schema, name));
     }
     let keeps = |row: Row| {
         rewrite

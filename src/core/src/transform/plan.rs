@@ -1,6 +1,6 @@
 //! Rules, compiled: once per connector ([`RulePlan`]) and once per table version ([`TablePlan`]).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::config::{Condition, Mask, Route, Rule};
 use crate::batch::{BatchFull, Change, ChangeBatch, Row, RowView};
 use crate::error::{Error, Result};
 use crate::pattern::TablePattern;
-use crate::schema::{Column, SharedSchema, TableSchema};
+use crate::schema::{Column, SharedSchema, TableName, TableSchema};
 use crate::secret::Secret;
 use crate::value::{LogicalType, TextKind, Value};
 
@@ -77,7 +77,9 @@ pub(super) enum MaskPlan {
 
 /// A condition on a column of one table version.
 pub(super) struct TableCondition {
-    column: usize,
+    name: String,
+    /// Where it is; `None` in records that have no more than a key.
+    column: Option<usize>,
     plan: ConditionPlan,
 }
 
@@ -119,8 +121,12 @@ impl RulePlan {
         })
     }
 
-    fn selects(&self, schema: &TableSchema) -> bool {
-        let name = &schema.name;
+    /// The new names of columns.
+    pub(super) fn renames(&self) -> &BTreeMap<String, String> {
+        &self.rule.rename
+    }
+
+    pub(super) fn selects(&self, name: &TableName) -> bool {
         let patterns = self.tables.as_ref();
         patterns.is_none_or(|patterns| {
             patterns
@@ -219,10 +225,15 @@ impl ConditionPlan {
 // === impl TableCondition ===
 
 impl TableCondition {
+    /// The name of the column, where the table does not have it.
+    pub(super) fn unknown(&self) -> Option<&str> {
+        self.column.is_none().then_some(&*self.name)
+    }
+
     /// True where the condition holds or cannot be decided.
     pub(super) fn holds(&self, row: RowView<'_>) -> bool {
         let plan = &self.plan;
-        let value = row.get(self.column);
+        let value = self.column.map_or(Value::Unchanged, |column| row.get(column));
         if value == Value::Unchanged {
             return true;
         }
@@ -255,7 +266,7 @@ fn canonical_text(value: Value<'_>) -> String {
 
 impl TablePlan {
     pub(super) fn compile(schema: &SharedSchema, rules: &[RulePlan], updated_at_column: Option<&str>) -> Result<Self> {
-        let rules: Vec<_> = rules.iter().filter(|rule| rule.selects(schema)).collect();
+        let rules: Vec<_> = rules.iter().filter(|rule| rule.selects(&schema.name)).collect();
         let updated_at = updated_at_column.and_then(|name| schema.column_index(name));
         if rules.iter().any(|rule| rule.rule.drop) {
             return Ok(Self::Drop);
@@ -301,7 +312,7 @@ impl Content {
 impl Rewrite {
     /// Nothing but the casts, for rows whose columns have the names that rules gave them; `None` where none of them is cast.
     pub(super) fn of_casts(schema: &SharedSchema, rules: &[RulePlan]) -> Result<Option<Self>> {
-        let rules: Vec<_> = rules.iter().filter(|rule| rule.selects(schema)).collect();
+        let rules: Vec<_> = rules.iter().filter(|rule| rule.selects(&schema.name)).collect();
         let mut columns = Vec::new();
         let mut described = TableSchema::clone(schema);
         for (index, column) in described.columns.iter_mut().enumerate() {
@@ -387,7 +398,7 @@ fn cast_column(schema: &TableSchema, column: &Column, to: CastType) -> Result<Co
 }
 
 /// The name that a column has behind the rules.
-fn renamed<'a>(name: &'a str, rules: &[&'a RulePlan]) -> &'a str {
+pub(super) fn renamed<'a>(name: &'a str, rules: &[&'a RulePlan]) -> &'a str {
     let mut renames = rules.iter().filter_map(|rule| rule.rule.rename.get(name));
     renames.next_back().map_or(name, String::as_str)
 }
@@ -420,21 +431,29 @@ fn renamed_schema(schema: &TableSchema, kept: &[ColumnPlan], rules: &[&RulePlan]
 }
 
 fn conditions(schema: &TableSchema, rules: &[&RulePlan]) -> Result<Vec<TableCondition>> {
-    let mut conditions = Vec::new();
-    for (name, plan) in rules.iter().flat_map(|rule| &rule.conditions) {
-        let Some(column) = schema.column_index(name) else {
-            let message = format!(
-                "a row filter names column `{name}`, which {} does not have",
-                schema.name.qualified()
-            );
-            return Err(Error::definite("transform_invalid", message));
-        };
-        conditions.push(TableCondition {
+    // Records that delete may have nothing but the key, and those that truncate have nothing.
+    let may_be_part = schema.key.len() == schema.columns.len();
+    let condition = |(name, plan): &(String, ConditionPlan)| {
+        let column = schema.column_index(name);
+        if column.is_none() && !may_be_part {
+            return Err(unknown_column(schema, name));
+        }
+        Ok(TableCondition {
+            name: name.clone(),
             column,
             plan: plan.clone(),
-        });
-    }
-    Ok(conditions)
+        })
+    };
+    rules.iter().flat_map(|rule| &rule.conditions).map(condition).collect()
+}
+
+/// The refusal of a row filter that no row can be held against.
+pub(super) fn unknown_column(schema: &TableSchema, name: &str) -> Error {
+    let message = format!(
+        "a row filter names column `{name}`, which {} does not have",
+        schema.name.qualified()
+    );
+    Error::definite("transform_invalid", message)
 }
 
 fn topic(schema: &TableSchema, rules: &[&RulePlan]) -> Option<Arc<str>> {

@@ -226,6 +226,36 @@ fn a_filter_on_an_unchanged_value_lets_the_row_through() {
     assert_eq!(given.batch.changes[0].operation, Operation::Update);
 }
 
+/// Tombstones have nothing but the key, and truncates have nothing.
+#[test]
+fn a_filter_lets_deletes_by_key_and_truncates_through() {
+    for (columns, operation) in [(1, Operation::Delete), (0, Operation::Truncate), (1, Operation::Create)] {
+        let mut given = Given::new();
+        let mut schema = TableSchema::clone(&given.schema);
+        schema.columns.truncate(columns);
+        schema.key.truncate(columns);
+        given.schema = Arc::new(schema);
+        given.batch.begin_row().unwrap();
+        given.batch.push_int(7);
+        let key = given.batch.end_row().unwrap();
+        let is_row = operation == Operation::Create;
+        given.change(
+            operation,
+            (operation == Operation::Delete).then_some(key),
+            is_row.then_some(key),
+        );
+        given.batch.changes[0].before_image = if is_row { BeforeImage::None } else { BeforeImage::Key };
+        let applied = transform(active_only()).apply(&mut given.batch);
+        if is_row {
+            let error = applied.unwrap_err();
+            assert!(error.to_string().contains("column `status`"), "{error}");
+        } else {
+            assert_eq!(applied.unwrap(), 0);
+            assert_eq!(given.batch.changes[0].operation, operation);
+        }
+    }
+}
+
 #[test]
 fn tables_are_dropped_and_routed() {
     let mut given = Given::new();

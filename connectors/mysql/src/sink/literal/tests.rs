@@ -201,7 +201,8 @@ fn bytes_are_filled_up_as_they_are_stored() {
         "x'a0eebc999c0b4ef8bb6d6bb9bd380a11'"
     );
     assert_eq!(ok("char(36)", &UUID, uuid), "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'");
-    assert_eq!(ok("blob", &PLAIN, text("ab")), "x'6162'");
+    assert_eq!(ok("blob", &LogicalType::Text(TextKind::Json), text("[1]")), "x'5b315d'");
+    refused("blob", &PLAIN, text("AAEC"));
     refused("blob", &LogicalType::Int64, Datum::Int(1));
 }
 

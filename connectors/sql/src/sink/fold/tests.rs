@@ -1,4 +1,4 @@
-use tailrace_core::batch::{Change, Transaction};
+use tailrace_core::batch::{Change, ChangeBatch, Transaction};
 use tailrace_core::ports::sink::Origin;
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::record_batch::TopicPartition;
@@ -158,7 +158,8 @@ fn batch(events: &[Event], config: &WriteConfig) -> (EventBatch, Plans) {
             partition: 0,
             offset: 100 + signed(index),
         });
-        plans.of_changes.push(Some(plan));
+        let is_ignored = config.ignores(operation_of(*operation));
+        plans.of_changes.push((!is_ignored).then_some(plan));
     }
     let batch = EventBatch {
         changes,
@@ -360,6 +361,52 @@ fn inserts_are_kept_apart_so_that_a_key_that_comes_twice_is_seen() {
         steps(twice, &config),
         ["insert parent(id a big): 1 1 -", "delete parent(id): 1"]
     );
+    let again: &[Event] = &[("parent", 'd', &[I(1)]), ("parent", 'c', &[I(1), I(2), Null])];
+    assert_eq!(
+        steps(again, &config),
+        ["delete parent(id): 1", "insert parent(id a big): 1 2 -"]
+    );
+}
+
+/// `42` and `"42"` are one row of a table, and nobody here can tell.
+#[test]
+fn keys_of_other_types_are_not_taken_for_others() {
+    let config = WriteConfig::default();
+    let (batch, mut plans) = batch(
+        &[("parent", 'c', &[I(1), I(1), Null]), ("parent", 'd', &[T("1")])],
+        &config,
+    );
+    let mut by_text = TableSchema::clone(&schema("parent", 1));
+    by_text.columns[0].logical_type = LogicalType::Text(TextKind::Plain);
+    plans.plans[1] = Arc::new(Plan::new(&Arc::new(by_text), target("parent", &[]), &config).unwrap());
+    assert_eq!(
+        printed(&Fold::steps(&batch, &config, &plans).unwrap()),
+        ["upsert parent(id a big): 1 1 -", "delete parent(id): 1"]
+    );
+}
+
+#[test]
+fn what_is_ignored_needs_neither_key_nor_version() {
+    let mut config = WriteConfig {
+        key: Some(vec!["a".to_owned()]),
+        version_guard: Some("a".to_owned()),
+        deletes: DeleteMode::Ignore,
+        ..WriteConfig::default()
+    };
+    assert!(config.ignores(Operation::Delete) && config.ignores(Operation::Truncate));
+    let truncate = schema("parent", 0);
+    let truncate = Arc::new(TableSchema {
+        key: Vec::new(),
+        ..TableSchema::clone(&truncate)
+    });
+    assert!(Plan::new(&truncate, target("parent", &[]), &config).is_ok());
+    let error = Plan::new(&schema("parent", 1), target("parent", &[]), &config).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.code()),
+        (tailrace_core::error::Kind::Poison, "key_missing")
+    );
+    config.mode = WriteMode::Append;
+    assert!(!config.ignores(Operation::Delete));
 }
 
 #[test]

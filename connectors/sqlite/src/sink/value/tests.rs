@@ -131,7 +131,7 @@ fn other_databases_types_become_text_and_documents() {
     );
     let moment = stored("TEXT", &MOMENT, &Datum::Int(1)).unwrap();
     assert_eq!(moment, Stored::Text("1970-01-01T00:00:00.000001Z".to_owned()));
-    assert_eq!(stored("BLOB", &PLAIN, &text("a")).unwrap(), Stored::Blob(vec![b'a']));
+    assert!(stored("BLOB", &PLAIN, &text("AAEC")).is_err());
     let amount = stored("TIME", &TIME, &Datum::Int(-90_000_000_000)).unwrap();
     assert_eq!(amount, Stored::Text("-25:00:00".to_owned()));
     assert_eq!(stored("INTEGER", &DECIMAL, &text("-7.0")).unwrap(), Stored::Integer(-7));

@@ -206,3 +206,27 @@ fn another_placeholder_is_one_only_where_it_is_said() {
         Some(string("__debezium_unavailable_value"))
     );
 }
+
+/// As Kafka Connect's converters read it; half a row of it would never be added to a table.
+#[test]
+fn a_field_that_a_record_leaves_out_has_its_default_or_is_null() {
+    let decoded = |payload: &str| {
+        let fields = r#"[{"field":"id","type":"int64"},{"field":"note","type":"string","optional":true},{"field":"n","type":"int32","optional":true,"default":7}]"#;
+        let value = format!(r#"{{"schema":{{"type":"struct","fields":{fields}}},"payload":{payload}}}"#);
+        decode_with(decoder_settings(None, "{}"), None, &one(None, Some(value.as_bytes())))
+    };
+    let row = |note: Option<Datum>| {
+        let cells = [("id", Some(number(1))), ("note", note), ("n", Some(number(7)))];
+        Some(cells.map(|(name, value)| (name.to_owned(), value)).to_vec())
+    };
+    for (payload, note) in [
+        (r#"{"id":1}"#, None),
+        (r#"{"note":"a","id":1}"#, Some(string("a"))),
+        (r#"{"n":7,"id":1}"#, None),
+    ] {
+        assert_eq!(all_seen(&decoded(payload))[0].after, row(note), "{payload}");
+    }
+    let refused = &decoded(r#"{"note":"a"}"#).refused[0].refusal;
+    assert_eq!(refused.code, "record_unreadable");
+    assert!(refused.reason.contains("field id"), "{}", refused.reason);
+}

@@ -27,6 +27,7 @@ use crate::ports::sink::{Advance, EventBatch, Sink, SinkConnector, SinkContext, 
 use crate::position::{Position, Progress};
 use crate::record_batch::{RecordBatch, RecordMark, RecordView, TopicPartition};
 use crate::telemetry::now_us;
+use crate::transform::TargetsBefore;
 
 /// What a writer is given to do, in this order.
 pub(super) enum Order {
@@ -384,7 +385,11 @@ impl Writer {
         let Some(sink) = &mut self.sink else {
             return Err(no_session());
         };
-        self.parts.decoder.prepare(records, &mut **sink).await
+        let mut targets = TargetsBefore {
+            transform: &self.parts.transform,
+            targets: &mut **sink,
+        };
+        self.parts.decoder.prepare(records, &mut targets).await
     }
 
     /// One transaction of the target.

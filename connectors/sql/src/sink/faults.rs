@@ -1,6 +1,7 @@
-//! What is wrong with an event that cannot be folded, for people.
+//! What is wrong with an event that cannot be written, for people.
 
 use tailrace_core::Error;
+use tailrace_core::schema::TableName;
 
 pub(super) fn no_row() -> Error {
     let message = "the event says that a row was written, and does not have it; correct what writes it, or set it aside with `dead_letters`";
@@ -24,4 +25,14 @@ pub(super) fn malformed() -> Error {
         "batch_malformed",
         "a batch does not hold together, which is a defect in Tailrace; report it",
     )
+}
+
+#[cold]
+pub(super) fn table_unknown(topic: &str, name: &TableName) -> Error {
+    let message = format!(
+        "a record of topic {topic} deletes and has nothing but a key; the topic is named after table {}, which is not there, and no row \
+         of it has said yet of which table they are; name the table: `tables: {{ {topic}: … }}`",
+        name.qualified()
+    );
+    Error::poison("table_unknown", message)
 }
