@@ -164,6 +164,35 @@ async fn rows_are_marked_also_where_another_session_has_the_origin() {
         .await;
 }
 
+/// Of a delete and a truncate it cannot be said what the row was: they are for every row.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_left_out_by_a_filter_and_deletes_and_truncates_are_not() {
+    let table = "create table t (id int primary key, a text)";
+    let source = format!("{table}; insert into t values (1, 'draft'), (2, 'final'), (3, 'final')");
+    let filter = "transforms: [{ where: [{ column: a, not_in: [draft] }] }]";
+    let pair = Pair::start(&source, table, "mode: upsert", filter).await;
+    pair.after("", ROWS, &["2 final", "3 final"]).await;
+    pair.after(
+        "delete from t where id < 3; insert into t values (4, 'final'), (5, 'draft')",
+        ROWS,
+        &["3 final", "4 final"],
+    )
+    .await;
+    pair.after("truncate t; insert into t values (6, 'final')", ROWS, &["6 final"])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncate_needs_neither_key_nor_version() {
+    let source = "create table t (id int primary key, v int, a text); insert into t values (1, 1, 'one')";
+    let target = "create table t (id int primary key, v int, a text)";
+    let pair = Pair::start(source, target, "key: [id], version_guard: v", LETTERS).await;
+    pair.after("", ROWS, &["1 one"]).await;
+    pair.after("truncate t; insert into t values (2, 1, 'two')", ROWS, &["2 two"])
+        .await;
+    assert_eq!(letters(&pair, "missing"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_are_cast_on_either_side_and_what_cannot_be_becomes_a_letter() {
     let source = "create table t (id int primary key, a text, n numeric(10,2)); insert into t values (1, '7', 1.00)";

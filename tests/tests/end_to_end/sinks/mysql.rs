@@ -239,12 +239,8 @@ async fn a_server_that_takes_no_writes_is_waited_for() {
 }
 
 /// FM-253: what was committed is not written again, which a history would show by a key that is there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_is_looked_up() {
-    let (source, target) = (
-        database(MySqlVersion::MySql97, TABLE).await,
-        database(MySqlVersion::MySql97, "").await,
-    );
+async fn the_answer_to_a_commit_is_lost(version: MySqlVersion) {
+    let (source, target) = (database(version, TABLE).await, database(version, "").await);
     let proxy = Proxy::before(target.server().port(), target.protocol()).unwrap();
     let url = target.url_through(&proxy);
     let sink = format!("{}, mode: append, evolve: add", sink(&target, Some(&url)));
@@ -266,6 +262,13 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
     let log = pair.daemon.log();
     assert!(log.contains("commit_unknown"), "{log}");
     assert_eq!(pair.daemon.state("mirror").unwrap(), "streaming", "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_looked_up() {
+    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
+        the_answer_to_a_commit_is_lost(version).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,21 @@ async fn a_key_of_one_value_is_that_of_the_only_column() {
     written.has(&["42 1"]).await;
 }
 
+/// In one batch, of types that cannot be told to be the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_that_of_the_row_whatever_its_type() {
+    let table = "create table t (id numeric primary key, day date)";
+    let settings = "transforms: [{ rename: { when: day } }], format: { time: microseconds }, writers: 1";
+    let written = Written::prepare(table, "key: [id]", settings).await;
+    for id in ["41", "42"] {
+        let row = format!(r#"{{"id":{id},"when":"2020-02-29"}}"#);
+        written.put(Some(id), Some(&row));
+        written.put(Some("42"), None);
+    }
+    written.daemon.start().unwrap();
+    written.has(&["41 2020-02-29"]).await;
+}
+
 /// FM-244: the newest version of a row comes by the new partition, and older ones after it by the old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_gets_more_partitions_takes_no_row_back() {
