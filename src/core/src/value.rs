@@ -239,6 +239,23 @@ pub enum Datum {
     List(Vec<Datum>),
 }
 
+impl Datum {
+    /// The value as a view; NULL where it is a list, which has no view without a batch.
+    pub fn as_scalar(&self) -> Value<'_> {
+        match self {
+            Self::Null | Self::List(_) => Value::Null,
+            Self::Boolean(value) => Value::Boolean(*value),
+            Self::Int(value) => Value::Int(*value),
+            Self::Float32(value) => Value::Float32(*value),
+            Self::Float64(value) => Value::Float64(*value),
+            Self::TimeTz(value) => Value::TimeTz(*value),
+            Self::Interval(value) => Value::Interval(*value),
+            Self::Text(value) => Value::Text(value),
+            Self::Bytes(value) => Value::Bytes(value),
+        }
+    }
+}
+
 // === impl Value ===
 
 impl Value<'_> {

@@ -22,7 +22,7 @@
 //! be one here. A key has at most 767 bytes of a column in MySQL 5.6, 191 characters of utf8mb4.
 
 use tailrace_core::schema::{Column, TableName};
-use tailrace_core::value::{Datum, LogicalType, TextKind, Value};
+use tailrace_core::value::{LogicalType, TextKind};
 use tailrace_core::{Error, Result};
 use tailrace_sql::Syntax;
 use tailrace_sql::sink::session::Definitions;
@@ -429,7 +429,7 @@ fn attributes(column: &Column) -> Result<String> {
     let mut attributes = String::new();
     if let Some(default) = &column.default {
         attributes.push_str(" DEFAULT ");
-        ColumnWriter::new(column, &column.logical_type)?.write(scalar(default), &mut attributes)?;
+        ColumnWriter::new(column, &column.logical_type)?.write(default.as_scalar(), &mut attributes)?;
     }
     if column.source_type.ends_with(AUTO_INCREMENT) {
         attributes.push_str(AUTO_INCREMENT);
@@ -438,21 +438,6 @@ fn attributes(column: &Column) -> Result<String> {
         attributes.push_str(&format!(" COMMENT {}", literal(comment)));
     }
     Ok(attributes)
-}
-
-/// A constant as a view; MySQL has no constants that are lists.
-fn scalar(datum: &Datum) -> Value<'_> {
-    match datum {
-        Datum::Null | Datum::List(_) => Value::Null,
-        Datum::Boolean(value) => Value::Boolean(*value),
-        Datum::Int(value) => Value::Int(*value),
-        Datum::Float32(value) => Value::Float32(*value),
-        Datum::Float64(value) => Value::Float64(*value),
-        Datum::TimeTz(value) => Value::TimeTz(*value),
-        Datum::Interval(value) => Value::Interval(*value),
-        Datum::Text(text) => Value::Text(text),
-        Datum::Bytes(bytes) => Value::Bytes(bytes),
-    }
 }
 
 /// How a `source_type` of the sink ends, of a column that the server numbers.

@@ -70,14 +70,14 @@ impl ColumnWriter {
         &self.target
     }
 
-    /// Appends the literal; nothing for what is unchanged.
+    /// Appends the literal.
     ///
     /// # Errors
     /// Poison `value_unrepresentable`.
     pub(super) fn write(&self, value: Value<'_>, out: &mut String) -> Result<()> {
         let plain = Plain::of(&self.source, value);
         let written = match plain {
-            Plain::Unchanged => Ok(()),
+            Plain::Unchanged => Err(Misfit::new("it is not in the event")),
             Plain::Null => {
                 out.push_str("NULL");
                 Ok(())

@@ -101,18 +101,9 @@ impl MySqlSession {
         let (statements, literals) = (portion.statements, portion.literals);
         let rows: Vec<usize> = (0..literals.rows()).collect();
         match portion.step.action {
-            Action::Insert => {
-                complete(&portion, &rows)?;
-                self.done(&statements.insert(literals, &rows), statements).await
-            }
-            Action::Upsert if statements.only_key_collides => {
-                complete(&portion, &rows)?;
-                self.upserted(portion, &rows).await
-            }
-            Action::Upsert => {
-                complete(&portion, &rows)?;
-                self.split(portion, &rows).await
-            }
+            Action::Insert => self.done(&statements.insert(literals, &rows), statements).await,
+            Action::Upsert if statements.only_key_collides => self.upserted(portion, &rows).await,
+            Action::Upsert => self.split(portion, &rows).await,
             Action::Update { must_exist } => self.update(portion, &rows, must_exist).await,
             Action::Delete => self.done(&statements.delete(literals, &rows), statements).await,
             Action::Truncate => Ok(()),
@@ -392,19 +383,6 @@ impl MySqlSession {
         );
         Err(Error::poison("row_too_large", message))
     }
-}
-
-/// Rows that are inserted have every column.
-fn complete(portion: &Portion<'_, '_>, rows: &[usize]) -> Result<()> {
-    let lacks = |row: &usize| portion.statements.lacks_a_value(portion.literals, *row);
-    if !rows.iter().any(lacks) {
-        return Ok(());
-    }
-    let message = format!(
-        "a row of {} is to be written whole, and the event does not have all of its columns; let the source send whole rows",
-        portion.statements.table_name
-    );
-    Err(Error::poison("value_unknown", message))
 }
 
 fn writing(statements: &StepStatements) -> String {

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::work::{Place, Step, StepRow};
 
@@ -144,30 +143,16 @@ impl StepStatements {
     /// Appends a row.
     ///
     /// # Errors
-    /// Poison, where a value has no literal, and where the key is NULL.
+    /// Poison, where a value has no literal.
     pub(super) fn push(&self, step: &Step<'_>, row: &StepRow, literals: &mut Literals) -> Result<()> {
         literals.columns = step.columns.len();
         let values = step.values(row);
-        for (index, (column, writer)) in step.columns.iter().zip(&self.writers).enumerate() {
-            let value = values.get(column.place);
-            if matches!(value, Value::Null | Value::Unchanged) && self.key.contains(&index) {
-                let message = format!(
-                    "a row of {} has no value in the column {} of its key; name other columns under `key`",
-                    self.table_name,
-                    self.name(index)
-                );
-                return Err(Error::poison("key_null", message));
-            }
+        for (column, writer) in step.columns.iter().zip(&self.writers) {
             let start = literals.text.len();
-            writer.write(value, &mut literals.text)?;
+            writer.write(values.get(column.place), &mut literals.text)?;
             literals.cells.push(start..literals.text.len());
         }
         Ok(())
-    }
-
-    /// A value that is not there leaves its column alone, which only an update can.
-    pub(super) fn lacks_a_value(&self, literals: &Literals, row: usize) -> bool {
-        (0..self.names.len()).any(|column| literals.cell(row, column).is_empty())
     }
 
     /// `INSERT` of several rows.
@@ -263,7 +248,6 @@ impl StepStatements {
         let assignments: Vec<String> = self
             .values
             .iter()
-            .filter(|column| !literals.cell(row, **column).is_empty())
             .map(|column| format!("{} = {}", self.name(*column), literals.cell(row, *column)))
             .collect();
         if assignments.is_empty() {
@@ -278,7 +262,6 @@ impl StepStatements {
         if let Some(guard) = self.guard {
             let name = self.name(guard);
             let new = literals.cell(row, guard);
-            let new = if new.is_empty() { name } else { new };
             statement.push_str(&format!(" AND ({name} IS NULL OR {new} >= {name})"));
         }
         Some(statement)
@@ -287,10 +270,7 @@ impl StepStatements {
     /// Takes a row's values out of the way of other rows; they come back with [`Self::update`]. `None` where they cannot be NULL, or where
     /// they might not come back.
     pub(super) fn park(&self, literals: &Literals, row: usize) -> Option<String> {
-        let parked = self
-            .parked
-            .iter()
-            .filter(|column| !literals.cell(row, **column).is_empty());
+        let parked = self.parked.iter();
         let assignments: Vec<String> = parked.map(|column| format!("{} = NULL", self.name(*column))).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             format!(

@@ -56,7 +56,8 @@ pub struct Step<'a> {
     pub table: &'a TargetTable,
     /// What is done.
     pub action: Action,
-    /// The columns that are written.
+    /// The columns that are written. Every row has a value for each of them: what is unchanged is none of its step's columns, and those of
+    /// the key are not NULL.
     pub columns: Vec<StepColumn<'a>>,
     /// Which of `columns` are the key.
     pub key: Vec<usize>,
@@ -158,7 +159,7 @@ impl<'b> RowValues<'b> {
                 Value::Unchanged => self.before(cell),
                 value => value,
             },
-            Place::Extra(index) => self.row.extra.get(index).map_or(Value::Null, scalar),
+            Place::Extra(index) => self.row.extra.get(index).map_or(Value::Null, Datum::as_scalar),
         }
     }
 
@@ -166,20 +167,5 @@ impl<'b> RowValues<'b> {
         let mut values = self.row.before.iter().map(|row| self.batch.row(*row).get(cell));
         let known = values.find(|value| !matches!(value, Value::Unchanged));
         known.unwrap_or(Value::Unchanged)
-    }
-}
-
-/// A scalar that owns itself, as a view; lists are never among what is written beside an event.
-fn scalar(datum: &Datum) -> Value<'_> {
-    match datum {
-        Datum::Null | Datum::List(_) => Value::Null,
-        Datum::Boolean(value) => Value::Boolean(*value),
-        Datum::Int(value) => Value::Int(*value),
-        Datum::Float32(value) => Value::Float32(*value),
-        Datum::Float64(value) => Value::Float64(*value),
-        Datum::TimeTz(value) => Value::TimeTz(*value),
-        Datum::Interval(value) => Value::Interval(*value),
-        Datum::Text(value) => Value::Text(value),
-        Datum::Bytes(value) => Value::Bytes(value),
     }
 }

@@ -8,7 +8,6 @@ use sqlx::AssertSqlSafe;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 use tailrace_core::ports::sink::ROW_MISSING;
-use tailrace_core::value::Value;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::work::{Action, Step, StepRow};
 
@@ -82,23 +81,18 @@ impl<'a> StepStatements<'a> {
         })
     }
 
+    /// The values of rows.
+    fn rows(&self, step: &Step<'_>, rows: &[StepRow]) -> Result<Vec<Vec<Stored>>> {
+        rows.iter().map(|row| self.row(step, row)).collect()
+    }
+
     /// The values of a row.
     fn row(&self, step: &Step<'_>, row: &StepRow) -> Result<Vec<Stored>> {
-        let mut stored = Vec::with_capacity(self.names.len());
         let values = step.values(row);
-        for (index, (column, writer)) in step.columns.iter().zip(&self.writers).enumerate() {
-            let value = values.get(column.place);
-            if matches!(value, Value::Null | Value::Unchanged) && self.key.contains(&index) {
-                let message = format!(
-                    "a row of {} has no value in the column {} of its key; name other columns under `key`",
-                    self.table_name,
-                    self.name(index)
-                );
-                return Err(Error::poison("key_null", message));
-            }
-            stored.push(writer.store(value)?);
-        }
-        Ok(stored)
+        let columns = step.columns.iter().zip(&self.writers);
+        columns
+            .map(|(column, writer)| writer.store(values.get(column.place)))
+            .collect()
     }
 
     fn insert(&self, rows: usize) -> String {
@@ -152,7 +146,7 @@ impl<'a> StepStatements<'a> {
     /// `UPDATE` of one row; `None` where nothing of it is to be changed.
     fn update(&self, row: &[Stored]) -> Option<(String, Vec<Stored>)> {
         let columns = self.values.iter().filter_map(|index| Some((*index, row.get(*index)?)));
-        let changed: Vec<(usize, &Stored)> = columns.filter(|(_, value)| **value != Stored::Unchanged).collect();
+        let changed: Vec<(usize, &Stored)> = columns.collect();
         if changed.is_empty() {
             return None;
         }
@@ -168,9 +162,7 @@ impl<'a> StepStatements<'a> {
             self.table,
             assignments.join(",")
         );
-        if let Some((guard, value)) = self.guard.and_then(|guard| Some((guard, row.get(guard)?)))
-            && *value != Stored::Unchanged
-        {
+        if let Some((guard, value)) = self.guard.and_then(|guard| Some((guard, row.get(guard)?))) {
             let name = self.name(guard);
             statement.push_str(&format!(" AND ({name} IS NULL OR ? >= {name})"));
             values.push(value.clone());
@@ -196,10 +188,7 @@ impl<'a> StepStatements<'a> {
 
     /// Takes a row's values out of the way of other rows; they come back with [`Self::update`].
     fn park(&self, row: &[Stored]) -> Option<(String, Vec<Stored>)> {
-        let parked = self
-            .parked
-            .iter()
-            .filter(|index| row.get(**index).is_some_and(|value| *value != Stored::Unchanged));
+        let parked = self.parked.iter();
         let assignments: Vec<String> = parked.map(|index| format!("{} = NULL", self.name(*index))).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             let (condition, values) = self.condition(row);
@@ -273,7 +262,7 @@ impl SqliteSession {
 
     async fn insert_all(&mut self, step: &Step<'_>, statements: &StepStatements<'_>) -> Result<()> {
         for rows in step.rows.chunks(rows_at_once(statements)) {
-            let values = whole_rows(step, rows, statements)?.concat();
+            let values = statements.rows(step, rows)?.concat();
             self.done((&statements.insert(rows.len()), &values), statements).await?;
         }
         Ok(())
@@ -282,7 +271,7 @@ impl SqliteSession {
     async fn upsert_all(&mut self, step: &Step<'_>, statements: &StepStatements<'_>) -> Result<()> {
         let mut refused = Vec::new();
         for rows in step.rows.chunks(rows_at_once(statements)) {
-            let rows = whole_rows(step, rows, statements)?;
+            let rows = statements.rows(step, rows)?;
             let together = self.bound(&statements.upsert(rows.len()), &rows.concat()).await;
             match together {
                 Ok(_) => {}
@@ -325,7 +314,7 @@ impl SqliteSession {
         let mut query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement));
         for value in &values {
             query = match value {
-                Stored::Unchanged | Stored::Null => query.bind(None::<i64>),
+                Stored::Null => query.bind(None::<i64>),
                 Stored::Integer(value) => query.bind(*value),
                 Stored::Real(value) => query.bind(*value),
                 Stored::Text(text) => query.bind(text.clone()),
@@ -415,7 +404,7 @@ impl SqliteSession {
 
 fn bind<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Stored) -> Query<'q, Sqlite, SqliteArguments> {
     match value {
-        Stored::Unchanged | Stored::Null => query.bind(None::<i64>),
+        Stored::Null => query.bind(None::<i64>),
         Stored::Integer(value) => query.bind(*value),
         Stored::Real(value) => query.bind(*value),
         Stored::Text(text) => query.bind(text.clone()),
@@ -428,22 +417,6 @@ fn rows_at_once(statements: &StepStatements<'_>) -> usize {
         .checked_div(statements.names.len())
         .unwrap_or(STATEMENT_ROWS)
         .clamp(1, STATEMENT_ROWS)
-}
-
-/// Rows that are inserted have every column.
-fn whole_rows(step: &Step<'_>, rows: &[StepRow], statements: &StepStatements<'_>) -> Result<Vec<Vec<Stored>>> {
-    let rows = rows
-        .iter()
-        .map(|row| statements.row(step, row))
-        .collect::<Result<Vec<_>>>()?;
-    if !rows.iter().flatten().any(|value| *value == Stored::Unchanged) {
-        return Ok(rows);
-    }
-    let message = format!(
-        "a row of {} is to be written whole, and the event does not have all of its columns; let the source send whole rows",
-        statements.table_name
-    );
-    Err(Error::poison("value_unknown", message))
 }
 
 fn writing(statements: &StepStatements<'_>) -> String {

@@ -17,8 +17,6 @@ const YEARS: std::ops::RangeInclusive<i64> = 0..=9_999;
 /// A value in one of SQLite's storage classes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Stored {
-    /// Not in the batch, because it did not change.
-    Unchanged,
     /// NULL
     Null,
     /// INTEGER
@@ -76,7 +74,7 @@ impl<'a> ColumnWriter<'a> {
     pub(super) fn store(&self, value: Value<'_>) -> Result<Stored> {
         let stored = match Plain::of(self.source, value) {
             Plain::Null => Ok(Stored::Null),
-            Plain::Unchanged => Ok(Stored::Unchanged),
+            Plain::Unchanged => Err(Misfit("it is not in the event")),
             plain => self.convert(plain),
         };
         stored.map_err(|misfit| {

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use tailrace_core::value::Datum;
+
 use super::*;
 
 fn column(logical_type: LogicalType, source_type: &str) -> Column {
