@@ -61,8 +61,8 @@ impl MySqlSink {
 
 #[async_trait]
 impl SinkConnector for MySqlSink {
-    async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
-        check::check(&self.config, self.rules.config(), self.flavour).await
+    async fn check(&self, _connector: &str, topics: &[String]) -> Vec<Finding> {
+        check::check(&self.config, &self.rules, self.flavour, topics).await
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {

@@ -8,6 +8,7 @@
 //! Read in this order: [`config`] (what may be asked for), [`work`] (what a database is given to do), [`session`] (what a database
 //! must be able to do).
 
+pub mod check;
 pub mod config;
 pub mod error;
 mod evolve;

@@ -55,8 +55,8 @@ impl SqliteSink {
 
 #[async_trait]
 impl SinkConnector for SqliteSink {
-    async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
-        check::check(&self.config, self.rules.config()).await
+    async fn check(&self, _connector: &str, topics: &[String]) -> Vec<Finding> {
+        check::check(&self.config, &self.rules, topics).await
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {

@@ -9,6 +9,7 @@ mod examples;
 mod modes;
 mod mysql;
 mod pairs;
+mod preflight;
 mod records;
 mod sqlite;
 mod trouble;

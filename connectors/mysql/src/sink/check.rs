@@ -6,10 +6,14 @@ use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::schema::TableName;
 use tailrace_sql::log_config::TlsMode;
+use tailrace_sql::sink::SinkRules;
+use tailrace_sql::sink::check::{named_tables, table_findings};
 use tailrace_sql::sink::config::{DeleteMode, Evolve, TruncateMode, WriteConfig, WriteMode};
 use tailrace_sql::sink::error::of_target;
 
 use super::config::MySqlSinkConfig;
+use super::definitions::MySqlDefinitions;
+use super::describe::describe;
 use super::offsets;
 use super::session::connect_for;
 use crate::connect::{Texts, texts};
@@ -37,22 +41,58 @@ struct Facts {
 }
 
 /// Looks at everything and tells all that is wrong.
-pub(super) async fn check(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -> Vec<Finding> {
+pub(super) async fn check(
+    config: &MySqlSinkConfig,
+    rules: &SinkRules,
+    flavour: Flavour,
+    topics: &[String],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(encryption(config));
-    match look(config, write, flavour).await {
-        Ok(facts) => findings.extend(judge(&facts, write)),
+    match look(config, rules, flavour, topics).await {
+        Ok((facts, of_tables)) => {
+            findings.extend(judge(&facts, rules.config()));
+            findings.extend(of_tables);
+        }
         Err(error) => findings.push(Finding::from(&error)),
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
 
-async fn look(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -> Result<Facts> {
+/// The facts, and what is wrong with the tables of topics.
+async fn look(
+    config: &MySqlSinkConfig,
+    rules: &SinkRules,
+    flavour: Flavour,
+    topics: &[String],
+) -> Result<(Facts, Vec<Finding>)> {
+    let (mut connection, identity, database) = connect_for(config, flavour, rules.config()).await?;
+    let facts = facts(&mut connection, database, rules.config()).await?;
+    let definitions = MySqlDefinitions::of(&identity);
+    let mut findings = Vec::new();
+    for (topic, name) in named_tables(rules, definitions, topics) {
+        let schema = match name.schema.is_empty() {
+            true => &facts.database,
+            false => &name.schema,
+        };
+        match describe(&mut connection, flavour, schema, &name.table).await {
+            Ok(table) => findings.extend(table_findings(
+                rules.config(),
+                definitions,
+                (topic, &name),
+                table.as_ref(),
+            )),
+            Err(error) => findings.push(Finding::from(&of_target(error))),
+        }
+    }
+    Ok((facts, findings))
+}
+
+async fn facts(connection: &mut Conn, database: String, write: &WriteConfig) -> Result<Facts> {
     const DOING: &str = "look at the server";
-    let (mut connection, _, database) = connect_for(config, flavour, write).await?;
     let rows = asked(
-        &mut connection,
+        connection,
         "SELECT @@GLOBAL.read_only, @@GLOBAL.log_bin, @@GLOBAL.binlog_format, @@GLOBAL.max_allowed_packet, CURRENT_USER()",
     )
     .await?;
@@ -67,7 +107,7 @@ async fn look(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -
         .map_or((text(4), "%".to_owned()), |(name, host)| {
             (name.to_owned(), host.to_owned())
         });
-    let grants = texts(&mut connection, "SHOW GRANTS", DOING).await.map_err(of_target)?;
+    let grants = texts(connection, "SHOW GRANTS", DOING).await.map_err(of_target)?;
     let offsets = write.offsets_name();
     let offsets = match offsets.split_once('.') {
         Some((schema, table)) => (schema.to_owned(), table.to_owned()),
@@ -78,7 +118,7 @@ async fn look(config: &MySqlSinkConfig, write: &WriteConfig, flavour: Flavour) -
         literal(&offsets.0),
         literal(&offsets.1)
     );
-    let has_offsets = !asked(&mut connection, &query).await?.is_empty();
+    let has_offsets = !asked(connection, &query).await?.is_empty();
     Ok(Facts {
         user: format!("{}@{}", identifier(&name), identifier(&host)),
         grants: Grants::parse(grants.iter().filter_map(|row| row.text(0))),

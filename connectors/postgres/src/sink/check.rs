@@ -2,9 +2,11 @@
 
 use tailrace_core::Result;
 use tailrace_core::check::{Finding, Severity};
+use tailrace_core::schema::TableName;
 use tailrace_sql::Syntax;
 use tailrace_sql::sink::SinkRules;
-use tailrace_sql::sink::config::{DeleteMode, Evolve, ForeignKeys, WriteMode};
+use tailrace_sql::sink::check::{named_tables, table_findings};
+use tailrace_sql::sink::config::{DeleteMode, ForeignKeys, WriteMode};
 use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::Definitions;
 use tokio_postgres::Client;
@@ -109,8 +111,8 @@ async fn look(
             ));
         }
     }
-    for topic in topics.iter().filter(|topic| !topic.contains(['*', '?'])) {
-        findings.extend(table(&session, rules, topic, &server.role).await?);
+    for (topic, name) in named_tables(rules, &PostgresDefinitions, topics) {
+        findings.extend(table(&session, rules, (topic, &name), &server.role).await?);
     }
     Ok(findings)
 }
@@ -145,29 +147,14 @@ async fn offsets(client: &Client, rules: &SinkRules, role: &str) -> Result<Vec<F
     })
 }
 
-async fn table(client: &Client, rules: &SinkRules, topic: &str, role: &str) -> Result<Vec<Finding>> {
-    let name = PostgresDefinitions.table_name(&rules.table_of_topic(topic));
-    let quoted = PostgresDefinitions.table(&name);
-    let Some(table) = describe(client, &name).await? else {
-        return Ok(match rules.config().evolve {
-            Evolve::None => {
-                let problem = format!("there is no table {quoted}, into which topic {topic} is written");
-                vec![Finding::warning(
-                    "table_missing",
-                    problem,
-                    "make it, name another with `table`, or set `evolve: add`",
-                )]
-            }
-            Evolve::Add | Evolve::Widen => {
-                vec![Finding::note(
-                    "table_missing",
-                    format!("table {quoted} is made when the first event of {topic} comes"),
-                )]
-            }
-        });
-    };
-    let mut needed = vec!["SELECT"];
+async fn table(client: &Client, rules: &SinkRules, topic: (&str, &TableName), role: &str) -> Result<Vec<Finding>> {
     let config = rules.config();
+    let table = describe(client, topic.1).await?;
+    let mut findings = table_findings(config, &PostgresDefinitions, topic, table.as_ref());
+    if table.is_none() {
+        return Ok(findings);
+    }
+    let mut needed = vec!["SELECT"];
     if config.mode != WriteMode::Update {
         needed.push("INSERT");
     }
@@ -177,16 +164,8 @@ async fn table(client: &Client, rules: &SinkRules, topic: &str, role: &str) -> R
     if config.mode != WriteMode::Append && config.deletes == DeleteMode::Hard {
         needed.push("DELETE");
     }
-    let mut findings = privileges(client, &quoted, &needed, role).await?;
-    if config.mode == WriteMode::Upsert && table.schema.key.is_empty() && table.unique_keys.is_empty() {
-        let problem =
-            format!("table {quoted} has no primary key and no unique constraint, by which `mode: upsert` finds rows");
-        findings.push(Finding::blocks(
-            "key_not_unique",
-            problem,
-            format!("ALTER TABLE {quoted} ADD PRIMARY KEY (…)"),
-        ));
-    }
+    let quoted = PostgresDefinitions.table(topic.1);
+    findings.extend(privileges(client, &quoted, &needed, role).await?);
     Ok(findings)
 }
 

@@ -3,23 +3,38 @@
 use sqlx::sqlite::SqliteConnection;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_sql::sink::SinkRules;
+use tailrace_sql::sink::check::{named_tables, table_findings};
 use tailrace_sql::sink::config::WriteConfig;
 
 use super::config::SqliteSinkConfig;
+use super::definitions::SqliteDefinitions;
+use super::describe::describe;
 use super::error::target_error;
 use super::session::open;
 use crate::connect;
 
 /// All findings.
-pub(super) async fn check(config: &SqliteSinkConfig, write: &WriteConfig) -> Vec<Finding> {
-    let (mut connection, path) = match open(config, write.foreign_keys).await {
+pub(super) async fn check(config: &SqliteSinkConfig, rules: &SinkRules, topics: &[String]) -> Vec<Finding> {
+    let (mut connection, path) = match open(config, rules.config().foreign_keys).await {
         Ok(opened) => opened,
         Err(error) => return vec![Finding::from(&error)],
     };
-    let looked = look(&mut connection, write).await;
+    let looked = look(&mut connection, rules.config()).await;
     let looked: Result<Vec<Finding>> = looked.map_err(|error| target_error(error, &path, "look at the database"));
-    connect::close(connection).await;
     let mut findings = looked.unwrap_or_else(|error| vec![Finding::from(&error)]);
+    for (topic, name) in named_tables(rules, &SqliteDefinitions, topics) {
+        match describe(&mut connection, &path, &name.table).await {
+            Ok(table) => findings.extend(table_findings(
+                rules.config(),
+                &SqliteDefinitions,
+                (topic, &name),
+                table.as_ref(),
+            )),
+            Err(error) => findings.push(Finding::from(&error)),
+        }
+    }
+    connect::close(connection).await;
     let is_read_only = std::fs::metadata(&path).is_ok_and(|file| file.permissions().readonly());
     if is_read_only {
         findings.push(Finding::blocks(

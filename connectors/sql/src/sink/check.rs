@@ -1,0 +1,82 @@
+//! Preflight of the tables that a sink writes, the same for every database.
+
+use std::collections::BTreeSet;
+
+use tailrace_core::check::Finding;
+use tailrace_core::schema::{TableName, column_named};
+
+use super::config::{Evolve, WriteConfig, WriteMode};
+use super::session::Definitions;
+use super::sql_sink::SinkRules;
+use super::target::TargetTable;
+
+/// The topics that are named, and no patterns, each with the table that it is written into, as far as its name says it.
+pub fn named_tables<'a>(
+    rules: &'a SinkRules,
+    definitions: &'a dyn Definitions,
+    topics: &'a [String],
+) -> impl Iterator<Item = (&'a str, TableName)> + 'a {
+    let named = topics.iter().filter(|topic| !topic.contains(['*', '?']));
+    named.map(|topic| (topic.as_str(), definitions.table_name(&rules.table_of_topic(topic))))
+}
+
+/// What keeps the events of a topic from being written into a table, as far as it can be said before there are any.
+pub fn table_findings(
+    config: &WriteConfig,
+    definitions: &dyn Definitions,
+    (topic, name): (&str, &TableName),
+    table: Option<&TargetTable>,
+) -> Vec<Finding> {
+    let quoted = definitions.table(name);
+    let Some(table) = table else {
+        return vec![missing(config.evolve, topic, &quoted)];
+    };
+    if config.mode != WriteMode::Upsert || has_key(config, table) {
+        return Vec::new();
+    }
+    let (of_what, columns) = match &config.key {
+        Some(key) => (
+            format!(" of the columns {}", key.join(", ")),
+            key.iter()
+                .map(|name| definitions.identifier(name))
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        None => (String::new(), "…".to_owned()),
+    };
+    let problem = format!(
+        "table {quoted} has no primary key and no unique constraint{of_what}, by which `mode: upsert` finds rows"
+    );
+    vec![Finding::blocks(
+        "key_not_unique",
+        problem,
+        format!("ALTER TABLE {quoted} ADD PRIMARY KEY ({columns})"),
+    )]
+}
+
+fn missing(evolve: Evolve, topic: &str, table: &str) -> Finding {
+    match evolve {
+        Evolve::None => Finding::warning(
+            "table_missing",
+            format!("there is no table {table}, into which topic {topic} is written"),
+            "make it, name another with `table`, or set `evolve: add`",
+        ),
+        Evolve::Add | Evolve::Widen => Finding::note(
+            "table_missing",
+            format!("table {table} is made when the first event of {topic} comes"),
+        ),
+    }
+}
+
+/// Rows can be found by the key that is named, or by any where the events say it.
+fn has_key(config: &WriteConfig, table: &TargetTable) -> bool {
+    let mut keys = table.unique_keys.iter().chain(Some(&table.schema.key));
+    let Some(names) = &config.key else {
+        return keys.any(|key| !key.is_empty());
+    };
+    let wanted: Option<BTreeSet<usize>> = names
+        .iter()
+        .map(|name| column_named(&table.schema.columns, name))
+        .collect();
+    wanted.is_some_and(|wanted| keys.any(|key| key.iter().copied().collect::<BTreeSet<_>>() == wanted))
+}
