@@ -215,14 +215,11 @@ fn a_field_that_a_record_leaves_out_has_its_default_or_is_null() {
         let value = format!(r#"{{"schema":{{"type":"struct","fields":{fields}}},"payload":{payload}}}"#);
         decode_with(decoder_settings(None, "{}"), None, &one(None, Some(value.as_bytes())))
     };
-    let row = |note: Option<Datum>| {
-        let cells = [("id", Some(number(1))), ("note", note), ("n", Some(number(7)))];
-        Some(cells.map(|(name, value)| (name.to_owned(), value)).to_vec())
-    };
+    let row = |note| Some(named([("id", number(1)), ("note", note), ("n", number(7))]));
     for (payload, note) in [
-        (r#"{"id":1}"#, None),
-        (r#"{"note":"a","id":1}"#, Some(string("a"))),
-        (r#"{"n":7,"id":1}"#, None),
+        (r#"{"id":1}"#, Datum::Null),
+        (r#"{"note":"a","id":1}"#, string("a")),
+        (r#"{"n":7,"id":1}"#, Datum::Null),
     ] {
         assert_eq!(all_seen(&decoded(payload))[0].after, row(note), "{payload}");
     }
