@@ -2,7 +2,6 @@
 
 use tailrace_tests::daemon::Daemon;
 use tailrace_tests::database::Database;
-use tailrace_tests::proxy::{Ending, Fault, FrameKind, Proxy, Then, Who};
 use tailrace_tests::scenario::{Lane, Options};
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion, PostgresVersion, Result, eventually};
 
@@ -10,11 +9,11 @@ use super::crashes::dies_and_is_right;
 use super::{DEADLINE, sink};
 use crate::crashes::seed;
 
-/// A source, a target, and a daemon with both and the embedded stream between them.
-struct Pair {
-    source: Database,
+/// A source and a target of any kind, and a daemon with both and the embedded stream between them.
+pub(super) struct Pair {
+    pub(super) source: Database,
     target: Database,
-    daemon: Daemon,
+    pub(super) daemon: Daemon,
 }
 
 /// Types of new columns come from the events' schemas.
@@ -31,7 +30,7 @@ impl Pair {
         Self::between(from, into, &sink, connector)
     }
 
-    fn between(source: Database, target: Database, sink: &str, connector: &str) -> Self {
+    pub(super) fn between(source: Database, target: Database, sink: &str, connector: &str) -> Self {
         let daemon = Daemon::new("").unwrap();
         let (folder, name) = (daemon.path().join("events"), source.name());
         let kind = source
@@ -54,7 +53,7 @@ impl Pair {
     }
 
     /// Runs statements in the source, and waits until the target gives this answer.
-    async fn after(&self, statements: &str, query: &str, wanted: &[&str]) {
+    pub(super) async fn after(&self, statements: &str, query: &str, wanted: &[&str]) {
         if !statements.is_empty() {
             self.source.execute(statements).await.unwrap();
         }
@@ -236,39 +235,6 @@ async fn a_server_that_takes_no_writes_is_waited_for() {
         .await
         .unwrap();
     pair.after("", query, &["1", "2"]).await;
-}
-
-/// FM-253: what was committed is not written again, which a history would show by a key that is there.
-async fn the_answer_to_a_commit_is_lost(version: MySqlVersion) {
-    let (source, target) = (database(version, TABLE).await, database(version, "").await);
-    let proxy = Proxy::before(target.server().port(), target.protocol()).unwrap();
-    let url = target.url_through(&proxy);
-    let sink = format!("{}, mode: append, evolve: add", sink(&target, Some(&url)));
-    let pair = Pair::between(source, target, &sink, "dead_letters: { policy: halt }");
-    let query = "select id, tailrace_op from t order by tailrace_offset";
-    pair.after("insert into t values (1, 'a', 1)", query, &["1 c"]).await;
-    let armed = proxy.arm(
-        Who::All,
-        Fault::Lose {
-            kind: FrameKind::CommitAnswer,
-            count: 1,
-            then: Then::Cut(Ending::Reset),
-        },
-    );
-    pair.source.execute("insert into t values (2, 'b', 2)").await.unwrap();
-    armed.happened().await.unwrap();
-    pair.after("insert into t values (3, 'c', 3)", query, &["1 c", "2 c", "3 c"])
-        .await;
-    let log = pair.daemon.log();
-    assert!(log.contains("commit_unknown"), "{log}");
-    assert_eq!(pair.daemon.state("mirror").unwrap(), "streaming", "{log}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_is_looked_up() {
-    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
-        the_answer_to_a_commit_is_lost(version).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,13 @@
-//! Into PostgreSQL, with somebody in the way: locks, a full disk, an answer that is lost, rows that refer to each other.
+//! With somebody in the way: locks, a full disk, an answer that is lost, rows that refer to each other.
 
 use std::os::unix::fs::symlink;
 
-use tailrace_tests::database::Database;
+use tailrace_tests::database::{Database, Version};
 use tailrace_tests::proxy::{Ending, Fault, FrameKind, Proxy, Then, Who};
-use tailrace_tests::servers::{PostgresVersion, eventually};
+use tailrace_tests::servers::{MySqlVersion, PostgresVersion, eventually};
 
-use super::writing::{Pair, WITH_SCHEMAS};
-use super::{DEADLINE, sink};
+use super::writing::Pair;
+use super::{DEADLINE, mysql, sink};
 use crate::capture::database_with;
 
 const TABLE: &str = "create table t (id int primary key, a text)";
@@ -120,36 +120,38 @@ async fn a_full_disk_is_waited_for() {
 /// FM-253: what was committed is not written again, which a history would show by a key that is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_looked_up() {
-    let (source, target) = (
-        database_with(PostgresVersion::V17, &format!("{TABLE}; insert into t values (1, 'a')")).await,
-        database_with(PostgresVersion::V17, "").await,
-    );
-    let proxy = Proxy::before(target.server().port(), target.protocol()).unwrap();
-    let pair = Pair::through(
-        (source, target),
-        WITH_SCHEMAS,
-        "mode: append, evolve: add",
-        "dead_letters: { policy: halt }",
-        |target| sink(target, Some(&target.url_through(&proxy))),
-    );
-    pair.daemon.start().unwrap();
-    let query = "select id, tailrace_op from t order by tailrace_offset";
-    pair.after("", query, &["1 r"]).await;
-    let armed = proxy.arm(
-        Who::All,
-        Fault::Lose {
-            kind: FrameKind::CommitAnswer,
-            count: 1,
-            then: Then::Cut(Ending::Reset),
-        },
-    );
-    pair.source.execute("insert into t values (2, 'b')").await.unwrap();
-    armed.happened().await.unwrap();
-    pair.after("insert into t values (3, 'c')", query, &["1 r", "2 c", "3 c"])
-        .await;
-    let log = pair.daemon.log();
-    assert!(log.contains("commit_unknown"), "{log}");
-    assert_eq!(pair.daemon.state("mirror").unwrap(), "streaming", "{log}");
+    for version in [
+        Version::from(PostgresVersion::V17),
+        MySqlVersion::MySql97.into(),
+        MySqlVersion::MariaDb1011.into(),
+    ] {
+        let (source, target) = (
+            Database::shared(version).await.unwrap(),
+            Database::shared(version).await.unwrap(),
+        );
+        source.execute("create table t (id int primary key)").await.unwrap();
+        let proxy = Proxy::before(target.server().port(), target.protocol()).unwrap();
+        let url = target.url_through(&proxy);
+        let sink = format!("{}, mode: append, evolve: add", sink(&target, Some(&url)));
+        let pair = mysql::Pair::between(source, target, &sink, "dead_letters: { policy: halt }");
+        let query = "select id, tailrace_op from t order by tailrace_offset";
+        pair.after("insert into t values (1)", query, &["1 c"]).await;
+        let armed = proxy.arm(
+            Who::All,
+            Fault::Lose {
+                kind: FrameKind::CommitAnswer,
+                count: 1,
+                then: Then::Cut(Ending::Reset),
+            },
+        );
+        pair.source.execute("insert into t values (2)").await.unwrap();
+        armed.happened().await.unwrap();
+        pair.after("insert into t values (3)", query, &["1 c", "2 c", "3 c"])
+            .await;
+        let log = pair.daemon.log();
+        assert!(log.contains("commit_unknown"), "{version}: {log}");
+        assert_eq!(pair.daemon.state("mirror").unwrap(), "streaming", "{version}: {log}");
+    }
 }
 
 /// No order of the tables would do.

@@ -34,19 +34,6 @@ impl Pair {
     }
 
     pub(super) fn prepare(source: Database, target: Database, format: &str, settings: &str, connector: &str) -> Self {
-        Self::through((source, target), format, settings, connector, |target| {
-            sink(target, None)
-        })
-    }
-
-    /// As [`Self::prepare`], with this connection of the sink.
-    pub(super) fn through(
-        (source, target): (Database, Database),
-        format: &str,
-        settings: &str,
-        connector: &str,
-        connection: impl FnOnce(&Database) -> String,
-    ) -> Self {
         let daemon = Daemon::new("").unwrap();
         let (folder, name) = (daemon.path().join("events"), source.name());
         let tables = source.patterns("[public.*]");
@@ -57,7 +44,7 @@ impl Pair {
             folder.display(),
             source.url(),
             source.topic("*"),
-            connection(&target),
+            sink(&target, None),
         );
         daemon.configure(&sections).unwrap();
         Self { source, target, daemon }
