@@ -145,7 +145,7 @@ pub fn highest_id(syntax: &dyn Syntax, table: &PolledTable) -> Statement {
 }
 
 /// `FROM` the table, or the answer of the query that it is.
-fn from(syntax: &dyn Syntax, table: &PolledTable) -> Statement {
+pub fn from(syntax: &dyn Syntax, table: &PolledTable) -> Statement {
     let name = &table.table.schema.name;
     Statement::text(match &table.table.query {
         Some(query) => format!("FROM ({query}) AS {}", syntax.identifier(&name.table)),

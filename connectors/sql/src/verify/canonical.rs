@@ -8,7 +8,9 @@
 //! | dates, timestamps | the same | microseconds of UTC |
 //! | text of events | numbers, booleans, dates, timestamps of the target | what the text says in digits or in ISO 8601, which is what databases make of it |
 //! | JSON, lists, maps | the same, or text | JSON with sorted keys |
-//! | UUID | bytes | 32 hexadecimal digits |
+//! | text of events | dates of the target | the day of UTC that the text says |
+//! | UUID | bytes, text | the UUID in small letters and with hyphens |
+//! | bytes of events | `binary(n)` of the target | without the zeros at the end, which fill it up |
 //! | text of events | bytes of the target | the text's own bytes, which is what sinks write; zeros at the end fill up `binary(n)` |
 //! | intervals | the same | microseconds, a month having 30.4375 days: what Debezium's numbers keep of them |
 //! | figures | the same type | WKB |
@@ -30,6 +32,8 @@ use tailrace_core::value::{LogicalType, TextKind, Value};
 
 use crate::sink::plain::{self, Plain};
 
+const DAY_US: i64 = 86_400_000_000;
+
 /// The form that both values of a pair of columns are brought into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -41,12 +45,16 @@ pub enum Form {
     Double,
     /// Date and time.
     Moment,
+    /// The day of a date and time.
+    Day,
     /// A JSON document.
     Document,
-    /// Hexadecimal digits.
+    /// A UUID, whatever its letters and hyphens.
     Identifier,
     /// The bytes that text is, in hexadecimal digits.
     TextBytes,
+    /// Bytes without zeros at the end, in hexadecimal digits.
+    Filled,
     /// An amount of time.
     Duration,
     /// As it is written into a column with characters.
@@ -88,13 +96,15 @@ pub fn form(event: &Column, target: &Column) -> Option<Form> {
     if is(Family::Document) {
         return both(&[Family::Document, Family::Text]).then_some(Form::Document);
     }
-    if is(Family::Uuid) && is(Family::Bytes) {
+    if is(Family::Uuid) && (is(Family::Bytes) || is(Family::Text)) {
         return Some(Form::Identifier);
     }
     match families {
         (Family::Text, Family::Bytes) => return Some(Form::TextBytes),
         (Family::Text, Family::Number) => return Some(number(&one.logical_type, &other.logical_type)),
+        (Family::Text, Family::Moment) if other.logical_type == LogicalType::Date => return Some(Form::Day),
         (Family::Text, Family::Moment) => return Some(Form::Moment),
+        (Family::Bytes, Family::Bytes) if filled_length(other).is_some() => return Some(Form::Filled),
         _ => {}
     }
     if is(Family::Text) || is(Family::Uuid) {
@@ -157,13 +167,26 @@ pub fn padded_length(column: &Column) -> Option<usize> {
     if !is_padded(column) {
         return None;
     }
-    match column.source_type.split_once('(') {
-        Some((_, length)) => length
-            .trim_end_matches(|character: char| !character.is_ascii_digit())
-            .parse()
-            .ok(),
-        None => (!column.source_type.eq_ignore_ascii_case("bpchar")).then_some(1),
-    }
+    let is_endless = column.source_type.eq_ignore_ascii_case("bpchar");
+    declared_length(column).filter(|_| !is_endless)
+}
+
+/// How many bytes the values of a column are filled up to with zeros, where they are.
+pub fn filled_length(column: &Column) -> Option<usize> {
+    let name = column.source_type.to_ascii_lowercase();
+    let is_filled = name.starts_with("binary(") || name == "binary";
+    declared_length(column).filter(|_| is_filled && column.logical_type == LogicalType::Bytes)
+}
+
+/// The number in the parentheses of a type; without any it is one.
+fn declared_length(column: &Column) -> Option<usize> {
+    let Some((_, length)) = column.source_type.split_once('(') else {
+        return Some(1);
+    };
+    length
+        .trim_end_matches(|character: char| !character.is_ascii_digit())
+        .parse()
+        .ok()
 }
 
 /// Whether text of events stands for a value of another type, so that it may be written in several ways: a table is not asked for all of them.
@@ -194,10 +217,11 @@ impl Form {
             Self::Number => exact(plain).unwrap_or_else(|| written(logical_type, plain)),
             Self::Single => float::<f32>(logical_type, plain),
             Self::Double => float::<f64>(logical_type, plain),
-            Self::Moment => moment(logical_type, plain),
+            Self::Moment => timestamp(logical_type, plain, 1),
+            Self::Day => timestamp(logical_type, plain, DAY_US),
             Self::Document => document(logical_type, value),
             Self::Identifier => identifier(logical_type, plain),
-            Self::TextBytes => text_bytes(logical_type, plain),
+            Self::TextBytes | Self::Filled => filled_bytes(logical_type, plain),
             Self::Duration => duration(logical_type, plain),
             Self::Written => written(logical_type, plain),
             Self::Padded => written(logical_type, plain).trim_end_matches(' ').to_owned(),
@@ -205,7 +229,7 @@ impl Form {
     }
 }
 
-/// The digits of a UUID, whether bytes are the number itself or its usual text.
+/// A UUID as databases print it, whether bytes are the number itself or its usual text; what is none as it is.
 fn identifier(logical_type: &LogicalType, plain: Plain<'_>) -> String {
     const TEXT_LENGTH: usize = 36;
     let text = match plain {
@@ -213,10 +237,29 @@ fn identifier(logical_type: &LogicalType, plain: Plain<'_>) -> String {
         _ => None,
     };
     let text = text.unwrap_or_else(|| written(logical_type, plain));
-    text.replace('-', "").to_ascii_lowercase()
+    uuid(&text).unwrap_or(text)
 }
 
-fn text_bytes(logical_type: &LogicalType, plain: Plain<'_>) -> String {
+/// A UUID in small letters and with hyphens; `None` for what is none.
+pub fn uuid(text: &str) -> Option<String> {
+    const DIGITS: usize = 32;
+    const HYPHENS_BEHIND: [usize; 4] = [8, 12, 16, 20];
+    let digits = text
+        .chars()
+        .filter(|character| !matches!(character, '-' | '{' | '}' | ' '));
+    let mut uuid = String::with_capacity(DIGITS + HYPHENS_BEHIND.len());
+    let mut count = 0;
+    for digit in digits {
+        if HYPHENS_BEHIND.contains(&count) {
+            uuid.push('-');
+        }
+        uuid.push(digit.is_ascii_hexdigit().then(|| digit.to_ascii_lowercase())?);
+        count += 1;
+    }
+    (count == DIGITS).then_some(uuid)
+}
+
+fn filled_bytes(logical_type: &LogicalType, plain: Plain<'_>) -> String {
     let text;
     let bytes = match plain {
         Plain::Bytes(bytes) => bytes,
@@ -273,8 +316,8 @@ fn float<F: FromStr + Default + Add<Output = F> + Display>(logical_type: &Logica
         .map_or(text, |number| (number + F::default()).to_string())
 }
 
-fn moment(logical_type: &LogicalType, plain: Plain<'_>) -> String {
-    const DAY_US: i64 = 86_400_000_000;
+/// A date and time, down to a whole number of so many microseconds.
+fn timestamp(logical_type: &LogicalType, plain: Plain<'_>, unit_us: i64) -> String {
     let microseconds = match plain {
         Plain::Date(days) => days.checked_mul(DAY_US),
         Plain::Timestamp { microseconds, .. } => Some(microseconds),
@@ -285,17 +328,16 @@ fn moment(logical_type: &LogicalType, plain: Plain<'_>) -> String {
         return written(logical_type, plain);
     };
     let mut text = String::new();
-    plain::write_timestamp(microseconds, ' ', &mut text);
+    plain::write_timestamp(microseconds - microseconds.rem_euclid(unit_us), ' ', &mut text);
     text
 }
 
 fn duration(logical_type: &LogicalType, plain: Plain<'_>) -> String {
-    const DAY_US: i128 = 86_400_000_000;
     /// A twelfth of 365.25 days.
     const MONTH_US: i128 = 2_629_800_000_000;
     match plain {
         Plain::Interval(interval) => {
-            let whole = i128::from(interval.months) * MONTH_US + i128::from(interval.days) * DAY_US;
+            let whole = i128::from(interval.months) * MONTH_US + i128::from(interval.days) * i128::from(DAY_US);
             (whole + i128::from(interval.microseconds)).to_string()
         }
         _ => written(logical_type, plain),

@@ -6,7 +6,7 @@ use tailrace_core::transform::Transform;
 use tailrace_core::{Error, Result};
 
 use super::pairing::{Key, Pairing};
-use super::reader::TableReader;
+use super::reader::{TableReader, Taking};
 
 /// A source's table, and what happens to its rows on their way.
 pub struct Origin {
@@ -76,7 +76,7 @@ impl Origin {
     pub async fn chunk(&mut self, after: Option<&Key>, limit: u32) -> Result<OriginChunk> {
         let key = self.reader.schema().key.clone();
         let (mut batch, last) = self.reader.chunk(&key, after, limit).await?;
-        self.transform(&mut batch)?;
+        transform(&mut self.transforms, &mut batch)?;
         Ok(OriginChunk { batch, last })
     }
 
@@ -85,13 +85,22 @@ impl Origin {
     /// # Errors
     /// Definite `key_not_comparable` where something stands in place of the key; `cast_impossible` where a row is none of the events; as
     /// of [`TableReader::by_keys`].
-    pub async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
+    pub(super) async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key], take: &mut Taking<'_>) -> Result<()> {
         let key = self.key(pairing)?;
-        let mut batches = self.reader.by_keys(&key, &pairing.key_blanks(), keys).await?;
-        for batch in &mut batches {
-            self.transform(batch)?;
-        }
-        Ok(batches)
+        let transforms = &mut self.transforms;
+        let take = &mut |mut batch| {
+            transform(transforms, &mut batch)?;
+            take(batch)
+        };
+        self.reader.by_keys(&key, &pairing.key_spellings(), keys, take).await
+    }
+
+    /// Whether rows that were read are found by their keys.
+    ///
+    /// # Errors
+    /// Definite `key_not_comparable`.
+    pub(super) fn check_own<'k>(&self, pairing: &Pairing, keys: impl Iterator<Item = &'k Key>) -> Result<()> {
+        self.reader.check_own(&self.key(pairing)?, keys)
     }
 
     /// The columns of the table that the key is.
@@ -110,12 +119,12 @@ impl Origin {
             Error::definite("key_not_comparable", message)
         })
     }
+}
 
-    fn transform(&mut self, batch: &mut ChangeBatch) -> Result<()> {
-        for transform in &mut self.transforms {
-            transform.apply(batch)?;
-            batch.check_carried()?;
-        }
-        Ok(())
+fn transform(transforms: &mut [Transform], batch: &mut ChangeBatch) -> Result<()> {
+    for transform in transforms {
+        transform.apply(batch)?;
+        batch.check_carried()?;
     }
+    Ok(())
 }

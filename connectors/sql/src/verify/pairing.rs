@@ -1,6 +1,6 @@
 //! Which columns of two tables hold the same, and rows as they are compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tailrace_core::batch::RowView;
 use tailrace_core::schema::{Column, SharedSchema, TableSchema, column_named};
@@ -13,6 +13,20 @@ use crate::sink::plan::key_names;
 
 /// Canonical values of the columns of a key, in its order.
 pub type Key = Vec<String>;
+
+/// In which ways a column may have a value of a key that counts as the same in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Spelling {
+    /// As it is.
+    #[default]
+    Exact,
+    /// Filled up to so many characters with blanks, or not.
+    Blanks(usize),
+    /// Filled up to so many bytes with zeros, or less far.
+    Zeros(usize),
+    /// A UUID, which text may have in capitals, or without hyphens.
+    Identifier,
+}
 
 /// Canonical values of the other columns, by their index in the target; `None` inside is NULL. What a side does not know is not there.
 pub type Values = BTreeMap<usize, Option<String>>;
@@ -137,15 +151,38 @@ impl Pairing {
         self
     }
 
-    /// For each column of the key how many characters either side fills values up to, where it does. What is compared has no blanks at its
-    /// end, and what is stored may have them.
-    pub fn key_blanks(&self) -> Vec<Option<usize>> {
-        let length = |schema: &SharedSchema, column: usize| canonical::padded_length(schema.columns.get(column)?);
-        let of = |pair: &Pair| {
-            let filled = length(&self.events, pair.event).max(length(&self.target, pair.target));
-            filled.filter(|_| pair.form == Form::Padded)
+    /// For each column of the key in which ways either side may have a value: what is compared has no blanks at its end, say, and what is
+    /// stored may have them.
+    pub fn key_spellings(&self) -> Vec<Spelling> {
+        let blanks = |schema: &SharedSchema, column: usize| canonical::padded_length(schema.columns.get(column)?);
+        let zeros = |column: usize| canonical::filled_length(self.target.columns.get(column)?);
+        let of = |pair: &Pair| match pair.form {
+            Form::Padded => {
+                let length = blanks(&self.events, pair.event).max(blanks(&self.target, pair.target));
+                length.map_or(Spelling::Exact, Spelling::Blanks)
+            }
+            Form::Filled => zeros(pair.target).map_or(Spelling::Exact, Spelling::Zeros),
+            Form::Identifier => Spelling::Identifier,
+            _ => Spelling::Exact,
         };
         self.key.iter().map(of).collect()
+    }
+
+    /// Whether a row that came has one of the keys that were asked for: to a database several may be one, and a row that seems to be missing
+    /// under one of them, and to be one too many under another, is neither.
+    ///
+    /// # Errors
+    /// Definite `key_not_comparable`.
+    pub(super) fn check_asked(&self, asked: &BTreeSet<&Key>, found: &Key) -> Result<()> {
+        if asked.contains(found) {
+            return Ok(());
+        }
+        let message = format!(
+            "a row with {} was found by another key: to its column they are one, written in capitals or not, with zeros in front or not, say; \
+             write both sides' keys alike, give the sink another `key`, or leave the table out with --table",
+            self.key_text(found)
+        );
+        Err(Error::definite("key_not_comparable", message))
     }
 
     /// The target's table.
@@ -315,9 +352,9 @@ mod tests {
         let padded = orders(vec![column("id", "character(6)", TEXT)], &[0]);
         let text = schema(&[("id", TEXT)], &[0]);
         let known = Pairing::new(&padded, &text, &WriteConfig::default()).unwrap();
-        assert_eq!(known.key_blanks(), [Some(6)]);
+        assert_eq!(known.key_spellings(), [Spelling::Blanks(6)]);
         let events = Pairing::new(&text, &text, &WriteConfig::default()).unwrap();
-        assert_eq!(events.key_blanks(), [None]);
+        assert_eq!(events.key_spellings(), [Spelling::Exact]);
 
         let mut batch = ChangeBatch::new(Arc::from("test"), Progress::at(Position::new("0")));
         batch.begin_row().unwrap();

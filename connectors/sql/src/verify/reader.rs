@@ -12,17 +12,19 @@ use tailrace_core::value::{LogicalType, TextKind};
 use tailrace_core::{Error, Result};
 
 use super::canonical::{self, Form};
-use super::condition::{KeyColumn, among, behind};
-use super::pairing::Key;
+use super::condition::{KeyColumn, Match, among, behind};
+use super::pairing::{Key, Spelling};
 use crate::config::QueryMode;
 use crate::cursor::Cursor;
-use crate::dialect::{Dialect, Fetched, PageRequest};
+use crate::dialect::{Dialect, DiscoveredTable, Fetched, PageRequest};
 use crate::page::{PageRule, PageWriter};
 use crate::plan::PolledTable;
-use crate::statement::Statement;
+use crate::statement::{Statement, from};
 
 /// Keys that are asked for in one statement: each is a part of its text.
-pub(super) const KEYS_AT_A_TIME: usize = 500;
+const KEYS_AT_A_TIME: usize = 500;
+/// Somebody who creates tables all the time is not waited for.
+const LOOKS_AT_THE_SCHEMA: usize = 10;
 
 /// Which of the two tables that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +46,12 @@ pub struct TableReader {
 /// What a statement gave.
 struct Page {
     batch: ChangeBatch,
-    /// There is a row behind these that cannot be read.
+    /// There is a row behind these that cannot be read, or for which there was no room.
     is_cut: bool,
 }
+
+/// Takes what was read, before more is.
+pub(super) type Taking<'t> = dyn FnMut(ChangeBatch) -> Result<()> + Send + 't;
 
 // === impl TableReader ===
 
@@ -100,12 +105,12 @@ impl TableReader {
         if let Some(unordered) = columns.iter().find(|column| is_ordered_otherwise(&column.column)) {
             return Err(unordered.not_comparable());
         }
-        let batch = self.page_behind(&columns, after, limit).await?;
+        let Page { batch, is_cut } = self.page_behind(&columns, after, limit).await?;
         let ends = self.ends(key, &batch);
         if columns.iter().any(|column| is_moment(&column.column)) {
             self.check_found((key, &columns), &ends, (after, limit)).await?;
         }
-        let is_full = u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
+        let is_full = is_cut || u32::try_from(batch.changes.len()).is_ok_and(|rows| rows >= limit);
         let last = match ends.map(|(_, last)| last) {
             Some(last) if is_full => Some(last),
             // A walk that knows no place to go on at would seem to be at its end.
@@ -115,45 +120,100 @@ impl TableReader {
         Ok((batch, last))
     }
 
-    /// The rows whose key columns have these values, in any order. `blanks` says for each column how many characters its values may be filled
-    /// up to. A value that the column's type does not have is one that no row has.
+    /// The rows whose key columns have these values, in any order, some at a time, because rows take more than what is compared of them.
+    /// `spellings` says for each column in which ways it may have them. A value that the column's type does not have is one that no row has.
     ///
     /// # Errors
     /// As [`Self::chunk`].
     pub async fn by_keys(
         &mut self,
         key: &[usize],
-        blanks: &[Option<usize>],
+        spellings: &[Spelling],
         keys: &[&Key],
-    ) -> Result<Vec<ChangeBatch>> {
+        take: &mut Taking<'_>,
+    ) -> Result<()> {
         let mut columns = self.columns(key)?;
-        for (column, blanks) in columns.iter_mut().zip(blanks) {
-            column.filled_to = *blanks;
+        for (column, spelling) in columns.iter_mut().zip(spellings) {
+            column.spelling = *spelling;
         }
-        let mut batches = Vec::new();
-        for keys in keys.chunks(KEYS_AT_A_TIME) {
-            let Some(statement) = among(self.from(), self.dialect.syntax(), &columns, keys)? else {
-                continue;
-            };
-            match self.fetch(statement, None).await {
-                Ok(page) if !page.is_cut => batches.push(page.batch),
-                Ok(_) => return Err(self.undecodable(&columns, keys, None).await),
-                Err(error) if error.kind() == Kind::Poison => {
-                    return Err(self.undecodable(&columns, keys, Some(error)).await);
+        // The last one is the next.
+        let mut open: Vec<&[&Key]> = keys.rchunks(KEYS_AT_A_TIME).collect();
+        while let Some(keys) = open.pop() {
+            match self.page_among(&columns, keys).await? {
+                Some(batch) => take(batch)?,
+                None => {
+                    let (first, second) = keys.split_at(keys.len() / 2);
+                    open.extend([second, first]);
                 }
-                Err(error) => return Err(error),
             }
         }
-        Ok(batches)
+        Ok(())
+    }
+
+    /// The rows of these keys; `None` where they are too many for one page.
+    async fn page_among(&mut self, columns: &[KeyColumn], keys: &[&Key]) -> Result<Option<ChangeBatch>> {
+        let mut page = self.try_page_among(columns, keys, Match::Listed).await;
+        if columns.iter().any(KeyColumn::is_spelled_freely)
+            && let Ok(found) = &page
+            && self.keys_count(columns, &found.batch) < keys.len()
+        {
+            page = self.try_page_among(columns, keys, Match::Folded).await;
+        }
+        match page {
+            Ok(page) if !page.is_cut => Ok(Some(page.batch)),
+            Ok(_) if keys.len() > 1 => Ok(None),
+            Ok(_) => Err(self.undecodable(columns, keys, None).await),
+            Err(error) if error.kind() == Kind::Poison => Err(self.undecodable(columns, keys, Some(error)).await),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn try_page_among(&mut self, columns: &[KeyColumn], keys: &[&Key], how: Match) -> Result<Page> {
+        match among(self.from(), self.dialect.syntax(), columns, keys, how)? {
+            Some(statement) => self.fetch(statement, None).await,
+            None => Ok(Page {
+                batch: empty_batch(),
+                is_cut: false,
+            }),
+        }
+    }
+
+    /// Whether rows that were read are found by their own keys, whose canonical values these are.
+    ///
+    /// # Errors
+    /// Definite `key_not_comparable`.
+    pub(super) fn check_own<'k>(&self, key: &[usize], mut keys: impl Iterator<Item = &'k Key>) -> Result<()> {
+        let columns = self.columns(key)?;
+        keys.try_for_each(|key| {
+            columns
+                .iter()
+                .zip(key)
+                .try_for_each(|(column, value)| column.check_own(value))
+        })
+    }
+
+    /// How many keys the rows have.
+    fn keys_count(&self, columns: &[KeyColumn], batch: &ChangeBatch) -> usize {
+        let key: Vec<usize> = columns.iter().map(|column| column.index).collect();
+        let fold = |key: Key| -> Key {
+            let values = columns.iter().zip(key);
+            let folded = values.map(|(column, value)| match column.is_spelled_freely() {
+                true => canonical::uuid(&value).unwrap_or(value),
+                false => value,
+            });
+            folded.collect()
+        };
+        let keys: BTreeSet<Key> = self.keys(&key, batch).into_iter().map(fold).collect();
+        keys.len()
     }
 
     /// The values of key columns of a row, as [`Self::chunk`] takes them.
     fn key_of(&self, key: &[usize], row: RowView<'_>) -> Option<Key> {
         let of = |index: &usize| {
             let column = self.schema().columns.get(*index)?;
-            // With its blanks: whoever stores them compares with them.
+            // With its blanks and zeros: whoever stores them compares with them.
             let form = match canonical::form(column, column)? {
-                Form::Padded => Form::Written,
+                Form::Padded | Form::Filled => Form::Written,
                 form => form,
             };
             form.of(&column.logical_type, row.get(*index))
@@ -177,8 +237,14 @@ impl TableReader {
     ) -> Result<()> {
         let Some((first, last)) = ends else { return Ok(()) };
         let mut lost = BTreeSet::from([first, last]);
-        for batch in self.by_keys(key, &[], &[first, last]).await? {
-            let found = self.keys(key, &batch);
+        let mut found = Vec::new();
+        let take = &mut |batch| {
+            found.push(batch);
+            Ok(())
+        };
+        self.by_keys(key, &[], &[first, last], take).await?;
+        for batch in &found {
+            let found = self.keys(key, batch);
             lost.retain(|key| !found.contains(*key));
         }
         if lost.is_empty() {
@@ -186,7 +252,7 @@ impl TableReader {
         }
         // Unless it was deleted meanwhile.
         let again = self.page_behind(columns, after, limit).await?;
-        let there = self.keys(key, &again);
+        let there = self.keys(key, &again.batch);
         match columns.iter().find(|column| is_moment(&column.column)) {
             Some(column) if lost.into_iter().any(|key| there.contains(key)) => Err(column.not_comparable()),
             _ => Ok(()),
@@ -208,7 +274,7 @@ impl TableReader {
     }
 
     fn from(&self) -> Statement {
-        Statement::text(format!("FROM {}", self.dialect.syntax().table(&self.schema().name)))
+        from(self.dialect.syntax(), &self.table)
     }
 
     fn columns(&self, key: &[usize]) -> Result<Vec<KeyColumn>> {
@@ -216,33 +282,38 @@ impl TableReader {
             Some(KeyColumn {
                 index: *index,
                 column: self.schema().columns.get(*index)?.clone(),
-                filled_to: None,
+                spelling: Spelling::Exact,
             })
         };
         let columns: Option<Vec<_>> = key.iter().map(column).collect();
         columns.ok_or_else(|| altered(&self.table.name()))
     }
 
-    async fn page_behind(&mut self, columns: &[KeyColumn], after: Option<&Key>, limit: u32) -> Result<ChangeBatch> {
+    async fn page_behind(&mut self, columns: &[KeyColumn], after: Option<&Key>, limit: u32) -> Result<Page> {
         let key: Vec<usize> = columns.iter().map(|column| column.index).collect();
         let page = match self.fetch(self.behind(columns, after)?, Some(limit)).await {
-            Ok(page) if !page.is_cut => return Ok(page.batch),
+            Ok(page) if !page.is_cut => return Ok(page),
             other => other,
         };
         let (before, error) = match page {
             Ok(page) => {
                 let before = self.ends(&key, &page.batch).map(|(_, last)| last);
-                let next = self.fetch(self.behind(columns, before.as_ref())?, Some(1)).await;
-                (before, next.err())
+                match self.fetch(self.behind(columns, before.as_ref())?, Some(1)).await {
+                    // There was no room for it.
+                    Ok(_) => return Ok(page),
+                    Err(error) => (before, error),
+                }
             }
-            Err(error) if error.kind() == Kind::Poison => (after.cloned(), Some(error)),
-            Err(error) => return Err(error),
+            Err(error) => (after.cloned(), error),
         };
+        if error.kind() != Kind::Poison {
+            return Err(error);
+        }
         let place = match before {
             Some(before) => format!("the row behind {}", key_text(columns, &before)),
             None => "the first row".to_owned(),
         };
-        Err(self.undecodable_at(&place, error))
+        Err(self.undecodable_at(&place, Some(error)))
     }
 
     fn behind(&self, columns: &[KeyColumn], after: Option<&Key>) -> Result<Statement> {
@@ -256,9 +327,7 @@ impl TableReader {
     /// Which of these keys it is whose row cannot be read.
     async fn undecodable(&mut self, columns: &[KeyColumn], keys: &[&Key], found: Option<Error>) -> Error {
         for key in keys {
-            let statement = among(self.from(), self.dialect.syntax(), columns, &[*key]);
-            let Ok(Some(statement)) = statement else { continue };
-            if let Err(error) = self.fetch(statement, None).await {
+            if let Err(error) = self.try_page_among(columns, &[*key], Match::Listed).await {
                 return self.undecodable_at(&format!("the row {}", key_text(columns, key)), Some(error));
             }
         }
@@ -279,8 +348,21 @@ impl TableReader {
         Error::definite("value_undecodable", message)
     }
 
+    /// Whatever else is altered in the database meanwhile makes no difference, as long as the table is the same.
     async fn fetch(&mut self, statement: Statement, limit: Option<u32>) -> Result<Page> {
-        let mut batch = ChangeBatch::new(Arc::from("verify"), Progress::at(Position::new("")));
+        let statements = [statement];
+        for _ in 0..LOOKS_AT_THE_SCHEMA {
+            if let Some(page) = self.try_to_fetch(&statements, limit).await? {
+                return Ok(page);
+            }
+            self.look_at_schema().await?;
+        }
+        Err(altered(&self.table.name()))
+    }
+
+    /// `None` where the schema is another one.
+    async fn try_to_fetch(&mut self, statements: &[Statement], limit: Option<u32>) -> Result<Option<Page>> {
+        let mut batch = empty_batch();
         let everything = Budget {
             changes: usize::MAX,
             bytes: usize::MAX,
@@ -288,19 +370,34 @@ impl TableReader {
         let mut page = PageWriter::new(&mut batch, &self.table, Cursor::default(), everything, PageRule::Plain);
         let request = PageRequest {
             table: &self.table,
-            statements: &[statement],
+            statements,
             limit,
             schema_version: self.schema_version,
         };
-        match self.dialect.fetch(request, &mut page).await? {
-            Fetched::SchemaChanged => Err(altered(&self.table.name())),
+        Ok(match self.dialect.fetch(request, &mut page).await? {
+            Fetched::SchemaChanged => None,
             // A page ends before a row that cannot be read, unless it is the first.
-            Fetched::Rows(rows) => Ok(Page {
+            Fetched::Rows(rows) => Some(Page {
                 is_cut: usize::try_from(rows) != Ok(batch.changes.len()),
                 batch,
             }),
-        }
+        })
     }
+
+    async fn look_at_schema(&mut self) -> Result<()> {
+        let discovery = self.dialect.discover().await?;
+        let known = &self.table.table;
+        let is_same = |found: &&DiscoveredTable| found.schema == known.schema && found.query == known.query;
+        if !discovery.tables.iter().any(|table| is_same(&table)) {
+            return Err(altered(&self.table.name()));
+        }
+        self.schema_version = discovery.schema_version;
+        Ok(())
+    }
+}
+
+fn empty_batch() -> ChangeBatch {
+    ChangeBatch::new(Arc::from("verify"), Progress::at(Position::new("")))
 }
 
 fn key_text(columns: &[KeyColumn], key: &Key) -> String {
@@ -334,18 +431,4 @@ fn is_moment(column: &Column) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::sample::column;
-    use super::*;
-
-    #[test]
-    fn symbols_of_mysql_have_an_order_of_their_own() {
-        let symbols = || ["new", "done"].map(str::to_owned).into();
-        let is_otherwise =
-            |source_type, kind| is_ordered_otherwise(&column("status", source_type, LogicalType::Text(kind)));
-        assert!(is_otherwise("enum('new','done')", TextKind::Enum(symbols())));
-        assert!(is_otherwise("set('new','done')", TextKind::Set(symbols())));
-        assert!(!is_otherwise("status", TextKind::Enum(symbols())), "of PostgreSQL");
-        assert!(!is_otherwise("varchar(9)", TextKind::Plain));
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use tailrace_core::{Error, Result};
 
 use super::origin::Origin;
 use super::pairing::{Key, Pairing, Values};
-use super::reader::{KEYS_AT_A_TIME, TableReader};
+use super::reader::TableReader;
 use crate::sink::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
 use crate::sink::plan::soft_delete_column;
 
@@ -117,14 +117,20 @@ impl TargetRows {
     /// The rows of these keys.
     ///
     /// # Errors
-    /// As of [`TableReader::by_keys`].
+    /// As of [`TableReader::by_keys`]; definite `key_not_comparable` where a row comes that has none of these keys.
     pub async fn by_keys(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
+        let asked: BTreeSet<&Key> = keys.iter().copied().collect();
         let mut rows = BTreeMap::new();
-        // Rows take more than what is compared of them.
-        for keys in keys.chunks(KEYS_AT_A_TIME) {
-            let batches = self.batches(pairing, keys).await?;
-            rows.extend(batches.iter().flat_map(|batch| self.rows(pairing, batch)));
-        }
+        let deleted_at = self.deleted_at;
+        let take = &mut |batch: ChangeBatch| {
+            for (key, values) in there(&batch, deleted_at).filter_map(|row| pairing.target_row(row)) {
+                pairing.check_asked(&asked, &key)?;
+                rows.insert(key, values);
+            }
+            Ok(())
+        };
+        let (key, spellings) = (pairing.target_key(), pairing.key_spellings());
+        self.reader.by_keys(&key, &spellings, keys, take).await?;
         Ok(rows)
     }
 
@@ -133,8 +139,22 @@ impl TargetRows {
     /// # Errors
     /// As of [`TableReader::by_keys`].
     pub async fn batches(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
-        let blanks = pairing.key_blanks();
-        self.reader.by_keys(&pairing.target_key(), &blanks, keys).await
+        let mut batches = Vec::new();
+        let take = &mut |batch| {
+            batches.push(batch);
+            Ok(())
+        };
+        let (key, spellings) = (pairing.target_key(), pairing.key_spellings());
+        self.reader.by_keys(&key, &spellings, keys, take).await?;
+        Ok(batches)
+    }
+
+    /// Whether rows that were read are found by their keys.
+    ///
+    /// # Errors
+    /// Definite `key_not_comparable`.
+    pub(super) fn check_own<'k>(&self, pairing: &Pairing, keys: impl Iterator<Item = &'k Key>) -> Result<()> {
+        self.reader.check_own(&pairing.target_key(), keys)
     }
 
     fn rows(&self, pairing: &Pairing, batch: &ChangeBatch) -> BTreeMap<Key, Values> {
@@ -143,13 +163,16 @@ impl TargetRows {
 
     /// The rows of a batch; those that are marked as deleted are not there.
     pub(super) fn there<'b>(&self, batch: &'b ChangeBatch) -> impl Iterator<Item = RowView<'b>> {
-        let rows = batch.changes.iter().filter_map(|change| change.after);
-        let deleted_at = self.deleted_at;
-        rows.map(|row| batch.row(row)).filter(move |row| {
-            let deleted_at = deleted_at.map(|column| row.get(column));
-            deleted_at.is_none_or(|value| value == Value::Null)
-        })
+        there(batch, self.deleted_at)
     }
+}
+
+fn there(batch: &ChangeBatch, deleted_at: Option<usize>) -> impl Iterator<Item = RowView<'_>> {
+    let rows = batch.changes.iter().filter_map(|change| change.after);
+    rows.map(|row| batch.row(row)).filter(move |row| {
+        let deleted_at = deleted_at.map(|column| row.get(column));
+        deleted_at.is_none_or(|value| value == Value::Null)
+    })
 }
 
 // === impl TableComparison ===
@@ -187,6 +210,7 @@ impl TableComparison {
         loop {
             let chunk = self.origin.chunk(after.as_ref(), self.chunk_rows).await?;
             let origin = origin_rows(&self.pairing, &chunk.batch);
+            self.origin.check_own(&self.pairing, origin.keys())?;
             let keys: Vec<&Key> = origin.keys().collect();
             let target = self.target.by_keys(&self.pairing, &keys).await?;
             tally.origin_rows += count(origin.len());
@@ -214,6 +238,7 @@ impl TableComparison {
             let rows = self.target.rows(&self.pairing, &batch);
             tally.target_rows += count(rows.len());
             tally.chunks += 1;
+            self.target.check_own(&self.pairing, rows.keys())?;
             let keys: Vec<&Key> = rows.keys().collect();
             let origin = self.of_origin(&keys).await?;
             let extra = rows.into_keys().filter(|key| !origin.contains_key(key));
@@ -227,11 +252,17 @@ impl TableComparison {
     }
 
     async fn of_origin(&mut self, keys: &[&Key]) -> Result<BTreeMap<Key, Values>> {
+        let asked: BTreeSet<&Key> = keys.iter().copied().collect();
         let mut rows = BTreeMap::new();
-        for keys in keys.chunks(KEYS_AT_A_TIME) {
-            let batches = self.origin.by_keys(&self.pairing, keys).await?;
-            rows.extend(batches.iter().flat_map(|batch| origin_rows(&self.pairing, batch)));
-        }
+        let pairing = &self.pairing;
+        let take = &mut |batch| {
+            for (key, values) in origin_rows(pairing, &batch) {
+                pairing.check_asked(&asked, &key)?;
+                rows.insert(key, values);
+            }
+            Ok(())
+        };
+        self.origin.by_keys(pairing, keys, take).await?;
         Ok(rows)
     }
 
@@ -280,7 +311,13 @@ impl TableComparison {
 impl TableComparison {
     /// The rows of the origin that have these keys, as events.
     pub(super) async fn origin_batches(&mut self, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
-        self.origin.by_keys(&self.pairing, keys).await
+        let mut batches = Vec::new();
+        let take = &mut |batch| {
+            batches.push(batch);
+            Ok(())
+        };
+        self.origin.by_keys(&self.pairing, keys, take).await?;
+        Ok(batches)
     }
 
     /// The rows of the target that have these keys, with all their columns.

@@ -77,10 +77,11 @@ impl ToldComparison {
                 .chunk(&self.pairing, after.as_ref(), self.chunk_rows)
                 .await?;
             tally.chunks += 1;
-            for row in self.target.there(&batch) {
-                let Some((key, _)) = self.pairing.target_row(row).filter(|(key, _)| asked(key)) else {
-                    continue;
-                };
+            let rows = self.target.there(&batch);
+            let rows = rows.filter_map(|row| Some((self.pairing.target_row(row)?.0, row)));
+            let rows: Vec<(Key, RowView<'_>)> = rows.filter(|(key, _)| asked(key)).collect();
+            self.target.check_own(&self.pairing, rows.iter().map(|(key, _)| key))?;
+            for (key, row) in rows {
                 tally.target_rows += 1;
                 let is_said = said.contains_key(&key);
                 let told = said.remove(&key).flatten();
@@ -98,12 +99,17 @@ impl ToldComparison {
                 None => break,
             }
         }
+        let mut missing = Vec::new();
         for (key, told) in said {
             if self.difference(told.as_ref(), None).is_some() {
-                tally.suspects.insert(key);
+                tally.suspects.insert(key.clone());
                 bound(tally, &self.target)?;
+                missing.push(key);
             }
         }
+        // Under another key it is there.
+        let missing: Vec<&Key> = missing.iter().collect();
+        self.target.by_keys(&self.pairing, &missing).await?;
         Ok(())
     }
 

@@ -82,6 +82,19 @@ fn text_of_events_is_what_databases_make_of_it() {
         (&plain(LogicalType::Date), Value::Int(19_782)),
     );
     different((&text(), Value::Text("never")), (&timestamp, Value::Int(at)));
+    let date = plain(LogicalType::Date);
+    equal(
+        (&text(), Value::Text("2024-02-29T10:00:00")),
+        (&date, Value::Int(19_782)),
+    );
+    equal(
+        (&text(), Value::Text("2024-02-29T23:00:00-02:00")),
+        (&date, Value::Int(19_783)),
+    );
+    different(
+        (&text(), Value::Text("2024-02-29T23:00:00")),
+        (&date, Value::Int(19_783)),
+    );
 }
 
 #[test]
@@ -166,6 +179,39 @@ fn characters_are_equal_but_for_the_blanks_of_types_that_have_them() {
         (&bytes, Value::Bytes(b"0f0e0d0c-0b0a-4908-8706-050403020100")),
     );
     equal((&bytes, Value::Bytes(&[0, 255])), (&text(), Value::Text("00ff")));
+}
+
+#[test]
+fn a_uuid_is_the_same_however_it_is_written() {
+    let uuid = plain(LogicalType::Text(TextKind::Uuid));
+    let printed = "0f0e0d0c-0b0a-4908-8706-050403020100";
+    for written in [
+        "0F0E0D0C-0B0A-4908-8706-050403020100",
+        "0f0e0d0c0b0a49088706050403020100",
+        "{0F0e0d0c-0b0a-4908-8706-050403020100}",
+    ] {
+        equal((&text(), Value::Text(written)), (&uuid, Value::Text(printed)));
+        equal((&uuid, Value::Text(printed)), (&text(), Value::Text(written)));
+    }
+    different((&text(), Value::Text("AB")), (&uuid, Value::Text(printed)));
+    // Events of some codecs do not say that their text is one.
+    let (one, _) = both((&text(), Value::Text(printed)), (&uuid, Value::Text(printed)));
+    let (other, _) = both((&uuid, Value::Text(printed)), (&uuid, Value::Text(printed)));
+    assert_eq!(one, other);
+}
+
+#[test]
+fn zeros_that_fill_up_are_no_difference() {
+    let bytes = plain(LogicalType::Bytes);
+    let filled = column("binary(4)", LogicalType::Bytes);
+    equal((&bytes, Value::Bytes(b"ab")), (&filled, Value::Bytes(b"ab\0\0")));
+    equal((&filled, Value::Bytes(b"ab\0\0")), (&filled, Value::Bytes(b"ab\0\0")));
+    different((&bytes, Value::Bytes(b"ab")), (&filled, Value::Bytes(b"abc\0")));
+    different((&filled, Value::Bytes(b"ab\0\0")), (&bytes, Value::Bytes(b"ab")));
+    assert_eq!(filled_length(&filled), Some(4));
+    assert_eq!(filled_length(&column("BINARY", LogicalType::Bytes)), Some(1));
+    assert_eq!(filled_length(&column("varbinary(4)", LogicalType::Bytes)), None);
+    assert_eq!(filled_length(&bytes), None);
 }
 
 #[test]
