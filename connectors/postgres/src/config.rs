@@ -218,6 +218,22 @@ impl PostgresConfig {
         }
     }
 
+    /// The same with the names that a connector has on the server, where its log is read.
+    ///
+    /// # Errors
+    /// Definite, where such a name is none that the server takes.
+    pub fn of_connector(&self, connector: &str) -> Result<Self> {
+        if self.query.is_some() {
+            return Ok(self.clone());
+        }
+        let names = self.server_names(connector)?;
+        Ok(Self {
+            slot: Some(names.slot),
+            publication: Some(names.publication),
+            ..self.clone()
+        })
+    }
+
     /// Everything that is wrong with the configuration in itself, without a look at the server.
     pub fn problems(&self, connector: &str) -> Vec<Finding> {
         let query = self.query.as_ref();

@@ -215,13 +215,18 @@ pub(crate) struct Readables {
     pub(crate) tables: Vec<(u32, CapturedTable)>,
 }
 
-/// Looks at what fits the patterns, within a transaction of the caller's.
+/// Looks at what fits the patterns, within a transaction of the caller's. Where the log is read and its publication is named, tables have the
+/// columns and the rows that it publishes of them.
 pub(crate) async fn read_readables(client: &Client, config: &PostgresConfig, server: ServerFacts) -> Result<Readables> {
+    let publication = match (&config.query, &config.publication) {
+        (None, Some(name)) => publication::publication(client, name).await?,
+        _ => None,
+    };
     let relations = catalog::relations(client, None).await?;
     let selection = select::select_readable(&relations, &config.patterns()?);
     let details = catalog::details(client, &selection.tables).await?;
     let types = types_of(client, &details).await?;
-    let assembly = Assembly::new(&server, None, &relations, (&details, &types));
+    let assembly = Assembly::new(&server, publication.as_ref(), &relations, (&details, &types));
     let table = |oid: &u32| {
         let selected = Selected {
             oid: *oid,

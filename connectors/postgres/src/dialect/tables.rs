@@ -17,7 +17,7 @@ use crate::discover::select::Readable;
 use crate::discover::server::ServerFacts;
 use crate::discover::{CapturedTable, in_one_snapshot, load_types, read_readables};
 use crate::error::query_error;
-use crate::quote::qualified;
+use crate::quote::{identifier, qualified};
 use crate::type_catalog::{ColumnType, TypeCatalog};
 
 /// Everything that is polled, as of one moment.
@@ -125,7 +125,7 @@ fn known_table(oid: u32, captured: CapturedTable, facts: TableFacts) -> KnownTab
         generated_id: generated_id(&captured, &facts),
         unique_columns: facts.unique_columns(&names),
         indexes: facts.indexes.iter().map(|index| index.columns.clone()).collect(),
-        query: None,
+        query: published(&captured),
         schema: captured.schema,
     };
     KnownTable {
@@ -137,6 +137,16 @@ fn known_table(oid: u32, captured: CapturedTable, facts: TableFacts) -> KnownTab
             facts: Box::new(facts),
         },
     }
+}
+
+/// The rows of a table that a publication with a condition has; `None` where it has all.
+fn published(captured: &CapturedTable) -> Option<String> {
+    let filter = captured.row_filter.as_ref()?;
+    let name = &captured.schema.name;
+    let columns = captured.schema.columns.iter().map(|column| identifier(&column.name));
+    let columns: Vec<String> = columns.collect();
+    let from = qualified(&name.schema, &name.table);
+    Some(format!("SELECT {} FROM {from} WHERE ({filter})\n", columns.join(", ")))
 }
 
 /// The numbered column: the key, where that is numbered, else the first. A sequence never gives a number twice.
@@ -355,6 +365,8 @@ impl KnownTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::catalog::RelationKind;
+    use crate::discover::testing::{discovery, relation};
 
     fn column(name: &str) -> AnswerColumn {
         AnswerColumn {
@@ -362,6 +374,18 @@ mod tests {
             type_oid: 23,
             type_modifier: -1,
         }
+    }
+
+    #[test]
+    fn what_a_publication_withholds_is_not_read() {
+        let config: PostgresConfig =
+            serde_json::from_str(r#"{"url": "postgres://u@h/d", "tables": ["orders"]}"#).unwrap();
+        let orders = || vec![relation(1, "orders", RelationKind::Table, None)];
+        let mut table = discovery(&config, orders(), |_| {}).tables.remove(0);
+        assert_eq!(published(&table), None);
+        table.row_filter = Some("a OR b".to_owned());
+        let wanted = "SELECT \"id\", \"note\" FROM \"public\".\"orders\" WHERE (a OR b)\n";
+        assert_eq!(published(&table).as_deref(), Some(wanted));
     }
 
     #[test]
