@@ -19,7 +19,8 @@ use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSink, MySqlSinkC
 use tailrace_postgres::{PostgresConfig, PostgresConnector, PostgresSink, PostgresSinkConfig, PostgresTriggers};
 use tailrace_sql::QueryConfig;
 use tailrace_sql::change_table::TriggerDatabase;
-use tailrace_sql::sink::config::WriteConfig;
+use tailrace_sql::log_config::SnapshotMode;
+use tailrace_sql::sink::config::{Evolve, WriteConfig};
 use tailrace_sql::verify::{ReadableDatabase, VerifiedTarget};
 use tailrace_sqlite::{SqliteConfig, SqliteConnector, SqliteSink, SqliteSinkConfig, SqliteTriggers};
 
@@ -56,8 +57,11 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// The same database as one whose tables are captured by triggers.
     fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>>;
 
-    /// The same database as one whose tables are compared with others.
-    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>>;
+    /// The same database as one whose tables are compared with others, as far as the connector publishes them.
+    fn readable(&self, connector: &str) -> Result<Arc<dyn ReadableDatabase>>;
+
+    /// Whether the rows are published that are there when the connector first starts.
+    fn has_snapshot(&self) -> bool;
 }
 
 /// A sink as configured; nothing is connected.
@@ -172,7 +176,11 @@ impl<T: SqlTarget> SinkSpec for SqlSinkSpec<T> {
     }
 
     fn verified(&self) -> Result<Arc<dyn VerifiedTarget>> {
-        self.target.verified(self.write.clone())
+        // Repairs have the source's own types, of which the events may know less: they are no reason to change a table.
+        self.target.verified(WriteConfig {
+            evolve: Evolve::None,
+            ..self.write.clone()
+        })
     }
 
     fn key_columns(&self) -> &[String] {
@@ -281,8 +289,12 @@ impl SourceSpec for PostgresConfig {
         Ok(Arc::new(PostgresTriggers::new(self.clone())))
     }
 
-    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
-        Ok(Arc::new(PostgresConnector::new(self.clone())))
+    fn readable(&self, connector: &str) -> Result<Arc<dyn ReadableDatabase>> {
+        Ok(Arc::new(PostgresConnector::new(self.of_connector(connector)?)))
+    }
+
+    fn has_snapshot(&self) -> bool {
+        self.query.is_some() || self.snapshot.mode != SnapshotMode::Never
     }
 }
 
@@ -332,8 +344,12 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         Ok(Arc::new(MySqlTriggers::new(self.0.clone(), Self::FLAVOUR)))
     }
 
-    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
+    fn readable(&self, _connector: &str) -> Result<Arc<dyn ReadableDatabase>> {
         Ok(Arc::new(MySqlConnector::new(self.0.clone(), Self::FLAVOUR)))
+    }
+
+    fn has_snapshot(&self) -> bool {
+        self.0.query.is_some() || self.0.snapshot.mode != SnapshotMode::Never
     }
 }
 
@@ -381,8 +397,12 @@ impl SourceSpec for SqliteConfig {
         Ok(Arc::new(SqliteTriggers::new(self.clone())?))
     }
 
-    fn readable(&self) -> Result<Arc<dyn ReadableDatabase>> {
+    fn readable(&self, _connector: &str) -> Result<Arc<dyn ReadableDatabase>> {
         Ok(Arc::new(SqliteConnector::new(self.clone())?))
+    }
+
+    fn has_snapshot(&self) -> bool {
+        true
     }
 }
 
@@ -437,5 +457,37 @@ impl RegistrySpec for ConfluentRegistryConfig {
 
     fn connect(&self) -> Result<Arc<dyn SchemaRegistry>> {
         Ok(Arc::new(ConfluentRegistry::new(self)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_compared_is_never_altered() {
+        let spec = SqlSinkSpec {
+            target: serde_json::from_str::<SqliteSinkConfig>(r#"{"path": "target.db"}"#).unwrap(),
+            write: serde_json::from_str(r#"{"evolve": "widen", "deletes": "ignore"}"#).unwrap(),
+        };
+        let verified = spec.verified().unwrap();
+        let config = verified.rules().config();
+        assert_eq!(config.evolve, Evolve::None);
+        assert_eq!(
+            config.deletes,
+            tailrace_sql::sink::config::DeleteMode::Ignore,
+            "else as configured"
+        );
+    }
+
+    #[test]
+    fn a_log_may_be_without_the_rows_that_were_there_before() {
+        let has_snapshot = |more: &str| {
+            let json = format!(r#"{{"url": "postgres://u@h/d", "tables": ["*"] {more}}}"#);
+            serde_json::from_str::<PostgresConfig>(&json).unwrap().has_snapshot()
+        };
+        assert!(has_snapshot(""));
+        assert!(!has_snapshot(r#", "snapshot": {"mode": "never"}"#));
+        assert!(has_snapshot(r#", "snapshot": {"mode": "only"}"#));
     }
 }

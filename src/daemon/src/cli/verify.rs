@@ -3,6 +3,7 @@
 
 mod compared;
 mod offsets;
+mod pairings;
 mod repair;
 mod report;
 mod routes;
@@ -31,10 +32,11 @@ use tailrace_sql::verify::table::{Reach, TableComparison, TargetRows};
 
 use self::compared::Compared;
 use self::offsets::Offsets;
+use self::pairings::Pairings;
 use self::report::{Report, TableReport};
 use self::routes::{Route, Way};
 use self::settle::Settlement;
-use self::stream::{Pairings, TopicReader};
+use self::stream::TopicReader;
 use super::{Exit, Failure};
 use crate::config::fault::suggestion;
 use crate::config::plan::{Plan, SinkPlan};
@@ -45,6 +47,8 @@ use crate::screen;
 const CHUNK_ROWS: u32 = 1_000;
 /// Longer than a sink takes for a batch, shorter than anybody waits at a prompt without a word.
 const WAIT_S: u64 = 30;
+/// A day: who waits longer does so for something that does not come.
+const WAIT_MAXIMUM_S: u64 = 86_400;
 /// What is said of a million small rows; a part of what a machine has that runs databases.
 const MEMORY_MB: usize = 256;
 /// Keys that are listed of each table; the counts are of all.
@@ -76,7 +80,7 @@ pub(crate) struct VerifyArguments {
     #[arg(long, value_name = "N", default_value_t = CHUNK_ROWS)]
     chunk_rows: u32,
     /// How long the sink is waited for that has not written everything yet, seconds, for each table.
-    #[arg(long, value_name = "SECONDS", default_value_t = WAIT_S)]
+    #[arg(long, value_name = "SECONDS", default_value_t = WAIT_S, value_parser = clap::value_parser!(u64).range(..=WAIT_MAXIMUM_S))]
     wait: u64,
     /// What a topic says is held in about so much memory, megabytes; a topic that says more is read several times.
     #[arg(long, value_name = "MB", default_value_t = MEMORY_MB)]
@@ -195,17 +199,18 @@ impl Sides<'_> {
         if tally.suspects.is_empty() {
             return Ok(());
         }
-        let mut topic = self.topic(&route.topic).await?;
+        let (mut topic, mut offsets) = self.topic(&route.topic).await?;
         let mut pairings = self.pairings(route, &comparison);
-        let mut settlement = self.settlement((&mut topic, &mut pairings), arguments).await?;
+        let mut settlement = self.settlement((&mut topic, &mut pairings, &mut offsets), arguments);
+        settlement.has_snapshot = route.connector.source.has_snapshot();
         let mut compared = Compared::Source(&mut comparison);
         compared
             .conclude(&mut settlement, tally.suspects, (&place, arguments), report)
             .await
     }
 
-    /// Somebody who reads a topic.
-    async fn topic(&mut self, topic: &str) -> Result<TopicReader> {
+    /// Somebody who reads a topic, and how far the sink is.
+    async fn topic(&mut self, topic: &str) -> Result<(TopicReader, Offsets)> {
         let registry = match &self.sink.format.registry {
             Some(name) => self
                 .plan
@@ -217,7 +222,8 @@ impl Sides<'_> {
         };
         let mut offsets = Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?;
         let written = offsets.of_topic(topic).await?;
-        TopicReader::open(&*self.stream, self.sink, (topic, &written), registry).await
+        let reader = TopicReader::open(&*self.stream, self.sink, (topic, &written), registry).await?;
+        Ok((reader, offsets))
     }
 
     /// Where the sources of the file publish their schemas; without one, where the sink itself looks for them.
@@ -245,19 +251,20 @@ impl Sides<'_> {
         pairings
     }
 
-    async fn settlement<'s>(
+    fn settlement<'s>(
         &'s mut self,
-        (topic, pairings): (&'s mut TopicReader, &'s mut Pairings),
+        (topic, pairings, offsets): (&'s mut TopicReader, &'s mut Pairings, &'s mut Offsets),
         arguments: &VerifyArguments,
-    ) -> Result<Settlement<'s>> {
-        Ok(Settlement {
+    ) -> Settlement<'s> {
+        Settlement {
             topic,
             pairings,
-            offsets: Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?,
+            offsets,
+            has_snapshot: true,
             session: &mut self.session,
             wait: Duration::from_secs(arguments.wait),
             deadline: None,
-        })
+        }
     }
 
     /// Whether other topics are written into a table, too. Only `tables` can say so: what a template would give to two topics is refused.
@@ -288,7 +295,8 @@ impl Sides<'_> {
         report: &mut TableReport,
     ) -> Result<(TableComparison, Place)> {
         let config = self.target.rules().config().clone();
-        let source = route.connector.source.readable()?;
+        check_table(route)?;
+        let source = route.connector.source.readable(&route.connector.name)?;
         let origin = TableReader::open(source.read(&route.table).await?, &route.table.table, Side::Source).await?;
         let transforms = route.transforms(self.sink)?;
         let origin = Origin::new(origin, transforms)?.ok_or_else(|| {
@@ -332,6 +340,20 @@ impl Sides<'_> {
         tried.dedup();
         Err(table_missing(&tried.join(" or "), &route.topic))
     }
+}
+
+/// The answer of a query is no table whose rows could be looked up by their keys.
+fn check_table(route: &Route<'_>) -> Result<()> {
+    let name = route.name();
+    let query = route.connector.source.query();
+    if !query.is_some_and(|query| query.queries.contains_key(&name)) {
+        return Ok(());
+    }
+    let message = format!(
+        "{name} is the answer of a query of the configuration (`query.queries`), which is not compared; compare its target with what the topic \
+         says: --stream"
+    );
+    Err(Error::definite("query_not_compared", message))
 }
 
 fn table_missing(names: &str, topic: &str) -> Error {

@@ -40,16 +40,18 @@ impl Compared<'_> {
         if !arguments.repair || settled.drift.is_empty() {
             return Ok(());
         }
-        let drift = settled.keys_of_drift();
+        let drift: BTreeSet<Key> = settled.drift.keys().cloned().collect();
         let mut refused = RefusedRows::new();
-        let repaired = self.repair(settlement, place, drift.clone(), &mut refused).await;
+        let repaired = self
+            .repair(settlement, place, &settled.in_order_of_repair(), &mut refused)
+            .await;
         // A guard, a trigger or the sink itself may have had the last word; and what failed may have failed in the middle.
         settlement.deadline = None;
         match self.settle(settlement, drift).await {
             Ok(after) => {
                 let equal = settled.take_over(after);
                 report.settle(&settled, self.pairing(), arguments);
-                report.repaired(&equal, &refused, self.pairing());
+                report.repaired(&equal, &refused);
                 repaired
             }
             Err(error) => repaired.and(Err(error)),
@@ -74,7 +76,7 @@ impl Compared<'_> {
         &mut self,
         settlement: &mut Settlement<'_>,
         place: &Place,
-        keys: BTreeSet<Key>,
+        keys: &[Key],
         refused: &mut RefusedRows,
     ) -> Result<()> {
         match self {

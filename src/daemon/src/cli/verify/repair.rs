@@ -40,8 +40,7 @@ struct Steps<'a> {
 // === impl Steps ===
 
 impl<'a> Steps<'a> {
-    fn new(keys: impl Iterator<Item = Key>, refused: &'a mut RefusedRows) -> Self {
-        let keys: Vec<Key> = keys.collect();
+    fn new(keys: &[Key], refused: &'a mut RefusedRows) -> Self {
         Self {
             // The last one is the next.
             open: keys.rchunks(KEYS_AT_A_TIME).map(<[Key]>::to_vec).collect(),
@@ -111,7 +110,7 @@ fn check_offsets(at_rest: &[Offset], partitions: &BTreeSet<TopicPartition>, topi
 }
 
 impl Settlement<'_> {
-    /// Repairs keys with what the source has.
+    /// Repairs keys with what the source has, in their order.
     ///
     /// # Errors
     /// Transient `repair_outrun` where the sink was faster every time; where it cannot be kept off; as of every write. What was done by then
@@ -120,10 +119,10 @@ impl Settlement<'_> {
         &mut self,
         comparison: &mut TableComparison,
         place: &Place,
-        keys: BTreeSet<Key>,
+        keys: &[Key],
         refused: &mut RefusedRows,
     ) -> Result<()> {
-        let mut steps = Steps::new(keys.into_iter(), refused);
+        let mut steps = Steps::new(keys, refused);
         while let Some(keys) = steps.next() {
             let at_rest = self.at_rest(&place.topic).await?;
             let asked = keys.iter().cloned().collect();
@@ -133,7 +132,7 @@ impl Settlement<'_> {
         Ok(())
     }
 
-    /// Repairs keys with what the topic says last of them.
+    /// Repairs keys with what the topic says last of them, in their order.
     ///
     /// # Errors
     /// As of [`Self::repair`]; transient `topic_unread` where the topic is not read to its end.
@@ -141,15 +140,14 @@ impl Settlement<'_> {
         &mut self,
         comparison: &mut ToldComparison,
         place: &Place,
-        keys: BTreeSet<Key>,
+        keys: &[Key],
         refused: &mut RefusedRows,
     ) -> Result<()> {
-        let keys: Vec<Key> = keys.into_iter().collect();
         for keys in keys.chunks(KEYS_OF_A_READING) {
             let asked: BTreeSet<Key> = keys.iter().cloned().collect();
             let with = (&mut *self.session, &mut *self.pairings);
             let mut said = self.topic.read(Asked::Keys(&asked), Said::with_rows(), with).await?;
-            let mut steps = Steps::new(keys.iter().cloned(), refused);
+            let mut steps = Steps::new(keys, refused);
             while let Some(keys) = steps.next() {
                 let at_rest = self.at_rest(&place.topic).await?;
                 self.catch_up(&mut said, &at_rest, &asked).await?;
@@ -275,8 +273,8 @@ mod tests {
         assert_eq!(sayable(&keys, &said).len(), 2);
     }
 
-    fn keys(count: usize) -> impl Iterator<Item = Key> {
-        (0..count).map(|number| vec![format!("{number:04}")])
+    fn keys(count: usize) -> Vec<Key> {
+        (0..count).map(|number| vec![format!("{number:04}")]).collect()
     }
 
     #[test]
@@ -290,7 +288,7 @@ mod tests {
                 _ => Error::transient("moved_on", "the sink wrote"),
             };
             let mut refused = RefusedRows::new();
-            let mut steps = Steps::new(keys(3), &mut refused);
+            let mut steps = Steps::new(&keys(3), &mut refused);
             for _ in 0..attempts {
                 let step = steps.next().unwrap();
                 steps.note(step, Err(failure()), "orders").unwrap();
@@ -304,7 +302,7 @@ mod tests {
     #[test]
     fn a_row_that_is_refused_keeps_no_other_from_being_written() {
         let mut refused = RefusedRows::new();
-        let mut steps = Steps::new(keys(500), &mut refused);
+        let mut steps = Steps::new(&keys(500), &mut refused);
         let bad = vec!["0217".to_owned()];
         let mut written = BTreeSet::new();
         while let Some(step) = steps.next() {

@@ -1,6 +1,6 @@
 //! What was found, as a table for people and as JSON for programs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tailrace_sql::verify::pairing::{Key, Pairing, Values};
@@ -63,6 +63,8 @@ pub(super) struct TableReport {
 /// One key that differs.
 #[derive(Debug, Serialize)]
 struct KeyReport {
+    #[serde(skip)]
+    of: Key,
     key: String,
     is: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -197,6 +199,7 @@ impl TableReport {
         let mut keys: Vec<KeyReport> = Vec::new();
         for (key, (difference, look)) in &settled.drift {
             keys.push(KeyReport {
+                of: key.clone(),
                 key: pairing.key_text(key),
                 is: difference.name(),
                 columns: columns(difference, look, pairing, arguments.show_values),
@@ -211,6 +214,7 @@ impl TableReport {
         ];
         for (word, found) in lagging {
             keys.extend(found.iter().map(|(key, difference)| KeyReport {
+                of: key.clone(),
                 key: pairing.key_text(key),
                 is: word,
                 columns: columns(difference, &Look::default(), pairing, false),
@@ -230,17 +234,11 @@ impl TableReport {
     }
 
     /// What of it is equal after a repair, and what the target refused.
-    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, refused: &RefusedRows, pairing: &Pairing) {
+    pub(super) fn repaired(&mut self, repaired: &BTreeSet<Key>, refused: &RefusedRows) {
         self.repaired = repaired.len();
-        let done: BTreeSet<String> = repaired.iter().map(|key| pairing.key_text(key)).collect();
-        let refused = refused.iter().map(|(key, why)| (pairing.key_text(key), why));
-        let refused: BTreeMap<String, &String> = refused.collect();
         for key in &mut self.keys {
-            key.repaired = done.contains(&key.key);
-            key.refused = refused
-                .get(&key.key)
-                .filter(|_| !key.repaired)
-                .map(|why| (*why).clone());
+            key.repaired = repaired.contains(&key.of);
+            key.refused = refused.get(&key.of).filter(|_| !key.repaired).cloned();
         }
     }
 
@@ -380,6 +378,7 @@ mod tests {
             different: 1,
             keys: vec![
                 KeyReport {
+                    of: vec!["7".to_owned()],
                     key: "id=7".to_owned(),
                     is: "different",
                     columns: vec![ColumnReport {
@@ -390,6 +389,7 @@ mod tests {
                     refused: None,
                 },
                 KeyReport {
+                    of: vec!["11".to_owned()],
                     key: "id=11".to_owned(),
                     is: "extra",
                     columns: Vec::new(),

@@ -19,7 +19,8 @@ use tailrace_sql::verify::table::{Difference, Look, TableComparison};
 use tokio::time::Instant;
 
 use super::offsets::Offsets;
-use super::stream::{Asked, Pairings, Said, TopicReader};
+use super::pairings::Pairings;
+use super::stream::{Asked, Said, TopicReader};
 
 /// How often is looked whether somebody has come further: sources and sinks are other processes, and neither a topic nor a table of offsets
 /// tells a reader that it has changed. Soon enough for a person who waits, rarely enough for two databases in use.
@@ -32,7 +33,9 @@ pub(super) struct Settlement<'a> {
     /// Which of its events are about the table.
     pub(super) pairings: &'a mut Pairings,
     /// How far the sink is.
-    pub(super) offsets: Offsets,
+    pub(super) offsets: &'a mut Offsets,
+    /// The source publishes the rows that it had when it was first read.
+    pub(super) has_snapshot: bool,
     /// A session of the target.
     pub(super) session: &'a mut SqlSink,
     /// How long others are waited for.
@@ -64,7 +67,7 @@ pub(super) struct Settled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Drift,
-    /// The topic, having lost its beginning, says nothing of it: drift, unless it comes to say something in time.
+    /// The topic, which does not say everything, does not say that it is so: drift, unless it comes to say it in time.
     Unsaid,
     Unpublished,
     Changing,
@@ -73,9 +76,13 @@ enum Verdict {
 // === impl Settled ===
 
 impl Settled {
-    /// The keys that drifted.
-    pub(super) fn keys_of_drift(&self) -> BTreeSet<Key> {
-        self.drift.keys().cloned().collect()
+    /// The keys that drifted, those whose rows are to be deleted before all others: to the target two keys may be one, and what was deleted
+    /// under one of them is then written under the other, and not the other way round.
+    pub(super) fn in_order_of_repair(&self) -> Vec<Key> {
+        let is_extra = |found: &(Difference, Look)| found.0 == Difference::Extra;
+        let deleted = self.drift.iter().filter(|(_, found)| is_extra(found));
+        let written = self.drift.iter().filter(|(_, found)| !is_extra(found));
+        deleted.chain(written).map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes over what became of drift that was to be repaired; gives what is equal now.
@@ -113,7 +120,7 @@ impl Settlement<'_> {
             if open.is_empty() {
                 return Ok(settled);
             }
-            let said = self
+            let mut said = self
                 .topic
                 .read(
                     Asked::Keys(&open),
@@ -121,6 +128,7 @@ impl Settlement<'_> {
                     (&mut *self.session, &mut *self.pairings),
                 )
                 .await?;
+            said.is_partial |= !self.has_snapshot;
             settled.is_unread = !said.unread.is_empty();
             let has_passed = self.wait_for_sink(&said).await?;
             let second = self.still_different(comparison, &open, &mut settled).await?;
@@ -206,12 +214,14 @@ fn judge(key: &Key, (before, now): (&Look, &Look), difference: &Difference, said
         return Verdict::Unpublished;
     }
     match (said.last.get(key), difference) {
-        (None, _) if said.is_cut => Verdict::Unsaid,
+        (None, _) if !said.says_everything() => Verdict::Unsaid,
         // Whatever the row is to be, the target should have one; or should have none.
         (Some(Some(_)), Difference::Missing) | (Some(None) | None, Difference::Extra) => Verdict::Drift,
         (Some(Some(event)), Difference::Different(columns)) if is_published(columns, &event.values, &now.origin) => {
             Verdict::Drift
         }
+        // What it says is older than what the source has, which it may never come to say.
+        _ if !said.says_everything() => Verdict::Unsaid,
         _ => Verdict::Unpublished,
     }
 }
@@ -324,6 +334,26 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_does_not_say_everything_is_waited_for_and_not_believed() {
+        let of = |look: Look, last: Option<Option<&str>>| {
+            let partial = Said {
+                is_partial: true,
+                ..said(last, false)
+            };
+            judge(&key(), (&look, &look), &difference(&look), &partial)
+        };
+        let (changed, missing) = (|| look(Some("new"), Some("old")), look(Some("new"), None));
+        assert_eq!(of(changed(), None), Verdict::Unsaid);
+        assert_eq!(of(changed(), Some(Some("old"))), Verdict::Unsaid);
+        assert_eq!(of(changed(), Some(Some("new"))), Verdict::Drift);
+        assert_eq!(of(missing.clone(), None), Verdict::Unsaid);
+        assert_eq!(of(missing, Some(None)), Verdict::Unsaid);
+        let extra = || look(None, Some("old"));
+        assert_eq!(of(extra(), None), Verdict::Unsaid, "the snapshot may be what it lacks");
+        assert_eq!(of(extra(), Some(Some("old"))), Verdict::Unsaid, "or the truncate");
+    }
+
+    #[test]
     fn nothing_is_drift_while_the_topic_was_not_read_to_its_end() {
         let mut said = said(Some(Some("new")), false);
         let now = look(Some("new"), Some("old"));
@@ -331,6 +361,23 @@ mod tests {
         assert_eq!(judge(&said), Verdict::Drift);
         said.unread.insert(TopicPartition::new("orders", 1), 7);
         assert_eq!(judge(&said), Verdict::Unpublished);
+    }
+
+    #[test]
+    fn rows_are_deleted_before_any_is_written() {
+        let settled = Settled {
+            drift: [
+                ("A", Difference::Missing),
+                ("a", Difference::Extra),
+                ("b", Difference::Different(vec![1])),
+                ("c", Difference::Extra),
+            ]
+            .into_iter()
+            .map(|(key, difference)| (vec![key.to_owned()], (difference, Look::default())))
+            .collect(),
+            ..Settled::default()
+        };
+        assert_eq!(settled.in_order_of_repair().concat(), ["a", "c", "A", "b"]);
     }
 
     #[test]

@@ -11,17 +11,17 @@ use tailrace_core::ports::sink::{Decoder, Delivery, StartAt, Subscription, Subsc
 use tailrace_core::ports::{EventStream, StartOffset};
 use tailrace_core::record_batch::{RecordBatch, TopicPartition};
 use tailrace_core::registry::SchemaRegistry;
-use tailrace_core::schema::{SharedSchema, TableName};
+use tailrace_core::schema::SharedSchema;
 use tailrace_core::transform::Transform;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
-use tailrace_sql::sink::config::{DeleteMode, TruncateMode, WriteConfig};
 use tailrace_sql::sink::work::Offset;
 use tailrace_sql::verify::event_row::EventRow;
 use tailrace_sql::verify::pairing::{Key, Pairing};
 use tailrace_sql::verify::told::{LastOfKeys, Told};
 use tokio::time::{Instant, timeout};
 
+use super::pairings::Pairings;
 use super::slice::Slice;
 use crate::config::plan::SinkPlan;
 
@@ -40,24 +40,6 @@ pub(super) struct TopicReader {
     transform: Transform,
     /// Records that are no events that can be read, since the topic was last begun, and why the first of them is none.
     refused: Option<(usize, String)>,
-}
-
-/// Which table's events are looked at, and how they are compared.
-pub(super) struct Pairings {
-    /// The target's table.
-    pub(super) target: SharedSchema,
-    /// Whether events that say they are of a table are written into the target's.
-    pub(super) is_written_there: Box<dyn Fn(&TableName) -> bool + Send>,
-    /// Knows of blanks that events say nothing of.
-    pub(super) known: Option<Arc<Pairing>>,
-    /// Truncates are told as the sink carries them out, and not as the source did.
-    pub(super) as_written: bool,
-    /// Tables that the topic's events are of, too, and that are written elsewhere: one event's of each.
-    pub(super) others: Vec<SharedSchema>,
-    config: WriteConfig,
-    made: Vec<(SharedSchema, Option<Arc<Pairing>>)>,
-    /// Why a version of the table's events could not be compared, the first one.
-    problem: Option<Error>,
 }
 
 /// Which keys are asked for.
@@ -81,6 +63,8 @@ pub(super) struct Said {
     pub(super) unread: BTreeMap<TopicPartition, i64>,
     /// Records were removed from the beginning: rows may be there that it says nothing of.
     pub(super) is_cut: bool,
+    /// There is something else that it does not say of the table's rows, or not in an order that means anything.
+    pub(super) is_partial: bool,
     /// The table was emptied in between: what is not said since is not there.
     pub(super) is_emptied: bool,
     /// Keys of which something was said since it was read on.
@@ -91,76 +75,6 @@ pub(super) struct Said {
     pub(super) bytes: usize,
     /// Rows are kept as they are.
     pub(super) keeps_rows: bool,
-}
-
-// === impl Pairings ===
-
-impl Pairings {
-    /// Of a target's table.
-    pub(super) fn new(
-        target: SharedSchema,
-        config: &WriteConfig,
-        is_written_there: impl Fn(&TableName) -> bool + Send + 'static,
-    ) -> Self {
-        Self {
-            target,
-            is_written_there: Box::new(is_written_there),
-            known: None,
-            as_written: false,
-            others: Vec::new(),
-            config: config.clone(),
-            made: Vec::new(),
-            problem: None,
-        }
-    }
-
-    /// How events of a schema are compared; `None` where they cannot be, or are written elsewhere.
-    fn of(&mut self, schema: &SharedSchema) -> Option<Arc<Pairing>> {
-        if let Some((_, made)) = self.made.iter().find(|(known, _)| Arc::ptr_eq(known, schema)) {
-            return made.clone();
-        }
-        let is_ours = (self.is_written_there)(&schema.name);
-        if !is_ours && !self.others.iter().any(|other| other.name == schema.name) {
-            self.others.push(Arc::clone(schema));
-        }
-        let pairing = if is_ours { self.pair(schema) } else { None };
-        self.made.push((Arc::clone(schema), pairing.clone()));
-        pairing
-    }
-
-    fn pair(&mut self, schema: &SharedSchema) -> Option<Arc<Pairing>> {
-        let made = Pairing::new(schema, &self.target, &self.config).and_then(|pairing| match &self.known {
-            Some(known) if known.target_key() != pairing.target_key() => Err(key_changed(schema)),
-            Some(known) => Ok(pairing.with_forms_of(known)),
-            None => Ok(pairing),
-        });
-        match made {
-            Ok(pairing) => Some(Arc::new(pairing)),
-            Err(error) => {
-                self.problem.get_or_insert(error);
-                None
-            }
-        }
-    }
-
-    /// Whether all events of the table could be compared: without them the topic does not say what a row is.
-    ///
-    /// # Errors
-    /// Those of the version that could not.
-    pub(super) fn check(&mut self) -> Result<()> {
-        self.problem.take().map_or(Ok(()), Err)
-    }
-
-    /// Columns that some version of the events has and that are not compared.
-    pub(super) fn left_out(&self) -> Vec<String> {
-        let made = self.made.iter().filter_map(|(_, made)| made.as_ref());
-        let columns: BTreeSet<&String> = made.flat_map(|pairing| &pairing.left_out).collect();
-        columns.into_iter().cloned().collect()
-    }
-
-    fn ignores_truncates(&self) -> bool {
-        self.as_written && (self.config.truncates == TruncateMode::Ignore || self.config.deletes == DeleteMode::Ignore)
-    }
 }
 
 // === impl Asked ===
@@ -188,6 +102,11 @@ impl Said {
     /// Whether a key that nothing is said of is one that is not there.
     pub(super) fn is_told_of_all(&self) -> bool {
         !self.is_cut || self.is_emptied
+    }
+
+    /// Whether it comes to say of every row what the source has.
+    pub(super) fn says_everything(&self) -> bool {
+        !self.is_cut && !self.is_partial
     }
 
     /// A partition was read as far as this.
@@ -263,6 +182,21 @@ impl Said {
         if self.is_read_on {
             self.touched.insert(key.clone());
         }
+    }
+
+    /// The table was emptied. Records of several partitions have no order between them; where the source is at hand, it knows what is left.
+    fn truncate(&mut self, partitions: usize, pairings: &Pairings) -> Result<()> {
+        if partitions < 2 {
+            self.empty();
+            return Ok(());
+        }
+        if !pairings.as_written {
+            self.is_partial = true;
+            return Ok(());
+        }
+        let message = "the source's table was truncated, and the topic has several partitions, which do not say what was before that and what \
+                       is behind it; compare with the source: put its connector into the same file";
+        Err(Error::definite("truncate_unordered", message))
     }
 
     fn empty(&mut self) {
@@ -461,6 +395,7 @@ impl TopicReader {
             said.fit(asked);
         }
         said.unread = open;
+        said.is_partial |= self.refused.is_some() || pairings.is_unpaired();
         Ok(())
     }
 
@@ -471,8 +406,7 @@ impl TopicReader {
             };
             if change.operation() == Operation::Truncate {
                 if (pairings.is_written_there)(&schema.name) && !pairings.ignores_truncates() {
-                    self.check_order(pairings)?;
-                    said.empty();
+                    said.truncate(self.partitions.len(), pairings)?;
                 }
             } else if change.after().or(change.before()).is_some()
                 && let Some(pairing) = pairings.of(schema)
@@ -481,16 +415,6 @@ impl TopicReader {
             }
         }
         Ok(())
-    }
-
-    /// Records of several partitions have no order between them. Where the source is at hand, what a truncate says is not relied on.
-    fn check_order(&self, pairings: &Pairings) -> Result<()> {
-        if !pairings.as_written || self.partitions.len() < 2 {
-            return Ok(());
-        }
-        let message = "the source's table was truncated, and the topic has several partitions, which do not say what was before that and what \
-                       is behind it; compare with the source: put its connector into the same file";
-        Err(Error::definite("truncate_unordered", message))
     }
 
     /// What the first event of the topic is like that has a row; `None` where it has none.
@@ -548,15 +472,6 @@ impl TopicReader {
 fn missing(written: &[Offset], is_known: impl Fn(&TopicPartition) -> bool) -> Option<&TopicPartition> {
     let mut written = written.iter().map(|offset| &offset.partition);
     written.find(|partition| !is_known(partition))
-}
-
-fn key_changed(schema: &SharedSchema) -> Error {
-    let message = format!(
-        "the events of {} have had several keys, so that what the topic says of a row is not known by one of them; give the sink a `key`, or \
-         compare with the source",
-        schema.name.qualified()
-    );
-    Error::definite("key_changed", message)
 }
 
 /// Why a comparison cannot go on without some of the topic; `what` is the stream's.

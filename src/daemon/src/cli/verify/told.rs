@@ -24,10 +24,12 @@ use tailrace_sql::verify::table::{Difference, Look, Reach, Tally, TargetRows};
 use tailrace_sql::verify::told::ToldComparison;
 
 use super::compared::Compared;
+use super::offsets::Offsets;
+use super::pairings::Pairings;
 use super::report::TableReport;
 use super::settle::{LOOK_INTERVAL, Settled, Settlement};
 use super::slice::Slice;
-use super::stream::{Asked, Pairings, Said, TopicReader};
+use super::stream::{Asked, Said, TopicReader};
 use super::{Sides, VerifyArguments, problem, table_missing};
 
 const MEGABYTE: usize = 1024 * 1024;
@@ -60,7 +62,7 @@ impl Sides<'_> {
             );
             return Err(Error::definite("topic_not_written", message));
         }
-        let mut reader = self.topic(topic).await?;
+        let (mut reader, mut offsets) = self.topic(topic).await?;
         let mut found: Vec<SharedSchema> = reader.first(&mut self.session).await?.into_iter().collect();
         reader.check_records()?;
         let written = self.target.rules().table_of_topic(topic);
@@ -85,7 +87,12 @@ impl Sides<'_> {
                 written: &written,
             };
             let outcome = self
-                .try_table(&table, (&mut reader, &mut pairings), arguments, &mut report)
+                .try_table(
+                    &table,
+                    (&mut reader, &mut pairings, &mut offsets),
+                    arguments,
+                    &mut report,
+                )
                 .await;
             if let Err(error) = outcome {
                 report.problem = Some(problem(&error));
@@ -108,7 +115,7 @@ impl Sides<'_> {
     async fn try_table(
         &mut self,
         table: &ToldTable<'_>,
-        (reader, pairings): (&mut TopicReader, &mut Pairings),
+        (reader, pairings, offsets): (&mut TopicReader, &mut Pairings, &mut Offsets),
         arguments: &VerifyArguments,
         report: &mut TableReport,
     ) -> Result<()> {
@@ -125,7 +132,7 @@ impl Sides<'_> {
             topic: Arc::clone(table.topic),
             source: table.schema.name.clone(),
         };
-        let mut settlement = self.settlement((reader, pairings), arguments).await?;
+        let mut settlement = self.settlement((reader, pairings, offsets), arguments);
         let mut compared = Compared::Topic(&mut comparison);
         compared
             .conclude(&mut settlement, tally.suspects, (&place, arguments), report)

@@ -3,6 +3,7 @@ use tailrace_core::position::{Position, Progress};
 use tailrace_core::schema::{Column, TableKind, TableSchema};
 use tailrace_core::value::LogicalType;
 use tailrace_sql::sink::SinkRules;
+use tailrace_sql::sink::config::WriteConfig;
 
 use super::*;
 
@@ -111,4 +112,27 @@ fn a_partition_without_records_is_read_to_its_end() {
     let unknown = said.check_partitions(&[written(1), written(2)]).unwrap_err();
     assert_eq!(unknown.code(), "group_waits");
     assert!(unknown.report().contains("partition orders-2"), "{}", unknown.report());
+}
+
+#[test]
+fn a_truncate_has_its_place_in_one_partition_alone() {
+    let schema = orders(&["id"], &[0]);
+    let mut pairings = Pairings::new(orders(&["id"], &[0]), &WriteConfig::default(), |_| true);
+    let mut said = Said::default();
+    tell(&mut said, &mut pairings, &schema, &[Some(7)]);
+    said.truncate(3, &pairings).unwrap();
+    assert_eq!(
+        said.last.values().flatten().count(),
+        1,
+        "it may have come behind the truncate"
+    );
+    assert!(!said.is_emptied && !said.says_everything());
+    pairings.as_written = true;
+    let refused = said.truncate(3, &pairings).unwrap_err();
+    assert_eq!(refused.code(), "truncate_unordered");
+    let mut said = Said::default();
+    tell(&mut said, &mut pairings, &schema, &[Some(7)]);
+    said.truncate(1, &pairings).unwrap();
+    assert_eq!(said.last.values().flatten().count(), 0);
+    assert!(said.is_emptied && said.says_everything());
 }
