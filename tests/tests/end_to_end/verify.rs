@@ -1,6 +1,7 @@
 //! `tailrace verify`: does it find exactly what differs, tell lag from drift, and mend it?
 
 mod keys;
+mod published;
 mod sqlite;
 mod told;
 
@@ -51,6 +52,10 @@ struct Setup {
     files: &'static str,
     /// Further settings of the sink, each with a comma before it.
     sink: &'static str,
+    /// Further lines of the source.
+    source: &'static str,
+    /// Statements that make the target's tables.
+    target: &'static str,
 }
 
 /// Which connectors the configuration has.
@@ -74,6 +79,9 @@ impl Pair {
             daemon: Daemon::new("").unwrap(),
             setup,
         };
+        if !pair.setup.target.is_empty() {
+            pair.target.execute(pair.setup.target).await.unwrap();
+        }
         pair.configure(&pair.target_url(), Parts::Both);
         pair.daemon.start().unwrap();
         for (table, rows) in tables {
@@ -119,7 +127,11 @@ impl Pair {
             "  mirror: {{ stream: events, topics: [\"{topics}\"], sink: {{ type: {kind}, url: \"{target}\", evolve: add {} }} }}\n",
             self.setup.sink
         );
-        let source = connector(&self.source, &WANTED);
+        let wanted = Wanted {
+            source: self.setup.source,
+            ..WANTED
+        };
+        let source = connector(&self.source, &wanted);
         let connectors = match parts {
             Parts::Both => source + &sink,
             Parts::Source => source,
@@ -359,6 +371,7 @@ async fn what_cannot_be_compared_is_said() {
         2,
         "`--table order` is none of the tables",
     );
+    refused(&["mirror", "--wait", "18446744073709551615"], 2, "--wait");
     pair.configure("postgres://tailrace@127.0.0.1:1/nowhere", Parts::Both);
     refused(&["mirror"], 1, "127.0.0.1");
 }

@@ -138,3 +138,81 @@ async fn rows_of_other_topics_in_the_same_table_are_left_alone() {
     assert_eq!(south["repaired"], 1, "{south:#}");
     pair.wait_for("select count(*) from regions", "20").await;
 }
+
+/// The source has keys in capitals, and with zeros in front; the target has types of its own for them.
+const WRITTEN_OTHERWISE: &str = "create table parcels (id char(36) primary key, note text);
+    insert into parcels select case when i % 3 = 0 then upper(md5(i::text)::uuid::text) when i % 3 = 1 then md5(i::text)::uuid::text
+      else initcap(md5(i::text)::uuid::text) end, 'note ' || i from generate_series(1, 700) i;
+    create table numbers (id text primary key, note text);
+    insert into numbers select lpad(i::text, 6, '0'), 'note' from generate_series(1, 10) i";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_keeps_rows_whose_keys_the_target_writes_otherwise() {
+    let setup = Setup {
+        target: "create table parcels (id uuid primary key, note text); create table numbers (id bigint primary key, note text)",
+        ..Setup::default()
+    };
+    let tables = [("parcels", 700), ("numbers", 10)];
+    let pair = Pair::of(PostgresVersion::V17, WRITTEN_OTHERWISE, &tables, setup).await;
+    for arguments in [&["--table", "parcels"][..], &["--table", "parcels", "--stream"]] {
+        let [parcels] = pair.reports(["parcels"], arguments, 0);
+        assert_eq!(parcels["equal"], 700, "{parcels:#}");
+    }
+    let drift =
+        "update parcels set note = 'drift' where id = md5('5')::uuid; delete from parcels where id = md5('6')::uuid;
+                 insert into parcels values (md5('x')::uuid, 'extra')";
+    pair.target.execute(drift).await.unwrap();
+    let [parcels, numbers] = pair.reports(["parcels", "numbers"], &["--repair"], 1);
+    assert_eq!(
+        (
+            &parcels["different"],
+            &parcels["missing"],
+            &parcels["extra"],
+            &parcels["repaired"]
+        ),
+        (&1.into(), &1.into(), &1.into(), &3.into()),
+        "{parcels:#}"
+    );
+    let problem = numbers["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("found by another key"), "{numbers:#}");
+    let left = pair.target.query_value("select count(*) from numbers").await;
+    assert_eq!(left.unwrap(), "10");
+    let [parcels] = pair.reports(["parcels"], &["--table", "parcels"], 0);
+    assert_eq!(parcels["equal"], 700, "{parcels:#}");
+    // What stands for numbers in the topic is compared as numbers.
+    let [numbers] = pair.reports(["numbers"], &["--table", "numbers", "--stream"], 0);
+    assert_eq!(numbers["equal"], 10, "{numbers:#}");
+}
+
+/// Keys that are text on one side and of a type of their own on the other, and bytes that one side fills up.
+const TYPES: &str = "create table flags (flag boolean primary key, note text); insert into flags values (true, 'yes'), (false, 'no');
+    create table moments (at timestamptz primary key, note text);
+    insert into moments select timestamptz '2024-02-29 10:00:00+00' + i * interval '1 hour', 'note' from generate_series(1, 20) i;
+    create table codes (code bytea primary key, mark bytea);
+    insert into codes select decode(lpad(to_hex(i), 4, '0'), 'hex'), '\\x61' from generate_series(1, 20) i";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_in_text_form_and_bytes_that_are_filled_up_are_found() {
+    let setup = Setup {
+        target: "create table flags (flag varchar(9) primary key, note text); create table moments (at varchar(40) primary key, note text);
+                 create table codes (code binary(4) primary key, mark binary(3))",
+        ..Setup::default()
+    };
+    let tables = [("flags", 2), ("moments", 20), ("codes", 20)];
+    let pair = Pair::of(MySqlVersion::MySql97, TYPES, &tables, setup).await;
+    let names = tables.map(|(name, _)| name);
+    for arguments in [&[][..], &["--stream"], &["--repair"]] {
+        for (table, (_, rows)) in pair.reports(names, arguments, 0).into_iter().zip(tables) {
+            assert_eq!(table["equal"], rows, "{table:#}");
+            assert_eq!(table["keys"], serde_json::json!([]), "{table:#}");
+        }
+    }
+    pair.target
+        .execute("delete from codes where code = x'00050000'; insert into codes values (x'ffff0000', x'616263'); delete from moments limit 1; insert into flags values ('maybe', 'x')")
+        .await
+        .unwrap();
+    let [flags, moments, codes] = pair.reports(names, &["--repair"], 0);
+    for (table, repaired) in [(flags, 1), (moments, 1), (codes, 2)] {
+        assert_eq!(table["repaired"], repaired, "{table:#}");
+    }
+}
