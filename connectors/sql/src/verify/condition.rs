@@ -34,15 +34,14 @@ impl KeyColumn {
         Error::definite("key_not_comparable", message)
     }
 
-    /// Whether rows would be found by this value, which is one of the column's own.
+    /// Whether rows would be found by this value, which is one of the column's own. Where they are found by none it is said when one is asked
+    /// for.
     ///
     /// # Errors
     /// Definite `key_not_comparable`.
     pub(super) fn check_own(&self, value: &str) -> Result<()> {
-        match self.literal(value)? {
-            Some(_) => Ok(()),
-            None => Err(self.not_comparable()),
-        }
+        let is_lost = is_known(&self.column) && literal(&self.column, value).is_none();
+        if is_lost { Err(self.not_comparable()) } else { Ok(()) }
     }
 
     /// Whether a value may be there in more ways than can be listed.
@@ -463,6 +462,8 @@ mod tests {
         let at = key_column(0, moment(), Spelling::Exact);
         at.check_own("2024-02-29 10:00:00").unwrap();
         assert_eq!(at.check_own("never").unwrap_err().code(), "key_not_comparable");
+        let share = key_column(0, column("share", "double", LogicalType::Float64), Spelling::Exact);
+        share.check_own("0.5").unwrap();
     }
 
     #[test]
