@@ -12,7 +12,7 @@ use tailrace_core::ports::{EventStream, StartOffset};
 use tailrace_core::record_batch::{RecordBatch, TopicPartition};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::SharedSchema;
-use tailrace_core::transform::Transform;
+use tailrace_core::transform::{TargetsBefore, Transform};
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::work::Offset;
@@ -441,7 +441,11 @@ impl TopicReader {
     }
 
     async fn decode(&mut self, records: &RecordBatch, session: &mut SqlSink) -> Result<ChangeBatch> {
-        self.decoder.prepare(records, session).await?;
+        let mut targets = TargetsBefore {
+            transform: &self.transform,
+            targets: session,
+        };
+        self.decoder.prepare(records, &mut targets).await?;
         let mut events = self.decoder.decode(records, 0..records.len())?;
         if let Some(first) = events.refused.first() {
             let (count, _) = self.refused.get_or_insert_with(|| (0, first.refusal.reason.clone()));
