@@ -84,8 +84,21 @@ impl Pairs {
                 server(MySqlVersion::MariaDb1011).await,
                 file(&daemon),
             ],
-            "SQLite" => vec![server(PostgresVersion::V17).await, server(MySqlVersion::MySql97).await],
-            _ => vec![server(PostgresVersion::V17).await, file(&daemon)],
+            "SQLite" => vec![
+                server(PostgresVersion::V17).await,
+                server(MySqlVersion::MySql97).await,
+                server(MySqlVersion::MariaDb1011).await,
+            ],
+            "MySQL" => vec![
+                server(PostgresVersion::V17).await,
+                server(MySqlVersion::MariaDb1011).await,
+                file(&daemon),
+            ],
+            _ => vec![
+                server(PostgresVersion::V17).await,
+                server(MySqlVersion::MySql97).await,
+                file(&daemon),
+            ],
         };
         for (number, sample) in samples.iter().enumerate() {
             let Sample {
