@@ -1,7 +1,5 @@
 //! Preflight of the tables that a sink writes, the same for every database.
 
-use std::collections::BTreeSet;
-
 use tailrace_core::check::Finding;
 use tailrace_core::schema::{TableName, column_named};
 
@@ -34,24 +32,21 @@ pub fn table_findings(
     if config.mode != WriteMode::Upsert || has_key(config, table) {
         return Vec::new();
     }
-    let (of_what, columns) = match &config.key {
-        Some(key) => (
-            format!(" of the columns {}", key.join(", ")),
-            key.iter()
-                .map(|name| definitions.identifier(name))
-                .collect::<Vec<_>>()
-                .join(", "),
+    let (of_what, remedy) = match &config.key {
+        Some(key) => {
+            let columns: Vec<&str> = key.iter().map(String::as_str).collect();
+            let of_what = format!(" of the columns {}", columns.join(", "));
+            (of_what, definitions.unique_key(name, &columns))
+        }
+        None => (
+            String::new(),
+            "make a primary key of the columns that the events have as their key, or name others with `key`".to_owned(),
         ),
-        None => (String::new(), "…".to_owned()),
     };
     let problem = format!(
         "table {quoted} has no primary key and no unique constraint{of_what}, by which `mode: upsert` finds rows"
     );
-    vec![Finding::blocks(
-        "key_not_unique",
-        problem,
-        format!("ALTER TABLE {quoted} ADD PRIMARY KEY ({columns})"),
-    )]
+    vec![Finding::blocks("key_not_unique", problem, remedy)]
 }
 
 fn missing(evolve: Evolve, topic: &str, table: &str) -> Finding {
@@ -70,13 +65,11 @@ fn missing(evolve: Evolve, topic: &str, table: &str) -> Finding {
 
 /// Rows can be found by the key that is named, or by any where the events say it.
 fn has_key(config: &WriteConfig, table: &TargetTable) -> bool {
-    let mut keys = table.unique_keys.iter().chain(Some(&table.schema.key));
     let Some(names) = &config.key else {
-        return keys.any(|key| !key.is_empty());
+        return !table.schema.key.is_empty() || !table.unique_keys.is_empty();
     };
-    let wanted: Option<BTreeSet<usize>> = names
-        .iter()
-        .map(|name| column_named(&table.schema.columns, name))
-        .collect();
-    wanted.is_some_and(|wanted| keys.any(|key| key.iter().copied().collect::<BTreeSet<_>>() == wanted))
+    let wanted = names.iter().map(|name| column_named(&table.schema.columns, name));
+    wanted
+        .collect::<Option<Vec<usize>>>()
+        .is_some_and(|wanted| table.is_unique(&wanted))
 }

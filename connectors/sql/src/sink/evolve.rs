@@ -11,7 +11,8 @@ use super::target::TargetTable;
 /// How statements begin that change a table.
 const ALTER_TABLE: &str = "ALTER TABLE";
 
-/// Whether a statement fails because a column is there already, for one who adds it: a new table that has one twice is another matter.
+/// Whether a statement changes a table. Where it fails because a column is there already, somebody was faster; a new table that has one twice
+/// is another matter.
 pub fn adds_column(statement: &str) -> bool {
     statement.starts_with(ALTER_TABLE)
 }

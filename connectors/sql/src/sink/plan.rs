@@ -9,6 +9,7 @@ use tailrace_core::{Error, Result};
 use super::config::{DeleteMode, WriteConfig, WriteMode};
 use super::extra;
 use super::faults::key_untold;
+use super::session::Definitions;
 use super::target::TargetTable;
 use super::work::{Place, column};
 
@@ -154,7 +155,8 @@ impl Plan {
             false => Vec::new(),
         };
         let extras = Extras::new(&table, config)?;
-        let is_key_only = !has_row || is_key_alone(schema);
+        // Of what is deleted nothing but the key need be known, and of a truncate nothing.
+        let is_key_only = schema.columns.len() == key.len();
         let guard = guard(&table, config, &columns, is_key_only)?;
         let plan = Self {
             key_is_enough: left_out(&table, key.iter().filter_map(|index| columns.get(*index)), &extras).is_none(),
@@ -175,15 +177,6 @@ impl Plan {
             return Ok(());
         }
         let name = self.table.name().qualified();
-        if config.mode == WriteMode::Upsert && !self.key_is_unique() {
-            let columns: Vec<&str> = self.key_columns().map(|column| column.source.name.as_str()).collect();
-            let columns = columns.join(", ");
-            let message = format!(
-                "table {name} has no primary key and no unique constraint of the columns {columns}, by which rows are found; make \
-                 one: ALTER TABLE {name} ADD PRIMARY KEY ({columns})"
-            );
-            return Err(Error::definite("key_not_unique", message));
-        }
         let adds_rows = config.mode != WriteMode::Update && !self.is_key_only;
         if let Some(column) = left_out(&self.table, self.columns.iter(), &self.extras).filter(|_| adds_rows) {
             let message = format!(
@@ -200,15 +193,25 @@ impl Plan {
         self.key.iter().filter_map(|index| self.columns.get(*index))
     }
 
-    fn key_is_unique(&self) -> bool {
-        let mut key: Vec<usize> = self.key_columns().map(|column| column.target).collect();
-        key.sort_unstable();
-        let same = |other: &Vec<usize>| {
-            let mut other = other.clone();
-            other.sort_unstable();
-            other == key
-        };
-        same(&self.table.schema.key) || self.table.unique_keys.iter().any(same)
+    /// Whether the table has a key of the events' columns, where rows are found by one.
+    ///
+    /// # Errors
+    /// Definite `key_not_unique`.
+    pub(super) fn check_unique(&self, config: &WriteConfig, definitions: &dyn Definitions) -> Result<()> {
+        let key: Vec<usize> = self.key_columns().map(|column| column.target).collect();
+        if config.mode != WriteMode::Upsert || self.columns.is_empty() || self.table.is_unique(&key) {
+            return Ok(());
+        }
+        let columns = key.iter().filter_map(|index| self.table.schema.columns.get(*index));
+        let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
+        let name = self.table.name();
+        let message = format!(
+            "table {} has no primary key and no unique constraint of the columns {}, by which rows are found; make one: {}",
+            name.qualified(),
+            columns.join(", "),
+            definitions.unique_key(name, &columns)
+        );
+        Err(Error::definite("key_not_unique", message))
     }
 }
 

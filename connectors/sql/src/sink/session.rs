@@ -34,6 +34,12 @@ pub trait Definitions: Syntax {
         None
     }
 
+    /// The statement that makes a key of columns, by which rows are found.
+    fn unique_key(&self, table: &TableName, columns: &[&str]) -> String {
+        let columns: Vec<String> = columns.iter().map(|column| self.identifier(column)).collect();
+        format!("ALTER TABLE {} ADD UNIQUE ({})", self.table(table), columns.join(", "))
+    }
+
     /// The statement that gives a column another type.
     fn retype(&self, table: &TableName, column: &str, column_type: &str, nullable: bool) -> String;
 

@@ -232,7 +232,9 @@ impl SqlSink {
             Error::transient("table_missing", message)
         })?;
         self.rules.check_owner(topic, table.name())?;
-        Plan::new(schema, table, &self.rules.config).map(Some)
+        let plan = Plan::new(schema, table, &self.rules.config)?;
+        plan.check_unique(&self.rules.config, definitions)?;
+        Ok(Some(plan))
     }
 
     /// Whether deletes that have nothing but a key may well be of another table than the topic is named after: it has none, and was

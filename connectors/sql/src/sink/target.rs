@@ -1,5 +1,7 @@
 //! A table that events are written into, as the database describes it.
 
+use std::collections::BTreeSet;
+
 use tailrace_core::schema::{SharedSchema, TableName};
 
 /// A table.
@@ -38,5 +40,12 @@ impl TargetTable {
     /// Name in full.
     pub fn name(&self) -> &TableName {
         &self.schema.name
+    }
+
+    /// Whether no two rows have the same values in these columns, in whatever order: they are a key.
+    pub fn is_unique(&self, columns: &[usize]) -> bool {
+        let wanted: BTreeSet<&usize> = columns.iter().collect();
+        let mut keys = self.unique_keys.iter().chain([&self.schema.key]);
+        !wanted.is_empty() && keys.any(|key| key.iter().collect::<BTreeSet<_>>() == wanted)
     }
 }

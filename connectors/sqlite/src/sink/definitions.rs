@@ -39,6 +39,17 @@ impl Syntax for SqliteDefinitions {
 }
 
 impl Definitions for SqliteDefinitions {
+    fn unique_key(&self, table: &TableName, columns: &[&str]) -> String {
+        let index = format!("{}_{}", table.table, columns.join("_"));
+        let columns: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+        let table = self.table(table);
+        format!(
+            "CREATE UNIQUE INDEX {} ON {table} ({})",
+            quote(&index),
+            columns.join(", ")
+        )
+    }
+
     fn column_type(&self, column: &Column, _is_key: bool) -> Option<String> {
         Some(match &column.logical_type {
             LogicalType::Boolean => "BOOLEAN".to_owned(),

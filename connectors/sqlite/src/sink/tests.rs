@@ -314,6 +314,31 @@ async fn tables_are_described_and_defined() {
     assert_eq!(file.table("t").await.schema.columns.len(), 4);
 }
 
+/// As a user would run what `check` prints.
+#[tokio::test]
+async fn the_preflight_says_which_tables_lack_a_key_and_what_makes_one() {
+    let mut file = file(&["CREATE TABLE t (\"a b\" TEXT, c INT)"]).await;
+    let write: WriteConfig = serde_json::from_str(r#"{"key": ["c", "a b"]}"#).unwrap();
+    let sink = SqliteSink::new(config(&file.folder), write).unwrap();
+    let topics = ["shop.t", "shop.absent", "shop.*"].map(str::to_owned);
+    let keys = async || {
+        let findings = sink.check("mirror", &topics).await;
+        findings
+            .into_iter()
+            .filter(|finding| ["key_not_unique", "table_missing"].contains(&finding.code))
+            .map(|finding| (finding.code, finding.remedy))
+            .collect::<Vec<_>>()
+    };
+    let found = keys().await;
+    let [("key_not_unique", remedy), ("table_missing", _)] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    file.session.define(remedy).await.unwrap();
+    assert!(file.table("t").await.is_unique(&[0, 1]));
+    let found: Vec<&str> = keys().await.iter().map(|(code, _)| *code).collect();
+    assert_eq!(found, ["table_missing"]);
+}
+
 #[tokio::test]
 async fn the_preflight_changes_nothing() {
     let file = file(&[]).await;
