@@ -11,7 +11,6 @@
 //! | text of events | dates of the target | the day of UTC that the text says |
 //! | UUID | bytes, text | the UUID in small letters and with hyphens |
 //! | bytes of events | `binary(n)` of the target | without the zeros at the end, which fill it up |
-//! | text of events | bytes of the target | the text's own bytes, which is what sinks write; zeros at the end fill up `binary(n)` |
 //! | intervals | the same | microseconds, a month having 30.4375 days: what Debezium's numbers keep of them |
 //! | figures | the same type | WKB |
 //! | anything else | text, or the same type | the text that every sink writes into columns with characters ([`crate::sink::plain`]) |
@@ -51,8 +50,6 @@ pub enum Form {
     Document,
     /// A UUID, whatever its letters and hyphens.
     Identifier,
-    /// The bytes that text is, in hexadecimal digits.
-    TextBytes,
     /// Bytes without zeros at the end, in hexadecimal digits.
     Filled,
     /// An amount of time.
@@ -76,8 +73,9 @@ enum Family {
     Other,
 }
 
-/// How a column of events is compared with one of the target; `None` where their values have nothing in common. Which is which only matters
-/// for text and bytes: text goes into columns of bytes as the bytes that it is, and bytes into columns with characters as their digits.
+/// How a column of events is compared with one of the target; `None` where their values have nothing in common, or where sinks refuse to write
+/// the one into the other. Which is which matters for text and bytes: bytes go into columns with characters as their digits, and text of which
+/// nobody says which bytes it stands for into no column of bytes.
 pub fn form(event: &Column, target: &Column) -> Option<Form> {
     let (one, other) = (event, target);
     let families = (family(&one.logical_type), family(&other.logical_type));
@@ -100,7 +98,7 @@ pub fn form(event: &Column, target: &Column) -> Option<Form> {
         return Some(Form::Identifier);
     }
     match families {
-        (Family::Text, Family::Bytes) => return Some(Form::TextBytes),
+        (Family::Text, Family::Bytes) => return None,
         (Family::Text, Family::Number) => return Some(number(&one.logical_type, &other.logical_type)),
         (Family::Text, Family::Moment) if other.logical_type == LogicalType::Date => return Some(Form::Day),
         (Family::Text, Family::Moment) => return Some(Form::Moment),
@@ -221,7 +219,7 @@ impl Form {
             Self::Day => timestamp(logical_type, plain, DAY_US),
             Self::Document => document(logical_type, value),
             Self::Identifier => identifier(logical_type, plain),
-            Self::TextBytes | Self::Filled => filled_bytes(logical_type, plain),
+            Self::Filled => filled_bytes(logical_type, plain),
             Self::Duration => duration(logical_type, plain),
             Self::Written => written(logical_type, plain),
             Self::Padded => written(logical_type, plain).trim_end_matches(' ').to_owned(),
@@ -260,13 +258,8 @@ pub fn uuid(text: &str) -> Option<String> {
 }
 
 fn filled_bytes(logical_type: &LogicalType, plain: Plain<'_>) -> String {
-    let text;
-    let bytes = match plain {
-        Plain::Bytes(bytes) => bytes,
-        _ => {
-            text = written(logical_type, plain);
-            text.as_bytes()
-        }
+    let Plain::Bytes(bytes) = plain else {
+        return written(logical_type, plain);
     };
     let filled = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let mut digits = String::new();

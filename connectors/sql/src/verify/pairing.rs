@@ -88,8 +88,6 @@ impl Pairing {
         for name in &names {
             let wanted = column_named(&target.columns, name);
             let place = pairs.iter().position(|pair| Some(pair.target) == wanted);
-            // The digits of text are nothing that text is looked up by.
-            let place = place.filter(|place| pairs.get(*place).is_some_and(|pair| pair.form != Form::TextBytes));
             let place = place.ok_or_else(|| not_comparable(events, target, name))?;
             key.push(pairs.remove(place));
         }

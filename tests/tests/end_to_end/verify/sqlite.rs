@@ -1,4 +1,4 @@
-//! A SQLite file as a target: dates are text there, names have no case, and text may be kept as bytes.
+//! A SQLite file as a target: dates are text there, and names have no case.
 
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -38,7 +38,7 @@ impl File {
             _source: source,
             daemon,
         };
-        file.execute("create table Days (day date primary key, code text not null, note blob, at text)")
+        file.execute("create table Days (day date primary key, code text not null, note text, at text)")
             .await;
         file.daemon.start().unwrap();
         let filled = eventually("every row is there", DEADLINE, || async {
@@ -75,7 +75,7 @@ impl File {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dates_other_cases_and_text_in_bytes_are_compared_in_a_file() {
+async fn dates_and_names_of_other_cases_are_compared_in_a_file() {
     let file = File::start().await;
     for arguments in [&[][..], &["--stream"]] {
         let days = file.report(arguments, 0);
