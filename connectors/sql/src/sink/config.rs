@@ -89,7 +89,8 @@ pub struct WriteConfig {
     /// Tables of single topics, by the topic's name.
     #[serde(default)]
     pub tables: BTreeMap<String, String>,
-    /// Columns that tell a row from others, by their names in the table. Default: the columns of the record's key.
+    /// Columns that tell a row from others, by their names in the table. Default: the columns of the record's key, else those that the contract
+    /// names.
     #[serde(default)]
     pub key: Option<Vec<String>>,
     /// What a delete does. Default: `hard`.
