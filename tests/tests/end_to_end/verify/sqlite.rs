@@ -86,7 +86,7 @@ async fn dates_and_names_of_other_cases_are_compared_in_a_file() {
         );
         assert_eq!(days["left_out"], serde_json::json!([]), "{days:#}");
     }
-    let drift = "update days set note = x'ff' where day = '2024-03-01'; delete from days where day = '2024-03-02';
+    let drift = "update days set note = 'mine' where day = '2024-03-01'; delete from days where day = '2024-03-02';
                  update days set at = 'never' where day = '2024-03-03'; insert into days values ('1999-12-31', 'x', null, null)";
     file.execute(drift).await;
     let wanted = [
