@@ -1,11 +1,17 @@
 //! Deaths in the log: between what the server sent, what is durable, what is saved and what is confirmed.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tailrace_tests::oracle::Snapshot;
 use tailrace_tests::scenario::{Lane, Options, Scenario};
+use tailrace_tests::servers::eventually;
 
 use super::{count, dies_in_the_log, ends_well, in_the_log};
 use crate::crashes::seed;
+
+/// A connector that streams has long said so.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A position in the log as SQL compares it.
 fn difference(upper: &str, lower: &str) -> String {
@@ -13,10 +19,15 @@ fn difference(upper: &str, lower: &str) -> String {
 }
 
 /// The position that the daemon said it begins at, at its last start.
-fn begins_at(scenario: &Scenario) -> String {
-    let log = scenario.daemon.newest_log();
-    let (_, rest) = log.split_once("streaming the log from ").unwrap();
-    rest.split_whitespace().next().unwrap().to_owned()
+async fn begins_at(scenario: &Scenario) -> String {
+    // What a connector does is in its status before it is in the log.
+    let begins = eventually("the log begins somewhere", DEADLINE, || async {
+        let log = scenario.daemon.newest_log();
+        let place = log.split_once("streaming the log from ").map(|(_, rest)| rest);
+        let place = place.and_then(|rest| rest.split_once(char::is_whitespace));
+        Ok(place.map(|(place, _)| place.to_owned()))
+    });
+    begins.await.unwrap()
 }
 
 async fn confirmed(scenario: &Scenario) -> String {
@@ -58,7 +69,7 @@ async fn fm_010_after_a_checkpoint_the_log_goes_on_from_there_and_not_from_the_s
             let before = confirmed(&scenario).await;
             let (_, progress) = scenario.checkpoint().await.unwrap();
             scenario.start().unwrap();
-            let begins_at = begins_at(&scenario);
+            let begins_at = begins_at(&scenario).await;
             let ahead = count(&scenario, &difference(&begins_at, &before)).await;
             assert!(ahead > 0, "begins at {begins_at}, the slot was at {before}");
             assert!(
