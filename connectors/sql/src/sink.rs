@@ -25,5 +25,5 @@ pub mod target;
 mod version;
 pub mod work;
 
-pub use evolve::adds_column;
+pub use evolve::alters_table;
 pub use sql_sink::{SinkRules, SqlSink};

@@ -7,7 +7,7 @@ use tailrace_core::ports::sink::SinkContext;
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
-use tailrace_sql::sink::adds_column;
+use tailrace_sql::sink::alters_table;
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
 use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session, TakenPartition};
@@ -220,7 +220,7 @@ impl Session for MySqlSession {
 }
 
 fn is_there_already(number: u16, statement: &str) -> bool {
-    TABLE_THERE.contains(&number) || (number == COLUMN_THERE && adds_column(statement))
+    TABLE_THERE.contains(&number) || (number == COLUMN_THERE && alters_table(statement))
 }
 
 /// What the server says of a new session.

@@ -270,8 +270,8 @@ impl StepStatements {
     /// Takes a row's values out of the way of other rows; they come back with [`Self::update`]. `None` where they cannot be NULL, or where
     /// they might not come back.
     pub(super) fn park(&self, literals: &Literals, row: usize) -> Option<String> {
-        let parked = self.parked.iter();
-        let assignments: Vec<String> = parked.map(|column| format!("{} = NULL", self.name(*column))).collect();
+        let set_null = |column: &usize| format!("{} = NULL", self.name(*column));
+        let assignments: Vec<String> = self.parked.iter().map(set_null).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             format!(
                 "UPDATE {} SET {} WHERE {}",

@@ -7,7 +7,7 @@ use tailrace_core::ports::sink::{ROW_MISSING, SinkContext};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result, failpoint};
-use tailrace_sql::sink::adds_column;
+use tailrace_sql::sink::alters_table;
 use tailrace_sql::sink::config::{ForeignKeys, WriteConfig};
 use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::{Definitions, Session as SinkSession, TakenPartition};
@@ -261,7 +261,7 @@ fn is_taken(state: &SqlState) -> bool {
 }
 
 fn is_there_already(code: &SqlState, statement: &str) -> bool {
-    let is_column = code.code() == COLUMN_THERE && adds_column(statement);
+    let is_column = code.code() == COLUMN_THERE && alters_table(statement);
     is_column || TABLE_THERE.contains(&code.code())
 }
 

@@ -13,7 +13,7 @@ const ALTER_TABLE: &str = "ALTER TABLE";
 
 /// Whether a statement changes a table. Where it fails because a column is there already, somebody was faster; a new table that has one twice
 /// is another matter.
-pub fn adds_column(statement: &str) -> bool {
+pub fn alters_table(statement: &str) -> bool {
     statement.starts_with(ALTER_TABLE)
 }
 

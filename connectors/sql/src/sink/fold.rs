@@ -218,16 +218,13 @@ impl<'a> Fold<'a> {
     }
 
     fn truncate(&mut self, plan: usize) -> Result<()> {
-        match self.config.truncates {
-            TruncateMode::Halt => {
-                let name = self.plans.plan(plan)?.table.name().qualified();
-                let message = format!(
-                    "the source's table was truncated, and `truncates: halt` keeps table {name} from it; set `truncates: apply` or \
-                     `ignore` and restart"
-                );
-                return Err(Error::definite("truncate_refused", message));
-            }
-            TruncateMode::Apply | TruncateMode::Ignore => {}
+        if self.config.truncates == TruncateMode::Halt {
+            let name = self.plans.plan(plan)?.table.name().qualified();
+            let message = format!(
+                "the source's table was truncated, and `truncates: halt` keeps table {name} from it; set `truncates: apply` or `ignore` \
+                 and restart"
+            );
+            return Err(Error::definite("truncate_refused", message));
         }
         if !self.effects(plan)?.effects.is_empty() {
             self.begin_round();

@@ -53,6 +53,14 @@ struct Page {
 /// Takes what was read, before more is.
 pub(super) type Taking<'t> = dyn FnMut(ChangeBatch) -> Result<()> + Send + 't;
 
+/// Keeps everything that was read.
+pub(super) fn keeping(batches: &mut Vec<ChangeBatch>) -> impl FnMut(ChangeBatch) -> Result<()> + Send {
+    |batch| {
+        batches.push(batch);
+        Ok(())
+    }
+}
+
 // === impl TableReader ===
 
 impl TableReader {
@@ -238,11 +246,7 @@ impl TableReader {
         let Some((first, last)) = ends else { return Ok(()) };
         let mut lost = BTreeSet::from([first, last]);
         let mut found = Vec::new();
-        let take = &mut |batch| {
-            found.push(batch);
-            Ok(())
-        };
-        self.by_keys(key, &[], &[first, last], take).await?;
+        self.by_keys(key, &[], &[first, last], &mut keeping(&mut found)).await?;
         for batch in &found {
             let found = self.keys(key, batch);
             lost.retain(|key| !found.contains(*key));

@@ -9,7 +9,7 @@ use tailrace_core::{Error, Result};
 
 use super::origin::Origin;
 use super::pairing::{Key, Pairing, Values};
-use super::reader::TableReader;
+use super::reader::{TableReader, keeping};
 use crate::sink::config::{DeleteMode, TruncateMode, WriteConfig, WriteMode};
 use crate::sink::plan::soft_delete_column;
 
@@ -140,12 +140,10 @@ impl TargetRows {
     /// As of [`TableReader::by_keys`].
     pub async fn batches(&mut self, pairing: &Pairing, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
         let mut batches = Vec::new();
-        let take = &mut |batch| {
-            batches.push(batch);
-            Ok(())
-        };
         let (key, spellings) = (pairing.target_key(), pairing.key_spellings());
-        self.reader.by_keys(&key, &spellings, keys, take).await?;
+        self.reader
+            .by_keys(&key, &spellings, keys, &mut keeping(&mut batches))
+            .await?;
         Ok(batches)
     }
 
@@ -312,11 +310,9 @@ impl TableComparison {
     /// The rows of the origin that have these keys, as events.
     pub(super) async fn origin_batches(&mut self, keys: &[&Key]) -> Result<Vec<ChangeBatch>> {
         let mut batches = Vec::new();
-        let take = &mut |batch| {
-            batches.push(batch);
-            Ok(())
-        };
-        self.origin.by_keys(&self.pairing, keys, take).await?;
+        self.origin
+            .by_keys(&self.pairing, keys, &mut keeping(&mut batches))
+            .await?;
         Ok(batches)
     }
 

@@ -107,7 +107,7 @@ impl ToldComparison {
                 missing.push(key);
             }
         }
-        // Under another key it is there.
+        // One that is there under a key that is another only to us is said to be that, and not to be missing.
         let missing: Vec<&Key> = missing.iter().collect();
         self.target.by_keys(&self.pairing, &missing).await?;
         Ok(())

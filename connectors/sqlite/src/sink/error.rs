@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tailrace_core::Error;
 use tailrace_core::ports::sink::FOREIGN_KEY;
-use tailrace_sql::sink::adds_column;
+use tailrace_sql::sink::alters_table;
 
 use crate::error::code;
 
@@ -46,7 +46,7 @@ pub(super) fn is_table_missing(error: &sqlx::Error) -> bool {
 
 /// A table or column is there already.
 pub(super) fn is_there_already(error: &sqlx::Error, statement: &str) -> bool {
-    let is_column = says(error, "duplicate column name") && adds_column(statement);
+    let is_column = says(error, "duplicate column name") && alters_table(statement);
     is_column || says(error, "already exists")
 }
 

@@ -146,15 +146,15 @@ impl<'a> StepStatements<'a> {
     /// `UPDATE` of one row; `None` where nothing of it is to be changed.
     fn update(&self, row: &[Stored]) -> Option<(String, Vec<Stored>)> {
         let columns = self.values.iter().filter_map(|index| Some((*index, row.get(*index)?)));
-        let changed: Vec<(usize, &Stored)> = columns.collect();
-        if changed.is_empty() {
+        let columns: Vec<(usize, &Stored)> = columns.collect();
+        if columns.is_empty() {
             return None;
         }
-        let assignments: Vec<String> = changed
+        let assignments: Vec<String> = columns
             .iter()
             .map(|(index, _)| format!("{} = ?", self.name(*index)))
             .collect();
-        let mut values: Vec<Stored> = changed.into_iter().map(|(_, value)| value.clone()).collect();
+        let mut values: Vec<Stored> = columns.into_iter().map(|(_, value)| value.clone()).collect();
         let (condition, of_key) = self.condition(row);
         values.extend(of_key);
         let mut statement = format!(
@@ -188,8 +188,8 @@ impl<'a> StepStatements<'a> {
 
     /// Takes a row's values out of the way of other rows; they come back with [`Self::update`].
     fn park(&self, row: &[Stored]) -> Option<(String, Vec<Stored>)> {
-        let parked = self.parked.iter();
-        let assignments: Vec<String> = parked.map(|index| format!("{} = NULL", self.name(*index))).collect();
+        let set_null = |index: &usize| format!("{} = NULL", self.name(*index));
+        let assignments: Vec<String> = self.parked.iter().map(set_null).collect();
         (!assignments.is_empty() && self.guard.is_none()).then(|| {
             let (condition, values) = self.condition(row);
             let statement = format!(

@@ -18,9 +18,9 @@
 //! | nothing at all | the row of its key is gone. Right behind a delete of that key it says nothing new and is passed over; a compacted topic has only it |
 //!
 //! A header that names columns as unchanged and a placeholder in Debezium's form are [`tailrace_core::value::Value::Unchanged`]. A field
-//! that the record of a schema leaves out has its default, else it is null. A cell that the writer made null because its form had no room for the value (header
-//! `unrepresentable`) is null: that is what the writer was told to say of it. `event_id` is not looked at: a target knows by offsets
-//! what it has.
+//! that the record of a schema leaves out has its default, else it is null. A cell that the writer made null because its form had no
+//! room for the value (header `unrepresentable`) is null: that is what the writer was told to say of it. `event_id` is not looked at: a
+//! target knows by offsets what it has.
 //!
 //! # What does not come back
 //!

@@ -40,7 +40,8 @@ pub(crate) struct ColumnPlan {
     optionality: Optionality,
     /// What stands for a large value that did not change, in the notation's bytes.
     stand_ins: Vec<Vec<u8>>,
-    /// What may stand for a value that the log does not have, where the column may not be null.
+    /// What a record means that leaves the field out, and what may stand for a value that the log does not have, where the column may not
+    /// be null.
     pub(crate) default: Option<Datum>,
     /// Its type was told by a value, as nothing else told it.
     pub(crate) is_observed: bool,

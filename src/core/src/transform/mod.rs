@@ -50,13 +50,17 @@ impl Transform {
         })
     }
 
-    /// The schema that events of a table will have; `None` where the table is left out.
+    /// The schema that events of a table will have; `None` where the table is left out. Of a table, and not of what is said of one row: every
+    /// column that a row filter names must be there.
     pub fn describe(&mut self, schema: &SharedSchema) -> Result<Option<SharedSchema>> {
         let plan = self.plan(schema)?;
         Ok(match &*plan {
             TablePlan::Drop => None,
             TablePlan::Keep { .. } => Some(Arc::clone(schema)),
-            TablePlan::Rewrite(rewrite) => Some(Arc::clone(&rewrite.schema)),
+            TablePlan::Rewrite(rewrite) => {
+                rewrite.check_conditions()?;
+                Some(Arc::clone(&rewrite.schema))
+            }
         })
     }
 
@@ -235,9 +239,8 @@ fn filter(rewrite: &Rewrite, change: &mut Change, batch: &mut ChangeBatch) -> Re
     if rewrite.conditions.is_empty() {
         return Ok(true);
     }
-    let mut unknown = rewrite.conditions.iter().filter_map(plan::TableCondition::unknown);
-    if let Some(name) = unknown.next().filter(|_| change.after.is_some()) {
-        return Err(plan::unknown_column(&rewrite.schema, name));
+    if change.after.is_some() {
+        rewrite.check_conditions()?;
     }
     let keeps = |row: Row| {
         rewrite

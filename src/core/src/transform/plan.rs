@@ -225,11 +225,6 @@ impl ConditionPlan {
 // === impl TableCondition ===
 
 impl TableCondition {
-    /// The name of the column, where the table does not have it.
-    pub(super) fn unknown(&self) -> Option<&str> {
-        self.column.is_none().then_some(&*self.name)
-    }
-
     /// True where the condition holds or cannot be decided.
     pub(super) fn holds(&self, row: RowView<'_>) -> bool {
         let plan = &self.plan;
@@ -310,6 +305,17 @@ impl Content {
 // === impl Rewrite ===
 
 impl Rewrite {
+    /// Whether rows can be held against every row filter: what has no more than a key cannot.
+    ///
+    /// # Errors
+    /// Definite `transform_invalid`.
+    pub(super) fn check_conditions(&self) -> Result<()> {
+        let mut unknown = self.conditions.iter().filter(|condition| condition.column.is_none());
+        unknown
+            .next()
+            .map_or(Ok(()), |condition| Err(unknown_column(&self.schema, &condition.name)))
+    }
+
     /// Nothing but the casts, for rows whose columns have the names that rules gave them; `None` where none of them is cast.
     pub(super) fn of_casts(schema: &SharedSchema, rules: &[RulePlan]) -> Result<Option<Self>> {
         let rules: Vec<_> = rules.iter().filter(|rule| rule.selects(&schema.name)).collect();
@@ -448,7 +454,7 @@ fn conditions(schema: &TableSchema, rules: &[&RulePlan]) -> Result<Vec<TableCond
 }
 
 /// The refusal of a row filter that no row can be held against.
-pub(super) fn unknown_column(schema: &TableSchema, name: &str) -> Error {
+fn unknown_column(schema: &TableSchema, name: &str) -> Error {
     let message = format!(
         "a row filter names column `{name}`, which {} does not have",
         schema.name.qualified()

@@ -245,6 +245,11 @@ fn a_filter_lets_deletes_by_key_and_truncates_through() {
             is_row.then_some(key),
         );
         given.batch.changes[0].before_image = if is_row { BeforeImage::None } else { BeforeImage::Key };
+        let described = transform(active_only()).describe(&given.schema);
+        assert!(
+            described.is_err(),
+            "a table without the column is found before there are any rows"
+        );
         let applied = transform(active_only()).apply(&mut given.batch);
         if is_row {
             let error = applied.unwrap_err();

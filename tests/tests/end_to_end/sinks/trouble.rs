@@ -30,19 +30,23 @@ async fn wait_until_the_sink_waits(pair: &Pair) {
     waiting.await.unwrap();
 }
 
-/// FM-241: who looks first finds it and gives way, which is the sink here.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_costs_a_retry() {
-    let (source, target) = (
-        database_with(PostgresVersion::V17, TABLE).await,
-        database_with(PostgresVersion::V17, TABLE).await,
-    );
-    // Long enough to get into it before anybody looks.
-    set(&target, "deadlock_timeout = '4s'").await;
+/// Two rows that are in both databases, in a target whose sessions have a setting.
+async fn mirrored_under(setting: &str) -> Pair {
+    let source = database_with(PostgresVersion::V17, TABLE).await;
+    let target = database_with(PostgresVersion::V17, TABLE).await;
+    set(&target, setting).await;
     let pair = Pair::prepare(source, target, "format: { codec: json }", "mode: upsert", ONE_BATCH);
     pair.daemon.start().unwrap();
     pair.after("insert into t values (1, 'a'), (2, 'a')", ROWS, &["1 a", "2 a"])
         .await;
+    pair
+}
+
+/// FM-241: who looks first finds it and gives way, which is the sink here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_costs_a_retry() {
+    // Long enough to get into it before anybody looks.
+    let pair = mirrored_under("deadlock_timeout = '4s'").await;
     let mut other = pair.target.session().await.unwrap();
     other
         .execute("set deadlock_timeout = '60s'; begin; update t set a = 'mine' where id = 2")
@@ -62,15 +66,7 @@ async fn a_deadlock_costs_a_retry() {
 /// FM-241.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_held_for_long_is_waited_for() {
-    let (source, target) = (
-        database_with(PostgresVersion::V17, TABLE).await,
-        database_with(PostgresVersion::V17, TABLE).await,
-    );
-    set(&target, "lock_timeout = '200ms'").await;
-    let pair = Pair::prepare(source, target, "format: { codec: json }", "mode: upsert", ONE_BATCH);
-    pair.daemon.start().unwrap();
-    pair.after("insert into t values (1, 'a'), (2, 'a')", ROWS, &["1 a", "2 a"])
-        .await;
+    let pair = mirrored_under("lock_timeout = '200ms'").await;
     let mut other = pair.target.session().await.unwrap();
     other.execute("begin; delete from t where id = 2").await.unwrap();
     pair.source

@@ -369,8 +369,10 @@ fn a_key_that_looks_like_a_number_is_text_where_its_column_is() {
         key_columns: vec!["id".to_owned()],
         ..decoder_settings(None, "{}")
     };
-    let events = decode_with(settings, Some(&target), &one(Some(b"0042"), None));
-    assert_eq!(all_seen(&events)[0].before, Some(named([("id", string("0042"))])));
+    for key in ["0042", "42", "1.50", "1e3", "true"] {
+        let events = decode_with(settings.clone(), Some(&target), &one(Some(key.as_bytes()), None));
+        assert_eq!(all_seen(&events)[0].before, Some(named([("id", string(key))])));
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(super) fn plan_sink(
     for sentence in taken.claim_all(vec![claim], &format!("connector `{name}`"), value.at) {
         refuse(&["group"], sentence);
     }
-    (problems.len() == before).then_some(SinkPlan {
+    let plan = SinkPlan {
         sink,
         stream: config.stream,
         subscription: SubscriptionSpec {
@@ -133,8 +133,12 @@ pub(super) fn plan_sink(
         writers: config.writers,
         dead_letters,
         transforms,
-        name,
-    })
+        name: name.clone(),
+    };
+    if let Err(error) = plan.decoder(None) {
+        refuse(&["contract"], error.report());
+    }
+    (problems.len() == before).then_some(plan)
 }
 
 /// Refuses what a connector that writes cannot be told, beside what is read from it.
