@@ -90,6 +90,21 @@ pub(crate) mod row {
         RowChecksum::of("source_memory").text(connector).text(memory).finish()
     }
 
+    pub(crate) fn created(name: &str, config: &str) -> i64 {
+        RowChecksum::of("created_connectors").text(name).text(config).finish()
+    }
+
+    pub(crate) fn wish(connector: &str, wanted: &str, by: &str, at_us: i64) -> i64 {
+        let sum = RowChecksum::of("wanted_states").text(connector).text(wanted);
+        sum.text(by).integer(at_us).finish()
+    }
+
+    pub(crate) fn journal((id, at_us): (i64, i64), connector: Option<&str>, text: [&str; 3]) -> i64 {
+        let sum = RowChecksum::of("journal").integer(id).integer(at_us);
+        let sum = sum.optional_text(connector);
+        text.into_iter().fold(sum, RowChecksum::text).finish()
+    }
+
     pub(crate) fn registry_schema(id: i64, schema_type: &str, text: &str, properties: &str, tags: &str) -> i64 {
         let sum = RowChecksum::of("registry_schemas").integer(id).text(schema_type);
         sum.text(text).text(properties).text(tags).finish()

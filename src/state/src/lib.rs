@@ -1,5 +1,5 @@
-//! The state of a Tailrace: checkpoints, schema history, dead letters, what sources remember, and the embedded registry of schemas,
-//! in one SQLite file.
+//! The state of a Tailrace: checkpoints, schema history, dead letters, what sources remember, what people asked for over HTTP, and the
+//! embedded registry of schemas, in one SQLite file.
 //!
 //! A position that is lost, torn, swapped or two hours old is a gap or a flood of duplicates downstream, so this crate
 //! is mostly refusals. What it promises, and where:
@@ -31,10 +31,14 @@ mod connector;
 mod dead_letters;
 mod error;
 mod file;
+mod journal;
+mod people;
 mod registry;
 mod store;
 mod verify;
 
 pub use file::path_from_url;
+pub use journal::{Entry, NewEntry};
+pub use people::{CreatedConnector, Wanted, Wish};
 pub use registry::EmbeddedRegistry;
 pub use store::{ConnectorState, StateStore};

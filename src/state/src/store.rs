@@ -152,6 +152,11 @@ impl StateStore {
         &self.inner.path
     }
 
+    /// The connection, for what the other files of this crate do.
+    pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
+        self.inner.lease().await
+    }
+
     /// The part of the state that belongs to one connector. Whoever had the same connector before is fenced by this.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::checksum::row;
 use crate::dead_letters::{LetterRow, is_intact};
 use crate::error::{self, corrupt, from_database, from_opening};
 use crate::file::Home;
+use crate::people;
 use crate::registry;
 use crate::store::{MIGRATIONS, StoreRow};
 
@@ -113,6 +114,7 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
             );
         intact &= letters(connection).await?;
         intact &= registry::is_intact(&mut *connection).await?;
+        intact &= people::is_intact(&mut *connection).await?;
         sqlx::Result::Ok(intact)
     };
     match checked.await {
