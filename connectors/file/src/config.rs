@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 
 use crate::error;
@@ -20,6 +21,7 @@ const DEFAULT_FSYNC_INTERVAL_MS: u64 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct FileStreamConfig {
     /// Folder of the stream; created where it is missing. One process writes to it at a time.
+    #[schemars(with = "LocalFile")]
     pub path: PathBuf,
 
     /// A segment that has reached this size is sealed and a new one begins. At least 4096.

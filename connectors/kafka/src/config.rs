@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 
 /// One partition keeps a table's rows in one order. More can be chosen per stream, best before the first event:
 /// adding partitions later moves keys to other partitions.
@@ -80,16 +81,18 @@ pub enum CleanupPolicy {
 pub struct TlsConfig {
     /// Authorities that signed the brokers' certificates, PEM. Default: the system's.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub ca_file: Option<PathBuf>,
     /// Certificate that this client shows, PEM.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub certificate_file: Option<PathBuf>,
     /// Private key of that certificate, PEM.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub key_file: Option<PathBuf>,
     /// Password of that key.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub key_password: Option<Secret>,
 }
 
@@ -102,7 +105,6 @@ pub struct SaslConfig {
     /// Name.
     pub username: String,
     /// Password.
-    #[schemars(with = "String")]
     pub password: Secret,
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 use tailrace_sql::QueryConfig;
 use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped};
@@ -47,16 +48,15 @@ const SYSTEM_SCHEMAS: [&str; 5] = ["mysql", "information_schema", "performance_s
 pub struct MySqlConfig {
     /// `mysql://user:password@host:3306/`, or `mysql://user@/?socket=/run/mysqld/mysqld.sock` for a Unix socket. Tables of every
     /// database of the server can be captured, so the URL names none.
-    #[schemars(with = "String")]
     pub url: Secret,
 
     /// The password, where the URL does not hold it.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub password: Option<Secret>,
 
     /// File with the password, read again at every connection, so that a rotated password is picked up.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub password_file: Option<PathBuf>,
 
     /// Tables to capture, as patterns: `shop.orders`, `shop.order_*`, `*.audit_?`. The part before the dot is what MySQL calls a

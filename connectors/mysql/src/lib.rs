@@ -34,7 +34,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
-use tailrace_core::ports::{Source, SourceConnector, SourceContext};
+use tailrace_core::ports::{ConnectorStore, Source, SourceConnector, SourceContext, position_not_movable};
+use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
 
 use log::dumps::Dumps;
@@ -87,6 +88,13 @@ impl SourceConnector for MySqlConnector {
                 Box::pin(dialect::open(config, query.clone(), self.flavour, context)).await
             }
             None => Box::pin(bootstrap::open(self.dumps.clone(), self.flavour, context)).await,
+        }
+    }
+
+    async fn verify_position(&self, _: &str, position: &Position, store: &dyn ConnectorStore) -> Result<()> {
+        match &self.config.query {
+            Some(_) => Err(position_not_movable()),
+            None => bootstrap::verify_position(&self.config, position, store).await,
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tailrace_core::check::Finding;
 use tailrace_core::pattern::TablePattern;
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
 use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped, is_skipped};
@@ -34,16 +35,15 @@ const NAME_BYTES_MAXIMUM: usize = 63;
 pub struct PostgresConfig {
     /// `postgres://user:password@host:5432/database`, or `host=… port=… user=… dbname=…` as in libpq. A host that begins with `/`
     /// is the folder of a Unix socket; without a host the usual socket folders are tried.
-    #[schemars(with = "String")]
     pub url: Secret,
 
     /// The password, where the URL does not hold it.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub password: Option<Secret>,
 
     /// File with the password, read again at every connection, so that a rotated password is picked up.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub password_file: Option<PathBuf>,
 
     /// Tables to capture, as patterns: `public.orders`, `public.order_*`, `*.audit_?`. Without a dot the schema is `public`. Upper
@@ -110,6 +110,7 @@ pub struct PostgresConfig {
 
     /// Folder for what does not fit into `spill_bytes`; by default the system's temporary folder.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub spill_path: Option<PathBuf>,
 
     /// Have the slot synchronized to standbys, so that it survives a failover (PostgreSQL 17 and later).

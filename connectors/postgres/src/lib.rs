@@ -33,7 +33,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
-use tailrace_core::ports::{Source, SourceConnector, SourceContext};
+use tailrace_core::ports::{ConnectorStore, Source, SourceConnector, SourceContext, position_not_movable};
+use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
@@ -78,6 +79,13 @@ impl SourceConnector for PostgresConnector {
         }
         // Boxed because the state of opening a database is large and is only needed while it is opened.
         Box::pin(bootstrap::open(Arc::clone(&self.config), context)).await
+    }
+
+    async fn verify_position(&self, connector: &str, position: &Position, _: &dyn ConnectorStore) -> Result<()> {
+        match &self.config.query {
+            Some(_) => Err(position_not_movable()),
+            None => slot::verify_position(&self.config, connector, position).await,
+        }
     }
 
     fn kind(&self) -> &'static str {

@@ -4,10 +4,13 @@
 //! slot's own. So the position that we saved, which is saved *before* it is reported, is compared with the slot's: a slot
 //! that is ahead of it was moved or recreated by somebody else, and what lies between is lost to this connector.
 
+use tailrace_core::position::Position;
 use tailrace_core::telemetry::{LogRetention, Telemetry};
 use tailrace_core::{Error, Result};
 use tokio_postgres::Client;
 
+use crate::config::PostgresConfig;
+use crate::connect::{Purpose, connect};
 use crate::error::query_error;
 use crate::position::Lsn;
 
@@ -40,6 +43,31 @@ const QUERY: &str = "SELECT slot_name::text, plugin::text, database::text, activ
 /// Shares of the reserve, in percent used, at which the warning is repeated in stronger words.
 const ALARM_PERCENT: [i64; 3] = [95, 80, 50];
 
+/// Whether the log can be read from a position that a person names.
+///
+/// # Errors
+/// As [`Slot::verify`]; definite `position_invalid` where it is no LSN, or beyond the end of the log.
+pub(crate) async fn verify_position(config: &PostgresConfig, connector: &str, position: &Position) -> Result<()> {
+    let wanted: Lsn = position.as_str().parse().map_err(|()| {
+        let message = format!("`{position}` is no position of a PostgreSQL log; write it as `0/16B3748`");
+        Error::definite("position_invalid", message)
+    })?;
+    let name = config.server_names(connector)?.slot;
+    let session = connect(config, connector, Purpose::Catalog).await?;
+    let slot = Slot::read(&session, &name).await?;
+    Slot::verify(slot.as_ref(), &name, wanted)?;
+    let end = slot.and_then(|slot| slot.end());
+    match end.filter(|end| wanted > *end) {
+        Some(end) => Err(Error::definite(
+            "position_invalid",
+            format!(
+                "`{position}` is beyond the end of the log, which is at {end}: whatever is written before it would be skipped"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
 // === impl Slot ===
 
 impl Slot {
@@ -62,6 +90,12 @@ impl Slot {
             retained_bytes: row.get(7),
             unconfirmed_bytes: row.get(8),
         }))
+    }
+
+    /// The end of the log.
+    fn end(&self) -> Option<Lsn> {
+        let unconfirmed_bytes = u64::try_from(self.unconfirmed_bytes?).ok()?;
+        Some(Lsn(self.confirmed_flush?.0.saturating_add(unconfirmed_bytes)))
     }
 
     /// Refuses to stream from a slot that cannot give every change after `saved`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tailrace_core::setting::SqlText;
 
 /// A clock column often counts whole seconds (SQLite's `CURRENT_TIMESTAMP`, MySQL's `DATETIME`), so that a row may change
 /// again in the second it names; the other second is for transactions that commit a little after they took the time.
@@ -128,6 +129,7 @@ pub struct TableQueryConfig {
 pub struct CustomQuery {
     /// One `SELECT`, without a semicolon at its end. It is asked as `SELECT … FROM (<sql>) …`, so that it may have conditions and
     /// groups of its own.
+    #[schemars(with = "SqlText")]
     pub sql: String,
 
     /// Columns that identify a row of the answer: the events' key.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::pattern::{TablePattern, glob_matches};
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 
 /// Whether the rows that are there already are read.
@@ -43,14 +44,17 @@ pub struct TlsConfig {
 
     /// Certificates (PEM) of the authorities to trust; by default the system's.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub ca_file: Option<PathBuf>,
 
     /// Our certificate and its chain (PEM), for servers that ask for one.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub certificate_file: Option<PathBuf>,
 
     /// The private key (PEM) of `certificate_file`.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub key_file: Option<PathBuf>,
 }
 

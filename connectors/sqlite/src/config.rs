@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::pattern::TablePattern;
+use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 use tailrace_sql::QueryConfig;
 
@@ -17,6 +18,7 @@ pub const BUSY_TIMEOUT_MS: u64 = 5_000;
 #[serde(deny_unknown_fields)]
 pub struct SqliteConfig {
     /// The database file. It is opened for reading only, but for mode `queue`, which deletes or marks rows.
+    #[schemars(with = "LocalFile")]
     pub path: PathBuf,
 
     /// Tables to capture, as patterns: `orders`, `order_*`. Upper and lower case differ. A pattern that matches nothing is an

@@ -34,6 +34,7 @@ use crate::value::Value;
 pub use config::{DEFAULT_TOPIC, DeadLetterConfig, LetterOrder, LetterPolicy};
 pub use desk::Desk;
 pub use document::Document;
+pub(crate) use document::{bytes_text, row_text};
 pub use image::{ChangeImage, RecordImage};
 
 /// The code of an event that could be encoded, and waits because an earlier one of its key does.

@@ -21,6 +21,7 @@ pub mod registry;
 pub mod schema;
 pub mod schema_change;
 pub mod secret;
+pub mod setting;
 pub mod snapshot;
 pub mod task;
 pub mod telemetry;

@@ -59,8 +59,25 @@ pub trait SourceConnector: Send + Sync {
     /// back from a crash and the way back from an error are one and the same.
     async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>>;
 
+    /// Whether the source can go on from a position that a person names: it is one of this source's, its log is still there, and it is
+    /// not behind what the server was told. Creates nothing.
+    ///
+    /// # Errors
+    /// Definite where it cannot, or where positions of this source are not for people.
+    async fn verify_position(&self, _connector: &str, _position: &Position, _store: &dyn ConnectorStore) -> Result<()> {
+        Err(position_not_movable())
+    }
+
     /// What this source calls itself in Debezium's `source.connector`: `postgresql`, `mysql`, `sqlite`.
     fn kind(&self) -> &'static str;
+}
+
+/// What a source says whose position is not for people.
+pub fn position_not_movable() -> Error {
+    Error::definite(
+        "position_not_movable",
+        "the position of this source names rows that were read, and cannot be set; delete the offsets to begin anew",
+    )
 }
 
 /// What the pipeline sees of a source that is open.

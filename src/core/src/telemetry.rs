@@ -1,6 +1,7 @@
 //! State, progress and numbers of connectors: the one place where metric names are written.
 
 pub mod metrics;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,9 +9,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use crate::dead_letter::LetterSummary;
 use crate::registry::SchemaId;
+
+pub use self::tail::{Tail, TailedChange, TailedRecord};
 
 /// Where a connector is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,6 +128,8 @@ pub struct Telemetry {
     pub connector: String,
     /// Counters and gauges.
     pub numbers: Numbers,
+    /// Where single changes are shown.
+    pub tail: Tail,
     words: Mutex<Words>,
 }
 
@@ -170,10 +176,26 @@ pub struct Numbers {
     pub lag_bytes: AtomicI64,
 }
 
+/// A connector went from one state into another.
+#[derive(Debug, Clone)]
+pub struct Transition {
+    /// The connector's name.
+    pub connector: String,
+    /// The state that it is in now.
+    pub life: Life,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// When, microseconds since 1970.
+    pub at_us: i64,
+}
+
 #[derive(Debug)]
 struct Words {
     life: Life,
     reason: String,
+    /// Why it is not to read, and since when, where somebody said so.
+    held: Option<(String, i64)>,
+    followers: Vec<mpsc::UnboundedSender<Transition>>,
     since_us: i64,
     position: String,
     tables: BTreeMap<String, TableProgress>,
@@ -271,9 +293,12 @@ impl Telemetry {
         Self {
             connector: connector.into(),
             numbers,
+            tail: Tail::default(),
             words: Mutex::new(Words {
                 life: Life::Starting,
                 reason: String::new(),
+                held: None,
+                followers: Vec::new(),
                 since_us: now_us(),
                 position: String::new(),
                 tables: BTreeMap::new(),
@@ -301,6 +326,7 @@ impl Telemetry {
             let changed = words.life != life;
             if changed {
                 words.since_us = now_us();
+                words.tell(&self.connector, &life, &reason);
             }
             words.life = life.clone();
             words.reason.clone_from(&reason);
@@ -319,7 +345,22 @@ impl Telemetry {
 
     /// Where the connector is in its life.
     pub fn life(&self) -> Life {
-        self.with(|words| words.life.clone())
+        self.with(|words| words.shown().0)
+    }
+
+    /// Nothing is to be read, by somebody's word; `None` lets it go on. What is wrong with the connector is shown all the same.
+    pub fn hold(&self, reason: Option<String>) {
+        let connector = self.connector.as_str();
+        match &reason {
+            Some(reason) => tracing::info!(connector, state = "paused", "{reason}"),
+            None => tracing::info!(connector, "no longer paused"),
+        }
+        self.with(|words| words.held = reason.map(|reason| (reason, now_us())));
+    }
+
+    /// Tells somebody of every change of state from now on.
+    pub fn follow(&self, follower: mpsc::UnboundedSender<Transition>) {
+        self.with(|words| words.followers.push(follower));
     }
 
     /// The position that was checkpointed last.
@@ -413,29 +454,57 @@ impl Telemetry {
         let lag_bytes = numbers.lag_bytes.load(Ordering::Relaxed);
         // Before what is in flight: a batch is in flight before the poll after it says that there is nothing more.
         let caught_up_us = numbers.caught_up_us.load(Ordering::Acquire);
-        self.with(|words| Snapshot {
-            connector: self.connector.clone(),
-            life: words.life.clone(),
-            reason: words.reason.clone(),
-            since_us: words.since_us,
-            position: words.position.clone(),
-            changes: numbers.changes.load(Ordering::Relaxed),
-            records: numbers.records.load(Ordering::Relaxed),
-            bytes: numbers.bytes.load(Ordering::Relaxed),
-            retries: numbers.retries.load(Ordering::Relaxed),
-            batches_in_flight: numbers.batches_in_flight.load(Ordering::Acquire),
-            caught_up_us: (caught_up_us > 0).then_some(caught_up_us),
-            latency_ms: (durable_at_us > 0).then(|| (durable_at_us - durable_commit_us) / 1000),
-            lag_bytes: (lag_bytes >= 0).then_some(lag_bytes),
-            tables: words.tables.clone(),
-            retention: words.retention.clone(),
-            gap_safety: words.gap_safety.clone(),
-            delay_window: words.delay_window.clone(),
-            topics: words.topics.clone(),
-            partitions: words.partitions.clone(),
-            dead_letters: words.dead_letters.clone(),
-            notices: words.notices.clone(),
+        self.with(|words| {
+            let (life, reason, since_us) = words.shown();
+            Snapshot {
+                connector: self.connector.clone(),
+                life,
+                reason,
+                since_us,
+                position: words.position.clone(),
+                changes: numbers.changes.load(Ordering::Relaxed),
+                records: numbers.records.load(Ordering::Relaxed),
+                bytes: numbers.bytes.load(Ordering::Relaxed),
+                retries: numbers.retries.load(Ordering::Relaxed),
+                batches_in_flight: numbers.batches_in_flight.load(Ordering::Acquire),
+                caught_up_us: (caught_up_us > 0).then_some(caught_up_us),
+                latency_ms: (durable_at_us > 0).then(|| (durable_at_us - durable_commit_us) / 1000),
+                lag_bytes: (lag_bytes >= 0).then_some(lag_bytes),
+                tables: words.tables.clone(),
+                retention: words.retention.clone(),
+                gap_safety: words.gap_safety.clone(),
+                delay_window: words.delay_window.clone(),
+                topics: words.topics.clone(),
+                partitions: words.partitions.clone(),
+                dead_letters: words.dead_letters.clone(),
+                notices: words.notices.clone(),
+            }
         })
+    }
+}
+
+// === impl Words ===
+
+impl Words {
+    /// State, reason and since when, as others see them: a connector that is held is paused where nothing is wrong with it.
+    fn shown(&self) -> (Life, String, i64) {
+        match (&self.held, &self.life) {
+            (Some((reason, since_us)), Life::Starting | Life::Snapshotting | Life::Streaming | Life::Paused) => {
+                (Life::Paused, reason.clone(), *since_us)
+            }
+            _ => (self.life.clone(), self.reason.clone(), self.since_us),
+        }
+    }
+
+    fn tell(&mut self, connector: &str, life: &Life, reason: &str) {
+        let transition = Transition {
+            connector: connector.to_owned(),
+            life: life.clone(),
+            reason: reason.to_owned(),
+            at_us: now_us(),
+        };
+        self.followers
+            .retain(|follower| follower.send(transition.clone()).is_ok());
     }
 }
 

@@ -110,6 +110,39 @@ pub(crate) struct Type<T: ?Sized> {
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
+/// A type of connector, as Kafka Connect names what it can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PluginClass {
+    pub(crate) is_sink: bool,
+    /// The value of `type`.
+    pub(crate) type_name: &'static str,
+}
+
+impl PluginClass {
+    /// Every one, sources first.
+    pub(crate) fn all() -> Vec<Self> {
+        let of = |is_sink, type_name| Self { is_sink, type_name };
+        let reading = sources().into_iter().map(|known| of(false, known.name));
+        reading
+            .chain(sinks().into_iter().map(|known| of(true, known.name)))
+            .collect()
+    }
+
+    /// The one of this class, `tailrace.source.postgres` or without `tailrace.`.
+    pub(crate) fn find(class: &str) -> Option<Self> {
+        let short = class.strip_prefix("tailrace.").unwrap_or(class);
+        Self::all()
+            .into_iter()
+            .find(|known| known.name() == format!("tailrace.{short}"))
+    }
+
+    /// The class.
+    pub(crate) fn name(&self) -> String {
+        let side = if self.is_sink { "sink" } else { "source" };
+        format!("tailrace.{side}.{}", self.type_name)
+    }
+}
+
 /// Every type of source.
 pub(crate) fn sources() -> Vec<Type<dyn SourceSpec>> {
     vec![

@@ -4,27 +4,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tailrace_codec::contract::ContractRules;
-use tailrace_core::pipeline::source::{DeadLetters, Limits};
 use tailrace_core::ports::EventStream;
-use tailrace_core::schema_change::SchemaChangeListener;
 use tailrace_core::task::spawn_named;
-use tailrace_core::telemetry::{Telemetry, now_us};
+use tailrace_core::telemetry::now_us;
 use tailrace_core::{Error, Result, failpoint};
 use tailrace_state::StateStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin, Heartbeat, Shown};
-use crate::config::plan::{ConnectorPlan, Plan, SinkPlan};
-use crate::letters::LetterDesk;
+use crate::admin::access::Access;
+use crate::admin::tls::Tls;
+use crate::admin::{self, Admin, Heartbeat, Listeners, Parts, Shown};
+use crate::config::plan::Plan;
+use crate::journal::Journal;
 use crate::registries::Registries;
-use crate::supervisor::carry::ConnectorRun;
-use crate::supervisor::write::SinkRun;
-use crate::supervisor::{Carrier, Outcome, Supervisor};
-use crate::webhook::Webhook;
+use crate::supervisor::assembly::Assembly;
+use crate::supervisor::{Outcome, Supervisor};
 use crate::{progress, screen};
 
 /// What to do where the endpoint's port is taken.
@@ -40,9 +37,7 @@ pub(crate) enum PortTaken {
 pub(crate) struct Daemon {
     /// Where the endpoint listens.
     pub(crate) admin_address: SocketAddr,
-    /// The streams by name.
-    pub(crate) streams: BTreeMap<String, Arc<dyn EventStream>>,
-    supervisor: Supervisor,
+    supervisor: Arc<Supervisor>,
     state: StateStore,
     side_tasks: Vec<JoinHandle<()>>,
     _admin: Admin,
@@ -54,69 +49,6 @@ pub(crate) struct Signals {
     terminate: Signal,
 }
 
-/// The connectors, put together and not started.
-struct Assembly<'a> {
-    plan: &'a Plan,
-    streams: &'a BTreeMap<String, Arc<dyn EventStream>>,
-    state: &'a StateStore,
-    registries: &'a Registries,
-    carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)>,
-    letters: Vec<LetterDesk>,
-    side_tasks: Vec<JoinHandle<()>>,
-}
-
-// === impl Assembly ===
-
-impl Assembly<'_> {
-    fn stream(&self, name: &str, connector: &str) -> Result<Arc<dyn EventStream>> {
-        self.streams
-            .get(name)
-            .map(Arc::clone)
-            .ok_or_else(|| stream_unknown(connector))
-    }
-
-    /// A connector that reads a database.
-    fn reads(&mut self, connector: &Arc<ConnectorPlan>) -> Result<()> {
-        let telemetry = Arc::new(Telemetry::new(&connector.name));
-        let run = ConnectorRun {
-            plan: Arc::clone(connector),
-            source: connector.source_connector()?,
-            stream: self.stream(&connector.stream, &connector.name)?,
-            state: self.state.clone(),
-            registry: self.registries.of(connector)?,
-            listener: webhook(connector, &telemetry, &mut self.side_tasks),
-            limits: Limits {
-                drain_timeout: self.plan.shutdown_timeout,
-                ..Limits::default()
-            },
-        };
-        self.add(&connector.dead_letters, telemetry, Arc::new(run));
-        Ok(())
-    }
-
-    /// A connector that writes one.
-    fn writes(&mut self, sink: &Arc<SinkPlan>) -> Result<()> {
-        let run = SinkRun {
-            plan: Arc::clone(sink),
-            stream: self.stream(&sink.stream, &sink.name)?,
-            target: sink.sink.connect()?,
-            registry: self.registries.of_sink(self.plan, sink)?,
-            state: self.state.clone(),
-        };
-        self.add(&sink.dead_letters, Arc::new(Telemetry::new(&sink.name)), Arc::new(run));
-        Ok(())
-    }
-
-    fn add(&mut self, letters: &DeadLetters, telemetry: Arc<Telemetry>, carrier: Arc<dyn Carrier>) {
-        self.letters.push(LetterDesk {
-            rules: letters.clone(),
-            state: self.state.clone(),
-            telemetry: Some(Arc::clone(&telemetry)),
-        });
-        self.carriers.push((telemetry, carrier));
-    }
-}
-
 // === impl Daemon ===
 
 impl Daemon {
@@ -126,46 +58,43 @@ impl Daemon {
         #[cfg(debug_assertions)]
         failpoint::arm_from_environment()?;
         failpoint!(AfterConfig);
-        let (listener, admin_address) = listen(plan.admin_listen, port_taken)?;
-        let streams = connect_streams(plan)?;
-        let state = StateStore::open(&plan.state_path).await?;
-        let registries = Registries::connect(plan, &state)?;
-        let mut assembly = Assembly {
-            plan,
-            streams: &streams,
-            state: &state,
-            registries: &registries,
-            carriers: Vec::new(),
-            letters: Vec::new(),
-            side_tasks: Vec::new(),
+        let (listener, admin_address) = listen(plan.admin.listen, port_taken)?;
+        let probes = plan
+            .admin
+            .probes_listen
+            .map(|address| listen(address, PortTaken::Refuse))
+            .transpose()?;
+        let listeners = Listeners {
+            main: listener,
+            probes: probes.map(|(listener, _)| listener),
+            tls: plan.admin.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new),
         };
-        plan.connectors
-            .iter()
-            .try_for_each(|connector| assembly.reads(connector))?;
-        plan.sinks.iter().try_for_each(|sink| assembly.writes(sink))?;
-        let Assembly {
-            carriers,
-            letters,
-            mut side_tasks,
-            ..
-        } = assembly;
-        let connectors: Vec<_> = carriers.iter().map(|(telemetry, _)| Arc::clone(telemetry)).collect();
+        let state = StateStore::open(&plan.state_path).await?;
+        let assembly = Assembly {
+            streams: connect_streams(plan)?,
+            registries: Registries::connect(plan, &state)?,
+            state: state.clone(),
+            shutdown_timeout: plan.shutdown_timeout,
+        };
+        let access = Access::open(&plan.admin)?;
+        let (journal, writer) = Journal::new(state.clone());
+        let mut side_tasks = vec![spawn_named("journal", writer.run())];
+        let supervisor = Supervisor::start(plan, assembly, journal).await?;
         let heartbeat = Heartbeat::new();
-        let shown = Shown {
-            connectors: connectors.clone(),
-            letters: letters.into(),
+        let shown = Shown::new(Parts {
+            supervisor: Arc::clone(&supervisor),
             heartbeat: Arc::clone(&heartbeat),
-            started: Instant::now(),
             registry: state.registry(Arc::new(ContractRules)),
             address: admin_address,
-        };
-        let admin = Admin::start(listener, shown).map_err(|error| unlistenable(admin_address, error))?;
+            hosts: plan.admin.hosts.clone(),
+            access,
+        });
+        let admin = Admin::start(listeners, shown).map_err(|error| unlistenable(admin_address, error))?;
         side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
-        side_tasks.push(spawn_named("progress", progress::show(connectors)));
+        side_tasks.push(spawn_named("progress", progress::show(Arc::clone(&supervisor))));
         Ok(Self {
             admin_address,
-            streams,
-            supervisor: Supervisor::start(carriers, plan.shutdown_timeout),
+            supervisor,
             state,
             side_tasks,
             _admin: admin,
@@ -186,26 +115,24 @@ impl Daemon {
         }))
     }
 
+    /// A stream by its name.
+    pub(crate) fn stream(&self, name: &str) -> Option<Arc<dyn EventStream>> {
+        self.supervisor.assembly().streams.get(name).map(Arc::clone)
+    }
+
     /// Until everything there was to do is done, or a signal asks for an end. A connector that was halted waits for a
     /// person, who needs the endpoint to see why.
-    pub(crate) async fn run_until_stopped(mut self) -> Result<Outcome> {
+    pub(crate) async fn run_until_stopped(self) -> Result<Outcome> {
         let mut signals = Signals::listen()?;
-        let ended = tokio::select! {
+        tokio::select! {
             biased;
-            () = signals.next() => None,
-            outcome = self.supervisor.ended() => Some(outcome),
-        };
-        match ended {
-            Some(Outcome::Ended) => return self.close(Outcome::Ended).await,
-            Some(_) => signals.next().await,
-            None => {}
+            () = signals.next() => tracing::info!("stopping: what was read is made durable; a second signal ends at once"),
+            () = self.supervisor.finished() => {}
         }
-        tracing::info!("stopping: what was read is made durable; a second signal ends at once");
-        self.supervisor.stop();
         let outcome = tokio::select! {
             biased;
             () = signals.next() => exit_at_once(),
-            outcome = self.supervisor.ended() => outcome,
+            outcome = self.supervisor.stop() => outcome,
         };
         self.close(outcome).await
     }
@@ -218,18 +145,6 @@ impl Daemon {
         self.state.close().await?;
         Ok(outcome)
     }
-}
-
-/// Who is told of changes of a connector's tables beside the stream; the task that tells it is one of those at the side.
-fn webhook(
-    connector: &ConnectorPlan,
-    telemetry: &Arc<Telemetry>,
-    side_tasks: &mut Vec<JoinHandle<()>>,
-) -> Option<Arc<dyn SchemaChangeListener>> {
-    let receiver = Arc::clone(connector.webhook.as_ref()?);
-    let (webhook, task) = Webhook::start(receiver, Arc::clone(telemetry));
-    side_tasks.push(task);
-    Some(webhook)
 }
 
 fn exit_at_once() -> Outcome {
@@ -259,13 +174,6 @@ fn unlistenable(address: SocketAddr, error: io::Error) -> Error {
     let sentence =
         format!("the HTTP endpoint cannot listen on {address}; choose another address with `admin: {{listen: …}}`");
     Error::definite("admin_unlistenable", sentence).with_source(error)
-}
-
-fn stream_unknown(connector: &str) -> Error {
-    Error::definite(
-        "stream_unknown",
-        format!("connector `{connector}` names a stream that there is not"),
-    )
 }
 
 // === impl Signals ===

@@ -89,6 +89,25 @@ impl LetterDesk {
         Ok(to_json(&Document::of(self.connector(), &letter)))
     }
 
+    /// What would be lost with a letter.
+    ///
+    /// # Errors
+    /// [`UNKNOWN`], [`CLOSED`].
+    pub(crate) async fn in_words(&self, id: u64) -> Result<String> {
+        let letter = self.find(id).await?;
+        if !letter.state.is_open() {
+            return Err(self.not_open(id).await?);
+        }
+        Ok(format!(
+            "dead letter {id} of {}: operation {} on {} at {}, which was set aside because {}",
+            self.connector(),
+            letter.letter.operation,
+            letter.letter.table,
+            letter.letter.position,
+            letter.letter.reason
+        ))
+    }
+
     /// Asks for a replay, and waits a little for what becomes of it. How the letter stands then, as JSON.
     ///
     /// # Errors

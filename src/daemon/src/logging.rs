@@ -1,11 +1,14 @@
 //! Logs: lines with colours for a person at a terminal, JSON for everything else. Values from outside are escaped either
 //! way, so that a table named `x\n{"level":"error"}` stays one value of one line.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -36,6 +39,43 @@ struct Fields {
     others: String,
 }
 
+/// A part of the program, and what is logged of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Logger {
+    pub(crate) name: &'static str,
+    /// In upper case, as of Kafka Connect.
+    pub(crate) level: &'static str,
+    /// Milliseconds since 1970; `None` where it was not changed since the start.
+    pub(crate) changed_at_ms: Option<i64>,
+}
+
+/// What is logged, and how that is changed.
+struct Levels {
+    /// As it was started with.
+    started_with: String,
+    changed: Mutex<BTreeMap<&'static str, (LevelFilter, i64)>>,
+    reload: Box<dyn Fn(EnvFilter) + Send + Sync>,
+}
+
+/// Every part, and all of them.
+const ROOT: &str = "root";
+const LOGGERS: [&str; 12] = [
+    ROOT,
+    "tailrace",
+    "tailrace_codec",
+    "tailrace_core",
+    "tailrace_file",
+    "tailrace_http",
+    "tailrace_kafka",
+    "tailrace_mysql",
+    "tailrace_postgres",
+    "tailrace_sql",
+    "tailrace_sqlite",
+    "tailrace_state",
+];
+
+static LEVELS: OnceLock<Levels> = OnceLock::new();
+
 /// Starts logging. `levels` is a level, or a list such as `info,tailrace_postgres=debug`.
 pub(crate) fn start(format: LogFormat, levels: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(levels).map_err(|error| {
@@ -48,13 +88,112 @@ pub(crate) fn start(format: LogFormat, levels: &str) -> Result<(), String> {
         LogFormat::Json => false,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter);
-    let started = if people {
+    let (started, reload): (_, Box<dyn Fn(EnvFilter) + Send + Sync>) = if people {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        tracing::subscriber::set_global_default(builder.event_format(ForPeople { colours }).finish())
+        let builder = builder.event_format(ForPeople { colours }).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let reload = move |filter| drop(handle.reload(filter));
+        (
+            tracing::subscriber::set_global_default(builder.finish()),
+            Box::new(reload),
+        )
     } else {
-        tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish())
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let reload = move |filter| drop(handle.reload(filter));
+        (
+            tracing::subscriber::set_global_default(builder.finish()),
+            Box::new(reload),
+        )
     };
+    // A second start in one process is refused above.
+    drop(LEVELS.set(Levels {
+        started_with: levels.to_owned(),
+        changed: Mutex::default(),
+        reload,
+    }));
     started.map_err(|error| error.to_string())
+}
+
+/// Every part of the program with its level.
+pub(crate) fn loggers() -> Vec<Logger> {
+    let Some(levels) = LEVELS.get() else {
+        return Vec::new();
+    };
+    let changed = levels.changed.lock().unwrap_or_else(PoisonError::into_inner);
+    let of = |name: &&'static str| {
+        let known = changed.get(name).copied();
+        let level = known.map_or_else(|| levels.level_of(name, &changed), |(level, _)| level);
+        Logger {
+            name,
+            level: word_of(level),
+            changed_at_ms: known.map(|(_, at_ms)| at_ms),
+        }
+    };
+    LOGGERS.iter().map(of).collect()
+}
+
+/// A level by its name, in either case.
+pub(crate) fn level_named(name: &str) -> Option<LevelFilter> {
+    name.parse()
+        .ok()
+        .filter(|_| name.chars().all(|letter| letter.is_ascii_alphabetic()))
+}
+
+/// Changes a level until the process ends. The loggers that were changed.
+pub(crate) fn set_level(name: &'static str, level: LevelFilter) -> Vec<&'static str> {
+    let Some(levels) = LEVELS.get() else {
+        return Vec::new();
+    };
+    let now_ms = tailrace_core::telemetry::now_us() / 1000;
+    let mut changed = levels.changed.lock().unwrap_or_else(PoisonError::into_inner);
+    // What is said of all of them counts from now on, whatever was said of one before.
+    let names: Vec<&'static str> = match name {
+        ROOT => LOGGERS.to_vec(),
+        name => vec![name],
+    };
+    changed.extend(names.iter().map(|name| (*name, (level, now_ms))));
+    let mut directives = levels.started_with.clone();
+    for (name, (level, _)) in changed.iter() {
+        let target = if *name == ROOT {
+            String::new()
+        } else {
+            format!("{name}=")
+        };
+        directives.push_str(&format!(",{target}{level}"));
+    }
+    // Made of names and levels that are known.
+    if let Ok(filter) = EnvFilter::try_new(&directives) {
+        (levels.reload)(filter);
+    }
+    names
+}
+
+// === impl Levels ===
+
+impl Levels {
+    /// As it was started with, or as the root was changed since.
+    fn level_of(&self, name: &str, changed: &BTreeMap<&'static str, (LevelFilter, i64)>) -> LevelFilter {
+        let directives = self.started_with.split(',').map(str::trim);
+        let own = directives
+            .clone()
+            .find_map(|directive| directive.strip_prefix(name)?.strip_prefix('='));
+        let root = directives.clone().rfind(|directive| !directive.contains('='));
+        let started = own.or(root).and_then(|level| level.parse().ok());
+        let root = changed.get(ROOT).map(|(level, _)| *level);
+        own.and(started).or(root).or(started).unwrap_or(LevelFilter::ERROR)
+    }
+}
+
+fn word_of(level: LevelFilter) -> &'static str {
+    match level.into_level() {
+        None => "OFF",
+        Some(Level::ERROR) => "ERROR",
+        Some(Level::WARN) => "WARN",
+        Some(Level::INFO) => "INFO",
+        Some(Level::DEBUG) => "DEBUG",
+        Some(Level::TRACE) => "TRACE",
+    }
 }
 
 // === impl ForPeople ===

@@ -8,6 +8,7 @@ mod catalog;
 mod cli;
 mod config;
 mod daemon;
+mod journal;
 mod letters;
 mod logging;
 mod progress;

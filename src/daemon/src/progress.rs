@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tailrace_core::telemetry::{Life, TableProgress, Telemetry};
+use tailrace_core::telemetry::{Life, TableProgress};
 
 use crate::screen;
+use crate::supervisor::Supervisor;
 
 /// The eye sees motion and can still read.
 const DRAW_INTERVAL: Duration = Duration::from_millis(200);
@@ -36,7 +37,7 @@ struct Paces {
 }
 
 /// Shows progress until it is dropped. One task for the whole process.
-pub(crate) async fn show(connectors: Vec<Arc<Telemetry>>) {
+pub(crate) async fn show(supervisor: Arc<Supervisor>) {
     let terminal = screen::stderr_is_terminal();
     let mut paces = Paces::default();
     let mut tick = tokio::time::interval(if terminal { DRAW_INTERVAL } else { LOG_INTERVAL });
@@ -44,7 +45,7 @@ pub(crate) async fn show(connectors: Vec<Arc<Telemetry>>) {
         tick.tick().await;
         let now = Instant::now();
         let mut lines = Vec::new();
-        for telemetry in &connectors {
+        for telemetry in &supervisor.telemetry() {
             if telemetry.life() != Life::Snapshotting {
                 continue;
             }

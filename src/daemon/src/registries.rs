@@ -1,8 +1,7 @@
 //! Which registry of schemas a connector publishes in, and a reader of what it published.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tailrace_codec::contract::{ContractRules, WrittenContracts};
 use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
@@ -10,12 +9,21 @@ use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::{Error, Result};
 use tailrace_state::StateStore;
 
+use crate::admin::client::DaemonEndpoint;
 use crate::config::plan::{ConnectorPlan, Plan, SinkPlan};
 
 /// The registries of a daemon.
 pub(crate) struct Registries {
     embedded: Arc<dyn SchemaRegistry>,
     named: BTreeMap<String, Arc<dyn SchemaRegistry>>,
+    /// Who publishes in which stream, and with which registry: those that have schemas.
+    publishing: Mutex<BTreeMap<String, Publishing>>,
+}
+
+/// Where a connector publishes, and with which registry; `None` for the embedded one.
+struct Publishing {
+    stream: String,
+    registry: Option<String>,
 }
 
 // === impl Registries ===
@@ -30,15 +38,18 @@ impl Registries {
         Ok(Self {
             embedded: Arc::new(state.registry(Arc::new(ContractRules))),
             named: named.collect::<Result<_>>()?,
+            publishing: Mutex::default(),
         })
     }
 
     /// Where a sink reads the schemas of its events.
-    pub(crate) fn of_sink(&self, plan: &Plan, sink: &SinkPlan) -> Result<Arc<dyn SchemaRegistry>> {
+    pub(crate) fn of_sink(&self, sink: &SinkPlan) -> Result<Arc<dyn SchemaRegistry>> {
+        let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = publishing.values().filter(|known| known.stream == sink.stream);
         // Its own, else that of the connectors that publish to its stream.
         let name = match &sink.format.registry {
             Some(name) => Some(name.as_str()),
-            None => published_in(plan, &sink.stream)?.flatten(),
+            None => the_one(used.map(|known| known.registry.as_deref()), &sink.stream)?.flatten(),
         };
         let registry = match name {
             Some(name) => self.named.get(name).ok_or_else(|| registry_unknown(name))?,
@@ -49,6 +60,15 @@ impl Registries {
 
     /// Where a connector's schemas are published; `None` where it has none.
     pub(crate) fn of(&self, connector: &ConnectorPlan) -> Result<Option<Arc<dyn SchemaRegistry>>> {
+        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        publishing.remove(&connector.name);
+        if connector.format.has_registered_schemas() {
+            let known = Publishing {
+                stream: connector.stream.clone(),
+                registry: connector.format.registry.clone(),
+            };
+            publishing.insert(connector.name.clone(), known);
+        }
         if !connector.format.has_registered_schemas() && connector.contracts.is_none() {
             return Ok(None);
         }
@@ -93,10 +113,15 @@ pub(crate) async fn of_stream(plan: &Plan, stream: &str) -> Result<Option<Arc<dy
 /// The one registry that the connectors of a stream publish in, `None` within for the embedded one; `None` where none has schemas.
 fn published_in<'a>(plan: &'a Plan, stream: &str) -> Result<Option<Option<&'a str>>> {
     let publishing = plan.connectors.iter().filter(|connector| connector.stream == stream);
-    let used: BTreeSet<Option<&str>> = publishing
+    let used = publishing
         .filter(|connector| connector.format.has_registered_schemas())
-        .map(|connector| connector.format.registry.as_deref())
-        .collect();
+        .map(|connector| connector.format.registry.as_deref());
+    the_one(used, stream)
+}
+
+/// The one registry of those that are used for a stream; `None` where there is none.
+fn the_one<'a>(used: impl Iterator<Item = Option<&'a str>>, stream: &str) -> Result<Option<Option<&'a str>>> {
+    let used: BTreeSet<Option<&str>> = used.collect();
     let mut used = used.into_iter();
     match (used.next(), used.next()) {
         (one, None) => Ok(one),
@@ -114,25 +139,16 @@ pub(crate) async fn embedded(plan: &Plan) -> Result<Arc<dyn SchemaRegistry>> {
     match StateStore::open(&plan.state_path).await {
         Ok(state) => Ok(Arc::new(state.registry(Arc::new(ContractRules)))),
         Err(error) if error.code() == "state_locked" => {
-            let url = format!("http://{}", reachable(plan.admin_listen));
-            let config: ConfluentRegistryConfig =
-                serde_json::from_value(serde_json::json!({ "url": url })).map_err(|error| {
+            let endpoint = DaemonEndpoint::of(&plan.admin);
+            let mut config: ConfluentRegistryConfig =
+                serde_json::from_value(serde_json::json!({ "url": endpoint.url })).map_err(|error| {
                     Error::definite("registry_invalid", "the admin endpoint's address is no URL").with_source(error)
                 })?;
+            (config.token, config.ca_file) = (endpoint.token, endpoint.ca_file);
             Ok(Arc::new(ConfluentRegistry::new(&config)?))
         }
         Err(error) => Err(error),
     }
-}
-
-/// Where an endpoint that listens everywhere is reached from this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 fn registry_unknown(name: &str) -> Error {

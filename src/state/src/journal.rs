@@ -81,15 +81,21 @@ impl StateStore {
         Ok(())
     }
 
-    /// The newest entries behind a number, at most so many, oldest first; of one connector or of all.
+    /// The newest entries behind one number and before another, at most so many, oldest first; of one connector or of all.
     ///
     /// # Errors
     /// Transient `state_unwritable`.
-    pub async fn journal(&self, behind: i64, connector: Option<&str>, limit: u32) -> Result<Vec<Entry>> {
+    pub async fn journal(
+        &self,
+        (behind, before): (i64, i64),
+        connector: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Entry>> {
         let statement = "SELECT id, at_us, connector, who, what, detail, checksum FROM journal \
-            WHERE id > ?1 AND (?2 IS NULL OR connector = ?2) ORDER BY id DESC LIMIT ?3";
+            WHERE id > ?1 AND id < ?2 AND (?3 IS NULL OR connector = ?3) ORDER BY id DESC LIMIT ?4";
         let mut lease = self.lease().await?;
-        let query = sqlx::query_as(statement).bind(behind).bind(connector).bind(limit);
+        let query = sqlx::query_as(statement).bind(behind).bind(before);
+        let query = query.bind(connector).bind(limit);
         let rows: Vec<JournalRow> = query
             .fetch_all(&mut lease.connection)
             .await

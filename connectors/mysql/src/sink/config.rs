@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::Result;
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_sql::log_config::TlsConfig;
 
 use crate::endpoint::Endpoint;
@@ -16,16 +17,15 @@ use crate::endpoint::Endpoint;
 pub struct MySqlSinkConfig {
     /// `mysql://user:password@host:3306/database`, or `mysql://user@/database?socket=/run/mysqld/mysqld.sock` for a Unix socket.
     /// Tables that are named without a database are in this one, and so is the table of offsets.
-    #[schemars(with = "String")]
     pub url: Secret,
 
     /// The password, where the URL does not hold it.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub password: Option<Secret>,
 
     /// File with the password, read again at every connection, so that a rotated password is picked up.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub password_file: Option<PathBuf>,
 
     /// Encryption of the connection.

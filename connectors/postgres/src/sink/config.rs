@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::Result;
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_sql::log_config::TlsConfig;
 
 use crate::config::PostgresConfig;
@@ -17,16 +18,15 @@ use crate::endpoint::{Access, Endpoint};
 pub struct PostgresSinkConfig {
     /// `postgres://user:password@host:5432/database`, or `host=… port=… user=… dbname=…` as in libpq. A host that begins with `/`
     /// is the folder of a Unix socket; without a host the usual socket folders are tried.
-    #[schemars(with = "String")]
     pub url: Secret,
 
     /// The password, where the URL does not hold it.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub password: Option<Secret>,
 
     /// File with the password, read again at every connection, so that a rotated password is picked up.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub password_file: Option<PathBuf>,
 
     /// Encryption of the connection.

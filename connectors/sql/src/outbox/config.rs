@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tailrace_core::setting::LocalFile;
 
 /// Debezium's event router sends each aggregate's events to such a topic.
 pub(super) const TOPIC: &str = "outbox.event.{aggregatetype}";
@@ -54,6 +55,7 @@ pub struct OutboxConfig {
 
     /// A file with the contract that payloads must meet: JSON Schema, as far as `tailrace outbox install --contract` reads it.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub contract: Option<PathBuf>,
 
     /// The types of events that there may be; a row of another is a bad row. Default: any.

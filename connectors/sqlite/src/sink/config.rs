@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tailrace_core::setting::LocalFile;
 
 use crate::config::BUSY_TIMEOUT_MS;
 
@@ -12,6 +13,7 @@ use crate::config::BUSY_TIMEOUT_MS;
 #[serde(deny_unknown_fields)]
 pub struct SqliteSinkConfig {
     /// The database file, which must be there; an empty one is a database without tables.
+    #[schemars(with = "LocalFile")]
     pub path: PathBuf,
 
     /// How long to wait for a lock that another process holds, milliseconds.

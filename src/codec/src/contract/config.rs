@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::registry::Compatibility;
+use tailrace_core::setting::LocalFile;
 
 /// What is done where a table changes so that readers of its events would break.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -49,6 +50,7 @@ pub struct ContractConfig {
 pub struct TopicContractConfig {
     /// The schema that events must meet: an Avro record (`.avsc`) or a JSON Schema (any other name) of the row, whatever the
     /// codec. Only the columns that it names are published, in its order where it is Avro.
+    #[schemars(with = "Option<LocalFile>")]
     pub file: Option<PathBuf>,
     /// Who answers for this topic.
     pub owner: Option<String>,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use tailrace_core::check::Finding;
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_http::HttpUrl;
 
 /// A registry answers in milliseconds; one whose leader moves to another node needs a few seconds.
@@ -26,14 +27,13 @@ pub struct ConfluentRegistryConfig {
     pub username: Option<String>,
     /// Password for basic authentication.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub password: Option<Secret>,
     /// Token for bearer authentication, instead of `username` and `password`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub token: Option<Secret>,
     /// Authorities that signed the registry's certificate, PEM. Default: the system's.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub ca_file: Option<PathBuf>,
     /// How long one answer may take, from connecting to its last byte, milliseconds. Default: 10000.
     #[serde(default = "timeout_ms")]

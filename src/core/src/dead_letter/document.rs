@@ -124,12 +124,12 @@ fn raw(text: &str) -> Option<Box<serde_json::value::RawValue>> {
 }
 
 /// Text as it is; other bytes in base64.
-pub(super) fn bytes_text(bytes: &[u8]) -> String {
+pub(crate) fn bytes_text(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| STANDARD.encode(bytes), str::to_owned)
 }
 
 /// Some columns of a row as a JSON object, in this order.
-pub(super) fn row_text(schema: &TableSchema, row: RowView<'_>, columns: &[usize]) -> String {
+pub(crate) fn row_text(schema: &TableSchema, row: RowView<'_>, columns: &[usize]) -> String {
     let names = columns.iter().filter_map(|index| {
         let column = schema.columns.get(*index)?;
         let cell = Cell::of(row.get(*index));

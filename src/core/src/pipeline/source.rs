@@ -199,6 +199,7 @@ impl Running {
     async fn hand_over(&mut self, batch: ChangeBatch) -> Result<()> {
         let progress = batch.progress.clone();
         let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
+        self.show(&batch);
         let Some(mut encoded) = self.encode(batch).await? else {
             return Ok(());
         };
@@ -217,6 +218,16 @@ impl Running {
         failpoint!(try AfterEnqueue);
         self.publish_window();
         Ok(())
+    }
+
+    /// Lets people look at some of the changes, where any do.
+    fn show(&mut self, batch: &ChangeBatch) {
+        let tail = &self.pipeline.telemetry.tail;
+        if tail.is_watched() {
+            let encoder = &mut self.pipeline.encoder;
+            // What cannot be encoded is seen to below.
+            tail.show(batch, |one| encoder.encode(one).ok());
+        }
     }
 
     async fn ensure_topics(&mut self, encoded: &EncodedBatch) -> Result<()> {

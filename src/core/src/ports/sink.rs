@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::StartOffset;
 use crate::batch::ChangeBatch;
 use crate::check::Finding;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Refused;
 use crate::record_batch::{RecordBatch, RecordMark, TopicPartition};
 use crate::schema::{SharedSchema, TableName};
@@ -246,6 +246,24 @@ pub trait SinkConnector: Send + Sync {
 
     /// Connects. Called again after each transient error.
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>>;
+
+    /// How far the target itself says that a connector is: the first offset of each partition that is not written; `None` where nothing
+    /// of it is. Creates nothing.
+    async fn offsets(&self, _connector: &str) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+        Err(Error::definite(
+            "offsets_not_readable",
+            "the offsets of this target cannot be read",
+        ))
+    }
+
+    /// Lets a connector that does not run go on from other offsets; `None` as if nothing of the partition were written. Whoever still has
+    /// a partition is fenced. All of them or none; durable on return.
+    async fn alter_offsets(&self, _connector: &str, _offsets: &[(TopicPartition, Option<i64>)]) -> Result<()> {
+        Err(Error::definite(
+            "offsets_not_movable",
+            "the offsets of this target cannot be set",
+        ))
+    }
 
     /// What kind of database it is: `postgresql`, `mysql`, `mariadb`, `sqlite`.
     fn kind(&self) -> &'static str;

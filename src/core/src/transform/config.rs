@@ -60,7 +60,6 @@ pub struct Mask {
     pub fixed: Option<String>,
     /// SHA-256 of salt and value, in hexadecimal: equal values stay equal, and nothing else can be seen.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub hash_salt: Option<Secret>,
     /// The first so many characters.
     #[serde(default)]

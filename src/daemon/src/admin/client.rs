@@ -1,74 +1,145 @@
-//! Asks the endpoint of a daemon that runs on this machine.
+//! Asks the endpoint of a daemon that runs on this machine, as the configuration says that it listens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, header::HOST};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use axum::body::Bytes;
+use axum::http::Method;
 use serde::Deserialize;
+use tailrace_core::secret::Secret;
 use tailrace_core::{Error, Result};
-use tokio::net::TcpStream;
+use tailrace_http::{ClientSettings, HttpClient, HttpRequest, HttpUrl, sensitive};
+
+use super::access::first_token;
+use super::config::AdminPlan;
 
 /// Longer than the endpoint takes for any answer.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// A list of the largest letters that there may be.
 const ANSWER_BYTES: usize = 256 << 20;
+/// Who we are, where the files of tokens cannot be read.
+const TOKEN: &str = "TAILRACE_TOKEN";
+/// Who signed the endpoint's certificate, where the system does not know them.
+const CA_FILE: &str = "TAILRACE_CA_FILE";
+
+/// Where a daemon is asked, and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct DaemonEndpoint {
+    /// Without a `/` at its end.
+    pub(crate) url: String,
+    pub(crate) token: Option<Secret>,
+    pub(crate) ca_file: Option<PathBuf>,
+}
 
 /// Why the daemon did nothing.
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
+    /// The second step of what destroys something.
+    confirm: Option<String>,
 }
 
-/// The body of the answer to a request without one.
-///
-/// # Errors
-/// Transient `daemon_unreachable`; definite `daemon_refused` with what the daemon said.
-pub(crate) async fn ask(address: SocketAddr, method: Method, path: &str) -> Result<String> {
-    let (status, body) = match tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(unreachable(address).with_source(error)),
-        Err(_) => return Err(unreachable(address)),
-    };
-    if status.is_success() {
-        return Ok(body);
+// === impl DaemonEndpoint ===
+
+impl DaemonEndpoint {
+    /// The daemon of a configuration. A token is taken from `TAILRACE_TOKEN`, else from the first of its files that can be read, those
+    /// of the highest role first.
+    pub(crate) fn of(plan: &AdminPlan) -> Self {
+        let scheme = if plan.tls.is_some() { "https" } else { "http" };
+        let ip = match plan.listen.ip() {
+            // An endpoint that listens everywhere is reached from this machine.
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let host = match (plan.hosts.first(), ip) {
+            // The name that the certificate is for.
+            (Some(name), _) if plan.tls.is_some() => name.clone(),
+            (_, IpAddr::V6(ip)) => format!("[{ip}]"),
+            (_, ip) => ip.to_string(),
+        };
+        let port = plan.listen.port();
+        let url = match host.starts_with('[') || !host.contains(':') {
+            true => format!("{scheme}://{host}:{port}"),
+            false => format!("{scheme}://{host}"),
+        };
+        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
+        Self {
+            url,
+            token: token.or_else(|| first_token(&plan.tokens)).map(Secret::new),
+            ca_file: std::env::var_os(CA_FILE).map(PathBuf::from),
+        }
     }
-    let message = match serde_json::from_str(&body) {
-        Ok(Refusal { message }) => message,
-        Err(_) => format!("the daemon at http://{address} answers {status}: {body}"),
-    };
-    Err(Error::definite("daemon_refused", message))
+
+    /// The body of the answer to a request without one. What takes two steps is confirmed: whoever runs a command has asked for it.
+    ///
+    /// # Errors
+    /// Transient `daemon_unreachable`; definite `daemon_refused` with what the daemon said.
+    pub(crate) async fn ask(&self, method: Method, path: &str) -> Result<String> {
+        match self.exchange(&method, path).await? {
+            Ok(body) => Ok(body),
+            Err(Refusal {
+                confirm: Some(token), ..
+            }) => {
+                let sign = if path.contains('?') { '&' } else { '?' };
+                let confirmed = self.exchange(&method, &format!("{path}{sign}confirm={token}")).await?;
+                confirmed.map_err(|refusal| Error::definite("daemon_refused", refusal.message))
+            }
+            Err(refusal) => Err(Error::definite("daemon_refused", refusal.message)),
+        }
+    }
+
+    async fn exchange(&self, method: &Method, path: &str) -> Result<std::result::Result<String, Refusal>> {
+        let url = HttpUrl::parse(&self.url).map_err(|fault| Error::definite("daemon_unreachable", fault))?;
+        let client = HttpClient::new(ClientSettings {
+            is_tls: url.is_tls(),
+            ca_file: self.ca_file.as_deref(),
+            authorization: self
+                .token
+                .as_ref()
+                .and_then(|token| sensitive(&format!("Bearer {}", token.expose()))),
+            timeout: TIMEOUT,
+            answer_bytes: Some(ANSWER_BYTES),
+        })?;
+        let request = HttpRequest {
+            method,
+            path,
+            headers: &[],
+            body: Bytes::new(),
+        };
+        let answer = client
+            .send(&url, &request)
+            .await
+            .map_err(|failure| self.unreachable(&failure))?;
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        if answer.status.is_success() {
+            return Ok(Ok(body));
+        }
+        let refusal = serde_json::from_str(&body).unwrap_or_else(|_| Refusal {
+            message: format!("the daemon at {} answers {}: {body}", self.url, answer.status),
+            confirm: None,
+        });
+        Ok(Err(refusal))
+    }
+
+    fn unreachable(&self, failure: &tailrace_http::Failure) -> Error {
+        let message = format!(
+            "the state is in use, and no daemon answers at {} ({}); give the configuration that the daemon runs with, or stop \
+             whatever holds the state; {TOKEN} and {CA_FILE} say who asks and whose certificates are believed",
+            self.url,
+            in_words(failure)
+        );
+        Error::transient("daemon_unreachable", message)
+    }
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-async fn exchange(
-    address: SocketAddr,
-    method: Method,
-    path: &str,
-) -> std::result::Result<(hyper::StatusCode, String), Failure> {
-    let socket = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request = Request::builder().method(method).uri(path);
-    let request = request.header(HOST, address.to_string()).body(Body::empty())?;
-    let answered = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = to_bytes(Body::new(answer.into_body()), ANSWER_BYTES).await?;
-        Ok::<_, Failure>((status, String::from_utf8_lossy(&body).into_owned()))
-    };
-    let (answered, connection) = tokio::join!(answered, connection);
-    // The endpoint closes after each answer, also before it has read all.
-    drop(connection);
-    answered
-}
-
-fn unreachable(address: SocketAddr) -> Error {
-    let message = format!(
-        "the state is in use, and no daemon answers at http://{address}; give the configuration that the daemon runs with, or stop \
-         whatever holds the state"
-    );
-    Error::transient("daemon_unreachable", message)
+fn in_words(failure: &tailrace_http::Failure) -> String {
+    use tailrace_http::Failure;
+    match failure {
+        Failure::Unreachable(error) => error.to_string(),
+        Failure::Slow(timeout) => format!("no answer in {} s", timeout.as_secs()),
+        Failure::TooLarge => "an answer that is too large".to_owned(),
+        Failure::Certificate(error) => error.to_string(),
+    }
 }

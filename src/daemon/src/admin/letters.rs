@@ -1,20 +1,18 @@
 //! `/connectors/{name}/dead_letters`: what waits, one in full, once more, and away with it.
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
-use tailrace_core::Error;
-use tailrace_core::error::Kind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tailrace_core::{Error, Result};
 
 use super::Shown;
-use crate::letters::{BEHIND, CLOSED, LetterDesk, UNKNOWN};
-
-/// There is no such connector.
-const CONNECTOR_UNKNOWN: &str = "connector_unknown";
+use super::access::Caller;
+use super::answer::{Answer, failed, json_text};
+use super::config::Role;
+use super::confirm::Confirmed;
+use super::operation::{Operation, delete, get, post};
+use crate::letters::LetterDesk;
 
 /// What may stand behind the question mark of a list.
 #[derive(Deserialize)]
@@ -27,74 +25,94 @@ struct Page {
     all: bool,
 }
 
-/// Why nothing was done.
-#[derive(Serialize)]
-struct Refusal {
-    code: &'static str,
-    message: String,
-}
-
 /// The routes of letters.
-pub(super) fn router() -> Router<Shown> {
-    Router::new()
-        .route("/connectors/{name}/dead_letters", get(list))
-        .route("/connectors/{name}/dead_letters/{id}", get(show).delete(give_up))
-        .route("/connectors/{name}/dead_letters/{id}/replay", post(replay))
+pub(super) fn operations() -> Vec<Operation> {
+    let number = json!({ "type": "integer", "minimum": 0, "default": 0 });
+    let flag = json!({ "type": "boolean", "default": false });
+    let all = [
+        get("/connectors/{name}/dead_letters", list)
+            .says("Dead letters that wait", "At most a thousand, oldest first.")
+            .role(Role::Read)
+            .parameter("after", "Only letters with a higher number", number)
+            .parameter("all", "Also what was replayed or dropped lately", flag)
+            .answers::<Value>(200, "Letters, without their rows"),
+        get("/connectors/{name}/dead_letters/{id}", show)
+            .says("A dead letter in full", "")
+            .role(Role::Read)
+            .answers::<Value>(200, "The letter"),
+        post("/connectors/{name}/dead_letters/{id}/replay", replay)
+            .says("Sends a dead letter once more", "")
+            .role(Role::Operate)
+            .answers::<Value>(200, "How it stands now")
+            .refuses(
+                409,
+                "It was replayed or dropped before, or one before it waits and order is kept",
+            ),
+        delete("/connectors/{name}/dead_letters/{id}", give_up)
+            .says("Gives a dead letter up", "Its event is gone then.")
+            .role(Role::Admin)
+            .confirmed()
+            .answers::<Value>(200, "How it stands now"),
+    ];
+    let all = all.into_iter().map(|operation| {
+        operation
+            .tag("Dead letters")
+            .refuses(404, "There is no such connector or letter")
+            .refuses(503, "The state cannot be read or written now")
+    });
+    all.collect()
 }
 
-async fn list(State(shown): State<Shown>, Path(name): Path<String>, Query(page): Query<Page>) -> Response {
-    match desk(&shown, &name) {
-        Ok(desk) => answer(desk.list(page.after, page.all).await),
-        Err(error) => refuse(&error),
-    }
+async fn list(State(shown): State<Shown>, Path(name): Path<String>, Query(page): Query<Page>) -> Answer {
+    let desk = desk(&shown, &name).map_err(|error| failed(&error))?;
+    said(desk.list(page.after, page.all).await)
 }
 
-async fn show(State(shown): State<Shown>, Path((name, id)): Path<(String, u64)>) -> Response {
-    match desk(&shown, &name) {
-        Ok(desk) => answer(desk.show(id).await),
-        Err(error) => refuse(&error),
-    }
+async fn show(State(shown): State<Shown>, Path((name, id)): Path<(String, u64)>) -> Answer {
+    let desk = desk(&shown, &name).map_err(|error| failed(&error))?;
+    said(desk.show(id).await)
 }
 
-async fn replay(State(shown): State<Shown>, Path((name, id)): Path<(String, u64)>) -> Response {
-    match desk(&shown, &name) {
-        Ok(desk) => answer(desk.replay(id).await),
-        Err(error) => refuse(&error),
-    }
+async fn replay(
+    State(shown): State<Shown>,
+    Path((name, id)): Path<(String, u64)>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
+    let desk = desk(&shown, &name).map_err(|error| failed(&error))?;
+    let detail = format!("dead letter {id} is to be sent once more");
+    shown
+        .supervisor
+        .journal()
+        .write(Some(&name), &caller.name, "replayed", &detail);
+    said(desk.replay(id).await)
 }
 
-async fn give_up(State(shown): State<Shown>, Path((name, id)): Path<(String, u64)>) -> Response {
-    match desk(&shown, &name) {
-        Ok(desk) => answer(desk.give_up(id).await),
-        Err(error) => refuse(&error),
-    }
+async fn give_up(
+    State(shown): State<Shown>,
+    Path((name, id)): Path<(String, u64)>,
+    Query(confirmed): Query<Confirmed>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
+    let desk = desk(&shown, &name).map_err(|error| failed(&error))?;
+    let lost = desk.in_words(id).await.map_err(|error| failed(&error))?;
+    let what = format!("{} drops dead letter {id} of {name}", caller.name);
+    shown.confirmations.check(&what, &confirmed, vec![lost.clone()])?;
+    shown
+        .supervisor
+        .journal()
+        .write(Some(&name), &caller.name, "dropped", &lost);
+    said(desk.give_up(id).await)
 }
 
-fn desk<'a>(shown: &'a Shown, name: &str) -> Result<&'a LetterDesk, Error> {
-    let found = shown.letters.iter().find(|desk| desk.connector() == name);
-    found.ok_or_else(|| {
-        let message = format!("there is no connector `{name}`; `/status` names those that there are");
-        Error::definite(CONNECTOR_UNKNOWN, message)
-    })
+fn desk(shown: &Shown, name: &str) -> Result<LetterDesk> {
+    let member = shown.supervisor.member(name)?;
+    let reason = || format!("connector `{name}` cannot be understood; its configuration comes first");
+    member
+        .letters
+        .clone()
+        .ok_or_else(|| Error::definite("config_invalid", reason()))
 }
 
-fn answer(result: Result<String, Error>) -> Response {
-    match result {
-        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(error) => refuse(&error),
-    }
-}
-
-fn refuse(error: &Error) -> Response {
-    let status = match (error.code(), error.kind()) {
-        (UNKNOWN | CONNECTOR_UNKNOWN, _) => StatusCode::NOT_FOUND,
-        (CLOSED | BEHIND, _) => StatusCode::CONFLICT,
-        (_, Kind::Transient | Kind::Fenced) => StatusCode::SERVICE_UNAVAILABLE,
-        (_, Kind::Definite | Kind::Poison) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let refusal = Refusal {
-        code: error.code(),
-        message: error.report(),
-    };
-    (status, Json(refusal)).into_response()
+fn said(result: Result<String>) -> Answer {
+    result.map(json_text).map_err(|error| failed(&error))
 }

@@ -1,48 +1,99 @@
-//! The HTTP endpoint: health, status, metrics, and the embedded registry of schemas. It runs on a thread and a runtime of its own, so that load on it cannot
-//! starve replication, and so that it answers also when the rest of the process hangs.
+//! The HTTP endpoint: Kafka Connect's REST interface and what it does not have, health, metrics, the console, and the embedded registry of
+//! schemas. It runs on a thread and a runtime of its own, so that load on it cannot starve replication, and so that it answers also when the
+//! rest of the process hangs.
 //!
-//! It asks nobody who they are. Therefore it listens only on addresses of this machine itself (the configuration refuses
-//! others), no answer holds a secret, rows are shown of dead letters alone, which are also all that can be changed, and requests
-//! for another host's name are refused, because a browser that was led here by a foreign page (DNS rebinding) sends that
-//! page's host.
+//! ```text
+//!   server (connections, TLS, bounds) ─▶ guard (host, origin, who, body) ─▶ operation (role) ─▶ a handler ─▶ Supervisor, state
+//! ```
+//!
+//! Whoever reaches it can stop the capture of a database. So it listens where only this machine reaches it, unless it speaks TLS and asks who
+//! is there (`config`); no answer holds a secret; and what destroys something takes two steps (`confirm`).
 
+pub(crate) mod access;
+mod answer;
 pub(crate) mod client;
+pub(crate) mod config;
+mod confirm;
+mod connect;
+mod console;
+mod guard;
+mod journal;
 mod letters;
+mod operation;
 mod registry;
 mod routes;
 mod server;
+mod status;
+mod tail;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use tailrace_core::telemetry::{Telemetry, now_us};
+use tailrace_core::telemetry::now_us;
 use tailrace_state::EmbeddedRegistry;
 
-use crate::letters::LetterDesk;
-pub(crate) use server::{Admin, listen};
+use self::access::Access;
+use self::confirm::Confirmations;
+use self::guard::Failures;
+use crate::supervisor::Supervisor;
+pub(crate) use server::{Admin, Listeners, listen};
 
 /// A runtime that does not come around to a one-line task for so long makes no progress.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Often enough to notice; costs nothing.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the endpoint shows.
-#[derive(Debug, Clone)]
+/// What the endpoint shows, and whom it asks.
+#[derive(Clone)]
 pub(crate) struct Shown {
     /// Every connector of the process.
-    pub(crate) connectors: Vec<Arc<Telemetry>>,
-    /// The dead letters of each of them.
-    pub(crate) letters: Arc<[LetterDesk]>,
+    pub(crate) supervisor: Arc<Supervisor>,
     /// The main runtime's pulse.
     pub(crate) heartbeat: Arc<Heartbeat>,
     /// The start of the process.
     pub(crate) started: Instant,
     /// Schemas of what is published, where no other registry is named.
     pub(crate) registry: EmbeddedRegistry,
-    /// Where the endpoint listens; requests for other hosts are refused.
+    /// Where the endpoint listens.
     pub(crate) address: SocketAddr,
+    /// Further names of it; requests for other hosts are refused.
+    pub(crate) hosts: Arc<[String]>,
+    /// Who may ask.
+    pub(crate) access: Arc<Access>,
+    confirmations: Arc<Confirmations>,
+    failures: Arc<Failures>,
+}
+
+/// What is put together elsewhere.
+pub(crate) struct Parts {
+    pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
+    pub(crate) registry: EmbeddedRegistry,
+    pub(crate) address: SocketAddr,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) access: Access,
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// From the start of the process on.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            supervisor: parts.supervisor,
+            heartbeat: parts.heartbeat,
+            started: Instant::now(),
+            registry: parts.registry,
+            address: parts.address,
+            hosts: parts.hosts.into(),
+            access: Arc::new(parts.access),
+            confirmations: Arc::default(),
+            failures: Arc::default(),
+        }
+    }
 }
 
 /// When the main runtime last ran a task, microseconds since 1970.
@@ -77,3 +128,6 @@ impl Heartbeat {
         Arc::new(Self(AtomicI64::new(0)))
     }
 }
+
+#[cfg(test)]
+mod tests;

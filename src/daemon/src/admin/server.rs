@@ -1,24 +1,31 @@
 //! Listening, and the bounds of every connection.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::Shown;
-use super::routes::router;
+use super::access::Access;
+use super::guard::Peer;
+use super::tls::{self, Tls};
+use super::{Shown, routes};
 
 /// A client that does not finish its header in this time is not one of ours (slowloris).
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the first byte to the last of the answer. Every answer is made from memory or the state, in milliseconds.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first byte to the last of the answer. Most answers are made from memory or the state, in milliseconds; a stop takes longer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// An answer that goes on and on; who wants more asks again.
+const LASTING_TIMEOUT: Duration = Duration::from_secs(600);
 /// Scrapers, probes and a few people; more wait until one is done.
 const CONNECTIONS: usize = 64;
 const HEADERS: usize = 64;
@@ -30,7 +37,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The endpoint; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Admin {
-    _stop: oneshot::Sender<()>,
+    _stop: watch::Sender<()>,
+}
+
+/// Whether the answer of a connection goes on for as long as somebody reads it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lasting(Arc<AtomicBool>);
+
+/// Where it listens.
+pub(crate) struct Listeners {
+    pub(crate) main: TcpListener,
+    /// For probes alone.
+    pub(crate) probes: Option<TcpListener>,
+    /// The main one speaks it.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// Who answers on one address.
+struct Service {
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    access: Arc<Access>,
 }
 
 /// Takes the address, so that a busy one is known before anything else starts. Port 0 takes a free one.
@@ -45,11 +72,11 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr
 
 impl Admin {
     /// Serves on a thread of its own.
-    pub(crate) fn start(listener: TcpListener, shown: Shown) -> io::Result<Self> {
+    pub(crate) fn start(listeners: Listeners, shown: Shown) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
+        let (stop, stopped) = watch::channel(());
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-            let serving = runtime.block_on(serve(listener, shown, stopped));
+            let serving = runtime.block_on(serve_all(listeners, shown, stopped));
             if let Err(error) = serving {
                 tracing::error!(%error, "the HTTP endpoint ended; capture goes on");
             }
@@ -58,9 +85,28 @@ impl Admin {
     }
 }
 
-async fn serve(listener: TcpListener, shown: Shown, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
+async fn serve_all(listeners: Listeners, shown: Shown, stopped: watch::Receiver<()>) -> io::Result<()> {
+    let access = Arc::clone(&shown.access);
+    let main = Service {
+        router: routes::router(shown.clone()),
+        tls: listeners.tls,
+        access: Arc::clone(&access),
+    };
+    let main = serve(listeners.main, Arc::new(main), stopped.clone());
+    let Some(probes) = listeners.probes else {
+        return main.await;
+    };
+    let service = Service {
+        router: routes::probes(shown),
+        tls: None,
+        access,
+    };
+    let probes = serve(probes, Arc::new(service), stopped);
+    tokio::try_join!(main, probes).map(|_| ())
+}
+
+async fn serve(listener: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<()>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let service = TowerToHyperService::new(router(shown));
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -69,15 +115,15 @@ async fn serve(listener: TcpListener, shown: Shown, mut stopped: oneshot::Receiv
         };
         let accepted = tokio::select! {
             // The other end was dropped: the process ends.
-            _ = &mut stopped => return Ok(()),
+            _ = stopped.changed() => return Ok(()),
             accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((socket, _)) => {
-                let service = service.clone();
+            Ok((socket, from)) => {
+                let service = Arc::clone(&service);
                 connections.spawn(async move {
-                    answer(socket, service).await;
+                    service.answer(socket, from.ip()).await;
                     drop(slot);
                 });
             }
@@ -89,22 +135,68 @@ async fn serve(listener: TcpListener, shown: Shown, mut stopped: oneshot::Receiv
     }
 }
 
-/// One connection, one request: nothing is kept open for who does not ask.
-async fn answer(socket: TcpStream, service: TowerToHyperService<axum::Router>) {
-    let connection = http1::Builder::new()
-        // Without a timer hyper does not watch its header timeout.
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(HEADERS)
-        .max_buf_size(HEADER_BYTES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(socket), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection ended early"),
-        Err(_) => tracing::debug!("an HTTP connection took too long and was closed"),
+// === impl Service ===
+
+impl Service {
+    async fn answer(&self, socket: TcpStream, address: IpAddr) {
+        let mut peer = Peer {
+            address,
+            certificate_names: Vec::new(),
+            is_encrypted: self.tls.is_some(),
+        };
+        let Some(tls) = &self.tls else {
+            return self.speak(TokioIo::new(socket), peer).await;
+        };
+        match tokio::time::timeout(HEADER_TIMEOUT, tls.acceptor().accept(socket)).await {
+            Ok(Ok(stream)) => {
+                let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                if let Some(certificate) = certificate {
+                    peer.certificate_names = tls::names_of(certificate, self.access.certificate_names());
+                }
+                self.speak(TokioIo::new(stream), peer).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS connection failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    /// One connection, one request: nothing is kept open for who does not ask.
+    async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: TokioIo<S>, peer: Peer) {
+        let lasting = Lasting::default();
+        let router = self
+            .router
+            .clone()
+            .layer(Extension(peer))
+            .layer(Extension(lasting.clone()));
+        let connection = http1::Builder::new()
+            // Without a timer hyper does not watch its header timeout.
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_headers(HEADERS)
+            .max_buf_size(HEADER_BYTES)
+            .keep_alive(false)
+            .serve_connection(socket, TowerToHyperService::new(router));
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%error, "an HTTP connection ended early");
+            },
+            () = lasting.too_long() => tracing::debug!("an HTTP connection took too long and was closed"),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests;
+// === impl Lasting ===
+
+impl Lasting {
+    /// From now on it may last.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    async fn too_long(&self) {
+        tokio::time::sleep(CONNECTION_TIMEOUT).await;
+        if self.0.load(Ordering::Relaxed) {
+            tokio::time::sleep(LASTING_TIMEOUT).await;
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! `tailrace dlq`: looks after dead letters, through the daemon where one runs, in the state where none does.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use axum::http::Method;
@@ -12,7 +11,7 @@ use tailrace_core::error::Kind;
 use tailrace_state::StateStore;
 
 use super::{Exit, Failure};
-use crate::admin::client;
+use crate::admin::client::DaemonEndpoint;
 use crate::config::fault::suggestion;
 use crate::config::plan::Plan;
 use crate::letters::LetterDesk;
@@ -88,7 +87,7 @@ struct Of {
 /// Who is asked.
 enum Office {
     /// A daemon that runs.
-    Daemon(SocketAddr, String),
+    Daemon(DaemonEndpoint, String),
     /// The state itself, locked.
     State(Box<LetterDesk>),
 }
@@ -273,7 +272,9 @@ impl Office {
                 state,
                 telemetry: None,
             }))),
-            Err(error) if error.code() == "state_locked" => Ok(Self::Daemon(plan.admin_listen, name.to_owned())),
+            Err(error) if error.code() == "state_locked" => {
+                Ok(Self::Daemon(DaemonEndpoint::of(&plan.admin), name.to_owned()))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -286,11 +287,11 @@ impl Office {
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Option<String>, Failure> {
-        let Self::Daemon(address, connector) = self else {
+        let Self::Daemon(endpoint, connector) = self else {
             return Ok(None);
         };
         let path = format!("/connectors/{connector}/dead_letters{path}");
-        Ok(Some(client::ask(*address, method, &path).await?))
+        Ok(Some(endpoint.ask(method, &path).await?))
     }
 
     async fn list(&self, all: bool) -> Result<String, Failure> {

@@ -10,7 +10,7 @@
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use super::fault::{Fault, in_words, owned, quoted_list};
-use super::tree::{Entry, Located, Node, Problems, Scalar};
+use super::tree::{Entry, Located, Node, Problems, Scalar, Style};
 
 /// Reads a value. `handled` are keys of this mapping that the caller reads itself. Problems go to `problems`.
 pub(crate) fn read<T: DeserializeOwned>(
@@ -64,6 +64,21 @@ pub(super) fn parse_integer(text: &str) -> Option<i128> {
     text.parse().ok()
 }
 
+/// The elements of a list that is one text; an empty one has none.
+fn split_at_commas(value: &Located, scalar: &Scalar) -> Vec<Located> {
+    if scalar.text.trim().is_empty() {
+        return Vec::new();
+    }
+    let element = |text: &str| Located {
+        at: value.at,
+        node: Node::Scalar(Scalar {
+            text: text.trim().to_owned(),
+            ..scalar.clone()
+        }),
+    };
+    scalar.text.split(',').map(element).collect()
+}
+
 fn parse_float(text: &str) -> Option<f64> {
     let first = text.strip_prefix(['-', '+']).unwrap_or(text);
     if !first.starts_with(|letter: char| letter.is_ascii_digit()) {
@@ -112,7 +127,7 @@ impl<'a> Reader<'a> {
     /// The text of a value that may be a number: not where it is quoted, unless a variable had to be quoted.
     fn unquoted(self, expected: &str) -> Result<&'a str, Fault> {
         let scalar = self.scalar(expected)?;
-        if scalar.quoted && scalar.written.is_none() {
+        if scalar.style == Style::Quoted && scalar.written.is_none() {
             return Err(self.mismatch(expected));
         }
         Ok(&scalar.text)
@@ -155,7 +170,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let text = scalar.text.as_str();
         let visited = if scalar.is_null() {
             visitor.visit_unit()
-        } else if scalar.quoted || scalar.written.is_some() {
+        } else if scalar.style != Style::Plain || scalar.written.is_some() {
             visitor.visit_str(text)
         } else if text == "true" || text == "false" {
             visitor.visit_bool(text == "true")
@@ -242,8 +257,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let Node::Sequence(elements) = &self.value.node else {
-            return Err(self.mismatch("a list"));
+        let split;
+        let elements = match &self.value.node {
+            Node::Sequence(elements) => elements,
+            Node::Scalar(scalar) if scalar.style == Style::Flat => {
+                split = split_at_commas(self.value, scalar);
+                &split
+            }
+            Node::Scalar(_) | Node::Mapping(_) => return Err(self.mismatch("a list")),
         };
         let elements = Elements {
             rest: elements.iter().enumerate(),

@@ -102,6 +102,24 @@ fn walk(tree: &mut Located, path: &mut Vec<String>, visit: &mut impl FnMut(&mut 
     }
 }
 
+/// What stands between the braces of every variable of a text.
+pub(crate) fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let (_, after) = rest.split_once('$')?;
+            if let Some(after) = after.strip_prefix('$') {
+                rest = after;
+            } else if let Some((inside, after)) = after.strip_prefix('{').and_then(|after| after.split_once('}')) {
+                rest = after;
+                return Some(inside);
+            } else {
+                rest = after;
+            }
+        }
+    })
+}
+
 /// The text with its variables replaced, and whether there were any.
 fn expand_text(text: &str, surroundings: &Surroundings) -> Result<(String, bool), String> {
     let mut out = String::with_capacity(text.len());

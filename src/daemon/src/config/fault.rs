@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de;
 
 use super::deserialize::parse_integer;
-use super::tree::{Located, Mark, Node, Problem, Scalar};
+use super::tree::{Located, Mark, Node, Problem, Scalar, Style};
 
 /// What serde complained about, and where.
 #[derive(Debug)]
@@ -257,7 +257,7 @@ fn hint(expected: &str, value: &Located) -> String {
         "no" | "off" | "No" | "Off" | "NO" | "OFF" | "n" | "False" | "FALSE" if expected.contains("`true`") => {
             "; write `false`"
         }
-        _ if scalar.quoted && (number && parse_integer(text).is_some()) => "; remove the quotes",
+        _ if scalar.style == Style::Quoted && (number && parse_integer(text).is_some()) => "; remove the quotes",
         _ if number && text.starts_with('0') && text.len() > 1 => "; write it in decimal, without leading zeros",
         _ if number && text.contains('_') => "; write it without `_`",
         _ if number && text.starts_with(|letter: char| letter.is_ascii_digit()) => "; the unit is in the key's name",

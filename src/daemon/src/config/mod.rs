@@ -11,10 +11,14 @@
 pub(crate) mod deserialize;
 pub(crate) mod expand;
 pub(crate) mod fault;
+pub(crate) mod flat;
+pub(crate) mod formats;
 pub(crate) mod plan;
 pub(crate) mod reference;
 pub(crate) mod schema;
+pub(crate) mod shown;
 pub(crate) mod spec;
+pub(crate) mod submitted;
 pub(crate) mod tree;
 pub(crate) mod yaml;
 

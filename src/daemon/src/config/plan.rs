@@ -1,9 +1,9 @@
 //! What is meant: everything that can be known without connecting anywhere has been decided and checked.
 
+mod planner;
 mod sinks;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,13 @@ use tailrace_sql::change_table::ChangeTableConnector;
 use tailrace_sql::change_table::config::ChangeTableConfig;
 use tailrace_sql::outbox::{Outbox, OutboxConfig};
 
+use self::planner::owner;
+pub(crate) use self::planner::{AnyPlan, Planner};
 pub(crate) use self::sinks::SinkPlan;
-use self::sinks::plan_sink;
 use super::fault::suggestion;
 use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, SchemaChangesConfig, Spec, place};
-use super::tree::{Mark, Problem, Problems};
+use super::tree::{Located, Mark, Problem, Problems};
+use crate::admin::config::AdminPlan;
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
 use crate::webhook::Receiver;
@@ -39,8 +41,8 @@ const OUTBOX_AND_CHANGE_TABLE: &str =
 pub(crate) struct Plan {
     /// The file that it was read from, for people.
     pub(crate) file: String,
-    /// Where the HTTP endpoint listens: an address of this machine itself.
-    pub(crate) admin_listen: SocketAddr,
+    /// The HTTP endpoint.
+    pub(crate) admin: AdminPlan,
     /// The state's file.
     pub(crate) state_path: PathBuf,
     /// How long a stop waits for what is in flight.
@@ -53,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) connectors: Vec<Arc<ConnectorPlan>>,
     /// Connectors that write, in the order of the file.
     pub(crate) sinks: Vec<Arc<SinkPlan>>,
+    /// What they have taken.
+    taken: Taken,
 }
 
 /// A connector that can be run.
@@ -86,15 +90,18 @@ pub(crate) struct ConnectorPlan {
     pub(crate) transforms: TransformConfig,
     /// The tables are captured by triggers.
     pub(crate) change_table: Option<ChangeTableConfig>,
+    /// The whole, as it was written.
+    pub(crate) written: Located,
 }
 
 /// What connectors and streams may not share, and whose it is.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Taken {
     claims: BTreeMap<String, (String, Mark)>,
 }
 
 /// What connectors refer to by name.
+#[derive(Debug, Clone)]
 struct Places {
     streams: BTreeMap<String, Arc<dyn StreamSpec>>,
     registries: BTreeMap<String, Arc<dyn RegistrySpec>>,
@@ -109,61 +116,42 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         ));
         return Err(problems);
     };
-    let admin_listen = listen_address(&spec, &mut problems);
+    let admin = AdminPlan::of(spec.root.admin, spec.at.listen, &mut problems);
     let state_path = tailrace_state::path_from_url(&spec.root.state.url).map_err(|error| {
         problems.push(Problem::at(spec.at.state, "state.url", error.report()));
     });
     let mut taken = Taken::default();
-    let places = Places {
-        streams: plan_streams(spec.streams, &mut taken, &mut problems),
-        registries: plan_registries(spec.registries, &mut problems),
+    let mut planner = Planner {
+        places: Places {
+            streams: plan_streams(spec.streams, &mut taken, &mut problems),
+            registries: plan_registries(spec.registries, &mut problems),
+        },
+        taken,
+        shutdown_timeout: Duration::from_millis(spec.root.shutdown_timeout_ms),
     };
-    let connectors: Vec<_> = spec
-        .connectors
-        .into_iter()
-        .filter_map(|connector| plan_connector(connector, &places, &mut taken, &mut problems))
-        .map(Arc::new)
-        .collect();
-    let shutdown_timeout = Duration::from_millis(spec.root.shutdown_timeout_ms);
-    let sinks: Vec<_> = spec
-        .sinks
-        .into_iter()
-        .filter_map(|sink| plan_sink(sink, &places, &mut taken, shutdown_timeout, &mut problems))
-        .map(Arc::new)
-        .collect();
-    let (Some(admin_listen), Ok(state_path)) = (admin_listen, state_path) else {
+    let (mut connectors, mut sinks) = (Vec::new(), Vec::new());
+    for connector in spec.connectors {
+        match planner.plan(connector, &mut problems) {
+            Some(AnyPlan::Reads(connector)) => connectors.push(connector),
+            Some(AnyPlan::Writes(sink)) => sinks.push(sink),
+            None => {}
+        }
+    }
+    let (Some(admin), Ok(state_path)) = (admin, state_path) else {
         return Err(problems);
     };
     problems.into_result()?;
     Ok(Plan {
         file: file.to_owned(),
-        admin_listen,
+        admin,
         state_path,
-        shutdown_timeout,
-        streams: places.streams,
-        registries: places.registries,
+        shutdown_timeout: planner.shutdown_timeout,
+        streams: planner.places.streams,
+        registries: planner.places.registries,
         connectors,
         sinks,
+        taken: planner.taken,
     })
-}
-
-fn listen_address(spec: &Spec, problems: &mut Problems) -> Option<SocketAddr> {
-    let written = &spec.root.admin.listen;
-    let Ok(address) = written.parse::<SocketAddr>() else {
-        let sentence =
-            format!("expects an address and a port, such as `127.0.0.1:8083` or `[::1]:8083`, found `{written}`");
-        problems.push(Problem::at(spec.at.listen, "admin.listen", sentence));
-        return None;
-    };
-    if !address.ip().is_loopback() {
-        let sentence = format!(
-            "`{written}` can be reached from other machines, and the endpoint asks nobody who they are; listen on `127.0.0.1:{}` and put a proxy with TLS and authentication before it",
-            address.port()
-        );
-        problems.push(Problem::at(spec.at.listen, "admin.listen", sentence));
-        return None;
-    }
-    Some(address)
 }
 
 fn plan_streams(
@@ -252,7 +240,7 @@ fn plan_connector(
     }
     let mut claims = source.claims(&name);
     claims.push(topic_claim(&config.stream, &written_topic, &prefix, &*source));
-    for sentence in taken.claim_all(claims, &format!("connector `{name}`"), value.at) {
+    for sentence in taken.claim_all(claims, &owner(&name), value.at) {
         refuse(&[], sentence);
     }
     let topic = topic.ok()?;
@@ -271,6 +259,7 @@ fn plan_connector(
         dead_letters,
         transforms,
         change_table: config.change_table,
+        written: value,
     })
 }
 
@@ -416,6 +405,11 @@ impl Taken {
         refused.collect()
     }
 
+    /// Gives back what somebody has.
+    fn release(&mut self, owner: &str) {
+        self.claims.retain(|_, (other, _)| other != owner);
+    }
+
     /// Takes it, or says who has it.
     fn claim(&mut self, claim: Claim, owner: &str, at: Mark) -> Option<String> {
         if let Some((other, at)) = self.claims.get(&claim.key) {
@@ -454,6 +448,24 @@ impl ConnectorPlan {
 // === impl Plan ===
 
 impl Plan {
+    /// Decides what further connectors mean beside these.
+    pub(crate) fn planner(&self) -> Planner {
+        Planner {
+            places: Places {
+                streams: self.streams.clone(),
+                registries: self.registries.clone(),
+            },
+            taken: self.taken.clone(),
+            shutdown_timeout: self.shutdown_timeout,
+        }
+    }
+
+    /// Every connector, of either direction.
+    pub(crate) fn all(&self) -> impl Iterator<Item = AnyPlan> {
+        let reading = self.connectors.iter().map(|plan| AnyPlan::Reads(Arc::clone(plan)));
+        reading.chain(self.sinks.iter().map(|plan| AnyPlan::Writes(Arc::clone(plan))))
+    }
+
     /// The stream of a connector.
     pub(crate) fn stream_of(&self, connector: &ConnectorPlan) -> Result<&Arc<dyn StreamSpec>, Error> {
         self.stream(&connector.stream)

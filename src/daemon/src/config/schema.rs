@@ -1,5 +1,7 @@
 //! JSON Schema of the whole file, from the types. Editors complete and check a configuration with it.
 
+use std::sync::OnceLock;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -9,32 +11,46 @@ use super::spec::{
 };
 use crate::catalog;
 
+/// Everything in its place: connectors have types of the same name (`TlsConfig`), and people read this, too.
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+}
+
+/// The schema of what stands under a connector's name.
+pub(crate) fn connector() -> &'static Value {
+    static CONNECTOR: OnceLock<Value> = OnceLock::new();
+    CONNECTOR.get_or_init(|| connector_in(&mut generator()))
+}
+
+fn connector_in(generator: &mut SchemaGenerator) -> Value {
+    let sources = catalog::sources()
+        .iter()
+        .map(|known| typed(known.name, (known.schema)(generator)))
+        .collect();
+    let mut connector = object::<ConnectorConfig>(generator);
+    put(&mut connector, SOURCE, one_of("Where changes come from.", sources));
+    let sinks = catalog::sinks()
+        .iter()
+        .map(|known| typed(known.name, (known.schema)(generator)))
+        .collect();
+    let mut sink = object::<SinkConnectorConfig>(generator);
+    put(&mut sink, SINK, one_of("Where rows go.", sinks));
+    one_of(
+        "A connector: it reads a database, or writes one.",
+        vec![Value::Object(connector), Value::Object(sink)],
+    )
+}
+
 /// The schema of the whole file.
 pub(crate) fn schema() -> Value {
-    // Everything in its place: connectors have types of the same name (`TlsConfig`), and people read this, too.
-    let mut generator = SchemaSettings::draft2020_12()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator();
+    let mut generator = generator();
     let streams = catalog::streams()
         .iter()
         .map(|known| typed(known.name, (known.schema)(&mut generator)))
         .collect();
-    let sources = catalog::sources()
-        .iter()
-        .map(|known| typed(known.name, (known.schema)(&mut generator)))
-        .collect();
-    let mut connector = object::<ConnectorConfig>(&mut generator);
-    put(&mut connector, SOURCE, one_of("Where changes come from.", sources));
-    let sinks = catalog::sinks()
-        .iter()
-        .map(|known| typed(known.name, (known.schema)(&mut generator)))
-        .collect();
-    let mut sink = object::<SinkConnectorConfig>(&mut generator);
-    put(&mut sink, SINK, one_of("Where rows go.", sinks));
-    let connector = one_of(
-        "A connector: it reads a database, or writes one.",
-        vec![Value::Object(connector), Value::Object(sink)],
-    );
+    let connector = connector_in(&mut generator);
     let mut root = object::<RootConfig>(&mut generator);
     put(
         &mut root,
@@ -55,12 +71,9 @@ pub(crate) fn schema() -> Value {
             REGISTRIES.to_owned(),
             named(sentence, one_of("A registry.", registries)),
         );
+        let sentence = "What is carried, by names of your choice. Without any, they are created over HTTP.";
+        properties.insert(CONNECTORS.to_owned(), named(sentence, connector));
     }
-    put(
-        &mut root,
-        CONNECTORS,
-        named("What is carried, by names of your choice.", connector),
-    );
     root.insert(
         "$schema".to_owned(),
         json!("https://json-schema.org/draft/2020-12/schema"),

@@ -10,6 +10,7 @@ use tailrace_codec::contract::ContractConfig;
 use tailrace_codec::{BinaryFormat, DecimalFormat, Envelope, FormatConfig, IntervalFormat, TimeFormat};
 use tailrace_core::dead_letter::DeadLetterConfig;
 use tailrace_core::pipeline::sink::SinkLimits;
+use tailrace_core::setting::LocalFile;
 use tailrace_core::topic::escape;
 use tailrace_core::transform::Rule;
 use tailrace_sql::change_table::config::ChangeTableConfig;
@@ -18,11 +19,10 @@ use tailrace_sql::outbox::OutboxConfig;
 use super::deserialize::read;
 use super::fault::suggestion;
 use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
+use crate::admin::config::AdminConfig;
 use crate::catalog::{self, RegistrySpec, SinkSpec, SourceSpec, StreamSpec};
 use crate::webhook::WebhookConfig;
 
-/// Only this machine: whoever reaches the endpoint sees names and positions. 8083 is where operators look for Kafka Connect.
-pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8083";
 /// Beside the configuration's other data, under the folder that the process was started in.
 const STATE_URL: &str = "sqlite://data/state.db";
 /// Below the 30 s that Kubernetes and systemd's usual units give before SIGKILL.
@@ -53,7 +53,7 @@ pub(crate) const TYPE: &str = "type";
 pub(crate) struct RootConfig {
     /// Version of this format: 1.
     pub(crate) version: u32,
-    /// The HTTP endpoint for health, status and metrics.
+    /// The HTTP endpoint: who may ask it for what.
     #[serde(default)]
     pub(crate) admin: AdminConfig,
     /// Where progress is kept.
@@ -63,16 +63,6 @@ pub(crate) struct RootConfig {
     /// next start. Default: 20000.
     #[serde(default = "shutdown_timeout_ms")]
     pub(crate) shutdown_timeout_ms: u64,
-}
-
-/// The HTTP endpoint for health, status and metrics.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AdminConfig {
-    /// Address and port, `127.0.0.1:8083` or `[::1]:8083`. Only addresses of this machine itself: the endpoint asks nobody
-    /// who they are. Port 0 takes any free port. Default: `127.0.0.1:8083`.
-    #[serde(default = "admin_listen")]
-    pub(crate) listen: String,
 }
 
 /// Where progress is kept.
@@ -145,6 +135,7 @@ pub(crate) struct SinkConnectorConfig {
     /// A file with the schema of the events, Avro (`.avsc`) or JSON Schema, for events in JSON that bring none. Without it their
     /// values are read as the columns of the table that they are written into.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub(crate) contract: Option<PathBuf>,
     /// How much is written at a time.
     #[serde(default)]
@@ -231,8 +222,14 @@ pub(crate) struct Spec {
     pub(crate) at: SpecPlaces,
     pub(crate) streams: BTreeMap<String, (Mark, Box<dyn StreamSpec>)>,
     pub(crate) registries: BTreeMap<String, (Mark, Box<dyn RegistrySpec>)>,
-    pub(crate) connectors: Vec<ConnectorSpec>,
-    pub(crate) sinks: Vec<SinkConnectorSpec>,
+    pub(crate) connectors: Vec<AnyConnectorSpec>,
+}
+
+/// A connector of either direction, as it was written.
+#[derive(Debug)]
+pub(crate) enum AnyConnectorSpec {
+    Reads(Box<ConnectorSpec>),
+    Writes(Box<SinkConnectorSpec>),
 }
 
 /// Where the parts are that may still turn out to be wrong.
@@ -269,10 +266,6 @@ fn writers() -> usize {
 
 fn shutdown_timeout_ms() -> u64 {
     SHUTDOWN_TIMEOUT_MS
-}
-
-fn admin_listen() -> String {
-    ADMIN_LISTEN.to_owned()
 }
 
 fn state_url() -> String {
@@ -328,13 +321,7 @@ impl Default for BatchConfig {
     }
 }
 
-// === impl AdminConfig, StateConfig ===
-
-impl Default for AdminConfig {
-    fn default() -> Self {
-        Self { listen: admin_listen() }
-    }
-}
+// === impl StateConfig ===
 
 impl Default for StateConfig {
     fn default() -> Self {
@@ -372,17 +359,12 @@ impl Spec {
                 }
             }
         }
-        let entries = named(tree, CONNECTORS, problems);
-        let (writing, reading): (Vec<&Entry>, Vec<&Entry>) =
-            entries.iter().partition(|entry| entry.value.get(SINK).is_some());
-        let connectors = reading
-            .into_iter()
-            .filter_map(|entry| ConnectorSpec::read(entry, problems))
-            .collect();
-        let sinks = writing
-            .into_iter()
-            .filter_map(|entry| SinkConnectorSpec::read(entry, problems))
-            .collect();
+        // Without any, they are created over HTTP.
+        let mut connectors = Vec::new();
+        if tree.get(CONNECTORS).is_some() {
+            let entries = named(tree, CONNECTORS, problems).iter();
+            connectors.extend(entries.filter_map(|entry| AnyConnectorSpec::read(entry, problems)));
+        }
         Some(Self {
             root: root?,
             at: SpecPlaces {
@@ -392,7 +374,6 @@ impl Spec {
             streams,
             registries,
             connectors,
-            sinks,
         })
     }
 }
@@ -439,7 +420,8 @@ fn named<'a>(tree: &'a Located, key: &str, problems: &mut Problems) -> &'a [Entr
     &[]
 }
 
-fn check_name(entry: &Entry, above: &str, problems: &mut Problems) {
+/// Notes a name that could not be part of a label, a slot or a topic.
+pub(crate) fn check_name(entry: &Entry, above: &str, problems: &mut Problems) {
     let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     let name = &entry.key;
     if name.is_empty() || name.chars().count() > MAXIMUM_NAME_CHARACTERS || !name.chars().all(legal) {
@@ -513,6 +495,18 @@ fn type_of(value: &Located, path: &str, names: &[String], problems: &mut Problem
                 format!("expects one of {types}, found {}", written.describe()),
             );
             None
+        }
+    }
+}
+
+// === impl AnyConnectorSpec ===
+
+impl AnyConnectorSpec {
+    /// A connector that stands under its name; `None` where problems were noted.
+    pub(crate) fn read(entry: &Entry, problems: &mut Problems) -> Option<Self> {
+        match entry.value.get(SINK) {
+            Some(_) => SinkConnectorSpec::read(entry, problems).map(Box::new).map(Self::Writes),
+            None => ConnectorSpec::read(entry, problems).map(Box::new).map(Self::Reads),
         }
     }
 }

@@ -29,10 +29,21 @@ pub(crate) enum Node {
 pub(crate) struct Scalar {
     /// The text, with variables replaced.
     pub(crate) text: String,
-    /// Written in quotes or as a block: it is text, whatever it looks like.
-    pub(crate) quoted: bool,
+    /// How it was written.
+    pub(crate) style: Style,
     /// The text as it was written, where a variable was replaced in it: what may be shown instead of `text`.
     pub(crate) written: Option<String>,
+}
+
+/// How a scalar was written, which says what it may be read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// As it is: a number, a truth value, nothing, or text.
+    Plain,
+    /// In quotes or as a block: it is text, whatever it looks like.
+    Quoted,
+    /// A text of JSON, where clients of Kafka Connect have nothing else: whatever is expected, a list with commas between too.
+    Flat,
 }
 
 /// One key of a mapping.
@@ -87,7 +98,7 @@ impl Located {
             Node::Scalar(Scalar {
                 written: Some(written), ..
             }) => format!("the value of `{written}`"),
-            Node::Scalar(scalar) if scalar.quoted => format!("the text \"{}\"", scalar.text),
+            Node::Scalar(scalar) if scalar.style != Style::Plain => format!("the text \"{}\"", scalar.text),
             Node::Scalar(scalar) => format!("`{}`", scalar.text),
         }
     }
@@ -131,7 +142,7 @@ impl Located {
 impl Scalar {
     /// Nothing was written, or YAML's words for nothing.
     pub(crate) fn is_null(&self) -> bool {
-        !self.quoted && self.written.is_none() && matches!(self.text.as_str(), "" | "~" | "null")
+        self.style == Style::Plain && self.written.is_none() && matches!(self.text.as_str(), "" | "~" | "null")
     }
 }
 
@@ -190,6 +201,11 @@ impl Problems {
     /// So many so far.
     pub(crate) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// All that is wrong.
+    pub(crate) fn into_list(self) -> Vec<Problem> {
+        self.list
     }
 
     /// All is well, or all that is wrong.

@@ -2,7 +2,7 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::tree::{Entry, Located, Mark, Node, Problem, Problems, Scalar};
+use super::tree::{Entry, Located, Mark, Node, Problem, Problems, Scalar, Style};
 
 /// Mappings and lists inside each other; a configuration has about five. Keeps recursion over the tree shallow.
 const MAXIMUM_DEPTH: usize = 32;
@@ -174,7 +174,10 @@ impl<'input> Builder<'_, 'input> {
         let node = match event {
             Event::Scalar(text, style, _, _) => Node::Scalar(Scalar {
                 text: text.into_owned(),
-                quoted: !matches!(style, ScalarStyle::Plain),
+                style: match style {
+                    ScalarStyle::Plain => Style::Plain,
+                    _ => Style::Quoted,
+                },
                 written: None,
             }),
             Event::SequenceStart(..) => Node::Sequence(self.elements()?),

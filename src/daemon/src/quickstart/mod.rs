@@ -40,7 +40,7 @@ pub(crate) async fn run(folder: PathBuf) -> Result<Exit, Failure> {
         &folder,
         &file,
         &daemon,
-        plan.admin_listen.port(),
+        plan.admin.listen.port(),
         resumed.as_deref(),
     ))?;
     let show = spawn_named("show", show_events(stream, resumed.is_some()));
@@ -103,10 +103,8 @@ fn the_stream(plan: &Plan, daemon: &Daemon) -> Result<Arc<dyn EventStream>, Fail
     let connector = plan
         .connectors
         .first()
-        .and_then(|connector| daemon.streams.get(&connector.stream));
-    connector
-        .cloned()
-        .ok_or_else(|| Error::definite("stream_unknown", "the quickstart has no stream").into())
+        .and_then(|connector| daemon.stream(&connector.stream));
+    connector.ok_or_else(|| Error::definite("stream_unknown", "the quickstart has no stream").into())
 }
 
 fn introduction(folder: &Path, file: &Path, daemon: &Daemon, wanted_port: u16, resumed: Option<&str>) -> String {

@@ -17,7 +17,7 @@ use tailrace_sql::outbox::OutboxSource;
 use tailrace_state::StateStore;
 use tokio::sync::watch;
 
-use super::Carrier;
+use super::life::Carrier;
 use crate::config::plan::ConnectorPlan;
 
 /// A connector with both its sides, ready to be opened any number of times.

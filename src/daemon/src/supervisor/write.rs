@@ -15,7 +15,7 @@ use tailrace_core::transform::Transform;
 use tailrace_state::StateStore;
 use tokio::sync::watch;
 
-use super::Carrier;
+use super::life::Carrier;
 use crate::config::plan::SinkPlan;
 
 /// A connector that writes, with both its sides, ready to be opened any number of times.

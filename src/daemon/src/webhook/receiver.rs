@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::schema_change::SchemaChangeNotice;
 use tailrace_core::secret::Secret;
+use tailrace_core::setting::LocalFile;
 use tailrace_http::{ClientSettings, Failure, HttpClient, HttpRequest, HttpUrl, sensitive};
 
 use super::{Post, Unsent};
@@ -27,14 +28,13 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) struct WebhookConfig {
     /// Where changes are posted, `http://` or `https://`. Only its host is ever shown: paths of webhooks are often secret. A name and
     /// password do not stand in it.
-    #[schemars(with = "String")]
     pub(crate) url: Secret,
     /// Token for bearer authentication.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
     pub(crate) token: Option<Secret>,
     /// Authorities that signed the receiver's certificate, PEM. Default: the system's.
     #[serde(default)]
+    #[schemars(with = "Option<LocalFile>")]
     pub(crate) ca_file: Option<PathBuf>,
     /// How long one answer may take, from connecting, milliseconds. Default: 10000.
     #[serde(default = "timeout_ms")]

@@ -15,13 +15,14 @@ use tailrace_core::registry::{Schema, SchemaRegistry, SchemaType};
 use tailrace_core::transform::TransformConfig;
 
 use super::{
-    Places, Taken, blocks, in_one_sentence, plan_dead_letters, plan_transforms, read_contract_file, unknown_stream,
+    Places, Taken, blocks, in_one_sentence, owner, plan_dead_letters, plan_transforms, read_contract_file,
+    unknown_stream,
 };
 use crate::catalog::{Claim, SinkSpec};
 use crate::config::spec::{
     CONNECTORS, ReadFormatConfig, SINK, SinkConnectorConfig, SinkConnectorSpec, StartConfig, place,
 };
-use crate::config::tree::{Problem, Problems};
+use crate::config::tree::{Located, Problem, Problems};
 
 /// Each is a session of the database; beyond this many the database, not we, is the bound.
 const WRITERS_MAXIMUM: usize = 64;
@@ -51,6 +52,8 @@ pub(crate) struct SinkPlan {
     pub(crate) dead_letters: DeadLetters,
     /// What happens to rows.
     pub(crate) transforms: TransformConfig,
+    /// The whole, as it was written.
+    pub(crate) written: Located,
 }
 
 // === impl SinkPlan ===
@@ -105,7 +108,7 @@ pub(super) fn plan_sink(
     // Where it cannot be connected, that is among the problems already.
     let offsets_table = sink.connect().map(|sink| sink.offsets_table()).unwrap_or_default();
     let claim = Claim::named(format!("the group `{group}` of stream `{}`", config.stream));
-    for sentence in taken.claim_all(vec![claim], &format!("connector `{name}`"), value.at) {
+    for sentence in taken.claim_all(vec![claim], &owner(&name), value.at) {
         refuse(&["group"], sentence);
     }
     let plan = SinkPlan {
@@ -133,6 +136,7 @@ pub(super) fn plan_sink(
         writers: config.writers,
         dead_letters,
         transforms,
+        written: value.clone(),
         name: name.clone(),
     };
     if let Err(error) = plan.decoder(None) {

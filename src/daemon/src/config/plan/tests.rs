@@ -23,7 +23,7 @@ fn source(name: &str, slot: &str, more: &str) -> String {
 #[test]
 fn defaults_are_resolved() {
     let plan = plan_of(&format!("{HEAD}{}", source("orders", "a", ""))).unwrap();
-    assert_eq!(plan.admin_listen.to_string(), "127.0.0.1:8083");
+    assert_eq!(plan.admin.listen.to_string(), "127.0.0.1:8083");
     assert_eq!(plan.state_path, PathBuf::from("data/state.db"));
     assert_eq!(plan.shutdown_timeout, Duration::from_secs(20));
     let orders = &plan.connectors[0];

@@ -1,4 +1,4 @@
-//! Lives of connectors: started, retried, halted, stopped. The only place that decides what follows from an error.
+//! The life of a connector: started, retried, halted, stopped. The only place that decides what follows from an error.
 //!
 //! ```text
 //!              ┌───────────────────── backoff ─────────────────────┐
@@ -11,9 +11,6 @@
 //!
 //! Every attempt is the same as the first: everything is opened anew from the last checkpoint.
 
-pub(crate) mod carry;
-pub(crate) mod write;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,16 +19,13 @@ use async_trait::async_trait;
 use tailrace_core::error::Kind;
 use tailrace_core::pipeline::{Desired, Ended};
 use tailrace_core::snapshot::SNAPSHOT_FINISHED;
-use tailrace_core::task::spawn_named;
+use tailrace_core::task::spawn_among;
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_core::{Error, Result};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use tailrace_core::backoff::Backoff;
-
-/// After the drain's own deadline, this long for connections to close; a task that hangs longer is left behind.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// The code of a connector whose task ended by a panic, which is a defect in Tailrace.
 pub(crate) const PANICKED: &str = "panicked";
@@ -58,99 +52,39 @@ pub(crate) enum Outcome {
     Panicked,
 }
 
-/// A connector that was started.
-struct Started {
-    telemetry: Arc<Telemetry>,
-    /// `None` when its end was seen.
-    task: Option<JoinHandle<Outcome>>,
-}
-
-/// All connectors of the process.
-pub(crate) struct Supervisor {
-    desired: watch::Sender<Desired>,
-    connectors: Vec<Started>,
-    shutdown_timeout: Duration,
-    worst: Outcome,
-}
-
-// === impl Supervisor ===
-
-impl Supervisor {
-    /// Starts every connector in a task of its own.
-    pub(crate) fn start(carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)>, shutdown_timeout: Duration) -> Self {
-        let (desired, _) = watch::channel(Desired::Running);
-        let connectors = carriers.into_iter().map(|(telemetry, carrier)| {
-            let life = live(carrier, Arc::clone(&telemetry), desired.subscribe());
-            let task = spawn_named("connector", watched(Arc::clone(&telemetry), life));
-            Started {
-                telemetry,
-                task: Some(task),
-            }
-        });
-        Self {
-            worst: Outcome::Ended,
-            connectors: connectors.collect(),
-            desired,
-            shutdown_timeout,
-        }
-    }
-
-    /// Asks every connector to drain and end.
-    pub(crate) fn stop(&self) {
-        self.desired.send_replace(Desired::Stopped);
-    }
-
-    /// Waits until every connector has ended; a stop is cut off after its deadline. The worst outcome. Cancel-safe.
-    pub(crate) async fn ended(&mut self) -> Outcome {
-        let deadline = cut_off(self.desired.subscribe(), self.shutdown_timeout + GRACE);
-        tokio::pin!(deadline);
-        for started in &mut self.connectors {
-            let Some(task) = &mut started.task else {
-                continue;
-            };
-            let outcome = tokio::select! {
-                biased;
-                ended = &mut *task => ended.unwrap_or(Outcome::Panicked),
-                () = &mut deadline => {
-                    task.abort();
-                    started.telemetry.enter(Life::Stopped, "did not end in time; what was not durable will be read again");
-                    // The others had the same time.
-                    deadline.set(cut_off(self.desired.subscribe(), Duration::ZERO));
-                    Outcome::DrainTimedOut
-                }
-            };
-            started.task = None;
-            self.worst = self.worst.max(outcome);
-        }
-        self.worst
-    }
-}
-
-/// Resolves so long after a stop was asked for.
-async fn cut_off(mut desired: watch::Receiver<Desired>, after: Duration) {
-    drop(desired.wait_for(|desired| *desired == Desired::Stopped).await);
-    tokio::time::sleep(after).await;
-}
-
 /// A panic of a connector is a defect, and is seen: its state says so, and `/livez` fails.
-async fn watched(telemetry: Arc<Telemetry>, life: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
-    match spawn_named("connector life", life).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_panic() => {
+pub(super) async fn watched(
+    telemetry: Arc<Telemetry>,
+    life: impl Future<Output = Outcome> + Send + 'static,
+) -> Outcome {
+    // Whoever gives this up ends the life with it.
+    let mut alone = JoinSet::new();
+    spawn_among(&mut alone, "connector life", life);
+    match alone.join_next().await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) if error.is_panic() => {
             telemetry.enter(
                 Life::Halted(PANICKED.to_owned()),
                 "the connector's task panicked, which is a defect in Tailrace; restart the process and report the message above",
             );
             Outcome::Panicked
         }
-        Err(_) => Outcome::DrainTimedOut,
+        Some(Err(_)) | None => Outcome::DrainTimedOut,
     }
 }
 
 /// One connector, from start to end.
-async fn live(carrier: Arc<dyn Carrier>, telemetry: Arc<Telemetry>, mut desired: watch::Receiver<Desired>) -> Outcome {
+pub(super) async fn live(
+    carrier: Arc<dyn Carrier>,
+    telemetry: Arc<Telemetry>,
+    mut desired: watch::Receiver<Desired>,
+) -> Outcome {
     let mut backoff = Backoff::default();
     loop {
+        // Who is not to read from the start need not be connected either.
+        if desired.wait_for(|desired| *desired != Desired::Paused).await.is_err() {
+            return stopped(&telemetry, Ended::Drained);
+        }
         let before = telemetry.numbers.checkpoints.load(Ordering::Relaxed);
         let attempt = carrier.carry(&telemetry, desired.clone()).await;
         if telemetry.numbers.checkpoints.load(Ordering::Relaxed) > before {
@@ -215,6 +149,3 @@ async fn wait(telemetry: &Telemetry, error: &Error, pause: Duration, desired: &m
         () = tokio::time::sleep(pause) => true,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,199 @@
+//! A look at single changes on their way, for people: rows before and after, the event, and its bytes. Nobody waits for those who look: while
+//! nobody does, it costs a look at a counter per batch, and who looks too slowly misses some.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::batch::{BeforeImage, ChangeBatch, ChangeView};
+use crate::dead_letter::{bytes_text, row_text};
+use crate::event::EncodedBatch;
+use crate::telemetry::now_us;
+
+/// More than anybody reads; a pipeline at full speed has a hundred thousand.
+const SHOWN_PER_SECOND: u32 = 50;
+/// Of one batch, so that a large one does not use up a second.
+const SHOWN_PER_BATCH: usize = 10;
+/// What waits for somebody who reads slowly.
+const WAITING: usize = 256;
+/// A row of a hundred megabytes is not for the eye. Bytes of each part.
+const PART_BYTES_MAXIMUM: usize = 64 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A change, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct TailedChange {
+    /// When it was handed to the stream, or read from it, microseconds since 1970.
+    pub at_us: i64,
+    /// The table, as the database calls it.
+    pub table: String,
+    /// Debezium's letter of the operation.
+    pub op: String,
+    /// When its transaction was committed, microseconds since 1970; `None` where that is not known.
+    pub committed_at_us: Option<i64>,
+    /// JSON of the row before; `None` where there was none, or only its key is known.
+    pub before: Option<String>,
+    /// JSON of the row after.
+    pub after: Option<String>,
+    /// The records that it became, in their order.
+    pub records: Vec<TailedRecord>,
+    /// Changes since the one that was shown before it that were not shown.
+    pub skipped: u64,
+}
+
+/// A record, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct TailedRecord {
+    /// Topic.
+    pub topic: String,
+    /// Bytes of the key; cut where they are too many.
+    pub key: Option<Vec<u8>>,
+    /// Bytes of the value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Headers in their order; what is not text is base64.
+    pub headers: Vec<(String, String)>,
+    /// Bytes of key and value, as they are.
+    pub size_bytes: usize,
+}
+
+/// Where changes are shown.
+#[derive(Debug)]
+pub struct Tail {
+    changes: broadcast::Sender<std::sync::Arc<TailedChange>>,
+    budget: Mutex<Budget>,
+}
+
+/// How much may be shown in this second, and what was not.
+#[derive(Debug)]
+struct Budget {
+    second: Instant,
+    shown: u32,
+    skipped: u64,
+}
+
+// === impl Tail ===
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self {
+            changes: broadcast::Sender::new(WAITING),
+            budget: Mutex::new(Budget {
+                second: Instant::now(),
+                shown: 0,
+                skipped: 0,
+            }),
+        }
+    }
+}
+
+impl Tail {
+    /// From now on.
+    pub fn watch(&self) -> broadcast::Receiver<std::sync::Arc<TailedChange>> {
+        self.changes.subscribe()
+    }
+
+    /// Whether anybody looks.
+    pub fn is_watched(&self) -> bool {
+        self.changes.receiver_count() > 0
+    }
+
+    /// Shows some of the changes of a batch. `encode` makes the records of a batch that has one change, in the way of all others.
+    pub fn show(&self, batch: &ChangeBatch, mut encode: impl FnMut(&ChangeBatch) -> Option<EncodedBatch>) {
+        let carried: Vec<usize> = batch
+            .views()
+            .enumerate()
+            .filter(|(_, change)| change.refusal().is_none())
+            .map(|(index, _)| index)
+            .collect();
+        let step = carried.len().div_ceil(SHOWN_PER_BATCH).max(1);
+        let chosen: Vec<usize> = carried.iter().copied().step_by(step).collect();
+        self.skip(batch.changes.len().saturating_sub(chosen.len()));
+        let mut one = batch.clone();
+        for index in chosen {
+            let Some(skipped) = self.take() else {
+                self.skip(1);
+                continue;
+            };
+            one.changes = batch.changes.get(index).cloned().into_iter().collect();
+            let encoded = encode(&one);
+            if let Some(view) = one.views().next() {
+                let shown = TailedChange::of(view, encoded.as_ref(), skipped);
+                // Nobody may look any more.
+                drop(self.changes.send(std::sync::Arc::new(shown)));
+            }
+        }
+    }
+
+    fn skip(&self, changes: usize) {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.skipped += u64::try_from(changes).unwrap_or(u64::MAX);
+    }
+
+    /// Whether one more may be shown in this second, and how many were not since the last.
+    fn take(&self) -> Option<u64> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if budget.second.elapsed() >= SECOND {
+            (budget.second, budget.shown) = (Instant::now(), 0);
+        }
+        if budget.shown >= SHOWN_PER_SECOND {
+            return None;
+        }
+        budget.shown += 1;
+        Some(std::mem::take(&mut budget.skipped))
+    }
+}
+
+// === impl TailedChange ===
+
+impl TailedChange {
+    fn of(view: ChangeView<'_>, encoded: Option<&EncodedBatch>, skipped: u64) -> Self {
+        let table = view.table();
+        let row = |row: crate::batch::RowView<'_>| {
+            let schema = table?;
+            let all: Vec<usize> = (0..row.len()).collect();
+            Some(row_text(schema, row, &all)).filter(|text| text.len() <= PART_BYTES_MAXIMUM)
+        };
+        let has_before = view.change().before_image != BeforeImage::None;
+        Self {
+            at_us: now_us(),
+            table: table.map(|table| table.name.qualified()).unwrap_or_default(),
+            op: view.operation().code().to_owned(),
+            committed_at_us: view.transaction().map(|transaction| transaction.committed_at_us),
+            before: view.before().filter(|_| has_before).and_then(row),
+            after: view.after().and_then(row),
+            records: encoded.map(TailedRecord::all_of).unwrap_or_default(),
+            skipped,
+        }
+    }
+}
+
+// === impl TailedRecord ===
+
+impl TailedRecord {
+    fn all_of(encoded: &EncodedBatch) -> Vec<Self> {
+        let record = |record: &crate::event::EncodedRecord| {
+            let (key, value) = (record.key.as_ref(), record.value.as_ref());
+            let bytes = |range: &std::ops::Range<usize>| {
+                let bytes = encoded.slice(range);
+                bytes
+                    .get(..PART_BYTES_MAXIMUM.min(bytes.len()))
+                    .unwrap_or_default()
+                    .to_vec()
+            };
+            let headers = encoded.record_headers(record);
+            Self {
+                topic: encoded.topic(record).to_owned(),
+                size_bytes: key.map_or(0, |range| range.len()) + value.map_or(0, |range| range.len()),
+                key: key.map(bytes),
+                value: value.map(bytes),
+                headers: headers
+                    .map(|(name, value)| (name.to_owned(), bytes_text(value)))
+                    .collect(),
+            }
+        };
+        encoded.records.iter().map(record).collect()
+    }
+}

@@ -1,0 +1,630 @@
+//! `/connectors`: what there is, what is wanted of it, and its configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, RawQuery, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tailrace_core::telemetry::{Life, Snapshot};
+use tailrace_state::Wanted;
+
+use super::TAG;
+use crate::admin::Shown;
+use crate::admin::access::Caller;
+use crate::admin::answer::{Answer, Refused, failed, json as answer, refuse};
+use crate::admin::config::Role;
+use crate::admin::operation::{Operation, delete, get, patch, post, put};
+use crate::catalog::PluginClass;
+use crate::config::plan::AnyPlan;
+use crate::config::shown::{flat, nested, unmask};
+use crate::config::spec::{SINK, SOURCE, TYPE};
+use crate::config::submitted::{Submission, body, patch as patch_tree, undotted};
+use crate::config::tree::{Located, Node};
+use crate::supervisor::change::Kept;
+use crate::supervisor::{Member, Origin};
+
+/// Flat, as Kafka Connect has it, or nested, as the file has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Form {
+    #[default]
+    Flat,
+    Nested,
+}
+
+#[derive(Deserialize)]
+struct ShowConfig {
+    #[serde(default)]
+    form: Form,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Restart {
+    #[serde(default)]
+    include_tasks: bool,
+    #[serde(default)]
+    only_failed: bool,
+}
+
+/// A connector.
+#[derive(Serialize, JsonSchema)]
+struct ConnectorInfo {
+    name: String,
+    /// Dotted keys and texts; secrets are hidden.
+    config: BTreeMap<String, String>,
+    tasks: Vec<TaskId>,
+    /// `source` or `sink`.
+    r#type: &'static str,
+}
+
+/// One of its tasks.
+#[derive(Serialize, JsonSchema)]
+struct TaskId {
+    connector: String,
+    task: u32,
+}
+
+/// A task and how it is configured.
+#[derive(Serialize, JsonSchema)]
+struct TaskInfo {
+    id: TaskId,
+    config: BTreeMap<String, String>,
+}
+
+/// The state of a connector and of its tasks.
+#[derive(Serialize, JsonSchema)]
+struct ConnectorStatus {
+    name: String,
+    connector: StateInWords,
+    tasks: Vec<TaskStatus>,
+    r#type: &'static str,
+}
+
+/// A state in Kafka Connect's words.
+#[derive(Serialize, JsonSchema)]
+struct StateInWords {
+    /// RUNNING, RESTARTING, PAUSED, STOPPED or FAILED.
+    state: &'static str,
+    /// Where it runs.
+    worker_id: String,
+    /// Why it is not running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+}
+
+/// The state of a task.
+#[derive(Serialize, JsonSchema)]
+struct TaskStatus {
+    id: u32,
+    state: &'static str,
+    worker_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+}
+
+/// What a connector is created with; beside the flat map a nested object is taken.
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "describes a body that is read by hand, so that its keys may be dotted"
+)]
+struct NewConnector {
+    name: String,
+    config: BTreeMap<String, Value>,
+    /// RUNNING, PAUSED or STOPPED.
+    initial_state: Option<String>,
+}
+
+type Config = BTreeMap<String, Value>;
+type Named = BTreeMap<String, Value>;
+
+/// The routes.
+pub(super) fn operations() -> Vec<Operation> {
+    let mut all = of_reading();
+    all.extend(of_configuring());
+    all.extend(of_wanting());
+    all.extend(of_tasks());
+    let all = all.into_iter().map(|operation| match operation.path {
+        "/connectors" => operation.tag(TAG),
+        _ => operation.tag(TAG).refuses(404, "There is no such connector"),
+    });
+    all.collect()
+}
+
+fn of_reading() -> Vec<Operation> {
+    let expand = json!({ "type": "array", "items": { "type": "string", "enum": ["info", "status"] } });
+    let form = json!({ "type": "string", "enum": ["flat", "nested"], "default": "flat" });
+    vec![
+        get("/connectors", list)
+            .says(
+                "Names of all connectors",
+                "With `expand`, a map of names to what was asked for.",
+            )
+            .role(Role::Read)
+            .parameter("expand", "`info`, `status`, or both", expand)
+            .answers::<Value>(200, "Names, or what is known by name"),
+        get("/connectors/{name}", info)
+            .says("A connector", "")
+            .role(Role::Read)
+            .answers::<ConnectorInfo>(200, "The connector"),
+        get("/connectors/{name}/config", config)
+            .says(
+                "The configuration of a connector",
+                "Secrets are hidden, variables stand as they were written.",
+            )
+            .role(Role::Read)
+            .parameter("form", "Flat with dotted keys, or nested as in the file", form)
+            .answers::<Config>(200, "The configuration"),
+        get("/connectors/{name}/status", status)
+            .says("The state of a connector", "`/status` has more words.")
+            .role(Role::Read)
+            .answers::<ConnectorStatus>(200, "The state"),
+        get("/connectors/{name}/topics", topics)
+            .says("Topics that a connector has used", "Since the start of the process.")
+            .role(Role::Read)
+            .answers::<Named>(200, "The topics, under the connector's name"),
+        put("/connectors/{name}/topics/reset", reset_topics)
+            .says("Refused: the topics of a connector follow from its configuration", "")
+            .role(Role::Operate)
+            .refuses(403, "Always"),
+    ]
+}
+
+fn of_configuring() -> Vec<Operation> {
+    let owned = "The connector stands in the configuration file, or there is one of this name";
+    let all = [
+        post("/connectors", create)
+            .says(
+                "Creates a connector",
+                "The configuration is flat with dotted keys, or nested as in the file. It is kept in the state.",
+            )
+            .takes::<NewConnector>("Name, configuration and first state")
+            .answers::<ConnectorInfo>(201, "Created"),
+        delete("/connectors/{name}", remove)
+            .says(
+                "Deletes a connector that was created over HTTP",
+                "Its checkpoint stays: a connector of the same name goes on from there.",
+            )
+            .does(204, "Deleted"),
+        put("/connectors/{name}/config", put_config)
+            .says(
+                "Creates a connector, or changes all of its configuration",
+                "A secret that comes back as it was shown stays as it was. The connector goes on from where it was.",
+            )
+            .takes::<Config>("The whole configuration")
+            .answers::<ConnectorInfo>(200, "Changed")
+            .answers::<ConnectorInfo>(201, "Created"),
+        patch("/connectors/{name}/config", patch_config)
+            .says(
+                "Changes parts of a connector's configuration",
+                "A null takes a key away.",
+            )
+            .takes::<Config>("What is to be changed")
+            .answers::<ConnectorInfo>(200, "Changed"),
+    ];
+    let all = all
+        .into_iter()
+        .map(|operation| operation.role(Role::Admin).refuses(409, owned));
+    all.collect()
+}
+
+fn of_wanting() -> Vec<Operation> {
+    let flag = || json!({ "type": "boolean", "default": false });
+    let stays = "It stays so over restarts of the process.";
+    let all = [
+        put("/connectors/{name}/pause", pause)
+            .says("Nothing is read any more; connections stay open", stays)
+            .does(202, "Asked for"),
+        put("/connectors/{name}/resume", resume)
+            .says("The connector is to run", stays)
+            .does(202, "Asked for"),
+        put("/connectors/{name}/stop", stop)
+            .says("What was read is made durable, then everything is closed", stays)
+            .does(204, "Asked for"),
+        post("/connectors/{name}/restart", restart)
+            .says("Begins a connector anew from its last checkpoint", "")
+            .parameter(
+                "includeTasks",
+                "Answers 202 with the state; the one task is begun anew in any case",
+                flag(),
+            )
+            .parameter("onlyFailed", "Only where it is halted or degraded", flag())
+            .does(204, "Begun anew")
+            .answers::<ConnectorStatus>(202, "Begun anew"),
+    ];
+    all.into_iter().map(|operation| operation.role(Role::Operate)).collect()
+}
+
+fn of_tasks() -> Vec<Operation> {
+    vec![
+        get("/connectors/{name}/tasks", tasks)
+            .says("The tasks of a connector", "There is one.")
+            .role(Role::Read)
+            .answers::<Vec<TaskInfo>>(200, "The tasks"),
+        get("/connectors/{name}/tasks/{task}/status", task_status)
+            .says("The state of a task", "")
+            .role(Role::Read)
+            .answers::<TaskStatus>(200, "The state"),
+        post("/connectors/{name}/tasks/{task}/restart", restart_task)
+            .says("Begins the connector anew", "")
+            .role(Role::Operate)
+            .does(204, "Begun anew"),
+    ]
+}
+
+// --- reading
+
+async fn list(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
+    let expanded = |what: &str| {
+        let wanted = format!("expand={what}");
+        query
+            .as_deref()
+            .is_some_and(|query| query.split('&').any(|part| part == wanted))
+    };
+    let (with_info, with_status) = (expanded("info"), expanded("status"));
+    let members = shown.supervisor.members();
+    if !with_info && !with_status {
+        let names: Vec<&str> = members.iter().map(|member| member.name()).collect();
+        return answer(StatusCode::OK, &names);
+    }
+    let described = members.iter().map(|member| {
+        let mut described = BTreeMap::new();
+        if with_info {
+            described.insert("info", json!(info_of(member)));
+        }
+        if with_status {
+            described.insert("status", json!(status_of(&shown, member)));
+        }
+        (member.name(), described)
+    });
+    answer(StatusCode::OK, &described.collect::<BTreeMap<_, _>>())
+}
+
+async fn info(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
+    let member = find(&shown, &name)?;
+    Ok(answer(StatusCode::OK, &info_of(&member)))
+}
+
+async fn config(State(shown): State<Shown>, Path(name): Path<String>, Query(show): Query<ShowConfig>) -> Answer {
+    let member = find(&shown, &name)?;
+    Ok(match show.form {
+        Form::Flat => answer(StatusCode::OK, &flat_config(&member)),
+        Form::Nested => answer(StatusCode::OK, &nested(written(&member))),
+    })
+}
+
+async fn status(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
+    let member = find(&shown, &name)?;
+    Ok(answer(StatusCode::OK, &status_of(&shown, &member)))
+}
+
+async fn tasks(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
+    let member = find(&shown, &name)?;
+    let config = flat_config(&member);
+    let tasks: Vec<TaskInfo> = task_ids(&member)
+        .into_iter()
+        .map(|id| TaskInfo {
+            id,
+            config: config.clone(),
+        })
+        .collect();
+    Ok(answer(StatusCode::OK, &tasks))
+}
+
+async fn task_status(State(shown): State<Shown>, Path((name, task)): Path<(String, String)>) -> Answer {
+    let member = find_task(&shown, &name, &task)?;
+    let status = status_of(&shown, &member).tasks.into_iter().next();
+    let status = status.ok_or_else(|| no_task(&name, &task))?;
+    Ok(answer(StatusCode::OK, &status))
+}
+
+async fn topics(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
+    let member = find(&shown, &name)?;
+    let known = member.telemetry.snapshot();
+    let read = known
+        .partitions
+        .keys()
+        .filter_map(|partition| Some(partition.rsplit_once('-')?.0.to_owned()));
+    let mut topics: Vec<String> = known.topics.keys().cloned().chain(read).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    Ok(answer(StatusCode::OK, &json!({ name: { "topics": topics } })))
+}
+
+// --- what is wanted
+
+async fn pause(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
+    want(&shown, &name, Some(Wanted::Paused), &caller).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn resume(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
+    want(&shown, &name, None, &caller).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn stop(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
+    want(&shown, &name, Some(Wanted::Stopped), &caller).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn want(shown: &Shown, name: &str, wanted: Option<Wanted>, caller: &Caller) -> Result<(), Refused> {
+    let wanting = shown.supervisor.want(name, wanted, &caller.name);
+    wanting.await.map_err(|error| failed(&error))
+}
+
+async fn restart(
+    State(shown): State<Shown>,
+    Path(name): Path<String>,
+    Query(how): Query<Restart>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
+    let member = find(&shown, &name)?;
+    let is_failed = matches!(member.telemetry.life(), Life::Halted(_) | Life::Degraded(_));
+    if is_failed || !how.only_failed {
+        let restarted = shown.supervisor.restart(&name, &caller.name).await;
+        restarted.map_err(|error| failed(&error))?;
+    }
+    Ok(match how.include_tasks || how.only_failed {
+        true => answer(StatusCode::ACCEPTED, &status_of(&shown, &member)),
+        false => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+async fn restart_task(
+    State(shown): State<Shown>,
+    Path((name, task)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
+    find_task(&shown, &name, &task)?;
+    let restarted = shown.supervisor.restart(&name, &caller.name).await;
+    restarted.map_err(|error| failed(&error))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Which topics there are follows from the configuration; Kafka Connect has a setting that refuses this, and these are its words.
+async fn reset_topics(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
+    find(&shown, &name)?;
+    Err(refuse(403, "topics_not_reset", "Topic tracking reset is disabled."))
+}
+
+// --- configuration
+
+async fn create(State(shown): State<Shown>, Extension(caller): Extension<Caller>, body_bytes: Bytes) -> Answer {
+    let not_right = |sentence: String| refuse(400, "request_invalid", sentence);
+    let sent = body(&body_bytes).map_err(not_right)?;
+    let Node::Mapping(entries) = sent.node else {
+        return Err(not_right("the body is no JSON object".to_owned()));
+    };
+    let (mut name, mut config, mut wanted) = (None, None, None);
+    for entry in entries {
+        match (entry.key.as_str(), &entry.value.node) {
+            ("name", Node::Scalar(text)) => name = Some(text.text.clone()),
+            ("config", Node::Mapping(_)) => config = Some(undotted(entry.value).map_err(not_right)?),
+            ("initial_state", Node::Scalar(text)) => {
+                wanted = match text.text.to_uppercase().as_str() {
+                    "RUNNING" => None,
+                    "PAUSED" => Some(Wanted::Paused),
+                    "STOPPED" => Some(Wanted::Stopped),
+                    other => {
+                        return Err(not_right(format!(
+                            "initial_state `{other}` is not RUNNING, PAUSED or STOPPED"
+                        )));
+                    }
+                }
+            }
+            (key, _) => {
+                return Err(not_right(format!(
+                    "`{key}` is not `name`, `config` or `initial_state`, or not of its kind"
+                )));
+            }
+        }
+    }
+    let config = config.ok_or_else(|| not_right("`config` is missing".to_owned()))?;
+    let named = || Some(config.get("name").and_then(text_of)?.to_owned());
+    let name = name
+        .or_else(named)
+        .ok_or_else(|| not_right("`name` is missing".to_owned()))?;
+    let submission = Submission { name, sent: config };
+    keep(&shown, submission, (wanted, true), &caller).await
+}
+
+async fn put_config(
+    State(shown): State<Shown>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+    body_bytes: Bytes,
+) -> Answer {
+    let sent = config_of(&body_bytes)?;
+    if let Some(other) = sent.get("name").and_then(text_of).filter(|other| *other != name) {
+        // In the words of Kafka Connect.
+        let sentence =
+            format!("Connector name configuration ({other}) doesn't match connector name in the URL ({name})");
+        return Err(refuse(400, "request_invalid", sentence));
+    }
+    keep(&shown, Submission { name, sent }, (None, false), &caller).await
+}
+
+async fn patch_config(
+    State(shown): State<Shown>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+    body_bytes: Bytes,
+) -> Answer {
+    let changes = config_of(&body_bytes)?;
+    let member = find(&shown, &name)?;
+    let mut sent = written(&member).clone();
+    patch_tree(&mut sent, changes);
+    keep(&shown, Submission { name, sent }, (None, false), &caller).await
+}
+
+async fn keep(shown: &Shown, mut submission: Submission, how: (Option<Wanted>, bool), caller: &Caller) -> Answer {
+    let name = submission.name.clone();
+    if let Ok(member) = shown.supervisor.member(&name) {
+        unmask(&mut submission.sent, written(&member));
+    }
+    let kept = shown.supervisor.keep(submission, how, &caller.name).await;
+    let kept = kept.map_err(|error| failed(&error))?;
+    let member = find(shown, &name)?;
+    let status = match kept {
+        Kept::Created => StatusCode::CREATED,
+        Kept::Changed => StatusCode::OK,
+    };
+    let mut created = answer(status, &info_of(&member));
+    if let Ok(location) = HeaderValue::from_str(&format!("/connectors/{name}")) {
+        created.headers_mut().insert(LOCATION, location);
+    }
+    Ok(created)
+}
+
+async fn remove(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
+    let removed = shown.supervisor.remove(&name, &caller.name).await;
+    removed.map_err(|error| failed(&error))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn config_of(bytes: &[u8]) -> Result<Located, Refused> {
+    let read = body(bytes).and_then(undotted);
+    read.map_err(|sentence| refuse(400, "request_invalid", sentence))
+}
+
+fn text_of(value: &Located) -> Option<&str> {
+    match &value.node {
+        Node::Scalar(scalar) => Some(&scalar.text),
+        Node::Sequence(_) | Node::Mapping(_) => None,
+    }
+}
+
+// --- what is shown
+
+pub(super) fn find(shown: &Shown, name: &str) -> Result<Arc<Member>, Refused> {
+    let found = shown.supervisor.member(name);
+    // In the words of Kafka Connect.
+    found.map_err(|error| refuse(404, error.code(), format!("Connector {name} not found")))
+}
+
+fn find_task(shown: &Shown, name: &str, task: &str) -> Result<Arc<Member>, Refused> {
+    let member = find(shown, name)?;
+    match task {
+        "0" => Ok(member),
+        other => Err(no_task(name, other)),
+    }
+}
+
+fn no_task(name: &str, task: &str) -> Refused {
+    refuse(404, "task_unknown", format!("No status found for task {name}-{task}"))
+}
+
+/// A connector's configuration, variables and Connect's own keys included, as it was written or sent.
+fn written(member: &Member) -> &Located {
+    match (&member.origin, &member.plan) {
+        (Origin::Http(submission), _) => &submission.sent,
+        (Origin::File, plan) => plan.as_ref().map_or(&NOTHING, AnyPlan::written),
+    }
+}
+
+/// Connectors of the file can always be understood.
+static NOTHING: Located = Located {
+    at: crate::config::tree::Mark { line: 1, column: 1 },
+    node: Node::Mapping(Vec::new()),
+};
+
+fn flat_config(member: &Member) -> BTreeMap<String, String> {
+    let mut config = flat(written(member));
+    config.insert("name".to_owned(), member.name().to_owned());
+    if let Some(class) = class_of(member) {
+        config
+            .entry("connector.class".to_owned())
+            .or_insert_with(|| class.name());
+    }
+    config.entry("tasks.max".to_owned()).or_insert_with(|| "1".to_owned());
+    config
+}
+
+fn class_of(member: &Member) -> Option<PluginClass> {
+    let written = written(member);
+    if let Some(class) = written.get("connector").and_then(|connector| connector.get("class")) {
+        return PluginClass::find(text_of(class)?);
+    }
+    let is_sink = written.get(SINK).is_some();
+    let side = written.get(if is_sink { SINK } else { SOURCE })?;
+    let type_name = text_of(side.get(TYPE)?)?;
+    PluginClass::all()
+        .into_iter()
+        .find(|class| class.is_sink == is_sink && class.type_name == type_name)
+}
+
+/// `source` or `sink`.
+pub(in crate::admin) fn kind_of(member: &Member) -> &'static str {
+    match &member.plan {
+        Some(AnyPlan::Writes(_)) => "sink",
+        Some(AnyPlan::Reads(_)) => "source",
+        None if written(member).get(SINK).is_some() => "sink",
+        None => "source",
+    }
+}
+
+fn task_ids(member: &Member) -> Vec<TaskId> {
+    let id = TaskId {
+        connector: member.name().to_owned(),
+        task: 0,
+    };
+    // Where it is stopped, there is none.
+    Some(id).filter(|_| member.wanted() != "stopped").into_iter().collect()
+}
+
+fn info_of(member: &Member) -> ConnectorInfo {
+    ConnectorInfo {
+        name: member.name().to_owned(),
+        config: flat_config(member),
+        tasks: task_ids(member),
+        r#type: kind_of(member),
+    }
+}
+
+fn status_of(shown: &Shown, member: &Member) -> ConnectorStatus {
+    let known = member.telemetry.snapshot();
+    let worker_id = shown.address.to_string();
+    let state = state_of(&known, member.wanted());
+    let trace = matches!(state, "FAILED" | "RESTARTING").then(|| known.reason.clone());
+    let tasks = task_ids(member).into_iter().map(|id| TaskStatus {
+        id: id.task,
+        state,
+        worker_id: worker_id.clone(),
+        trace: trace.clone(),
+    });
+    ConnectorStatus {
+        name: member.name().to_owned(),
+        tasks: tasks.collect(),
+        connector: StateInWords {
+            // The connector itself is where it should be; what failed is its task.
+            state: if matches!(state, "PAUSED" | "STOPPED") {
+                state
+            } else {
+                "RUNNING"
+            },
+            worker_id,
+            trace: None,
+        },
+        r#type: kind_of(member),
+    }
+}
+
+fn state_of(known: &Snapshot, wanted: &str) -> &'static str {
+    match &known.life {
+        _ if wanted == "stopped" => "STOPPED",
+        Life::Starting | Life::Snapshotting | Life::Streaming => "RUNNING",
+        Life::Degraded(_) => "RESTARTING",
+        Life::Paused => "PAUSED",
+        Life::Halted(_) => "FAILED",
+        Life::Stopped => "STOPPED",
+    }
+}
