@@ -1,7 +1,7 @@
 //! What the process and its connectors do: for people, for probes, and for Prometheus.
 
 use axum::extract::{Path, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -10,12 +10,12 @@ use serde::Serialize;
 use tailrace_core::telemetry::metrics::{self, ProcessNumbers};
 use tailrace_core::telemetry::{Life, Snapshot, Telemetry};
 
-use super::Shown;
 use super::access::Caller;
 use super::answer::{Answer, failed, json};
 use super::config::Role;
 use super::connect::kind_of;
 use super::operation::{Operation, get};
+use super::{Shown, console};
 use crate::supervisor::{Member, Origin, PANICKED};
 
 /// The release, as Cargo knows it.
@@ -142,7 +142,7 @@ pub(super) fn operations() -> Vec<Operation> {
 
 async fn root(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     if super::guard::wants_page(&headers) {
-        return super::console::page_response();
+        return page();
     }
     let root = Root {
         version: VERSION,
@@ -150,6 +150,16 @@ async fn root(State(shown): State<Shown>, headers: HeaderMap) -> Response {
         kafka_cluster_id: shown.supervisor.assembly().state.instance_id().to_owned(),
     };
     json(StatusCode::OK, &root)
+}
+
+/// The console.
+fn page() -> Response {
+    let page = console::page();
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, &*page.content_security_policy),
+    ];
+    (headers, &*page.html).into_response()
 }
 
 async fn health(State(shown): State<Shown>) -> Response {
