@@ -25,7 +25,7 @@ use crate::supervisor::carry::ConnectorRun;
 use crate::supervisor::write::SinkRun;
 use crate::supervisor::{Carrier, Outcome, Supervisor};
 use crate::webhook::Webhook;
-use crate::{progress, screen};
+use crate::{progress, sampling, screen};
 
 /// What to do where the endpoint's port is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +161,7 @@ impl Daemon {
         };
         let admin = Admin::start(listener, shown).map_err(|error| unlistenable(admin_address, error))?;
         side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
+        side_tasks.push(spawn_named("history", sampling::sample(connectors.clone())));
         side_tasks.push(spawn_named("progress", progress::show(connectors)));
         Ok(Self {
             admin_address,

@@ -8,16 +8,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use tailrace_core::telemetry::metrics::{self, ProcessNumbers};
+use tailrace_core::telemetry::metrics;
 use tailrace_core::telemetry::{Life, Snapshot};
 
 use super::{Shown, letters, registry};
+use crate::process;
 use crate::supervisor::PANICKED;
 
 /// The release, as Cargo knows it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Memory pages of Linux on the machines that there are; the kernel counts in them.
-const PAGE_BYTES: u64 = 4096;
 
 /// The answer of `/status`.
 #[derive(Serialize)]
@@ -148,20 +147,9 @@ async fn status(State(shown): State<Shown>) -> Json<Status> {
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
-    let process = ProcessNumbers {
-        version: VERSION,
-        uptime_seconds: shown.started.elapsed().as_secs_f64(),
-        resident_bytes: resident_bytes(),
-    };
+    let process = process::numbers(VERSION, shown.started.elapsed());
     match metrics::exposition(&shown.connectors, process) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-/// The second number of Linux's `/proc/self/statm`, proc(5); nothing elsewhere.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(PAGE_BYTES)
 }
