@@ -280,7 +280,7 @@ impl Running {
         let durable_at_us = now_us();
         numbers.durable_commit_us.store(committed.newest_us, Ordering::Relaxed);
         numbers.durable_at_us.store(durable_at_us, Ordering::Relaxed);
-        if records > 0 && !committed.is_snapshot {
+        if records > 0 && committed.oldest_us > 0 && !committed.is_snapshot {
             // A source whose clock is ahead of ours has committed in our future.
             let waited_us = u64::try_from(durable_at_us - committed.oldest_us).unwrap_or_default();
             histograms.commit_to_durable.observe(waited_us, records);

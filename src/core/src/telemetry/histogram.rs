@@ -1,7 +1,7 @@
-//! Histograms of fixed buckets: a search among two dozen bounds and two additions for each observation, whatever it stands for.
+//! Histograms of fixed buckets: a search among two dozen bounds and two atomic additions for each observation, whatever it stands for.
 //!
-//! They are observed once per batch, transaction or checkpoint, never per event. Everything is a whole number in the smallest unit (microseconds,
-//! bytes, records), so that a sum is one atomic addition and exact; the text for Prometheus divides.
+//! They are observed once per batch, transaction or checkpoint, never per event. Bounds are whole numbers in the smallest unit (microseconds,
+//! bytes, records), which are compared without rounding; the text for Prometheus divides.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ pub struct Histogram {
     /// How many of the smallest unit make the one that is shown.
     per_unit: f64,
     buckets: [AtomicU64; MAXIMUM_BUCKETS],
+    /// The bits of a double: a hundred million records that are a week late do not fit into a whole number of microseconds.
     sum: AtomicU64,
 }
 
@@ -107,7 +108,10 @@ impl Histogram {
         if let Some(bucket) = self.buckets.get(index) {
             bucket.fetch_add(times, Ordering::Relaxed);
         }
-        self.sum.fetch_add(value.saturating_mul(times), Ordering::Relaxed);
+        let added = float(value) * float(times);
+        let add = |bits| (f64::from_bits(bits) + added).to_bits();
+        // Nobody else writes at the same time but another writer of the same sink.
+        self.sum.update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// A time, in microseconds.
@@ -123,7 +127,7 @@ impl Histogram {
         let buckets: Vec<_> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         (count > 0).then(|| Counted {
-            sum: float(self.sum.load(Ordering::Relaxed)) / self.per_unit,
+            sum: f64::from_bits(self.sum.load(Ordering::Relaxed)) / self.per_unit,
             count,
             buckets,
         })

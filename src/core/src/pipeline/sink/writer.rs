@@ -506,8 +506,11 @@ impl Writer {
             let durable_at_us = now_us();
             numbers.durable_commit_us.store(newest_us, Ordering::Relaxed);
             numbers.durable_at_us.store(durable_at_us, Ordering::Relaxed);
-            let waited_us = u64::try_from(durable_at_us - first.updated_at_us()).unwrap_or_default();
-            histograms.commit_to_durable.observe(waited_us, written);
+            let oldest_us = first.updated_at_us();
+            if oldest_us > 0 {
+                let waited_us = u64::try_from(durable_at_us - oldest_us).unwrap_or_default();
+                histograms.commit_to_durable.observe(waited_us, written);
+            }
             histograms.batch_records.observe(written, 1);
             histograms.batch_bytes.observe(bytes, 1);
         }
