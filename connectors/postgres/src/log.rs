@@ -278,7 +278,10 @@ impl Reading {
                 self.assembler.keepalive(Lsn(keepalive.end_lsn));
                 Next::Continue
             }
-            ReplicationFrame::XLogData(data) => self.assembler.accept(data.payload, Lsn(data.start_lsn))?,
+            ReplicationFrame::XLogData(data) => {
+                self.sent_end = self.sent_end.max(Lsn(data.start_lsn));
+                self.assembler.accept(data.payload, Lsn(data.start_lsn))?
+            }
         };
         self.frames = frames;
         self.frames.advance(length.min(self.frames.len()));

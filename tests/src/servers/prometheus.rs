@@ -61,10 +61,9 @@ impl Prometheus {
     /// When it is no expression, or nobody answers.
     pub fn query(&self, expression: &str) -> Result<Vec<(Value, f64)>> {
         let answer = self.get(&format!("/api/v1/query?query={}", encoded(expression)))?;
-        let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
-        let series = series.into_iter().filter_map(|one| {
-            let value = one["value"][1].as_str()?.parse().ok()?;
-            Some((one["metric"].clone(), value))
+        let series = list(&answer, "/data/result").into_iter().filter_map(|one| {
+            let value = one.pointer("/value/1")?.as_str()?.parse().ok()?;
+            Some((one.get("metric")?.clone(), value))
         });
         Ok(series.collect())
     }
@@ -75,9 +74,8 @@ impl Prometheus {
     /// When nobody answers.
     pub fn rules(&self) -> Result<Vec<Value>> {
         let answer = self.get("/api/v1/rules")?;
-        let groups = answer["data"]["groups"].as_array().cloned().unwrap_or_default();
-        let rules = groups.iter().filter_map(|group| group["rules"].as_array());
-        Ok(rules.flatten().cloned().collect())
+        let groups = list(&answer, "/data/groups");
+        Ok(groups.iter().flat_map(|group| list(group, "/rules")).collect())
     }
 
     fn get(&self, path: &str) -> Result<Value> {
@@ -87,6 +85,11 @@ impl Prometheus {
         }
         serde_json::from_str(&answer).map_err(ServerError::doing(format!("reading the answer to GET {path}")))
     }
+}
+
+fn list(answer: &Value, place: &str) -> Vec<Value> {
+    let list = answer.pointer(place).and_then(Value::as_array);
+    list.cloned().unwrap_or_default()
 }
 
 /// Runs the tool in a folder, with something on its standard input. What it printed; an error where it is not content.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use tailrace_tests::servers::{Prometheus, eventually, promtool};
+use tailrace_tests::database::Database;
+use tailrace_tests::servers::{Kafka, KafkaOptions, MySqlVersion, PostgresVersion, Prometheus, eventually, promtool};
 
-use crate::capture::Capture;
+use crate::capture::{Capture, KafkaHandle, Wanted, database_with};
 
 const TWO_ROWS: &str = "create table t (id int primary key); insert into t values (1), (2)";
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -106,6 +107,51 @@ async fn prometheus_reads_the_endpoint_and_evaluates_alerts_and_dashboard() {
     for expression in expressions_of_the_dashboard() {
         prometheus.query(&expression).unwrap();
     }
+}
+
+/// Behind while the broker is away, and no more when it is back; and idle, as far as it is known.
+async fn lag_comes_and_goes(database: Database) {
+    let kafka = KafkaHandle::Own(Box::new(Kafka::start(KafkaOptions::default()).unwrap()));
+    let capture = Capture::prepare_into(database, kafka, &Wanted::default());
+    capture.start_again();
+    let (name, daemon) = (capture.database.name().to_owned(), &capture.daemon);
+    let is_idle = |status: &Value| status["lag_ms"] == 0 && status["lag_bytes"] == 0 && status["lag_events"] == 0;
+    capture.after("insert into t values (3)", "t").await;
+    daemon.wait_for(&name, "the end of the log", is_idle).unwrap();
+    capture.kafka.kill9().unwrap();
+    capture.database.execute("insert into t values (4)").await.unwrap();
+    let is_late =
+        |status: &Value| status["lag_ms"].as_i64() > Some(2000) && status["bytes_in_flight"].as_i64() > Some(0);
+    let status = daemon.wait_for(&name, "lag", is_late).unwrap();
+    assert!(status["lag_ms"].as_i64() < Some(60_000), "since its commit: {status:#}");
+    capture.kafka.restart().unwrap();
+    daemon.wait_for(&name, "the end of the log again", is_idle).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_of_postgres_is_the_age_of_what_waits() {
+    lag_comes_and_goes(database_with(PostgresVersion::V17, TWO_ROWS).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_of_mariadb_is_the_age_of_what_waits() {
+    lag_comes_and_goes(database_with(MySqlVersion::MariaDb1011, TWO_ROWS).await).await;
+}
+
+/// Nothing of an open transaction is committed, however much of it was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stays_open_is_no_lag() {
+    let capture = Capture::of("create table t (id int primary key, filler text)").await;
+    let name = capture.database.name().to_owned();
+    let mut client = capture.database.connect().await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let rows = "insert into t select n, repeat(md5(n::text), 100) from generate_series(1, 2000) n";
+    transaction.batch_execute(rows).await.unwrap();
+    let is_seen = |status: &Value| status["lag_bytes"].as_i64() > Some(1_000_000) && status["lag_ms"] == 0;
+    capture.daemon.wait_for(&name, "a look at the log", is_seen).unwrap();
+    transaction.commit().await.unwrap();
+    let is_carried = |status: &Value| status["records"] == 2000 && status["lag_ms"] == 0;
+    capture.daemon.wait_for(&name, "the transaction", is_carried).unwrap();
 }
 
 /// Every expression of a panel, for all connectors.

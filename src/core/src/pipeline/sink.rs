@@ -490,7 +490,8 @@ impl Running {
             }
         }
         self.telemetry.set_at_end(at_end);
-        if at_end {
+        // Whoever does not listen is not told.
+        if at_end || !self.has_room() {
             self.telemetry.heard();
         }
         if offsets.is_empty() {
