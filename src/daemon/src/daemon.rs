@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::registries::Registries;
 use crate::supervisor::assembly::Assembly;
 use crate::supervisor::{Outcome, Supervisor};
-use crate::{progress, screen};
+use crate::{progress, sampling, screen};
 
 /// What to do where the endpoint's port is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,8 @@ impl Daemon {
         });
         let admin = Admin::start(listeners, shown).map_err(|error| unlistenable(admin_address, error))?;
         side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
+        let sampled = Arc::clone(&supervisor);
+        side_tasks.push(spawn_named("history", sampling::sample(move || sampled.telemetry())));
         side_tasks.push(spawn_named("progress", progress::show(Arc::clone(&supervisor))));
         Ok(Self {
             admin_address,

@@ -171,6 +171,11 @@ impl Assembler {
         }
     }
 
+    /// Everything before is covered.
+    pub(crate) fn position(&self) -> Lsn {
+        self.position
+    }
+
     /// The server has sent everything up to here. Believed only when nothing is open, spooled or half covered.
     pub(crate) fn keepalive(&mut self, wal_end: Lsn) {
         let idle = self.open.is_none() && self.replay.is_none() && self.spools.is_empty() && self.chunk.is_none();

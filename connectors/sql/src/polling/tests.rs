@@ -212,6 +212,23 @@ async fn full_pages_follow_at_once_and_an_empty_table_is_left_alone_for_the_inte
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_far_polls_are_behind_is_known_when_nothing_is_left() {
+    let (mut source, counter) = open(15, None).await;
+    let telemetry = Arc::clone(&source.idle.as_ref().unwrap().telemetry);
+    assert_eq!(source.next_batch(BUDGET).await.unwrap().changes.len(), 10);
+    assert_eq!(telemetry.lag().ms, None, "more rows wait");
+    assert_eq!(source.next_batch(BUDGET).await.unwrap().changes.len(), 5);
+    assert!(telemetry.lag().ms.is_some_and(|lag_ms| lag_ms < 60_000));
+    assert_eq!(telemetry.lag().events, None, "nobody has counted");
+    // A table that always has something is behind no more than one that has nothing.
+    counter.lock().unwrap().rows = 18;
+    assert_eq!(source.next_batch(BUDGET).await.unwrap().changes.len(), 3);
+    assert!(telemetry.lag().ms.is_some_and(|lag_ms| lag_ms < 60_000));
+    let never = telemetry.snapshot();
+    assert_eq!(never.caught_up_us, None, "no poll has found nothing yet");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_poll_outlives_the_calls_that_wait_for_it() {
     let gate = Arc::new(Notify::new());
     let (mut source, counter) = open(3, Some(Arc::clone(&gate))).await;

@@ -15,6 +15,7 @@ pub(crate) mod client;
 pub(crate) mod config;
 mod confirm;
 mod connect;
+mod connector;
 mod console;
 mod guard;
 mod journal;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tailrace_core::telemetry::metrics::{self, ProcessNumbers};
+use tailrace_core::telemetry::metrics;
 use tailrace_core::telemetry::{Life, Snapshot, Telemetry};
 
 use super::access::Caller;
@@ -16,12 +16,11 @@ use super::config::Role;
 use super::connect::kind_of;
 use super::operation::{Operation, get};
 use super::{Shown, console};
+use crate::process;
 use crate::supervisor::{Member, Origin, PANICKED};
 
 /// The release, as Cargo knows it.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Memory pages of Linux on the machines that there are; the kernel counts in them.
-const PAGE_BYTES: u64 = 4096;
 
 /// What runs.
 #[derive(Serialize, JsonSchema)]
@@ -93,9 +92,9 @@ struct Session {
 pub(super) fn operations() -> Vec<Operation> {
     let tag = "State";
     let all = [
+        // The console is for everybody, and asks for a token itself.
         get("/", root)
             .says("What runs; for a browser, the console", "")
-            .role(Role::Read)
             .answers::<Root>(200, "The release"),
         get("/health", health)
             .says("Whether the worker answers, as of Kafka Connect", "")
@@ -270,22 +269,11 @@ fn judged(reasons: Vec<Reason>) -> Response {
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
-    let process = ProcessNumbers {
-        version: VERSION,
-        uptime_seconds: shown.started.elapsed().as_secs_f64(),
-        resident_bytes: resident_bytes(),
-    };
+    let process = process::numbers(VERSION, shown.started.elapsed());
     match metrics::exposition(&shown.supervisor.telemetry(), process) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-/// The second number of Linux's `/proc/self/statm`, proc(5); nothing elsewhere.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(PAGE_BYTES)
 }
 
 // === impl Reason ===

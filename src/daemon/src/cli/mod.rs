@@ -2,11 +2,12 @@
 
 mod check;
 mod commands;
-mod contract;
+pub(crate) mod contract;
 mod describe;
 mod dlq;
 mod exit;
 mod forget;
+mod metrics;
 pub(crate) mod outbox;
 mod run;
 mod tail;
@@ -180,6 +181,9 @@ enum Command {
         /// The page of the command line in Markdown instead.
         #[arg(long, hide = true)]
         commands: bool,
+        /// The page of the metrics in Markdown instead.
+        #[arg(long, hide = true)]
+        metrics: bool,
     },
     /// Prints completions: `tailrace completions bash > /etc/bash_completion.d/tailrace`.
     Completions {
@@ -235,10 +239,15 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Dlq(arguments)) => block_on(dlq::run(load(arguments.file())?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
         Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
-        Some(Command::Schema { markdown, commands }) => {
-            let page = match (markdown, commands) {
-                (true, _) => config::reference::page(),
-                (_, true) => commands::page(),
+        Some(Command::Schema {
+            markdown,
+            commands,
+            metrics,
+        }) => {
+            let page = match (markdown, commands, metrics) {
+                (true, _, _) => config::reference::page(),
+                (_, true, _) => commands::page(),
+                (_, _, true) => metrics::page(),
                 _ => config::schema::text(),
             };
             screen::print(&page)?;

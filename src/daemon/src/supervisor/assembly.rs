@@ -85,7 +85,11 @@ impl Assembly {
         Member::new(name, None, origin, (telemetry, Arc::new(carrier)))
     }
 
-    fn stream(&self, name: &str, connector: &str) -> Result<Arc<dyn EventStream>> {
+    /// A stream by its name.
+    ///
+    /// # Errors
+    /// Definite `stream_unknown`.
+    pub(crate) fn stream(&self, name: &str, connector: &str) -> Result<Arc<dyn EventStream>> {
         self.streams.get(name).map(Arc::clone).ok_or_else(|| {
             let message = format!("connector `{connector}` names a stream that there is not");
             Error::definite("stream_unknown", message)

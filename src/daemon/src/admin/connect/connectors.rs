@@ -524,7 +524,7 @@ fn no_task(name: &str, task: &str) -> Refused {
 }
 
 /// A connector's configuration, variables and Connect's own keys included, as it was written or sent.
-fn written(member: &Member) -> &Located {
+pub(in crate::admin) fn written(member: &Member) -> &Located {
     match (&member.origin, &member.plan) {
         (Origin::Http(submission), _) => &submission.sent,
         (Origin::File, plan) => plan.as_ref().map_or(&NOTHING, AnyPlan::written),
