@@ -1,0 +1,216 @@
+// The live tail: each change as the row before, the row after, the event that was made of it, and the bytes that went out.
+
+const TAIL_ROWS = 200;
+// What the daemon is asked to send at most per second; the others are counted.
+const TAIL_LIMITS = [['5', '5 a second'], ['20', '20 a second'], ['100', '100 a second']];
+const BYTES_SHOWN = 1024;
+const BYTES_A_LINE = 16;
+
+// The one tail of the page: `connector`, `controller` while it runs, `rows` newest first.
+const tail = { connector: null, controller: null, rows: [], held: [], error: null, filter: '', limit: '20', frozen: false, open: new Set(), skipped: 0, number: 0 };
+
+function tailTab(connector) {
+  const name = connector.connector;
+  if (tail.connector !== name) {
+    stopTail();
+    Object.assign(tail, { connector: name, rows: [], held: [], error: null, open: new Set(), skipped: 0, frozen: false });
+  }
+  const path = tailPath(name);
+  return panel('Live tail', { wide: true, request: { path, stream: true }, id: 'tail' },
+    h('div', { class: 'tail-controls' }, tailButtons(name), tailFilter(),
+      h('label', { class: 'inline-field' }, h('span', null, 'At most'), h('select', { set: { value: tail.limit }, on: { change: (event) => changeLimit(name, event.target.value) } },
+        TAIL_LIMITS.map(([value, text]) => h('option', { value, key: value }, text))))),
+    tail.error ? refusalNote(tail.error, () => startTail(name)) : null,
+    tailState(),
+    tailTable(),
+    h('p', { class: 'hint' }, 'Rows are shown here and kept nowhere. Showing them costs the connector nothing: what is not looked at in time is counted and left out.'));
+}
+
+function tailPath(name) {
+  return `/connectors/${part(name)}/tail?limit=${tail.limit}`;
+}
+
+function tailButtons(name) {
+  return h('span', { class: 'button-row' },
+    tail.controller
+      ? h('button', { type: 'button', on: { click: () => { stopTail(); invalidate(); } } }, 'Stop')
+      : h('button', { type: 'button', class: 'primary', on: { click: () => startTail(name) } }, 'Start'),
+    h('button', { type: 'button', 'aria-pressed': String(tail.frozen), on: { click: freezeTail } }, tail.frozen ? `Show ${plural(tail.held.length, 'new one')}` : 'Hold still'),
+    h('button', { type: 'button', on: { click: () => { tail.rows = []; tail.open.clear(); invalidate(); } } }, 'Clear'));
+}
+
+function tailFilter() {
+  return h('label', { class: 'inline-field' }, h('span', { class: 'unseen' }, 'Only tables, topics or keys with this text'),
+    h('input', { type: 'search', placeholder: 'Table, topic or key', set: { value: tail.filter }, on: { input: (event) => { tail.filter = event.target.value; invalidate(); } } }));
+}
+
+function changeLimit(name, limit) {
+  tail.limit = limit;
+  if (tail.controller) {
+    stopTail();
+    startTail(name);
+  }
+  invalidate();
+}
+
+function freezeTail() {
+  tail.frozen = !tail.frozen;
+  if (!tail.frozen) {
+    tail.rows = [...tail.held, ...tail.rows].slice(0, TAIL_ROWS);
+    tail.held = [];
+  }
+  invalidate();
+}
+
+async function startTail(name) {
+  stopTail();
+  const controller = new AbortController();
+  Object.assign(tail, { controller, error: null });
+  invalidate();
+  try {
+    for await (const event of follow(tailPath(name), controller.signal)) {
+      takeTailEvent(event);
+    }
+    tail.error = controller.signal.aborted ? null : new Refusal(0, null, 'The daemon ended the tail: the connector was stopped, or the daemon was.');
+  } catch (error) {
+    tail.error = controller.signal.aborted ? null : error instanceof Refusal ? error : new Refusal(0, null, 'The connection to the daemon broke.');
+  }
+  if (tail.controller === controller) {
+    tail.controller = null;
+  }
+  invalidate();
+}
+
+function stopTail() {
+  tail.controller?.abort();
+  tail.controller = null;
+}
+
+function takeTailEvent({ name, data }) {
+  tail.number += 1;
+  const row = name === 'gap' ? { id: tail.number, gap: true } : { id: tail.number, ...JSON.parse(data) };
+  tail.skipped += row.skipped ?? 0;
+  if (tail.frozen) {
+    tail.held = [row, ...tail.held].slice(0, TAIL_ROWS);
+  } else {
+    tail.rows = [row, ...tail.rows].slice(0, TAIL_ROWS);
+  }
+  invalidate();
+}
+
+function tailState() {
+  const words = tail.controller ? 'Running' : 'Not running';
+  const skipped = tail.skipped ? `, ${plural(tail.skipped, 'event')} passed by unseen` : '';
+  return h('p', { class: 'muted', key: 'tail-state' }, h('span', { class: tail.controller ? 'live-dot' : 'live-dot off' }), `${words}: ${plural(tail.rows.length, 'event')} shown${skipped}.`);
+}
+
+function tailTable() {
+  const words = tail.filter.toLowerCase();
+  const matches = (row) => row.gap || [row.table, row.topic, JSON.stringify(row.event?.key ?? '')].some((text) => (text ?? '').toLowerCase().includes(words));
+  const shown = tail.rows.filter(matches);
+  if (shown.length === 0) {
+    return empty(tail.rows.length ? 'No event has this text.' : tail.controller ? 'Waiting for the next change.' : 'Nothing is shown yet.',
+      tail.controller || tail.rows.length ? '' : 'Start the tail, then change a row of a captured table.');
+  }
+  return table('Events, newest first', [
+    { title: 'Op', cell: (row) => (row.gap ? badge('gap', 'warning') : opBadge(row.op)) },
+    { title: 'Table', class: 'breaks', cell: (row) => (row.gap ? 'Some events are missing here.' : row.table) },
+    { title: 'Key', class: 'breaks', cell: (row) => (row.gap ? '' : h('code', null, brief(row.event?.key ?? null, 60))) },
+    { title: 'Committed', cell: (row) => (row.gap ? '' : when(row.committed_at_us)) },
+    { title: 'Size', number: true, cell: (row) => (row.gap ? '' : bytes(wireSize(row.wire))) },
+    { title: 'Details', cell: (row) => (row.gap ? '' : detailsButton(row)) },
+  ], shown, { rowKey: (row) => row.id, after: (row) => (tail.open.has(row.id) ? tailDetail(row) : null) });
+}
+
+function detailsButton(row) {
+  const open = tail.open.has(row.id);
+  return h('button', { type: 'button', class: 'small', 'aria-expanded': String(open), on: { click: () => {
+    if (open) {
+      tail.open.delete(row.id);
+    } else {
+      tail.open.add(row.id);
+    }
+    invalidate();
+  } } }, open ? 'Close' : 'Open');
+}
+
+const OPERATIONS = { r: 'read', c: 'create', u: 'update', d: 'delete', t: 'truncate', m: 'message' };
+
+function opBadge(op) {
+  return h('span', { class: `op op-${op in OPERATIONS ? op : 'other'}` }, OPERATIONS[op] ?? op ?? UNKNOWN);
+}
+
+// --- before → event → wire
+
+function tailDetail(row) {
+  return h('tr', { key: `detail:${row.id}`, class: 'detail-row' }, h('td', { colspan: '6' },
+    h('div', { class: 'hops' },
+      hop('Row', rowChange(row.before, row.after)),
+      hop('Event', [h('p', { class: 'muted breaks' }, 'topic ', h('b', null, row.topic ?? UNKNOWN)), h('h4', null, 'Key'), json(row.event?.key ?? null), h('h4', null, 'Value'), json(row.event?.value ?? null)]),
+      hop('On the wire', [headersTable(row.wire?.headers), h('h4', null, 'Key'), hex(row.wire?.key_base64), h('h4', null, 'Value'), hex(row.wire?.value_base64)]))));
+}
+
+function hop(title, content) {
+  return h('section', { class: 'hop' }, h('h3', null, title), content);
+}
+
+// A row before and after by column, with what differs marked.
+function rowChange(before, after) {
+  const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
+  if (names.length === 0) {
+    return h('p', { class: 'muted' }, 'No row belongs to it.');
+  }
+  const cell = (row, name) => (row === null || row === undefined ? '' : name in row ? cellText(row[name]) : h('span', { class: 'muted' }, 'not there'));
+  const differs = (name) => before && after && JSON.stringify(before[name]) !== JSON.stringify(after[name]);
+  return h('table', { class: 'row-change' },
+    h('caption', { class: 'unseen' }, 'The row before and after'),
+    h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Column'), h('th', { scope: 'col' }, 'Before'), h('th', { scope: 'col' }, 'After'))),
+    h('tbody', null, names.map((name) => h('tr', { key: name, class: differs(name) ? 'changed' : null },
+      h('th', { scope: 'row' }, name, differs(name) ? h('span', { class: 'unseen' }, ' (changed)') : null), h('td', null, cell(before, name)), h('td', null, cell(after, name))))));
+}
+
+// A cell as documents of rows have it: text, null, a list, or an object that says what it is instead.
+function cellText(value) {
+  if (value === null) {
+    return h('span', { class: 'json-word' }, 'null');
+  }
+  if (typeof value === 'object' && !Array.isArray(value)) {
+    if (typeof value.unchanged === 'string') {
+      return h('span', { class: 'muted', title: value.unchanged }, 'unchanged');
+    }
+    if (typeof value.base64 === 'string') {
+      return h('span', null, badge('bytes'), ' ', brief(value.base64, 80));
+    }
+  }
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function headersTable(headers) {
+  const all = Object.entries(headers ?? {});
+  return all.length ? [h('h4', null, 'Headers'), facts(all.map(([name, value]) => [name, h('code', { class: 'breaks' }, typeof value === 'string' ? value : JSON.stringify(value))]))] : null;
+}
+
+function wireSize(wire) {
+  const size = (base64) => (base64 ? Math.floor((base64.replace(/=+$/, '').length * 3) / 4) : 0);
+  return wire ? size(wire.key_base64) + size(wire.value_base64) : null;
+}
+
+// Bytes in rows of sixteen, with the letters that they are.
+function hex(base64) {
+  if (base64 === null || base64 === undefined) {
+    return h('p', { class: 'muted' }, 'none (null)');
+  }
+  const raw = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const lines = [];
+  for (let start = 0; start < Math.min(raw.length, BYTES_SHOWN); start += BYTES_A_LINE) {
+    lines.push(hexLine(raw.subarray(start, start + BYTES_A_LINE), start));
+  }
+  const rest = raw.length > BYTES_SHOWN ? `\n… ${plural(raw.length - BYTES_SHOWN, 'more byte')}` : '';
+  return h('div', null, h('p', { class: 'muted' }, bytes(raw.length)), h('pre', { class: 'code hex', tabindex: '0' }, lines.join('\n') + rest));
+}
+
+function hexLine(slice, start) {
+  const numbers = Array.from(slice, (byte) => byte.toString(16).padStart(2, '0')).join(' ').padEnd(BYTES_A_LINE * 3 - 1);
+  const letters = Array.from(slice, (byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '.')).join('');
+  return `${start.toString(16).padStart(4, '0')}  ${numbers}  ${letters}`;
+}
