@@ -1,6 +1,7 @@
 // What a person can do: buttons that send one request, show it as curl, and ask again where something would be lost.
 
 const NOTE_MS = 8000;
+const PROBLEM_MS = 60000;
 
 // An action: `{id, label, method, path, body, role, kind, disabled, done, after, named, ask}`. `disabled` is the reason why it cannot
 // be done now; `named` is the name to type before something is lost; `ask` opens a form instead of sending at once.
@@ -18,8 +19,9 @@ function whyNot(action) {
 function toolbar(label, actions, extra) {
   const shown = actions.filter(Boolean);
   const open = shown.find((action) => ui.curl === action.id);
-  const reasons = new Set(shown.map(whyNot));
-  const common = reasons.size === 1 ? [...reasons][0] : null;
+  const reasons = shown.map(whyNot);
+  // Where nothing can be done, the reasons are there for all to read and not only in titles.
+  const common = reasons.every(Boolean) ? [...new Set(reasons)].join(' ') : null;
   return h('div', { class: 'toolbar', role: 'group', 'aria-label': label, key: `toolbar:${label}` },
     h('div', { class: 'toolbar-row' }, shown.map(actionButton), extra),
     common ? h('p', { class: 'hint' }, common) : null,
@@ -84,9 +86,7 @@ function tell(text, kind) {
   const id = lastNote;
   announce(text);
   setUi('notes', [...ui.notes.filter((other) => other.text !== text), { id, text, kind }].slice(-4));
-  if (kind !== 'problem') {
-    setTimeout(() => dismiss(id), NOTE_MS);
-  }
+  setTimeout(() => dismiss(id), kind === 'problem' ? PROBLEM_MS : NOTE_MS);
 }
 
 function dismiss(id) {
@@ -119,12 +119,18 @@ function dialogElement() {
   }
   return h('dialog', {
     key: `dialog:${dialog.key}`, 'aria-labelledby': 'dialog-title', class: dialog.wide ? 'wide' : null,
-    mounted: (element) => element.showModal(), removed: (element) => element.close(),
+    mounted: openModal, removed: (element) => element.close(),
     on: { cancel: (event) => { event.preventDefault(); closeDialog(); } },
   },
   h('header', { class: 'dialog-header' }, h('h2', { id: 'dialog-title' }, dialog.title),
     h('button', { type: 'button', class: 'quiet', 'aria-label': 'Close', on: { click: closeDialog } }, '×')),
   dialog.view());
+}
+
+// The focus goes to the first field, or to the button that changes nothing.
+function openModal(element) {
+  element.showModal();
+  element.querySelector('.dialog-body input, .dialog-body textarea, .dialog-body select, .dialog-actions button').focus();
 }
 
 function closeButton(label = 'Cancel') {
@@ -136,7 +142,7 @@ function closeButton(label = 'Cancel') {
 function openConfirmation(action, body) {
   const expiresAt = Date.now() + (body.expires_in_ms ?? 60000);
   const given = { action, body, expiresAt, typed: '' };
-  openDialog({ key: `confirm-${action.id}-${body.confirm}`, title: `${action.label}?`, view: () => confirmation(given) });
+  openDialog({ key: `confirm-${action.id}-${body.confirm}`, title: `${action.label} ${action.named ?? ''}`.trim() + '?', view: () => confirmation(given) });
   // The dialog says when the token is no longer taken.
   setTimeout(invalidate, expiresAt - Date.now() + 50);
 }
@@ -165,7 +171,7 @@ function confirmation(given) {
 
 function typedName(given) {
   const input = h('input', {
-    type: 'text', autocomplete: 'off', spellcheck: 'false', autofocus: true,
+    type: 'text', autocomplete: 'off', spellcheck: 'false',
     on: { input: (event) => { given.typed = event.target.value; invalidate(); } },
   });
   return field(`Type ${given.action.named} to go on`, 'confirm-name', input);

@@ -10,6 +10,8 @@ const session = {
   wanted: false,
   // Why the last one was not taken.
   refused: '',
+  // How often one was asked for.
+  attempts: 0,
   name: '',
   role: null,
   authentication: 'none',
@@ -118,6 +120,7 @@ function wantToken(why) {
   session.token = null;
   session.role = null;
   session.wanted = true;
+  session.attempts += 1;
   session.refused = why;
   writeStored(sessionStorage, TOKEN_KEY, null);
   invalidate();

@@ -55,7 +55,13 @@ function table(caption, columns, rows, { rowKey, rowClass, after } = {}) {
 
 function tableRow(columns, row, key, rowClass) {
   return h('tr', { key: `row:${key}`, class: rowClass },
-    columns.map((column) => h('td', { 'data-label': column.title, class: column.number ? 'number' : column.class ?? null }, h('div', { class: 'cell' }, column.cell(row)))));
+    columns.map((column) => tableCell(column, column.cell(row))));
+}
+
+// What says nothing is left out where cells stand below each other.
+function tableCell(column, content) {
+  const classes = [column.number && 'number', column.class, (content === UNKNOWN || content === '') && 'blank'].filter(Boolean).join(' ');
+  return h('td', { 'data-label': column.title, class: classes || null }, h('div', { class: 'cell' }, content));
 }
 
 // A list of names and what belongs to them.

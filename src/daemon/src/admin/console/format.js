@@ -69,7 +69,7 @@ function duration(milliseconds) {
   return two(Math.floor(size / DAY_MS), 'd', Math.floor((size % DAY_MS) / HOUR_MS), 'h');
 }
 
-// A duration for a line of text: its largest unit alone.
+// A duration for a line of text, without what nobody asks for.
 function roughly(milliseconds) {
   const size = Math.abs(milliseconds);
   if (size < MINUTE_MS) {
@@ -78,7 +78,7 @@ function roughly(milliseconds) {
   if (size < HOUR_MS) {
     return `${Math.round(size / MINUTE_MS)} min`;
   }
-  return size < 2 * DAY_MS ? `${Math.round(size / HOUR_MS)} h` : `${Math.round(size / DAY_MS)} days`;
+  return size < 2 * DAY_MS ? duration(Math.round(size / MINUTE_MS) * MINUTE_MS) : `${Math.round(size / DAY_MS)} days`;
 }
 
 const two = (number) => String(number).padStart(2, '0');
@@ -123,6 +123,13 @@ function timeElement(milliseconds) {
   const age = Date.now() - milliseconds;
   const words = age < -SECOND_MS ? `in ${roughly(age)}` : age < 5 * SECOND_MS ? 'just now' : `${roughly(age)} ago`;
   return h('time', { datetime: date.toISOString(), title: absolute(milliseconds) }, words);
+}
+
+// A time as the clock shows it, with the day where that is not today, and how long ago it is.
+function moment(microseconds) {
+  const date = new Date(microseconds / 1000);
+  const words = day(date) === day(new Date()) ? clock(date) : `${day(date)} ${clock(date)}`;
+  return [words, h('span', { class: 'muted' }, when(microseconds))];
 }
 
 // A value of JSON on one line, cut where it is long.

@@ -148,7 +148,8 @@ function signIn() {
     const { token, remember: keep } = event.target.elements;
     enter(token.value.trim(), keep.checked);
   };
-  return h('form', { class: 'sign-in panel', on: { submit }, key: 'sign-in' },
+  // Made anew after a token was not taken: the field is empty again.
+  return h('form', { class: 'sign-in panel', on: { submit }, key: `sign-in:${session.attempts}` },
     h('h1', { id: 'heading' }, 'A token is needed'),
     h('p', null, 'This daemon shows itself only to those who have one of its tokens. It is kept in the memory of this page.'),
     session.refused ? problem(session.refused) : null,

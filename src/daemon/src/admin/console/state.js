@@ -45,9 +45,15 @@ function setUi(name, value) {
 // Says something to those who do not see the page change.
 function announce(text) {
   const place = document.getElementById('announcements');
-  place.textContent = '';
-  setTimeout(() => { place.textContent = text; }, 50);
+  if (announced.length === 0) {
+    place.textContent = '';
+    setTimeout(() => { place.textContent = announced.splice(0).join(' '); }, 50);
+  }
+  announced.push(text);
 }
+
+// What is to be said in the next moment.
+const announced = [];
 
 // --- /status
 

@@ -103,10 +103,10 @@ function figuresPanel(connector) {
   const inFlight = isNumber(connector.bytes_in_flight) ? ` (${bytes(connector.bytes_in_flight)})` : '';
   return panel('Figures', { request: { path: '/status' } }, facts([
     ['Lag', lagCell(connector)],
-    ['From commit to durable', duration(connector.latency_ms)],
+    ['Commit to durable', duration(connector.latency_ms)],
     ['In flight', `${plural(connector.batches_in_flight ?? 0, 'batch', 'batches')}${inFlight}`],
-    ['Changes since the start', count(connector.changes)],
-    ['Records durable', `${count(connector.records)}, ${bytes(connector.bytes)}`],
+    ['Changes', count(connector.changes)],
+    ['Durable records', `${count(connector.records)}, ${bytes(connector.bytes)}`],
     ['Retries', count(connector.retries)],
     connector.caught_up_us ? ['Caught up', when(connector.caught_up_us)] : null,
     connector.position ? ['Position', h('code', { class: 'breaks' }, connector.position)] : null,

@@ -120,8 +120,8 @@ function connectorTable(shown) {
     { title: 'Connector', class: 'name-cell', cell: nameCell },
     { title: 'State', class: 'state-cell', cell: (connector) => [stateChip(connector), h('span', { class: 'muted since' }, when(connector.since_us))] },
     { title: 'Reason', class: 'reason-cell', cell: (connector) => [h('span', { class: 'reason' }, connector.reason || UNKNOWN), warnings(connector)] },
-    { title: 'Records', class: 'number rate-cell', cell: rateCell },
-    { title: 'Lag', class: 'number', cell: lagCell },
+    { title: 'Records', number: true, class: 'rate-cell', cell: rateCell },
+    { title: 'Lag', number: true, cell: lagCell },
     { title: 'Retained log', class: 'meter-cell', cell: retentionCell },
   ], shown, { rowKey: (connector) => connector.connector, rowClass: (connector) => `row-${connector.state}` });
 }

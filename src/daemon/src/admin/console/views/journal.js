@@ -23,7 +23,7 @@ function journalEntries(newest, name) {
   }
   return [
     table('Journal', [
-      { title: 'When', class: 'nowrap', cell: (entry) => when(entry.at_us) },
+      { title: 'When', class: 'nowrap', cell: (entry) => moment(entry.at_us) },
       { title: 'Connector', class: 'breaks', cell: (entry) => (entry.connector ? h('a', { href: connectorLink(entry.connector) }, entry.connector) : h('span', { class: 'muted' }, 'the daemon')) },
       { title: 'Who', cell: (entry) => entry.who },
       { title: 'What', cell: (entry) => badge(entry.what) },

@@ -55,7 +55,7 @@ function snapshotTable(connector, tables, paused = false) {
     { title: 'Table', class: 'breaks', cell: (row) => [row.table, row.condition ? h('span', { class: 'muted' }, `only ${row.condition}`) : null] },
     { title: 'Progress', class: 'progress-cell', cell: (row) => progressCell(row) },
     { title: 'Rows', number: true, cell: (row) => (row.rows_estimated ? `${count(row.rows_done)} of about ${count(row.rows_estimated)}` : count(row.rows_done)) },
-    { title: 'Rate', number: true, cell: (row) => (row.finished || paused ? UNKNOWN : perSecond(row.rate)) },
+    { title: 'Rate', number: true, cell: (row) => (row.finished || row.error || paused ? UNKNOWN : perSecond(row.rate)) },
     { title: 'Left', number: true, cell: (row) => leftCell(row, paused) },
   ], rows, { rowKey: (row) => row.table });
 }
@@ -88,14 +88,9 @@ function leftCell(row, paused) {
 function pace(connector, { table, rows_done }) {
   const key = `${connector}\n${table}`;
   const now = Date.now();
-  let seen = (rowsLately.get(key) ?? []).filter((sample) => sample.atMs > now - SNAPSHOT_WINDOW_MS);
-  const last = seen.at(-1);
-  if (last && rows_done < last.rows) {
-    seen = [];
-  }
-  if (!last || now - last.atMs >= SECOND_MS) {
-    seen = [...seen, { atMs: now, rows: rows_done }];
-  }
+  const lately = (rowsLately.get(key) ?? []).filter((sample) => sample.atMs > now - SNAPSHOT_WINDOW_MS && sample.rows <= rows_done);
+  const last = lately.at(-1);
+  const seen = !last || now - last.atMs >= SECOND_MS ? [...lately, { atMs: now, rows: rows_done }] : lately;
   rowsLately.set(key, seen);
   const [first] = seen;
   const newest = seen.at(-1);

@@ -4,7 +4,7 @@ const TAIL_ROWS = 200;
 // What the daemon is asked to send at most per second; the others are counted.
 const TAIL_LIMITS = [['5', '5 a second'], ['20', '20 a second'], ['100', '100 a second']];
 const BYTES_SHOWN = 1024;
-const BYTES_A_LINE = 16;
+const BYTES_A_LINE = 8;
 
 // The one tail of the page: `connector`, `controller` while it runs, `rows` newest first.
 const tail = { connector: null, controller: null, rows: [], held: [], error: null, filter: '', limit: '20', frozen: false, open: new Set(), skipped: 0, number: 0 };
@@ -23,7 +23,7 @@ function tailTab(connector) {
     tail.error ? refusalNote(tail.error, () => startTail(name)) : null,
     tailState(),
     tailTable(),
-    h('p', { class: 'hint' }, 'Rows are shown here and kept nowhere. Showing them costs the connector nothing: what is not looked at in time is counted and left out.'));
+    h('p', { class: 'hint' }, 'Rows are shown here and kept nowhere. What cannot be shown in time is counted and left out; the stream has it all.'));
 }
 
 function tailPath(name) {
@@ -101,7 +101,7 @@ function takeTailEvent({ name, data }) {
 function tailState() {
   const words = tail.controller ? 'Running' : 'Not running';
   const skipped = tail.skipped ? `, ${plural(tail.skipped, 'event')} passed by unseen` : '';
-  return h('p', { class: 'muted', key: 'tail-state' }, h('span', { class: tail.controller ? 'live-dot' : 'live-dot off' }), `${words}: ${plural(tail.rows.length, 'event')} shown${skipped}.`);
+  return h('p', { class: 'muted tail-state', key: 'tail-state' }, h('span', { class: tail.controller ? 'live-dot' : 'live-dot off' }), `${words}: ${plural(tail.rows.length, 'event')} shown${skipped}.`);
 }
 
 function tailTable() {
@@ -195,7 +195,7 @@ function wireSize(wire) {
   return wire ? size(wire.key_base64) + size(wire.value_base64) : null;
 }
 
-// Bytes in rows of sixteen, with the letters that they are.
+// Bytes in rows that fit on a phone, with the letters that they are.
 function hex(base64) {
   if (base64 === null || base64 === undefined) {
     return h('p', { class: 'muted' }, 'none (null)');
