@@ -4,7 +4,8 @@ const NOTE_MS = 8000;
 const PROBLEM_MS = 60000;
 
 // An action: `{id, label, method, path, body, role, kind, disabled, done, after, named, ask}`. `disabled` is the reason why it cannot
-// be done now; `named` is the name to type before something is lost; `ask` opens a form instead of sending at once.
+// be done now; `named` is the name to type before something is lost; `warning` is what is said before the request is sent where the
+// daemon does not ask again by itself; `ask` opens a form instead of sending at once.
 function whyNot(action) {
   if (state.silentSince !== null) {
     return 'The daemon does not answer.';
@@ -45,6 +46,8 @@ function press(action, reason, busy) {
     tell(reason, 'problem');
   } else if (action.ask) {
     action.ask();
+  } else if (action.warning) {
+    openConfirmation(action, { message: action.warning });
   } else if (!busy) {
     run(action);
   }
@@ -139,19 +142,22 @@ function closeButton(label = 'Cancel') {
 
 // --- what would lose something
 
+// `body` is the daemon's answer to the first step, with a token for the second; without a token the request itself is the second.
 function openConfirmation(action, body) {
-  const expiresAt = Date.now() + (body.expires_in_ms ?? 60000);
+  const expiresAt = body.confirm ? Date.now() + body.expires_in_ms : Infinity;
   const given = { action, body, expiresAt, typed: '' };
   openDialog({ key: `confirm-${action.id}-${body.confirm}`, title: `${action.label} ${action.named ?? ''}`.trim() + '?', view: () => confirmation(given) });
-  // The dialog says when the token is no longer taken.
-  setTimeout(invalidate, expiresAt - Date.now() + 50);
+  if (body.confirm) {
+    // The dialog says when the token is no longer taken.
+    setTimeout(invalidate, body.expires_in_ms + 50);
+  }
 }
 
 function confirmation(given) {
   const { action, body, expiresAt } = given;
   const expired = Date.now() >= expiresAt;
   const missing = action.named && given.typed !== action.named;
-  const confirmed = { ...action, path: withConfirmation(action.path, body.confirm) };
+  const confirmed = body.confirm ? { ...action, path: withConfirmation(action.path, body.confirm) } : action;
   const submit = (event) => {
     event.preventDefault();
     if (expired || !missing) {

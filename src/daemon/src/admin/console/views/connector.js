@@ -59,7 +59,8 @@ function lifecycleActions(connector) {
     { id: 'resume', label: 'Resume', method: 'PUT', path: `${path}/resume`, disabled: is('paused') || is('stopped') ? null : 'It is neither paused nor stopped.', done: `${name} goes on.` },
     { id: 'restart', label: 'Restart', method: 'POST', path: `${path}/restart?includeTasks=true&onlyFailed=false`, done: `${name} is being restarted.` },
     { id: 'stop', label: 'Stop', method: 'PUT', path: `${path}/stop`, disabled: is('stopped') ? 'It is stopped already.' : null, done: `${name} is being stopped.`, title: 'Connections are closed; progress is kept' },
-    { id: 'delete', label: 'Delete', method: 'DELETE', path, role: 'admin', kind: 'danger', named: name, done: `${name} is deleted.`, after: () => { location.hash = '#/'; },
+    { id: 'delete', label: 'Delete', method: 'DELETE', path, role: 'admin', kind: 'danger', named: name, done: `${name} is deleted.`,
+      warning: 'The connector ends, and its configuration is forgotten. Its progress stays: a connector of the same name goes on from there.', after: () => { location.hash = '#/'; },
       disabled: origin === 'file' ? 'It is written in the configuration file: remove it there.' : null },
   ];
 }

@@ -141,6 +141,6 @@ function letterActions(connector, letter, path) {
   return [
     { id: 'replay', label: 'Replay', method: 'POST', path: `${path}/replay`, kind: 'primary', disabled: open, after: () => reload(path),
       done: (answer) => ({ replayed: 'It is in the stream now.', waiting: `It was refused again: ${answer?.reason}` }[answer?.state] ?? 'It is asked for; the connector sends it as soon as it can.') },
-    { id: 'drop', label: 'Drop', method: 'DELETE', path, kind: 'danger', disabled: open, after: () => reload(path), done: 'It is dropped: its event will be nowhere.' },
+    { id: 'drop', label: 'Drop', method: 'DELETE', path, role: 'admin', kind: 'danger', disabled: open, after: () => reload(path), done: 'It is dropped: its event will be nowhere.' },
   ];
 }

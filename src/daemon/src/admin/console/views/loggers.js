@@ -1,6 +1,6 @@
 // Loggers: what the daemon writes to its log, by part, changed while it runs.
 
-const LEVELS = ['ERROR', 'WARN', 'INFO', 'DEBUG', 'TRACE'];
+const LEVELS = ['OFF', 'ERROR', 'WARN', 'INFO', 'DEBUG', 'TRACE'];
 
 function loggersView() {
   const path = '/admin/loggers';
@@ -9,7 +9,6 @@ function loggersView() {
     panel('Levels', { wide: true, request: { path }, id: 'loggers' },
       note('A change holds until the daemon is restarted. TRACE and DEBUG write a lot.'),
       answered(resource(path, 10 * SECOND_MS), (loggers) => (Object.keys(loggers ?? {}).length ? loggerTable(loggers, path) : empty('No logger has a level of its own.')))),
-    panel('Another part', { wide: true, id: 'logger-new' }, newLogger(path)),
   ];
 }
 
@@ -27,21 +26,12 @@ function loggerTable(loggers, path) {
 }
 
 function levelAction(path, name, level) {
-  return { id: `logger:${name}`, label: `Level of ${name}`, role: 'admin', method: 'PUT', path: `${path}/${part(name)}`, body: { level }, done: `${name} writes ${level} and above now.`, after: () => reload(path) };
+  return { id: `logger:${name}`, label: `Level of ${name}`, method: 'PUT', path: `${path}/${part(name)}`, body: { level }, done: `${name} writes ${level} and above now.`, after: () => reload(path) };
 }
 
 function levelSelect(name, level, choose) {
-  const reason = whyNot({ role: 'admin' });
+  const reason = whyNot({});
   const levels = LEVELS.includes(level) ? LEVELS : [level, ...LEVELS];
   return h('select', { 'aria-label': `Level of ${name}`, disabled: Boolean(reason), title: reason, set: { value: level }, on: { change: (event) => choose(event.target.value) } },
     levels.map((each) => h('option', { value: each, key: each }, each)));
-}
-
-function newLogger(path) {
-  const given = (ui.logger ??= { name: '', level: 'DEBUG' });
-  const change = (name) => (event) => { given[name] = event.target.value; invalidate(); };
-  return h('form', { class: 'new-key', on: { submit: (event) => event.preventDefault() } },
-    field('Part', 'logger-name', h('input', { type: 'text', spellcheck: 'false', autocomplete: 'off', placeholder: 'tailrace_postgres', set: { value: given.name }, on: { input: change('name') } })),
-    field('Level', 'logger-level', h('select', { set: { value: given.level }, on: { change: change('level') } }, LEVELS.map((level) => h('option', { value: level, key: level }, level)))),
-    toolbar('Logger', [{ ...levelAction(path, given.name.trim() || 'NAME', given.level), id: 'logger-set', label: 'Set', disabled: given.name.trim() ? null : 'Name a part first.' }]));
 }

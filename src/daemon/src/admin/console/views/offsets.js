@@ -8,7 +8,7 @@ function offsetsTab(connector) {
     panel('Offsets', { wide: true, request: { path }, id: 'offsets' },
       answered(resource(path, 10 * SECOND_MS), (answer) => [offsetTable(answer), toolbar('Offsets', offsetActions(connector, answer, path))])),
     panel('Topics used', { wide: true, request: { path: topicsPath }, id: 'topics' },
-      answered(resource(topicsPath, 30 * SECOND_MS), (answer) => topicList(connector, answer, `${topicsPath}/reset`))),
+      answered(resource(topicsPath, 30 * SECOND_MS), (answer) => topicList(connector, answer))),
   ];
 }
 
@@ -64,10 +64,7 @@ function parsedJson(text) {
   }
 }
 
-function topicList(connector, answer, path) {
+function topicList(connector, answer) {
   const topics = answer?.[connector.connector]?.topics ?? [];
-  return [
-    topics.length ? h('ul', { class: 'names' }, topics.map((topic) => h('li', { key: topic }, h('code', null, topic)))) : empty('It has used no topic since the list was begun.'),
-    toolbar('Topics', [{ id: 'topics-reset', label: 'Begin the list anew', method: 'PUT', path, done: 'The list begins anew.', title: 'Forgets which topics were used; the topics stay' }]),
-  ];
+  return topics.length ? h('ul', { class: 'names' }, topics.map((topic) => h('li', { key: topic }, h('code', null, topic)))) : empty('It has used no topic since the daemon began.');
 }

@@ -21,14 +21,14 @@ function snapshotsTab(connector) {
 }
 
 function initialTables(connector) {
-  return Object.entries(connector.tables ?? {}).map(([name, table]) => ({ table: name, ...table }));
+  return Object.entries(connector.tables ?? {}).map(([name, table]) => ({ table: name, started_at_us: connector.since_us, ...table }));
 }
 
 function snapshotActions(connector, run, path) {
   const is = (...states) => states.includes(run.state);
   return [
-    { id: 'snapshot-start', label: 'Start a snapshot …', method: 'POST', path, body: { tables: [], conditions: [] }, ask: () => openSnapshotDialog(connector, path),
-      disabled: is('none') ? null : 'One is under way: abort it, or wait for its end.', kind: 'primary' },
+    { id: 'snapshot-start', label: is('running', 'paused') ? 'Add tables …' : 'Start a snapshot …', method: 'POST', path, body: { tables: [], conditions: [] },
+      kind: 'primary', ask: () => openSnapshotDialog(connector, path) },
     { id: 'snapshot-pause', label: 'Pause', method: 'PUT', path: `${path}/pause`, disabled: is('running') ? null : 'None is running.', done: 'The snapshot is being paused; changes go on.' },
     { id: 'snapshot-resume', label: 'Resume', method: 'PUT', path: `${path}/resume`, disabled: is('paused') ? null : 'None is paused.', done: 'The snapshot goes on.' },
     { id: 'snapshot-abort', label: 'Abort', method: 'DELETE', path, kind: 'danger', disabled: is('running', 'paused') ? null : 'None is under way.', done: 'The snapshot is given up.' },
@@ -36,16 +36,17 @@ function snapshotActions(connector, run, path) {
 }
 
 function runOf(connector, run) {
-  if (run.state === 'none' && !run.tables?.length) {
+  if (run.state === 'none') {
     return empty('No snapshot was asked for.', 'One reads tables again beside the log, without stopping it: after rows were repaired, or for a new consumer.');
   }
   return [
     facts([
-      ['State', badge(run.state === 'none' ? 'finished' : run.state, run.state === 'running' ? 'good' : '')],
+      ['State', badge(run.state, { running: 'good', finished: 'good', aborted: 'alarm' }[run.state] ?? '')],
       run.requested_at_us ? ['Asked for', when(run.requested_at_us)] : null,
       run.by ? ['By', run.by] : null,
     ]),
-    snapshotTable(connector, run.tables ?? [], run.state === 'paused'),
+    run.waiting ? h('p', { class: 'note warning' }, h('code', null, run.waiting.code), ' ', run.waiting.message) : null,
+    snapshotTable(connector, run.tables ?? [], run.state !== 'running'),
   ];
 }
 
@@ -74,11 +75,8 @@ function leftCell(row, paused) {
   if (row.finished) {
     return badge('finished', 'good');
   }
-  if (paused) {
-    return 'paused';
-  }
-  if (!row.rate || !row.rows_estimated) {
-    return row.started_at_us === null ? 'waits' : UNKNOWN;
+  if (paused || !row.rate || !row.rows_estimated) {
+    return row.started_at_us || paused ? UNKNOWN : 'waits';
   }
   const rows = row.rows_estimated - row.rows_done;
   return rows > 0 ? `about ${duration((rows / row.rate) * 1000)}` : 'soon';
@@ -123,7 +121,12 @@ function snapshotForm(connector, path, given) {
     conditionChoices(connector, given),
     h('details', null, h('summary', null, 'curl'), copyable(curl(action), { language: 'shell' })),
     h('div', { class: 'dialog-actions' }, closeButton(),
-      h('button', { type: 'submit', class: 'primary' }, body.tables.length ? `Start with ${plural(body.tables.length, 'table')}` : 'Start with all tables')));
+      h('button', { type: 'submit', class: 'primary' }, startWords(body))));
+}
+
+function startWords({ tables, conditions }) {
+  const words = [tables.length && plural(tables.length, 'table'), conditions.length && plural(conditions.length, 'condition')].filter(Boolean);
+  return `Start with ${words.join(' and ') || 'all tables'}`;
 }
 
 // The tables that are known by now; others may be typed.
@@ -138,10 +141,10 @@ function tableChoices(connector, given) {
   const more = h('textarea', { rows: '2', spellcheck: 'false', placeholder: 'public.orders', on: { input: (event) => { given.more = event.target.value; invalidate(); } } });
   return h('fieldset', null, h('legend', null, 'Tables'),
     known.length ? h('div', { class: 'checks' }, known.map((name) => check(name, given.tables))) : null,
-    field(known.length ? 'Other tables' : 'Tables', 'snapshot-tables', more, 'One a line. None chosen and none typed: all tables of the connector.'));
+    field(known.length ? 'Other tables' : 'Tables', 'snapshot-tables', more, 'One a line. Nothing chosen and nothing typed: all tables of the connector.'));
 }
 
-function check(name, chosen) {
+function check(name, chosen, detail) {
   return h('label', { class: 'check', key: name },
     h('input', { type: 'checkbox', set: { checked: chosen.has(name) }, on: { change: (event) => {
       if (event.target.checked) {
@@ -150,21 +153,15 @@ function check(name, chosen) {
         chosen.delete(name);
       }
       invalidate();
-    } } }), h('span', null, name));
+    } } }), h('span', null, name, detail ? h('span', { class: 'muted' }, ` ${detail}`) : null));
 }
 
-// Conditions have names in the configuration; a request can only choose among them.
+// Conditions have names and tables in the configuration; a request can only choose among them.
 function conditionChoices(connector, given) {
   const config = resource(`/connectors/${part(connector.connector)}/config?form=nested`).value;
-  const names = conditionNames(config);
-  return h('fieldset', null, h('legend', null, 'Conditions'),
-    names.length
-      ? h('div', { class: 'checks' }, names.map((name) => check(name, given.conditions)))
-      : h('p', { class: 'hint' }, 'The configuration names no conditions, so whole tables are read.'));
-}
-
-function conditionNames(config) {
-  const found = (config?.config ?? config)?.source?.snapshot?.conditions ?? (config?.config ?? config)?.snapshot?.conditions ?? {};
-  const names = Array.isArray(found) ? found.map((condition) => condition.name) : Object.keys(found);
-  return names.filter((name) => typeof name === 'string');
+  const conditions = Object.entries(config?.source?.snapshot?.conditions ?? {});
+  return h('fieldset', null, h('legend', null, 'Only the rows that meet a condition'),
+    conditions.length
+      ? h('div', { class: 'checks' }, conditions.map(([name, { table: of, where }]) => check(name, given.conditions, `of ${of} where ${where}`)))
+      : h('p', { class: 'hint' }, 'The configuration names none (source.snapshot.conditions), so tables are read whole.'));
 }
