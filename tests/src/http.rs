@@ -15,12 +15,18 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn request(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+    exchange(port, "HTTP/1.0", (method, path), body)
+}
+
+/// As [`request`], to a server that wants this version of HTTP and ends the connection when it is asked to.
+pub(crate) fn exchange(port: u16, version: &str, (method, path): (&str, &str), body: &str) -> Result<(u16, String)> {
     let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of port {port}"));
     let mut connection = TcpStream::connect(("127.0.0.1", port)).map_err(failed())?;
     connection.set_read_timeout(Some(TIMEOUT)).map_err(failed())?;
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+        "{method} {path} {version}\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n"
     );
     connection
         .write_all(format!("{head}\r\n{body}").as_bytes())

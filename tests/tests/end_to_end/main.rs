@@ -31,6 +31,7 @@
 //! | `verify` | does `tailrace verify` find exactly what differs, tell lag from drift, and mend it? |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
+//! | `console` | does the console show and do what it should, in a real browser, for everybody? |
 //! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
 #![expect(
     clippy::unwrap_used,
@@ -44,6 +45,7 @@ mod capture;
 mod change_tables;
 mod clients;
 mod configuration;
+mod console;
 mod consumers;
 mod contracts;
 mod crashes;

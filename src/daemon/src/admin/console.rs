@@ -63,9 +63,11 @@ pub(super) fn page() -> &'static Page {
 }
 
 fn assembled(style: &str, script: &str) -> Page {
-    let html = SKELETON
-        .replacen(STYLE_PLACE, &format!("{style}</style>"), 1)
-        .replacen(SCRIPT_PLACE, &format!("{script}</script>"), 1);
+    let html = SKELETON.replacen(STYLE_PLACE, &format!("{style}</style>"), 1).replacen(
+        SCRIPT_PLACE,
+        &format!("{script}</script>"),
+        1,
+    );
     // `data:` is for the icon, which is written in the page.
     let content_security_policy = format!(
         "default-src 'none'; script-src {}; style-src {}; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \

@@ -23,22 +23,37 @@ function toolbar(label, actions, extra) {
   const reasons = shown.map(whyNot);
   // Where nothing can be done, the reasons are there for all to read and not only in titles.
   const common = reasons.every(Boolean) ? [...new Set(reasons)].join(' ') : null;
-  return h('div', { class: 'toolbar', role: 'group', 'aria-label': label, key: `toolbar:${label}` },
+  return h(
+    'div',
+    { class: 'toolbar', role: 'group', 'aria-label': label, key: `toolbar:${label}` },
     h('div', { class: 'toolbar-row' }, shown.map(actionButton), extra),
     common ? h('p', { class: 'hint' }, common) : null,
-    open ? curlBox(open) : null);
+    open ? curlBox(open) : null,
+  );
 }
 
 function actionButton(action) {
   const reason = whyNot(action);
   const busy = ui.busy === action.id;
-  return h('span', { class: 'action', key: action.id },
-    h('button', {
-      type: 'button', class: action.kind ?? '', 'aria-disabled': reason || busy ? 'true' : null, 'aria-busy': busy ? 'true' : null,
-      title: reason ?? action.title ?? null, 'aria-description': reason, 'aria-haspopup': action.ask ? 'dialog' : null,
-      on: { click: () => press(action, reason, busy) },
-    }, action.label),
-    curlButton(action.id, action.label));
+  return h(
+    'span',
+    { class: 'action', key: action.id },
+    h(
+      'button',
+      {
+        type: 'button',
+        class: action.kind ?? '',
+        'aria-disabled': reason || busy ? 'true' : null,
+        'aria-busy': busy ? 'true' : null,
+        title: reason ?? action.title ?? null,
+        'aria-description': reason,
+        'aria-haspopup': action.ask ? 'dialog' : null,
+        on: { click: () => press(action, reason, busy) },
+      },
+      action.label,
+    ),
+    curlButton(action.id, action.label),
+  );
 }
 
 function press(action, reason, busy) {
@@ -93,13 +108,25 @@ function tell(text, kind) {
 }
 
 function dismiss(id) {
-  setUi('notes', ui.notes.filter((other) => other.id !== id));
+  setUi(
+    'notes',
+    ui.notes.filter((other) => other.id !== id),
+  );
 }
 
 function notes() {
-  return h('div', { class: 'notes', key: 'notes' }, ui.notes.map(({ id, text, kind }) =>
-    h('div', { class: `toast ${kind}`, key: id }, h('p', null, text),
-      h('button', { type: 'button', class: 'quiet', 'aria-label': 'Dismiss', on: { click: () => dismiss(id) } }, '×'))));
+  return h(
+    'div',
+    { class: 'notes', key: 'notes' },
+    ui.notes.map(({ id, text, kind }) =>
+      h(
+        'div',
+        { class: `toast ${kind}`, key: id },
+        h('p', null, text),
+        h('button', { type: 'button', class: 'quiet', 'aria-label': 'Dismiss', on: { click: () => dismiss(id) } }, '×'),
+      ),
+    ),
+  );
 }
 
 // --- dialogs
@@ -120,20 +147,37 @@ function dialogElement() {
   if (!dialog) {
     return null;
   }
-  return h('dialog', {
-    key: `dialog:${dialog.key}`, 'aria-labelledby': 'dialog-title', class: dialog.wide ? 'wide' : null,
-    mounted: openModal, removed: (element) => element.close(),
-    on: { cancel: (event) => { event.preventDefault(); closeDialog(); } },
-  },
-  h('header', { class: 'dialog-header' }, h('h2', { id: 'dialog-title' }, dialog.title),
-    h('button', { type: 'button', class: 'quiet', 'aria-label': 'Close', on: { click: closeDialog } }, '×')),
-  dialog.view());
+  return h(
+    'dialog',
+    {
+      key: `dialog:${dialog.key}`,
+      'aria-labelledby': 'dialog-title',
+      class: dialog.wide ? 'wide' : null,
+      mounted: openModal,
+      removed: (element) => element.close(),
+      on: {
+        cancel: (event) => {
+          event.preventDefault();
+          closeDialog();
+        },
+      },
+    },
+    h(
+      'header',
+      { class: 'dialog-header' },
+      h('h2', { id: 'dialog-title' }, dialog.title),
+      h('button', { type: 'button', class: 'quiet', 'aria-label': 'Close', on: { click: closeDialog } }, '×'),
+    ),
+    dialog.view(),
+  );
 }
 
 // The focus goes to the first field, or to the button that changes nothing.
 function openModal(element) {
   element.showModal();
-  element.querySelector('.dialog-body input, .dialog-body textarea, .dialog-body select, .dialog-actions button').focus();
+  element
+    .querySelector('.dialog-body input, .dialog-body textarea, .dialog-body select, .dialog-actions button')
+    .focus();
 }
 
 function closeButton(label = 'Cancel') {
@@ -146,7 +190,11 @@ function closeButton(label = 'Cancel') {
 function openConfirmation(action, body) {
   const expiresAt = body.confirm ? Date.now() + body.expires_in_ms : Infinity;
   const given = { action, body, expiresAt, typed: '' };
-  openDialog({ key: `confirm-${action.id}-${body.confirm}`, title: `${action.label} ${action.named ?? ''}`.trim() + '?', view: () => confirmation(given) });
+  openDialog({
+    key: `confirm-${action.id}-${body.confirm}`,
+    title: `${action.label} ${action.named ?? ''}`.trim() + '?',
+    view: () => confirmation(given),
+  });
   if (body.confirm) {
     // The dialog says when the token is no longer taken.
     setTimeout(invalidate, body.expires_in_ms + 50);
@@ -165,20 +213,51 @@ function confirmation(given) {
       run(expired ? action : confirmed);
     }
   };
-  return h('form', { class: 'dialog-body', on: { submit } },
+  return h(
+    'form',
+    { class: 'dialog-body', on: { submit } },
     h('p', null, body.message),
-    body.will_lose?.length ? [h('h3', null, 'This will be lost'), h('ul', { class: 'losses' }, body.will_lose.map((loss) => h('li', null, loss)))] : null,
+    body.will_lose?.length
+      ? [
+          h('h3', null, 'This will be lost'),
+          h(
+            'ul',
+            { class: 'losses' },
+            body.will_lose.map((loss) => h('li', null, loss)),
+          ),
+        ]
+      : null,
     action.named && !expired ? typedName(given) : null,
-    expired ? note('The daemon takes this confirmation no longer. Ask again: what would be lost may be something else by now.') : null,
+    expired
+      ? note(
+          'The daemon takes this confirmation no longer. Ask again: what would be lost may be something else by now.',
+        )
+      : null,
     h('details', null, h('summary', null, 'curl'), copyable(curl(confirmed), { language: 'shell' })),
-    h('div', { class: 'dialog-actions' }, closeButton(),
-      h('button', { type: 'submit', class: 'danger', disabled: !expired && missing }, expired ? 'Ask again' : action.label)));
+    h(
+      'div',
+      { class: 'dialog-actions' },
+      closeButton(),
+      h(
+        'button',
+        { type: 'submit', class: 'danger', disabled: !expired && missing },
+        expired ? 'Ask again' : action.label,
+      ),
+    ),
+  );
 }
 
 function typedName(given) {
   const input = h('input', {
-    type: 'text', autocomplete: 'off', spellcheck: 'false',
-    on: { input: (event) => { given.typed = event.target.value; invalidate(); } },
+    type: 'text',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    on: {
+      input: (event) => {
+        given.typed = event.target.value;
+        invalidate();
+      },
+    },
   });
   return field(`Type ${given.action.named} to go on`, 'confirm-name', input);
 }

@@ -129,7 +129,13 @@ function wantToken(why) {
 // Who we are to the daemon, with the token that there is.
 async function greet() {
   const answer = await ask({ path: '/session' });
-  Object.assign(session, { name: answer.name, role: answer.role, authentication: answer.authentication, wanted: false, refused: '' });
+  Object.assign(session, {
+    name: answer.name,
+    role: answer.role,
+    authentication: answer.authentication,
+    wanted: false,
+    refused: '',
+  });
 }
 
 // Events of a stream, until it ends or `signal` is raised. EventSource cannot send a token.
@@ -138,7 +144,11 @@ async function* follow(path, signal) {
   let response;
   try {
     response = await fetch(path, {
-      headers: { ...headersOf(), Accept: 'text/event-stream' }, cache: 'no-store', credentials: 'omit', redirect: 'error', signal,
+      headers: { ...headersOf(), Accept: 'text/event-stream' },
+      cache: 'no-store',
+      credentials: 'omit',
+      redirect: 'error',
+      signal,
     });
   } catch {
     throw new Refusal(0, null, 'The daemon does not answer.');
@@ -182,7 +192,7 @@ function withConfirmation(path, token) {
 }
 
 function quoted(text) {
-  return `'${text.replaceAll('\'', '\'\\\'\'')}'`;
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 // The request as a command for a shell, the token as a variable of it.
@@ -199,7 +209,7 @@ function curl({ method = 'GET', path, body, stream }) {
     lines.push('-H "Authorization: Bearer $TAILRACE_TOKEN"');
   }
   if (body !== undefined) {
-    lines.push('-H \'Content-Type: application/json\'', `--data ${quoted(JSON.stringify(body))}`);
+    lines.push("-H 'Content-Type: application/json'", `--data ${quoted(JSON.stringify(body))}`);
   }
   return lines.join(' \\\n  ');
 }

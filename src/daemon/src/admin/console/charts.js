@@ -21,23 +21,41 @@ function chart({ key, title, samples, lines, text, isBytes, limit, note }) {
   const newest = shown.map((line) => `${line.label} ${text(line.values.findLast(isNumber))}`);
   const most = Math.max(...shown.flatMap((line) => line.values.filter(isNumber)));
   const summary = shown.length ? `${newest.join(', ')}, most in this time ${text(most)}` : 'nothing known yet';
-  return h('figure', { class: 'chart', key },
-    h('figcaption', null,
+  return h(
+    'figure',
+    { class: 'chart', key },
+    h(
+      'figcaption',
+      null,
       h('span', { class: 'chart-title' }, title),
-      shown.map((line) => h('span', { class: `legend line-${line.color}`, key: line.label },
-        `${line.label} `, h('b', null, text(line.values.findLast(isNumber))))),
+      shown.map((line) =>
+        h(
+          'span',
+          { class: `legend line-${line.color}`, key: line.label },
+          `${line.label} `,
+          h('b', null, text(line.values.findLast(isNumber))),
+        ),
+      ),
       shown.length ? h('span', { class: 'muted' }, `most ${text(most)}`) : null,
-      limit ? h('span', { class: 'legend line-limit' }, `limit ${text(limit)}`) : null),
+      limit ? h('span', { class: 'legend line-limit' }, `limit ${text(limit)}`) : null,
+    ),
     shown.length && samples.length > 1
       ? plot({ title, summary, samples, lines: shown, text, isBytes, limit })
-      : h('p', { class: 'chart-empty muted' }, note ?? 'Nothing to draw yet: samples come every five seconds.'));
+      : h('p', { class: 'chart-empty muted' }, note ?? 'Nothing to draw yet: samples come every five seconds.'),
+  );
 }
 
 function plot(given) {
   return h('div', {
-    class: 'plot', tabindex: '0', role: 'img', 'aria-label': `${given.title}: ${given.summary}. Left and right arrow keys move through time.`,
+    class: 'plot',
+    tabindex: '0',
+    role: 'img',
+    'aria-label': `${given.title}: ${given.summary}. Left and right arrow keys move through time.`,
     key: `plot-${ui.themeVersion ?? 0}-${given.lines.map((line) => line.label).join()}-${given.limit ? 'limit' : ''}`,
-    data: given, mounted: mountPlot, updated: updatePlot, removed: removePlot,
+    data: given,
+    mounted: mountPlot,
+    updated: updatePlot,
+    removed: removePlot,
     on: { keydown: (event) => moveCursor(event) },
   });
 }
@@ -63,19 +81,43 @@ function mountPlot(element, given) {
 }
 
 function plotOptions(element, given, readout) {
-  const axis = { stroke: color('muted'), grid: { stroke: color('grid'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
+  const axis = {
+    stroke: color('muted'),
+    grid: { stroke: color('grid'), width: 1 },
+    ticks: { show: false },
+    font: '11px system-ui, sans-serif',
+  };
   const series = given.lines.map((line, index) => ({
-    label: line.label, stroke: color(`line-${line.color}`), width: 1.5, points: { show: false },
+    label: line.label,
+    stroke: color(`line-${line.color}`),
+    width: 1.5,
+    points: { show: false },
     fill: index === 0 ? color(`fill-${line.color}`) : undefined,
   }));
-  const limit = given.limit ? [{ label: 'limit', stroke: color('line-limit'), width: 1, dash: [5, 4], points: { show: false } }] : [];
+  const limit = given.limit
+    ? [{ label: 'limit', stroke: color('line-limit'), width: 1, dash: [5, 4], points: { show: false } }]
+    : [];
   return {
-    width: Math.max(element.clientWidth, 200), height: CHART_HEIGHT, legend: { show: false }, padding: [8, 8, 0, 0],
+    width: Math.max(element.clientWidth, 200),
+    height: CHART_HEIGHT,
+    legend: { show: false },
+    padding: [8, 8, 0, 0],
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, __, most) => [0, rangeTop(most)] } },
     axes: [
-      { ...axis, size: 24, space: 70, values: (_, times) => times.map((time) => clock(new Date(time * 1000)).slice(0, 5)) },
-      { ...axis, size: 66, space: 32, incrs: given.isBytes ? INCREMENTS_OF_BYTES : undefined, values: (_, values) => values.map(given.text) },
+      {
+        ...axis,
+        size: 24,
+        space: 70,
+        values: (_, times) => times.map((time) => clock(new Date(time * 1000)).slice(0, 5)),
+      },
+      {
+        ...axis,
+        size: 66,
+        space: 32,
+        incrs: given.isBytes ? INCREMENTS_OF_BYTES : undefined,
+        values: (_, values) => values.map(given.text),
+      },
     ],
     series: [{}, ...series, ...limit],
     hooks: { setCursor: [(self) => showReadout(self, element, readout)] },
@@ -138,13 +180,22 @@ function sparkline(values) {
   const x = (index) => ((index * SPARK_WIDTH) / Math.max(points.length - 1, 1)).toFixed(1);
   const y = (value) => (SPARK_HEIGHT - 2 - (most > 0 ? value / most : 0) * (SPARK_HEIGHT - 4)).toFixed(1);
   const line = points.map((value, index) => `${index ? 'L' : 'M'}${x(index)} ${y(value)}`).join('');
-  const attributes = { class: 'spark', viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true', focusable: 'false' };
+  const attributes = {
+    class: 'spark',
+    viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`,
+    preserveAspectRatio: 'none',
+    'aria-hidden': 'true',
+    focusable: 'false',
+  };
   if (points.length < 2) {
     return h('svg', attributes, h('path', { class: 'spark-line', d: `M0 ${y(0)}H${SPARK_WIDTH}` }));
   }
-  return h('svg', attributes,
+  return h(
+    'svg',
+    attributes,
     h('path', { class: 'spark-area', d: `${line}V${SPARK_HEIGHT}H0Z` }),
-    h('path', { class: 'spark-line', d: line }));
+    h('path', { class: 'spark-line', d: line }),
+  );
 }
 
 // As many values as can be seen, each the largest of its neighbours, so that a peak stays one.
@@ -153,7 +204,9 @@ function thinned(values) {
   if (size <= 1) {
     return values;
   }
-  const groups = Array.from({ length: Math.ceil(values.length / size) }, (_, index) => values.slice(index * size, (index + 1) * size));
+  const groups = Array.from({ length: Math.ceil(values.length / size) }, (_, index) =>
+    values.slice(index * size, (index + 1) * size),
+  );
   return groups.map((group) => Math.max(...group.map((value) => value ?? 0)));
 }
 
@@ -176,17 +229,28 @@ function summedRates(names, field) {
 function meter(label, used, limit, text) {
   const share = limit > 0 ? Math.min(used / limit, 1) : 0;
   const level = share >= 0.9 ? 'alarm' : share >= 0.75 ? 'warning' : 'calm';
-  return h('div', {
-    class: `meter ${level}`, role: 'meter', 'aria-label': label, 'aria-valuemin': '0', 'aria-valuemax': String(limit),
-    'aria-valuenow': String(Math.min(used, limit)), 'aria-valuetext': text,
-  }, h('span', { class: 'meter-bar', vars: { '--share': `${(share * 100).toFixed(1)}%` } }));
+  return h(
+    'div',
+    {
+      class: `meter ${level}`,
+      role: 'meter',
+      'aria-label': label,
+      'aria-valuemin': '0',
+      'aria-valuemax': String(limit),
+      'aria-valuenow': String(Math.min(used, limit)),
+      'aria-valuetext': text,
+    },
+    h('span', { class: 'meter-bar', vars: { '--share': `${(share * 100).toFixed(1)}%` } }),
+  );
 }
 
 // How much of something is done; without a known end the bar only says that it goes on.
 function progressBar(label, done, total, finished) {
   const known = finished || total > 0;
   return h('progress', {
-    class: finished ? 'progress finished' : 'progress', 'aria-label': label, max: '1',
+    class: finished ? 'progress finished' : 'progress',
+    'aria-label': label,
+    max: '1',
     value: known ? String(finished ? 1 : Math.min(done / total, 0.999)) : null,
   });
 }

@@ -123,7 +123,9 @@ function setProperties(element, before, after) {
       setAttribute(element, name, value);
     }
   }
-  setEach(before.set, after.set, (name, value) => { element[name] = value; });
+  setEach(before.set, after.set, (name, value) => {
+    element[name] = value;
+  });
   setEach(before.vars, after.vars, (name, value) => element.style.setProperty(name, value));
   setListeners(element, after.on);
 }
@@ -160,8 +162,11 @@ function setListeners(element, listeners) {
 
 // A drawing of one or more paths in a square of 16 by 16; words beside it say the same.
 function icon(...paths) {
-  return h('svg', { class: 'icon', viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false' },
-    paths.map((path) => h('path', { d: path })));
+  return h(
+    'svg',
+    { class: 'icon', viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false' },
+    paths.map((path) => h('path', { d: path })),
+  );
 }
 
 const ICONS = {
@@ -174,7 +179,10 @@ const ICONS = {
   stopped: ['M4 4h8v8H4z'],
   copy: ['M6 6h8v8H6z', 'M10 6V2H2v8h4'],
   flow: ['M1 5c2-2 3 2 5 0s3-2 5 0', 'M1 8c2-2 3 2 5 0s3-2 5 0', 'M1 11c2-2 3 2 5 0s3-2 5 0', 'M12 4.5 15 8l-3 3.5'],
-  light: ['M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6z', 'M8 1v2M8 13v2M1 8h2M13 8h2M3 3l1.5 1.5M11.5 11.5 13 13M13 3l-1.5 1.5M4.5 11.5 3 13'],
+  light: [
+    'M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6z',
+    'M8 1v2M8 13v2M1 8h2M13 8h2M3 3l1.5 1.5M11.5 11.5 13 13M13 3l-1.5 1.5M4.5 11.5 3 13',
+  ],
   dark: ['M13 9.5A5.5 5.5 0 0 1 6.5 3 5.5 5.5 0 1 0 13 9.5z'],
   system: ['M2 3h12v8H2z', 'M6 14h4', 'M8 11v3'],
 };

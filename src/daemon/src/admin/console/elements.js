@@ -3,11 +3,18 @@
 // A part of a view with its heading; `request` is what it shows, as a curl command.
 function panel(title, { request, actions, id, wide } = {}, ...children) {
   const key = `panel:${id ?? title}`;
-  return h('section', { class: wide ? 'panel wide' : 'panel', key, 'aria-label': title },
-    h('header', { class: 'panel-header' }, h('h2', null, title),
-      h('span', { class: 'panel-actions' }, actions, request ? curlButton(key, title) : null)),
+  return h(
+    'section',
+    { class: wide ? 'panel wide' : 'panel', key, 'aria-label': title },
+    h(
+      'header',
+      { class: 'panel-header' },
+      h('h2', null, title),
+      h('span', { class: 'panel-actions' }, actions, request ? curlButton(key, title) : null),
+    ),
     request && ui.curl === key ? curlBox(request) : null,
-    children);
+    children,
+  );
 }
 
 // What a resource says: its value shown by `view`, or that it is on its way, or why it is not there.
@@ -22,11 +29,18 @@ function answered(entry, view, loading = 'Loading …') {
 }
 
 function refusalNote(error, again) {
-  const words = error.status === 403
-    ? `Your role (${session.role}) does not show this. ${error.message}`
-    : error.status === 404 ? `This daemon has nothing here. ${error.message}` : error.message;
-  return h('div', { class: 'note problem', role: 'alert' }, h('p', null, words),
-    again ? h('button', { type: 'button', on: { click: again } }, 'Try again') : null);
+  const words =
+    error.status === 403
+      ? `Your role (${session.role}) does not show this. ${error.message}`
+      : error.status === 404
+        ? `This daemon has nothing here. ${error.message}`
+        : error.message;
+  return h(
+    'div',
+    { class: 'note problem', role: 'alert' },
+    h('p', null, words),
+    again ? h('button', { type: 'button', on: { click: again } }, 'Try again') : null,
+  );
 }
 
 function problem(text) {
@@ -38,36 +52,69 @@ function note(...children) {
 }
 
 function empty(title, ...children) {
-  return h('div', { class: 'empty' }, h('p', { class: 'empty-title' }, title), children.length ? h('p', { class: 'muted' }, children) : null);
+  return h(
+    'div',
+    { class: 'empty' },
+    h('p', { class: 'empty-title' }, title),
+    children.length ? h('p', { class: 'muted' }, children) : null,
+  );
 }
 
 // A table whose cells say their column's name where it becomes a list of cards on a phone. `columns`: `{title, cell, number}`.
 function table(caption, columns, rows, { rowKey, rowClass, after } = {}) {
-  return h('div', { class: 'table-frame' },
-    h('table', null,
+  return h(
+    'div',
+    { class: 'table-frame' },
+    h(
+      'table',
+      null,
       h('caption', { class: 'unseen' }, caption),
-      h('thead', null, h('tr', null, columns.map((column) => h('th', { scope: 'col', class: column.number ? 'number' : null }, column.title)))),
-      h('tbody', null, rows.map((row, index) => [
-        tableRow(columns, row, rowKey?.(row, index) ?? index, rowClass?.(row)),
-        after?.(row),
-      ]))));
+      h(
+        'thead',
+        null,
+        h(
+          'tr',
+          null,
+          columns.map((column) => h('th', { scope: 'col', class: column.number ? 'number' : null }, column.title)),
+        ),
+      ),
+      h(
+        'tbody',
+        null,
+        rows.map((row, index) => [
+          tableRow(columns, row, rowKey?.(row, index) ?? index, rowClass?.(row)),
+          after?.(row),
+        ]),
+      ),
+    ),
+  );
 }
 
 function tableRow(columns, row, key, rowClass) {
-  return h('tr', { key: `row:${key}`, class: rowClass },
-    columns.map((column) => tableCell(column, column.cell(row))));
+  return h(
+    'tr',
+    { key: `row:${key}`, class: rowClass },
+    columns.map((column) => tableCell(column, column.cell(row))),
+  );
 }
 
 // What says nothing is left out where cells stand below each other.
 function tableCell(column, content) {
-  const classes = [column.number && 'number', column.class, (content === UNKNOWN || content === '') && 'blank'].filter(Boolean).join(' ');
+  const classes = [column.number && 'number', column.class, (content === UNKNOWN || content === '') && 'blank']
+    .filter(Boolean)
+    .join(' ');
   return h('td', { 'data-label': column.title, class: classes || null }, h('div', { class: 'cell' }, content));
 }
 
 // A list of names and what belongs to them.
 function facts(pairs) {
-  return h('dl', { class: 'facts' }, pairs.filter(Boolean).map(([name, ...values]) =>
-    h('div', { key: name }, h('dt', null, name), h('dd', null, values))));
+  return h(
+    'dl',
+    { class: 'facts' },
+    pairs
+      .filter(Boolean)
+      .map(([name, ...values]) => h('div', { key: name }, h('dt', null, name), h('dd', null, values))),
+  );
 }
 
 function badge(text, kind = '') {
@@ -77,22 +124,39 @@ function badge(text, kind = '') {
 // A connector's state: a shape, a colour and the word.
 function stateChip(connector) {
   const known = connector.state in ICONS ? connector.state : 'stopped';
-  return h('span', { class: `chip state-${known}` }, icon(...ICONS[known]), connector.state,
-    connector.code ? h('span', { class: 'chip-code' }, connector.code) : null);
+  return h(
+    'span',
+    { class: `chip state-${known}` },
+    icon(...ICONS[known]),
+    connector.state,
+    connector.code ? h('span', { class: 'chip-code' }, connector.code) : null,
+  );
 }
 
 // --- to copy
 
 // Text that may be copied, with a button that does it.
 function copyable(text, { label = 'Copy', language = '' } = {}) {
-  return h('div', { class: 'copyable' },
+  return h(
+    'div',
+    { class: 'copyable' },
     h('pre', { class: `code ${language}`, tabindex: '0' }, text),
-    copyButton(text, label));
+    copyButton(text, label),
+  );
 }
 
 function copyButton(text, label = 'Copy') {
-  return h('button', { type: 'button', class: 'copy', 'aria-label': label === 'Copy' ? 'Copy to the clipboard' : label, on: { click: (event) => copy(text, event.currentTarget) } },
-    icon(...ICONS.copy), h('span', null, label));
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: 'copy',
+      'aria-label': label === 'Copy' ? 'Copy to the clipboard' : label,
+      on: { click: (event) => copy(text, event.currentTarget) },
+    },
+    icon(...ICONS.copy),
+    h('span', null, label),
+  );
 }
 
 async function copy(text, button) {
@@ -127,14 +191,26 @@ function copySelection(text) {
 
 function curlButton(key, what) {
   const open = ui.curl === key;
-  return h('button', {
-    type: 'button', class: 'curl', 'aria-expanded': String(open), 'aria-label': `${what}: the curl command`, title: 'The same as a curl command',
-    on: { click: () => setUi('curl', open ? null : key) },
-  }, 'curl');
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: 'curl',
+      'aria-expanded': String(open),
+      'aria-label': `${what}: the curl command`,
+      title: 'The same as a curl command',
+      on: { click: () => setUi('curl', open ? null : key) },
+    },
+    'curl',
+  );
 }
 
 function curlBox(request) {
-  return h('div', { class: 'curl-box', key: 'curl-box' }, copyable(curl(request), { language: 'shell', label: 'Copy' }));
+  return h(
+    'div',
+    { class: 'curl-box', key: 'curl-box' },
+    copyable(curl(request), { language: 'shell', label: 'Copy' }),
+  );
 }
 
 // --- forms
@@ -142,14 +218,28 @@ function curlBox(request) {
 // A labelled field. `control` is the vnode of an input, select or textarea, which gets the id.
 function field(label, id, control, hint) {
   Object.assign(control.properties, { id, 'aria-describedby': hint ? `${id}-hint` : null });
-  return h('div', { class: 'field' }, h('label', { for: id }, label), control,
-    hint ? h('p', { class: 'hint', id: `${id}-hint` }, hint) : null);
+  return h(
+    'div',
+    { class: 'field' },
+    h('label', { for: id }, label),
+    control,
+    hint ? h('p', { class: 'hint', id: `${id}-hint` }, hint) : null,
+  );
 }
 
 // A choice of one of few, as buttons that are pressed or not.
 function choice(label, options, chosen, choose) {
-  return h('div', { class: 'choice', role: 'group', 'aria-label': label }, options.map(([value, text]) =>
-    h('button', { type: 'button', key: value, 'aria-pressed': String(value === chosen), on: { click: () => choose(value) } }, text)));
+  return h(
+    'div',
+    { class: 'choice', role: 'group', 'aria-label': label },
+    options.map(([value, text]) =>
+      h(
+        'button',
+        { type: 'button', key: value, 'aria-pressed': String(value === chosen), on: { click: () => choose(value) } },
+        text,
+      ),
+    ),
+  );
 }
 
 // --- JSON
@@ -170,8 +260,13 @@ function jsonParts(text) {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(JSON_PARTS)) {
-    const kind = match[2] !== undefined ? 'name' : match[1] !== undefined ? 'string' : match[3] !== undefined ? 'word' : 'number';
-    parts.push(text.slice(end, match.index), h('span', { class: `json-${kind}` }, match[1] ?? match[0]), match[2] ?? '');
+    const kind =
+      match[2] !== undefined ? 'name' : match[1] !== undefined ? 'string' : match[3] !== undefined ? 'word' : 'number';
+    parts.push(
+      text.slice(end, match.index),
+      h('span', { class: `json-${kind}` }, match[1] ?? match[0]),
+      match[2] ?? '',
+    );
     end = match.index + match[0].length;
   }
   parts.push(text.slice(end));

@@ -53,7 +53,8 @@ function duration(milliseconds) {
     return UNKNOWN;
   }
   const size = Math.abs(milliseconds);
-  const two = (large, largeUnit, small, smallUnit) => (small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`);
+  const two = (large, largeUnit, small, smallUnit) =>
+    small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
   if (size < SECOND_MS) {
     return `${Math.round(milliseconds)} ms`;
   }
@@ -97,7 +98,10 @@ function absolute(milliseconds) {
   if (Number.isNaN(date.getTime())) {
     return UNKNOWN;
   }
-  const utc = `${date.toISOString().replace('T', ' ').replace(/\.\d+Z$/, '')} UTC`;
+  const utc = `${date
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, '')} UTC`;
   return date.getTimezoneOffset() === 0 ? utc : `${day(date)} ${clock(date)} here, ${utc}`;
 }
 
@@ -134,7 +138,7 @@ function moment(microseconds) {
 
 // A value of JSON on one line, cut where it is long.
 function brief(value, length = 120) {
-  const text = typeof value === 'string' ? value : JSON.stringify(value) ?? UNKNOWN;
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? UNKNOWN);
   return text.length > length ? `${text.slice(0, length)}…` : text;
 }
 

@@ -23,12 +23,22 @@ function viewOf(route) {
   if (first === 'connectors' && second) {
     return [connectorView, second];
   }
-  return { '': [connectorsView, 'Connectors'], connectors: [connectorsView, 'Connectors'], create: [createView, 'Create a connector'],
-    journal: [journalView, 'Journal'], loggers: [loggersView, 'Loggers'] }[first] ?? [unknownView, 'Nothing here'];
+  return (
+    {
+      '': [connectorsView, 'Connectors'],
+      connectors: [connectorsView, 'Connectors'],
+      create: [createView, 'Create a connector'],
+      journal: [journalView, 'Journal'],
+      loggers: [loggersView, 'Loggers'],
+    }[first] ?? [unknownView, 'Nothing here']
+  );
 }
 
 function unknownView() {
-  return [pageHeading('Nothing here'), empty('The console has no such view.', h('a', { href: '#/' }, 'Show the connectors'))];
+  return [
+    pageHeading('Nothing here'),
+    empty('The console has no such view.', h('a', { href: '#/' }, 'Show the connectors')),
+  ];
 }
 
 // --- the page
@@ -58,7 +68,9 @@ function content(route, view) {
     return signIn();
   }
   if (!state.status) {
-    return state.error && !state.error.isUnanswered ? refusalNote(state.error, () => schedulePoll(0)) : h('p', { class: 'waiting muted' }, 'Asking the daemon …');
+    return state.error && !state.error.isUnanswered
+      ? refusalNote(state.error, () => schedulePoll(0))
+      : h('p', { class: 'waiting muted' }, 'Asking the daemon …');
   }
   return h('div', { key: `view:${route.path.slice(0, 2).join('/')}` }, view(route));
 }
@@ -78,19 +90,30 @@ function skip(event) {
 function header(route) {
   const [first = ''] = route.path;
   const link = (href, label, current) => h('a', { href, 'aria-current': current ? 'page' : null }, label);
-  return h('header', { class: 'top' },
+  return h(
+    'header',
+    { class: 'top' },
     h('a', { class: 'brand', href: '#/', 'aria-label': 'Tailrace, connectors' }, mark(), h('span', null, 'Tailrace')),
-    h('nav', { class: 'main-nav', 'aria-label': 'Console' },
-      link('#/', 'Connectors', first === '' || first === 'connectors'), link('#/create', 'Create', first === 'create'),
-      link('#/journal', 'Journal', first === 'journal'), link('#/loggers', 'Loggers', first === 'loggers')),
-    h('div', { class: 'top-end' }, whoAmI(), themeSwitch()));
+    h(
+      'nav',
+      { class: 'main-nav', 'aria-label': 'Console' },
+      link('#/', 'Connectors', first === '' || first === 'connectors'),
+      link('#/create', 'Create', first === 'create'),
+      link('#/journal', 'Journal', first === 'journal'),
+      link('#/loggers', 'Loggers', first === 'loggers'),
+    ),
+    h('div', { class: 'top-end' }, whoAmI(), themeSwitch()),
+  );
 }
 
 // Water that leaves the mill.
 function mark() {
-  return h('svg', { class: 'mark', viewBox: '0 0 32 32', 'aria-hidden': 'true', focusable: 'false' },
+  return h(
+    'svg',
+    { class: 'mark', viewBox: '0 0 32 32', 'aria-hidden': 'true', focusable: 'false' },
     h('path', { class: 'mark-wall', d: 'M8 5v22' }),
-    [11, 17, 23].map((y) => h('path', { class: 'mark-water', key: y, d: `M12 ${y}c3-3 5 3 8 0s4-1 5 0` })));
+    [11, 17, 23].map((y) => h('path', { class: 'mark-water', key: y, d: `M12 ${y}c3-3 5 3 8 0s4-1 5 0` })),
+  );
 }
 
 function whoAmI() {
@@ -98,14 +121,37 @@ function whoAmI() {
     return null;
   }
   const words = session.authentication === 'none' ? session.role : `${session.name} · ${session.role}`;
-  const leave = session.token ? h('button', { type: 'button', class: 'quiet on-top', on: { click: () => wantToken('') } }, 'Forget the token') : null;
-  return h('span', { class: 'who', title: session.authentication === 'none' ? 'No token is asked for on this machine itself' : `Signed in by ${session.authentication}` }, words, leave);
+  const leave = session.token
+    ? h('button', { type: 'button', class: 'quiet on-top', on: { click: () => wantToken('') } }, 'Forget the token')
+    : null;
+  return h(
+    'span',
+    {
+      class: 'who',
+      title:
+        session.authentication === 'none'
+          ? 'No token is asked for on this machine itself'
+          : `Signed in by ${session.authentication}`,
+    },
+    words,
+    leave,
+  );
 }
 
 function themeSwitch() {
   const theme = ui.theme ?? 'system';
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-  return h('button', { type: 'button', class: 'quiet on-top theme', title: `Colours: ${theme}`, 'aria-label': `Colours: ${theme}. Change to ${next}`, on: { click: () => setTheme(next) } }, icon(...ICONS[theme]));
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: 'quiet on-top theme',
+      title: `Colours: ${theme}`,
+      'aria-label': `Colours: ${theme}. Change to ${next}`,
+      on: { click: () => setTheme(next) },
+    },
+    icon(...ICONS[theme]),
+  );
 }
 
 function setTheme(theme) {
@@ -129,15 +175,36 @@ function banner() {
     return null;
   }
   const left = Math.max(0, Math.ceil((state.retryAt - Date.now()) / SECOND_MS));
-  return h('div', { class: 'banner', role: 'alert', key: 'banner' },
-    h('p', null, h('b', null, 'The daemon does not answer'), ` since ${clock(new Date(state.silentSince))}. `, state.status ? 'What is shown is from before. ' : '',
-      h('span', { 'aria-hidden': 'true' }, left ? `Trying again in ${left} s.` : 'Trying again …')),
-    h('button', { type: 'button', on: { click: () => schedulePoll(0) } }, 'Try now'));
+  return h(
+    'div',
+    { class: 'banner', role: 'alert', key: 'banner' },
+    h(
+      'p',
+      null,
+      h('b', null, 'The daemon does not answer'),
+      ` since ${clock(new Date(state.silentSince))}. `,
+      state.status ? 'What is shown is from before. ' : '',
+      h('span', { 'aria-hidden': 'true' }, left ? `Trying again in ${left} s.` : 'Trying again …'),
+    ),
+    h('button', { type: 'button', on: { click: () => schedulePoll(0) } }, 'Try now'),
+  );
 }
 
 function footer() {
   const { status } = state;
-  return h('footer', { class: 'bottom' }, status ? [`Tailrace ${status.version}, up for ${duration(status.uptime_ms)}`, ' · ', h('a', { href: '/openapi.json' }, 'API'), ' · ', h('a', { href: '/metrics' }, 'metrics')] : 'Tailrace');
+  return h(
+    'footer',
+    { class: 'bottom' },
+    status
+      ? [
+          `Tailrace ${status.version}, up for ${duration(status.uptime_ms)}`,
+          ' · ',
+          h('a', { href: '/openapi.json' }, 'API'),
+          ' · ',
+          h('a', { href: '/metrics' }, 'metrics'),
+        ]
+      : 'Tailrace',
+  );
 }
 
 // --- signing in
@@ -149,13 +216,40 @@ function signIn() {
     enter(token.value.trim(), keep.checked);
   };
   // Made anew after a token was not taken: the field is empty again.
-  return h('form', { class: 'sign-in panel', on: { submit }, key: `sign-in:${session.attempts}` },
+  return h(
+    'form',
+    { class: 'sign-in panel', on: { submit }, key: `sign-in:${session.attempts}` },
     h('h1', { id: 'heading' }, 'A token is needed'),
-    h('p', null, 'This daemon shows itself only to those who have one of its tokens. It is kept in the memory of this page.'),
+    h(
+      'p',
+      null,
+      'This daemon shows itself only to those who have one of its tokens. It is kept in the memory of this page.',
+    ),
     session.refused ? problem(session.refused) : null,
-    field('Token', 'token', h('input', { type: 'password', name: 'token', required: true, autocomplete: 'off', spellcheck: 'false', mounted: (element) => element.focus() })),
-    h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'remember' }), h('span', null, 'Remember it in this tab until it is closed')),
-    h('button', { type: 'submit', class: 'primary', 'aria-disabled': ui.entering ? 'true' : null }, ui.entering ? 'Asking …' : 'Enter'));
+    field(
+      'Token',
+      'token',
+      h('input', {
+        type: 'password',
+        name: 'token',
+        required: true,
+        autocomplete: 'off',
+        spellcheck: 'false',
+        mounted: (element) => element.focus(),
+      }),
+    ),
+    h(
+      'label',
+      { class: 'check' },
+      h('input', { type: 'checkbox', name: 'remember' }),
+      h('span', null, 'Remember it in this tab until it is closed'),
+    ),
+    h(
+      'button',
+      { type: 'submit', class: 'primary', 'aria-disabled': ui.entering ? 'true' : null },
+      ui.entering ? 'Asking …' : 'Enter',
+    ),
+  );
 }
 
 async function enter(token, keep) {

@@ -47,7 +47,9 @@ function announce(text) {
   const place = document.getElementById('announcements');
   if (announced.length === 0) {
     place.textContent = '';
-    setTimeout(() => { place.textContent = announced.splice(0).join(' '); }, 50);
+    setTimeout(() => {
+      place.textContent = announced.splice(0).join(' ');
+    }, 50);
   }
   announced.push(text);
 }
@@ -166,8 +168,14 @@ function historyEntry(name) {
 function sampleOf(connector, atMs) {
   const { changes, records, bytes: size, lag_bytes, lag_ms, lag_events, retention, filtered } = connector;
   return {
-    atMs, changes, records, filtered, bytes: size,
-    lag_bytes: lag_bytes ?? null, lag_ms: lag_ms ?? null, lag_events: lag_events ?? null,
+    atMs,
+    changes,
+    records,
+    filtered,
+    bytes: size,
+    lag_bytes: lag_bytes ?? null,
+    lag_ms: lag_ms ?? null,
+    lag_events: lag_events ?? null,
     retained_bytes: retention?.retained_bytes ?? connector.retained_bytes ?? null,
   };
 }
@@ -275,7 +283,9 @@ function reload(path) {
 
 // Called around each rendering: what no view asked for is not kept.
 function forgetUnused(render) {
-  resources.forEach((entry) => { entry.used = false; });
+  resources.forEach((entry) => {
+    entry.used = false;
+  });
   render();
   resources.forEach((entry, path) => {
     if (!entry.used) {

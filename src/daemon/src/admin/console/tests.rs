@@ -87,7 +87,14 @@ fn no_text_becomes_markup_or_script() {
     ] {
         assert!(!own.contains(dangerous), "{dangerous}");
     }
-    for event in ["onclick=", "onload=", "onerror=", "onsubmit=", "javascript:", " style=\""] {
+    for event in [
+        "onclick=",
+        "onload=",
+        "onerror=",
+        "onsubmit=",
+        "javascript:",
+        " style=\"",
+    ] {
         assert!(!SKELETON.contains(event) && !own.contains(event), "{event}");
     }
 }

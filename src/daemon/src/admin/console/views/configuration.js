@@ -1,31 +1,67 @@
 // The configuration as it holds, secrets masked: nested as in the file, flat as Kafka Connect has it, or as a file to take along.
 
-const FORMS = [['nested', 'Nested'], ['flat', 'Flat'], ['file', 'As a file']];
+const FORMS = [
+  ['nested', 'Nested'],
+  ['flat', 'Flat'],
+  ['file', 'As a file'],
+];
 
 function configurationTab(connector) {
   const form = ui.configForm ?? 'nested';
   const base = `/connectors/${part(connector.connector)}`;
   const path = { nested: `${base}/config?form=nested`, flat: `${base}/config`, file: `${base}/export` }[form];
-  const view = { nested: nestedConfig, flat: (config) => flatConfig(connector, config), file: (text) => copyable(String(text)) }[form];
-  return panel('Configuration', { wide: true, request: { path }, id: 'configuration', actions: choice('Form', FORMS, form, (chosen) => { ui.configEdit = null; setUi('configForm', chosen); }) },
-    h('p', { class: 'muted' }, connector.origin === 'file'
-      ? 'It stands in the configuration file, where it is changed: edit the file and restart the daemon. Secrets are masked.'
-      : 'It was made over HTTP and is kept in the state. Secrets are masked.'),
-    answered(resource(path), view));
+  const view = {
+    nested: nestedConfig,
+    flat: (config) => flatConfig(connector, config),
+    file: (text) => copyable(String(text)),
+  }[form];
+  return panel(
+    'Configuration',
+    {
+      wide: true,
+      request: { path },
+      id: 'configuration',
+      actions: choice('Form', FORMS, form, (chosen) => {
+        ui.configEdit = null;
+        setUi('configForm', chosen);
+      }),
+    },
+    h(
+      'p',
+      { class: 'muted' },
+      connector.origin === 'file'
+        ? 'It stands in the configuration file, where it is changed: edit the file and restart the daemon. Secrets are masked.'
+        : 'It was made over HTTP and is kept in the state. Secrets are masked.',
+    ),
+    answered(resource(path), view),
+  );
 }
 
 function nestedConfig(config) {
   const lines = yamlLines(config?.config ?? config);
-  return h('div', { class: 'copyable' },
-    h('pre', { class: 'code yaml', tabindex: '0' }, lines.map(({ indent, name, text, kind }) =>
-      ['  '.repeat(indent), name === null ? '' : h('span', { class: 'json-name' }, name), text === null ? '' : h('span', { class: `json-${kind}` }, text), '\n'])),
-    copyButton(lines.map(({ indent, name, text }) => `${'  '.repeat(indent)}${name ?? ''}${text ?? ''}`).join('\n')));
+  return h(
+    'div',
+    { class: 'copyable' },
+    h(
+      'pre',
+      { class: 'code yaml', tabindex: '0' },
+      lines.map(({ indent, name, text, kind }) => [
+        '  '.repeat(indent),
+        name === null ? '' : h('span', { class: 'json-name' }, name),
+        text === null ? '' : h('span', { class: `json-${kind}` }, text),
+        '\n',
+      ]),
+    ),
+    copyButton(lines.map(({ indent, name, text }) => `${'  '.repeat(indent)}${name ?? ''}${text ?? ''}`).join('\n')),
+  );
 }
 
 // JSON as lines of YAML: `{indent, name, text, kind}`.
 function yamlLines(value, indent = 0) {
   if (Array.isArray(value)) {
-    return value.flatMap((item) => (isScalar(item) ? [{ indent, name: '- ', ...scalar(item) }] : listItem(yamlLines(item, indent + 1), indent)));
+    return value.flatMap((item) =>
+      isScalar(item) ? [{ indent, name: '- ', ...scalar(item) }] : listItem(yamlLines(item, indent + 1), indent),
+    );
   }
   return Object.entries(value ?? {}).flatMap(([name, item]) => {
     const label = `${plainText(name)}:`;
@@ -39,7 +75,9 @@ function yamlLines(value, indent = 0) {
 
 // The first line of an item gets the dash that stands before it.
 function listItem([first, ...others], indent) {
-  return first ? [{ ...first, indent, name: `- ${first.name ?? ''}` }, ...others] : [{ indent, name: '- ', text: '{}', kind: 'word' }];
+  return first
+    ? [{ ...first, indent, name: `- ${first.name ?? ''}` }, ...others]
+    : [{ indent, name: '- ', text: '{}', kind: 'word' }];
 }
 
 function isScalar(value) {
@@ -67,29 +105,67 @@ function flatConfig(connector, config) {
   const words = (ui.configFilter ?? '').toLowerCase();
   const shown = entries.filter(([name, value]) => `${name} ${value}`.toLowerCase().includes(words));
   return [
-    h('div', { class: 'tail-controls' },
-      h('label', { class: 'inline-field' }, h('span', { class: 'unseen' }, 'Only keys and values with this text'),
-        h('input', { type: 'search', placeholder: 'Key or value', set: { value: ui.configFilter ?? '' }, on: { input: (event) => setUi('configFilter', event.target.value) } })),
-      edit ? null : copyButton(entries.map(([name, value]) => `${name}=${value}`).join('\n'), 'Copy as properties')),
-    table('Keys and values', [
-      { title: 'Key', class: 'breaks', cell: ([name]) => h('code', null, name) },
-      { title: 'Value', class: 'breaks', cell: ([name, value]) => (edit ? valueInput(edit, name, value) : h('code', null, value)) },
-      ...(edit ? [{ title: 'Remove', cell: ([name]) => removal(edit, name) }] : []),
-    ], shown, { rowKey: ([name]) => name }),
+    h(
+      'div',
+      { class: 'tail-controls' },
+      h(
+        'label',
+        { class: 'inline-field' },
+        h('span', { class: 'unseen' }, 'Only keys and values with this text'),
+        h('input', {
+          type: 'search',
+          placeholder: 'Key or value',
+          set: { value: ui.configFilter ?? '' },
+          on: { input: (event) => setUi('configFilter', event.target.value) },
+        }),
+      ),
+      edit ? null : copyButton(entries.map(([name, value]) => `${name}=${value}`).join('\n'), 'Copy as properties'),
+    ),
+    table(
+      'Keys and values',
+      [
+        { title: 'Key', class: 'breaks', cell: ([name]) => h('code', null, name) },
+        {
+          title: 'Value',
+          class: 'breaks',
+          cell: ([name, value]) => (edit ? valueInput(edit, name, value) : h('code', null, value)),
+        },
+        ...(edit ? [{ title: 'Remove', cell: ([name]) => removal(edit, name) }] : []),
+      ],
+      shown,
+      { rowKey: ([name]) => name },
+    ),
     configEditing(connector, edit),
   ];
 }
 
 function valueInput(edit, name, value) {
   const changed = name in edit.changes;
-  return [h('input', { type: 'text', class: changed ? 'changed' : null, 'aria-label': `Value of ${name}`, disabled: edit.changes[name] === null, set: { value }, spellcheck: 'false',
-    on: { input: (event) => changeKey(edit, name, event.target.value === value ? undefined : event.target.value) } }),
-  edit.errors[name] ? h('p', { class: 'problem-text' }, edit.errors[name].join(' ')) : null];
+  return [
+    h('input', {
+      type: 'text',
+      class: changed ? 'changed' : null,
+      'aria-label': `Value of ${name}`,
+      disabled: edit.changes[name] === null,
+      set: { value },
+      spellcheck: 'false',
+      on: { input: (event) => changeKey(edit, name, event.target.value === value ? undefined : event.target.value) },
+    }),
+    edit.errors[name] ? h('p', { class: 'problem-text' }, edit.errors[name].join(' ')) : null,
+  ];
 }
 
 function removal(edit, name) {
-  return h('label', { class: 'check' }, h('input', { type: 'checkbox', 'aria-label': `Remove ${name}`, set: { checked: edit.changes[name] === null },
-    on: { change: (event) => changeKey(edit, name, event.target.checked ? null : undefined) } }));
+  return h(
+    'label',
+    { class: 'check' },
+    h('input', {
+      type: 'checkbox',
+      'aria-label': `Remove ${name}`,
+      set: { checked: edit.changes[name] === null },
+      on: { change: (event) => changeKey(edit, name, event.target.checked ? null : undefined) },
+    }),
+  );
 }
 
 function changeKey(edit, name, value) {
@@ -105,13 +181,43 @@ function configEditing(connector, edit) {
   const path = `/connectors/${part(connector.connector)}/config`;
   const disabled = connector.origin === 'file' ? 'It is written in the configuration file: change it there.' : null;
   if (!edit) {
-    return toolbar('Configuration', [{ id: 'config-edit', label: 'Change …', role: 'admin', disabled, method: 'PATCH', path, body: { 'key.to.change': 'value', 'key.to.remove': null },
-      ask: () => setUi('configEdit', { connector: connector.connector, changes: {}, errors: {} }) }]);
+    return toolbar('Configuration', [
+      {
+        id: 'config-edit',
+        label: 'Change …',
+        role: 'admin',
+        disabled,
+        method: 'PATCH',
+        path,
+        body: { 'key.to.change': 'value', 'key.to.remove': null },
+        ask: () => setUi('configEdit', { connector: connector.connector, changes: {}, errors: {} }),
+      },
+    ]);
   }
   const number = Object.keys(edit.changes).length;
-  const save = { id: 'config-save', label: number ? `Save ${plural(number, 'change')}` : 'Save', role: 'admin', kind: 'primary', method: 'PATCH', path, body: edit.changes,
-    disabled: number ? null : 'Nothing is changed.', done: 'The configuration is saved; the connector starts again with it.', after: () => { ui.configEdit = null; reload(path); } };
-  return [newKey(edit), toolbar('Configuration', [save], h('button', { type: 'button', on: { click: () => setUi('configEdit', null) } }, 'Cancel'))];
+  const save = {
+    id: 'config-save',
+    label: number ? `Save ${plural(number, 'change')}` : 'Save',
+    role: 'admin',
+    kind: 'primary',
+    method: 'PATCH',
+    path,
+    body: edit.changes,
+    disabled: number ? null : 'Nothing is changed.',
+    done: 'The configuration is saved; the connector starts again with it.',
+    after: () => {
+      ui.configEdit = null;
+      reload(path);
+    },
+  };
+  return [
+    newKey(edit),
+    toolbar(
+      'Configuration',
+      [save],
+      h('button', { type: 'button', on: { click: () => setUi('configEdit', null) } }, 'Cancel'),
+    ),
+  ];
 }
 
 function newKey(edit) {
@@ -126,10 +232,20 @@ function newKey(edit) {
   };
   const added = Object.entries(edit.changes).filter(([, value]) => value !== null);
   return [
-    h('form', { class: 'new-key', on: { submit } },
+    h(
+      'form',
+      { class: 'new-key', on: { submit } },
       field('Another key', 'new-key-name', h('input', { type: 'text', spellcheck: 'false', autocomplete: 'off' })),
       field('Its value', 'new-key-value', h('input', { type: 'text', spellcheck: 'false', autocomplete: 'off' })),
-      h('button', { type: 'submit' }, 'Add')),
-    added.length ? h('p', { class: 'hint' }, 'Will be set: ', added.map(([name]) => h('code', { key: name }, name, ' '))) : null,
+      h('button', { type: 'submit' }, 'Add'),
+    ),
+    added.length
+      ? h(
+          'p',
+          { class: 'hint' },
+          'Will be set: ',
+          added.map(([name]) => h('code', { key: name }, name, ' ')),
+        )
+      : null,
   ];
 }

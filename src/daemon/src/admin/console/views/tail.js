@@ -2,28 +2,72 @@
 
 const TAIL_ROWS = 200;
 // What the daemon is asked to send at most per second; the others are counted.
-const TAIL_LIMITS = [['5', '5 a second'], ['20', '20 a second'], ['100', '100 a second']];
+const TAIL_LIMITS = [
+  ['5', '5 a second'],
+  ['20', '20 a second'],
+  ['100', '100 a second'],
+];
 const BYTES_SHOWN = 1024;
 const BYTES_A_LINE = 8;
 
 // The one tail of the page: `connector`, `controller` while it runs, `rows` newest first.
-const tail = { connector: null, controller: null, rows: [], held: [], error: null, filter: '', limit: '20', frozen: false, open: new Set(), skipped: 0, number: 0 };
+const tail = {
+  connector: null,
+  controller: null,
+  rows: [],
+  held: [],
+  error: null,
+  filter: '',
+  limit: '20',
+  frozen: false,
+  open: new Set(),
+  skipped: 0,
+  number: 0,
+};
 
 function tailTab(connector) {
   const name = connector.connector;
   if (tail.connector !== name) {
     stopTail();
-    Object.assign(tail, { connector: name, rows: [], held: [], error: null, open: new Set(), skipped: 0, frozen: false });
+    Object.assign(tail, {
+      connector: name,
+      rows: [],
+      held: [],
+      error: null,
+      open: new Set(),
+      skipped: 0,
+      frozen: false,
+    });
   }
   const path = tailPath(name);
-  return panel('Live tail', { wide: true, request: { path, stream: true }, id: 'tail' },
-    h('div', { class: 'tail-controls' }, tailButtons(name), tailFilter(),
-      h('label', { class: 'inline-field' }, h('span', null, 'At most'), h('select', { set: { value: tail.limit }, on: { change: (event) => changeLimit(name, event.target.value) } },
-        TAIL_LIMITS.map(([value, text]) => h('option', { value, key: value }, text))))),
+  return panel(
+    'Live tail',
+    { wide: true, request: { path, stream: true }, id: 'tail' },
+    h(
+      'div',
+      { class: 'tail-controls' },
+      tailButtons(name),
+      tailFilter(),
+      h(
+        'label',
+        { class: 'inline-field' },
+        h('span', null, 'At most'),
+        h(
+          'select',
+          { set: { value: tail.limit }, on: { change: (event) => changeLimit(name, event.target.value) } },
+          TAIL_LIMITS.map(([value, text]) => h('option', { value, key: value }, text)),
+        ),
+      ),
+    ),
     tail.error ? refusalNote(tail.error, () => startTail(name)) : null,
     tailState(),
     tailTable(),
-    h('p', { class: 'hint' }, 'Rows are shown here and kept nowhere. What cannot be shown in time is counted and left out; the stream has it all.'));
+    h(
+      'p',
+      { class: 'hint' },
+      'Rows are shown here and kept nowhere. What cannot be shown in time is counted and left out; the stream has it all.',
+    ),
+  );
 }
 
 function tailPath(name) {
@@ -31,17 +75,63 @@ function tailPath(name) {
 }
 
 function tailButtons(name) {
-  return h('span', { class: 'button-row' },
+  return h(
+    'span',
+    { class: 'button-row' },
     tail.controller
-      ? h('button', { type: 'button', on: { click: () => { stopTail(); invalidate(); } } }, 'Stop')
+      ? h(
+          'button',
+          {
+            type: 'button',
+            on: {
+              click: () => {
+                stopTail();
+                invalidate();
+              },
+            },
+          },
+          'Stop',
+        )
       : h('button', { type: 'button', class: 'primary', on: { click: () => startTail(name) } }, 'Start'),
-    h('button', { type: 'button', 'aria-pressed': String(tail.frozen), on: { click: freezeTail } }, tail.frozen ? `Show ${plural(tail.held.length, 'new one')}` : 'Hold still'),
-    h('button', { type: 'button', on: { click: () => { tail.rows = []; tail.open.clear(); invalidate(); } } }, 'Clear'));
+    h(
+      'button',
+      { type: 'button', 'aria-pressed': String(tail.frozen), on: { click: freezeTail } },
+      tail.frozen ? `Show ${plural(tail.held.length, 'new one')}` : 'Hold still',
+    ),
+    h(
+      'button',
+      {
+        type: 'button',
+        on: {
+          click: () => {
+            tail.rows = [];
+            tail.open.clear();
+            invalidate();
+          },
+        },
+      },
+      'Clear',
+    ),
+  );
 }
 
 function tailFilter() {
-  return h('label', { class: 'inline-field' }, h('span', { class: 'unseen' }, 'Only tables, topics or keys with this text'),
-    h('input', { type: 'search', placeholder: 'Table, topic or key', set: { value: tail.filter }, on: { input: (event) => { tail.filter = event.target.value; invalidate(); } } }));
+  return h(
+    'label',
+    { class: 'inline-field' },
+    h('span', { class: 'unseen' }, 'Only tables, topics or keys with this text'),
+    h('input', {
+      type: 'search',
+      placeholder: 'Table, topic or key',
+      set: { value: tail.filter },
+      on: {
+        input: (event) => {
+          tail.filter = event.target.value;
+          invalidate();
+        },
+      },
+    }),
+  );
 }
 
 function changeLimit(name, limit) {
@@ -71,9 +161,15 @@ async function startTail(name) {
     for await (const event of follow(tailPath(name), controller.signal)) {
       takeTailEvent(event);
     }
-    tail.error = controller.signal.aborted ? null : new Refusal(0, null, 'The daemon ended the tail: the connector was stopped, or the daemon was.');
+    tail.error = controller.signal.aborted
+      ? null
+      : new Refusal(0, null, 'The daemon ended the tail: the connector was stopped, or the daemon was.');
   } catch (error) {
-    tail.error = controller.signal.aborted ? null : error instanceof Refusal ? error : new Refusal(0, null, 'The connection to the daemon broke.');
+    tail.error = controller.signal.aborted
+      ? null
+      : error instanceof Refusal
+        ? error
+        : new Refusal(0, null, 'The connection to the daemon broke.');
   }
   if (tail.controller === controller) {
     tail.controller = null;
@@ -101,37 +197,72 @@ function takeTailEvent({ name, data }) {
 function tailState() {
   const words = tail.controller ? 'Running' : 'Not running';
   const skipped = tail.skipped ? `, ${plural(tail.skipped, 'event')} passed by unseen` : '';
-  return h('p', { class: 'muted tail-state', key: 'tail-state' }, h('span', { class: tail.controller ? 'live-dot' : 'live-dot off' }), `${words}: ${plural(tail.rows.length, 'event')} shown${skipped}.`);
+  return h(
+    'p',
+    { class: 'muted tail-state', key: 'tail-state' },
+    h('span', { class: tail.controller ? 'live-dot' : 'live-dot off' }),
+    `${words}: ${plural(tail.rows.length, 'event')} shown${skipped}.`,
+  );
 }
 
 function tailTable() {
   const words = tail.filter.toLowerCase();
-  const matches = (row) => row.gap || [row.table, row.topic, JSON.stringify(row.event?.key ?? '')].some((text) => (text ?? '').toLowerCase().includes(words));
+  const matches = (row) =>
+    row.gap ||
+    [row.table, row.topic, JSON.stringify(row.event?.key ?? '')].some((text) =>
+      (text ?? '').toLowerCase().includes(words),
+    );
   const shown = tail.rows.filter(matches);
   if (shown.length === 0) {
-    return empty(tail.rows.length ? 'No event has this text.' : tail.controller ? 'Waiting for the next change.' : 'Nothing is shown yet.',
-      tail.controller || tail.rows.length ? '' : 'Start the tail, then change a row of a captured table.');
+    return empty(
+      tail.rows.length
+        ? 'No event has this text.'
+        : tail.controller
+          ? 'Waiting for the next change.'
+          : 'Nothing is shown yet.',
+      tail.controller || tail.rows.length ? '' : 'Start the tail, then change a row of a captured table.',
+    );
   }
-  return table('Events, newest first', [
-    { title: 'Op', cell: (row) => (row.gap ? badge('gap', 'warning') : opBadge(row.op)) },
-    { title: 'Table', class: 'breaks', cell: (row) => (row.gap ? 'Some events are missing here.' : row.table) },
-    { title: 'Key', class: 'breaks', cell: (row) => (row.gap ? '' : h('code', null, brief(row.event?.key ?? null, 60))) },
-    { title: 'Committed', cell: (row) => (row.gap ? '' : when(row.committed_at_us)) },
-    { title: 'Size', number: true, cell: (row) => (row.gap ? '' : bytes(wireSize(row.wire))) },
-    { title: 'Details', cell: (row) => (row.gap ? '' : detailsButton(row)) },
-  ], shown, { rowKey: (row) => row.id, after: (row) => (tail.open.has(row.id) ? tailDetail(row) : null) });
+  return table(
+    'Events, newest first',
+    [
+      { title: 'Op', cell: (row) => (row.gap ? badge('gap', 'warning') : opBadge(row.op)) },
+      { title: 'Table', class: 'breaks', cell: (row) => (row.gap ? 'Some events are missing here.' : row.table) },
+      {
+        title: 'Key',
+        class: 'breaks',
+        cell: (row) => (row.gap ? '' : h('code', null, brief(row.event?.key ?? null, 60))),
+      },
+      { title: 'Committed', cell: (row) => (row.gap ? '' : when(row.committed_at_us)) },
+      { title: 'Size', number: true, cell: (row) => (row.gap ? '' : bytes(wireSize(row.wire))) },
+      { title: 'Details', cell: (row) => (row.gap ? '' : detailsButton(row)) },
+    ],
+    shown,
+    { rowKey: (row) => row.id, after: (row) => (tail.open.has(row.id) ? tailDetail(row) : null) },
+  );
 }
 
 function detailsButton(row) {
   const open = tail.open.has(row.id);
-  return h('button', { type: 'button', class: 'small', 'aria-expanded': String(open), on: { click: () => {
-    if (open) {
-      tail.open.delete(row.id);
-    } else {
-      tail.open.add(row.id);
-    }
-    invalidate();
-  } } }, open ? 'Close' : 'Open');
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: 'small',
+      'aria-expanded': String(open),
+      on: {
+        click: () => {
+          if (open) {
+            tail.open.delete(row.id);
+          } else {
+            tail.open.add(row.id);
+          }
+          invalidate();
+        },
+      },
+    },
+    open ? 'Close' : 'Open',
+  );
 }
 
 const OPERATIONS = { r: 'read', c: 'create', u: 'update', d: 'delete', t: 'truncate', m: 'message' };
@@ -143,11 +274,33 @@ function opBadge(op) {
 // --- before → event → wire
 
 function tailDetail(row) {
-  return h('tr', { key: `detail:${row.id}`, class: 'detail-row' }, h('td', { colspan: '6' },
-    h('div', { class: 'hops' },
-      hop('Row', rowChange(row.before, row.after)),
-      hop('Event', [h('p', { class: 'muted breaks' }, 'topic ', h('b', null, row.topic ?? UNKNOWN)), h('h4', null, 'Key'), json(row.event?.key ?? null), h('h4', null, 'Value'), json(row.event?.value ?? null)]),
-      hop('On the wire', [headersTable(row.wire?.headers), h('h4', null, 'Key'), hex(row.wire?.key_base64), h('h4', null, 'Value'), hex(row.wire?.value_base64)]))));
+  return h(
+    'tr',
+    { key: `detail:${row.id}`, class: 'detail-row' },
+    h(
+      'td',
+      { colspan: '6' },
+      h(
+        'div',
+        { class: 'hops' },
+        hop('Row', rowChange(row.before, row.after)),
+        hop('Event', [
+          h('p', { class: 'muted breaks' }, 'topic ', h('b', null, row.topic ?? UNKNOWN)),
+          h('h4', null, 'Key'),
+          json(row.event?.key ?? null),
+          h('h4', null, 'Value'),
+          json(row.event?.value ?? null),
+        ]),
+        hop('On the wire', [
+          headersTable(row.wire?.headers),
+          h('h4', null, 'Key'),
+          hex(row.wire?.key_base64),
+          h('h4', null, 'Value'),
+          hex(row.wire?.value_base64),
+        ]),
+      ),
+    ),
+  );
 }
 
 function hop(title, content) {
@@ -160,13 +313,42 @@ function rowChange(before, after) {
   if (names.length === 0) {
     return h('p', { class: 'muted' }, 'No row belongs to it.');
   }
-  const cell = (row, name) => (row === null || row === undefined ? '' : name in row ? cellText(row[name]) : h('span', { class: 'muted' }, 'not there'));
+  const cell = (row, name) =>
+    row === null || row === undefined
+      ? ''
+      : name in row
+        ? cellText(row[name])
+        : h('span', { class: 'muted' }, 'not there');
   const differs = (name) => before && after && JSON.stringify(before[name]) !== JSON.stringify(after[name]);
-  return h('table', { class: 'row-change' },
+  return h(
+    'table',
+    { class: 'row-change' },
     h('caption', { class: 'unseen' }, 'The row before and after'),
-    h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Column'), h('th', { scope: 'col' }, 'Before'), h('th', { scope: 'col' }, 'After'))),
-    h('tbody', null, names.map((name) => h('tr', { key: name, class: differs(name) ? 'changed' : null },
-      h('th', { scope: 'row' }, name, differs(name) ? h('span', { class: 'unseen' }, ' (changed)') : null), h('td', null, cell(before, name)), h('td', null, cell(after, name))))));
+    h(
+      'thead',
+      null,
+      h(
+        'tr',
+        null,
+        h('th', { scope: 'col' }, 'Column'),
+        h('th', { scope: 'col' }, 'Before'),
+        h('th', { scope: 'col' }, 'After'),
+      ),
+    ),
+    h(
+      'tbody',
+      null,
+      names.map((name) =>
+        h(
+          'tr',
+          { key: name, class: differs(name) ? 'changed' : null },
+          h('th', { scope: 'row' }, name, differs(name) ? h('span', { class: 'unseen' }, ' (changed)') : null),
+          h('td', null, cell(before, name)),
+          h('td', null, cell(after, name)),
+        ),
+      ),
+    ),
+  );
 }
 
 // A cell as documents of rows have it: text, null, a list, or an object that says what it is instead.
@@ -187,7 +369,17 @@ function cellText(value) {
 
 function headersTable(headers) {
   const all = Object.entries(headers ?? {});
-  return all.length ? [h('h4', null, 'Headers'), facts(all.map(([name, value]) => [name, h('code', { class: 'breaks' }, typeof value === 'string' ? value : JSON.stringify(value))]))] : null;
+  return all.length
+    ? [
+        h('h4', null, 'Headers'),
+        facts(
+          all.map(([name, value]) => [
+            name,
+            h('code', { class: 'breaks' }, typeof value === 'string' ? value : JSON.stringify(value)),
+          ]),
+        ),
+      ]
+    : null;
 }
 
 function wireSize(wire) {
@@ -206,11 +398,18 @@ function hex(base64) {
     lines.push(hexLine(raw.subarray(start, start + BYTES_A_LINE), start));
   }
   const rest = raw.length > BYTES_SHOWN ? `\n… ${plural(raw.length - BYTES_SHOWN, 'more byte')}` : '';
-  return h('div', null, h('p', { class: 'muted' }, bytes(raw.length)), h('pre', { class: 'code hex', tabindex: '0' }, lines.join('\n') + rest));
+  return h(
+    'div',
+    null,
+    h('p', { class: 'muted' }, bytes(raw.length)),
+    h('pre', { class: 'code hex', tabindex: '0' }, lines.join('\n') + rest),
+  );
 }
 
 function hexLine(slice, start) {
-  const numbers = Array.from(slice, (byte) => byte.toString(16).padStart(2, '0')).join(' ').padEnd(BYTES_A_LINE * 3 - 1);
+  const numbers = Array.from(slice, (byte) => byte.toString(16).padStart(2, '0'))
+    .join(' ')
+    .padEnd(BYTES_A_LINE * 3 - 1);
   const letters = Array.from(slice, (byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '.')).join('');
   return `${start.toString(16).padStart(4, '0')}  ${numbers}  ${letters}`;
 }
