@@ -195,16 +195,19 @@ function footer() {
   return h(
     'footer',
     { class: 'bottom' },
-    status
-      ? [
-          `Tailrace ${status.version}, up for ${duration(status.uptime_ms)}`,
-          ' · ',
-          h('a', { href: '/openapi.json' }, 'API'),
-          ' · ',
-          h('a', { href: '/metrics' }, 'metrics'),
-        ]
-      : 'Tailrace',
+    status ? `Tailrace ${status.version}, up for ${duration(status.uptime_ms)}` : 'Tailrace',
+    status && session.authentication === 'none' ? plainLinks() : null,
   );
+}
+
+// A link cannot send a token, so these are only there where none is asked for.
+function plainLinks() {
+  const links = [
+    ['/status', 'status'],
+    ['/metrics', 'metrics'],
+    ['/openapi.json', 'API'],
+  ];
+  return links.map(([href, text]) => [' · ', h('a', { href }, text)]);
 }
 
 // --- signing in
@@ -280,6 +283,7 @@ window.addEventListener('hashchange', () => {
   if (path !== shownPath) {
     shownPath = path;
     document.getElementById('heading')?.focus({ preventScroll: true });
+    document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
     window.scrollTo(0, 0);
   }
 });

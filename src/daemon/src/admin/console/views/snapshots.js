@@ -15,13 +15,13 @@ function snapshotsTab(connector) {
   const entry = resource(path, POLL_MS);
   return [
     panel(
-      'Asked for',
+      'On request',
       { wide: true, request: { path } },
       answered(entry, (run) => [toolbar('Snapshot', snapshotActions(connector, run, path)), runOf(connector, run)]),
     ),
     initialTables(connector).length
       ? panel(
-          'The first one',
+          'Initial snapshot',
           { wide: true, request: { path: '/status' } },
           snapshotTable(connector, initialTables(connector)),
         )
