@@ -102,13 +102,15 @@ impl Site {
     /// Opens a view: `connectors/shop1/tail`.
     fn open(&self, view: &str) {
         self.browser.open(&format!("{}/#/{view}", self.daemon.url())).unwrap();
-        self.browser.wait_until("document.querySelector('h1')").unwrap();
+        let shown = format!("document.querySelector('main[data-view=\"{view}\"] h1')");
+        self.browser.wait_until(&shown).unwrap();
     }
 
     /// Opens a tab of the connector; the first one is called nothing.
     fn open_tab(&self, tab: &str) {
-        self.open(&format!("connectors/{}/{tab}", self.name()));
-        self.browser.wait_for_text("h1", self.name()).unwrap();
+        let view = format!("connectors/{}/{tab}", self.name());
+        self.open(view.trim_end_matches('/'));
+        self.wait_for_text("h1", self.name());
     }
 
     fn wait_for_text(&self, selector: &str, text: &str) {

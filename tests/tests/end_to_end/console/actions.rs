@@ -74,14 +74,13 @@ async fn a_connector_is_created_from_a_pasted_configuration_and_deleted_by_its_n
     site.browser.screenshot("create-errors").unwrap();
     // Nested JSON as well, as a person pastes it.
     let config = json!({
-        "source": { "type": "sqlite", "url": format!("sqlite://{}", site.daemon.path().join("other.db").display()),
-            "tables": ["orders"], "query": { "mode": "bulk" } },
+        "source": { "type": "postgres", "url": site.database.url(), "tables": ["public.orders"] },
         "stream": "events",
     });
     let paste = "const area = document.querySelector('#create-text'); area.value = arguments[0]; \
         area.dispatchEvent(new Event('input', { bubbles: true }));";
     site.browser.run(paste, &[json!(config.to_string())]).unwrap();
-    let chosen = "document.querySelector('#create-plugin').value.endsWith('sqlite')";
+    let chosen = "document.querySelector('#create-plugin').value === 'tailrace.source.postgres'";
     site.browser.wait_until(chosen).unwrap();
     let select = "const begin = document.querySelector('#create-state'); begin.value = 'STOPPED'; \
         begin.dispatchEvent(new Event('change', { bubbles: true }));";

@@ -11,7 +11,9 @@ async fn connectors_are_listed_with_their_state_and_what_flows() {
     site.wait_for_text(".strip", "transforms");
     site.execute("insert into orders select i, 'Ada', i from generate_series(1, 500) i")
         .await;
-    site.wait_for_text("main", "500");
+    site.open_tab("");
+    site.wait_for_text(".facts", "500");
+    site.open("");
     // Filters are part of the address, and hide what does not match.
     site.browser.click("a.filter.state-streaming").unwrap();
     site.wait_for_text("a.filter[aria-current]", "streaming");
@@ -30,15 +32,9 @@ async fn a_connector_that_needs_a_person_says_why_and_stands_first() {
     site.wait_for_text("tbody .chip", "streaming");
     site.daemon.kill9().unwrap();
     let slot = site.database.slot();
-    let gone = format!(
-        "select pg_drop_replication_slot('{slot}') from pg_replication_slots where slot_name = '{slot}' and not active"
-    );
-    site.database
-        .wait_until(&format!(
-            "select exists (select from pg_replication_slots where slot_name = '{slot}' and not active)"
-        ))
-        .await
-        .unwrap();
+    let is_free = format!("exists (select from pg_replication_slots where slot_name = '{slot}' and not active)");
+    site.database.wait_until(&is_free).await.unwrap();
+    let gone = format!("select pg_drop_replication_slot('{slot}')");
     site.execute(&gone).await;
     site.daemon.start().unwrap();
     site.wait_for_text("tbody .chip", "slot_missing");

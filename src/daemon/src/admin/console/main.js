@@ -56,7 +56,16 @@ function page(route, view) {
     h('a', { class: 'skip', href: '#main', on: { click: skip } }, 'Skip to the content'),
     header(route),
     banner(),
-    h('main', { id: 'main', tabindex: '-1', class: state.silentSince === null ? null : 'stale' }, content(route, view)),
+    h(
+      'main',
+      {
+        id: 'main',
+        tabindex: '-1',
+        class: state.silentSince === null ? null : 'stale',
+        'data-view': route.path.join('/'),
+      },
+      content(route, view),
+    ),
     footer(),
     notes(),
     dialogElement(),
