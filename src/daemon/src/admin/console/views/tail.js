@@ -269,13 +269,15 @@ function tailDetail(row) {
 
 // A record as a reader of JSON sees it.
 function eventOfRecord(record) {
-  return [
+  return h(
+    'div',
+    { class: 'record' },
     h('p', { class: 'muted breaks' }, 'topic ', h('b', null, record.topic)),
     h('h4', null, 'Key'),
     jsonOfBytes(record.key, record.key_base64),
     h('h4', null, 'Value'),
     jsonOfBytes(record.value, record.value_base64),
-  ];
+  );
 }
 
 function jsonOfBytes(value, base64) {
@@ -288,14 +290,16 @@ function jsonOfBytes(value, base64) {
 // The same record as bytes.
 function wireOfRecord(record) {
   const known = byteCount(record.key_base64) + byteCount(record.value_base64);
-  return [
+  return h(
+    'div',
+    { class: 'record' },
     h('p', { class: 'muted' }, bytes(record.size_bytes), known < record.size_bytes ? ', cut here' : ''),
     headersTable(record.headers),
     h('h4', null, 'Key'),
     hex(record.key_base64),
     h('h4', null, 'Value'),
     hex(record.value_base64),
-  ];
+  );
 }
 
 function keyText(row) {
