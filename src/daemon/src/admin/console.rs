@@ -21,7 +21,9 @@ const STYLES: [&str; 2] = [
 ];
 
 /// Scripts, in their order; they share one scope.
-const SCRIPTS: [&str; 21] = [
+const SCRIPTS: [&str; 22] = [
+    // Whoever gets the library gets its licence.
+    concat!("/*\n", include_str!("console/uplot/LICENSE"), "*/"),
     include_str!("console/uplot/uPlot.iife.min.js"),
     include_str!("console/dom.js"),
     include_str!("console/format.js"),
