@@ -3,6 +3,11 @@
 //!
 //! Everything waits for a condition of the page and never for a time.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "of JSON: what WebDriver does not answer is null, and is noticed as such"
+)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -72,6 +72,11 @@ impl Daemon {
         let state = StateStore::open(&plan.state_path).await?;
         let assembly = Assembly {
             streams: connect_streams(plan)?,
+            stream_kinds: plan
+                .streams
+                .iter()
+                .map(|(name, stream)| (name.clone(), stream.kind()))
+                .collect(),
             registries: Registries::connect(plan, &state)?,
             state: state.clone(),
             shutdown_timeout: plan.shutdown_timeout,

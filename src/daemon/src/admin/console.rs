@@ -6,6 +6,8 @@
 
 use std::sync::OnceLock;
 
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -19,7 +21,9 @@ const STYLES: [&str; 2] = [
 ];
 
 /// Scripts, in their order; they share one scope.
-const SCRIPTS: [&str; 21] = [
+const SCRIPTS: [&str; 22] = [
+    // Whoever gets the library gets its licence.
+    concat!("/*\n", include_str!("console/uplot/LICENSE"), "*/"),
     include_str!("console/uplot/uPlot.iife.min.js"),
     include_str!("console/dom.js"),
     include_str!("console/format.js"),
@@ -49,15 +53,25 @@ const SCRIPT_PLACE: &str = "{{script}}</script>";
 
 /// The page and the policy that it is sent with.
 #[derive(Debug)]
-pub(super) struct Page {
+struct Page {
     /// The whole document.
-    pub(super) html: String,
+    html: String,
     /// The value of `Content-Security-Policy`.
-    pub(super) content_security_policy: String,
+    content_security_policy: String,
 }
 
-/// The page; the same for as long as the process lives.
-pub(super) fn page() -> &'static Page {
+/// The page, as it is served.
+pub(super) fn page_response() -> Response {
+    let page = page();
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, &page.content_security_policy),
+    ];
+    (headers, page.html.as_str()).into_response()
+}
+
+/// The same for as long as the process lives.
+fn page() -> &'static Page {
     static PAGE: OnceLock<Page> = OnceLock::new();
     PAGE.get_or_init(|| assembled(&STYLES.concat(), &SCRIPTS.join("\n")))
 }

@@ -1,7 +1,7 @@
 //! What the process and its connectors do: for people, for probes, and for Prometheus.
 
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -13,7 +13,7 @@ use tailrace_core::telemetry::{Life, Snapshot, Telemetry};
 use super::access::Caller;
 use super::answer::{Answer, failed, json};
 use super::config::Role;
-use super::connect::kind_of;
+use super::connect::{class_of, kind_of};
 use super::operation::{Operation, get};
 use super::{Shown, console};
 use crate::process;
@@ -45,9 +45,15 @@ struct Status {
 struct ConnectorState {
     /// `source` or `sink`.
     kind: &'static str,
+    /// The type of its database side; missing where its configuration has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
     /// The stream that it writes to or reads from.
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<String>,
+    /// The type of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_type: Option<&'static str>,
     /// `file` or `http`: who owns its configuration.
     origin: &'static str,
     /// `running`, `paused` or `stopped`.
@@ -141,7 +147,7 @@ pub(super) fn operations() -> Vec<Operation> {
 
 async fn root(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     if super::guard::wants_page(&headers) {
-        return page();
+        return console::page_response();
     }
     let root = Root {
         version: VERSION,
@@ -149,16 +155,6 @@ async fn root(State(shown): State<Shown>, headers: HeaderMap) -> Response {
         kafka_cluster_id: shown.supervisor.assembly().state.instance_id().to_owned(),
     };
     json(StatusCode::OK, &root)
-}
-
-/// The console.
-fn page() -> Response {
-    let page = console::page();
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, &*page.content_security_policy),
-    ];
-    (headers, &*page.html).into_response()
 }
 
 async fn health(State(shown): State<Shown>) -> Response {
@@ -193,7 +189,10 @@ async fn status(State(shown): State<Shown>) -> Response {
     let status = Status {
         version: VERSION,
         uptime_ms: u64::try_from(shown.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        connectors: connectors.iter().map(|member| ConnectorState::of(member)).collect(),
+        connectors: connectors
+            .iter()
+            .map(|member| ConnectorState::of(&shown, member))
+            .collect(),
     };
     json(StatusCode::OK, &status)
 }
@@ -296,10 +295,14 @@ impl Reason {
 // === impl ConnectorState ===
 
 impl ConnectorState {
-    fn of(member: &Member) -> Self {
+    fn of(shown: &Shown, member: &Member) -> Self {
+        let stream = member.plan.as_ref().map(|plan| plan.stream().to_owned());
+        let kinds = &shown.supervisor.assembly().stream_kinds;
         Self {
             kind: kind_of(member),
-            stream: member.plan.as_ref().map(|plan| plan.stream().to_owned()),
+            r#type: class_of(member).map(|class| class.type_name),
+            stream_type: stream.as_ref().and_then(|name| kinds.get(name).copied()),
+            stream,
             origin: match member.origin {
                 Origin::File => "file",
                 Origin::Http(_) => "http",

@@ -28,6 +28,8 @@ use crate::webhook::Webhook;
 pub(crate) struct Assembly {
     /// The streams by name.
     pub(crate) streams: BTreeMap<String, Arc<dyn EventStream>>,
+    /// Their types, by the same names.
+    pub(crate) stream_kinds: BTreeMap<String, &'static str>,
     pub(crate) registries: Registries,
     pub(crate) state: StateStore,
     /// How long a stop waits for what is in flight.

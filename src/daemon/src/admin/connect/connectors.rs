@@ -549,7 +549,8 @@ fn flat_config(member: &Member) -> BTreeMap<String, String> {
     config
 }
 
-fn class_of(member: &Member) -> Option<PluginClass> {
+/// The class of its configuration; `None` where that names none that there is.
+pub(in crate::admin) fn class_of(member: &Member) -> Option<PluginClass> {
     let written = written(member);
     if let Some(class) = written.get("connector").and_then(|connector| connector.get("class")) {
         return PluginClass::find(text_of(class)?);

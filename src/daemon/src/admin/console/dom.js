@@ -10,15 +10,25 @@ const SVG_NAMESPACE = 'http://www.w3.org/2000/svg';
 // changes and otherwise left to the person; `vars` has custom CSS properties; `key` tells siblings apart; `mounted`, `updated`
 // and `removed` are called with the element, and `data` is theirs.
 function h(tag, properties, ...children) {
-  return { tag, properties: properties ?? {}, children: inSlots(children, ''), element: null };
+  return { tag, properties: properties ?? {}, children: inSlots(children), element: null };
 }
 
-// Children by slot: where they stand, or their key. What is absent keeps its slot, so that its neighbours keep theirs.
-function inSlots(children, prefix) {
+// Children by slot: where they stand, or their key. What is absent keeps its slot, so that its neighbours keep theirs. Two of one key
+// (rows may be called alike) are told apart by which comes first.
+function inSlots(children) {
+  const seen = new Map();
+  return slotsOf(children, '').map(({ slot, node }) => {
+    const number = seen.get(slot) ?? 0;
+    seen.set(slot, number + 1);
+    return { slot: number ? `${slot}#${number}` : slot, node };
+  });
+}
+
+function slotsOf(children, prefix) {
   const slots = [];
   children.forEach((child, index) => {
     if (Array.isArray(child)) {
-      slots.push(...inSlots(child, `${prefix}${index}.`));
+      slots.push(...slotsOf(child, `${prefix}${index}.`));
     } else if (child !== null && child !== undefined && child !== false && child !== true && child !== '') {
       const node = typeof child === 'object' ? child : { text: String(child), element: null };
       const key = node.properties?.key;
@@ -35,7 +45,7 @@ const newElements = [];
 function show(container, ...children) {
   const active = document.activeElement;
   newElements.length = 0;
-  const slots = inSlots(children, '');
+  const slots = inSlots(children);
   if (!container.shown) {
     container.replaceChildren();
   }

@@ -37,7 +37,7 @@ function offsetTable({ offsets }) {
 }
 
 function offsetActions(connector, answer, path) {
-  const stopped = connector.wanted === 'stopped' || connector.state === 'stopped';
+  const stopped = connector.wanted === 'stopped' && connector.state === 'stopped';
   const disabled = stopped ? null : 'Stop the connector first: offsets of one that runs would be written over.';
   return [
     {

@@ -1,12 +1,8 @@
 // The live tail: each change as the row before, the row after, the event that was made of it, and the bytes that went out.
 
 const TAIL_ROWS = 200;
-// What the daemon is asked to send at most per second; the others are counted.
-const TAIL_LIMITS = [
-  ['5', '5 a second'],
-  ['20', '20 a second'],
-  ['100', '100 a second'],
-];
+// The daemon ends a tail after some minutes; somebody who still looks begins another one.
+const TAIL_AGAIN_MS = 1000;
 const BYTES_SHOWN = 1024;
 const BYTES_A_LINE = 8;
 
@@ -18,7 +14,6 @@ const tail = {
   held: [],
   error: null,
   filter: '',
-  limit: '20',
   frozen: false,
   open: new Set(),
   skipped: 0,
@@ -43,22 +38,7 @@ function tailTab(connector) {
   return panel(
     'Live tail',
     { wide: true, request: { path, stream: true }, id: 'tail' },
-    h(
-      'div',
-      { class: 'tail-controls' },
-      tailButtons(name),
-      tailFilter(),
-      h(
-        'label',
-        { class: 'inline-field' },
-        h('span', null, 'At most'),
-        h(
-          'select',
-          { set: { value: tail.limit }, on: { change: (event) => changeLimit(name, event.target.value) } },
-          TAIL_LIMITS.map(([value, text]) => h('option', { value, key: value }, text)),
-        ),
-      ),
-    ),
+    h('div', { class: 'tail-controls' }, tailButtons(name), tailFilter()),
     tail.error ? refusalNote(tail.error, () => startTail(name)) : null,
     tailState(),
     tailTable(),
@@ -71,7 +51,7 @@ function tailTab(connector) {
 }
 
 function tailPath(name) {
-  return `/connectors/${part(name)}/tail?limit=${tail.limit}`;
+  return `/connectors/${part(name)}/tail`;
 }
 
 function tailButtons(name) {
@@ -134,15 +114,6 @@ function tailFilter() {
   );
 }
 
-function changeLimit(name, limit) {
-  tail.limit = limit;
-  if (tail.controller) {
-    stopTail();
-    startTail(name);
-  }
-  invalidate();
-}
-
 function freezeTail() {
   tail.frozen = !tail.frozen;
   if (!tail.frozen) {
@@ -157,19 +128,17 @@ async function startTail(name) {
   const controller = new AbortController();
   Object.assign(tail, { controller, error: null });
   invalidate();
+  const { signal } = controller;
   try {
-    for await (const event of follow(tailPath(name), controller.signal)) {
-      takeTailEvent(event);
+    while (!signal.aborted) {
+      for await (const event of follow(tailPath(name), signal)) {
+        takeTailEvent(event);
+      }
+      await new Promise((resolve) => setTimeout(resolve, TAIL_AGAIN_MS));
     }
-    tail.error = controller.signal.aborted
-      ? null
-      : new Refusal(0, null, 'The daemon ended the tail: the connector was stopped, or the daemon was.');
   } catch (error) {
-    tail.error = controller.signal.aborted
-      ? null
-      : error instanceof Refusal
-        ? error
-        : new Refusal(0, null, 'The connection to the daemon broke.');
+    const broken = error instanceof Refusal ? error : new Refusal(0, null, 'The connection to the daemon broke.');
+    tail.error = signal.aborted ? null : broken;
   }
   if (tail.controller === controller) {
     tail.controller = null;
@@ -184,8 +153,8 @@ function stopTail() {
 
 function takeTailEvent({ name, data }) {
   tail.number += 1;
-  const row = name === 'gap' ? { id: tail.number, gap: true } : { id: tail.number, ...JSON.parse(data) };
-  tail.skipped += row.skipped ?? 0;
+  const row = { ...JSON.parse(data), id: tail.number, gap: name === 'gap' };
+  tail.skipped += row.skipped ?? row.missed ?? 0;
   if (tail.frozen) {
     tail.held = [row, ...tail.held].slice(0, TAIL_ROWS);
   } else {
@@ -209,7 +178,7 @@ function tailTable() {
   const words = tail.filter.toLowerCase();
   const matches = (row) =>
     row.gap ||
-    [row.table, row.topic, JSON.stringify(row.event?.key ?? '')].some((text) =>
+    [row.table, keyText(row), ...row.records.map((record) => record.topic)].some((text) =>
       (text ?? '').toLowerCase().includes(words),
     );
   const shown = tail.rows.filter(matches);
@@ -227,14 +196,18 @@ function tailTable() {
     'Events, newest first',
     [
       { title: 'Op', cell: (row) => (row.gap ? badge('gap', 'warning') : opBadge(row.op)) },
-      { title: 'Table', class: 'breaks', cell: (row) => (row.gap ? 'Some events are missing here.' : row.table) },
+      {
+        title: 'Table',
+        class: 'breaks',
+        cell: (row) => (row.gap ? `${plural(row.missed ?? 0, 'event')} came too fast to be shown.` : row.table),
+      },
       {
         title: 'Key',
         class: 'breaks',
-        cell: (row) => (row.gap ? '' : h('code', null, brief(row.event?.key ?? null, 60))),
+        cell: (row) => (row.gap ? '' : h('code', null, keyText(row))),
       },
       { title: 'Committed', cell: (row) => (row.gap ? '' : when(row.committed_at_us)) },
-      { title: 'Size', number: true, cell: (row) => (row.gap ? '' : bytes(wireSize(row.wire))) },
+      { title: 'Size', number: true, cell: (row) => (row.gap ? '' : bytes(sizeOf(row))) },
       { title: 'Details', cell: (row) => (row.gap ? '' : detailsButton(row)) },
     ],
     shown,
@@ -284,23 +257,58 @@ function tailDetail(row) {
         'div',
         { class: 'hops' },
         hop('Row', rowChange(row.before, row.after)),
-        hop('Event', [
-          h('p', { class: 'muted breaks' }, 'topic ', h('b', null, row.topic ?? UNKNOWN)),
-          h('h4', null, 'Key'),
-          json(row.event?.key ?? null),
-          h('h4', null, 'Value'),
-          json(row.event?.value ?? null),
-        ]),
-        hop('On the wire', [
-          headersTable(row.wire?.headers),
-          h('h4', null, 'Key'),
-          hex(row.wire?.key_base64),
-          h('h4', null, 'Value'),
-          hex(row.wire?.value_base64),
-        ]),
+        hop(
+          'Event',
+          row.records.length ? row.records.map(eventOfRecord) : h('p', { class: 'muted' }, 'None was made of it.'),
+        ),
+        hop('On the wire', row.records.map(wireOfRecord)),
       ),
     ),
   );
+}
+
+// A record as a reader of JSON sees it.
+function eventOfRecord(record) {
+  return h(
+    'div',
+    { class: 'record' },
+    h('p', { class: 'muted breaks' }, 'topic ', h('b', null, record.topic)),
+    h('h4', null, 'Key'),
+    jsonOfBytes(record.key, record.key_base64),
+    h('h4', null, 'Value'),
+    jsonOfBytes(record.value, record.value_base64),
+  );
+}
+
+function jsonOfBytes(value, base64) {
+  if (value === null && base64 !== null) {
+    return h('p', { class: 'muted' }, 'No JSON that can be shown: see its bytes.');
+  }
+  return value === null ? h('p', { class: 'muted' }, 'none (null)') : json(value);
+}
+
+// The same record as bytes.
+function wireOfRecord(record) {
+  const known = byteCount(record.key_base64) + byteCount(record.value_base64);
+  return h(
+    'div',
+    { class: 'record' },
+    h('p', { class: 'muted' }, bytes(record.size_bytes), known < record.size_bytes ? ', cut here' : ''),
+    headersTable(record.headers),
+    h('h4', null, 'Key'),
+    hex(record.key_base64),
+    h('h4', null, 'Value'),
+    hex(record.value_base64),
+  );
+}
+
+function keyText(row) {
+  const [record] = row.records;
+  return record ? brief(record.key ?? record.key_base64 ?? null, 60) : UNKNOWN;
+}
+
+function sizeOf(row) {
+  return row.records.reduce((total, record) => total + record.size_bytes, 0);
 }
 
 function hop(title, content) {
@@ -368,23 +376,13 @@ function cellText(value) {
 }
 
 function headersTable(headers) {
-  const all = Object.entries(headers ?? {});
-  return all.length
-    ? [
-        h('h4', null, 'Headers'),
-        facts(
-          all.map(([name, value]) => [
-            name,
-            h('code', { class: 'breaks' }, typeof value === 'string' ? value : JSON.stringify(value)),
-          ]),
-        ),
-      ]
+  return headers.length
+    ? [h('h4', null, 'Headers'), facts(headers.map(([name, value]) => [name, h('code', { class: 'breaks' }, value)]))]
     : null;
 }
 
-function wireSize(wire) {
-  const size = (base64) => (base64 ? Math.floor((base64.replace(/=+$/, '').length * 3) / 4) : 0);
-  return wire ? size(wire.key_base64) + size(wire.value_base64) : null;
+function byteCount(base64) {
+  return base64 ? Math.floor((base64.replace(/=+$/, '').length * 3) / 4) : 0;
 }
 
 // Bytes in rows that fit on a phone, with the letters that they are.
