@@ -176,18 +176,16 @@ impl Site {
     fn tab_to(&self, words: &str) -> Vec<String> {
         let look = "const stop = document.activeElement; const style = getComputedStyle(stop); \
             return [stop.textContent.trim(), style.outlineStyle !== 'none' && stop.getClientRects().length > 0];";
-        let mut stops = Vec::new();
-        for _ in 0..STOPS {
+        let mut stops: Vec<String> = Vec::new();
+        while stops.last().is_none_or(|text| text != words) {
+            assert!(stops.len() < STOPS, "{words} is not among {stops:?}");
             self.browser.key(key::TAB).unwrap();
             let stop = self.browser.run(look, &[]).unwrap();
             let text = stop[0].as_str().unwrap_or_default().to_owned();
             let is_body = text.len() > 500;
             assert!(is_body || stop[1] == json!(true), "the focus cannot be seen on {text}");
             stops.push(text);
-            if stops.last().is_some_and(|text| text == words) {
-                return stops;
-            }
         }
-        panic!("{words} is not among {stops:?}");
+        stops
     }
 }
