@@ -10,6 +10,7 @@ use tailrace_codec::contract::ContractRules;
 use tailrace_core::pipeline::source::{DeadLetters, Limits};
 use tailrace_core::ports::EventStream;
 use tailrace_core::schema_change::SchemaChangeListener;
+use tailrace_core::snapshot::SnapshotDesk;
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::{Telemetry, now_us};
 use tailrace_core::{Error, Result, failpoint};
@@ -62,6 +63,7 @@ struct Assembly<'a> {
     registries: &'a Registries,
     carriers: Vec<(Arc<Telemetry>, Arc<dyn Carrier>)>,
     letters: Vec<LetterDesk>,
+    snapshots: Vec<(String, Arc<SnapshotDesk>)>,
     side_tasks: Vec<JoinHandle<()>>,
 }
 
@@ -78,11 +80,14 @@ impl Assembly<'_> {
     /// A connector that reads a database.
     fn reads(&mut self, connector: &Arc<ConnectorPlan>) -> Result<()> {
         let telemetry = Arc::new(Telemetry::new(&connector.name));
+        let snapshots: Arc<SnapshotDesk> = Arc::default();
+        self.snapshots.push((connector.name.clone(), Arc::clone(&snapshots)));
         let run = ConnectorRun {
             plan: Arc::clone(connector),
             source: connector.source_connector()?,
             stream: self.stream(&connector.stream, &connector.name)?,
             state: self.state.clone(),
+            snapshots,
             registry: self.registries.of(connector)?,
             listener: webhook(connector, &telemetry, &mut self.side_tasks),
             limits: Limits {
@@ -137,6 +142,7 @@ impl Daemon {
             registries: &registries,
             carriers: Vec::new(),
             letters: Vec::new(),
+            snapshots: Vec::new(),
             side_tasks: Vec::new(),
         };
         plan.connectors
@@ -146,6 +152,7 @@ impl Daemon {
         let Assembly {
             carriers,
             letters,
+            snapshots,
             mut side_tasks,
             ..
         } = assembly;
@@ -154,6 +161,7 @@ impl Daemon {
         let shown = Shown {
             connectors: connectors.clone(),
             letters: letters.into(),
+            snapshots: snapshots.into(),
             heartbeat: Arc::clone(&heartbeat),
             started: Instant::now(),
             registry: state.registry(Arc::new(ContractRules)),

@@ -2,7 +2,7 @@
 //! starve replication, and so that it answers also when the rest of the process hangs.
 //!
 //! It asks nobody who they are. Therefore it listens only on addresses of this machine itself (the configuration refuses
-//! others), no answer holds a secret, rows are shown of dead letters alone, which are also all that can be changed, and requests
+//! others), no answer holds a secret, rows are shown of dead letters alone, which are beside snapshots all that can be changed, and requests
 //! for another host's name are refused, because a browser that was led here by a foreign page (DNS rebinding) sends that
 //! page's host.
 
@@ -11,12 +11,14 @@ mod letters;
 mod registry;
 mod routes;
 mod server;
+mod snapshots;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use tailrace_core::snapshot::SnapshotDesk;
 use tailrace_core::telemetry::{Telemetry, now_us};
 use tailrace_state::EmbeddedRegistry;
 
@@ -35,6 +37,8 @@ pub(crate) struct Shown {
     pub(crate) connectors: Vec<Arc<Telemetry>>,
     /// The dead letters of each of them.
     pub(crate) letters: Arc<[LetterDesk]>,
+    /// Where snapshots are asked for, by connector.
+    pub(crate) snapshots: Arc<[(String, Arc<SnapshotDesk>)]>,
     /// The main runtime's pulse.
     pub(crate) heartbeat: Arc<Heartbeat>,
     /// The start of the process.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tailrace_core::telemetry::metrics::{self, ProcessNumbers};
 use tailrace_core::telemetry::{Life, Snapshot};
 
-use super::{Shown, letters, registry};
+use super::{Shown, letters, registry, snapshots};
 use crate::supervisor::PANICKED;
 
 /// The release, as Cargo knows it.
@@ -49,6 +49,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/status", get(status))
         .route("/metrics", get(metrics_text))
         .merge(letters::router())
+        .merge(snapshots::router())
         .merge(registry::router())
         .layer(from_fn_with_state(shown.clone(), guard))
         .with_state(shown)

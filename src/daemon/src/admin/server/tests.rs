@@ -27,6 +27,7 @@ fn endpoint(connectors: Vec<Arc<Telemetry>>, heartbeat: Arc<Heartbeat>) -> Endpo
     let shown = Shown {
         connectors,
         letters: Arc::from([]),
+        snapshots: Arc::from([]),
         heartbeat,
         started: Instant::now(),
         registry: state.registry(Arc::new(ContractRules)),
