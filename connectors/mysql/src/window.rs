@@ -34,10 +34,11 @@ use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose, execute, texts};
 use crate::discover::{self, CapturedTable};
 use crate::error::{query_error, server_error_number};
+use crate::position::mysql_gtid::MySqlGtidSet;
 use crate::position::{BinlogPosition, FileOffset};
 use crate::quote::{literal, qualified};
 use crate::scan::key_range::RangeKey;
-use crate::server::{self, Flavour, ServerFacts};
+use crate::server::{Flavour, ServerFacts};
 use read::Reading;
 
 /// What is in the log is visible within a millisecond; the server does not say when.
@@ -102,7 +103,7 @@ impl MySqlWindows {
                 begin(&mut kept.connection).await?;
             }
             None => {
-                let (schema, table) = self.place_of(&request.table)?;
+                let (schema, table) = place_of(&request.table)?;
                 let name = qualified(&schema, &table);
                 let lock = consistent_point::lock_table(&self.config, &self.server, &name).await?;
                 begin(&mut kept.connection).await?;
@@ -148,12 +149,18 @@ impl MySqlWindows {
         if self.server.gtids.is_none() || !self.server.identity.names_what_it_shows() {
             return None;
         }
-        let mut executed = handed_out.gtids.clone()?;
-        if let Some(partial) = &progress.partial {
-            let gtid = crate::position::gtid::Gtid::MySql(partial.transaction.as_str().parse().ok()?);
-            executed.add(&gtid).ok()?;
-        }
-        Some(executed.to_string())
+        let executed = handed_out.gtids.as_ref()?.to_string();
+        let Some(partial) = &progress.partial else {
+            return Some(executed);
+        };
+        // One that has no identifier is named by its place in the log.
+        let partial = partial.transaction.as_str();
+        partial.parse::<MySqlGtidSet>().ok()?;
+        Some(if executed.is_empty() {
+            partial.to_owned()
+        } else {
+            format!("{executed},{partial}")
+        })
     }
 
     async fn wait_for(&self, connection: &mut Conn, executed: &str, request: &WindowRequest) -> Result<()> {
@@ -171,7 +178,7 @@ impl MySqlWindows {
 
     /// The table as it is, within the transaction that holds it.
     async fn describe(&self, kept: &mut Kept, name: &str) -> Result<Arc<CapturedTable>> {
-        let (schema, table) = self.place_of(name)?;
+        let (schema, table) = place_of(name)?;
         let quoted = qualified(&schema, &table);
         let held = kept
             .connection
@@ -211,12 +218,6 @@ impl MySqlWindows {
         };
         kept.tables.insert(name.to_owned(), known);
         Ok(table)
-    }
-
-    /// Schema and table of a qualified name: neither may hold a dot on servers that say where the name is cut.
-    fn place_of(&self, name: &str) -> Result<(String, String)> {
-        let (schema, table) = name.split_once('.').ok_or_else(|| gone(name))?;
-        Ok((schema.to_owned(), table.to_owned()))
     }
 
     async fn read_with(&self, kept: &mut Kept, request: &WindowRequest) -> Result<Window> {
@@ -306,6 +307,12 @@ impl WindowReader for MySqlWindows {
             *kept = None;
         }
     }
+}
+
+/// Schema and table of a qualified name. A schema whose own name holds a dot is not found.
+fn place_of(name: &str) -> Result<(String, String)> {
+    let (schema, table) = name.split_once('.').ok_or_else(|| gone(name))?;
+    Ok((schema.to_owned(), table.to_owned()))
 }
 
 async fn begin(connection: &mut Conn) -> Result<()> {

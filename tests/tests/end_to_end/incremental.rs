@@ -56,7 +56,13 @@ impl Capture {
             let state = self.snapshot_state();
             Ok(is_so(&state).then_some(state))
         });
-        waited.unwrap_or_else(|error| panic!("{error}: {}\n{}", self.snapshot_state(), self.daemon.log()))
+        assert!(
+            waited.is_ok(),
+            "{what}: {}\n{}",
+            self.snapshot_state(),
+            self.daemon.log()
+        );
+        waited.unwrap()
     }
 
     fn wait_for_end(&self) -> Value {
@@ -133,7 +139,8 @@ fn nothing_is_stale(table: &'static str, history: &History, events: &[Event]) ->
             let version = after["version"].as_u64().unwrap();
             steps.iter().position(|step| *step == Step::Put(version))
         };
-        let step = step.unwrap_or_else(|| panic!("{event} was never committed"));
+        assert!(step.is_some(), "{event} was never committed");
+        let step = step.unwrap();
         if event.operation() == "r" {
             reads += 1;
             assert!(

@@ -105,9 +105,10 @@ impl<'a> Rows<'a> {
         }
         let after = self.batch.end_row().map_err(full)?;
         let ordinal = u64::try_from(self.len()).unwrap_or(u64::MAX);
+        let index = self.batch.table_index(&table.schema);
         self.batch.changes.push(Change {
             operation: Operation::Read,
-            table: self.batch.table_index(&table.schema),
+            table: index,
             transaction: self.transaction,
             before: None,
             before_image: BeforeImage::None,

@@ -201,3 +201,192 @@ fn unnamed(table: &str) -> Error {
     );
     Error::definite("snapshot_key_unlogged", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BeforeImage, Change, Row};
+    use crate::position::Progress;
+    use crate::schema::{Column, TableKind, TableName, TableSchema};
+    use crate::value::LogicalType;
+
+    fn schema(columns: usize) -> SharedSchema {
+        let column = |name: usize| Column {
+            source_type: "bigint".into(),
+            ..Column::new(format!("c{name}"), LogicalType::Int64)
+        };
+        SharedSchema::new(TableSchema {
+            name: TableName {
+                database: String::new(),
+                schema: "s".into(),
+                table: "t".into(),
+            },
+            kind: TableKind::Table,
+            columns: (0..columns).map(column).collect(),
+            key: vec![0],
+            documentation: None,
+        })
+    }
+
+    fn row(batch: &mut ChangeBatch, key: Option<i64>, columns: usize) -> Row {
+        batch.begin_row().unwrap();
+        match key {
+            Some(key) => batch.push_int(key),
+            None => batch.push_unchanged(),
+        }
+        (1..columns).for_each(|_| batch.push_null());
+        batch.end_row().unwrap()
+    }
+
+    /// Changes of one table: operation, key before, key after.
+    fn batch(schema: &SharedSchema, changes: &[(Operation, Option<i64>, Option<i64>)]) -> ChangeBatch {
+        let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("0")));
+        for (operation, before, after) in changes {
+            let columns = schema.columns.len();
+            let before = before.map(|key| row(&mut batch, Some(key), columns));
+            let after = after.map(|key| row(&mut batch, Some(key), columns));
+            let change = Change {
+                operation: *operation,
+                table: batch.table_index(schema),
+                transaction: 0,
+                before,
+                before_image: if before.is_some() {
+                    BeforeImage::Key
+                } else {
+                    BeforeImage::None
+                },
+                after,
+                ordinal: 0,
+                log_position: None,
+                updated_at_us: None,
+                topic: None,
+                message: None,
+            };
+            batch.changes.push(change);
+        }
+        batch
+    }
+
+    fn rows(schema: &SharedSchema, keys: &[i64]) -> Window {
+        let read: Vec<_> = keys.iter().map(|key| (Operation::Read, None, Some(*key))).collect();
+        Window {
+            batch: batch(schema, &read),
+            schema: SharedSchema::clone(schema),
+            high: Position::new("9"),
+            next: None,
+        }
+    }
+
+    /// The keys that are left of a window.
+    fn left(verdict: Verdict) -> Option<Vec<i64>> {
+        let Verdict::Rows(window, _) = verdict else {
+            return None;
+        };
+        let key = |change: crate::batch::ChangeView<'_>| match change.after().unwrap().get(0) {
+            crate::value::Value::Int(key) => key,
+            other => panic!("{other:?} is no key"),
+        };
+        Some(window.batch.views().map(key).collect())
+    }
+
+    #[test]
+    fn rows_that_the_log_names_before_or_after_they_have_come_are_left_out() {
+        let schema = schema(2);
+        let mut window = OpenWindow::new("s.t", None);
+        window.note(&batch(
+            &schema,
+            &[
+                (Operation::Update, Some(1), Some(2)),
+                (Operation::Delete, Some(3), None),
+            ],
+        ));
+        assert!(window.high().is_none() && !window.wants_rows());
+        assert!(matches!(
+            window.arrive(rows(&schema, &[1, 2, 3, 4, 5, 6])),
+            Arrival::Noted
+        ));
+        assert_eq!(window.high(), Some(&Position::new("9")));
+        window.note(&batch(
+            &schema,
+            &[(Operation::Create, None, Some(5)), (Operation::Create, None, Some(99))],
+        ));
+        assert_eq!(left(window.close()), Some(vec![4, 6]));
+    }
+
+    #[test]
+    fn other_tables_say_nothing() {
+        let (one, mut other) = (schema(2), TableSchema::clone(&schema(2)));
+        other.name.table = "tt".into();
+        let mut window = OpenWindow::new("s.t", None);
+        window.note(&batch(
+            &SharedSchema::new(other),
+            &[(Operation::Truncate, None, None), (Operation::Create, None, Some(1))],
+        ));
+        window.arrive(rows(&one, &[1]));
+        assert_eq!(left(window.close()), Some(vec![1]));
+    }
+
+    #[test]
+    fn nothing_is_left_where_the_table_was_emptied() {
+        let schema = schema(2);
+        let mut window = OpenWindow::new("s.t", None);
+        window.arrive(rows(&schema, &[1, 2]));
+        window.note(&batch(&schema, &[(Operation::Truncate, None, None)]));
+        assert_eq!(left(window.close()), Some(Vec::new()));
+    }
+
+    #[test]
+    fn rows_of_another_version_are_read_again_until_the_table_is_known_to_be_ahead_of_the_log() {
+        let (old, new) = (schema(2), schema(3));
+        let mut window = OpenWindow::new("s.t", None);
+        window.arrive(rows(&old, &[1, 2]));
+        window.note(&batch(&new, &[(Operation::Update, None, Some(2))]));
+        let Verdict::Again(before) = window.close() else {
+            panic!("rows of an old version are not read again");
+        };
+        assert!(before.wants_rows());
+        // The log is at the old version yet, and the table at the new one, both times.
+        let mut before = Some(before);
+        for is_known in [false, true] {
+            let mut window = OpenWindow::new("s.t", before.take());
+            window.note(&batch(&old, &[(Operation::Update, None, Some(2))]));
+            window.arrive(rows(&new, &[1, 2]));
+            match window.close() {
+                Verdict::Again(again) => {
+                    assert!(!is_known);
+                    before = Some(again);
+                }
+                verdict => {
+                    assert!(is_known);
+                    assert_eq!(left(verdict), Some(vec![1]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_that_does_not_say_which_row_it_is_of_has_rows_read_again_and_not_for_ever() {
+        let schema = schema(2);
+        let mut before = None;
+        for round in 0..=UNKNOWN_MAXIMUM {
+            let mut window = OpenWindow::new("s.t", before.take());
+            let mut unknown = ChangeBatch::new("test".into(), Progress::at(Position::new("0")));
+            let after = row(&mut unknown, None, 2);
+            let mut change = batch(&schema, &[(Operation::Update, None, Some(1))]).changes.remove(0);
+            change.table = unknown.table_index(&schema);
+            change.after = Some(after);
+            unknown.changes.push(change);
+            window.note(&unknown);
+            window.arrive(rows(&schema, &[1]));
+            match window.close() {
+                Verdict::Again(again) => before = Some(again),
+                Verdict::Refused(error) => {
+                    assert_eq!((round, error.code()), (UNKNOWN_MAXIMUM, "snapshot_key_unlogged"));
+                    return;
+                }
+                Verdict::Rows(..) => panic!("rows are handed out though nobody knows which were changed"),
+            }
+        }
+        panic!("it is tried for ever");
+    }
+}
