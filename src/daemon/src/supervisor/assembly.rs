@@ -102,7 +102,12 @@ impl Assembly {
     }
 
     /// A connector that reads a database, and the task of whoever is told of changes of its tables.
-    fn reads(&self, plan: &Arc<ConnectorPlan>, telemetry: &Arc<Telemetry>) -> Result<(Arc<dyn Carrier>, SideTask)> {
+    fn reads(
+        &self,
+        plan: &Arc<ConnectorPlan>,
+        telemetry: &Arc<Telemetry>,
+        snapshots: &Arc<SnapshotDesk>,
+    ) -> Result<(Arc<dyn Carrier>, SideTask)> {
         let (listener, side_task) = webhook(plan, telemetry).unzip();
         let run = ConnectorRun {
             plan: Arc::clone(plan),
