@@ -41,7 +41,7 @@ pub(crate) struct Member {
     /// What goes on beside it for as long as it is there.
     pub(super) side_task: Option<JoinHandle<()>>,
     /// Held by whoever changes what is wanted.
-    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     wish: Mutex<Option<Wish>>,
     running: Mutex<Running>,
 }
@@ -76,7 +76,7 @@ impl Member {
             letters: None,
             carrier,
             side_task: None,
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
             wish: Mutex::default(),
             running: Mutex::new(Running {
                 desired: watch::channel(Desired::Stopped).0,
