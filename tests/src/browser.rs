@@ -73,7 +73,11 @@ impl Browser {
         let driver = Server::new("chromedriver");
         let command = ServerCommand {
             program: "chromedriver".into(),
-            arguments: vec![format!("--port={}", port.number()).into()],
+            // The watchdog knows it by its folder.
+            arguments: vec![
+                format!("--port={}", port.number()).into(),
+                format!("--log-path={}", folder.path().join("driver.log").display()).into(),
+            ],
             environment: vec![("HOME".to_owned(), folder.path().as_os_str().to_owned())],
         };
         let is_ready = |_| exchange(port.number(), "HTTP/1.1", ("GET", "/status"), "").is_ok();
