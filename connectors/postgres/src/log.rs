@@ -34,6 +34,7 @@ use crate::endpoint::Endpoint;
 use crate::memory::Memory;
 use crate::position::Lsn;
 use crate::slot::Slot;
+use crate::window::visibility::Received;
 use assemble::{Assembler, Next, Start, saved_partial, saved_positions};
 use relations::Relations;
 use session::Session;
@@ -58,6 +59,8 @@ pub(crate) struct LogSettings {
     pub(crate) memory: Memory,
     pub(crate) store: Arc<dyn ConnectorStore>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Told of every commit.
+    pub(crate) received: Arc<Received>,
 }
 
 /// The log of one slot.
@@ -156,7 +159,13 @@ impl PostgresLog {
         self.reading = Some(Reading {
             socket,
             frames: Bytes::new(),
-            assembler: Assembler::new(Arc::clone(&settings.identity), config, relations, spools, start),
+            assembler: Assembler::new(
+                Arc::clone(&settings.identity),
+                config,
+                (relations, spools),
+                start,
+                Arc::clone(&settings.received),
+            ),
             describe: false,
             watch: settings.watch(catalog, &announced_end, judge),
             telemetry: Arc::clone(&settings.telemetry),

@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
+use tailrace_core::record_batch::TopicPartition;
 use tailrace_sql::sink::config::WriteConfig;
 use tailrace_sql::sink::{SinkRules, SqlSink};
 
@@ -67,6 +68,12 @@ impl PostgresSink {
         let session = PostgresSession::open(&self.config, self.rules.config(), &context).await?;
         Ok(SqlSink::new(Box::new(session), Arc::clone(&self.rules), context))
     }
+
+    /// A session of somebody who writes no rows.
+    async fn open_aside(&self, connector: &str) -> Result<SqlSink> {
+        let context = SinkContext::beside(connector);
+        self.with_origin(false).open_sink(context).await
+    }
 }
 
 #[async_trait]
@@ -77,6 +84,16 @@ impl SinkConnector for PostgresSink {
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         Ok(Box::new(self.open_sink(context).await?))
+    }
+
+    async fn offsets(&self, connector: &str) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+        let mut session = self.open_aside(connector).await?;
+        let written = session.written().await?.into_iter();
+        Ok(written.map(|offset| (offset.partition, offset.next_offset)).collect())
+    }
+
+    async fn alter_offsets(&self, connector: &str, offsets: &[(TopicPartition, Option<i64>)]) -> Result<()> {
+        self.open_aside(connector).await?.move_to(offsets).await
     }
 
     fn kind(&self) -> &'static str {

@@ -113,6 +113,7 @@ impl<D: Dialect> PollingSource<D> {
             config,
             context,
         } = opening;
+        context.snapshots.refuse_without_log();
         let cursors = cursor::from_progress(context.resume.as_ref())?;
         let discovery = dialect.discover().await?;
         let lease = config.lease.as_ref();

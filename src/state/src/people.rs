@@ -102,9 +102,10 @@ impl StateStore {
     /// Transient `state_unwritable`.
     pub async fn remove_created(&self, name: &str) -> Result<()> {
         let mut lease = self.lease().await?;
+        // In this order: nothing that was stopped runs because of a crash between.
         for statement in [
-            "DELETE FROM wanted_states WHERE connector = ?1",
             "DELETE FROM created_connectors WHERE name = ?1",
+            "DELETE FROM wanted_states WHERE connector = ?1",
         ] {
             let query = sqlx::query(statement).bind(name);
             let executed = query.execute(&mut lease.connection).await;

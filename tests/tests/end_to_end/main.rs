@@ -29,6 +29,7 @@
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
+//! | `incremental` | are rows that are asked for while the log is carried put where they belong, whatever happens meanwhile? |
 //! | `verify` | does `tailrace verify` find exactly what differs, tell lag from drift, and mend it? |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
@@ -54,6 +55,7 @@ mod dead_letters;
 mod debezium;
 mod failpoints;
 mod file_stream;
+mod incremental;
 mod large_transactions;
 mod lifecycle;
 mod loops;

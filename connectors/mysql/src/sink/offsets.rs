@@ -13,7 +13,7 @@ use tailrace_core::record_batch::{RecordMark, TopicPartition};
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::config::OFFSETS;
 use tailrace_sql::sink::session::TakenPartition;
-use tailrace_sql::sink::work::Offset;
+use tailrace_sql::sink::work::Work;
 
 use super::error::{LOCK_TIMEOUT, TABLE_MISSING, target_error};
 use super::session::{MySqlSession, ROW_LOCK_S};
@@ -23,6 +23,9 @@ use crate::quote::{identifier, literal};
 
 /// The statement that makes the table, as it is checked in.
 const MIGRATION: &str = include_str!("../../../../migrations/sink/mysql/0001_offsets.sql");
+
+/// What is read of a partition.
+const COLUMNS: &str = "SELECT topic, topic_partition, next_offset, last_record, epoch";
 
 /// A transaction of ours takes a fraction of this; whoever holds a lock for longer is looked for.
 const TAKE_LOCK_S: u64 = 2;
@@ -59,21 +62,23 @@ pub(super) fn create_statement(table: &str) -> String {
 }
 
 /// Begins the transaction with the rows of offsets: whoever was before us is fenced, and others wait.
-pub(super) fn begin_statement(table: &str, connector: &str, offsets: &[Offset]) -> String {
+pub(super) fn begin_statement(table: &str, connector: &str, work: &Work<'_>) -> String {
     let mut statement = "START TRANSACTION".to_owned();
-    for offset in offsets {
+    for offset in work.offsets {
         let mark = offset.last_record.map(|mark| mark.0.cast_signed().to_string());
         // Nothing is `<= NULL`: a partition of which something is written does not go back to none.
         let next = offset
             .next_offset
             .map_or_else(|| "NULL".to_owned(), |next| next.to_string());
         statement.push_str(&format!(
-            "; UPDATE {table} SET next_offset = {next}, last_record = {}, updated_at = UTC_TIMESTAMP(6) WHERE {} AND epoch = {} \
-             AND (next_offset IS NULL OR next_offset <= {next})",
+            "; UPDATE {table} SET next_offset = {next}, last_record = {}, updated_at = UTC_TIMESTAMP(6) WHERE {} AND epoch = {}",
             mark.as_deref().unwrap_or("NULL"),
             condition(connector, &offset.partition),
             offset.epoch
         ));
+        if !work.can_go_back {
+            statement.push_str(&format!(" AND (next_offset IS NULL OR next_offset <= {next})"));
+        }
     }
     statement
 }
@@ -176,12 +181,29 @@ impl MySqlSession {
         for statement in &statements {
             self.connection.query_drop(statement).await?;
         }
-        let query = format!("SELECT topic, topic_partition, next_offset, last_record, epoch FROM {table} WHERE {here}");
-        let rows: Vec<Texts> = self.connection.query(query).await?;
+        let rows: Vec<Texts> = self
+            .connection
+            .query(format!("{COLUMNS} FROM {table} WHERE {here}"))
+            .await?;
         self.connection.query_drop("COMMIT").await?;
         let reset = format!("SET innodb_lock_wait_timeout = {ROW_LOCK_S}");
         self.connection.query_drop(reset).await?;
         Ok(rows.iter().filter_map(taken).collect())
+    }
+
+    /// Where the partitions of the connector are.
+    pub(super) async fn written(&mut self) -> Result<Vec<TakenPartition>> {
+        let query = format!(
+            "{COLUMNS} FROM {} WHERE connector = {}",
+            self.offsets,
+            literal(&self.connector)
+        );
+        let rows: Result<Vec<Texts>, _> = self.connection.query(query).await;
+        match rows {
+            Ok(rows) => Ok(rows.iter().filter_map(taken).collect()),
+            Err(error) if server_error_number(&error) == Some(TABLE_MISSING) => Ok(Vec::new()),
+            Err(error) => Err(target_error(&error, "read the offsets")),
+        }
     }
 
     /// Makes the table, where that is allowed.
@@ -268,6 +290,8 @@ fn taken(row: &Texts) -> Option<TakenPartition> {
 
 #[cfg(test)]
 mod tests {
+    use tailrace_sql::sink::work::Offset;
+
     use super::*;
 
     #[test]
@@ -289,12 +313,20 @@ mod tests {
             last_record: Some(RecordMark(u64::MAX)),
             epoch: 7,
         };
-        let statement = begin_statement("`t`", "mirror", &[offset]);
+        let statement = |can_go_back| {
+            let work = Work {
+                offsets: std::slice::from_ref(&offset),
+                can_go_back,
+                steps: Vec::new(),
+            };
+            begin_statement("`t`", "mirror", &work)
+        };
+        let expected = "START TRANSACTION; UPDATE `t` SET next_offset = 42, last_record = -1, updated_at = UTC_TIMESTAMP(6) \
+             WHERE connector = 'mirror' AND topic = 'shop.it''s' AND topic_partition = 3 AND epoch = 7";
+        assert_eq!(statement(true), expected);
         assert_eq!(
-            statement,
-            "START TRANSACTION; UPDATE `t` SET next_offset = 42, last_record = -1, updated_at = UTC_TIMESTAMP(6) \
-             WHERE connector = 'mirror' AND topic = 'shop.it''s' AND topic_partition = 3 AND epoch = 7 \
-             AND (next_offset IS NULL OR next_offset <= 42)"
+            statement(false),
+            format!("{expected} AND (next_offset IS NULL OR next_offset <= 42)")
         );
     }
 

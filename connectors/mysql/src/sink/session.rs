@@ -157,7 +157,7 @@ impl MySqlSession {
     }
 
     async fn transaction(&mut self, work: &Work<'_>) -> Result<()> {
-        let begin = offsets::begin_statement(&self.offsets, &self.connector, work.offsets);
+        let begin = offsets::begin_statement(&self.offsets, &self.connector, work);
         let matched = self.run(&begin).await;
         let matched = matched.map_err(|failed| target_error(&failed.error, "advance the offsets"))?;
         let rows = matched.iter().skip(1);
@@ -208,6 +208,10 @@ impl Session for MySqlSession {
 
     async fn take(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TakenPartition>> {
         self.take_over(partitions).await
+    }
+
+    async fn offsets(&mut self) -> Result<Vec<TakenPartition>> {
+        self.written().await
     }
 
     async fn write(&mut self, work: &Work<'_>) -> Result<()> {

@@ -4,7 +4,7 @@ use tailrace_core::Result;
 use tailrace_core::ports::sink::Taken;
 use tailrace_core::record_batch::{RecordMark, TopicPartition};
 use tailrace_sql::sink::session::TakenPartition;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::error::write_error;
 use tailrace_sql::sink::config::OFFSETS;
@@ -27,8 +27,11 @@ pub(super) struct OffsetStatements {
     /// Ends sessions that have one of the partitions and are in a transaction.
     end: String,
     take: String,
+    written: String,
     /// Moves partitions on: topics, partitions, offsets, marks, epochs, connector.
     pub(super) advance: String,
+    /// The same, also backwards.
+    pub(super) put: String,
 }
 
 // === impl OffsetStatements ===
@@ -36,6 +39,13 @@ pub(super) struct OffsetStatements {
 impl OffsetStatements {
     /// `table` is quoted.
     pub(super) fn new(table: &str) -> Self {
+        let put = format!(
+            "UPDATE {table} o
+             SET next_offset = p.next_offset, last_record = p.last_record, updated_at = now()
+             FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[])
+               AS p(topic, topic_partition, next_offset, last_record, epoch)
+             WHERE o.connector = $6 AND o.topic = p.topic AND o.topic_partition = p.topic_partition AND o.epoch = p.epoch"
+        );
         Self {
             create: MIGRATION.replace(OFFSETS, table),
             exists: format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(table)),
@@ -57,14 +67,11 @@ impl OffsetStatements {
                  DO UPDATE SET epoch = o.epoch + 1, owner = EXCLUDED.owner, updated_at = now()
                  RETURNING o.topic, o.topic_partition, o.next_offset, o.last_record, o.epoch"
             ),
-            advance: format!(
-                "UPDATE {table} o
-                 SET next_offset = p.next_offset, last_record = p.last_record, updated_at = now()
-                 FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[])
-                   AS p(topic, topic_partition, next_offset, last_record, epoch)
-                 WHERE o.connector = $6 AND o.topic = p.topic AND o.topic_partition = p.topic_partition AND o.epoch = p.epoch
-                   AND (o.next_offset IS NULL OR o.next_offset <= p.next_offset)"
+            written: format!(
+                "SELECT o.topic, o.topic_partition, o.next_offset, o.last_record, o.epoch FROM {table} o WHERE o.connector = $1"
             ),
+            advance: format!("{put} AND (o.next_offset IS NULL OR o.next_offset <= p.next_offset)"),
+            put,
         }
     }
 
@@ -94,18 +101,26 @@ impl OffsetStatements {
             .query(&self.take, &[&connector, &topics, &numbers])
             .await
             .map_err(wrap)?;
-        let taken = rows.iter().map(|row| {
-            let topic: &str = row.try_get(0)?;
-            let mark: Option<i64> = row.try_get(3)?;
-            Ok(TakenPartition {
-                taken: Taken {
-                    partition: TopicPartition::new(topic, row.try_get(1)?),
-                    next_offset: row.try_get(2)?,
-                    last_record: mark.map(|mark| RecordMark(mark.cast_unsigned())),
-                },
-                epoch: row.try_get(4)?,
-            })
-        });
-        taken.collect::<Result<_, _>>().map_err(wrap)
+        rows.iter().map(partition).collect::<Result<_, _>>().map_err(wrap)
     }
+
+    /// Where the partitions of a connector are; the table is there.
+    pub(super) async fn written(&self, client: &Client, connector: &str) -> Result<Vec<TakenPartition>> {
+        let rows = client.query(&self.written, &[&connector]).await;
+        let written = rows.and_then(|rows| rows.iter().map(partition).collect());
+        written.map_err(|error| write_error(&error, "read the offsets"))
+    }
+}
+
+fn partition(row: &Row) -> Result<TakenPartition, tokio_postgres::Error> {
+    let topic: &str = row.try_get(0)?;
+    let mark: Option<i64> = row.try_get(3)?;
+    Ok(TakenPartition {
+        taken: Taken {
+            partition: TopicPartition::new(topic, row.try_get(1)?),
+            next_offset: row.try_get(2)?,
+            last_record: mark.map(|mark| RecordMark(mark.cast_unsigned())),
+        },
+        epoch: row.try_get(4)?,
+    })
 }

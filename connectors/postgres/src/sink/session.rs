@@ -79,7 +79,7 @@ impl PostgresSession {
 
     async fn transaction(&mut self, work: &Work<'_>) -> Result<()> {
         run(&self.session, BEGIN, "begin a transaction").await?;
-        self.advance(work.offsets).await?;
+        self.advance(work.offsets, work.can_go_back).await?;
         failpoint!(try InSinkTransaction);
         for step in &work.steps {
             self.step(step).await?;
@@ -93,12 +93,14 @@ impl PostgresSession {
     }
 
     /// Moves the offsets, all or none: first, because that locks them, and because there is no use in the rest for one who lost them.
-    async fn advance(&mut self, offsets: &[Offset]) -> Result<()> {
+    async fn advance(&mut self, offsets: &[Offset], can_go_back: bool) -> Result<()> {
         if offsets.is_empty() {
             return Ok(());
         }
         let wrap = |error| write_error(&error, "write the offsets");
         let statement = match &self.advance {
+            // Asked for once in the life of a session.
+            _ if can_go_back => self.session.prepare(&self.offsets.put).await.map_err(wrap)?,
             Some(statement) => statement.clone(),
             None => {
                 let prepared = self.session.prepare(&self.offsets.advance).await.map_err(wrap)?;
@@ -217,6 +219,13 @@ impl SinkSession for PostgresSession {
             self.define(&create).await?;
         }
         self.offsets.take(&self.session, &self.connector, partitions).await
+    }
+
+    async fn offsets(&mut self) -> Result<Vec<TakenPartition>> {
+        match self.offsets.exist(&self.session).await? {
+            true => self.offsets.written(&self.session, &self.connector).await,
+            false => Ok(Vec::new()),
+        }
     }
 
     async fn write(&mut self, work: &Work<'_>) -> Result<()> {

@@ -177,6 +177,7 @@ async fn open(rows: i64, gate: Option<Arc<Notify>>) -> (PollingSource<CountingDi
             store: Arc::new(MemoryStore::default()),
             telemetry: Arc::new(Telemetry::new("test")),
             updated_at_column: None,
+            snapshots: Arc::default(),
         },
     };
     (PollingSource::open(opening).await.unwrap(), counter)

@@ -7,7 +7,7 @@ use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::schema::{Column, TableName};
 
 use super::target::TargetTable;
-use super::work::Work;
+use super::work::{Offset, Work};
 use crate::dialect::Syntax;
 
 /// A partition that was taken, and the epoch that it was taken with.
@@ -17,6 +17,19 @@ pub struct TakenPartition {
     pub taken: Taken,
     /// What [`super::work::Offset::epoch`] must be from now on.
     pub epoch: i64,
+}
+
+// === impl Offset ===
+
+impl From<TakenPartition> for Offset {
+    fn from(partition: TakenPartition) -> Self {
+        Self {
+            partition: partition.taken.partition,
+            next_offset: partition.taken.next_offset,
+            last_record: partition.taken.last_record,
+            epoch: partition.epoch,
+        }
+    }
 }
 
 /// How a database's tables are defined.
@@ -65,6 +78,10 @@ pub trait Session: Send + 'static {
     /// Takes partitions over: counts up the epoch of each one's row in the table of offsets, which is created where it is missing and
     /// may be, in one transaction. Ends sessions of ours that still have one of them in a transaction.
     async fn take(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TakenPartition>>;
+
+    /// How far each partition is that the connector has ever taken, with its present epoch; none where there is no table of offsets.
+    /// Creates nothing.
+    async fn offsets(&mut self) -> Result<Vec<TakenPartition>>;
 
     /// Does all of the work in one transaction, or nothing of it.
     ///

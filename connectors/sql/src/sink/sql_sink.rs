@@ -152,7 +152,57 @@ impl SqlSink {
     pub async fn write_at_rest(&mut self, batch: &EventBatch, offsets: &[Offset]) -> Result<()> {
         let plans = self.plans(batch).await?;
         let steps = Fold::steps(batch, &self.rules.config, &plans)?;
-        self.session.write(&Work { offsets, steps }).await
+        let work = Work {
+            offsets,
+            can_go_back: false,
+            steps,
+        };
+        self.session.write(&work).await
+    }
+
+    /// How far each partition is that the connector has ever taken, whether something of it is written or not. Creates nothing.
+    ///
+    /// # Errors
+    /// What the target answers.
+    pub async fn written(&mut self) -> Result<Vec<Offset>> {
+        let mut written: Vec<Offset> = self.session.offsets().await?.into_iter().map(Offset::from).collect();
+        written.sort_unstable_by(|one, other| one.partition.cmp(&other.partition));
+        Ok(written)
+    }
+
+    /// As [`Self::written`], of one topic.
+    ///
+    /// # Errors
+    /// What the target answers.
+    pub async fn written_of(&mut self, topic: &str) -> Result<Vec<Offset>> {
+        let mut written = self.written().await?;
+        written.retain(|offset| &*offset.partition.topic == topic);
+        Ok(written)
+    }
+
+    /// Has partitions that nobody writes go on from elsewhere, all of them or none: `None` as if nothing were written. Whoever still has
+    /// one of them is fenced. Durable on return.
+    ///
+    /// # Errors
+    /// `Fenced` where somebody takes one of them meanwhile. Else what the target answers.
+    pub async fn move_to(&mut self, places: &[(TopicPartition, Option<i64>)]) -> Result<()> {
+        let partitions: Vec<TopicPartition> = places.iter().map(|(partition, _)| partition.clone()).collect();
+        let taken = self.session.take(&partitions).await?;
+        let offsets = taken.into_iter().map(|taken| {
+            let place = places.iter().find(|(partition, _)| *partition == taken.taken.partition);
+            Offset {
+                next_offset: place.and_then(|(_, next_offset)| *next_offset),
+                // What stands before it is not known, and need not be what was written.
+                last_record: None,
+                ..Offset::from(taken)
+            }
+        });
+        let work = Work {
+            offsets: &offsets.collect::<Vec<_>>(),
+            can_go_back: true,
+            steps: Vec::new(),
+        };
+        self.session.write(&work).await
     }
 
     async fn table(&mut self, name: &TableName) -> Result<Option<Arc<TargetTable>>> {
@@ -340,6 +390,7 @@ impl Sink for SqlSink {
         let steps = Fold::steps(batch, &self.rules.config, &plans)?;
         let work = Work {
             offsets: &offsets,
+            can_go_back: false,
             steps,
         };
         let written = self.session.write(&work).await;

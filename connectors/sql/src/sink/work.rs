@@ -12,6 +12,8 @@ use super::target::TargetTable;
 pub struct Work<'a> {
     /// How far each partition is behind this transaction.
     pub offsets: &'a [Offset],
+    /// Partitions may be less far than before: nobody writes them, and somebody wants it so.
+    pub can_go_back: bool,
     /// What is done, in this order.
     pub steps: Vec<Step<'a>>,
 }
@@ -25,8 +27,8 @@ pub struct Offset {
     pub next_offset: Option<i64>,
     /// What tells the record before it from others.
     pub last_record: Option<RecordMark>,
-    /// The row is changed only where it still has this epoch, and is not further than `next_offset`: no writer ever goes back,
-    /// not even to none.
+    /// The row is changed only where it still has this epoch, and is not further than `next_offset` unless it `can_go_back`: no writer
+    /// ever goes back, not even to none.
     pub epoch: i64,
 }
 

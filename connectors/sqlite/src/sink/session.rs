@@ -26,6 +26,9 @@ const MIGRATION: &str = include_str!("../../../../migrations/sink/sqlite/0001_of
 /// The time, as SQLite's functions and our source read it.
 const NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
 
+/// Topic, partition, next offset, mark of the last record, epoch.
+type OffsetRow = (String, i32, Option<i64>, Option<i64>, i64);
+
 /// A session.
 pub(super) struct SqliteSession {
     pub(super) connection: SqliteConnection,
@@ -115,11 +118,33 @@ impl SqliteSession {
         Ok(taken)
     }
 
-    async fn advance(&mut self, offset: &Offset) -> Result<()> {
+    async fn written(&mut self) -> sqlx::Result<Vec<TakenPartition>> {
+        let statement = format!(
+            "SELECT topic, topic_partition, next_offset, last_record, epoch FROM {} WHERE connector = ?",
+            quote(&self.offsets)
+        );
+        let rows: Vec<OffsetRow> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(self.connector.as_str())
+            .fetch_all(&mut self.connection)
+            .await?;
+        let partitions = rows
+            .into_iter()
+            .map(|(topic, partition, next_offset, mark, epoch)| TakenPartition {
+                taken: Taken {
+                    partition: TopicPartition::new(topic, partition),
+                    next_offset,
+                    last_record: mark.map(|mark| RecordMark(mark.cast_unsigned())),
+                },
+                epoch,
+            });
+        Ok(partitions.collect())
+    }
+
+    async fn advance(&mut self, offset: &Offset, can_go_back: bool) -> Result<()> {
         let statement = format!(
             "UPDATE {} SET next_offset = ?, last_record = ?, updated_at = {NOW} \
              WHERE connector = ? AND topic = ? AND topic_partition = ? AND epoch = ? \
-             AND (next_offset IS NULL OR next_offset <= ?)",
+             AND (? OR next_offset IS NULL OR next_offset <= ?)",
             quote(&self.offsets)
         );
         let done = sqlx::query(AssertSqlSafe(statement))
@@ -129,6 +154,7 @@ impl SqliteSession {
             .bind(&*offset.partition.topic)
             .bind(offset.partition.partition)
             .bind(offset.epoch)
+            .bind(can_go_back)
             .bind(offset.next_offset)
             .execute(&mut self.connection)
             .await;
@@ -152,7 +178,7 @@ impl SqliteSession {
             begun.map_err(|error| self.error(error, "begin a transaction"))?;
         }
         for offset in work.offsets {
-            self.advance(offset).await?;
+            self.advance(offset, work.can_go_back).await?;
         }
         failpoint!(try InSinkTransaction);
         for step in &work.steps {
@@ -201,6 +227,14 @@ impl Session for SqliteSession {
                 self.roll_back().await;
                 Err(self.error(error, DOING))
             }
+        }
+    }
+
+    async fn offsets(&mut self) -> Result<Vec<TakenPartition>> {
+        match self.written().await {
+            Ok(written) => Ok(written),
+            Err(error) if is_table_missing(&error) => Ok(Vec::new()),
+            Err(error) => Err(self.error(error, "read the offsets")),
         }
     }
 

@@ -123,6 +123,7 @@ impl File {
         };
         let work = Work {
             offsets: &[],
+            can_go_back: false,
             steps: vec![step],
         };
         let written = self.session.write(&work).await;
@@ -158,6 +159,7 @@ async fn offsets_are_fenced_by_their_epoch() {
     let (offsets, steps) = write(1);
     let work = Work {
         offsets: &offsets,
+        can_go_back: false,
         steps,
     };
     file.session.write(&work).await.unwrap();

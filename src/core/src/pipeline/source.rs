@@ -33,6 +33,7 @@ use crate::failpoint;
 use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Receipt, Source, TopicSpec};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::schema_change::SchemaChangePublisher;
+use crate::snapshot::log_position;
 use crate::telemetry::{Telemetry, now_us};
 use crate::transform::Transform;
 
@@ -348,7 +349,7 @@ impl Running {
             .numbers
             .checkpoints
             .fetch_add(1, Ordering::Relaxed);
-        self.pipeline.telemetry.set_position(position.as_str());
+        self.pipeline.telemetry.set_position(log_position(&position)?.as_str());
         if self.confirmed.as_ref() != Some(&position) {
             self.pipeline.source.confirm(&position).await?;
             failpoint!(try AfterConfirm);

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::StartOffset;
 use crate::batch::ChangeBatch;
 use crate::check::Finding;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Refused;
 use crate::record_batch::{RecordBatch, RecordMark, TopicPartition};
 use crate::schema::{SharedSchema, TableName};
@@ -227,6 +227,22 @@ pub struct SinkContext {
     pub telemetry: Arc<Telemetry>,
 }
 
+/// No connector has so many writers.
+const BESIDE: usize = 99;
+
+// === impl SinkContext ===
+
+impl SinkContext {
+    /// Of somebody who looks at what a connector has written, or puts it right, beside its writers.
+    pub fn beside(connector: &str) -> Self {
+        Self {
+            connector: connector.to_owned(),
+            writer: BESIDE,
+            telemetry: Arc::new(Telemetry::new(connector)),
+        }
+    }
+}
+
 /// What the target knows of a partition that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -249,21 +265,11 @@ pub trait SinkConnector: Send + Sync {
 
     /// How far the target itself says that a connector is: the first offset of each partition that is not written; `None` where nothing
     /// of it is. Creates nothing.
-    async fn offsets(&self, _connector: &str) -> Result<Vec<(TopicPartition, Option<i64>)>> {
-        Err(Error::definite(
-            "offsets_not_readable",
-            "the offsets of this target cannot be read",
-        ))
-    }
+    async fn offsets(&self, connector: &str) -> Result<Vec<(TopicPartition, Option<i64>)>>;
 
     /// Lets a connector that does not run go on from other offsets; `None` as if nothing of the partition were written. Whoever still has
     /// a partition is fenced. All of them or none; durable on return.
-    async fn alter_offsets(&self, _connector: &str, _offsets: &[(TopicPartition, Option<i64>)]) -> Result<()> {
-        Err(Error::definite(
-            "offsets_not_movable",
-            "the offsets of this target cannot be set",
-        ))
-    }
+    async fn alter_offsets(&self, connector: &str, offsets: &[(TopicPartition, Option<i64>)]) -> Result<()>;
 
     /// What kind of database it is: `postgresql`, `mysql`, `mariadb`, `sqlite`.
     fn kind(&self) -> &'static str;

@@ -79,12 +79,11 @@ async fn replay(
     Extension(caller): Extension<Caller>,
 ) -> Answer {
     let desk = desk(&shown, &name).map_err(|error| failed(&error))?;
-    let detail = format!("dead letter {id} is to be sent once more");
-    shown
-        .supervisor
-        .journal()
-        .write(Some(&name), &caller.name, "replayed", &detail);
-    said(desk.replay(id).await)
+    let replayed = said(desk.replay(id).await)?;
+    let detail = format!("dead letter {id} was sent once more");
+    let journal = shown.supervisor.journal();
+    journal.write(Some(&name), &caller.name, "replayed", &detail);
+    Ok(replayed)
 }
 
 async fn give_up(
@@ -97,11 +96,10 @@ async fn give_up(
     let lost = desk.in_words(id).await.map_err(|error| failed(&error))?;
     let what = format!("{} drops dead letter {id} of {name}", caller.name);
     shown.confirmations.check(&what, &confirmed, vec![lost.clone()])?;
-    shown
-        .supervisor
-        .journal()
-        .write(Some(&name), &caller.name, "dropped", &lost);
-    said(desk.give_up(id).await)
+    let dropped = said(desk.give_up(id).await)?;
+    let journal = shown.supervisor.journal();
+    journal.write(Some(&name), &caller.name, "dropped", &lost);
+    Ok(dropped)
 }
 
 fn desk(shown: &Shown, name: &str) -> Result<LetterDesk> {

@@ -24,6 +24,7 @@ mod operation;
 mod registry;
 mod routes;
 mod server;
+mod snapshots;
 mod status;
 mod tail;
 pub(crate) mod tls;

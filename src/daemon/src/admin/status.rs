@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tailrace_core::snapshot::SnapshotState;
 use tailrace_core::telemetry::metrics;
 use tailrace_core::telemetry::{Life, Snapshot, Telemetry};
 
@@ -58,6 +59,10 @@ struct ConnectorState {
     origin: &'static str,
     /// `running`, `paused` or `stopped`.
     wanted: &'static str,
+    /// The snapshot that was asked for, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    snapshot_run: Option<SnapshotState>,
     #[serde(flatten)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     known: Snapshot,
@@ -308,6 +313,7 @@ impl ConnectorState {
                 Origin::Http(_) => "http",
             },
             wanted: member.wanted(),
+            snapshot_run: Some(member.snapshots.state()).filter(|state| state.run.is_some()),
             known: member.telemetry.snapshot(),
         }
     }

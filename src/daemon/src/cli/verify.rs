@@ -2,7 +2,6 @@
 //! say, while everything runs.
 
 mod compared;
-mod offsets;
 mod pairings;
 mod repair;
 mod report;
@@ -20,7 +19,6 @@ use tailrace_core::ports::EventStream;
 use tailrace_core::ports::sink::SinkContext;
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::TableName;
-use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result};
 use tailrace_sql::sink::SqlSink;
 use tailrace_sql::sink::config::WriteMode;
@@ -31,7 +29,6 @@ use tailrace_sql::verify::repair::Place;
 use tailrace_sql::verify::table::{Reach, TableComparison, TargetRows};
 
 use self::compared::Compared;
-use self::offsets::Offsets;
 use self::pairings::Pairings;
 use self::report::{Report, TableReport};
 use self::routes::{Route, Way};
@@ -53,8 +50,6 @@ const WAIT_MAXIMUM_S: u64 = 86_400;
 const MEMORY_MB: usize = 256;
 /// Keys that are listed of each table; the counts are of all.
 const LISTED_KEYS: usize = 20;
-/// The number that no writer of a connector has: the origin that its rows are marked with is then another one, too.
-const WRITER: usize = 99;
 
 /// What is compared, and what is done about it.
 #[derive(Debug, clap::Args)]
@@ -126,12 +121,8 @@ pub(crate) async fn run(plan: Plan, arguments: VerifyArguments) -> Result<Exit, 
     let ways = routes::ways(&plan, sink, &topics, !arguments.stream).await?;
     let of_sources = routes::of_sources(&ways, target.rules());
     let chosen = routes::choose(ways, &arguments.table, target.rules()).map_err(Failure::Usage)?;
-    let context = SinkContext {
-        connector: sink.name.clone(),
-        writer: WRITER,
-        telemetry: Arc::new(Telemetry::new(&sink.name)),
-    };
-    let session = target.sink(context, arguments.repair).await?;
+    // The origin that its rows are marked with is then none of a writer's.
+    let session = target.sink(SinkContext::beside(&sink.name), arguments.repair).await?;
     let mut sides = Sides {
         plan: &plan,
         sink,
@@ -199,9 +190,9 @@ impl Sides<'_> {
         if tally.suspects.is_empty() {
             return Ok(());
         }
-        let (mut topic, mut offsets) = self.topic(&route.topic).await?;
+        let mut topic = self.topic(&route.topic).await?;
         let mut pairings = self.pairings(route, &comparison);
-        let mut settlement = self.settlement((&mut topic, &mut pairings, &mut offsets), arguments);
+        let mut settlement = self.settlement((&mut topic, &mut pairings), arguments);
         settlement.has_snapshot = route.connector.source.has_snapshot();
         let mut compared = Compared::Source(&mut comparison);
         compared
@@ -209,8 +200,8 @@ impl Sides<'_> {
             .await
     }
 
-    /// Somebody who reads a topic, and how far the sink is.
-    async fn topic(&mut self, topic: &str) -> Result<(TopicReader, Offsets)> {
+    /// Somebody who reads a topic from where the sink is.
+    async fn topic(&mut self, topic: &str) -> Result<TopicReader> {
         let registry = match &self.sink.format.registry {
             Some(name) => self
                 .plan
@@ -220,10 +211,8 @@ impl Sides<'_> {
                 .transpose()?,
             None => self.registry_of_stream().await?,
         };
-        let mut offsets = Offsets::find(&*self.target, &mut self.session, &self.sink.name).await?;
-        let written = offsets.of_topic(topic).await?;
-        let reader = TopicReader::open(&*self.stream, self.sink, (topic, &written), registry).await?;
-        Ok((reader, offsets))
+        let written = self.session.written_of(topic).await?;
+        TopicReader::open(&*self.stream, self.sink, (topic, &written), registry).await
     }
 
     /// Where the sources of the file publish their schemas; without one, where the sink itself looks for them.
@@ -253,13 +242,12 @@ impl Sides<'_> {
 
     fn settlement<'s>(
         &'s mut self,
-        (topic, pairings, offsets): (&'s mut TopicReader, &'s mut Pairings, &'s mut Offsets),
+        (topic, pairings): (&'s mut TopicReader, &'s mut Pairings),
         arguments: &VerifyArguments,
     ) -> Settlement<'s> {
         Settlement {
             topic,
             pairings,
-            offsets,
             has_snapshot: true,
             session: &mut self.session,
             wait: Duration::from_secs(arguments.wait),

@@ -38,17 +38,16 @@ impl Supervisor {
     /// # Errors
     /// [`super::CONNECTOR_UNKNOWN`]; transient where the state cannot be written.
     pub(crate) async fn want(self: &Arc<Self>, name: &str, wanted: Option<Wanted>, by: &str) -> Result<()> {
-        let member = self.member(name)?;
-        let supervisor = Arc::clone(self);
+        let (name, supervisor) = (name.to_owned(), Arc::clone(self));
         let wish = wanted.map(|wanted| Wish {
-            connector: name.to_owned(),
+            connector: name.clone(),
             wanted,
             by: by.to_owned(),
             at_us: now_us(),
         });
         let by = by.to_owned();
         self.here(async move {
-            let _turn = member.changing.lock().await;
+            let (member, _turn) = supervisor.turn(&name).await?;
             let state = &supervisor.assembly.state;
             match &wish {
                 Some(wish) => state.keep_wish(wish).await?,
@@ -73,11 +72,10 @@ impl Supervisor {
     /// # Errors
     /// [`super::CONNECTOR_UNKNOWN`].
     pub(crate) async fn restart(self: &Arc<Self>, name: &str, by: &str) -> Result<()> {
-        let member = self.member(name)?;
-        let supervisor = Arc::clone(self);
+        let (name, supervisor) = (name.to_owned(), Arc::clone(self));
         let by = by.to_owned();
         self.here(async move {
-            let _turn = member.changing.lock().await;
+            let (member, _turn) = supervisor.turn(&name).await?;
             supervisor.journal.write(
                 Some(member.name()),
                 &by,
@@ -112,18 +110,17 @@ impl Supervisor {
         let by = by.to_owned();
         self.here(async move {
             let _turn = supervisor.changing.lock().await;
-            let there = supervisor.member(&submission.name).ok();
-            match &there {
+            let there = supervisor.turn(&submission.name).await.ok();
+            let there = there.as_ref().map(|(there, _)| there);
+            match there {
                 Some(there) if matches!(there.origin, Origin::File) => return Err(owned_by_file(there.name())),
                 Some(there) if must_be_new => return Err(exists(there.name())),
                 Some(_) | None => {}
             }
             let planned = supervisor.plan_anew(&submission)?;
-            let replaced = supervisor
-                .replace(planned, &submission, there.as_ref(), (wanted, &by))
-                .await;
+            let replaced = supervisor.replace(planned, &submission, there, (wanted, &by)).await;
             if replaced.is_err() {
-                supervisor.give_back(&submission.name, there.as_ref());
+                supervisor.give_back(&submission.name, there);
             }
             replaced
         })
@@ -143,10 +140,13 @@ impl Supervisor {
             name: name.clone(),
             config: submission.to_json(),
         };
-        self.assembly.state.keep_created(&created).await?;
+        // First what is wanted of it: one that is to be stopped does not run because of a crash between.
         let wish = match (there, wanted) {
             (Some(there), _) => there.wish(),
-            (None, None) => None,
+            (None, None) => {
+                self.assembly.state.forget_wish(&name).await?;
+                None
+            }
             (None, Some(wanted)) => {
                 let wish = Wish {
                     connector: name.clone(),
@@ -158,6 +158,7 @@ impl Supervisor {
                 Some(wish)
             }
         };
+        self.assembly.state.keep_created(&created).await?;
         let (what, detail, kept) = match there {
             None => ("created", "a connector was created", Kept::Created),
             Some(_) => (
@@ -185,7 +186,7 @@ impl Supervisor {
         let (name, by) = (name.to_owned(), by.to_owned());
         self.here(async move {
             let _turn = supervisor.changing.lock().await;
-            let member = supervisor.member(&name)?;
+            let (member, _own_turn) = supervisor.turn(&name).await?;
             if matches!(member.origin, Origin::File) {
                 return Err(owned_by_file(&name));
             }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tailrace_core::pipeline::Desired;
+use tailrace_core::snapshot::SnapshotDesk;
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_state::{Wanted, Wish};
@@ -32,13 +33,15 @@ pub(crate) struct Member {
     pub(crate) plan: Option<AnyPlan>,
     pub(crate) origin: Origin,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Where snapshots of it are asked for.
+    pub(crate) snapshots: Arc<SnapshotDesk>,
     /// Its dead letters; `None` where it cannot be understood.
     pub(crate) letters: Option<LetterDesk>,
     pub(super) carrier: Arc<dyn Carrier>,
     /// What goes on beside it for as long as it is there.
     pub(super) side_task: Option<JoinHandle<()>>,
     /// Held by whoever changes what is wanted.
-    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     wish: Mutex<Option<Wish>>,
     running: Mutex<Running>,
 }
@@ -69,10 +72,11 @@ impl Member {
             plan,
             origin,
             telemetry,
+            snapshots: Arc::default(),
             letters: None,
             carrier,
             side_task: None,
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
             wish: Mutex::default(),
             running: Mutex::new(Running {
                 desired: watch::channel(Desired::Stopped).0,

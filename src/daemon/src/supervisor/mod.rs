@@ -29,7 +29,7 @@ use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result, task};
 use tailrace_state::Wish;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use self::assembly::Assembly;
 pub(crate) use self::life::{Outcome, PANICKED};
@@ -90,6 +90,13 @@ impl Supervisor {
             members.push(supervisor.assembly.member(planned, Origin::File)?);
         }
         for created in state.created_connectors().await? {
+            if members.iter().any(|member| member.name() == created.name) {
+                tracing::warn!(
+                    connector = created.name,
+                    "the configuration file has a connector of this name; the one that was created over HTTP is put aside for as long"
+                );
+                continue;
+            }
             members.push(supervisor.recall(&created));
         }
         for member in members {
@@ -123,6 +130,21 @@ impl Supervisor {
             let message = format!("there is no connector `{name}`; `GET /connectors` names those that there are");
             Error::definite(CONNECTOR_UNKNOWN, message)
         })
+    }
+
+    /// A connector, once nobody else changes it: the one that is there then. Whoever has the guard is the only one who does.
+    ///
+    /// # Errors
+    /// Definite [`CONNECTOR_UNKNOWN`].
+    async fn turn(&self, name: &str) -> Result<(Arc<Member>, OwnedMutexGuard<()>)> {
+        loop {
+            let member = self.member(name)?;
+            let turn = Arc::clone(&member.changing).lock_owned().await;
+            // Whoever was before us may have put another one in its place.
+            if Arc::ptr_eq(&member, &self.member(name)?) {
+                return Ok((member, turn));
+            }
+        }
     }
 
     /// What is known of every connector.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tailrace_core::position::{Checkpoint, Progress};
 use tailrace_core::record_batch::TopicPartition;
-use tailrace_core::{Error, Result};
+use tailrace_core::{Error, Result, pattern};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Member, Supervisor};
 use crate::config::plan::{AnyPlan, SinkPlan};
@@ -74,6 +75,7 @@ impl Supervisor {
                     })
                 }
                 AnyPlan::Writes(plan) => {
+                    check_partitions(&plan, &sinks(&moves)?)?;
                     let there = written_by(&plan).await?;
                     moves.iter().filter_map(|wanted| effect(wanted, &there).transpose()).collect()
                 }
@@ -87,9 +89,9 @@ impl Supervisor {
     /// # Errors
     /// As [`Self::weigh`].
     pub(crate) async fn move_to(self: &Arc<Self>, name: &str, moves: Vec<Move>, by: &str) -> Result<()> {
-        let (member, supervisor, by) = (self.member(name)?, Arc::clone(self), by.to_owned());
+        let (name, supervisor, by) = (name.to_owned(), Arc::clone(self), by.to_owned());
         self.here(async move {
-            let _turn = still(&member).await?;
+            let (member, _turn) = supervisor.still(&name).await?;
             let detail = match plan_of(&member)? {
                 AnyPlan::Reads(plan) => {
                     let target = one_source(&moves)?;
@@ -103,6 +105,7 @@ impl Supervisor {
                 }
                 AnyPlan::Writes(plan) => {
                     let wanted = sinks(&moves)?;
+                    check_partitions(&plan, &wanted)?;
                     let target = plan.sink.connect()?;
                     target.alter_offsets(&plan.name, &wanted).await?;
                     format!("the offsets of {} partitions were changed in the target", wanted.len())
@@ -154,9 +157,9 @@ impl Supervisor {
     /// # Errors
     /// What the state or the target answers.
     pub(crate) async fn reset(self: &Arc<Self>, name: &str, by: &str) -> Result<()> {
-        let (member, supervisor, by) = (self.member(name)?, Arc::clone(self), by.to_owned());
+        let (name, supervisor, by) = (name.to_owned(), Arc::clone(self), by.to_owned());
         self.here(async move {
-            let _turn = still(&member).await?;
+            let (member, _turn) = supervisor.still(&name).await?;
             match plan_of(&member)? {
                 AnyPlan::Reads(plan) => drop(supervisor.assembly.state.forget(&plan.name).await?),
                 AnyPlan::Writes(plan) => {
@@ -176,24 +179,24 @@ impl Supervisor {
         .await
     }
 
+    /// A connector that is stopped, and stays so for as long as somebody has the guard.
+    async fn still(&self, name: &str) -> Result<(Arc<Member>, OwnedMutexGuard<()>)> {
+        let (member, turn) = self.turn(name).await?;
+        match member.wanted() == "stopped" && !member.is_alive() {
+            true => Ok((member, turn)),
+            false => Err(Error::definite(
+                "connector_not_stopped",
+                "the connector was started meanwhile; stop it first",
+            )),
+        }
+    }
+
     async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
         let known = self.assembly.state.connectors().await?;
         Ok(known
             .into_iter()
             .find(|known| known.name == name)
             .and_then(|known| known.checkpoint))
-    }
-}
-
-/// Whoever has this is the only one who changes the connector, which is stopped.
-async fn still(member: &Member) -> Result<tokio::sync::MutexGuard<'_, ()>> {
-    let turn = member.changing.lock().await;
-    match member.wanted() == "stopped" && !member.is_alive() {
-        true => Ok(turn),
-        false => Err(Error::definite(
-            "connector_not_stopped",
-            "the connector was started meanwhile; stop it first",
-        )),
     }
 }
 
@@ -229,6 +232,30 @@ fn sinks(moves: &[Move]) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         )),
     };
     moves.iter().map(sink).collect()
+}
+
+/// Each partition is one that the sink reads, and is there once.
+fn check_partitions(plan: &SinkPlan, wanted: &[(TopicPartition, Option<i64>)]) -> Result<()> {
+    let patterns = &plan.subscription.topics;
+    for (index, (partition, _)) in wanted.iter().enumerate() {
+        let is_read = patterns
+            .iter()
+            .any(|pattern| pattern::glob_matches(pattern, &partition.topic));
+        if !is_read {
+            let message = format!(
+                "sink {} does not read topic {}; its `topics` are {}",
+                plan.name,
+                partition.topic,
+                patterns.join(", ")
+            );
+            return Err(Error::definite("offsets_invalid", message));
+        }
+        if wanted.iter().take(index).any(|(before, _)| before == partition) {
+            let message = format!("{partition} is there twice; say once where it is to go on");
+            return Err(Error::definite("offsets_invalid", message));
+        }
+    }
+    Ok(())
 }
 
 /// What comes of a move of a sink; nothing where it is there already.

@@ -120,6 +120,14 @@ impl SinkConnector for Connector {
         Ok(Box::new(Session(Arc::clone(&self.0), BTreeMap::new())))
     }
 
+    async fn offsets(&self, _connector: &str) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+        Ok(Vec::new())
+    }
+
+    async fn alter_offsets(&self, _connector: &str, _offsets: &[(TopicPartition, Option<i64>)]) -> Result<()> {
+        Ok(())
+    }
+
     fn kind(&self) -> &'static str {
         "memory"
     }

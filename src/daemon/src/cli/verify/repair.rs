@@ -160,7 +160,7 @@ impl Settlement<'_> {
     }
 
     async fn at_rest(&mut self, topic: &Arc<str>) -> Result<Vec<Offset>> {
-        let at_rest = self.offsets.of_topic(topic).await?;
+        let at_rest = self.session.written_of(topic).await?;
         check_offsets(&at_rest, self.topic.partitions(), topic)?;
         Ok(at_rest)
     }

@@ -18,7 +18,6 @@ use tailrace_sql::verify::pairing::{Key, Values};
 use tailrace_sql::verify::table::{Difference, Look, TableComparison};
 use tokio::time::Instant;
 
-use super::offsets::Offsets;
 use super::pairings::Pairings;
 use super::stream::{Asked, Said, TopicReader};
 
@@ -32,8 +31,6 @@ pub(super) struct Settlement<'a> {
     pub(super) topic: &'a mut TopicReader,
     /// Which of its events are about the table.
     pub(super) pairings: &'a mut Pairings,
-    /// How far the sink is.
-    pub(super) offsets: &'a mut Offsets,
     /// The source publishes the rows that it had when it was first read.
     pub(super) has_snapshot: bool,
     /// A session of the target.
@@ -186,7 +183,7 @@ impl Settlement<'_> {
             return Ok(true);
         };
         loop {
-            let written = self.offsets.of_topic(&topic).await?;
+            let written = self.session.written_of(&topic).await?;
             said.check_partitions(&written)?;
             let has = |(partition, end): (&_, &i64)| {
                 let written = written.iter().find(|offset| offset.partition == *partition);

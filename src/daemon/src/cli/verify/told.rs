@@ -24,7 +24,6 @@ use tailrace_sql::verify::table::{Difference, Look, Reach, Tally, TargetRows};
 use tailrace_sql::verify::told::ToldComparison;
 
 use super::compared::Compared;
-use super::offsets::Offsets;
 use super::pairings::Pairings;
 use super::report::TableReport;
 use super::settle::{LOOK_INTERVAL, Settled, Settlement};
@@ -62,7 +61,7 @@ impl Sides<'_> {
             );
             return Err(Error::definite("topic_not_written", message));
         }
-        let (mut reader, mut offsets) = self.topic(topic).await?;
+        let mut reader = self.topic(topic).await?;
         let mut found: Vec<SharedSchema> = reader.first(&mut self.session).await?.into_iter().collect();
         reader.check_records()?;
         let written = self.target.rules().table_of_topic(topic);
@@ -87,12 +86,7 @@ impl Sides<'_> {
                 written: &written,
             };
             let outcome = self
-                .try_table(
-                    &table,
-                    (&mut reader, &mut pairings, &mut offsets),
-                    arguments,
-                    &mut report,
-                )
+                .try_table(&table, (&mut reader, &mut pairings), arguments, &mut report)
                 .await;
             if let Err(error) = outcome {
                 report.problem = Some(problem(&error));
@@ -115,7 +109,7 @@ impl Sides<'_> {
     async fn try_table(
         &mut self,
         table: &ToldTable<'_>,
-        (reader, pairings, offsets): (&mut TopicReader, &mut Pairings, &mut Offsets),
+        (reader, pairings): (&mut TopicReader, &mut Pairings),
         arguments: &VerifyArguments,
         report: &mut TableReport,
     ) -> Result<()> {
@@ -132,7 +126,7 @@ impl Sides<'_> {
             topic: Arc::clone(table.topic),
             source: table.schema.name.clone(),
         };
-        let mut settlement = self.settlement((reader, pairings, offsets), arguments);
+        let mut settlement = self.settlement((reader, pairings), arguments);
         let mut compared = Compared::Topic(&mut comparison);
         compared
             .conclude(&mut settlement, tally.suspects, (&place, arguments), report)
@@ -219,7 +213,7 @@ impl Settlement<'_> {
             let has_passed = self.wait_for_sink(&said).await?;
             let differing = differing(comparison, &open, &said, &mut settled).await?;
             let written = match self.topic.partitions().first() {
-                Some(partition) => self.offsets.of_topic(&partition.topic).await?,
+                Some(partition) => self.session.written_of(&partition.topic).await?,
                 None => Vec::new(),
             };
             // What is said meanwhile may be what the target has by now.
