@@ -155,7 +155,7 @@ function ownStrip(connector) {
   const rate = (key) => rateOf(name, key);
   const transforms = stage(
     'transforms',
-    `${count(connector.filtered ?? 0)} left out since the start`,
+    isNumber(connector.filtered) ? `${count(connector.filtered)} left out since the start` : 'filters, masks, routes',
     perSecond(rate('filtered')),
     'left out',
     ratesOf(samples, 'filtered'),
