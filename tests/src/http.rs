@@ -1,13 +1,48 @@
-//! The least of HTTP: one request to a server of a test, and what it answers.
+//! The least of HTTP: one request to a server of a test, and what it answers, with or without TLS.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value;
 
 use crate::servers::{Result, ServerError};
 
 /// Answering a request may mean starting something.
 const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Somebody who asks a server on a port of 127.0.0.1.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Where.
+    pub port: u16,
+    /// Who: sent as `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// Speaks TLS, and believes certificates of this authority, PEM.
+    pub authority: Option<PathBuf>,
+    /// Shows this certificate with this key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, 503 …
+    pub status: u16,
+    /// The status line and headers.
+    pub head: String,
+    /// The body as text.
+    pub body: String,
+}
+
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
 
 /// One request in HTTP/1.0 to a port of 127.0.0.1, so that the answer comes unchunked and ends with the connection. The status and
 /// the body.
@@ -15,22 +50,174 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn request(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-    let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of port {port}"));
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).map_err(failed())?;
-    connection.set_read_timeout(Some(TIMEOUT)).map_err(failed())?;
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
-    );
-    connection
-        .write_all(format!("{head}\r\n{body}").as_bytes())
-        .map_err(failed())?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer).map_err(failed())?;
-    let answer = String::from_utf8_lossy(&answer);
-    let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
-        let status = head.split_whitespace().nth(1)?.parse().ok()?;
-        Some((status, body.to_owned()))
-    });
-    parsed.ok_or_else(|| ServerError::new(format!("port {port} did not answer in HTTP: {answer:?}")))
+    let answer = Client::at(port).ask(method, path, &[("Content-Type", "application/json")], body)?;
+    Ok((answer.status, answer.body))
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_str(&self.body).map_err(ServerError::doing(format!("reading `{}`", self.body)))
+    }
+
+    /// A header's text; empty where it is missing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, text)| text.trim())
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Nobody in particular, without TLS.
+    #[must_use]
+    pub fn at(port: u16) -> Client {
+        Client {
+            port,
+            token: None,
+            authority: None,
+            identity: None,
+        }
+    }
+
+    /// The same, with another token or none.
+    #[must_use]
+    pub fn with_token(&self, token: Option<&str>) -> Client {
+        Client {
+            token: token.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// One request in HTTP/1.0, and its answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or not in HTTP.
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+        let mut connection = self.send(method, path, headers, body)?;
+        let mut bytes = Vec::new();
+        // Who closes a connection of TLS without a farewell has said how long the answer is.
+        if let Err(error) = connection.read_to_end(&mut bytes)
+            && bytes.is_empty()
+        {
+            return Err(ServerError::new(format!(
+                "{method} {path} of port {}: {error}",
+                self.port
+            )));
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let parsed = text.split_once("\r\n\r\n").and_then(|(head, body)| {
+            let status = head.split_whitespace().nth(1)?.parse().ok()?;
+            Some(Answer {
+                status,
+                head: head.to_owned(),
+                body: body.to_owned(),
+            })
+        });
+        parsed.ok_or_else(|| ServerError::new(format!("port {} did not answer in HTTP: {text:?}", self.port)))
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.ask("GET", path, &[], "")
+    }
+
+    /// A request with JSON; without a body where it is null.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn json(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
+        match body {
+            Value::Null => self.ask(method, path, &[], ""),
+            body => self.ask(method, path, &[("Content-Type", "application/json")], &body.to_string()),
+        }
+    }
+
+    /// GET of an answer that goes on, line by line, past its headers.
+    ///
+    /// # Errors
+    /// When nobody answers, or not with 200.
+    pub fn lines(&self, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+        let mut reader = BufReader::new(self.send("GET", path, &[], "")?);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let read = reader.read_line(&mut head).map_err(ServerError::doing(path))?;
+            if read == 0 {
+                break;
+            }
+        }
+        match head.split_whitespace().nth(1) {
+            Some("200") => Ok(reader.lines()),
+            _ => Err(ServerError::new(format!("GET {path} is answered with {head}"))),
+        }
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Box<dyn Stream>> {
+        let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of port {}", self.port));
+        let mut connection = self.connect()?;
+        let mut head = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n", self.port);
+        let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let authorization = token.as_deref().map(|token| ("Authorization", token));
+        for (name, text) in headers.iter().copied().chain(authorization) {
+            head.push_str(&format!("{name}: {text}\r\n"));
+        }
+        if !body.is_empty() || method != "GET" {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        connection
+            .write_all(format!("{head}\r\n{body}").as_bytes())
+            .map_err(failed())?;
+        Ok(connection)
+    }
+
+    fn connect(&self) -> Result<Box<dyn Stream>> {
+        let failed = || ServerError::doing::<std::io::Error>(format!("connecting to port {}", self.port));
+        let connection = TcpStream::connect(("127.0.0.1", self.port)).map_err(failed())?;
+        connection.set_read_timeout(Some(TIMEOUT)).map_err(failed())?;
+        let Some(authority) = &self.authority else {
+            return Ok(Box::new(connection));
+        };
+        let config = tls(authority, self.identity.as_ref())?;
+        let name = ServerName::try_from("127.0.0.1").map_err(ServerError::doing("naming the server"))?;
+        let session = ClientConnection::new(config, name).map_err(ServerError::doing("speaking TLS"))?;
+        Ok(Box::new(StreamOwned::new(session, connection)))
+    }
+}
+
+fn tls(authority: &Path, identity: Option<&(PathBuf, PathBuf)>) -> Result<Arc<ClientConfig>> {
+    let failed = || "reading certificates".to_owned();
+    let read = |file: &Path| -> Result<Vec<CertificateDer<'static>>> {
+        let certificates = CertificateDer::pem_file_iter(file).map_err(ServerError::doing(failed()))?;
+        certificates
+            .collect::<Result<_, _>>()
+            .map_err(ServerError::doing(failed()))
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(read(authority)?);
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(ServerError::doing(failed()))?
+        .with_root_certificates(roots);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let key = PrivateKeyDer::from_pem_file(key).map_err(ServerError::doing(failed()))?;
+            let chain = read(certificate)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(ServerError::doing(failed()))?
+        }
+    };
+    Ok(Arc::new(config))
 }

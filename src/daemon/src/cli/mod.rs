@@ -23,7 +23,7 @@ use self::contract::ContractCommand;
 pub(crate) use self::exit::{Exit, Failure};
 use crate::config::plan::Plan;
 use crate::logging::LogFormat;
-use crate::{config, logging, quickstart, screen};
+use crate::{admin, config, logging, quickstart, screen};
 
 /// The quickstart is for the eye: only what is wrong.
 const QUICKSTART_LOG_LEVEL: &str = "warn";
@@ -180,6 +180,12 @@ enum Command {
         /// The page of the command line in Markdown instead.
         #[arg(long, hide = true)]
         commands: bool,
+        /// The page of the HTTP endpoint in Markdown instead.
+        #[arg(long, hide = true)]
+        rest: bool,
+        /// The HTTP endpoint as OpenAPI instead, as `GET /openapi.json` answers it.
+        #[arg(long)]
+        openapi: bool,
     },
     /// Prints completions: `tailrace completions bash > /etc/bash_completion.d/tailrace`.
     Completions {
@@ -235,10 +241,17 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Dlq(arguments)) => block_on(dlq::run(load(arguments.file())?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
         Some(Command::Triggers(arguments)) => block_on(triggers::run(load(arguments.file())?, arguments)),
-        Some(Command::Schema { markdown, commands }) => {
-            let page = match (markdown, commands) {
-                (true, _) => config::reference::page(),
-                (_, true) => commands::page(),
+        Some(Command::Schema {
+            markdown,
+            commands,
+            rest,
+            openapi,
+        }) => {
+            let page = match (markdown, commands, rest, openapi) {
+                (true, ..) => config::reference::page(),
+                (_, true, ..) => commands::page(),
+                (_, _, true, _) => admin::reference::page(),
+                (.., true) => admin::reference::openapi(),
                 _ => config::schema::text(),
             };
             screen::print(&page)?;
