@@ -32,7 +32,7 @@ CREATE TABLE journal (
     connector       TEXT,
     -- A person's name, or tailrace.
     who             TEXT NOT NULL,
-    -- A word of a fixed list: state, paused, created, …
+    -- A word of a fixed list: state, paused, created and others
     what            TEXT NOT NULL,
     -- A sentence.
     detail          TEXT NOT NULL,

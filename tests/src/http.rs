@@ -50,7 +50,13 @@ impl<S: Read + Write + Send> Stream for S {}
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn request(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-    let answer = Client::at(port).ask(method, path, &[("Content-Type", "application/json")], body)?;
+    exchange(port, "HTTP/1.0", (method, path), body)
+}
+
+/// As [`request`], to a server that wants this version of HTTP and ends the connection when it is asked to.
+pub(crate) fn exchange(port: u16, version: &str, (method, path): (&str, &str), body: &str) -> Result<(u16, String)> {
+    let json = [("Content-Type", "application/json")];
+    let answer = Client::at(port).ask_in(version, (method, path), &json, body)?;
     Ok((answer.status, answer.body))
 }
 
@@ -102,7 +108,17 @@ impl Client {
     /// # Errors
     /// When nobody answers, or not in HTTP.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
-        let mut connection = self.send(method, path, headers, body)?;
+        self.ask_in("HTTP/1.0", (method, path), headers, body)
+    }
+
+    fn ask_in(
+        &self,
+        version: &str,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer> {
+        let mut connection = self.send(version, (method, path), headers, body)?;
         let mut bytes = Vec::new();
         // Who closes a connection of TLS without a farewell has said how long the answer is.
         if let Err(error) = connection.read_to_end(&mut bytes)
@@ -149,7 +165,7 @@ impl Client {
     /// # Errors
     /// When nobody answers, or not with 200.
     pub fn lines(&self, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
-        let mut reader = BufReader::new(self.send("GET", path, &[], "")?);
+        let mut reader = BufReader::new(self.send("HTTP/1.0", ("GET", path), &[], "")?);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             let read = reader.read_line(&mut head).map_err(ServerError::doing(path))?;
@@ -163,10 +179,19 @@ impl Client {
         }
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Box<dyn Stream>> {
+    fn send(
+        &self,
+        version: &str,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Box<dyn Stream>> {
         let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of port {}", self.port));
         let mut connection = self.connect()?;
-        let mut head = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n", self.port);
+        let mut head = format!(
+            "{method} {path} {version}\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n",
+            self.port
+        );
         let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let authorization = token.as_deref().map(|token| ("Authorization", token));
         for (name, text) in headers.iter().copied().chain(authorization) {

@@ -4,8 +4,9 @@
 //! loopback ports with their data under a temporary folder, and takes both away again, even when the test process is
 //! killed. [`daemon`] runs the real binary, [`database`] gives each test a database of its own, [`workload`] changes it and
 //! keeps the truth, [`oracle`] compares the [`published`] [`events`] with it. [`proxy`] is the network between them;
-//! a [`scenario`] puts all of it together.
+//! a [`scenario`] puts all of it together. A [`browser`] looks at the console.
 
+pub mod browser;
 pub mod clients;
 pub mod daemon;
 pub mod database;

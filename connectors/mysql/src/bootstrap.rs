@@ -11,7 +11,7 @@
 //! consistent point. Tables that were finished leave out what their rows contain already ([`Memory::read_at`]); of the others every change since
 //! the first consistent point is carried, because rows of theirs may have been carried before the interruption and be gone since.
 
-mod consistent_point;
+pub(crate) mod consistent_point;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use mysql_async::Conn;
 use tailrace_core::batch::BinlogTransaction;
 use tailrace_core::ports::{ConnectorStore, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
+use tailrace_core::snapshot::{Handover, Resume, Run, SnapshotPosition, Windows, snapshot_finished};
 use tailrace_core::telemetry::{Life, now_us};
 use tailrace_core::{Error, Result, failpoint};
 use tailrace_sql::log_config::SnapshotMode;
@@ -34,6 +34,7 @@ use crate::memory::Memory;
 use crate::position::{BinlogPosition, start};
 use crate::scan::{ScanPlan, Scanner};
 use crate::server::{self, Flavour, ServerFacts};
+use crate::window::MySqlWindows;
 use consistent_point::{ConsistentPoint, Views};
 
 /// Everything that opening needs at hand.
@@ -275,8 +276,9 @@ impl Opening {
         };
         let scanner = Scanner::start(plan, point.connections)?;
         let only = self.config.snapshot.mode == SnapshotMode::Only;
+        let windows = self.windows(&identity)?;
         let log = MySqlLog::new(self.log_settings(memory));
-        let handover = Handover::scanning(identity, scanner, point.contained_until, so_far, log);
+        let handover = Handover::scanning(identity, scanner, point.contained_until, so_far, log, windows);
         Ok(Box::new(if only {
             handover.stopping_after_snapshot()
         } else {
@@ -287,9 +289,24 @@ impl Opening {
     async fn stream(self, memory: Memory, progress: &Progress) -> Result<Box<dyn Source>> {
         let identity: Arc<str> = memory.identity.as_str().into();
         let read_at = memory.read_at.clone();
+        let windows = self.windows(&identity)?;
         let mut log = MySqlLog::new(self.log_settings(memory));
         log.start(progress, &read_at).await?;
-        Ok(Box::new(Handover::<Scanner, _>::streaming(identity, log)))
+        let progress = progress.clone();
+        Ok(Box::new(Handover::<Scanner, _>::streaming(
+            identity, log, progress, windows,
+        )?))
+    }
+
+    /// Rows that are asked for while the log is carried.
+    fn windows(&self, identity: &Arc<str>) -> Result<Windows> {
+        let reader = MySqlWindows::new(Arc::clone(&self.config), self.server.clone(), Arc::clone(identity));
+        Ok(Windows {
+            reader: Arc::new(reader),
+            desk: Arc::clone(&self.context.snapshots),
+            telemetry: Arc::clone(&self.context.telemetry),
+            run: Run::from_progress(self.context.resume.as_ref())?,
+        })
     }
 
     fn log_settings(&self, memory: Memory) -> LogSettings {

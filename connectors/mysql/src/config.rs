@@ -1,5 +1,6 @@
 //! What a MySQL or MariaDB source may be told.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -10,7 +11,9 @@ use tailrace_core::secret::Secret;
 use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 use tailrace_sql::QueryConfig;
-use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped};
+use tailrace_sql::log_config::{
+    SnapshotCondition, SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_conditions, check_skipped,
+};
 
 use crate::endpoint::Endpoint;
 
@@ -126,6 +129,10 @@ pub struct SnapshotConfig {
     /// for, writers of the application wait too.
     #[serde(default = "snapshot_lock_timeout_ms")]
     pub lock_timeout_ms: u64,
+
+    /// Conditions by name, for snapshots that are asked for later: rows of `table` are only read where `where` is true.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, SnapshotCondition>,
 }
 
 /// Numbers from `first` to `last`, both included.
@@ -164,6 +171,7 @@ impl Default for SnapshotConfig {
             chunk_rows: SNAPSHOT_CHUNK_ROWS,
             order: SnapshotOrder::default(),
             lock_timeout_ms: SNAPSHOT_LOCK_TIMEOUT_MS,
+            conditions: BTreeMap::new(),
         }
     }
 }
@@ -249,6 +257,7 @@ impl MySqlConfig {
             self.check_heartbeat(),
             self.check_query(),
             check_skipped(&self.skip_written_by),
+            check_conditions(&self.snapshot.conditions),
         ];
         results
             .iter()

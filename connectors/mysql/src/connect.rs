@@ -31,6 +31,8 @@ const IDLE_S: u64 = 604_800;
 const WRITE_S: u64 = 3_600;
 /// Queries of the catalogue take milliseconds; one that takes this long has met a lock or a sick server.
 const CATALOG_QUERY_S: u64 = 30;
+/// Some thousand rows by their key take milliseconds; a condition may have to look at each of them.
+const WINDOW_QUERY_S: u64 = 60;
 /// How long a query of the catalogue, or the first read of a table, waits behind a change of the table.
 const CATALOG_LOCK_S: u64 = 5;
 /// The server's own default.
@@ -53,6 +55,8 @@ pub(crate) enum Purpose {
     Setup,
     /// Reading rows. Read-only, without time limits, texts as they are stored.
     Snapshot,
+    /// Reading rows again while the log is carried. Read-only, with a time limit, texts as they are stored.
+    Window,
     /// Asking tables again and again: rows as in a snapshot, with the configured time limit, and acknowledging them.
     Polling,
 }
@@ -74,7 +78,7 @@ pub(crate) async fn connect_at(endpoint: &Endpoint, config: &MySqlConfig, purpos
     execute(&mut connection, &statement, "prepare the connection").await?;
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     let access = match purpose {
-        Purpose::Catalog | Purpose::Snapshot => ", READ ONLY",
+        Purpose::Catalog | Purpose::Snapshot | Purpose::Window => ", READ ONLY",
         Purpose::Setup | Purpose::Polling => ", READ WRITE",
     };
     execute(
@@ -245,18 +249,19 @@ fn statement_timeout_ms(config: &MySqlConfig) -> u64 {
 fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig) -> String {
     let results = match purpose {
         // Bytes as they are stored: each column's character set is decoded here, the same way as in the log.
-        Purpose::Snapshot | Purpose::Polling => "NULL",
+        Purpose::Snapshot | Purpose::Window | Purpose::Polling => "NULL",
         Purpose::Catalog | Purpose::Setup => "utf8mb4",
     };
     let sql_mode = match purpose {
         // A cursor may stand at a date that no calendar has, and a statement that names it must be accepted.
         Purpose::Polling => "ALLOW_INVALID_DATES",
-        Purpose::Catalog | Purpose::Setup | Purpose::Snapshot => "",
+        Purpose::Catalog | Purpose::Setup | Purpose::Snapshot | Purpose::Window => "",
     };
     let (idle_s, lock_s, query_ms) = match purpose {
         Purpose::Catalog => (IDLE_S, CATALOG_LOCK_S, CATALOG_QUERY_S * 1_000),
         Purpose::Setup => (IDLE_S, config.snapshot.lock_timeout_s(), CATALOG_QUERY_S * 1_000),
         Purpose::Snapshot => (IDLE_S, CATALOG_LOCK_S, 0),
+        Purpose::Window => (IDLE_S, CATALOG_LOCK_S, WINDOW_QUERY_S * 1_000),
         Purpose::Polling => (IDLE_S, CATALOG_LOCK_S, statement_timeout_ms(config)),
     };
     let mut settings = vec![

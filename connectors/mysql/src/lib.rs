@@ -28,6 +28,7 @@ mod server;
 pub mod sink;
 mod table;
 mod triggers;
+mod window;
 
 use std::sync::Arc;
 

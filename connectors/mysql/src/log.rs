@@ -20,6 +20,7 @@ mod sinks;
 mod tables;
 mod torn;
 mod transaction;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, ConnectorStore, LogReader};
 use tailrace_core::position::{Position, Progress};
+use tailrace_core::telemetry::lag::LagMeasure;
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_core::{Error, Result, task};
 use tokio::task::JoinHandle;
@@ -45,6 +47,7 @@ use dump::DumpStart;
 use dumps::Dumps;
 use events::Events;
 use tables::{TableSettings, Tables};
+use watch::{Confirmed, Watch};
 
 /// What the log is read with.
 pub(crate) struct LogSettings {
@@ -71,6 +74,9 @@ struct Reading {
     prepared: Option<Events>,
     assembler: Assembler,
     errand: Option<Errand>,
+    /// Everything before it is confirmed, for the watch.
+    confirmed: Confirmed,
+    watch: JoinHandle<()>,
 }
 
 /// What must be done before the next event. It goes on by itself, because the call that waits for it may be given up at any time.
@@ -127,12 +133,21 @@ impl MySqlLog {
             torn,
             position,
         };
+        let confirmed = Confirmed::at(start.position.at.clone());
+        let watch = Watch::new(
+            Arc::clone(&settings.config),
+            confirmed.clone(),
+            Arc::clone(&settings.telemetry),
+        );
         let assembler = Assembler::new(Arc::clone(&settings.identity), tables, start);
+        settings.telemetry.begin(LagMeasure::Log);
         self.reading = Some(Reading {
             events,
             prepared: None,
             assembler,
             errand: None,
+            confirmed,
+            watch: task::spawn_named("watch source", watch.run()),
         });
         settings.tell_rewritten();
         settings.telemetry.enter(Life::Streaming, text);
@@ -238,17 +253,26 @@ impl LogReader for MySqlLog {
             if let Some(batch) = reading.assembler.take() {
                 return Ok(batch);
             }
-            if !reading.assembler.is_unfinished()
-                && let Err(error) = reading.source().ready().await
-            {
-                let next = reading.after(error)?;
-                reading.begin_errand(settings, next);
+            if !reading.assembler.is_unfinished() {
+                settings.telemetry.set_at_end(reading.is_at_end());
+                let ready = reading.source().ready().await;
+                settings.telemetry.set_at_end(false);
+                match ready {
+                    Ok(()) => settings.telemetry.heard(),
+                    Err(error) => {
+                        let next = reading.after(error)?;
+                        reading.begin_errand(settings, next);
+                    }
+                }
             }
         }
     }
 
     async fn confirm(&mut self, durable: &Position) -> Result<()> {
         let durable = BinlogPosition::from_position(durable)?;
+        if let Some(reading) = &self.reading {
+            reading.confirmed.move_to(durable.at.clone());
+        }
         let settings = &mut self.settings;
         if settings.memory.forget_definitions_before(durable.needed_from()) {
             settings.memory.remember(&*settings.store).await?;
@@ -260,6 +284,11 @@ impl LogReader for MySqlLog {
 // === impl Reading ===
 
 impl Reading {
+    /// Everything that came is handed out. The server sends what it has without being asked, and nothing comes but whole transactions.
+    fn is_at_end(&self) -> bool {
+        self.prepared.is_none() && !self.assembler.is_open()
+    }
+
     /// Where the next event comes from.
     fn source(&mut self) -> &mut Events {
         self.prepared.as_mut().unwrap_or(&mut self.events)
@@ -341,6 +370,12 @@ impl Reading {
         }
         self.errand = None;
         Ok(())
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.watch.abort();
     }
 }
 

@@ -15,7 +15,7 @@
 //! - Memory is bounded by a batch in each connection and as many in the channel.
 
 mod division;
-mod key_range;
+pub(crate) mod key_range;
 mod worker;
 
 use std::sync::Arc;

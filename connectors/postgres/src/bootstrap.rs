@@ -25,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::ports::{Budget, Chunk, ChunkReader, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
-use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition, snapshot_finished};
+use tailrace_core::snapshot::{Handover, Resume, Run, SnapshotPosition, Windows, snapshot_finished};
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result, failpoint};
 use tailrace_sql::log_config::SnapshotMode;
@@ -40,6 +40,8 @@ use crate::memory::Memory;
 use crate::position::Lsn;
 use crate::scan::{ScanPlan, Scanner};
 use crate::slot::Slot;
+use crate::window::PostgresWindows;
+use crate::window::visibility::Received;
 
 /// Everything that opening needs at hand.
 struct Opening {
@@ -377,8 +379,9 @@ impl Opening {
             _snapshot_holder: slot.session,
         };
         let only = self.config.snapshot.mode == SnapshotMode::Only;
-        let log = PostgresLog::new(self.log_settings(memory));
-        let handover = Handover::scanning(identity, scanner, read_under, so_far, log);
+        let (settings, windows) = self.log_settings(memory)?;
+        let log = PostgresLog::new(settings);
+        let handover = Handover::scanning(identity, scanner, read_under, so_far, log, windows);
         Ok(Box::new(if only {
             handover.stopping_after_snapshot()
         } else {
@@ -389,9 +392,13 @@ impl Opening {
     async fn stream(self, memory: Memory, progress: &Progress) -> Result<Box<dyn Source>> {
         let identity = self.identity();
         let read_at = memory.read_at.clone();
-        let mut log = PostgresLog::new(self.log_settings(memory));
+        let (settings, windows) = self.log_settings(memory)?;
+        let mut log = PostgresLog::new(settings);
         log.start(progress, &read_at).await?;
-        Ok(Box::new(Handover::<HeldScanner, _>::streaming(identity, log)))
+        let progress = progress.clone();
+        Ok(Box::new(Handover::<HeldScanner, _>::streaming(
+            identity, log, progress, windows,
+        )?))
     }
 
     /// The cluster, the database and the slot's name: another connector may be sent other changes of a transaction and count them
@@ -405,8 +412,23 @@ impl Opening {
         .into()
     }
 
-    fn log_settings(&self, memory: Memory) -> LogSettings {
-        LogSettings {
+    /// What the log is read with, and the rows that are asked for meanwhile.
+    fn log_settings(&self, memory: Memory) -> Result<(LogSettings, Windows)> {
+        let received: Arc<Received> = Arc::default();
+        let reader = PostgresWindows::new(
+            Arc::clone(&self.config),
+            &self.context.connector,
+            self.identity(),
+            Arc::clone(&received),
+        );
+        let windows = Windows {
+            reader: Arc::new(reader),
+            desk: Arc::clone(&self.context.snapshots),
+            telemetry: Arc::clone(&self.context.telemetry),
+            run: Run::from_progress(self.context.resume.as_ref())?,
+        };
+        let settings = LogSettings {
+            received,
             config: Arc::clone(&self.config),
             connector: self.context.connector.clone(),
             names: self.names.clone(),
@@ -415,6 +437,7 @@ impl Opening {
             memory,
             store: Arc::clone(&self.context.store),
             telemetry: Arc::clone(&self.context.telemetry),
-        }
+        };
+        Ok((settings, windows))
     }
 }

@@ -1,5 +1,6 @@
 //! What a PostgreSQL source may be told, and the names that follow from it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -10,7 +11,10 @@ use tailrace_core::secret::Secret;
 use tailrace_core::setting::LocalFile;
 use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
-use tailrace_sql::log_config::{SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_skipped, is_skipped};
+use tailrace_sql::log_config::{
+    self, SnapshotCondition, SnapshotMode, SnapshotOrder, TablePatterns, TlsConfig, check_conditions, check_skipped,
+    is_skipped,
+};
 
 use crate::endpoint::{Access, Endpoint};
 
@@ -137,6 +141,10 @@ pub struct SnapshotConfig {
     /// In which order rows come.
     #[serde(default)]
     pub order: SnapshotOrder,
+
+    /// Conditions by name, for snapshots that are asked for later: rows of `table` are only read where `where` is true.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, SnapshotCondition>,
 }
 
 /// What the connector is called on the server.
@@ -176,7 +184,15 @@ impl Default for SnapshotConfig {
             mode: SnapshotMode::default(),
             connections: SNAPSHOT_CONNECTIONS,
             order: SnapshotOrder::default(),
+            conditions: BTreeMap::new(),
         }
+    }
+}
+
+impl SnapshotConfig {
+    /// The qualified names of the tables of the conditions, by the names of these.
+    pub(crate) fn tables_of_conditions(&self, default_schema: &str) -> BTreeMap<String, String> {
+        log_config::tables_of_conditions(&self.conditions, Some(default_schema))
     }
 }
 
@@ -244,6 +260,7 @@ impl PostgresConfig {
             self.patterns().map(drop),
             self.check_numbers(),
             check_skipped(&self.skip_written_by),
+            check_conditions(&self.snapshot.conditions),
             query.map_or(Ok(()), |query| self.check_query(query)),
         ];
         results
@@ -320,6 +337,7 @@ impl PostgresConfig {
                 self.snapshot.connections != snapshot.connections,
             ),
             ("snapshot.order", self.snapshot.order != snapshot.order),
+            ("snapshot.conditions", !self.snapshot.conditions.is_empty()),
             ("binary", self.binary),
             ("message_prefixes", !self.message_prefixes.is_empty()),
             ("skip_written_by", !self.skip_written_by.is_empty()),

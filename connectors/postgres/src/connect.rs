@@ -73,6 +73,16 @@ const POLL_SETTINGS: [(&str, &str); 4] = [
     ("default_transaction_read_only", "on"),
 ];
 
+/// As for a page, and it also writes messages of its own into the log, which are not to wait for standbys.
+const WINDOW_SETTINGS: [(&str, &str); 6] = [
+    ("row_security", "off"),
+    ("statement_timeout", "60s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("default_transaction_read_only", "on"),
+    ("synchronous_commit", "local"),
+];
+
 /// A transaction of a sink that waits for a lock gives up and is tried again; one that a hung process left open does not keep its rows for
 /// ever. How long a statement takes depends on the application's triggers.
 const SINK_SETTINGS: [(&str, &str); 3] = [
@@ -94,6 +104,8 @@ pub(crate) enum Purpose {
     Setup,
     /// Polling tables. Read-only but for what acknowledges rows of a queue.
     Poll,
+    /// Reading rows again while the log is carried. Read-only.
+    Window,
     /// Writing events.
     Sink,
 }
@@ -115,6 +127,7 @@ impl Purpose {
             Self::Snapshot => "snapshot",
             Self::Setup => "setup",
             Self::Poll => "poll",
+            Self::Window => "window",
             Self::Sink => "sink",
         }
     }
@@ -125,6 +138,7 @@ impl Purpose {
             Self::Snapshot => &SCAN_SETTINGS,
             Self::Setup => &SETUP_SETTINGS,
             Self::Poll => &POLL_SETTINGS,
+            Self::Window => &WINDOW_SETTINGS,
             Self::Sink => &SINK_SETTINGS,
         }
     }
@@ -265,6 +279,7 @@ mod tests {
             .chain(&SETUP_SETTINGS)
             .chain(&SCAN_SETTINGS)
             .chain(&POLL_SETTINGS)
+            .chain(&WINDOW_SETTINGS)
             .chain(&SINK_SETTINGS);
         assert!(
             all.clone()

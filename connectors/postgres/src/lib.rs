@@ -27,6 +27,7 @@ mod tls;
 mod triggers;
 mod type_catalog;
 mod type_name;
+mod window;
 
 use std::sync::Arc;
 

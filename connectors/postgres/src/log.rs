@@ -10,6 +10,7 @@ mod transport;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use bytes::{Buf, Bytes};
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, ConnectorStore, LogReader};
 use tailrace_core::position::{Position, Progress};
+use tailrace_core::telemetry::lag::LagMeasure;
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_core::{Error, Result, task};
 use tokio::sync::oneshot;
@@ -32,6 +34,7 @@ use crate::endpoint::Endpoint;
 use crate::memory::Memory;
 use crate::position::Lsn;
 use crate::slot::Slot;
+use crate::window::visibility::Received;
 use assemble::{Assembler, Next, Start, saved_partial, saved_positions};
 use relations::Relations;
 use session::Session;
@@ -56,6 +59,8 @@ pub(crate) struct LogSettings {
     pub(crate) memory: Memory,
     pub(crate) store: Arc<dyn ConnectorStore>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Told of every commit.
+    pub(crate) received: Arc<Received>,
 }
 
 /// The log of one slot.
@@ -72,6 +77,11 @@ struct Reading {
     /// A table must be looked up before the next message.
     describe: bool,
     watch: JoinHandle<()>,
+    telemetry: Arc<Telemetry>,
+    /// The end of the log as the watch saw it last.
+    announced_end: Arc<AtomicU64>,
+    /// The server has sent everything up to here, open transactions included.
+    sent_end: Lsn,
     /// What the watch found that ends the capture.
     verdict: oneshot::Receiver<Error>,
 }
@@ -83,6 +93,7 @@ struct Watch {
     connector: String,
     memory: Memory,
     telemetry: Arc<Telemetry>,
+    announced_end: Arc<AtomicU64>,
 }
 
 /// Why filling a batch stopped.
@@ -142,12 +153,24 @@ impl PostgresLog {
             &settings.spill_path(),
         );
         let (judge, verdict) = oneshot::channel();
+        let announced_end = slot.as_ref().and_then(Slot::log_end).unwrap_or(saved);
+        let announced_end = Arc::new(AtomicU64::new(announced_end.0));
+        settings.telemetry.begin(LagMeasure::Log);
         self.reading = Some(Reading {
             socket,
             frames: Bytes::new(),
-            assembler: Assembler::new(Arc::clone(&settings.identity), config, relations, spools, start),
+            assembler: Assembler::new(
+                Arc::clone(&settings.identity),
+                config,
+                (relations, spools),
+                start,
+                Arc::clone(&settings.received),
+            ),
             describe: false,
-            watch: settings.watch(catalog, judge),
+            watch: settings.watch(catalog, &announced_end, judge),
+            telemetry: Arc::clone(&settings.telemetry),
+            announced_end,
+            sent_end: saved,
             verdict,
         });
         let text = format!(
@@ -192,10 +215,13 @@ impl LogReader for PostgresLog {
                         return Ok(batch);
                     }
                     if reading.frames.is_empty() && !reading.assembler.is_replaying() {
+                        reading.telemetry.set_at_end(reading.is_at_end());
                         reading.frames = tokio::select! {
                             verdict = &mut reading.verdict => return Err(verdict.unwrap_or_else(|_| unwatched())),
                             frames = reading.socket.next() => frames?,
                         };
+                        reading.telemetry.heard();
+                        reading.telemetry.set_at_end(false);
                     }
                 }
             }
@@ -233,6 +259,13 @@ impl Reading {
         Ok(Filled::Full)
     }
 
+    /// Everything that came is handed out, and the server has sent its log up to the end that it had when last looked at. Transactions that
+    /// are open there are not missing: nothing of them is committed.
+    fn is_at_end(&self) -> bool {
+        let sent_end = self.sent_end.max(self.assembler.position());
+        sent_end.0 >= self.announced_end.load(Ordering::Relaxed)
+    }
+
     /// One CopyData frame: the socket thread hands over whole ones only.
     fn accept_frame(&mut self) -> Result<Next> {
         let frames = std::mem::take(&mut self.frames);
@@ -250,10 +283,14 @@ impl Reading {
         })?;
         let next = match frame {
             ReplicationFrame::Keepalive(keepalive) => {
+                self.sent_end = self.sent_end.max(Lsn(keepalive.end_lsn));
                 self.assembler.keepalive(Lsn(keepalive.end_lsn));
                 Next::Continue
             }
-            ReplicationFrame::XLogData(data) => self.assembler.accept(data.payload, Lsn(data.start_lsn))?,
+            ReplicationFrame::XLogData(data) => {
+                self.sent_end = self.sent_end.max(Lsn(data.start_lsn));
+                self.assembler.accept(data.payload, Lsn(data.start_lsn))?
+            }
         };
         self.frames = frames;
         self.frames.advance(length.min(self.frames.len()));
@@ -334,13 +371,19 @@ impl LogSettings {
     }
 
     /// Looks from time to time at what the slot costs and at whether the publication is what it was.
-    fn watch(&self, catalog: Arc<connect::Session>, judge: oneshot::Sender<Error>) -> JoinHandle<()> {
+    fn watch(
+        &self,
+        catalog: Arc<connect::Session>,
+        announced_end: &Arc<AtomicU64>,
+        judge: oneshot::Sender<Error>,
+    ) -> JoinHandle<()> {
         let mut watch = Watch {
             catalog,
             config: Arc::clone(&self.config),
             connector: self.connector.clone(),
             memory: self.memory.clone(),
             telemetry: Arc::clone(&self.telemetry),
+            announced_end: Arc::clone(announced_end),
         };
         task::spawn_named("watch source", async move {
             let mut interval = tokio::time::interval(WATCH_INTERVAL);
@@ -365,7 +408,12 @@ impl Watch {
     async fn look(&mut self) -> Result<()> {
         let name = &self.memory.slot;
         match Slot::read(&self.catalog, name).await? {
-            Some(slot) => slot.report(&self.telemetry, self.config.retained_wal_warning_bytes),
+            Some(slot) => {
+                slot.report(&self.telemetry, self.config.retained_wal_warning_bytes);
+                if let Some(end) = slot.log_end() {
+                    self.announced_end.store(end.0, Ordering::Relaxed);
+                }
+            }
             None => return Err(Error::transient("slot_missing", format!("slot \"{name}\" is gone"))),
         }
         let publication = publication(&self.catalog, &self.memory.publication).await?;

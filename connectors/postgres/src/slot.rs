@@ -135,6 +135,12 @@ impl Slot {
         }
     }
 
+    /// The end of the log when the slot was read.
+    pub(crate) fn log_end(&self) -> Option<Lsn> {
+        let unconfirmed_bytes = u64::try_from(self.unconfirmed_bytes?).ok()?;
+        Some(Lsn(self.confirmed_flush?.0.saturating_add(unconfirmed_bytes)))
+    }
+
     /// What the slot costs, in bytes and words, and a standing warning where it comes near its end.
     pub(crate) fn report(&self, telemetry: &Telemetry, warn_above_bytes: u64) {
         use std::sync::atomic::Ordering;
@@ -151,6 +157,7 @@ impl Slot {
         telemetry.set_retention(LogRetention {
             retained_bytes,
             safe_bytes,
+            seconds_to_loss: None,
             summary: format!(
                 "the server keeps {} of WAL for slot \"{}\" {limit}",
                 megabytes(retained_bytes),
@@ -224,6 +231,16 @@ mod tests {
             ..slot()
         };
         assert_eq!(code(Some(&lost), 100), Some("slot_lost"));
+    }
+
+    #[test]
+    fn the_end_of_the_log_is_what_is_confirmed_and_what_is_not() {
+        assert_eq!(slot().log_end(), Some(Lsn(107)));
+        let unknown = Slot {
+            unconfirmed_bytes: None,
+            ..slot()
+        };
+        assert_eq!(unknown.log_end(), None);
     }
 
     #[test]

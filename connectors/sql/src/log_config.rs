@@ -1,13 +1,14 @@
 //! What every source that reads a database's own log may be told: which tables, how their rows are read first, who we are and how
 //! the connection is encrypted.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tailrace_core::pattern::{TablePattern, glob_matches};
 use tailrace_core::secret::Secret;
-use tailrace_core::setting::LocalFile;
+use tailrace_core::setting::{LocalFile, SqlText};
 use tailrace_core::{Error, Result};
 
 /// Whether the rows that are there already are read.
@@ -32,6 +33,19 @@ pub enum SnapshotOrder {
     Physical,
     /// By the connector's updated-at column within each table: the server sorts.
     UpdatedAt,
+}
+
+/// Which rows of a table a snapshot reads that is asked for with this condition.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotCondition {
+    /// The table, in full: `public.orders`.
+    pub table: String,
+
+    /// SQL that is true for the rows that are wanted, as after `WHERE`: `created_at > now() - interval '7 days'`. It may only read.
+    #[serde(rename = "where")]
+    #[schemars(with = "SqlText")]
+    pub condition: String,
 }
 
 /// Encryption of the connection.
@@ -92,6 +106,43 @@ pub struct TablePatterns {
     pub exclude: Vec<TablePattern>,
     /// Schemas of the server itself, in any case; they are never captured.
     pub system_schemas: &'static [&'static str],
+}
+
+/// What is wrong with the conditions of snapshots.
+///
+/// # Errors
+/// Definite `config`.
+pub fn check_conditions(conditions: &BTreeMap<String, SnapshotCondition>) -> Result<()> {
+    for (name, SnapshotCondition { table, condition }) in conditions {
+        if table.is_empty() || table.contains(['*', '?']) {
+            let message = format!(
+                "`snapshot.conditions.{name}.table` is `{table}`; name one table in full, such as `public.orders`"
+            );
+            return Err(Error::definite("config", message));
+        }
+        if condition.trim().is_empty() {
+            let message =
+                format!("`snapshot.conditions.{name}.where` is empty; write what is true for the rows that are wanted");
+            return Err(Error::definite("config", message));
+        }
+    }
+    Ok(())
+}
+
+/// The qualified names of the tables of conditions, by the names of these.
+#[must_use]
+pub fn tables_of_conditions(
+    conditions: &BTreeMap<String, SnapshotCondition>,
+    default_schema: Option<&str>,
+) -> BTreeMap<String, String> {
+    let table = |(name, condition): (&String, &SnapshotCondition)| {
+        let qualified = match default_schema {
+            Some(schema) if !condition.table.contains('.') => format!("{schema}.{}", condition.table),
+            _ => condition.table.clone(),
+        };
+        (name.clone(), qualified)
+    };
+    conditions.iter().map(table).collect()
 }
 
 /// Whether one of the patterns of `skip_written_by` means a sink's connector.

@@ -28,6 +28,7 @@ use futures_util::future::BoxFuture;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::ports::{Budget, RowJudge, Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
+use tailrace_core::telemetry::lag::LagMeasure;
 use tailrace_core::telemetry::{Life, Telemetry, now_us};
 use tailrace_core::{Error, Result};
 use tokio::time::Instant;
@@ -112,6 +113,7 @@ impl<D: Dialect> PollingSource<D> {
             config,
             context,
         } = opening;
+        context.snapshots.refuse_without_log();
         let cursors = cursor::from_progress(context.resume.as_ref())?;
         let discovery = dialect.discover().await?;
         let lease = config.lease.as_ref();
@@ -132,6 +134,7 @@ impl<D: Dialect> PollingSource<D> {
             judge: None,
         });
         poller.plan_at_start(discovery)?;
+        poller.telemetry.begin(LagMeasure::Polls);
         poller
             .telemetry
             .enter(Life::Snapshotting, "reading the rows that are there");
@@ -426,7 +429,11 @@ impl<D: Dialect> Poller<D> {
     /// acknowledged too. One that is read as a whole has when the poll after it begins, with the last page handed out.
     fn note_caught_up(&mut self, index: usize, page: &Page, began_us: i64, had_nothing: bool) {
         let waits = page.more || page.before_gap || page.before_its_time || page.held;
+        self.telemetry.heard();
         if let Some(state) = self.tables.get_mut(index) {
+            if !waits {
+                state.complete_until_us = Some(began_us);
+            }
             if let Some(whole_us) = state.whole_read_us.take() {
                 state.caught_up_us = Some(whole_us);
             }
@@ -441,6 +448,12 @@ impl<D: Dialect> Poller<D> {
         numbers
             .caught_up_us
             .store(oldest.unwrap_or(0), std::sync::atomic::Ordering::Release);
+        let complete = self
+            .tables
+            .iter()
+            .map(|state| state.complete_until_us.unwrap_or(0))
+            .min();
+        self.telemetry.reached.set_complete_until(complete.unwrap_or(0));
     }
 
     /// After so many rows, as long as it takes not to read more of them than may be.
@@ -496,10 +509,7 @@ impl<D: Dialect> Poller<D> {
         if !std::mem::take(&mut self.unreported) {
             return Ok(None);
         }
-        self.telemetry
-            .numbers
-            .source_seen_us
-            .store(now_us(), std::sync::atomic::Ordering::Relaxed);
+        self.telemetry.heard();
         let progress = Progress::at(cursor::to_position(&self.cursors)?);
         Ok(Some(ChangeBatch::new(Arc::clone(&self.identity), progress)))
     }

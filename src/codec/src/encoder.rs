@@ -559,6 +559,7 @@ impl<'a, N: Notation> Encoding<'a, N> {
     fn write_source(&mut self, plan: &TablePlan, change: ChangeView<'a>) {
         let of_change = SourceOfChange {
             snapshot: change.operation() == Operation::Read,
+            incremental: change.batch().is_incremental,
             truncate: change.operation() == Operation::Truncate,
             log_position: change.change().log_position,
             ordinal: change.change().ordinal,

@@ -131,6 +131,8 @@ pub struct ChangeBatch {
     pub transactions: Vec<Transaction>,
     /// The changes.
     pub changes: Vec<Change>,
+    /// Its rows are of a snapshot that was asked for while the log was carried, and not of the first one.
+    pub is_incremental: bool,
     text: String,
     bytes: Vec<u8>,
     cells: Vec<Cell>,
@@ -205,6 +207,7 @@ impl ChangeBatch {
             tables: Vec::new(),
             transactions: Vec::new(),
             changes: Vec::new(),
+            is_incremental: false,
             text: String::new(),
             bytes: Vec::new(),
             cells: Vec::new(),

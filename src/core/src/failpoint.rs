@@ -79,6 +79,8 @@ failpoints! {
     BetweenMarkerAndPromote "between_marker_and_promote" Fallible,
     /// The log is begun, and nothing was read of it.
     AfterPromote "after_promote" Fallible,
+    /// Rows of a snapshot that was asked for are about to be handed to the stream, with how far it is; once per batch.
+    IncrementalRows "incremental_rows" Fallible,
     /// A change of a transaction was decoded; once per change that is carried.
     InTransaction "in_transaction" Fallible,
     /// A change of a transaction that is still open on the server is about to be held; once per change.

@@ -17,7 +17,8 @@ use crate::dead_letter::DeadLetterStore;
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, StreamRecord};
 use crate::position::{Checkpoint, Position, Progress};
-use crate::schema::{SharedSchema, TableSchema};
+use crate::schema::{SharedSchema, TableName, TableSchema};
+use crate::snapshot::SnapshotDesk;
 use crate::telemetry::Telemetry;
 
 use self::sink::{Subscription, SubscriptionSpec};
@@ -44,6 +45,8 @@ pub struct SourceContext {
     pub telemetry: Arc<Telemetry>,
     /// The rows' own updated-at column by configuration, where one is named: for ordered snapshots.
     pub updated_at_column: Option<String>,
+    /// Where people ask for snapshots while the source runs.
+    pub snapshots: Arc<SnapshotDesk>,
 }
 
 /// A configured database side that changes come from. Made from configuration alone; nothing is connected yet.
@@ -148,6 +151,84 @@ pub struct Chunk {
     pub batch: ChangeBatch,
     /// Tables of which this chunk holds the last rows.
     pub finished_tables: Vec<String>,
+}
+
+/// A table that may be read again while the log is carried.
+#[derive(Debug)]
+pub struct WindowTable {
+    /// Its name.
+    pub name: TableName,
+    /// Rows by the database's statistics.
+    pub rows_estimated: Option<u64>,
+    /// Why it cannot be read so: it has no key that rows are found and told apart by.
+    pub refusal: Option<Error>,
+}
+
+/// What may be read again while the log is carried.
+#[derive(Debug, Default)]
+pub struct WindowTables {
+    /// Every captured table.
+    pub tables: Vec<WindowTable>,
+    /// Conditions of the configuration: the qualified name of the table of each, by the condition's name.
+    pub conditions: BTreeMap<String, String>,
+}
+
+/// What is read of a table next.
+#[derive(Debug, Clone)]
+pub struct WindowRequest {
+    /// Qualified name of the table.
+    pub table: String,
+    /// Name of the condition that rows must meet.
+    pub condition: Option<String>,
+    /// Where the window before ended; `None` from the first row.
+    pub after: Option<String>,
+    /// At most so many rows, and about so many bytes of values; a single larger row still comes.
+    pub budget: Budget,
+    /// Everything that the log has handed out so far. Every change of it must be visible in the rows.
+    pub handed_out: Progress,
+    /// Name of the snapshot, for `event_id`.
+    pub run: String,
+    /// Rows of the table that were read before, for `event_id`.
+    pub rows_before: u64,
+}
+
+/// Some rows of a table, and where in the log they stand.
+#[derive(Debug)]
+pub struct Window {
+    /// The rows, as `Read` changes of one version of the table, in the order of its key. Its progress is filled in by the caller.
+    pub batch: ChangeBatch,
+    /// The version of the table that they were read in, also where there are none. Its key tells rows apart.
+    pub schema: SharedSchema,
+    /// Nothing that is committed behind this place of the log is in the rows.
+    pub high: Position,
+    /// Where the next window begins; `None` where these are the last rows.
+    pub next: Option<String>,
+}
+
+/// What a database implements for rows to be read again while its log is carried; [`crate::snapshot::incremental`] puts them
+/// between the log's changes. Reads only.
+#[async_trait]
+pub trait WindowReader: Send + Sync {
+    /// What there is to be read.
+    async fn tables(&self) -> Result<WindowTables>;
+
+    /// The next rows of a table. What makes the rows safe to be put into the stream is promised here:
+    /// - everything in `handed_out`, a transaction that is handed out in part included, is visible in them. That a change is in the
+    ///   log does not mean that it is visible: this waits until it is;
+    /// - nothing that comes in the log behind [`Window::high`] is visible in them;
+    /// - the log comes to `high` by itself, also where nothing more is written.
+    ///
+    /// May be dropped at any time. One call at a time.
+    ///
+    /// # Errors
+    /// Transient: it is tried again, from a `handed_out` of then. Anything else: the table is given up, and others go on.
+    async fn read(&self, request: WindowRequest) -> Result<Window>;
+
+    /// Whether everything in the log up to `high` is handed out where the log has handed out up to `position`.
+    fn has_passed(&self, position: &Position, high: &Position) -> Result<bool>;
+
+    /// Nothing is read for a while: what is held on the server for it is given back.
+    fn rest(&self);
 }
 
 /// Turns changes into records. Compiles one plan per table version; knows envelope, codec and topics.

@@ -83,6 +83,12 @@ impl RecordBatch {
         self.buffer.len()
     }
 
+    /// Bytes of keys, values and headers of a run of records.
+    pub fn size_bytes_of(&self, run: Range<usize>) -> usize {
+        let start_of = |index: usize| self.records.get(index).map_or(self.buffer.len(), |entry| entry.start);
+        start_of(run.end).saturating_sub(start_of(run.start))
+    }
+
     /// The partitions that the records are of.
     pub fn partitions(&self) -> &[TopicPartition] {
         &self.partitions

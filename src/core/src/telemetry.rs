@@ -1,6 +1,10 @@
 //! State, progress and numbers of connectors: the one place where metric names are written.
 
+pub mod histogram;
+pub mod history;
+pub mod lag;
 pub mod metrics;
+mod retention;
 mod tail;
 
 use std::collections::BTreeMap;
@@ -11,9 +15,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use self::histogram::Histograms;
+use self::history::{History, Ring, Sample};
+use self::lag::{LagMeasure, Moment, Reached};
+use self::retention::RetentionWindow;
 use crate::dead_letter::LetterSummary;
 use crate::registry::SchemaId;
 
+pub use self::retention::LogRetention;
 pub use self::tail::{Tail, TailedChange, TailedRecord};
 
 /// Where a connector is in its life.
@@ -45,17 +54,6 @@ pub struct TableProgress {
     pub rows_estimated: Option<u64>,
     /// The last row was handed out.
     pub finished: bool,
-}
-
-/// What the log costs the server, as the server reports it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct LogRetention {
-    /// Log that the server keeps for this connector, bytes.
-    pub retained_bytes: u64,
-    /// What may still be written before the server gives the connector up, bytes; `None` where there is no limit.
-    pub safe_bytes: Option<u64>,
-    /// The same in words.
-    pub summary: String,
 }
 
 /// A topic that a connector publishes to, as its readers should know it.
@@ -130,7 +128,23 @@ pub struct Telemetry {
     pub numbers: Numbers,
     /// Where single changes are shown.
     pub tail: Tail,
+    /// What is measured in buckets.
+    pub histograms: Histograms,
+    /// What its lag in time is counted from.
+    pub reached: Reached,
     words: Mutex<Words>,
+}
+
+/// How far a connector is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Log that is not confirmed, bytes; `None` where unknown.
+    pub bytes: Option<i64>,
+    /// Age of the oldest change that is not durable at the other side, milliseconds; 0 where it is caught up, `None` where unknown.
+    pub ms: Option<i64>,
+    /// Of a sink, records that its partitions have and that are not written; of a log that was read to its end, changes that are on their way;
+    /// `None` where nobody has counted.
+    pub events: Option<i64>,
 }
 
 /// Counters and gauges of one connector; names are in [`metrics`].
@@ -156,14 +170,22 @@ pub struct Numbers {
     pub webhook_retries: AtomicU64,
     /// Changes of tables' definitions that the webhook was not told of: given up, or more than may wait.
     pub webhook_failed: AtomicU64,
+    /// Changes of tables' definitions that wait for the webhook.
+    pub webhook_waiting: AtomicU64,
     /// Checkpoints saved.
     pub checkpoints: AtomicU64,
     /// Times the connector was started again after a transient error.
     pub retries: AtomicU64,
     /// Batches handed to the stream and not yet durable.
     pub batches_in_flight: AtomicU64,
-    /// Bytes handed to the stream and not yet durable.
+    /// Records handed to the stream, or to the writers of a target, and not yet durable.
+    pub records_in_flight: AtomicU64,
+    /// Bytes handed to the stream, or to the writers of a target, and not yet durable.
     pub bytes_in_flight: AtomicU64,
+    /// Nothing more is read above so many bytes in flight; 0 before the connector runs.
+    pub bytes_in_flight_limit: AtomicU64,
+    /// Changes that were read and wait until everything before them is saved, because one of them becomes a dead letter.
+    pub changes_held: AtomicU64,
     /// Commit time of the newest change that is durable, microseconds since 1970; 0 before the first.
     pub durable_commit_us: AtomicI64,
     /// When the last event became durable, microseconds since 1970; 0 before the first.
@@ -200,6 +222,8 @@ struct Words {
     position: String,
     tables: BTreeMap<String, TableProgress>,
     retention: Option<LogRetention>,
+    retained: RetentionWindow,
+    history: Ring,
     gap_safety: BTreeMap<String, TableGapSafety>,
     delay_window: Option<DelayWindow>,
     topics: BTreeMap<String, PublishedTopic>,
@@ -228,10 +252,14 @@ pub struct Snapshot {
     pub records: u64,
     /// Bytes that became durable since the start of the process.
     pub bytes: u64,
+    /// Changes left out since the start of the process, by filters or because they are no events of an outbox.
+    pub filtered: u64,
     /// Times it was started again after a transient error.
     pub retries: u64,
     /// Batches handed to the stream and not yet durable.
     pub batches_in_flight: u64,
+    /// Bytes handed to the stream, or to the writers of a target, and not yet durable.
+    pub bytes_in_flight: u64,
     /// Everything that was visible at this time in polled tables was handed out, microseconds since 1970; `None` where nothing is polled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caught_up_us: Option<i64>,
@@ -239,6 +267,10 @@ pub struct Snapshot {
     pub latency_ms: Option<i64>,
     /// Log that is not confirmed yet, bytes; `None` where unknown.
     pub lag_bytes: Option<i64>,
+    /// As [`Lag::ms`].
+    pub lag_ms: Option<i64>,
+    /// As [`Lag::events`].
+    pub lag_events: Option<i64>,
     /// Snapshot progress by table.
     pub tables: BTreeMap<String, TableProgress>,
     /// What the log costs the server.
@@ -294,6 +326,8 @@ impl Telemetry {
             connector: connector.into(),
             numbers,
             tail: Tail::default(),
+            histograms: Histograms::default(),
+            reached: Reached::default(),
             words: Mutex::new(Words {
                 life: Life::Starting,
                 reason: String::new(),
@@ -303,6 +337,8 @@ impl Telemetry {
                 position: String::new(),
                 tables: BTreeMap::new(),
                 retention: None,
+                retained: RetentionWindow::default(),
+                history: Ring::default(),
                 gap_safety: BTreeMap::new(),
                 delay_window: None,
                 topics: BTreeMap::new(),
@@ -322,6 +358,9 @@ impl Telemetry {
     /// Enters a state, with the reason in a sentence. Logged once per change of state.
     pub fn enter(&self, life: Life, reason: impl Into<String>) {
         let reason = reason.into();
+        if !life.is_ready() {
+            self.reached.leave(self.numbers.source_seen_us.load(Ordering::Relaxed));
+        }
         let changed = self.with(|words| {
             let changed = words.life != life;
             if changed {
@@ -373,9 +412,84 @@ impl Telemetry {
         self.with(|words| change(words.tables.entry(table.to_owned()).or_default()));
     }
 
-    /// What the log costs the server.
-    pub fn set_retention(&self, retention: LogRetention) {
-        self.with(|words| words.retention = Some(retention));
+    /// What the log costs the server. When it will be too much is reckoned from what was reported before.
+    pub fn set_retention(&self, mut retention: LogRetention) {
+        self.with(|words| {
+            words.retained.note(now_us(), retention.retained_bytes);
+            let until = |safe_bytes| words.retained.seconds_until(safe_bytes);
+            retention.seconds_to_loss = retention.safe_bytes.and_then(until);
+            words.retention = Some(retention);
+        });
+    }
+
+    /// The source said something, if only that there is nothing.
+    pub fn heard(&self) {
+        self.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
+    }
+
+    /// A source, or the side of a sink that reads the stream, begins, for the first time or again.
+    pub fn begin(&self, measure: LagMeasure) {
+        let seen_us = self.numbers.source_seen_us.load(Ordering::Relaxed);
+        self.reached.begin(measure, seen_us);
+    }
+
+    /// Whether everything that is there was handed out; cheap where that is as before.
+    pub fn set_at_end(&self, at_end: bool) {
+        self.reached.set_at_end(at_end, now_us);
+    }
+
+    /// How far it is behind now.
+    pub fn lag(&self) -> Lag {
+        self.with(|words| self.lag_of(words))
+    }
+
+    fn lag_of(&self, words: &Words) -> Lag {
+        let numbers = &self.numbers;
+        let bytes = numbers.lag_bytes.load(Ordering::Relaxed);
+        let moment = Moment {
+            now_us: now_us(),
+            seen_us: numbers.source_seen_us.load(Ordering::Relaxed),
+            durable_commit_us: numbers.durable_commit_us.load(Ordering::Relaxed),
+        };
+        let in_flight = || i64::try_from(numbers.records_in_flight.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let events = match self.reached.measure() {
+            // A partition whose end is not known yet makes the sum unknown.
+            Some(LagMeasure::Stream) if words.partitions.is_empty() => None,
+            Some(LagMeasure::Stream) => words.partitions.values().map(|partition| partition.lag_records).sum(),
+            Some(LagMeasure::Log) if self.reached.is_caught_up(moment) => Some(in_flight()),
+            Some(LagMeasure::Log | LagMeasure::Polls) | None => None,
+        };
+        // A sink whose partitions are all somebody else's is not behind.
+        let has_none = self.reached.measure() == Some(LagMeasure::Stream) && words.partitions.is_empty();
+        let lag_us = self.reached.lag_us(moment).filter(|_| !has_none);
+        Lag {
+            bytes: (bytes >= 0).then_some(bytes),
+            ms: lag_us.map(|lag_us| lag_us / 1000),
+            events,
+        }
+    }
+
+    /// Keeps what is known now for [`Telemetry::history`]; to be called every [`history::SAMPLE_INTERVAL`].
+    pub fn sample(&self) {
+        let numbers = &self.numbers;
+        self.with(|words| {
+            let lag = self.lag_of(words);
+            words.history.push(Sample {
+                at_us: now_us(),
+                changes: numbers.changes.load(Ordering::Relaxed),
+                records: numbers.records.load(Ordering::Relaxed),
+                bytes: numbers.bytes.load(Ordering::Relaxed),
+                lag_bytes: lag.bytes,
+                lag_ms: lag.ms,
+                lag_events: lag.events,
+                retained_bytes: words.retention.as_ref().map(|retention| retention.retained_bytes),
+            });
+        });
+    }
+
+    /// The last hour.
+    pub fn history(&self) -> History {
+        self.with(|words| words.history.history())
     }
 
     /// Whether rows of a polled table can be skipped.
@@ -451,10 +565,10 @@ impl Telemetry {
         let numbers = &self.numbers;
         let durable_at_us = numbers.durable_at_us.load(Ordering::Relaxed);
         let durable_commit_us = numbers.durable_commit_us.load(Ordering::Relaxed);
-        let lag_bytes = numbers.lag_bytes.load(Ordering::Relaxed);
         // Before what is in flight: a batch is in flight before the poll after it says that there is nothing more.
         let caught_up_us = numbers.caught_up_us.load(Ordering::Acquire);
         self.with(|words| {
+            let lag = self.lag_of(words);
             let (life, reason, since_us) = words.shown();
             Snapshot {
                 connector: self.connector.clone(),
@@ -465,11 +579,15 @@ impl Telemetry {
                 changes: numbers.changes.load(Ordering::Relaxed),
                 records: numbers.records.load(Ordering::Relaxed),
                 bytes: numbers.bytes.load(Ordering::Relaxed),
+                filtered: numbers.filtered.load(Ordering::Relaxed),
                 retries: numbers.retries.load(Ordering::Relaxed),
                 batches_in_flight: numbers.batches_in_flight.load(Ordering::Acquire),
+                bytes_in_flight: numbers.bytes_in_flight.load(Ordering::Relaxed),
                 caught_up_us: (caught_up_us > 0).then_some(caught_up_us),
                 latency_ms: (durable_at_us > 0).then(|| (durable_at_us - durable_commit_us) / 1000),
-                lag_bytes: (lag_bytes >= 0).then_some(lag_bytes),
+                lag_bytes: lag.bytes,
+                lag_ms: lag.ms,
+                lag_events: lag.events,
                 tables: words.tables.clone(),
                 retention: words.retention.clone(),
                 gap_safety: words.gap_safety.clone(),

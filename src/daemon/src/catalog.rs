@@ -81,6 +81,9 @@ pub(crate) trait SinkSpec: Debug + Send + Sync {
 
 /// A stream as configured; nothing is connected.
 pub(crate) trait StreamSpec: Debug + Send + Sync {
+    /// The value of `type`.
+    fn kind(&self) -> &'static str;
+
     /// Everything that is wrong with the configuration in itself.
     fn problems(&self) -> Vec<Finding>;
 
@@ -452,6 +455,10 @@ impl SqlTarget for SqliteSinkConfig {
 // === Kafka ===
 
 impl StreamSpec for KafkaStreamConfig {
+    fn kind(&self) -> &'static str {
+        "kafka"
+    }
+
     fn problems(&self) -> Vec<Finding> {
         refused(&KafkaStream::new(self.clone()))
     }
@@ -468,6 +475,10 @@ impl StreamSpec for KafkaStreamConfig {
 // === files ===
 
 impl StreamSpec for FileStreamConfig {
+    fn kind(&self) -> &'static str {
+        "file"
+    }
+
     fn problems(&self) -> Vec<Finding> {
         refused(&FileStream::new(self.clone()))
     }

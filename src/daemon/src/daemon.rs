@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::registries::Registries;
 use crate::supervisor::assembly::Assembly;
 use crate::supervisor::{Outcome, Supervisor};
-use crate::{progress, screen};
+use crate::{progress, sampling, screen};
 
 /// What to do where the endpoint's port is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,11 @@ impl Daemon {
         let state = StateStore::open(&plan.state_path).await?;
         let assembly = Assembly {
             streams: connect_streams(plan)?,
+            stream_kinds: plan
+                .streams
+                .iter()
+                .map(|(name, stream)| (name.clone(), stream.kind()))
+                .collect(),
             registries: Registries::connect(plan, &state)?,
             state: state.clone(),
             shutdown_timeout: plan.shutdown_timeout,
@@ -91,6 +96,8 @@ impl Daemon {
         });
         let admin = Admin::start(listeners, shown).map_err(|error| unlistenable(admin_address, error))?;
         side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
+        let sampled = Arc::clone(&supervisor);
+        side_tasks.push(spawn_named("history", sampling::sample(move || sampled.telemetry())));
         side_tasks.push(spawn_named("progress", progress::show(Arc::clone(&supervisor))));
         Ok(Self {
             admin_address,

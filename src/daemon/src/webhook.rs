@@ -111,7 +111,14 @@ impl SchemaChangeListener for Webhook {
             state: state.clone(),
         };
         match self.queue.try_send(queued) {
-            Ok(()) => pending.push((event_id, state.clone())),
+            Ok(()) => {
+                self.desk
+                    .telemetry
+                    .numbers
+                    .webhook_waiting
+                    .fetch_add(1, Ordering::Relaxed);
+                pending.push((event_id, state.clone()));
+            }
             Err(mpsc::error::TrySendError::Full(queued)) => self.desk.give_up(&queued, 0, &Unsent::too_many()),
             Err(mpsc::error::TrySendError::Closed(queued)) => self.desk.give_up(&queued, 0, &Unsent::task_gone()),
         }
@@ -125,6 +132,7 @@ impl Desk {
     async fn work(self: Arc<Self>, mut queued: mpsc::Receiver<Queued>) {
         while let Some(next) = queued.recv().await {
             self.deliver(&next).await;
+            self.telemetry.numbers.webhook_waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

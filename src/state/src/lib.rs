@@ -36,9 +36,11 @@ mod people;
 mod registry;
 mod store;
 mod verify;
+mod versions;
 
 pub use file::path_from_url;
 pub use journal::{Entry, NewEntry};
 pub use people::{CreatedConnector, Wanted, Wish};
 pub use registry::EmbeddedRegistry;
 pub use store::{ConnectorState, StateStore};
+pub use versions::TableVersion;

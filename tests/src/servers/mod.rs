@@ -1,5 +1,5 @@
-//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, Kafka Connect with Debezium, and
-//! Apicurio's registry of schemas; and a registry that only plays one.
+//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, Kafka Connect with Debezium,
+//! Apicurio's registry of schemas, and Prometheus; and a registry that only plays one.
 //!
 //! ```text
 //!   test process ──spawns──▶ server            (own process group, output to FOLDER/log)
@@ -24,6 +24,7 @@ mod mysql;
 mod ports;
 mod postgres;
 pub(crate) mod process;
+mod prometheus;
 mod registry;
 
 pub use connect::{Connect, ConnectOptions, confluent_avro, debezium_mysql, debezium_postgres};
@@ -34,6 +35,7 @@ pub use mysql::{MySqlOptions, MySqlServer, MySqlVersion};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions, PostgresVersion};
 pub use process::{eventually, poll_until};
+pub use prometheus::{Prometheus, promtool};
 pub use registry::Registry;
 
 /// Why a server could not be started, stopped or asked: one sentence, with the end of the server's log where there is one.

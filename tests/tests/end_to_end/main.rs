@@ -25,13 +25,16 @@
 //! | `dead_letters` | events that cannot be carried: set aside, replayed, dropped, also when the daemon dies in between |
 //! | `registries` | does every registry of schemas do as it should, or is it told that it does not? |
 //! | `rest` | does the HTTP endpoint do what it is asked, for those who may ask, as Kafka Connect would? |
+//! | `monitoring` | are metrics, alerts and dashboard what Prometheus takes them for? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
+//! | `incremental` | are rows that are asked for while the log is carried put where they belong, whatever happens meanwhile? |
 //! | `verify` | does `tailrace verify` find exactly what differs, tell lag from drift, and mend it? |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
+//! | `console` | does the console show and do what it should, in a real browser, for everybody? |
 //! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
 #![expect(
     clippy::unwrap_used,
@@ -45,6 +48,7 @@ mod capture;
 mod change_tables;
 mod clients;
 mod configuration;
+mod console;
 mod consumers;
 mod contracts;
 mod crashes;
@@ -52,9 +56,11 @@ mod dead_letters;
 mod debezium;
 mod failpoints;
 mod file_stream;
+mod incremental;
 mod large_transactions;
 mod lifecycle;
 mod loops;
+mod monitoring;
 mod mysql;
 mod network;
 mod outbox;

@@ -19,6 +19,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 mod imports;
+mod monitoring;
 mod source;
 
 use source::Source;

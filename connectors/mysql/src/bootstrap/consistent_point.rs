@@ -121,38 +121,8 @@ impl Views<'_> {
         Ok(())
     }
 
-    /// On a connection of its own. A lock that is not got in time is transient: somebody writes for longer than anybody should wait for.
     async fn lock(&self, statement: &str) -> Result<Held> {
-        let mut connection = connect::connect(self.config, Purpose::Setup).await?;
-        let seconds = self.config.snapshot.lock_timeout_ms.div_ceil(1000);
-        let settings = lock_settings(&self.server.identity, seconds);
-        execute(
-            &mut connection,
-            &settings,
-            "bound the wait for the lock of the snapshot",
-        )
-        .await?;
-        let mut attempts = 1;
-        loop {
-            let Err(error) = connection.query_drop(statement).await else {
-                return Ok(Held::Yes(connection));
-            };
-            match server_error_number(&error) {
-                Some(number) if is_denied(number) => return Ok(Held::Denied),
-                Some(DEADLOCK) if attempts < ATTEMPTS => attempts += 1,
-                Some(LOCK_WAIT_TIMEOUT) => {
-                    let message = format!(
-                        "the read lock under which the snapshot begins was not got within {seconds} s, because a transaction that wrote to a captured table is still open; \
-                         it is tried again"
-                    );
-                    return Err(Error::transient("lock_timeout", message));
-                }
-                _ => {
-                    let doing = "lock the tables for the moment in which the snapshot begins";
-                    return Err(query_error(&error, doing));
-                }
-            }
-        }
+        lock(self.config, self.server, statement).await
     }
 
     /// Nobody commits to the captured tables, so position and views belong together.
@@ -160,8 +130,7 @@ impl Views<'_> {
         let mut connections = self.connections(number).await?;
         let position = current_position(&mut lock, self.server).await?;
         Self::begin_all(&mut connections).await?;
-        execute(&mut lock, "UNLOCK TABLES", "release the lock of the snapshot").await?;
-        close(lock).await;
+        unlock(lock).await?;
         Ok(ConsistentPoint {
             contained_until: position.to_position(),
             position,
@@ -220,6 +189,65 @@ impl Views<'_> {
     }
 }
 
+/// On a connection of its own. A lock that is not got in time is transient: somebody writes for longer than anybody should wait for.
+async fn lock(config: &MySqlConfig, server: &ServerFacts, statement: &str) -> Result<Held> {
+    let mut connection = connect::connect(config, Purpose::Setup).await?;
+    let seconds = config.snapshot.lock_timeout_ms.div_ceil(1000);
+    let settings = lock_settings(&server.identity, seconds);
+
+    execute(
+        &mut connection,
+        &settings,
+        "bound the wait for the lock of the snapshot",
+    )
+    .await?;
+    let mut attempts = 1;
+    loop {
+        let Err(error) = connection.query_drop(statement).await else {
+            return Ok(Held::Yes(connection));
+        };
+        match server_error_number(&error) {
+            Some(number) if is_denied(number) => return Ok(Held::Denied),
+            Some(DEADLOCK) if attempts < ATTEMPTS => attempts += 1,
+            Some(LOCK_WAIT_TIMEOUT) => {
+                let message = format!(
+                    "the read lock under which the snapshot begins was not got within {seconds} s, because a transaction that wrote to a captured table is still open; \
+                         it is tried again"
+                );
+                return Err(Error::transient("lock_timeout", message));
+            }
+            _ => {
+                let doing = "lock the tables for the moment in which the snapshot begins";
+                return Err(query_error(&error, doing));
+            }
+        }
+    }
+}
+
+/// A lock of one table that is got when no transaction is open any more that has written to it.
+///
+/// # Errors
+/// `lock_timeout` where it is not got in time; `snapshot_unlockable` where the user may not lock the table.
+pub(crate) async fn lock_table(config: &MySqlConfig, server: &ServerFacts, table: &str) -> Result<Conn> {
+    match lock(config, server, &format!("LOCK TABLES {table} READ")).await? {
+        Held::Yes(connection) => Ok(connection),
+        Held::Denied => Err(Error::definite(
+            "snapshot_unlockable",
+            format!(
+                "rows of {table} can only be read again under a short read lock, because the server has no GTIDs that say what is visible, and the user may not \
+                 lock it; GRANT LOCK TABLES ON its schema TO the user, or set gtid_mode = ON (MySQL 5.7 and later)"
+            ),
+        )),
+    }
+}
+
+/// Lets writers go on.
+pub(crate) async fn unlock(mut lock: Conn) -> Result<()> {
+    execute(&mut lock, "UNLOCK TABLES", "release the lock of the snapshot").await?;
+    close(lock).await;
+    Ok(())
+}
+
 fn unlockable() -> Error {
     Error::transient(
         "snapshot_unlockable",
@@ -244,7 +272,7 @@ async fn close(connection: Conn) {
 }
 
 /// The end of the log, and what is executed up to it: one statement, so that both belong together.
-pub(super) async fn current_position(connection: &mut Conn, server: &ServerFacts) -> Result<BinlogPosition> {
+pub(crate) async fn current_position(connection: &mut Conn, server: &ServerFacts) -> Result<BinlogPosition> {
     let status = server::log_status(connection, &server.identity)
         .await?
         .ok_or_else(no_log)?;
@@ -265,8 +293,15 @@ pub(super) async fn current_position(connection: &mut Conn, server: &ServerFacts
     Ok(position)
 }
 
-/// Where the read view of this connection stands in the log (MariaDB).
+/// Where the read view of this connection stands in the log (MariaDB), and what is executed there.
 async fn snapshot_position(connection: &mut Conn) -> Result<BinlogPosition> {
+    let mut position = BinlogPosition::at(snapshot_place(connection).await?);
+    position.gtids = Some(gtids_at(connection, &position.at).await?);
+    Ok(position)
+}
+
+/// Where the read view of this connection stands in the log (MariaDB).
+pub(crate) async fn snapshot_place(connection: &mut Conn) -> Result<FileOffset> {
     let rows = texts(
         connection,
         "SHOW STATUS LIKE 'binlog_snapshot_%'",
@@ -280,9 +315,7 @@ async fn snapshot_position(connection: &mut Conn) -> Result<BinlogPosition> {
         found.and_then(|row| row.text(1)).ok_or_else(no_log)
     };
     let offset = value("binlog_snapshot_position")?.parse().map_err(|_| no_log())?;
-    let mut position = BinlogPosition::at(FileOffset::new(value("binlog_snapshot_file")?, offset));
-    position.gtids = Some(gtids_at(connection, &position.at).await?);
-    Ok(position)
+    Ok(FileOffset::new(value("binlog_snapshot_file")?, offset))
 }
 
 /// What was executed before a place in the log (MariaDB).

@@ -143,6 +143,11 @@ impl Assembler {
         self.batch.changes.len() >= budget.changes || self.batch.size_bytes() >= budget.bytes
     }
 
+    /// A transaction has begun and not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// An event that was accepted has more to give; the next one must wait.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.rows.is_some() || self.payload.is_some()

@@ -15,16 +15,16 @@ use crate::table::TableDefinition;
 
 /// Part of a table, by its key. Values are literals.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyRange {
+pub(crate) struct KeyRange {
     /// The key that the range before ended with; `None` from the first.
-    pub(super) after: Option<Vec<String>>,
+    pub(crate) after: Option<Vec<String>>,
     /// The last key of the range; `None` to the last of the table.
-    pub(super) until: Option<Vec<String>>,
+    pub(crate) until: Option<Vec<String>>,
 }
 
 /// A primary key whose values can be written as literals.
 #[derive(Debug)]
-pub(super) struct RangeKey {
+pub(crate) struct RangeKey {
     /// The table, quoted.
     table: String,
     columns: Vec<KeyColumn>,
@@ -54,7 +54,7 @@ enum LiteralForm {
 
 impl RangeKey {
     /// `None` where the table has no key, or where one of its columns has no literal that means exactly its values.
-    pub(super) fn of(definition: &TableDefinition) -> Option<Self> {
+    pub(crate) fn of(definition: &TableDefinition) -> Option<Self> {
         let column = |index: &usize| {
             let column = definition.columns.get(*index)?;
             Some(KeyColumn {
@@ -70,7 +70,7 @@ impl RangeKey {
     }
 
     /// The key that is so many rows after another; `None` where fewer are left.
-    pub(super) async fn end_of_range(
+    pub(crate) async fn end_of_range(
         &self,
         connection: &mut Conn,
         after: Option<&[String]>,
@@ -87,11 +87,11 @@ impl RangeKey {
             .query_first(query)
             .await
             .map_err(|error| query_error(&error, &format!("look for the ranges of {}", self.table)))?;
-        Ok(row.and_then(|row| self.literals(row)))
+        Ok(row.and_then(|row| self.literals(&row.unwrap())))
     }
 
     /// The condition of a range, with `WHERE`; empty for all rows.
-    pub(super) fn condition(&self, range: &KeyRange) -> String {
+    pub(crate) fn condition(&self, range: &KeyRange) -> String {
         let after = range.after.as_ref().map(|key| self.beyond(key, ">"));
         let until = range.until.as_ref().map(|key| self.beyond(key, "<="));
         let both: Vec<String> = after.into_iter().chain(until).collect();
@@ -102,7 +102,7 @@ impl RangeKey {
     }
 
     /// The columns, for `ORDER BY`.
-    pub(super) fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         names.join(", ")
     }
@@ -121,12 +121,12 @@ impl RangeKey {
         })
     }
 
-    fn literals(&self, row: Row) -> Option<Vec<String>> {
-        let values = row.unwrap();
+    /// The values of the key's columns, as they are stored, as literals.
+    pub(crate) fn literals(&self, values: &[Value]) -> Option<Vec<String>> {
         let pairs = self.columns.iter().zip(values);
         pairs
             .map(|(column, value)| match value {
-                Value::Bytes(bytes) => column.form.literal(&bytes),
+                Value::Bytes(bytes) => column.form.literal(bytes),
                 _ => None,
             })
             .collect()

@@ -72,7 +72,11 @@ pub(crate) async fn identify(connection: &mut Conn) -> Result<Identity> {
 pub(crate) async fn server_facts(connection: &mut Conn) -> Result<ServerFacts> {
     let identity = identify(connection).await?;
     let settings = settings(connection).await?;
-    let log_files = log_files(connection, &settings).await?;
+    let log_files = if settings.is_on("log_bin") {
+        log_files(connection).await?
+    } else {
+        Vec::new()
+    };
     let status = log_status(connection, &identity).await?;
     let gtids = match identity.flavour {
         Flavour::MySql => mysql_gtids(connection, &settings).await?,
@@ -129,10 +133,8 @@ pub(crate) async fn texts_where_allowed(connection: &mut Conn, query: &str) -> R
     }
 }
 
-async fn log_files(connection: &mut Conn, settings: &Settings) -> Result<Vec<LogFile>> {
-    if !settings.is_on("log_bin") {
-        return Ok(Vec::new());
-    }
+/// The files of the log, oldest first; none where our user may not see them.
+pub(crate) async fn log_files(connection: &mut Conn) -> Result<Vec<LogFile>> {
     let rows = texts_where_allowed(connection, "SHOW BINARY LOGS")
         .await?
         .unwrap_or_default();
@@ -157,7 +159,8 @@ pub(crate) async fn log_status(connection: &mut Conn, identity: &Identity) -> Re
     Ok(rows.and_then(|rows| rows.into_iter().next()))
 }
 
-fn log_end(status: &Texts) -> Option<FileOffset> {
+/// Where the log ends, in a row of [`log_status`].
+pub(crate) fn log_end(status: &Texts) -> Option<FileOffset> {
     let file = status.text(0).filter(|file| !file.is_empty())?;
     Some(FileOffset::new(file, status.text(1)?.parse().ok()?))
 }

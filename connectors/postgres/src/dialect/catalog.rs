@@ -96,7 +96,7 @@ pub(crate) struct TriggerFacts {
 
 /// One number over all rows of the catalogue that make a table what it is: each has the transaction that wrote it. VACUUM and ANALYZE
 /// change statistics in place, and so not these. Planning it takes forty times as long as running it for one table: pages prepare it.
-pub(super) const VERSIONS: &str = "
+pub(crate) const VERSIONS: &str = "
 SELECT r.oid, coalesce((SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(p.part, ' ' ORDER BY p.part), 0::bigint) FROM (
     SELECT pg_catalog.concat_ws(' ', 'r', n.nspname, c.relname, c.relkind, c.relreplident, c.relrowsecurity)
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = r.oid

@@ -31,6 +31,8 @@ use super::spool::{Replay, Spools};
 use crate::config::PostgresConfig;
 use crate::decode::{self, Field, LogicalMessage, Message, OldTuple, Tuple};
 use crate::position::Lsn;
+use crate::window::MESSAGE_PREFIX;
+use crate::window::visibility::Received;
 
 /// Where reading begins.
 pub(crate) struct Start {
@@ -61,6 +63,8 @@ pub(crate) struct Assembler {
     batch: ChangeBatch,
     /// The position that the last batch handed out carried.
     told: Lsn,
+    /// Told of every commit, by whom rows are read that must contain it.
+    received: Arc<Received>,
 }
 
 /// The transaction whose rows come now.
@@ -103,9 +107,9 @@ impl Assembler {
     pub(crate) fn new(
         identity: Arc<str>,
         config: Arc<PostgresConfig>,
-        relations: Relations,
-        spools: Spools,
+        (relations, spools): (Relations, Spools),
         start: Start,
+        received: Arc<Received>,
     ) -> Self {
         let batch = ChangeBatch::new(Arc::clone(&identity), Progress::at(start.position.to_position()));
         // What was read to its end before is a commit, or lies between two; where tables were read is neither.
@@ -125,6 +129,7 @@ impl Assembler {
             previous_commit: (!is_first).then_some(start.position),
             batch,
             told: start.position,
+            received,
         }
     }
 
@@ -169,6 +174,11 @@ impl Assembler {
                 changes: open.ordinal.max(open.covered),
             }),
         }
+    }
+
+    /// Everything before is covered.
+    pub(crate) fn position(&self) -> Lsn {
+        self.position
     }
 
     /// The server has sent everything up to here. Believed only when nothing is open, spooled or half covered.
@@ -330,6 +340,7 @@ impl Assembler {
     }
 
     fn begin(&mut self, xid: u32, commit: Lsn, committed_at_us: i64) {
+        self.received.note(xid);
         let covered = self.partial.filter(|(transaction, _)| *transaction == commit);
         self.open = Some(OpenTransaction {
             xid,
@@ -440,7 +451,9 @@ impl Assembler {
             Some(0)
         };
         let contained = !message.transactional && Lsn(message.lsn) < self.position;
-        let Some(ordinal) = ordinal.filter(|_| !contained && self.config.captures_message(message.prefix)) else {
+        let is_ours = message.prefix == MESSAGE_PREFIX;
+        let Some(ordinal) = ordinal.filter(|_| !contained && !is_ours && self.config.captures_message(message.prefix))
+        else {
             return Ok(Next::Continue);
         };
         let schema = self.relations.message_schema();

@@ -20,6 +20,8 @@ pub(super) struct TableState {
     pub(super) due_at: Instant,
     /// Everything that was visible at this time was handed out, microseconds since 1970.
     pub(super) caught_up_us: Option<i64>,
+    /// Everything that was visible at this time is handed out, or is in the page that is about to be.
+    pub(super) complete_until_us: Option<i64>,
     /// When the last page of a whole was read that may not be handed out yet.
     pub(super) whole_read_us: Option<i64>,
     /// Everything that was there at the first poll was handed out, as far as this process knows.
@@ -71,6 +73,7 @@ impl TableState {
             plan,
             due_at: Instant::now(),
             caught_up_us: None,
+            complete_until_us: None,
             whole_read_us: None,
             drained: false,
             gap,

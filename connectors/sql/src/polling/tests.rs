@@ -177,6 +177,7 @@ async fn open(rows: i64, gate: Option<Arc<Notify>>) -> (PollingSource<CountingDi
             store: Arc::new(MemoryStore::default()),
             telemetry: Arc::new(Telemetry::new("test")),
             updated_at_column: None,
+            snapshots: Arc::default(),
         },
     };
     (PollingSource::open(opening).await.unwrap(), counter)
@@ -209,6 +210,23 @@ async fn full_pages_follow_at_once_and_an_empty_table_is_left_alone_for_the_inte
         .map(Duration::as_secs)
         .collect();
     assert_eq!(polls, [60, 120, 180]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_far_polls_are_behind_is_known_when_nothing_is_left() {
+    let (mut source, counter) = open(15, None).await;
+    let telemetry = Arc::clone(&source.idle.as_ref().unwrap().telemetry);
+    assert_eq!(source.next_batch(BUDGET).await.unwrap().changes.len(), 10);
+    assert_eq!(telemetry.lag().ms, None, "more rows wait");
+    assert_eq!(source.next_batch(BUDGET).await.unwrap().changes.len(), 5);
+    assert!(telemetry.lag().ms.is_some_and(|lag_ms| lag_ms < 60_000));
+    assert_eq!(telemetry.lag().events, None, "nobody has counted");
+    // A table that always has something is behind no more than one that has nothing.
+    counter.lock().unwrap().rows = 18;
+    assert_eq!(source.next_batch(BUDGET).await.unwrap().changes.len(), 3);
+    assert!(telemetry.lag().ms.is_some_and(|lag_ms| lag_ms < 60_000));
+    let never = telemetry.snapshot();
+    assert_eq!(never.caught_up_us, None, "no poll has found nothing yet");
 }
 
 #[tokio::test(start_paused = true)]

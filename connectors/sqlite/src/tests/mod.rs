@@ -92,6 +92,7 @@ impl Shop {
             store: Arc::clone(&self.store) as _,
             telemetry: Arc::clone(&self.telemetry),
             updated_at_column: None,
+            snapshots: Arc::default(),
         };
         SqliteConnector::new(config)?.open(context).await
     }

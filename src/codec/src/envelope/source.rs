@@ -78,6 +78,8 @@ pub(crate) struct SourceOfTransaction {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SourceOfChange {
     pub(crate) snapshot: bool,
+    /// The snapshot was asked for while the log was carried.
+    pub(crate) incremental: bool,
     /// A statement and no row, of whose connection Debezium says nothing.
     pub(crate) truncate: bool,
     pub(crate) log_position: Option<u64>,
@@ -245,7 +247,12 @@ impl SourceOfTransaction {
         out.extend_from_slice(&self.head);
         // It has a default, so that null is the last branch of its union.
         N::present(out, Optionality::NullLast);
-        N::text(out, if change.snapshot { "true" } else { "false" });
+        let snapshot = match (change.snapshot, change.incremental) {
+            (false, _) => "false",
+            (true, false) => "true",
+            (true, true) => "incremental",
+        };
+        N::text(out, snapshot);
         out.extend_from_slice(&table.database);
         match fields {
             SourceFields::Binlog => N::optional(out, false),
@@ -382,6 +389,7 @@ mod tests {
     fn of_change(snapshot: bool, log_position: Option<u64>) -> SourceOfChange {
         SourceOfChange {
             snapshot,
+            incremental: false,
             truncate: false,
             log_position,
             ordinal: 5 << 32 | 2,

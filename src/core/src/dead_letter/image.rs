@@ -25,6 +25,9 @@ pub struct ChangeImage {
     log_position: Option<u64>,
     updated_at_us: Option<i64>,
     topic: Option<String>,
+    /// It is a row of a snapshot that was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_incremental: bool,
     /// Its table's rows are events already: what it is must be read from the row again.
     is_event: bool,
     /// Only the key of `before` is known.
@@ -108,6 +111,7 @@ impl ChangeImage {
             log_position: change.log_position,
             updated_at_us: change.updated_at_us,
             topic: change.topic.as_deref().map(str::to_owned),
+            is_incremental: view.batch().is_incremental,
             is_event: change.message.is_some(),
             before_is_key: change.before_image == BeforeImage::Key,
             before: view.before().filter(|_| known).map(cells),
@@ -143,6 +147,7 @@ impl ChangeImage {
     pub fn restore(&self) -> Result<ChangeBatch> {
         let position = Position::new(self.position());
         let mut batch = ChangeBatch::new(self.source.as_str().into(), Progress::at(position));
+        batch.is_incremental = self.is_incremental;
         let schema = SharedSchema::new(self.schema.clone());
         let table = batch.table_index(&schema);
         let transaction = batch.push_transaction(self.transaction.restore());

@@ -39,7 +39,8 @@ use crate::ports::StartOffset;
 use crate::ports::sink::{Decoder, Delivery, SinkConnector, SinkContext, StartAt, Subscription, Taken};
 use crate::record_batch::{RecordBatch, RecordView, TopicPartition};
 use crate::task::spawn_among;
-use crate::telemetry::{Life, PartitionProgress, Telemetry, now_us};
+use crate::telemetry::lag::LagMeasure;
+use crate::telemetry::{Life, PartitionProgress, Telemetry};
 use crate::transform::Transform;
 
 pub use self::letters::SinkLetters;
@@ -97,6 +98,8 @@ struct Queue {
     orders: mpsc::UnboundedSender<Order>,
     /// Bytes that were handed to it and are not written.
     bytes: usize,
+    /// Records of them.
+    records: usize,
     /// Why it cannot write at the moment.
     broken: Option<Error>,
 }
@@ -154,6 +157,7 @@ impl SinkPipeline {
         let mut tick = tokio::time::interval(TICK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wanted = *desired.borrow_and_update();
+        running.telemetry.begin(LagMeasure::Stream);
         running.telemetry.enter(Life::Streaming, "reading the stream");
         loop {
             if wanted == Desired::Stopped {
@@ -208,6 +212,7 @@ impl Running {
             Queue {
                 orders,
                 bytes: 0,
+                records: 0,
                 broken: None,
             }
         });
@@ -291,14 +296,16 @@ impl Running {
     }
 
     async fn hand_over(&mut self, records: RecordBatch) -> Result<()> {
-        self.telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
+        self.telemetry.heard();
         let deleted = self.look_for_deletes(&records);
         for (writer, share) in self.split(records) {
             if let Some(queue) = self.queues.get_mut(writer) {
                 queue.bytes += share.size_bytes();
+                queue.records += share.len();
             }
             self.order(writer, Order::Records(share));
         }
+        self.publish_queues();
         for partition in deleted {
             self.read_again(&partition, Verdict::Moot).await?;
         }
@@ -337,10 +344,16 @@ impl Running {
     async fn hear(&mut self, writer: usize, report: Report) -> Result<()> {
         match report {
             Report::Taken(taken) => self.begin(writer, taken).await,
-            Report::Written { bytes, offsets } => {
+            Report::Written {
+                bytes,
+                records,
+                offsets,
+            } => {
                 if let Some(queue) = self.queues.get_mut(writer) {
                     queue.bytes = queue.bytes.saturating_sub(bytes);
+                    queue.records = queue.records.saturating_sub(records);
                 }
+                self.publish_queues();
                 for (partition, next_offset) in offsets {
                     if let Some(owned) = self.owned.get_mut(&partition) {
                         owned.written = Some(next_offset);
@@ -436,6 +449,17 @@ impl Running {
 
     // --- what others see
 
+    /// What the writers have in hand; once per hand-over of thousands of records.
+    fn publish_queues(&self) {
+        let numbers = &self.telemetry.numbers;
+        let bytes = self.queues.iter().map(|queue| queue.bytes).sum();
+        let records = self.queues.iter().map(|queue| queue.records).sum();
+        numbers.bytes_in_flight.store(count(bytes), Ordering::Relaxed);
+        numbers.records_in_flight.store(count(records), Ordering::Relaxed);
+        let limit = self.limits.queue_bytes.saturating_mul(self.queues.len());
+        numbers.bytes_in_flight_limit.store(count(limit), Ordering::Relaxed);
+    }
+
     async fn tick(&mut self) -> Result<()> {
         self.tell().await;
         self.retry_stalled().await
@@ -444,8 +468,11 @@ impl Running {
     async fn tell(&mut self) {
         let ends: BTreeMap<TopicPartition, i64> = self.subscription.ends().into_iter().collect();
         let mut offsets = Vec::new();
+        // Without a partition nothing is known; somebody else may have them all.
+        let mut at_end = !self.owned.is_empty();
         for (partition, owned) in &self.owned {
             let Some(written) = owned.written else {
+                at_end = false;
                 continue;
             };
             let end_offset = ends.get(partition).copied();
@@ -454,10 +481,18 @@ impl Running {
                 end_offset,
                 lag_records: end_offset.map(|end| end.saturating_sub(written).max(0)),
             };
+            if progress.lag_records != Some(0) {
+                at_end = false;
+            }
             self.telemetry.set_partition(&partition.to_string(), progress);
             if owned.told != Some(written) {
                 offsets.push((partition.clone(), written));
             }
+        }
+        self.telemetry.set_at_end(at_end);
+        // Whoever does not listen is not told.
+        if at_end || !self.has_room() {
+            self.telemetry.heard();
         }
         if offsets.is_empty() {
             return;
@@ -504,6 +539,11 @@ impl Running {
         self.tell().await;
         Ok(Ended::Drained)
     }
+}
+
+/// A number of things, as counters have it.
+fn count(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 /// What a writer that ended before it was asked to means for all.

@@ -24,15 +24,16 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::letters::Letters;
 use self::schemas::Schemas;
-use super::frontier::{Frontier, Settled};
+use super::frontier::{Committed, Frontier, Handed, Settled};
 use super::{Desired, Ended};
-use crate::batch::ChangeBatch;
+use crate::batch::{ChangeBatch, Operation};
 use crate::error::Result;
 use crate::event::EncodedBatch;
 use crate::failpoint;
 use crate::ports::{Budget, ConnectorStore, Encoder, EventStream, Producer, Receipt, Source, TopicSpec};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::schema_change::SchemaChangePublisher;
+use crate::snapshot::log_position;
 use crate::telemetry::{Telemetry, now_us};
 use crate::transform::Transform;
 
@@ -161,6 +162,8 @@ impl SourcePipeline {
 
 impl Running {
     fn new(pipeline: SourcePipeline, saved: Option<&Checkpoint>) -> Self {
+        let limit = &pipeline.telemetry.numbers.bytes_in_flight_limit;
+        limit.store(count(pipeline.limits.in_flight_bytes), Ordering::Relaxed);
         Self {
             letters: Letters::new(pipeline.dead_letters.clone()),
             pipeline,
@@ -176,7 +179,7 @@ impl Running {
     /// One batch, from the source's hands into the stream's.
     async fn carry(&mut self, mut batch: ChangeBatch) -> Result<()> {
         let telemetry = Arc::clone(&self.pipeline.telemetry);
-        telemetry.numbers.source_seen_us.store(now_us(), Ordering::Relaxed);
+        telemetry.heard();
         telemetry
             .numbers
             .changes
@@ -187,7 +190,13 @@ impl Running {
         if batch.is_heartbeat() && !self.schemas.has_changes() {
             let nothing = Box::pin(std::future::ready(Ok(Receipt::default())));
             self.schemas.passed_over();
-            self.frontier.push(batch.progress, None, 0, nothing);
+            let heartbeat = Handed {
+                progress: batch.progress,
+                committed: None,
+                records: 0,
+                weight_bytes: 0,
+            };
+            self.frontier.push(heartbeat, nothing);
             self.publish_window();
             return Ok(());
         }
@@ -198,9 +207,10 @@ impl Running {
     /// A batch whose tables are known, to the stream.
     async fn hand_over(&mut self, batch: ChangeBatch) -> Result<()> {
         let progress = batch.progress.clone();
-        let newest_commit_us = batch.transactions.last().map(|transaction| transaction.committed_at_us);
+        let committed = committed(&batch);
         self.show(&batch);
         let Some(mut encoded) = self.encode(batch).await? else {
+            self.publish_window();
             return Ok(());
         };
         let schema_changes = self.schemas.take_changes();
@@ -208,13 +218,18 @@ impl Running {
         self.schemas.handed_over(notices);
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
-        let weight_bytes = weight_of(&encoded);
+        let handed = Handed {
+            progress,
+            committed,
+            records: encoded.records.len(),
+            weight_bytes: weight_of(&encoded),
+        };
         let durable = if encoded.records.is_empty() {
             Box::pin(std::future::ready(Ok(Receipt::default())))
         } else {
             self.pipeline.producer.deliver(encoded)
         };
-        self.frontier.push(progress, newest_commit_us, weight_bytes, durable);
+        self.frontier.push(handed, durable);
         failpoint!(try AfterEnqueue);
         self.publish_window();
         Ok(())
@@ -251,15 +266,7 @@ impl Running {
 
     fn settle(&mut self, settled: Settled) -> Result<()> {
         self.schemas.settled(&self.pipeline.schema_changes);
-        let numbers = &self.pipeline.telemetry.numbers;
-        numbers
-            .records
-            .fetch_add(count(settled.receipt.records), Ordering::Relaxed);
-        numbers.bytes.fetch_add(count(settled.receipt.bytes), Ordering::Relaxed);
-        if let Some(committed_us) = settled.newest_commit_us {
-            numbers.durable_commit_us.store(committed_us, Ordering::Relaxed);
-            numbers.durable_at_us.store(now_us(), Ordering::Relaxed);
-        }
+        self.publish_durable(&settled);
         if settled.receipt.records > 0 {
             failpoint!(try AfterDurable);
         }
@@ -268,8 +275,40 @@ impl Running {
         Ok(())
     }
 
+    /// A handful of atomic additions per batch, which is up to thousands of records, and all of them uncontended: only a scrape reads beside.
+    fn publish_durable(&self, settled: &Settled) {
+        let telemetry = &self.pipeline.telemetry;
+        let (numbers, histograms) = (&telemetry.numbers, &telemetry.histograms);
+        let (records, bytes) = (count(settled.receipt.records), count(settled.receipt.bytes));
+        numbers.records.fetch_add(records, Ordering::Relaxed);
+        numbers.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if records > 0 {
+            histograms.batch_records.observe(records, 1);
+            histograms.batch_bytes.observe(bytes, 1);
+        }
+        let Some(committed) = settled.committed else {
+            return;
+        };
+        let durable_at_us = now_us();
+        numbers.durable_commit_us.store(committed.newest_us, Ordering::Relaxed);
+        numbers.durable_at_us.store(durable_at_us, Ordering::Relaxed);
+        if records > 0 && committed.oldest_us > 0 && !committed.is_snapshot {
+            // A source whose clock is ahead of ours has committed in our future.
+            let waited_us = u64::try_from(durable_at_us - committed.oldest_us).unwrap_or_default();
+            histograms.commit_to_durable.observe(waited_us, records);
+        }
+    }
+
     fn publish_window(&self) {
-        let numbers = &self.pipeline.telemetry.numbers;
+        let telemetry = &self.pipeline.telemetry;
+        let numbers = &telemetry.numbers;
+        telemetry.reached.set_oldest_in_flight(self.frontier.oldest_commit_us());
+        numbers
+            .records_in_flight
+            .store(count(self.frontier.records()), Ordering::Relaxed);
+        numbers
+            .changes_held
+            .store(count(self.letters.held_changes()), Ordering::Relaxed);
         numbers
             .batches_in_flight
             .store(count(self.frontier.batches()), Ordering::Relaxed);
@@ -293,7 +332,10 @@ impl Running {
             progress,
         };
         failpoint!(try BeforeCheckpoint);
+        let began = std::time::Instant::now();
         self.pipeline.store.save(&checkpoint).await?;
+        let histograms = &self.pipeline.telemetry.histograms;
+        histograms.checkpoint_save.observe_time(began.elapsed());
         failpoint!(try AfterCheckpoint);
         self.schemas.saved(&*self.pipeline.store).await?;
         if checkpoint.progress.partial.is_some() {
@@ -307,7 +349,7 @@ impl Running {
             .numbers
             .checkpoints
             .fetch_add(1, Ordering::Relaxed);
-        self.pipeline.telemetry.set_position(position.as_str());
+        self.pipeline.telemetry.set_position(log_position(&position)?.as_str());
         if self.confirmed.as_ref() != Some(&position) {
             self.pipeline.source.confirm(&position).await?;
             failpoint!(try AfterConfirm);
@@ -350,6 +392,17 @@ fn is_keyed(encoded: &EncodedBatch, topic: usize) -> Option<bool> {
     let mut records = encoded.records.iter().filter(|record| record.topic == topic).peekable();
     records.peek()?;
     Some(records.any(|record| record.key.is_some()))
+}
+
+/// When the changes of a batch were committed; `None` where it has none. Transactions stand in it in the order of their commits.
+fn committed(batch: &ChangeBatch) -> Option<Committed> {
+    let (oldest, newest) = (batch.transactions.first()?, batch.transactions.last()?);
+    let first = batch.changes.first();
+    Some(Committed {
+        oldest_us: oldest.committed_at_us,
+        newest_us: newest.committed_at_us,
+        is_snapshot: first.is_some_and(|change| change.operation == Operation::Read),
+    })
 }
 
 /// What a batch takes in the window.

@@ -12,10 +12,12 @@ use tailrace_core::error::Result;
 use tailrace_core::ports::{Budget, Chunk, ChunkReader, ConnectorStore, Source};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::schema::SharedSchema;
-use tailrace_core::snapshot::{Handover, Resume, SnapshotPosition};
+use tailrace_core::snapshot::{Handover, Resume, Run, SnapshotPosition, Windows};
+use tailrace_core::telemetry::Telemetry;
 
 use crate::database::{Rows, TABLES, table_name, table_number};
 use crate::log::ModelLog;
+use crate::windows::ModelWindows;
 use crate::world::{State, World};
 use rand::RngExt;
 
@@ -39,6 +41,7 @@ struct Opening {
     /// Tables that the configuration has.
     configured: BTreeSet<usize>,
     rows_first: bool,
+    run: Option<Run>,
 }
 
 /// Hands rows out in pieces.
@@ -80,6 +83,7 @@ pub(crate) async fn open(
         world: Arc::clone(world),
         store,
         configured,
+        run: Run::from_progress(resume.as_ref())?,
     };
     match (memory, Resume::from_progress(resume.as_ref())?) {
         (Some(memory), resume) if memory.began_at.is_some() => opening.go_on(memory, resume).await,
@@ -202,12 +206,15 @@ impl Opening {
         self.world
             .with(|state| state.oracle.life.tables.clone_from(&memory.tables));
         let read_at = memory.read_at.clone();
+        let windows = self.windows();
         let mut log = ModelLog::new(self.world, self.store, memory);
         log.start(progress, &read_at).await?;
         Ok(Box::new(Handover::<ModelScan, ModelLog>::streaming(
             IDENTITY.into(),
             log,
-        )))
+            progress.clone(),
+            windows,
+        )?))
     }
 
     fn scan(
@@ -228,8 +235,25 @@ impl Opening {
             exported,
             failed: false,
         };
+        let windows = self.windows();
         let log = ModelLog::new(self.world, self.store, memory);
-        Box::new(Handover::scanning(IDENTITY.into(), scan, read_under, so_far, log))
+        Box::new(Handover::scanning(
+            IDENTITY.into(),
+            scan,
+            read_under,
+            so_far,
+            log,
+            windows,
+        ))
+    }
+
+    fn windows(&self) -> Windows {
+        Windows {
+            reader: Arc::new(ModelWindows(Arc::clone(&self.world))),
+            desk: Arc::clone(&self.world.snapshots),
+            telemetry: Arc::new(Telemetry::new("walk")),
+            run: self.run.clone(),
+        }
     }
 }
 

@@ -48,6 +48,12 @@ pub(crate) struct Database {
     /// End of the log.
     pub(crate) end: u64,
     pub(crate) rows: [Rows; TABLES],
+    /// The rows that who reads the tables sees: without what is committed and not visible yet.
+    pub(crate) seen: [Rows; TABLES],
+    /// Transactions that are in the log and not visible, by their index.
+    pub(crate) stalled: Vec<usize>,
+    /// How often a transaction is not visible when it is in the log.
+    pub(crate) stalls: f64,
     pub(crate) slot: Option<Slot>,
     /// From where on changes of a table are in the log that the slot sends.
     pub(crate) published_from: BTreeMap<usize, u64>,
@@ -57,21 +63,23 @@ pub(crate) struct Database {
 
 // === impl Database ===
 
-impl Default for Database {
-    fn default() -> Self {
+impl Database {
+    /// Nothing is in it; so often a transaction will be in the log before it is visible.
+    pub(crate) fn new(stalls: f64) -> Self {
         Self {
             log: Vec::new(),
             end: COMMIT_STEP,
             rows: Default::default(),
+            seen: Default::default(),
+            stalled: Vec::new(),
+            stalls,
             slot: None,
             published_from: BTreeMap::new(),
             schemas: [0, 1, 2].map(|table| schema(table, 0)),
             versions: 0,
         }
     }
-}
 
-impl Database {
     /// One transaction: mostly small, sometimes larger than several batches, sometimes of nothing that is captured.
     pub(crate) fn commit(&mut self, dice: &mut StdRng) {
         let changes = match dice.random_range(0..20) {
@@ -81,15 +89,58 @@ impl Database {
         };
         let changes: Vec<_> = (0..changes).map(|_| self.change(dice)).collect();
         self.end += COMMIT_STEP;
+        let index = self.log.len();
         self.log.push(Committed {
             position: self.end,
             changes,
         });
+        self.stalled.push(index);
+        if !dice.random_bool(self.stalls) {
+            self.show(index);
+        }
+    }
+
+    /// A transaction becomes visible.
+    fn show(&mut self, index: usize) {
+        self.stalled.retain(|stalled| *stalled != index);
+        for change in &self.log[index].changes {
+            match change.operation {
+                Operation::Delete => self.seen[change.table].remove(&change.key),
+                _ => self.seen[change.table].insert(change.key, change.version),
+            };
+        }
+    }
+
+    /// The oldest transaction that was not visible is.
+    pub(crate) fn show_oldest(&mut self) {
+        if let Some(oldest) = self.stalled.first().copied() {
+            self.show(oldest);
+        }
+    }
+
+    /// Everything is visible, from now on at once.
+    pub(crate) fn show_all(&mut self) {
+        self.stalls = 0.0;
+        while !self.stalled.is_empty() {
+            self.show_oldest();
+        }
+    }
+
+    /// Who has written a row holds it until what was written is visible.
+    fn wait_for(&mut self, table: usize, key: u32) {
+        let writes = |index: &usize| {
+            let mut changes = self.log[*index].changes.iter();
+            changes.any(|change| (change.table, change.key) == (table, key))
+        };
+        if let Some(holder) = self.stalled.iter().copied().find(writes) {
+            self.show(holder);
+        }
     }
 
     fn change(&mut self, dice: &mut StdRng) -> RowChange {
         let table = dice.random_range(0..TABLES);
         let key = dice.random_range(0..KEYS);
+        self.wait_for(table, key);
         self.versions += 1;
         let there = self.rows[table].contains_key(&key);
         let operation = match there {

@@ -47,7 +47,7 @@ impl Place {
     pub(crate) fn of(progress: &Progress) -> Self {
         let changes = progress.partial.as_ref().map_or(0, |partial| partial.changes);
         Self {
-            position: log_number(&progress.position),
+            position: log_number(&tailrace_core::snapshot::log_position(&progress.position).unwrap()),
             changes: usize::try_from(changes).unwrap(),
         }
     }
@@ -79,6 +79,7 @@ impl ModelLog {
                 .then_some(())
                 .ok_or_else(|| format!("the log is read from {said:?}, and is forgotten until {forgotten}"));
             state.journal.judge(verdict);
+            state.oracle.log_starts(said);
             state.journal.note(format!("log begun at {said:?}"));
             again(state, forgotten).map_or(said, |place| place.min(said))
         });

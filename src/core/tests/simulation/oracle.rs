@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tailrace_core::batch::Operation;
 use tailrace_core::dead_letter::LetterOrder;
 use tailrace_core::position::{Checkpoint, Position, Progress};
-use tailrace_core::snapshot::Resume;
+use tailrace_core::snapshot::{Resume, Run, RunStage, log_position};
 
 use crate::connector::{IDENTITY, log_number};
-use crate::database::{Database, RowChange, Rows, TABLES, version_of};
+use crate::database::{Database, RowChange, Rows, TABLES, table_number, version_of};
 use crate::log::{Place, finished_tables, log_place, names};
+use crate::windows::WINDOW;
 use crate::world::Profile;
 
 type Verdict = Result<(), String>;
@@ -80,6 +81,16 @@ pub(crate) struct Oracle {
     /// Rows of which letters went out without order.
     disordered: HashSet<(usize, u32)>,
     keeps_order: bool,
+    /// Records that were written, duplicates too.
+    writes: u64,
+    /// Table, key and version → the number of the record that said so last.
+    last_said: HashMap<(usize, u32, u64), u64>,
+    /// Snapshots that a durable checkpoint has named.
+    runs: HashSet<String>,
+    /// Snapshots that have come to their end.
+    pub(crate) finished_runs: usize,
+    /// A pipeline has begun in the middle of a snapshot.
+    pub(crate) goes_on: bool,
     schemas: HashSet<(usize, usize)>,
     topics: HashSet<usize>,
 }
@@ -158,6 +169,11 @@ impl Oracle {
             set_aside: HashSet::new(),
             disordered: HashSet::new(),
             keeps_order: profile.letters != Some(LetterOrder::None),
+            writes: 0,
+            last_said: HashMap::new(),
+            runs: HashSet::new(),
+            finished_runs: 0,
+            goes_on: false,
             schemas: HashSet::new(),
             topics: HashSet::new(),
         }
@@ -166,6 +182,9 @@ impl Oracle {
     /// A pipeline starts from the checkpoint that is stored.
     pub(crate) fn life_begins(&mut self, stored: Option<&Checkpoint>) -> Verdict {
         let covered = stored.map(|checkpoint| log_place(&checkpoint.progress));
+        if stored.is_some_and(|checkpoint| open_run(&checkpoint.progress).is_some()) {
+            self.goes_on = true;
+        }
         self.life = Life {
             covered: covered.unwrap_or_default(),
             ..Life::default()
@@ -218,6 +237,11 @@ impl Oracle {
         self.scans[table].is_some()
     }
 
+    /// The log is read from there, which is said again where a snapshot has news before the log has.
+    pub(crate) fn log_starts(&mut self, place: Place) {
+        self.life.positions.insert(place.position.to_string());
+    }
+
     pub(crate) fn handed_out(&mut self, progress: &Progress) {
         self.life.batches += 1;
         self.life.positions.insert(progress.position.to_string());
@@ -253,6 +277,9 @@ impl Oracle {
 
     /// A record is in the stream, for good.
     pub(crate) fn written(&mut self, database: &Database, event: &Event) -> Verdict {
+        self.writes += 1;
+        self.last_said
+            .insert((event.table, event.key, event.version), self.writes);
         let known = self.events.get(&event.id);
         let verdict = known.map_or(Ok(()), |known| {
             promise(known == event, || format!("{known:?} and {event:?} have the same id"))
@@ -294,6 +321,10 @@ impl Oracle {
                 let change = committed.and_then(|committed| committed.changes.get(ordinal));
                 change.is_some_and(|change| Event::of(position, ordinal, change) == *event)
             }
+            [_, point, _] if point.starts_with(WINDOW) => {
+                let mut log = database.log.iter().flat_map(|committed| &committed.changes);
+                log.any(|change| (change.table, change.key, change.version) == (event.table, event.key, event.version))
+            }
             [_, point, _] => point.starts_with("rows@"),
             _ => false,
         };
@@ -309,6 +340,8 @@ impl Oracle {
         };
         let again = self.scans[event.table].as_ref().is_some_and(|scan| scan.again);
         let in_order = match (was_from_log, from_log) {
+            // Read again between changes: never older than what was said before.
+            (_, false) if event.id.contains(WINDOW) => event.version >= version,
             (true, true) => event.version > version,
             (true, false) => false,
             // Read under a newer point after an interruption: the log goes over the same ground once more.
@@ -335,7 +368,10 @@ impl Oracle {
         })?;
         let progress = &checkpoint.progress;
         promise(
-            self.life.positions.contains(progress.position.as_str()) || finished_tables(progress).is_some(),
+            self.life
+                .positions
+                .contains(log_position(&progress.position).unwrap().as_str())
+                || finished_tables(progress).is_some(),
             || format!("{progress:?} is saved, and no batch of this source had it"),
         )?;
         match finished_tables(progress) {
@@ -428,12 +464,61 @@ impl Oracle {
             && from.is_some_and(|from| position > *from)
     }
 
+    /// What a checkpoint says of a snapshot must be so: of a table that it names as finished every row was said again since.
+    fn run_is_saved(&mut self, database: &Database, run: &Run) -> Verdict {
+        self.runs.insert(run.id.0.clone());
+        let before = self.saved.as_ref().map(|checkpoint| &checkpoint.progress);
+        let before = Run::from_progress(before).unwrap().filter(|before| before.id == run.id);
+        let was_finished = before.is_some_and(|before| before.stage == RunStage::Finished);
+        if run.stage == RunStage::Finished && !was_finished {
+            self.finished_runs += 1;
+        }
+        let (asked_after, end) = run.by.split_once(':').unwrap();
+        let (asked_after, end): (u64, u64) = (asked_after.parse().unwrap(), end.parse().unwrap());
+        let finished = run.tables.iter().filter(|table| table.finished);
+        for table in finished.map(|table| table_number(&table.name)) {
+            if self.leaves_out == Some(table) || !self.set_aside.is_empty() {
+                continue;
+            }
+            for (key, version) in &database.rows[table] {
+                let said = self
+                    .last_said
+                    .get(&(table, *key, *version))
+                    .copied()
+                    .unwrap_or_default();
+                let is_older = database.log[..database.first_behind(end)]
+                    .iter()
+                    .flat_map(|committed| &committed.changes)
+                    .any(|change| (change.table, change.key, change.version) == (table, *key, *version));
+                promise(!is_older || said > asked_after, || {
+                    format!("table {table} is saved as read again, and version {version} of {key} was not said")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody was told that a snapshot is under way.
+    pub(crate) fn run_is_promised(&self, run: &str) -> Verdict {
+        promise(self.runs.contains(run), || {
+            "somebody was told of a snapshot that no checkpoint names".to_owned()
+        })
+    }
+
+    /// So many records were written.
+    pub(crate) fn written_so_far(&self) -> u64 {
+        self.writes
+    }
+
     /// A checkpoint is durable, whether the pipeline was told so or not.
-    pub(crate) fn is_saved(&mut self, checkpoint: &Checkpoint) {
+    pub(crate) fn is_saved(&mut self, database: &Database, checkpoint: &Checkpoint) -> Verdict {
+        let run = Run::from_progress(Some(&checkpoint.progress)).unwrap();
+        let verdict = run.map_or(Ok(()), |run| self.run_is_saved(database, &run));
         if let Some((tables, _)) = finished_tables(&checkpoint.progress) {
             self.captured.extend(tables);
         }
         self.saved = Some(checkpoint.clone());
+        verdict
     }
 
     /// The handover begins the log.
@@ -459,6 +544,11 @@ impl Oracle {
             format!("{position} is confirmed, and {saved} is saved")
         })
     }
+}
+
+/// The snapshot that goes on from there.
+fn open_run(progress: &Progress) -> Option<Run> {
+    Run::from_progress(Some(progress)).unwrap().filter(Run::is_open)
 }
 
 fn sequence(checkpoint: Option<&Checkpoint>) -> u64 {

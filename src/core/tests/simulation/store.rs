@@ -16,6 +16,7 @@ use tailrace_core::schema::TableSchema;
 use tailrace_core::testkit::MemoryStore;
 
 use crate::database::{table_number, version_of};
+use crate::log::{finished_tables, log_place};
 use crate::world::{State, World, pass};
 
 /// What is on the disk.
@@ -62,10 +63,13 @@ fn sync(state: &mut State) -> Result<()> {
     };
     let durable = Arc::clone(&state.storage.durable);
     durable.save(&checkpoint).now_or_never().unwrap()?;
-    state.oracle.is_saved(&checkpoint);
+    let verdict = state.oracle.is_saved(&state.database, &checkpoint);
+    state.journal.judge(verdict);
+    // The name of a snapshot is another at each walk.
+    let (place, tables) = (log_place(&checkpoint.progress), finished_tables(&checkpoint.progress));
     state
         .journal
-        .note(format!("saved {} {:?}", checkpoint.sequence, checkpoint.progress));
+        .note(format!("saved {} {place:?} {tables:?}", checkpoint.sequence));
     Ok(())
 }
 

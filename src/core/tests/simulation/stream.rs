@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::database::{table_name, table_number, version_of};
 use crate::oracle::Event;
+use crate::windows::WINDOW;
 use crate::world::{State, World, pass};
 
 /// What becomes of a batch.
@@ -104,6 +105,9 @@ fn write_next(state: &mut State, producer: u64) {
         Fate::Reject => 0,
     };
     for event in &events[..written] {
+        if event.id.contains(WINDOW) {
+            state.journal.count("snapshot row");
+        }
         let verdict = state.oracle.written(&state.database, event);
         state.journal.judge(verdict);
     }

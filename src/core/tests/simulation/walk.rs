@@ -16,12 +16,15 @@ use tailrace_core::error::{Kind, Result};
 use tailrace_core::pipeline::source::{DeadLetters, Limits, SourcePipeline};
 use tailrace_core::pipeline::{Desired, Ended};
 use tailrace_core::ports::{Budget, CheckpointStore, ConnectorStore, EventStream};
+use tailrace_core::position::Progress;
 use tailrace_core::schema_change::SchemaChangePublisher;
+use tailrace_core::snapshot::{RunStage, log_position};
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::{Rule, Transform, TransformConfig};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::asking;
 use crate::connector;
 use crate::database::{Committed, TABLES, table_name};
 use crate::store::{self, ModelStore};
@@ -77,13 +80,13 @@ struct Walk {
 }
 
 /// Walks through one seed.
-pub(crate) fn walk(seed: u64) -> Report {
+pub(crate) fn walk(seed: u64, trusts_the_log: bool) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build();
     runtime.unwrap().block_on(async {
-        let world = World::new(seed);
+        let world = World::new(seed, trusts_the_log);
         let mut walk = Walk {
             world: Arc::clone(&world),
             configured: [0, 1].into(),
@@ -185,6 +188,9 @@ impl Walk {
             let stored = state.storage.checkpoint();
             let verdict = state.oracle.life_begins(stored.as_ref());
             state.journal.judge(verdict);
+            if std::mem::take(&mut state.oracle.goes_on) {
+                state.journal.count("snapshot goes on");
+            }
             state.journal.note("--- a pipeline starts");
             let likelihood = state.profile.crashes * 4.0;
             if state.fault(likelihood) {
@@ -258,10 +264,51 @@ impl Walk {
         }
     }
 
+    /// Every row is asked for once more, and must come. False where the pipeline has ended instead.
+    async fn last_snapshot(&self, life: &mut Life) -> bool {
+        asking::resume(&self.world);
+        asking::ask_for_all(&self.world);
+        let over = |state: &mut State| {
+            state.oracle.finished_runs > state.asked_before_end && state.oracle.is_caught_up(&state.database)
+        };
+        self.world
+            .with(|state| state.asked_before_end = state.oracle.finished_runs);
+        let deadline = Instant::now() + BOUND;
+        let mut asked_at = Instant::now();
+        while !self.world.with(over) {
+            tokio::select! {
+                biased;
+                end = &mut life.run => {
+                    drop(end);
+                    self.world.judge(Err("it ended while every row was asked for".to_owned()));
+                    return false;
+                }
+                () = pass(Duration::from_millis(100)) => {}
+            }
+            if asked_at.elapsed() > Duration::from_secs(10) {
+                // It was refused while the first snapshot was read, or somebody who had waited for long has paused it.
+                match self.world.snapshots.state().state {
+                    RunStage::Running => {}
+                    RunStage::Paused => asking::resume(&self.world),
+                    RunStage::None | RunStage::Finished | RunStage::Aborted => asking::ask_for_all(&self.world),
+                }
+                asked_at = Instant::now();
+            }
+            if Instant::now() > deadline || self.is_over() {
+                self.world
+                    .judge(Err("not every row came that was asked for".to_owned()));
+                return false;
+            }
+        }
+        self.world.with(|state| state.journal.count("snapshot finished"));
+        true
+    }
+
     /// Faults cease, and everything must come right.
     async fn come_right(&mut self) {
         self.world.with(|state| {
             state.calm = true;
+            state.database.show_all();
             state.mended = true;
             state.journal.note("=== faults cease");
             (0..5).for_each(|_| state.database.commit(&mut state.dice));
@@ -289,6 +336,9 @@ impl Walk {
                 return self.world.judge(Err("not everything was carried in time".to_owned()));
             }
         }
+        if !self.last_snapshot(&mut life).await {
+            return;
+        }
         life.ask(&self.world, Desired::Stopped);
         let end = (&mut life.run).await;
         self.ended(life, end).await;
@@ -308,7 +358,8 @@ fn judge_end(state: &mut State, ended: Ended, stopped_for: Option<Duration>) -> 
     match ended {
         Ended::Drained => {
             state.journal.count("drained");
-            let saved = oracle.saved.as_ref().map(|checkpoint| &checkpoint.progress);
+            let saved = oracle.saved.as_ref().map(|checkpoint| of_the_log(&checkpoint.progress));
+            let saved = saved.as_ref();
             let handed_out = oracle.life.handed_out.as_ref();
             if !oracle.life.raised.is_empty() {
                 return Err(format!("it drained, and {:?} had been raised", oracle.life.raised));
@@ -327,6 +378,14 @@ fn judge_end(state: &mut State, ended: Ended, stopped_for: Option<Duration>) -> 
                 .then_some(())
                 .ok_or_else(|| format!("it gave up after {stopped_for:?}"))
         }
+    }
+}
+
+/// Progress without the snapshot that is under way.
+fn of_the_log(progress: &Progress) -> Progress {
+    Progress {
+        position: log_position(&progress.position).unwrap(),
+        partial: progress.partial.clone(),
     }
 }
 
@@ -419,7 +478,7 @@ fn transform(state: &State) -> Transform {
 
 impl Life {
     /// Something happens, and then time passes. `Some` where the pipeline has ended.
-    async fn step(&mut self, world: &World) -> Option<End> {
+    async fn step(&mut self, world: &Arc<World>) -> Option<End> {
         let wait = world.with(|state| {
             self.disturb(state);
             if state.dice.random_ratio(1, 15) {
@@ -440,6 +499,9 @@ impl Life {
         if asked.is_some_and(|letters| letters > 0) {
             world.with(|state| state.journal.note("letters are asked for"));
             world.desk.ask();
+        }
+        if world.with(|state| state.dice.random_ratio(1, 8)) {
+            asking::something(world);
         }
         // Held answers go now and then, so that the oldest is not held for ever.
         if world.with(|state| state.dice.random_ratio(1, 6)) {
@@ -462,6 +524,9 @@ impl Life {
                 let transactions = state.dice.random_range(1..4);
                 for _ in 0..transactions {
                     state.database.commit(&mut state.dice);
+                    if state.dice.random_ratio(1, 2) {
+                        state.database.show_oldest();
+                    }
                     let committed = &state.database.log[state.database.log.len() - 1];
                     let Committed { position, changes } = committed;
                     state

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tailrace_core::dead_letter::{Desk, LetterOrder};
 use tailrace_core::error::{Error, Result};
+use tailrace_core::snapshot::SnapshotDesk;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -22,6 +23,10 @@ use crate::stream::Broker;
 pub(crate) struct Profile {
     /// Rows that existed before the log are carried first.
     pub(crate) rows_first: bool,
+    /// How often what is committed is in the log before it is visible.
+    pub(crate) invisible: f64,
+    /// Rows are read again without waiting for that: wrong, and it must be found out.
+    pub(crate) trusts_the_log: bool,
     /// A rule leaves out the changes of one table.
     pub(crate) leaves_out: Option<usize>,
     /// Some events cannot be encoded before the configuration is mended, and are set aside.
@@ -59,6 +64,10 @@ pub(crate) struct State {
     pub(crate) calm: bool,
     /// The configuration can encode everything.
     pub(crate) mended: bool,
+    /// Windows that were read.
+    pub(crate) windows: u64,
+    /// Snapshots that had ended when the last one was asked for.
+    pub(crate) asked_before_end: usize,
     pub(crate) database: Database,
     pub(crate) broker: Broker,
     pub(crate) storage: Storage,
@@ -84,6 +93,8 @@ pub(crate) struct World {
     pub(crate) gates: Notify,
     /// Where people ask for letters.
     pub(crate) desk: Arc<Desk>,
+    /// Where people ask for snapshots.
+    pub(crate) snapshots: Arc<SnapshotDesk>,
 }
 
 // === impl Profile ===
@@ -109,6 +120,8 @@ impl Profile {
             crashes,
         ] = drawn;
         Self {
+            invisible: *choose(dice, &[0.0, 0.1, 0.6]),
+            trusts_the_log: false,
             rows_first: dice.random_ratio(2, 3),
             leaves_out: dice.random_ratio(1, 4).then_some(1),
             letters: *choose(
@@ -180,9 +193,11 @@ impl Journal {
 // === impl World ===
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Arc<Self> {
+    /// `trusts_the_log`: as [`Profile`] has it.
+    pub(crate) fn new(seed: u64, trusts_the_log: bool) -> Arc<Self> {
         let mut dice = StdRng::seed_from_u64(seed);
-        let profile = Profile::draw(&mut dice);
+        let mut profile = Profile::draw(&mut dice);
+        profile.trusts_the_log = trusts_the_log;
         let mut journal = Journal {
             begun: Instant::now(),
             lines: Vec::new(),
@@ -194,7 +209,9 @@ impl World {
             state: Mutex::new(State {
                 calm: false,
                 mended: false,
-                database: Database::default(),
+                windows: 0,
+                asked_before_end: 0,
+                database: Database::new(profile.invisible),
                 broker: Broker::default(),
                 storage: Storage::default(),
                 oracle: Oracle::new(&profile),
@@ -205,6 +222,7 @@ impl World {
             committed: Notify::new(),
             gates: Notify::new(),
             desk: Arc::default(),
+            snapshots: Arc::default(),
         })
     }
 

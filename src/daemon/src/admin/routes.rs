@@ -11,12 +11,14 @@ use serde_json::Value;
 use super::answer::{Refused, json, refuse};
 use super::config::Role;
 use super::operation::{self, Operation, document, get};
-use super::{Shown, connect, guard, journal, letters, registry, status, tail};
+use super::{Shown, connect, connector, guard, journal, letters, registry, snapshots, status, tail};
 
 /// Everything that can be asked beside the registry of schemas, which has an interface of its own.
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = status::operations();
     all.extend(connect::operations());
+    all.extend(connector::operations());
+    all.extend(snapshots::operations());
     all.extend(letters::operations());
     all.extend(journal::operations());
     all.extend(tail::operations());

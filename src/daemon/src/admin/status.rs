@@ -7,21 +7,21 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tailrace_core::telemetry::metrics::{self, ProcessNumbers};
+use tailrace_core::snapshot::SnapshotState;
+use tailrace_core::telemetry::metrics;
 use tailrace_core::telemetry::{Life, Snapshot, Telemetry};
 
-use super::Shown;
 use super::access::Caller;
 use super::answer::{Answer, failed, json};
 use super::config::Role;
-use super::connect::kind_of;
+use super::connect::{class_of, kind_of};
 use super::operation::{Operation, get};
+use super::{Shown, console};
+use crate::process;
 use crate::supervisor::{Member, Origin, PANICKED};
 
 /// The release, as Cargo knows it.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Memory pages of Linux on the machines that there are; the kernel counts in them.
-const PAGE_BYTES: u64 = 4096;
 
 /// What runs.
 #[derive(Serialize, JsonSchema)]
@@ -46,13 +46,23 @@ struct Status {
 struct ConnectorState {
     /// `source` or `sink`.
     kind: &'static str,
+    /// The type of its database side; missing where its configuration has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
     /// The stream that it writes to or reads from.
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<String>,
+    /// The type of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_type: Option<&'static str>,
     /// `file` or `http`: who owns its configuration.
     origin: &'static str,
     /// `running`, `paused` or `stopped`.
     wanted: &'static str,
+    /// The snapshot that was asked for, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    snapshot_run: Option<SnapshotState>,
     #[serde(flatten)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     known: Snapshot,
@@ -93,9 +103,9 @@ struct Session {
 pub(super) fn operations() -> Vec<Operation> {
     let tag = "State";
     let all = [
+        // The console is for everybody, and asks for a token itself.
         get("/", root)
             .says("What runs; for a browser, the console", "")
-            .role(Role::Read)
             .answers::<Root>(200, "The release"),
         get("/health", health)
             .says("Whether the worker answers, as of Kafka Connect", "")
@@ -142,7 +152,7 @@ pub(super) fn operations() -> Vec<Operation> {
 
 async fn root(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     if super::guard::wants_page(&headers) {
-        return super::console::page_response();
+        return console::page_response();
     }
     let root = Root {
         version: VERSION,
@@ -184,7 +194,10 @@ async fn status(State(shown): State<Shown>) -> Response {
     let status = Status {
         version: VERSION,
         uptime_ms: u64::try_from(shown.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        connectors: connectors.iter().map(|member| ConnectorState::of(member)).collect(),
+        connectors: connectors
+            .iter()
+            .map(|member| ConnectorState::of(&shown, member))
+            .collect(),
     };
     json(StatusCode::OK, &status)
 }
@@ -260,22 +273,11 @@ fn judged(reasons: Vec<Reason>) -> Response {
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
-    let process = ProcessNumbers {
-        version: VERSION,
-        uptime_seconds: shown.started.elapsed().as_secs_f64(),
-        resident_bytes: resident_bytes(),
-    };
+    let process = process::numbers(VERSION, shown.started.elapsed());
     match metrics::exposition(&shown.supervisor.telemetry(), process) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-/// The second number of Linux's `/proc/self/statm`, proc(5); nothing elsewhere.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(PAGE_BYTES)
 }
 
 // === impl Reason ===
@@ -298,15 +300,20 @@ impl Reason {
 // === impl ConnectorState ===
 
 impl ConnectorState {
-    fn of(member: &Member) -> Self {
+    fn of(shown: &Shown, member: &Member) -> Self {
+        let stream = member.plan.as_ref().map(|plan| plan.stream().to_owned());
+        let kinds = &shown.supervisor.assembly().stream_kinds;
         Self {
             kind: kind_of(member),
-            stream: member.plan.as_ref().map(|plan| plan.stream().to_owned()),
+            r#type: class_of(member).map(|class| class.type_name),
+            stream_type: stream.as_ref().and_then(|name| kinds.get(name).copied()),
+            stream,
             origin: match member.origin {
                 Origin::File => "file",
                 Origin::Http(_) => "http",
             },
             wanted: member.wanted(),
+            snapshot_run: Some(member.snapshots.state()).filter(|state| state.run.is_some()),
             known: member.telemetry.snapshot(),
         }
     }

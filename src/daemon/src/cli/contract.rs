@@ -360,19 +360,29 @@ fn publishing(connector: &ConnectorPlan, tables: &[SharedSchema]) -> Result<Vec<
     Ok(found)
 }
 
-/// What `tailrace check` says of a connector's contracts. Without any, nothing is held to anything but by its codec.
-pub(crate) async fn findings(plan: &Plan, connector: &ConnectorPlan, tables: &[SharedSchema]) -> Vec<Finding> {
-    if connector.contracts.is_none() && !connector.format.has_registered_schemas() {
-        return Vec::new();
-    }
-    match review(plan, connector, tables).await {
+/// Whether a connector's events are held to anything: without contracts they are by their codec alone.
+pub(crate) fn is_held(connector: &ConnectorPlan) -> bool {
+    connector.contracts.is_some() || connector.format.has_registered_schemas()
+}
+
+/// What a preflight says of the contracts of a connector that is held to any.
+pub(crate) async fn findings(
+    registry: Result<Arc<dyn SchemaRegistry>, Error>,
+    connector: &ConnectorPlan,
+    tables: &[SharedSchema],
+) -> Vec<Finding> {
+    match review(registry, connector, tables).await {
         Ok(findings) => findings,
         Err(error) => vec![Finding::from(&error)],
     }
 }
 
-async fn review(plan: &Plan, connector: &ConnectorPlan, tables: &[SharedSchema]) -> Result<Vec<Finding>, Error> {
-    let registry = registries::to_compare_with(plan, connector).await?;
+async fn review(
+    registry: Result<Arc<dyn SchemaRegistry>, Error>,
+    connector: &ConnectorPlan,
+    tables: &[SharedSchema],
+) -> Result<Vec<Finding>, Error> {
+    let registry = registry?;
     let reviewer = reviewer_of(connector)?;
     let mut findings = Vec::new();
     let mut met = BTreeSet::new();

@@ -2,11 +2,12 @@
 
 mod check;
 mod commands;
-mod contract;
+pub(crate) mod contract;
 mod describe;
 mod dlq;
 mod exit;
 mod forget;
+mod metrics;
 pub(crate) mod outbox;
 mod run;
 mod tail;
@@ -186,6 +187,9 @@ enum Command {
         /// The HTTP endpoint as OpenAPI instead, as `GET /openapi.json` answers it.
         #[arg(long)]
         openapi: bool,
+        /// The page of the metrics in Markdown instead.
+        #[arg(long, hide = true)]
+        metrics: bool,
     },
     /// Prints completions: `tailrace completions bash > /etc/bash_completion.d/tailrace`.
     Completions {
@@ -246,12 +250,14 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             commands,
             rest,
             openapi,
+            metrics,
         }) => {
-            let page = match (markdown, commands, rest, openapi) {
+            let page = match (markdown, commands, rest, openapi, metrics) {
                 (true, ..) => config::reference::page(),
                 (_, true, ..) => commands::page(),
-                (_, _, true, _) => admin::reference::page(),
-                (.., true) => admin::reference::openapi(),
+                (_, _, true, ..) => admin::reference::page(),
+                (_, _, _, true, _) => admin::reference::openapi(),
+                (.., true) => metrics::page(),
                 _ => config::schema::text(),
             };
             screen::print(&page)?;

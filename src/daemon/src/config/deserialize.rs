@@ -10,7 +10,7 @@
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use super::fault::{Fault, in_words, owned, quoted_list};
-use super::tree::{Entry, Located, Node, Problems, Scalar, Style};
+use super::tree::{Entry, Located, Mark, Node, Problems, Scalar, Style};
 
 /// Reads a value. `handled` are keys of this mapping that the caller reads itself. Problems go to `problems`.
 pub(crate) fn read<T: DeserializeOwned>(
@@ -65,12 +65,12 @@ pub(super) fn parse_integer(text: &str) -> Option<i128> {
 }
 
 /// The elements of a list that is one text; an empty one has none.
-fn split_at_commas(value: &Located, scalar: &Scalar) -> Vec<Located> {
+pub(super) fn split_at_commas(at: Mark, scalar: &Scalar) -> Vec<Located> {
     if scalar.text.trim().is_empty() {
         return Vec::new();
     }
     let element = |text: &str| Located {
-        at: value.at,
+        at,
         node: Node::Scalar(Scalar {
             text: text.trim().to_owned(),
             ..scalar.clone()
@@ -261,7 +261,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let elements = match &self.value.node {
             Node::Sequence(elements) => elements,
             Node::Scalar(scalar) if scalar.style == Style::Flat => {
-                split = split_at_commas(self.value, scalar);
+                split = split_at_commas(self.value.at, scalar);
                 &split
             }
             Node::Scalar(_) | Node::Mapping(_) => return Err(self.mismatch("a list")),

@@ -25,11 +25,21 @@ pub(crate) fn formats<'t>(schema: &Value, tree: &'t Located) -> Vec<Formatted<'t
 
 /// The format of the value at a path.
 pub(crate) fn format_at(schema: &Value, path: &[String]) -> Option<&'static str> {
+    format_of(&at(schema, path))
+}
+
+/// Whether a list stands at a path.
+pub(crate) fn is_list_at(schema: &Value, path: &[String]) -> bool {
+    let found = at(schema, path);
+    found.iter().any(|schema| schema.get("items").is_some())
+}
+
+fn at<'s>(schema: &'s Value, path: &[String]) -> Vec<&'s Value> {
     let mut schemas = alternatives(vec![schema]);
     for key in path {
         schemas = alternatives(schemas.into_iter().flat_map(|schema| below(schema, key)).collect());
     }
-    format_of(&schemas)
+    schemas
 }
 
 /// A schema and everything that it may be instead. Where a value may be of several kinds, each is believed.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tailrace_core::setting::SECRET;
 
+use super::deserialize::split_at_commas;
 use super::flat::flatten;
-use super::formats::{format_at, formats};
+use super::formats::{format_at, formats, is_list_at};
 use super::schema;
 use super::submitted::to_value;
-use super::tree::{Located, Node, Scalar};
+use super::tree::{Located, Node, Scalar, Style};
 
 /// What stands for a secret. Who sends it back leaves the secret as it is.
 pub(crate) const MASK: &str = "********";
@@ -34,6 +35,124 @@ pub(crate) fn unmask(sent: &mut Located, before: &Located) {
         .map(|found| (found.path, found.scalar.text.clone()))
         .collect();
     restore(sent, &mut Vec::new(), &known);
+}
+
+/// YAML of a connector as it would stand in a file, under `connectors:`. A secret becomes a variable that is named after its place.
+pub(crate) fn export(name: &str, tree: &Located) -> String {
+    let mut named = tree.clone();
+    spell_out(&mut named, &mut vec![name.to_owned()]);
+    // Kafka Connect's own keys say what the rest says already.
+    if let Node::Mapping(entries) = &mut named.node {
+        entries.retain(|entry| !CONNECT_KEYS.contains(&entry.key.as_str()));
+    }
+    let mut text = format!("connectors:\n  {name}:\n");
+    write(&named, 2, &mut text);
+    text
+}
+
+/// Kafka Connect's own keys at the top: `name`, `connector.class`, `tasks.max`.
+const CONNECT_KEYS: [&str; 3] = ["name", "connector", "tasks"];
+
+fn spell_out(tree: &mut Located, path: &mut Vec<String>) {
+    match &mut tree.node {
+        Node::Scalar(scalar) => {
+            let below = path.get(1..).unwrap_or_default();
+            let is_secret = format_at(schema::connector(), below) == Some(SECRET);
+            let text = scalar.written.take().unwrap_or_else(|| scalar.text.clone());
+            scalar.text = match is_secret && masked(&text) != text {
+                true => format!("${{{}}}", path.join("_").to_uppercase().replace(['-', '.'], "_")),
+                false => text,
+            };
+            // Of a list that came as one text.
+            if scalar.style == Style::Flat && is_list_at(schema::connector(), below) {
+                let elements = split_at_commas(tree.at, scalar);
+                tree.node = Node::Sequence(elements);
+            }
+        }
+        Node::Sequence(elements) => {
+            for (index, element) in elements.iter_mut().enumerate() {
+                path.push(index.to_string());
+                spell_out(element, path);
+                path.pop();
+            }
+        }
+        Node::Mapping(entries) => {
+            for entry in entries {
+                path.push(entry.key.clone());
+                spell_out(&mut entry.value, path);
+                path.pop();
+            }
+        }
+    }
+}
+
+/// Block style; texts in double quotes, where YAML escapes as JSON does.
+fn write(tree: &Located, indent: usize, text: &mut String) {
+    let blanks = "  ".repeat(indent);
+    match &tree.node {
+        Node::Scalar(_) => {}
+        Node::Sequence(elements) => {
+            for element in elements {
+                match inline(element) {
+                    Some(inline) => text.push_str(&format!("{blanks}- {inline}\n")),
+                    None => {
+                        text.push_str(&format!("{blanks}-\n"));
+                        write(element, indent + 1, text);
+                    }
+                }
+            }
+        }
+        Node::Mapping(entries) => {
+            for entry in entries {
+                let key = quoted(&entry.key);
+                match inline(&entry.value) {
+                    Some(inline) => text.push_str(&format!("{blanks}{key}: {inline}\n")),
+                    None => {
+                        text.push_str(&format!("{blanks}{key}:\n"));
+                        write(&entry.value, indent + 1, text);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What stands on one line; `None` for what has lines of its own.
+fn inline(tree: &Located) -> Option<String> {
+    match &tree.node {
+        Node::Scalar(scalar) if scalar.style == Style::Plain => Some(scalar.text.clone()),
+        // A text of JSON that a file would have as a number or as a list is one there too.
+        Node::Scalar(scalar) if scalar.style == Style::Flat => Some(flat_inline(&scalar.text)),
+        Node::Scalar(scalar) => Some(json_text(&scalar.text)),
+        Node::Sequence(elements) if elements.is_empty() => Some("[]".to_owned()),
+        Node::Mapping(entries) if entries.is_empty() => Some("{}".to_owned()),
+        Node::Sequence(_) | Node::Mapping(_) => None,
+    }
+}
+
+/// A word or number stands as it is, because it may be a number or a truth value there; anything else in quotes.
+fn flat_inline(text: &str) -> String {
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '/');
+    let means_other = matches!(text, "null" | "yes" | "no" | "on" | "off");
+    match !text.is_empty() && text.chars().all(is_word) && !means_other {
+        true => text.to_owned(),
+        false => json_text(text),
+    }
+}
+
+fn quoted(key: &str) -> String {
+    let is_word = !key.is_empty()
+        && key
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    match is_word && !key.starts_with(|letter: char| letter.is_ascii_digit()) {
+        true => key.to_owned(),
+        false => json_text(key),
+    }
+}
+
+fn json_text(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
 }
 
 fn restore(tree: &mut Located, path: &mut Vec<String>, known: &BTreeMap<Vec<String>, String>) {
@@ -166,6 +285,18 @@ mod tests {
             assert_eq!(shown, expected);
             assert!(!shown.contains("hunt"), "{secret}");
         }
+    }
+
+    #[test]
+    fn an_export_is_what_a_file_would_have() {
+        let json = r#"{"name":"orders","connector.class":"tailrace.source.postgres","source":{"type":"postgres",
+            "url":"postgres://tailrace:hunter2@db/shop","tables":"public.orders,public.order_*","slot":"a b"},
+            "stream":"events","transforms":[{"tables":["public.orders"]}],"updated_at.column":"modified"}"#;
+        let yaml = export("orders", &document(json.as_bytes()).unwrap());
+        let expected = "connectors:\n  orders:\n    source:\n      type: postgres\n      url: \"${ORDERS_SOURCE_URL}\"\n      \
+            tables:\n        - public.orders\n        - \"public.order_*\"\n      slot: \"a b\"\n    stream: events\n    transforms:\n      -\n        \
+            tables:\n          - public.orders\n    updated_at:\n      column: modified\n";
+        assert_eq!(yaml, expected);
     }
 
     #[test]

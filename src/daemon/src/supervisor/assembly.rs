@@ -9,6 +9,7 @@ use tailrace_core::pipeline::source::Limits;
 use tailrace_core::pipeline::{Desired, Ended};
 use tailrace_core::ports::EventStream;
 use tailrace_core::schema_change::SchemaChangeListener;
+use tailrace_core::snapshot::SnapshotDesk;
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::{Error, Result};
 use tailrace_state::StateStore;
@@ -28,6 +29,8 @@ use crate::webhook::Webhook;
 pub(crate) struct Assembly {
     /// The streams by name.
     pub(crate) streams: BTreeMap<String, Arc<dyn EventStream>>,
+    /// Their types, by the same names.
+    pub(crate) stream_kinds: BTreeMap<String, &'static str>,
     pub(crate) registries: Registries,
     pub(crate) state: StateStore,
     /// How long a stop waits for what is in flight.
@@ -59,8 +62,9 @@ impl Assembly {
     /// Where a side of it cannot be made from its configuration.
     pub(crate) fn member(&self, plan: AnyPlan, origin: Origin) -> Result<Member> {
         let telemetry = Arc::new(Telemetry::new(plan.name()));
+        let snapshots: Arc<SnapshotDesk> = Arc::default();
         let (carrier, side_task) = match &plan {
-            AnyPlan::Reads(plan) => self.reads(plan, &telemetry)?,
+            AnyPlan::Reads(plan) => self.reads(plan, &telemetry, &snapshots)?,
             AnyPlan::Writes(plan) => (self.writes(plan)?, None),
         };
         let letters = LetterDesk {
@@ -70,6 +74,7 @@ impl Assembly {
         };
         let name = plan.name().to_owned();
         let mut member = Member::new(&name, Some(plan), origin, (telemetry, carrier));
+        member.snapshots = snapshots;
         member.letters = Some(letters);
         member.side_task = side_task;
         Ok(member)
@@ -85,7 +90,11 @@ impl Assembly {
         Member::new(name, None, origin, (telemetry, Arc::new(carrier)))
     }
 
-    fn stream(&self, name: &str, connector: &str) -> Result<Arc<dyn EventStream>> {
+    /// A stream by its name.
+    ///
+    /// # Errors
+    /// Definite `stream_unknown`.
+    pub(crate) fn stream(&self, name: &str, connector: &str) -> Result<Arc<dyn EventStream>> {
         self.streams.get(name).map(Arc::clone).ok_or_else(|| {
             let message = format!("connector `{connector}` names a stream that there is not");
             Error::definite("stream_unknown", message)
@@ -93,13 +102,19 @@ impl Assembly {
     }
 
     /// A connector that reads a database, and the task of whoever is told of changes of its tables.
-    fn reads(&self, plan: &Arc<ConnectorPlan>, telemetry: &Arc<Telemetry>) -> Result<(Arc<dyn Carrier>, SideTask)> {
+    fn reads(
+        &self,
+        plan: &Arc<ConnectorPlan>,
+        telemetry: &Arc<Telemetry>,
+        snapshots: &Arc<SnapshotDesk>,
+    ) -> Result<(Arc<dyn Carrier>, SideTask)> {
         let (listener, side_task) = webhook(plan, telemetry).unzip();
         let run = ConnectorRun {
             plan: Arc::clone(plan),
             source: plan.source_connector()?,
             stream: self.stream(&plan.stream, &plan.name)?,
             state: self.state.clone(),
+            snapshots: Arc::clone(snapshots),
             registry: self.registries.of(plan)?,
             listener,
             limits: Limits {

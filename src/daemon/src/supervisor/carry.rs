@@ -10,6 +10,7 @@ use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
 use tailrace_core::position::Checkpoint;
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema_change::{SchemaChangeListener, SchemaChangePublisher};
+use tailrace_core::snapshot::{SnapshotDesk, log_position};
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
 use tailrace_core::{Result, failpoint};
@@ -30,6 +31,8 @@ pub(crate) struct ConnectorRun {
     /// Who is told of changes of tables beside the stream.
     pub(crate) listener: Option<Arc<dyn SchemaChangeListener>>,
     pub(crate) state: StateStore,
+    /// Where people ask for snapshots, over all attempts.
+    pub(crate) snapshots: Arc<SnapshotDesk>,
     pub(crate) limits: Limits,
 }
 
@@ -70,9 +73,10 @@ impl ConnectorRun {
             store: Arc::clone(&store),
             telemetry: Arc::clone(telemetry),
             updated_at_column: plan.updated_at_column.clone(),
+            snapshots: Arc::clone(&self.snapshots),
         };
         if let Some(checkpoint) = &saved {
-            telemetry.set_position(checkpoint.progress.position.as_str());
+            telemetry.set_position(log_position(&checkpoint.progress.position)?.as_str());
         }
         let mut source = self.source.open(context).await?;
         if let Some(outbox) = &plan.outbox {

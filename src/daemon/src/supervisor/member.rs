@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tailrace_core::pipeline::Desired;
+use tailrace_core::snapshot::SnapshotDesk;
 use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_state::{Wanted, Wish};
@@ -32,6 +33,8 @@ pub(crate) struct Member {
     pub(crate) plan: Option<AnyPlan>,
     pub(crate) origin: Origin,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Where snapshots of it are asked for.
+    pub(crate) snapshots: Arc<SnapshotDesk>,
     /// Its dead letters; `None` where it cannot be understood.
     pub(crate) letters: Option<LetterDesk>,
     pub(super) carrier: Arc<dyn Carrier>,
@@ -69,6 +72,7 @@ impl Member {
             plan,
             origin,
             telemetry,
+            snapshots: Arc::default(),
             letters: None,
             carrier,
             side_task: None,

@@ -618,3 +618,33 @@ async fn a_partition_is_given_back_when_nothing_of_it_is_in_hand() {
         .await;
     assert!(!bench.values().contains(&"of another".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_is_behind_by_what_its_partitions_have_left() {
+    let bench = Bench::new(DeadLetterConfig::default());
+    let lag = || bench.telemetry.lag();
+    assert_eq!(lag().ms, None);
+    lock(&bench.asked.0).ends = vec![(partition(0), 3)];
+    bench.assign(0).await;
+    bench.deliver(Delivery::Records(records(0, 0, &["a", "b"])));
+    bench.until(|_| lag().events == Some(1)).await;
+    assert!(
+        lag().ms > Some(1_000_000_000_000),
+        "the newest record is of 1970: {:?}",
+        lag()
+    );
+    bench.deliver(Delivery::Records(records(0, 2, &["c"])));
+    bench.until(|_| lag().events == Some(0)).await;
+    assert_eq!(lag().ms, Some(0));
+    let snapshot = bench.telemetry.snapshot();
+    assert_eq!(snapshot.bytes_in_flight, 0);
+    assert_eq!(snapshot.bytes, 3 * 3, "two bytes of a key and one of a value each");
+    let histograms = &bench.telemetry.histograms;
+    assert!((histograms.batch_records.counted().unwrap().sum - 3.0).abs() < 1e-9);
+    assert_eq!(histograms.commit_to_durable.counted().unwrap().count, 3);
+    assert!(histograms.sink_transaction.counted().is_some());
+    bench.deliver(Delivery::Revoked(vec![partition(0)]));
+    bench.until(|asked| !asked.released.is_empty()).await;
+    assert_eq!((lag().ms, lag().events), (None, None), "it is somebody else's");
+    bench.stop().await.unwrap();
+}

@@ -47,9 +47,10 @@ pub(super) enum Order {
 pub(super) enum Report {
     /// Where the target says partitions are.
     Taken(Vec<Taken>),
-    /// Records of so many bytes are written, or need not be; how far the partitions are in the target.
+    /// So many records of so many bytes are written, or need not be; how far the partitions are in the target.
     Written {
         bytes: usize,
+        records: usize,
         offsets: Vec<(TopicPartition, i64)>,
     },
     /// The row at this offset cannot be written now, and may be later. Nothing more of the partition is written until it comes again.
@@ -241,6 +242,7 @@ impl Writer {
         };
         let written = Report::Written {
             bytes: records.size_bytes(),
+            records: records.len(),
             offsets: records.partitions().iter().filter_map(reached).collect(),
         };
         self.report(reports, written);
@@ -396,6 +398,7 @@ impl Writer {
     async fn write_range(&mut self, records: &RecordBatch, range: Range<usize>) -> Result<()> {
         let held = self.parts.letters.hold().await?;
         let first = range.start;
+        let bytes = records.size_bytes_of(range.clone());
         let mut batch = self.parts.decoder.decode(records, range)?;
         let mut refused = self.parts.letters.behind(records, first, &mut batch);
         refused.append(&mut batch.refused);
@@ -405,9 +408,12 @@ impl Writer {
             .await?;
         let filtered = self.transform(&mut batch.changes)?;
         let sink = self.sink.as_mut().ok_or_else(no_session)?;
+        let began = std::time::Instant::now();
         sink.write(&batch).await?;
+        let histograms = &self.context.telemetry.histograms;
+        histograms.sink_transaction.observe_time(began.elapsed());
         drop(held);
-        self.count(&batch, filtered);
+        self.count(&batch, bytes, filtered);
         self.advance(&batch.advances);
         Ok(())
     }
@@ -481,18 +487,32 @@ impl Writer {
         }
     }
 
-    fn count(&self, batch: &EventBatch, filtered: u64) {
-        let numbers = &self.context.telemetry.numbers;
+    /// Once per transaction of the target, which is up to thousands of records.
+    fn count(&self, batch: &EventBatch, bytes: usize, filtered: u64) {
+        let telemetry = &self.context.telemetry;
+        let (numbers, histograms) = (&telemetry.numbers, &telemetry.histograms);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let written = u64::try_from(batch.changes.changes.len()).unwrap_or(u64::MAX);
         numbers
             .changes
             .fetch_add(written + filtered + batch.passed_over, Ordering::Relaxed);
         numbers.filtered.fetch_add(filtered, Ordering::Relaxed);
         numbers.records.fetch_add(written, Ordering::Relaxed);
+        numbers.bytes.fetch_add(bytes, Ordering::Relaxed);
         numbers.checkpoints.fetch_add(1, Ordering::Relaxed);
-        if let Some(last) = batch.changes.views().last() {
-            numbers.durable_commit_us.store(last.updated_at_us(), Ordering::Relaxed);
-            numbers.durable_at_us.store(now_us(), Ordering::Relaxed);
+        let mut views = batch.changes.views();
+        if let Some(first) = views.next() {
+            let newest_us = views.last().unwrap_or(first).updated_at_us();
+            let durable_at_us = now_us();
+            numbers.durable_commit_us.store(newest_us, Ordering::Relaxed);
+            numbers.durable_at_us.store(durable_at_us, Ordering::Relaxed);
+            let oldest_us = first.updated_at_us();
+            if oldest_us > 0 {
+                let waited_us = u64::try_from(durable_at_us - oldest_us).unwrap_or_default();
+                histograms.commit_to_durable.observe(waited_us, written);
+            }
+            histograms.batch_records.observe(written, 1);
+            histograms.batch_bytes.observe(bytes, 1);
         }
     }
 }

@@ -131,6 +131,11 @@ impl Letters {
         self.held.is_some()
     }
 
+    /// How many changes wait.
+    pub(super) fn held_changes(&self) -> usize {
+        self.held.as_ref().map_or(0, |batch| batch.changes.len())
+    }
+
     /// The batch that waited.
     pub(super) fn release(&mut self) -> Option<ChangeBatch> {
         self.held.take()

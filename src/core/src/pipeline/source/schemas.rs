@@ -9,6 +9,7 @@ use crate::failpoint;
 use crate::ports::{SchemaHistory, Succession};
 use crate::schema::{SharedSchema, TableSchema};
 use crate::schema_change::{NoticeState, SchemaChange, SchemaChangeNotice, SchemaChangePublisher};
+use crate::snapshot::log_position;
 use crate::telemetry::now_us;
 
 /// What a pipeline knows of its tables.
@@ -55,7 +56,9 @@ impl Schemas {
             }
             let table = schema.name.qualified();
             let seen = self.seen.get(&table).copied();
-            let version = history.record(schema, &batch.progress.position, seen).await?;
+            let version = history
+                .record(schema, &log_position(&batch.progress.position)?, seen)
+                .await?;
             failpoint!(try SchemaSaved);
             self.known.push(Arc::clone(schema));
             self.seen.insert(table, version.number);

@@ -9,6 +9,8 @@ use crate::error::{Error, Kind};
 use crate::event::StreamRecord;
 use crate::schema::{Column, TableKind, TableName, TableSchema};
 use crate::schema_change::{NoticeState, SchemaChangeListener, SchemaChangeNotice};
+use crate::telemetry::histogram::Histogram;
+use crate::telemetry::lag::LagMeasure;
 use crate::testkit::{Delivery, MemoryStore, MemoryStream, OrdinalEncoder, ScriptedSource, SharedStream};
 use crate::transform::{Transform, TransformConfig};
 use crate::value::LogicalType;
@@ -64,6 +66,7 @@ fn batch_of(number: u64, columns: &[&str]) -> ChangeBatch {
 struct Rig {
     stream: Arc<MemoryStream>,
     store: Arc<MemoryStore>,
+    telemetry: Arc<Telemetry>,
     confirmed: Arc<Mutex<Vec<Position>>>,
     desired: watch::Sender<Desired>,
     run: tokio::task::JoinHandle<Result<Ended>>,
@@ -84,6 +87,7 @@ async fn start_beside(
     stream.script(script);
     let (source, confirmed) = ScriptedSource::new(batches);
     let shared = Arc::new(SharedStream(Arc::clone(&stream)));
+    let telemetry = Arc::new(Telemetry::new("test"));
     let pipeline = SourcePipeline {
         source: Box::new(source),
         transform: Transform::new(&TransformConfig::default(), None).unwrap(),
@@ -96,7 +100,7 @@ async fn start_beside(
             topic: Some("schema_changes".into()),
             listener,
         },
-        telemetry: Arc::new(Telemetry::new("test")),
+        telemetry: Arc::clone(&telemetry),
         limits: Limits::default(),
         dead_letters: DeadLetters::new("test", DeadLetterConfig::default(), "test.dead_letters".into()),
     };
@@ -106,6 +110,7 @@ async fn start_beside(
     Rig {
         stream,
         store,
+        telemetry,
         confirmed,
         desired,
         run,
@@ -211,6 +216,43 @@ async fn a_heartbeat_waits_for_the_batches_before_it() {
     gate.notify_one();
     until(|| saved(&rig.store).as_deref() == Some("9")).await;
     assert_eq!(rig.stream.written().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_is_behind_and_what_is_durable_is_measured() {
+    let gate = Arc::new(Notify::new());
+    let script = vec![Delivery::Accept, Delivery::Hold(Arc::clone(&gate))];
+    let mut rows = batch(3);
+    rows.changes[0].operation = Operation::Read;
+    let rig = start([batch(1), batch(2), rows].map(Ok).into(), script, Arc::default()).await;
+    rig.telemetry.begin(LagMeasure::Log);
+    rig.telemetry.set_at_end(true);
+    until(|| rig.stream.written().len() == 3 && saved(&rig.store).as_deref() == Some("1")).await;
+    let lag = rig.telemetry.lag();
+    assert!(lag.ms > Some(1_000_000_000_000), "its commit was in 1970: {lag:?}");
+    assert_eq!(lag.events, Some(2));
+    let snapshot = rig.telemetry.snapshot();
+    assert_eq!(snapshot.batches_in_flight, 2);
+    assert!(snapshot.bytes_in_flight > 0);
+    gate.notify_one();
+    until(|| saved(&rig.store).as_deref() == Some("3")).await;
+    let lag = rig.telemetry.lag();
+    assert_eq!((lag.ms, lag.events), (Some(0), Some(0)));
+    assert_eq!(rig.telemetry.snapshot().bytes_in_flight, 0);
+    let histograms = &rig.telemetry.histograms;
+    let counted = |histogram: &Histogram| histogram.counted().map_or(0, |counted| counted.count);
+    assert_eq!(
+        counted(&histograms.commit_to_durable),
+        2,
+        "rows of a snapshot are not late"
+    );
+    assert_eq!(counted(&histograms.batch_records), 3);
+    assert_eq!(counted(&histograms.batch_bytes), 3);
+    assert_eq!(
+        counted(&histograms.checkpoint_save),
+        rig.telemetry.numbers.checkpoints.load(Ordering::Relaxed)
+    );
+    assert_eq!(counted(&histograms.sink_transaction), 0);
 }
 
 #[tokio::test(start_paused = true)]

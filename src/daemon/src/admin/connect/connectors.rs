@@ -535,7 +535,7 @@ fn no_task(name: &str, task: &str) -> Refused {
 }
 
 /// A connector's configuration, variables and Connect's own keys included, as it was written or sent.
-fn written(member: &Member) -> &Located {
+pub(in crate::admin) fn written(member: &Member) -> &Located {
     match (&member.origin, &member.plan) {
         (Origin::Http(submission), _) => &submission.sent,
         (Origin::File, plan) => plan.as_ref().map_or(&NOTHING, AnyPlan::written),
@@ -560,7 +560,8 @@ fn flat_config(member: &Member) -> BTreeMap<String, String> {
     config
 }
 
-fn class_of(member: &Member) -> Option<PluginClass> {
+/// The class of its configuration; `None` where that names none that there is.
+pub(in crate::admin) fn class_of(member: &Member) -> Option<PluginClass> {
     let written = written(member);
     if let Some(class) = written.get("connector").and_then(|connector| connector.get("class")) {
         return PluginClass::find(text_of(class)?);

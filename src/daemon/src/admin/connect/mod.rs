@@ -16,7 +16,7 @@ mod loggers;
 mod offsets;
 mod plugins;
 
-pub(super) use self::connectors::kind_of;
+pub(super) use self::connectors::{class_of, kind_of, written};
 use super::operation::Operation;
 
 /// What can be asked as of Kafka Connect.

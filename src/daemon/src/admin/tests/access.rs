@@ -105,7 +105,10 @@ fn wrong_tokens_are_refused_alike_and_then_have_to_wait() {
 fn each_may_do_what_the_role_says_and_no_more() {
     let (_folder, endpoint) = guarded();
     for operation in operations() {
-        let needed = operation.role.expect("all of them ask for a role");
+        let Some(needed) = operation.role else {
+            assert_eq!(operation.path, "/", "only the page is for everybody");
+            continue;
+        };
         let path = filled(operation.path);
         for (role, token) in [(Role::Read, READ), (Role::Operate, OPERATE)] {
             if role >= needed {

@@ -55,6 +55,7 @@ pub(super) fn endpoint_with(admin: &str, connectors: Vec<(&'static str, Life)>, 
         let state = StateStore::open(&folder.path().join("state.db")).await.unwrap();
         let assembly = Assembly {
             streams: [("events".to_owned(), plan.streams["events"].connect().unwrap())].into(),
+            stream_kinds: [("events".to_owned(), "file")].into(),
             registries: Registries::connect(&plan, &state).unwrap(),
             state: state.clone(),
             shutdown_timeout: Duration::from_secs(1),

@@ -1,0 +1,204 @@
+//! `/connectors/{name}/snapshots`: rows once more, how far they are, a pause, and an end to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tailrace_core::error::Kind;
+use tailrace_core::snapshot::{RunId, SnapshotRequest};
+use tailrace_core::{Error, Result};
+
+use super::Shown;
+use super::access::Caller;
+use super::answer::{Answer, Refused, failed, json as answer, refuse};
+use super::config::Role;
+use super::confirm::Confirmed;
+use super::operation::{Operation, delete, get, post, put};
+use crate::config::plan::AnyPlan;
+use crate::supervisor::Member;
+
+/// A connector that runs answers within a checkpoint's interval; one that does not is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is asked for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Names or patterns of captured tables; empty for those of the conditions, or for all.
+    #[serde(default)]
+    tables: Vec<String>,
+    /// Names of conditions of the configuration: of their tables only the rows are read that meet them.
+    #[serde(default)]
+    conditions: Vec<String>,
+}
+
+/// The snapshot that was heard of, durably.
+#[derive(Serialize, JsonSchema)]
+struct Accepted {
+    /// Its name.
+    run: String,
+}
+
+/// The routes.
+pub(super) fn operations() -> Vec<Operation> {
+    let path = "/connectors/{name}/snapshots";
+    let all = [
+        get(path, show)
+            .says("How far a snapshot is that was asked for", "")
+            .role(Role::Read)
+            .answers::<Value>(200, "The snapshot under way, or the last one of this process"),
+        post(path, ask)
+            .says(
+                "Reads rows once more, between the changes",
+                "All tables, or chosen ones, or rows that meet conditions of the configuration. Answered when it is durably known.",
+            )
+            .role(Role::Operate)
+            .takes::<Asked>("Which rows")
+            .answers::<Accepted>(202, "Under way")
+            .refuses(400, "The connector cannot do that; the message says what to do instead"),
+        put("/connectors/{name}/snapshots/pause", pause)
+            .says("Reads no more rows; changes go on", "")
+            .role(Role::Operate)
+            .answers::<Accepted>(202, "Paused"),
+        put("/connectors/{name}/snapshots/resume", resume)
+            .says("Goes on with a snapshot that was paused", "")
+            .role(Role::Operate)
+            .answers::<Accepted>(202, "Goes on"),
+        delete(path, abort)
+            .says("Gives a snapshot up", "What was carried of it stays.")
+            .role(Role::Operate)
+            .confirmed()
+            .answers::<Accepted>(200, "Given up"),
+    ];
+    let all = all.into_iter().map(|operation| {
+        operation
+            .tag("Snapshots")
+            .refuses(404, "There is no such connector")
+            .refuses(
+                409,
+                "There is none under way, the tables are in one already, or it is not confirmed yet",
+            )
+            .refuses(503, "The connector does not answer now")
+    });
+    all.collect()
+}
+
+async fn show(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
+    let member = reading(&shown, &name)?;
+    Ok(answer(StatusCode::OK, &member.snapshots.state()))
+}
+
+async fn ask(
+    State(shown): State<Shown>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer {
+    let member = reading(&shown, &name)?;
+    let asked: Asked = serde_json::from_slice(&bytes).map_err(|error| {
+        refuse(
+            400,
+            "request_invalid",
+            format!("the body is not the JSON that is expected: {error}"),
+        )
+    })?;
+    let request = SnapshotRequest {
+        tables: asked.tables,
+        conditions: asked.conditions,
+        by: caller.name.clone(),
+    };
+    let detail = format!(
+        "a snapshot of tables {:?} under conditions {:?}",
+        request.tables, request.conditions
+    );
+    let run = heard(member.snapshots.request(request)).await?;
+    shown
+        .supervisor
+        .journal()
+        .write(Some(&name), &caller.name, "snapshot", &detail);
+    Ok(accepted(StatusCode::ACCEPTED, run))
+}
+
+async fn pause(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
+    let run = heard(reading(&shown, &name)?.snapshots.pause()).await?;
+    shown
+        .supervisor
+        .journal()
+        .write(Some(&name), &caller.name, "snapshot", "the snapshot is paused");
+    Ok(accepted(StatusCode::ACCEPTED, run))
+}
+
+async fn resume(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
+    let run = heard(reading(&shown, &name)?.snapshots.resume()).await?;
+    shown
+        .supervisor
+        .journal()
+        .write(Some(&name), &caller.name, "snapshot", "the snapshot goes on");
+    Ok(accepted(StatusCode::ACCEPTED, run))
+}
+
+async fn abort(
+    State(shown): State<Shown>,
+    Path(name): Path<String>,
+    Query(confirmed): Query<Confirmed>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
+    let member = reading(&shown, &name)?;
+    let left: Vec<String> = member
+        .snapshots
+        .state()
+        .tables
+        .iter()
+        .filter(|table| !table.finished)
+        .map(|table| {
+            format!(
+                "the rest of table {}, of which {} rows were read",
+                table.table, table.rows_done
+            )
+        })
+        .collect();
+    if !left.is_empty() {
+        let what = format!("{} gives up the snapshot of {name}", caller.name);
+        shown.confirmations.check(&what, &confirmed, left)?;
+    }
+    let run = heard(member.snapshots.abort()).await?;
+    shown
+        .supervisor
+        .journal()
+        .write(Some(&name), &caller.name, "snapshot", "the snapshot is given up");
+    Ok(accepted(StatusCode::OK, run))
+}
+
+/// A connector that reads a database.
+fn reading(shown: &Shown, name: &str) -> Result<Arc<Member>, Refused> {
+    let member = shown.supervisor.member(name).map_err(|error| failed(&error))?;
+    match member.plan {
+        Some(AnyPlan::Writes(_)) => {
+            let sentence = format!("connector `{name}` writes a database; snapshots are of connectors that read one");
+            Err(refuse(400, "snapshot_unsupported", sentence))
+        }
+        Some(AnyPlan::Reads(_)) | None => Ok(member),
+    }
+}
+
+async fn heard(asked: impl Future<Output = Result<RunId>>) -> Result<RunId, Refused> {
+    let heard = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
+        let message = "the connector does not answer: it is paused, halted or just started; whether it was heard is in the state of the snapshots";
+        Err(Error::transient("snapshot_unanswered", message))
+    });
+    heard.map_err(|error| match (error.code(), error.kind()) {
+        ("snapshot_none" | "snapshot_running" | "snapshot_busy", _) => refuse(409, error.code(), error.report()),
+        (_, Kind::Definite) => refuse(400, error.code(), error.report()),
+        (_, Kind::Transient | Kind::Poison | Kind::Fenced) => failed(&error),
+    })
+}
+
+fn accepted(status: StatusCode, run: RunId) -> axum::response::Response {
+    answer(status, &Accepted { run: run.0 })
+}
