@@ -5,8 +5,6 @@
 //! the exit code, the log.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::http::{Answer, Client};
 use crate::servers::process::{ServerCommand, ServerFolder, ServerProcess};
 use crate::servers::{Port, Result, ServerError, poll_until};
 
@@ -23,9 +22,6 @@ const STATE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Above the daemon's own deadline for draining.
 const STOP_DEADLINE: Duration = Duration::from_secs(40);
-
-/// Answers come from memory.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The variable that arms failpoints; see `tailrace_core::failpoint`.
 const FAILPOINTS: &str = "TAILRACE_FAILPOINTS";
@@ -37,21 +33,16 @@ const CONFIG_FILE: &str = "tailrace.yaml";
 pub struct Daemon {
     port: Port,
     environment: Vec<(String, String)>,
+    /// Further settings of the endpoint.
+    admin: String,
+    /// How it is asked.
+    client: Client,
     state_file: PathBuf,
     file_limit_kilobytes: Option<u32>,
     /// Length of the log at the last start.
     log_before: AtomicUsize,
     process: Mutex<Option<ServerProcess>>,
     folder: ServerFolder,
-}
-
-/// An answer of the HTTP endpoint.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// 200, 503 …
-    pub status: u16,
-    /// The body as text.
-    pub body: String,
 }
 
 /// What a command printed, and how it ended.
@@ -113,9 +104,12 @@ impl Daemon {
     }
 
     fn in_folder(folder: ServerFolder, state_file: PathBuf, sections: &str) -> Result<Daemon> {
+        let port = Port::claim()?;
         let daemon = Daemon {
-            port: Port::claim()?,
+            client: Client::at(port.number()),
+            port,
             environment: Vec::new(),
+            admin: String::new(),
             state_file,
             file_limit_kilobytes: None,
             log_before: AtomicUsize::new(0),
@@ -136,14 +130,32 @@ impl Daemon {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Takes one away again.
+    pub fn unset_variable(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Further settings of the endpoint, as in braces, for the next [`Daemon::configure`]; and how it is asked from then on.
+    pub fn set_admin(&mut self, settings: &str, client: Client) {
+        self.admin = format!(", {settings}");
+        self.client = client;
+    }
+
+    /// Whoever asks the endpoint in this test.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Writes the configuration anew; it holds from the next start.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn configure(&self, sections: &str) -> Result<()> {
         let text = format!(
-            "version: 1\nadmin: {{ listen: 127.0.0.1:{} }}\nstate: {{ url: \"sqlite://{}\" }}\n{sections}\n",
+            "version: 1\nadmin: {{ listen: 127.0.0.1:{}{} }}\nstate: {{ url: \"sqlite://{}\" }}\n{sections}\n",
             self.port.number(),
+            self.admin,
             self.state_file.display()
         );
         self.folder.write(CONFIG_FILE, text.as_bytes())
@@ -387,7 +399,7 @@ impl Daemon {
     /// # Errors
     /// When nobody answers, or not in HTTP.
     pub fn get(&self, path: &str) -> Result<Answer> {
-        get(self.port.number(), path)
+        self.client.get(path)
     }
 
     /// What `/status` says of a connector.
@@ -502,30 +514,4 @@ pub fn run_binary(arguments: &[&str], folder: &Path, environment: &[(String, Str
         stdout: text(stdout),
         stderr: text(stderr),
     })
-}
-
-/// GET in HTTP/1.1, one request per connection: a client that hides nothing.
-fn get(port: u16, path: &str) -> Result<Answer> {
-    let failed = |attempt| ServerError::doing::<std::io::Error>(attempt);
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).map_err(failed("connecting to the daemon"))?;
-    connection
-        .set_read_timeout(Some(HTTP_TIMEOUT))
-        .map_err(failed("asking the daemon"))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-    connection
-        .write_all(request.as_bytes())
-        .map_err(failed("asking the daemon"))?;
-    let mut bytes = Vec::new();
-    connection
-        .read_to_end(&mut bytes)
-        .map_err(failed("reading the daemon's answer"))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let parsed = text.split_once("\r\n\r\n").and_then(|(head, body)| {
-        let status = head.split_whitespace().nth(1)?.parse().ok()?;
-        Some(Answer {
-            status,
-            body: body.to_owned(),
-        })
-    });
-    parsed.ok_or_else(|| ServerError::new(format!("the daemon did not answer in HTTP: {text:?}")))
 }

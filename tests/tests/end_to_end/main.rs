@@ -24,6 +24,7 @@
 //! | `outbox` | rows that are events already: from the log, from queries, and with contracts |
 //! | `dead_letters` | events that cannot be carried: set aside, replayed, dropped, also when the daemon dies in between |
 //! | `registries` | does every registry of schemas do as it should, or is it told that it does not? |
+//! | `rest` | does the HTTP endpoint do what it is asked, for those who may ask, as Kafka Connect would? |
 //! | `monitoring` | are metrics, alerts and dashboard what Prometheus takes them for? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
@@ -66,6 +67,7 @@ mod outbox;
 mod polling;
 mod preflight;
 mod registries;
+mod rest;
 mod shapes;
 mod sinks;
 mod slots;

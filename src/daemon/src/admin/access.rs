@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use tailrace_core::{Error, Result};
@@ -105,8 +107,10 @@ impl Access {
                 authentication: "certificate",
             });
         }
-        let token = authorization.and_then(bearer).unwrap_or_default();
-        self.by_token(token)
+        let (name, token) = authorization.and_then(shown).unwrap_or_default();
+        let caller = self.by_token(&token);
+        // A token is somebody's: under another name it is nobody's.
+        caller.filter(|caller| name.is_none_or(|name| name == caller.name))
     }
 
     /// The names of certificates that are looked for.
@@ -150,10 +154,20 @@ pub(super) fn first_token(configs: &[TokenConfig]) -> Option<String> {
     })
 }
 
-/// The token of `Bearer TOKEN`; RFC 6750, 2.1. The scheme's case does not matter, RFC 9110, 11.1.
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+/// The token of `Bearer TOKEN` (RFC 6750, 2.1), or name and token of `Basic …` (RFC 7617, 2), which is all that most clients of Kafka
+/// Connect can send. The scheme's case does not matter (RFC 9110, 11.1). No answer asks for the latter, so that no browser keeps one.
+fn shown(authorization: &str) -> Option<(Option<String>, String)> {
+    let (scheme, text) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some((None, text.to_owned()));
+    }
+    let decoded = STANDARD
+        .decode(text)
+        .ok()
+        .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    let (name, token) = decoded.split_once(':')?;
+    Some((Some(name.to_owned()), token.to_owned()))
 }
 
 // === impl Holder ===
@@ -356,12 +370,19 @@ mod tests {
             holders: vec![Mutex::new(Holder::open(config).unwrap())],
             asks_who: true,
         };
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         for (authorization, expected) in [
             (Some(format!("Bearer {TOKEN}")), true),
             (Some(format!("bearer {second}")), true),
             (Some(format!("Bearer {TOKEN}x")), false),
             (Some(format!("Bearer {}", TOKEN.split_at(31).0)), false),
             (Some(format!("Basic {TOKEN}")), false),
+            (Some(basic(&format!("alice:{TOKEN}"))), true),
+            (Some(basic(&format!("bob:{TOKEN}"))), false),
+            (Some(basic(&format!(":{TOKEN}"))), false),
+            (Some(basic("alice:")), false),
+            (Some(basic("alice")), false),
+            (Some(basic(TOKEN)), false),
             (Some("Bearer ".to_owned()), false),
             (Some(TOKEN.to_owned()), false),
             (None, false),

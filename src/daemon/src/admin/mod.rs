@@ -21,6 +21,7 @@ mod guard;
 mod journal;
 mod letters;
 mod operation;
+pub(crate) mod reference;
 mod registry;
 mod routes;
 mod server;

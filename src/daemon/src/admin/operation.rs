@@ -53,12 +53,13 @@ type Describe = fn(&mut SchemaGenerator) -> Schema;
 const JSON: &str = "application/json";
 
 /// Codes that an operation may answer with, whichever it is, and what they mean.
-const EVERYWHERE: [(u16, &str); 7] = [
+const EVERYWHERE: [(u16, &str); 8] = [
     (400, "The request is not right; the message says what"),
     (401, "Nobody who is known"),
     (403, "Known, and not allowed; or a page of another origin"),
     (408, "The body did not come in time"),
     (413, "The body is too large"),
+    (415, "The body is not JSON, or is compressed"),
     (421, "For another host"),
     (429, "Too many wrong tokens from there"),
 ];
@@ -296,7 +297,13 @@ async fn require(State(role): State<Option<Role>>, request: Request, next: Next)
     }
 }
 
-/// The whole as OpenAPI 3.1.
+/// Whether an answer is one that every operation may give, and is said nothing else of.
+pub(super) fn is_everywhere(status: &str, words: &str) -> bool {
+    let mut everywhere = EVERYWHERE.iter();
+    everywhere.any(|(known, said)| known.to_string() == status && *said == words)
+}
+
+/// The whole as OpenAPI 3.0.
 pub(super) fn document(operations: &[Operation], version: &str) -> Value {
     let mut generator = SchemaSettings::openapi3().with(|settings| {
         settings.meta_schema = None;

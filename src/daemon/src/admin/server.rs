@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::uri::PathAndQuery;
+use axum::http::{Request, Uri};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -168,6 +171,7 @@ impl Service {
             .clone()
             .layer(Extension(peer))
             .layer(Extension(lasting.clone()));
+        let routed = TowerToHyperService::new(router);
         let connection = http1::Builder::new()
             // Without a timer hyper does not watch its header timeout.
             .timer(TokioTimer::new())
@@ -175,7 +179,7 @@ impl Service {
             .max_headers(HEADERS)
             .max_buf_size(HEADER_BYTES)
             .keep_alive(false)
-            .serve_connection(socket, TowerToHyperService::new(router));
+            .serve_connection(socket, service_fn(move |request| routed.call(without_slash(request))));
         tokio::select! {
             ended = connection => if let Err(error) = ended {
                 tracing::debug!(%error, "an HTTP connection ended early");
@@ -183,6 +187,25 @@ impl Service {
             () = lasting.too_long() => tracing::debug!("an HTTP connection took too long and was closed"),
         }
     }
+}
+
+/// `/connectors/` is `/connectors`, as for Kafka Connect, whose clients rely on it.
+fn without_slash<B>(mut request: Request<B>) -> Request<B> {
+    let path = request.uri().path();
+    let Some(shorter) = path.strip_suffix('/').filter(|shorter| !shorter.is_empty()) else {
+        return request;
+    };
+    let path = match request.uri().query() {
+        None => shorter.to_owned(),
+        Some(query) => format!("{shorter}?{query}"),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path).ok();
+    // Where it cannot be written otherwise, it stays, and is not known.
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 // === impl Lasting ===

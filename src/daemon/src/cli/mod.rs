@@ -24,7 +24,7 @@ use self::contract::ContractCommand;
 pub(crate) use self::exit::{Exit, Failure};
 use crate::config::plan::Plan;
 use crate::logging::LogFormat;
-use crate::{config, logging, quickstart, screen};
+use crate::{admin, config, logging, quickstart, screen};
 
 /// The quickstart is for the eye: only what is wrong.
 const QUICKSTART_LOG_LEVEL: &str = "warn";
@@ -181,6 +181,12 @@ enum Command {
         /// The page of the command line in Markdown instead.
         #[arg(long, hide = true)]
         commands: bool,
+        /// The page of the HTTP endpoint in Markdown instead.
+        #[arg(long, hide = true)]
+        rest: bool,
+        /// The HTTP endpoint as OpenAPI instead, as `GET /openapi.json` answers it.
+        #[arg(long)]
+        openapi: bool,
         /// The page of the metrics in Markdown instead.
         #[arg(long, hide = true)]
         metrics: bool,
@@ -242,12 +248,16 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Schema {
             markdown,
             commands,
+            rest,
+            openapi,
             metrics,
         }) => {
-            let page = match (markdown, commands, metrics) {
-                (true, _, _) => config::reference::page(),
-                (_, true, _) => commands::page(),
-                (_, _, true) => metrics::page(),
+            let page = match (markdown, commands, rest, openapi, metrics) {
+                (true, ..) => config::reference::page(),
+                (_, true, ..) => commands::page(),
+                (_, _, true, ..) => admin::reference::page(),
+                (_, _, _, true, _) => admin::reference::openapi(),
+                (.., true) => metrics::page(),
                 _ => config::schema::text(),
             };
             screen::print(&page)?;

@@ -72,6 +72,9 @@ impl Supervisor {
     /// # Errors
     /// [`super::CONNECTOR_UNKNOWN`].
     pub(crate) async fn restart(self: &Arc<Self>, name: &str, by: &str) -> Result<()> {
+        if self.member(name)?.plan.is_none() {
+            return self.recall_anew(name, by).await;
+        }
         let (name, supervisor) = (name.to_owned(), Arc::clone(self));
         let by = by.to_owned();
         self.here(async move {
@@ -90,6 +93,31 @@ impl Supervisor {
             member.ask_to_end();
             member.ended(supervisor.deadline()).await;
             member.start(desired, supervisor.ends.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Tries once more to understand a connector that could not be when the process began: a file may be there again.
+    async fn recall_anew(self: &Arc<Self>, name: &str, by: &str) -> Result<()> {
+        let (name, supervisor, by) = (name.to_owned(), Arc::clone(self), by.to_owned());
+        self.here(async move {
+            let _turn = supervisor.changing.lock().await;
+            let (there, _own_turn) = supervisor.turn(&name).await?;
+            // Somebody may have put it right meanwhile.
+            let (None, Origin::Http(submission)) = (&there.plan, &there.origin) else {
+                return Ok(());
+            };
+            let created = CreatedConnector {
+                name: name.clone(),
+                config: submission.to_json(),
+            };
+            let member = supervisor.recall(&created);
+            let detail = "its configuration is read again, and it begins anew from its last checkpoint";
+            supervisor.journal.write(Some(&name), &by, "restarted", detail);
+            there.ask_to_end();
+            there.ended(supervisor.deadline()).await;
+            supervisor.admit(Arc::new(member), there.wish());
             Ok(())
         })
         .await

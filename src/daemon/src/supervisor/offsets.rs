@@ -132,7 +132,7 @@ impl Supervisor {
                     let mut lost = vec![format!(
                         "what is known of connector {}: it was carried up to {position}. Its next start is its first: with a snapshot \
                          every row is published again, changes between are not published, deletes among them not at all. What it made \
-                         on the source (slot, publication) is still there",
+                         on the source is still there: a replication slot has to be dropped before",
                         plan.name
                     )];
                     if letters > 0 {

@@ -10,7 +10,8 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tailrace_core::telemetry::{Life, Snapshot};
 use tailrace_state::Wanted;
@@ -48,10 +49,20 @@ struct ShowConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Restart {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "flag")]
     include_tasks: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "flag")]
     only_failed: bool,
+}
+
+/// In capitals or not, as Kafka Connect takes it: clients in Python write `True`.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(D::Error::custom(format!("expects `true` or `false`, found `{text}`"))),
+    }
 }
 
 /// A connector.
