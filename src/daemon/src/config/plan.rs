@@ -4,6 +4,7 @@ mod planner;
 mod sinks;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +96,7 @@ pub(crate) struct ConnectorPlan {
 }
 
 /// What connectors and streams may not share, and whose it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Taken {
     claims: BTreeMap<String, (String, Mark)>,
 }
@@ -397,6 +398,13 @@ impl Places {
 }
 
 // === impl Taken ===
+
+/// What is claimed may hold a password.
+impl fmt::Debug for Taken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.claims.values()).finish()
+    }
+}
 
 impl Taken {
     /// Takes all of them; says which others have.

@@ -147,8 +147,7 @@ fn what_cannot_be_meant_of_the_whole_file_is_refused_with_its_place() {
         ),
         (
             "version: 1\n".to_owned(),
-            "x.yaml:1:1: the key `streams` is missing; write `events: {type: file, path: data/events}`\n\
-             x.yaml:1:1: the key `connectors` is missing; write a name, and under it `source` and `stream`",
+            "x.yaml:1:1: the key `streams` is missing; write `events: {type: file, path: data/events}`",
         ),
         (
             format!("{HEAD}{}", one.replace("[public.*]", "[public.*], tables: [x]")),
