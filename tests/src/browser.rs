@@ -35,10 +35,12 @@ const TALLEST: u32 = 4000;
 /// What the page shows now that somebody would stumble over.
 const AUDIT: &str = include_str!("browser/audit.js");
 
-/// Finds what can be pressed by the words on it, the newest dialog first.
-const FIND_PRESSABLE: &str = "const place = document.querySelector('dialog[open]') ?? document; \
-    return [...place.querySelectorAll('button, a, summary')].find((element) => \
-    element.textContent.trim() === arguments[0] || element.getAttribute('aria-label') === arguments[0]) ?? null;";
+/// Finds what can be pressed by the words on it: in the dialog that is open, else in the view, else in the frame around it.
+const FIND_PRESSABLE: &str = "const open = document.querySelector('dialog[open]'); \
+    const places = open ? [open] : [document.querySelector('main'), document]; \
+    const isIt = (element) => [element.textContent.trim(), element.getAttribute('aria-label')].includes(arguments[0]); \
+    const found = (place) => [...(place?.querySelectorAll('button, a, summary') ?? [])].find(isIt); \
+    return places.map(found).find(Boolean) ?? null;";
 
 /// Keys that are no letters, WebDriver 17.4.2.
 pub mod key {
@@ -73,7 +75,11 @@ impl Browser {
         let driver = Server::new("chromedriver");
         let command = ServerCommand {
             program: "chromedriver".into(),
-            arguments: vec![format!("--port={}", port.number()).into()],
+            // The watchdog knows it by its folder.
+            arguments: vec![
+                format!("--port={}", port.number()).into(),
+                format!("--log-path={}", folder.path().join("driver.log").display()).into(),
+            ],
             environment: vec![("HOME".to_owned(), folder.path().as_os_str().to_owned())],
         };
         let is_ready = |_| exchange(port.number(), "HTTP/1.1", ("GET", "/status"), "").is_ok();

@@ -118,27 +118,13 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer> {
-        let mut connection = self.send(version, (method, path), headers, body)?;
-        let mut bytes = Vec::new();
-        // Who closes a connection of TLS without a farewell has said how long the answer is.
-        if let Err(error) = connection.read_to_end(&mut bytes)
-            && bytes.is_empty()
-        {
-            return Err(ServerError::new(format!(
-                "{method} {path} of port {}: {error}",
-                self.port
-            )));
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let parsed = text.split_once("\r\n\r\n").and_then(|(head, body)| {
-            let status = head.split_whitespace().nth(1)?.parse().ok()?;
-            Some(Answer {
-                status,
-                head: head.to_owned(),
-                body: body.to_owned(),
-            })
-        });
-        parsed.ok_or_else(|| ServerError::new(format!("port {} did not answer in HTTP: {text:?}", self.port)))
+        let connection = self.send(version, (method, path), headers, body)?;
+        let failed = || ServerError::doing::<std::io::Error>(format!("{method} {path} of port {}", self.port));
+        let (head, body) = read_answer(BufReader::new(connection)).map_err(failed())?;
+        let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+        let status =
+            status.ok_or_else(|| ServerError::new(format!("port {} did not answer in HTTP: {head:?}", self.port)))?;
+        Ok(Answer { status, head, body })
     }
 
     /// GET.
@@ -245,4 +231,20 @@ fn tls(authority: &Path, identity: Option<&(PathBuf, PathBuf)>) -> Result<Arc<Cl
         }
     };
     Ok(Arc::new(config))
+}
+
+/// Head and body of an answer, which ends where its head says, or else with the connection: some leave that open, and some close one of
+/// TLS without a farewell.
+fn read_answer(mut connection: impl BufRead) -> std::io::Result<(String, String)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") && connection.read_line(&mut head)? > 0 {}
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    let length = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: Option<u64> = length.and_then(|(_, length)| length.trim().parse().ok());
+    let mut body = Vec::new();
+    let read = connection.take(length.unwrap_or(u64::MAX)).read_to_end(&mut body);
+    match read {
+        Err(error) if body.is_empty() => Err(error),
+        Ok(_) | Err(_) => Ok((head, String::from_utf8_lossy(&body).into_owned())),
+    }
 }

@@ -278,7 +278,7 @@ impl Opening {
         let only = self.config.snapshot.mode == SnapshotMode::Only;
         let windows = self.windows(&identity)?;
         let log = MySqlLog::new(self.log_settings(memory));
-        let handover = Handover::scanning(identity, scanner, point.contained_until, so_far, log, windows);
+        let handover = Handover::scanning(identity, scanner, point.contained_until, so_far, (log, windows));
         Ok(Box::new(if only {
             handover.stopping_after_snapshot()
         } else {

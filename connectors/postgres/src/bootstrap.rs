@@ -381,7 +381,7 @@ impl Opening {
         let only = self.config.snapshot.mode == SnapshotMode::Only;
         let (settings, windows) = self.log_settings(memory)?;
         let log = PostgresLog::new(settings);
-        let handover = Handover::scanning(identity, scanner, read_under, so_far, log, windows);
+        let handover = Handover::scanning(identity, scanner, read_under, so_far, (log, windows));
         Ok(Box::new(if only {
             handover.stopping_after_snapshot()
         } else {

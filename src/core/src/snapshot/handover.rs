@@ -141,8 +141,7 @@ impl<C: ChunkReader, L: LogReader> Handover<C, L> {
         chunks: C,
         read_under: Position,
         mut so_far: SnapshotPosition,
-        log: L,
-        windows: Windows,
+        (log, windows): (L, Windows),
     ) -> Self {
         let incremental = Incremental::new(std::sync::Arc::clone(&identity), windows);
         incremental.wait_for_log(FIRST_SNAPSHOT);

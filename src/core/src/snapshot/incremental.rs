@@ -314,7 +314,7 @@ impl Incremental {
             return Ok(None);
         };
         let (window, rows) = match window.close() {
-            Verdict::Rows(window, rows) => (window, rows),
+            Verdict::Rows(window, rows) => (*window, rows),
             Verdict::Again(again) => {
                 self.window = Some(again);
                 return Ok(None);

@@ -7,7 +7,7 @@ use crate::pattern::TablePattern;
 use crate::ports::{WindowTable, WindowTables};
 
 /// The tables that a request adds to a snapshot; `run` is the one under way. Tables that were meant by name and cannot be read
-/// refuse the request; those that a pattern found are in it with the reason.
+/// refuse the request; those that a pattern found are in it with the reason. They come in the order in which they were asked for.
 pub(super) fn resolve(request: &SnapshotRequest, found: WindowTables, run: Option<&Run>) -> Result<Vec<RunTable>> {
     let conditions = conditions(request, &found)?;
     let named = |text: &str| !text.contains(['*', '?']);
@@ -27,16 +27,17 @@ pub(super) fn resolve(request: &SnapshotRequest, found: WindowTables, run: Optio
             .find(|(of, _)| *of == name)
             .map(|(_, name)| name.clone());
         let mut is_named = condition.is_some();
-        let mut wanted = all || is_named;
-        for ((text, pattern), used) in patterns.iter().zip(&mut used) {
+        let mut place = (all || is_named).then_some(patterns.len());
+        for (index, ((text, pattern), used)) in patterns.iter().zip(&mut used).enumerate() {
             if pattern.matches(&table.name.schema, &table.name.table) {
-                (*used, wanted) = (true, true);
+                *used = true;
                 is_named |= named(text);
+                place = Some(place.map_or(index, |place| place.min(index)));
             }
         }
-        if !wanted {
+        let Some(place) = place else {
             continue;
-        }
+        };
         if is_open(run, &name) {
             already.push(name.clone());
             if is_named {
@@ -44,8 +45,10 @@ pub(super) fn resolve(request: &SnapshotRequest, found: WindowTables, run: Optio
             }
             continue;
         }
-        tables.push(run_table(table, name, condition, is_named)?);
+        tables.push((place, run_table(table, name, condition, is_named)?));
     }
+    tables.sort_by_key(|(place, _)| *place);
+    let tables: Vec<RunTable> = tables.into_iter().map(|(_, table)| table).collect();
     if let Some(((text, _), _)) = patterns.iter().zip(&used).find(|(_, used)| !**used) {
         return Err(unknown(text));
     }
@@ -171,9 +174,13 @@ mod tests {
             named(&[("s.a", false), ("s.b", false), ("s.keyless", true)])
         );
         assert_eq!(ask(&["s.b"], &[], None), named(&[("s.b", false)]));
+        assert_eq!(
+            ask(&["s.b", "s.a", "?"], &[], None),
+            named(&[("s.b", false), ("s.a", false)])
+        );
         assert_eq!(ask(&["?"], &[], None), named(&[("s.a", false), ("s.b", false)]));
         assert_eq!(ask(&[], &["recent"], None), named(&[("s.a", true)]));
-        assert_eq!(ask(&["*.b"], &["old"], None), named(&[("s.a", true), ("s.b", false)]));
+        assert_eq!(ask(&["*.b"], &["old"], None), named(&[("s.b", false), ("s.a", true)]));
     }
 
     #[test]

@@ -242,8 +242,7 @@ impl Opening {
             scan,
             read_under,
             so_far,
-            log,
-            windows,
+            (log, windows),
         ))
     }
 

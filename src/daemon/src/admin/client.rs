@@ -91,7 +91,9 @@ impl DaemonEndpoint {
     }
 
     async fn exchange(&self, method: &Method, path: &str) -> Result<std::result::Result<String, Refusal>> {
-        let url = HttpUrl::parse(&self.url).map_err(|fault| Error::definite("daemon_unreachable", fault))?;
+        let url = HttpUrl::parse(&self.url)
+            .and_then(HttpUrl::into_base)
+            .map_err(|fault| Error::definite("daemon_unreachable", fault))?;
         let client = HttpClient::new(ClientSettings {
             is_tls: url.is_tls(),
             ca_file: self.ca_file.as_deref(),

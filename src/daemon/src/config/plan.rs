@@ -26,7 +26,7 @@ pub(crate) use self::planner::{AnyPlan, Planner};
 pub(crate) use self::sinks::SinkPlan;
 use super::fault::suggestion;
 use super::spec::{CONNECTORS, ConnectorSpec, REGISTRIES, SOURCE, STREAMS, SchemaChangesConfig, Spec, place};
-use super::tree::{Located, Mark, Problem, Problems};
+use super::tree::{Mark, Problem, Problems, Written};
 use crate::admin::config::AdminPlan;
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
@@ -91,7 +91,7 @@ pub(crate) struct ConnectorPlan {
     /// The tables are captured by triggers.
     pub(crate) change_table: Option<ChangeTableConfig>,
     /// The whole, as it was written.
-    pub(crate) written: Located,
+    pub(crate) written: Written,
 }
 
 /// What connectors and streams may not share, and whose it is.
@@ -259,7 +259,7 @@ fn plan_connector(
         dead_letters,
         transforms,
         change_table: config.change_table,
-        written: value,
+        written: Written(value),
     })
 }
 

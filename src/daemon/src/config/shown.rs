@@ -219,6 +219,13 @@ fn masked(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return MASK.to_owned();
     };
+    // A variable with a default, say, which would be the secret itself.
+    if !scheme
+        .chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || letter == '+')
+    {
+        return MASK.to_owned();
+    }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let is_telling = |text: &str| {

@@ -24,6 +24,16 @@ pub(crate) enum Node {
     Mapping(Vec<Entry>),
 }
 
+/// A whole as it was written, passwords and all: `Debug` shows nothing of it.
+#[derive(Clone)]
+pub(crate) struct Written(pub(crate) Located);
+
+impl fmt::Debug for Written {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
 /// Text that is not split any further.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Scalar {

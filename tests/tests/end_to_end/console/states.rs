@@ -95,7 +95,7 @@ async fn the_tail_shows_a_change_as_row_as_event_and_as_bytes() {
     site.start();
     site.execute("insert into orders values (1, 'Ada', 10)").await;
     site.open_tab("tail");
-    site.press("Start");
+    site.press("Watch");
     site.wait_for_text(".tail-state", "Running");
     site.browser
         .wait_until("document.querySelector('.empty-title').textContent.startsWith('Waiting')")
@@ -110,7 +110,7 @@ async fn the_tail_shows_a_change_as_row_as_event_and_as_bytes() {
         assert!(hops.contains(part), "{part} is not in {hops}");
     }
     site.browser.screenshot("tail").unwrap();
-    site.press("Stop");
+    site.press("Stop watching");
     site.wait_for_text(".tail-state", "Not running");
     site.assert_quiet();
 }

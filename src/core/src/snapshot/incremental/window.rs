@@ -32,14 +32,17 @@ pub(super) struct OpenWindow {
 enum Noted {
     /// The rows are on their way.
     Keys(HashSet<KeyBytes>),
-    /// They have come; those that the log has named since the window began are marked.
-    Rows {
-        window: Window,
-        places: HashMap<KeyBytes, usize>,
-        named: Vec<bool>,
-    },
+    /// They have come.
+    Rows(Box<Come>),
     /// They must be read again.
     Nothing,
+}
+
+/// Rows that have come; those that the log has named since the window began are marked.
+struct Come {
+    window: Window,
+    places: HashMap<KeyBytes, usize>,
+    named: Vec<bool>,
 }
 
 /// What came of rows that have come.
@@ -52,7 +55,7 @@ pub(super) enum Arrival {
 /// What becomes of a window that is over.
 pub(super) enum Verdict {
     /// The rows that are left, and how many were read.
-    Rows(Window, usize),
+    Rows(Box<Window>, usize),
     /// They must be read again.
     Again(OpenWindow),
     /// The table cannot be read so.
@@ -89,7 +92,7 @@ impl OpenWindow {
     /// Where in the log it ends; `None` before the rows have come.
     pub(super) fn high(&self) -> Option<&Position> {
         match &self.noted {
-            Noted::Rows { window, .. } => Some(&window.high),
+            Noted::Rows(come) => Some(&come.window.high),
             Noted::Keys(_) | Noted::Nothing => None,
         }
     }
@@ -128,8 +131,9 @@ impl OpenWindow {
             Noted::Keys(keys) => {
                 keys.insert(key);
             }
-            Noted::Rows { places, named, .. } => {
-                if let Some(named) = places.get(&key).and_then(|place| named.get_mut(*place)) {
+            Noted::Rows(come) => {
+                let place = come.places.get(&key);
+                if let Some(named) = place.and_then(|place| come.named.get_mut(*place)) {
                     *named = true;
                 }
             }
@@ -152,19 +156,20 @@ impl OpenWindow {
             named.push(keys.contains(&key));
             places.insert(key, place);
         }
-        self.noted = Noted::Rows { window, places, named };
+        self.noted = Noted::Rows(Box::new(Come { window, places, named }));
         Arrival::Noted
     }
 
     /// The log has passed its end.
     pub(super) fn close(mut self) -> Verdict {
-        let Noted::Rows { mut window, named, .. } = std::mem::replace(&mut self.noted, Noted::Nothing) else {
+        let Noted::Rows(come) = std::mem::replace(&mut self.noted, Noted::Nothing) else {
             return Verdict::Again(self);
         };
+        let Come { mut window, named, .. } = *come;
         let rows = window.batch.changes.len();
         if self.truncated {
             window.batch.changes.clear();
-            return Verdict::Rows(window, rows);
+            return Verdict::Rows(Box::new(window), rows);
         }
         if rows > 0 && self.unknown {
             self.unknown_so_far += 1;
@@ -183,7 +188,7 @@ impl OpenWindow {
         }
         let mut named = named.into_iter();
         window.batch.changes.retain(|_| !named.next().unwrap_or_default());
-        Verdict::Rows(window, rows)
+        Verdict::Rows(Box::new(window), rows)
     }
 }
 

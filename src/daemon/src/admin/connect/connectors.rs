@@ -79,24 +79,17 @@ struct ConnectorInfo {
 
 /// One of its tasks.
 #[derive(Serialize, JsonSchema)]
-struct TaskId {
+pub(super) struct TaskId {
     connector: String,
     task: u32,
 }
 
-/// A task and how it is configured.
-#[derive(Serialize, JsonSchema)]
-struct TaskInfo {
-    id: TaskId,
-    config: BTreeMap<String, String>,
-}
-
 /// The state of a connector and of its tasks.
 #[derive(Serialize, JsonSchema)]
-struct ConnectorStatus {
+pub(super) struct ConnectorStatus {
     name: String,
     connector: StateInWords,
-    tasks: Vec<TaskStatus>,
+    pub(super) tasks: Vec<TaskStatus>,
     r#type: &'static str,
 }
 
@@ -114,7 +107,7 @@ struct StateInWords {
 
 /// The state of a task.
 #[derive(Serialize, JsonSchema)]
-struct TaskStatus {
+pub(super) struct TaskStatus {
     id: u32,
     state: &'static str,
     worker_id: String,
@@ -143,7 +136,6 @@ pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_reading();
     all.extend(of_configuring());
     all.extend(of_wanting());
-    all.extend(of_tasks());
     let all = all.into_iter().map(|operation| match operation.path {
         "/connectors" => operation.tag(TAG),
         _ => operation.tag(TAG).refuses(404, "There is no such connector"),
@@ -256,23 +248,6 @@ fn of_wanting() -> Vec<Operation> {
     all.into_iter().map(|operation| operation.role(Role::Operate)).collect()
 }
 
-fn of_tasks() -> Vec<Operation> {
-    vec![
-        get("/connectors/{name}/tasks", tasks)
-            .says("The tasks of a connector", "There is one.")
-            .role(Role::Read)
-            .answers::<Vec<TaskInfo>>(200, "The tasks"),
-        get("/connectors/{name}/tasks/{task}/status", task_status)
-            .says("The state of a task", "")
-            .role(Role::Read)
-            .answers::<TaskStatus>(200, "The state"),
-        post("/connectors/{name}/tasks/{task}/restart", restart_task)
-            .says("Begins the connector anew", "")
-            .role(Role::Operate)
-            .does(204, "Begun anew"),
-    ]
-}
-
 // --- reading
 
 async fn list(State(shown): State<Shown>, RawQuery(query): RawQuery) -> Response {
@@ -317,26 +292,6 @@ async fn config(State(shown): State<Shown>, Path(name): Path<String>, Query(show
 async fn status(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
     let member = find(&shown, &name)?;
     Ok(answer(StatusCode::OK, &status_of(&shown, &member)))
-}
-
-async fn tasks(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
-    let member = find(&shown, &name)?;
-    let config = flat_config(&member);
-    let tasks: Vec<TaskInfo> = task_ids(&member)
-        .into_iter()
-        .map(|id| TaskInfo {
-            id,
-            config: config.clone(),
-        })
-        .collect();
-    Ok(answer(StatusCode::OK, &tasks))
-}
-
-async fn task_status(State(shown): State<Shown>, Path((name, task)): Path<(String, String)>) -> Answer {
-    let member = find_task(&shown, &name, &task)?;
-    let status = status_of(&shown, &member).tasks.into_iter().next();
-    let status = status.ok_or_else(|| no_task(&name, &task))?;
-    Ok(answer(StatusCode::OK, &status))
 }
 
 async fn topics(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
@@ -390,17 +345,6 @@ async fn restart(
         true => answer(StatusCode::ACCEPTED, &status_of(&shown, &member)),
         false => StatusCode::NO_CONTENT.into_response(),
     })
-}
-
-async fn restart_task(
-    State(shown): State<Shown>,
-    Path((name, task)): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-) -> Answer {
-    find_task(&shown, &name, &task)?;
-    let restarted = shown.supervisor.restart(&name, &caller.name).await;
-    restarted.map_err(|error| failed(&error))?;
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Which topics there are follows from the configuration; Kafka Connect has a setting that refuses this, and these are its words.
@@ -524,18 +468,6 @@ pub(super) fn find(shown: &Shown, name: &str) -> Result<Arc<Member>, Refused> {
     found.map_err(|error| refuse(404, error.code(), format!("Connector {name} not found")))
 }
 
-fn find_task(shown: &Shown, name: &str, task: &str) -> Result<Arc<Member>, Refused> {
-    let member = find(shown, name)?;
-    match task {
-        "0" => Ok(member),
-        other => Err(no_task(name, other)),
-    }
-}
-
-fn no_task(name: &str, task: &str) -> Refused {
-    refuse(404, "task_unknown", format!("No status found for task {name}-{task}"))
-}
-
 /// A connector's configuration, variables and Connect's own keys included, as it was written or sent.
 pub(in crate::admin) fn written(member: &Member) -> &Located {
     match (&member.origin, &member.plan) {
@@ -550,7 +482,7 @@ static NOTHING: Located = Located {
     node: Node::Mapping(Vec::new()),
 };
 
-fn flat_config(member: &Member) -> BTreeMap<String, String> {
+pub(super) fn flat_config(member: &Member) -> BTreeMap<String, String> {
     let mut config = flat(written(member));
     config.insert("name".to_owned(), member.name().to_owned());
     if let Some(class) = class_of(member) {
@@ -586,7 +518,7 @@ pub(in crate::admin) fn kind_of(member: &Member) -> &'static str {
     }
 }
 
-fn task_ids(member: &Member) -> Vec<TaskId> {
+pub(super) fn task_ids(member: &Member) -> Vec<TaskId> {
     let id = TaskId {
         connector: member.name().to_owned(),
         task: 0,
@@ -604,7 +536,7 @@ fn info_of(member: &Member) -> ConnectorInfo {
     }
 }
 
-fn status_of(shown: &Shown, member: &Member) -> ConnectorStatus {
+pub(super) fn status_of(shown: &Shown, member: &Member) -> ConnectorStatus {
     let known = member.telemetry.snapshot();
     let worker_id = shown.address.to_string();
     let state = state_of(&known, member.wanted());

@@ -15,6 +15,7 @@ mod connectors;
 mod loggers;
 mod offsets;
 mod plugins;
+mod tasks;
 
 pub(super) use self::connectors::{class_of, kind_of, written};
 use super::operation::Operation;
@@ -22,6 +23,7 @@ use super::operation::Operation;
 /// What can be asked as of Kafka Connect.
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = connectors::operations();
+    all.extend(tasks::operations());
     all.extend(offsets::operations());
     all.extend(plugins::operations());
     all.extend(loggers::operations());

@@ -4,7 +4,8 @@ const NOTE_MS = 8000;
 const PROBLEM_MS = 60000;
 
 // An action: `{id, label, method, path, body, role, kind, disabled, done, after, named, ask}`. `disabled` is the reason why it cannot
-// be done now; `named` is the name to type before something is lost; `warning` is what is said before the request is sent where the
+// be done now; `what` is what it is done to, where that is not said
+// by its label; `named` is the name to type before something is lost; `warning` is what is said before the request is sent where the
 // daemon does not ask again by itself; `ask` opens a form instead of sending at once.
 function whyNot(action) {
   if (state.silentSince !== null) {
@@ -192,7 +193,7 @@ function openConfirmation(action, body) {
   const given = { action, body, expiresAt, typed: '' };
   openDialog({
     key: `confirm-${action.id}-${body.confirm}`,
-    title: `${action.label} ${action.named ?? ''}`.trim() + '?',
+    title: `${action.label} ${action.what ?? action.named ?? ''}`.trim() + '?',
     view: () => confirmation(given),
   });
   if (body.confirm) {
@@ -216,9 +217,9 @@ function confirmation(given) {
   return h(
     'form',
     { class: 'dialog-body', on: { submit } },
-    h('p', null, body.message),
     body.will_lose?.length
       ? [
+          h('p', null, 'This cannot be undone.'),
           h('h3', null, 'This will be lost'),
           h(
             'ul',
@@ -226,7 +227,7 @@ function confirmation(given) {
             body.will_lose.map((loss) => h('li', null, loss)),
           ),
         ]
-      : null,
+      : h('p', null, body.message),
     action.named && !expired ? typedName(given) : null,
     expired
       ? note(

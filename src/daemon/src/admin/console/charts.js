@@ -1,6 +1,10 @@
 // Charts over time by uPlot, and sparklines, meters and bars that are plain elements.
 
 const CHART_HEIGHT = 150;
+// While little is known, it stands at the end of so much time, so that a chart does not begin with a cliff.
+const SHORTEST_SPAN_S = 300;
+// Below this, a line alone could not be seen.
+const FEW_SAMPLES = 6;
 // Ticks of sizes stand on powers of two, so that they read as whole KiB, MiB and GiB.
 const INCREMENTS_OF_BYTES = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -91,7 +95,7 @@ function plotOptions(element, given, readout) {
     label: line.label,
     stroke: color(`line-${line.color}`),
     width: 1.5,
-    points: { show: false },
+    points: { show: (self) => self.data[0].length < FEW_SAMPLES, size: 5 },
     fill: index === 0 ? color(`fill-${line.color}`) : undefined,
   }));
   const limit = given.limit
@@ -103,7 +107,10 @@ function plotOptions(element, given, readout) {
     legend: { show: false },
     padding: [8, 8, 0, 0],
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { y: { range: (_, __, most) => [0, rangeTop(most)] } },
+    scales: {
+      x: { range: (_, first, last) => [Math.min(first, last - SHORTEST_SPAN_S), last] },
+      y: { range: (_, __, most) => [0, rangeTop(most)] },
+    },
     axes: [
       {
         ...axis,
@@ -199,7 +206,9 @@ function sparkline(values) {
 }
 
 // As many values as can be seen, each the largest of its neighbours, so that a peak stays one.
-function thinned(values) {
+function thinned(all) {
+  // Between which samples a rate is taken is not known of the first.
+  const values = all.slice(all.findIndex(isNumber));
   const size = Math.ceil(values.length / SPARK_POINTS);
   if (size <= 1) {
     return values;

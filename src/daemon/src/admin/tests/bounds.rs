@@ -234,7 +234,8 @@ fn what_only_looks_changes_nothing() {
     let endpoint = endpoint(vec![connector(Life::Streaming)], Heartbeat::new());
     // FM-313.
     for operation in super::super::routes::operations() {
-        if operation.method == axum::http::Method::GET {
+        // A tail goes on for as long as somebody reads it.
+        if operation.method == axum::http::Method::GET && !operation.path.ends_with("/tail") {
             let path = super::filled(operation.path);
             let status = endpoint.get(&path).0;
             assert!(status < 500, "{path} {status}");

@@ -100,8 +100,8 @@ impl AnyPlan {
     /// The whole, as it was written.
     pub(crate) fn written(&self) -> &Located {
         match self {
-            Self::Reads(plan) => &plan.written,
-            Self::Writes(plan) => &plan.written,
+            Self::Reads(plan) => &plan.written.0,
+            Self::Writes(plan) => &plan.written.0,
         }
     }
 

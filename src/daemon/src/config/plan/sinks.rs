@@ -22,7 +22,7 @@ use crate::catalog::{Claim, SinkSpec};
 use crate::config::spec::{
     CONNECTORS, ReadFormatConfig, SINK, SinkConnectorConfig, SinkConnectorSpec, StartConfig, place,
 };
-use crate::config::tree::{Located, Problem, Problems};
+use crate::config::tree::{Problem, Problems, Written};
 
 /// Each is a session of the database; beyond this many the database, not we, is the bound.
 const WRITERS_MAXIMUM: usize = 64;
@@ -53,7 +53,7 @@ pub(crate) struct SinkPlan {
     /// What happens to rows.
     pub(crate) transforms: TransformConfig,
     /// The whole, as it was written.
-    pub(crate) written: Located,
+    pub(crate) written: Written,
 }
 
 // === impl SinkPlan ===
@@ -136,7 +136,7 @@ pub(super) fn plan_sink(
         writers: config.writers,
         dead_letters,
         transforms,
-        written: value.clone(),
+        written: Written(value.clone()),
         name: name.clone(),
     };
     if let Err(error) = plan.decoder(None) {

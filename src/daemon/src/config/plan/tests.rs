@@ -130,7 +130,7 @@ fn what_cannot_be_meant_of_the_whole_file_is_refused_with_its_place() {
         ),
         (
             format!("admin: {{listen: 0.0.0.0:8083}}\n{HEAD}{one}"),
-            "x.yaml:1:17: admin.listen: `0.0.0.0:8083` can be reached from other machines, and the endpoint asks nobody who they are; listen on `127.0.0.1:8083` and put a proxy with TLS and authentication before it",
+            "x.yaml:1:17: admin.listen: `0.0.0.0:8083` can be reached from other machines, and the endpoint would ask nobody who they are, or let others read along; listen on `127.0.0.1:8083`, or set `admin.tls` and `admin.tokens`",
         ),
         (
             format!("admin: {{listen: 8083}}\n{HEAD}{one}"),

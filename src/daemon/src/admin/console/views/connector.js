@@ -155,7 +155,7 @@ function ownStrip(connector) {
   const rate = (key) => rateOf(name, key);
   const transforms = stage(
     'transforms',
-    `${count(connector.filtered ?? 0)} left out since the start`,
+    isNumber(connector.filtered) ? `${count(connector.filtered)} left out since the start` : 'filters, masks, routes',
     perSecond(rate('filtered')),
     'left out',
     ratesOf(samples, 'filtered'),
@@ -209,9 +209,10 @@ function figuresPanel(connector) {
       ['Durable records', `${count(connector.records)}, ${bytes(connector.bytes)}`],
       ['Retries', count(connector.retries)],
       connector.caught_up_us ? ['Caught up', when(connector.caught_up_us)] : null,
-      connector.position ? ['Position', h('code', { class: 'breaks' }, connector.position)] : null,
       ['Written in', connector.origin === 'http' ? 'the state, over HTTP' : 'the configuration file'],
     ]),
+    // Some positions are as long as a list of tables: they have a line of their own.
+    connector.position ? facts([['Position', h('code', { class: 'breaks' }, connector.position)]]) : null,
   );
 }
 

@@ -232,6 +232,7 @@ function letterActions(connector, letter, path) {
     {
       id: 'drop',
       label: 'Drop',
+      what: `dead letter ${letter.id}`,
       method: 'DELETE',
       path,
       role: 'admin',

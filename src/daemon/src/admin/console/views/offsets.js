@@ -53,6 +53,7 @@ function offsetActions(connector, answer, path) {
     {
       id: 'offsets-reset',
       label: 'Reset',
+      what: `the offsets of ${connector.connector}`,
       method: 'DELETE',
       path,
       role: 'admin',

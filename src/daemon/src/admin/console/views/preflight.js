@@ -32,7 +32,7 @@ function findings({ runs, findings: found }) {
           : 'Everything is as it should be',
     ),
     runs === true
-      ? h('p', { class: 'muted' }, 'The connector runs: what its own connections hold was left out of the check.')
+      ? h('p', { class: 'muted' }, 'The connector runs, and the check sees what its own connections hold.')
       : null,
     h(
       'ul',

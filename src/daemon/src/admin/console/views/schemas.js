@@ -64,7 +64,7 @@ function schemaVersion(name, version, before, open) {
         version.position ? [' from ', h('code', { class: 'breaks' }, version.position)] : null,
       ),
       ' ',
-      version.announced ? null : badge('not announced'),
+      version.announced ? badge('announced') : null,
       before ? changeBadges(changes) : null,
     ),
     table(

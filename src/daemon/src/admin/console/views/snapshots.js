@@ -51,7 +51,7 @@ function snapshotActions(connector, run, path) {
     },
     {
       id: 'snapshot-pause',
-      label: 'Pause',
+      label: 'Pause snapshot',
       method: 'PUT',
       path: `${path}/pause`,
       disabled: is('running') ? null : 'None is running.',
@@ -59,7 +59,7 @@ function snapshotActions(connector, run, path) {
     },
     {
       id: 'snapshot-resume',
-      label: 'Resume',
+      label: 'Resume snapshot',
       method: 'PUT',
       path: `${path}/resume`,
       disabled: is('paused') ? null : 'None is paused.',
@@ -67,7 +67,7 @@ function snapshotActions(connector, run, path) {
     },
     {
       id: 'snapshot-abort',
-      label: 'Abort',
+      label: 'Abort snapshot',
       method: 'DELETE',
       path,
       kind: 'danger',

@@ -70,9 +70,9 @@ function tailButtons(name) {
               },
             },
           },
-          'Stop',
+          'Stop watching',
         )
-      : h('button', { type: 'button', class: 'primary', on: { click: () => startTail(name) } }, 'Start'),
+      : h('button', { type: 'button', class: 'primary', on: { click: () => startTail(name) } }, 'Watch'),
     h(
       'button',
       { type: 'button', 'aria-pressed': String(tail.frozen), on: { click: freezeTail } },
@@ -189,7 +189,7 @@ function tailTable() {
         : tail.controller
           ? 'Waiting for the next change.'
           : 'Nothing is shown yet.',
-      tail.controller || tail.rows.length ? '' : 'Start the tail, then change a row of a captured table.',
+      tail.controller || tail.rows.length ? '' : 'Watch, then change a row of a captured table.',
     );
   }
   return table(
