@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -15,6 +15,7 @@ use tailrace_state::TableVersion;
 
 use super::Shown;
 use super::answer::{Answer, failed, json as answer};
+use super::asked::Path;
 use super::config::Role;
 use super::connect::written;
 use super::operation::{Operation, get};

@@ -1,6 +1,6 @@
 //! `/journal`: what changed when, and who asked.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use tailrace_state::Entry;
 
 use super::Shown;
 use super::answer::{Answer, failed, json as answer};
+use super::asked::Query;
 use super::config::Role;
 use super::operation::{Operation, get};
 
@@ -20,10 +21,10 @@ const LIMIT_MAXIMUM: u32 = 1000;
 #[derive(Deserialize)]
 struct Wanted {
     #[serde(default)]
-    after: i64,
-    before: Option<i64>,
+    after: u64,
+    before: Option<u64>,
     connector: Option<String>,
-    limit: Option<u32>,
+    limit: Option<u64>,
 }
 
 /// Entries of the journal.
@@ -36,7 +37,7 @@ struct Entries {
 
 /// The routes.
 pub(super) fn operations() -> Vec<Operation> {
-    let number = || json!({ "type": "integer", "minimum": 0 });
+    let number = || json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
     vec![
         get("/journal", list)
             .says("What changed when, and who asked", "The newest entries, oldest first.")
@@ -56,8 +57,12 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 async fn list(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Answer {
-    let between = (wanted.after, wanted.before.unwrap_or(i64::MAX));
-    let limit = wanted.limit.unwrap_or(LIMIT).min(LIMIT_MAXIMUM);
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let between = (number(wanted.after), wanted.before.map_or(i64::MAX, number));
+    let limit = wanted
+        .limit
+        .map_or(LIMIT, |limit| u32::try_from(limit).unwrap_or(LIMIT_MAXIMUM));
+    let limit = limit.min(LIMIT_MAXIMUM);
     let state = &shown.supervisor.assembly().state;
     let entries = state.journal(between, wanted.connector.as_deref(), limit).await;
     let entries = entries.map_err(|error| failed(&error))?;

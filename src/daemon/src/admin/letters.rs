@@ -1,7 +1,7 @@
 //! `/connectors/{name}/dead_letters`: what waits, one in full, once more, and away with it.
 
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tailrace_core::{Error, Result};
@@ -9,6 +9,7 @@ use tailrace_core::{Error, Result};
 use super::Shown;
 use super::access::Caller;
 use super::answer::{Answer, failed, json_text};
+use super::asked::{Path, Query};
 use super::config::Role;
 use super::confirm::Confirmed;
 use super::operation::{Operation, delete, get, post};

@@ -11,6 +11,7 @@
 
 pub(crate) mod access;
 mod answer;
+mod asked;
 pub(crate) mod client;
 pub(crate) mod config;
 mod confirm;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use tailrace_core::{Error, Result};
 use super::Shown;
 use super::access::Caller;
 use super::answer::{Answer, Refused, failed, json as answer, refuse};
+use super::asked::{Path, Query};
 use super::config::Role;
 use super::confirm::Confirmed;
 use super::operation::{Operation, delete, get, post, put};

@@ -1,6 +1,6 @@
 //! What the process and its connectors do: for people, for probes, and for Prometheus.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use tailrace_core::telemetry::{Life, Snapshot, Telemetry};
 
 use super::access::Caller;
 use super::answer::{Answer, failed, json};
+use super::asked::Path;
 use super::config::Role;
 use super::connect::{class_of, kind_of};
 use super::operation::{Operation, get};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use base64::Engine;
@@ -22,6 +22,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Shown;
 use super::answer::{Answer, failed, refuse};
+use super::asked::{Path, Query};
 use super::config::Role;
 use super::operation::{Operation, get};
 use super::server::Lasting;

@@ -163,7 +163,13 @@ impl Fault {
         let mut path: Vec<&str> = if above.is_empty() { Vec::new() } else { vec![above] };
         path.extend(self.path.iter().rev().map(String::as_str));
         let at = self.at.unwrap_or(fallback);
-        Problem::at(at, path.join("."), self.to_string())
+        let mut problem = Problem::at(at, path.join("."), self.to_string());
+        problem.key = match &self.what {
+            What::UnknownKey { name, .. } => Some(name.clone()),
+            What::Missing(key) => Some((*key).to_owned()),
+            What::UnknownValue { .. } | What::Type { .. } | What::Range { .. } | What::Other(_) => None,
+        };
+        problem
     }
 }
 

@@ -66,6 +66,7 @@ impl Submission {
         if problems.len() == before {
             super::expand::expand(&mut tree, surroundings, problems);
         }
+        tree.number();
         (problems.len() == before).then_some(tree)
     }
 
@@ -392,9 +393,12 @@ impl<'de> Visitor<'de> for Seed {
     }
 }
 
-/// Where a problem of a submitted connector is, without the names above it.
-pub(crate) fn key_of<'p>(problem: &'p Problem, connector: &str) -> &'p str {
+/// Where a problem of a submitted connector is, without the names above it, down to the key that is unknown or missing.
+pub(crate) fn key_of(problem: &Problem, connector: &str) -> String {
     let above = format!("{}.{connector}", super::spec::CONNECTORS);
     let below = problem.path.strip_prefix(&above).unwrap_or(&problem.path);
-    below.strip_prefix('.').unwrap_or(below)
+    let below = below.strip_prefix('.').unwrap_or(below);
+    let keys = [Some(below).filter(|below| !below.is_empty()), problem.key.as_deref()];
+    let keys: Vec<&str> = keys.into_iter().flatten().collect();
+    keys.join(".")
 }

@@ -71,6 +71,8 @@ pub(crate) struct Problem {
     pub(crate) at: Option<Mark>,
     /// Keys from the top to the place, joined by dots.
     pub(crate) path: String,
+    /// The key there that is unknown, or missing.
+    pub(crate) key: Option<String>,
     /// What is wrong and what to do.
     pub(crate) sentence: String,
 }
@@ -80,6 +82,18 @@ pub(crate) struct Problem {
 pub(crate) struct Problems {
     file: String,
     list: Vec<Problem>,
+}
+
+// === impl Mark ===
+
+impl Mark {
+    fn next(count: &mut usize) -> Self {
+        *count += 1;
+        Self {
+            line: *count,
+            column: 1,
+        }
+    }
 }
 
 // === impl Located ===
@@ -110,6 +124,25 @@ impl Located {
             }) => format!("the value of `{written}`"),
             Node::Scalar(scalar) if scalar.style != Style::Plain => format!("the text \"{}\"", scalar.text),
             Node::Scalar(scalar) => format!("`{}`", scalar.text),
+        }
+    }
+
+    /// Gives every value and every key a place of its own, where there are no lines: what is at fault is told by its place from the rest.
+    pub(crate) fn number(&mut self) {
+        self.number_from(&mut 0);
+    }
+
+    fn number_from(&mut self, count: &mut usize) {
+        self.at = Mark::next(count);
+        match &mut self.node {
+            Node::Scalar(_) => {}
+            Node::Sequence(elements) => elements.iter_mut().for_each(|element| element.number_from(count)),
+            Node::Mapping(entries) => {
+                for entry in entries {
+                    entry.key_at = Mark::next(count);
+                    entry.value.number_from(count);
+                }
+            }
         }
     }
 
@@ -171,6 +204,7 @@ impl Problem {
         Self {
             at: Some(at),
             path: path.into(),
+            key: None,
             sentence: sentence.into(),
         }
     }
@@ -180,6 +214,7 @@ impl Problem {
         Self {
             at: None,
             path: String::new(),
+            key: None,
             sentence: sentence.into(),
         }
     }

@@ -316,7 +316,7 @@ fn invalid(name: &str, problems: Vec<Problem>) -> Error {
         let key = crate::config::submitted::key_of(problem, name);
         message.push('\n');
         if !key.is_empty() {
-            message.push_str(key);
+            message.push_str(&key);
             message.push_str(": ");
         }
         message.push_str(&problem.sentence);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,7 @@ use super::TAG;
 use crate::admin::Shown;
 use crate::admin::access::Caller;
 use crate::admin::answer::{Answer, Refused, failed, json as answer, refuse};
+use crate::admin::asked::{Path, Query};
 use crate::admin::config::Role;
 use crate::admin::operation::{Operation, delete, get, patch, post, put};
 use crate::catalog::PluginClass;
@@ -143,7 +144,8 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn of_reading() -> Vec<Operation> {
-    let expand = json!({ "type": "array", "items": { "type": "string", "enum": ["info", "status"] } });
+    // Whatever else it says is passed over.
+    let expand = json!({ "type": "array", "items": { "type": "string", "example": "status" } });
     let form = json!({ "type": "string", "enum": ["flat", "nested"], "default": "flat" });
     vec![
         get("/connectors", list)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -15,6 +15,7 @@ use super::TAG;
 use crate::admin::Shown;
 use crate::admin::access::Caller;
 use crate::admin::answer::{Answer, Refused, json as answer, refuse};
+use crate::admin::asked::{Path, Query};
 use crate::admin::config::Role;
 use crate::admin::operation::{Operation, get, put};
 use crate::logging::{self, Logger};

@@ -5,7 +5,7 @@
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use super::connectors::find;
 use crate::admin::Shown;
 use crate::admin::access::Caller;
 use crate::admin::answer::{Answer, Refused, failed, json as answer, refuse};
+use crate::admin::asked::{Path, Query};
 use crate::admin::config::Role;
 use crate::admin::confirm::Confirmed;
 use crate::admin::operation::{Operation, delete, get, patch};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -14,6 +14,7 @@ use tailrace_core::setting::SECRET;
 use super::TAG;
 use crate::admin::Shown;
 use crate::admin::answer::{Answer, Refused, json as answer, refuse};
+use crate::admin::asked::Path;
 use crate::admin::config::Role;
 use crate::admin::operation::{Operation, get, put};
 use crate::catalog::PluginClass;
@@ -104,7 +105,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .parameter(
                 "connectorsOnly",
                 "There is nothing else",
-                json!({ "type": "boolean", "default": true }),
+                json!({ "type": "string", "default": "true" }),
             )
             .answers::<Vec<Plugin>>(200, "The classes"),
         of_class(
@@ -167,7 +168,7 @@ async fn validate(State(shown): State<Shown>, Path(plugin): Path<String>, bytes:
     let mut errors: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for problem in &problems {
         errors
-            .entry(key_of(problem, &name).to_owned())
+            .entry(key_of(problem, &name))
             .or_default()
             .push(problem.sentence.clone());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
@@ -15,6 +15,7 @@ use super::connectors::{TaskId, TaskStatus, find, flat_config, status_of, task_i
 use crate::admin::Shown;
 use crate::admin::access::Caller;
 use crate::admin::answer::{Answer, Refused, failed, json as answer, refuse};
+use crate::admin::asked::Path;
 use crate::admin::config::Role;
 use crate::admin::operation::{Operation, get, post};
 use crate::supervisor::Member;
