@@ -10,7 +10,7 @@ use super::{ROWS, Shop};
 /// What a client found at a step.
 fn found<'s>(steps: &'s [Value], step: &str) -> &'s Value {
     let mut of_step = steps.iter().filter(|said| said["step"] == step);
-    &of_step.next().unwrap_or_else(|| panic!("no step {step} in {steps:?}"))["found"]
+    of_step.next().map_or(&Value::Null, |said| &said["found"])
 }
 
 fn lived(shop: &Shop, steps: &[Value]) {

@@ -159,6 +159,7 @@ impl Nest {
     }
 
     /// A connector that works, and one for each way in which something may be wrong.
+    #[expect(clippy::too_many_lines, reason = "one story, told in its order")]
     async fn configure(&mut self) {
         let nobody = Port::claim().unwrap();
         let mysql = Database::shared(MySqlVersion::MySql97).await.unwrap();
@@ -257,6 +258,7 @@ impl Nest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn no_secret_is_told_by_anything() {
     let mut nest = Nest::start().await;
     nest.shop.wait_for("streaming");
