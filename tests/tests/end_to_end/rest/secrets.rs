@@ -257,8 +257,8 @@ impl Nest {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "one story, told in its order")]
+#[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_told_by_anything() {
     let mut nest = Nest::start().await;
     nest.shop.wait_for("streaming");

@@ -221,8 +221,8 @@ async fn tokens_are_exchanged_while_it_runs() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "one story, told in its order")]
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_say_who_is_there_and_are_exchanged_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, theirs) = (
