@@ -164,7 +164,6 @@ async fn plugins_are_described_and_configurations_are_validated_without_being_ma
         assert_eq!(validated["error_count"], 1, "{change}: {validated:#}");
         let said = errors(&validated, key);
         assert_eq!(said.len(), 1, "{change}");
-        // The same sentence where it is to be made.
         let body = json!({ "name": shop.name(), "config": config });
         let (code, message) = refusal(&shop.must(400, "POST", "/connectors", &body));
         assert_eq!(code, "config_invalid");
