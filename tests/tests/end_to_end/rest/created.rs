@@ -100,6 +100,8 @@ async fn what_is_shown_of_a_connector_is_as_of_kafka_connect() {
     assert!(trace.contains("public.nosuch"), "{trace}");
 }
 
+const SLOTS: &str = "select count(*) from pg_replication_slots where database = current_database()";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plugins_are_described_and_configurations_are_validated_without_being_made() {
     let shop = Shop::of(ROWS).await;
@@ -170,8 +172,7 @@ async fn plugins_are_described_and_configurations_are_validated_without_being_ma
         assert!(message.contains(&said[0]) && message.contains(key), "{message}");
     }
     assert_eq!(shop.get("/connectors"), json!([]));
-    let slots = "select count(*) from pg_replication_slots where database = current_database()";
-    assert_eq!(shop.database.query_value(slots).await.unwrap(), "0");
+    assert_eq!(shop.database.query_value(SLOTS).await.unwrap(), "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
