@@ -56,7 +56,6 @@ async fn the_journal_says_who_did_what_and_what_came_of_it() {
         ("anonymous", "created", ""),
         ("tailrace", "state", "streaming"),
         ("anonymous", "paused", ""),
-        ("tailrace", "state", "paused by anonymous"),
         ("anonymous", "resumed", ""),
     ] {
         shop.wait_for_entry(who, what, part);
@@ -108,7 +107,8 @@ async fn single_changes_are_shown_on_their_way() {
             .iter()
             .map(|change| (change["op"].as_str().unwrap(), &change["before"], &change["after"]))
             .collect();
-        let (small, large) = (json!({ "id": 4, "v": "d" }), json!({ "id": 4, "v": "D" }));
+        // Rows are shown as text, whatever their types.
+        let (small, large) = (json!({ "id": "4", "v": "d" }), json!({ "id": "4", "v": "D" }));
         let expected = [
             ("c", &Value::Null, &small),
             ("u", &small, &large),
@@ -118,7 +118,7 @@ async fn single_changes_are_shown_on_their_way() {
         let records = changes[0]["records"].as_array().unwrap();
         assert_eq!(records[0]["topic"], shop.database.topic("t"));
         assert_eq!(records[0]["key"], json!({ "id": 4 }));
-        assert_eq!(records[0]["value"]["after"], small);
+        assert_eq!(records[0]["value"]["after"], json!({ "id": 4, "v": "d" }));
         assert!(records[0]["value_base64"].is_string() && records[0]["size_bytes"].as_u64().unwrap() > 0);
         // A delete is followed by its tombstone.
         assert_eq!(changes[2]["records"].as_array().unwrap().len(), 2, "{}", changes[2]);
