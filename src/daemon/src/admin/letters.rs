@@ -28,7 +28,7 @@ struct Page {
 
 /// The routes of letters.
 pub(super) fn operations() -> Vec<Operation> {
-    let number = json!({ "type": "integer", "minimum": 0, "default": 0 });
+    let number = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX, "default": 0 });
     let flag = json!({ "type": "boolean", "default": false });
     let all = [
         get("/connectors/{name}/dead_letters", list)

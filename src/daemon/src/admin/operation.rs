@@ -161,10 +161,15 @@ impl Operation {
 
     /// An answer that is text of another kind.
     pub(super) fn answers_text(mut self, status: u16, words: &'static str, media_type: &'static str) -> Self {
+        // What a program may read as something else than text has any shape.
+        let schema: Describe = match media_type.starts_with("text/") {
+            true => |generator| generator.subschema_for::<String>(),
+            false => |generator| generator.subschema_for::<Value>(),
+        };
         let described = Described {
             words,
             media_type,
-            schema: Some(|generator| generator.subschema_for::<String>()),
+            schema: Some(schema),
         };
         self.answers.insert(status, described);
         self

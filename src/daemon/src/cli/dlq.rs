@@ -262,20 +262,27 @@ impl Line {
 
 impl Office {
     async fn open(plan: &Plan, name: &str) -> Result<Self, Failure> {
-        let Some(rules) = plan.letters_of(name) else {
-            let sentence = format!("there is no connector `{name}`; {}", suggestion(name, &plan.names()));
-            return Err(Failure::Usage(sentence));
-        };
-        match StateStore::open(&plan.state_path).await {
-            Ok(state) => Ok(Self::State(Box::new(LetterDesk {
+        let is_name = name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter));
+        match (StateStore::open(&plan.state_path).await, plan.letters_of(name)) {
+            (Ok(state), Some(rules)) => Ok(Self::State(Box::new(LetterDesk {
                 rules: rules.clone(),
                 state,
                 telemetry: None,
             }))),
-            Err(error) if error.code() == "state_locked" => {
+            // The daemon knows those that were created over HTTP, too.
+            (Err(error), _) if error.code() == "state_locked" && is_name => {
                 Ok(Self::Daemon(DaemonEndpoint::of(&plan.admin), name.to_owned()))
             }
-            Err(error) => Err(error.into()),
+            (Err(error), Some(_)) => Err(error.into()),
+            (Ok(_) | Err(_), None) => {
+                let sentence = format!(
+                    "the file has no connector `{name}`; {}; one that was created over HTTP is looked after while the daemon runs",
+                    suggestion(name, &plan.names())
+                );
+                Err(Failure::Usage(sentence))
+            }
         }
     }
 

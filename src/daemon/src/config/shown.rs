@@ -204,10 +204,11 @@ fn mask_all(tree: &mut Located, path: &mut Vec<String>) {
 
 fn shown(path: &[String], scalar: &Scalar) -> String {
     let text = scalar.written.as_ref().unwrap_or(&scalar.text);
-    match format_at(schema::connector(), path) {
-        Some(SECRET) => masked(text),
-        _ => text.clone(),
-    }
+    // Also what stands below a secret, where nothing should.
+    let is_secret = (1..=path.len())
+        .filter_map(|length| path.get(..length))
+        .any(|above| format_at(schema::connector(), above) == Some(SECRET));
+    if is_secret { masked(text) } else { text.clone() }
 }
 
 /// A secret without what is secret: a variable stands for itself, and of a URL only the password is hidden. Whatever is not surely one of

@@ -135,6 +135,8 @@ impl Member {
     pub(super) async fn follow(&self, wish: Option<Wish>, deadline: Instant, ends: watch::Sender<u64>) {
         let wanted = wish.as_ref().map(|wish| wish.wanted);
         let is_ending = self.is_asked_to_end();
+        // What was stopped, also before the process began, is opened again, if only to be paused; what has halted stays so until it is to run.
+        let was_stopped = self.wish().is_some_and(|wish| wish.wanted == Wanted::Stopped);
         match wanted {
             Some(Wanted::Stopped) => self.ask_to_end(),
             Some(Wanted::Paused) | None => {
@@ -144,7 +146,7 @@ impl Member {
                 }
                 if self.is_alive() {
                     self.tell(desired);
-                } else if wanted.is_none() || is_ending {
+                } else if wanted.is_none() || is_ending || was_stopped {
                     self.start(desired, ends);
                 }
             }

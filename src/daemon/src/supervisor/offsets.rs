@@ -57,12 +57,15 @@ impl Supervisor {
             match plan_of(&member)? {
                 AnyPlan::Reads(plan) => {
                     let target = one_source(&moves)?;
+                    let saved = supervisor.checkpoint(&plan.name).await?.map(|saved| saved.progress);
+                    // Where it is, it may be, also within its snapshot.
+                    if saved.as_ref() == Some(target) {
+                        return Ok(Vec::new());
+                    }
                     let store = supervisor.assembly.state.connector(&plan.name).await?;
                     let source = plan.source_connector()?;
                     source.verify_position(&plan.name, &target.position, &*store).await?;
-                    let saved = supervisor.checkpoint(&plan.name).await?.map(|saved| saved.progress);
                     Ok(match saved {
-                        Some(saved) if saved == *target => Vec::new(),
                         Some(saved) => vec![format!(
                             "connector {} goes on from {} instead of {}: changes between the two are skipped or sent again, whichever \
                              comes first in the log",
@@ -96,9 +99,13 @@ impl Supervisor {
                 AnyPlan::Reads(plan) => {
                     let target = one_source(&moves)?;
                     let store = supervisor.assembly.state.connector(&plan.name).await?;
+                    let saved = store.load().await?;
+                    if saved.as_ref().is_some_and(|saved| saved.progress == *target) {
+                        return Ok(());
+                    }
                     let source = plan.source_connector()?;
                     source.verify_position(&plan.name, &target.position, &*store).await?;
-                    let sequence = store.load().await?.map_or(0, |saved| saved.sequence) + 1;
+                    let sequence = saved.map_or(0, |saved| saved.sequence) + 1;
                     let progress = target.clone();
                     store.save(&Checkpoint { sequence, progress }).await?;
                     format!("it goes on from {}", target.position)

@@ -144,7 +144,7 @@ async fn plugins_are_described_and_configurations_are_validated_without_being_ma
     assert_eq!(right["error_count"], 0, "{right:#}");
     assert_eq!(validate(&shop.nested())["error_count"], 0);
     let table = [
-        (json!({ "source.tables": null }), "source.tables"),
+        (json!({ "source.url": null }), "source.url"),
         (json!({ "source.tabels": "x" }), "source.tabels"),
         (json!({ "stream": "nosuch" }), "stream"),
         (json!({ "format.envelope": "debesium" }), "format.envelope"),

@@ -55,7 +55,7 @@ async fn odd_names_are_names_and_nothing_else() {
             line.starts_with("tailrace_") || line.starts_with('#') || line.starts_with("process_"),
             "{line}"
         );
-        assert!(!line.starts_with("tailrace_up"), "{line}");
+        assert!(!line.starts_with("tailrace_up "), "{line}");
     }
     let status = shop.get("/status");
     let tables = status["connectors"][0]["topics"].as_object().unwrap();

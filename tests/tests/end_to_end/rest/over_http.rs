@@ -81,16 +81,12 @@ async fn variables_files_statements_and_webhooks_are_for_the_file_alone() {
         ("source.tls.ca_file", json!("/etc/passwd"), file),
         ("source.tls.ca_file", json!("relative.pem"), file),
         (
-            "schema_changes.webhook.url",
-            json!("http://127.0.0.1:1/"),
+            "schema_changes.webhook",
+            json!({ "url": "http://127.0.0.1:1/" }),
             "never in a request",
         ),
-        ("source.query.sql", json!("select 1"), ""),
     ] {
-        match part {
-            "" => {}
-            part => refused(&shop, key, &value, part),
-        }
+        refused(&shop, key, &value, part);
     }
     let conditions = json!({ "t": "id > 1; drop table t" });
     let mut nested = shop.nested();
@@ -110,7 +106,13 @@ async fn what_the_file_allows_may_be_named_and_is_never_told() {
         config["source.url"] = json!(url_with(&shop, &written));
         shop.must(201, "PUT", &shop.at("/config"), &config);
         shop.wait_for("streaming");
-        assert_eq!(shop.get(&shop.at("/config"))["source.url"], url_with(&shop, &written));
+        // A path within a URL may be more of it than it seems, and hides the whole.
+        let shown = [url_with(&shop, &written), MASK.to_owned()];
+        assert!(
+            shown
+                .iter()
+                .any(|shown| shop.get(&shop.at("/config"))["source.url"] == **shown)
+        );
         tells_nothing(&shop);
         // Where it is something else, what it stands for is not told either.
         for key in [

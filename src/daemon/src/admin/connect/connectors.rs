@@ -489,6 +489,9 @@ pub(super) fn flat_config(member: &Member) -> BTreeMap<String, String> {
         config
             .entry("connector.class".to_owned())
             .or_insert_with(|| class.name());
+        // The class says it already, as Kafka Connect's tools expect.
+        let side = if class.is_sink { SINK } else { SOURCE };
+        config.remove(&format!("{side}.{TYPE}"));
     }
     config.entry("tasks.max".to_owned()).or_insert_with(|| "1".to_owned());
     config

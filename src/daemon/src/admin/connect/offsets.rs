@@ -215,12 +215,16 @@ impl PartitionOffset {
                 Value::String(text) => text.parse().ok(),
                 number => number.as_i64().and_then(|number| i32::try_from(number).ok()),
             });
-            let number = number.ok_or_else(|| not_right("`kafka_partition` is a whole number"))?;
+            let number = number
+                .filter(|number| *number >= 0)
+                .ok_or_else(|| not_right("`kafka_partition` is a whole number from 0"))?;
             let next = match self.offset.get("kafka_offset") {
                 None if self.offset.is_null() => None,
                 Some(Value::String(text)) => Some(
                     text.parse()
-                        .map_err(|_| not_right("`kafka_offset` is a whole number"))?,
+                        .ok()
+                        .filter(|offset| *offset >= 0)
+                        .ok_or_else(|| not_right("`kafka_offset` is a whole number from 0"))?,
                 ),
                 offset => Some(
                     offset
