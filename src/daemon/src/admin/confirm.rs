@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::answer::{Refused, json};
 
@@ -68,5 +69,38 @@ impl Confirmations {
             expires_in_ms: u64::try_from(VALID_FOR.as_millis()).unwrap_or(u64::MAX),
         };
         Err(Refused::with(json(StatusCode::CONFLICT, &needed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The token that a request is given.
+    fn token(confirmations: &Confirmations, what: &str) -> String {
+        let refused = confirmations.check(what, &Confirmed { confirm: None }, vec!["a row".to_owned()]);
+        assert!(refused.is_err());
+        confirmations.0.lock().unwrap().keys().next().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_over_after_a_minute() {
+        for (waited_seconds, is_good) in [(59, true), (61, false)] {
+            let confirmations = Confirmations::default();
+            let confirm = Some(token(&confirmations, "alice drops it"));
+            tokio::time::advance(Duration::from_secs(waited_seconds)).await;
+            let checked = confirmations.check("alice drops it", &Confirmed { confirm }, Vec::new());
+            assert_eq!(checked.is_ok(), is_good, "{waited_seconds} s");
+        }
+    }
+
+    #[test]
+    fn a_token_is_for_what_it_was_given_for() {
+        let confirmations = Confirmations::default();
+        let confirm = Some(token(&confirmations, "alice drops it"));
+        let used = Confirmed { confirm };
+        for what in ["otto drops it", "alice drops it"] {
+            assert!(confirmations.check(what, &used, Vec::new()).is_err(), "{what}: it is used up");
+        }
     }
 }

@@ -221,48 +221,76 @@ async fn tokens_are_exchanged_while_it_runs() {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
+/// A shop whose endpoint asks for certificates of an authority, and knows another one.
+struct Certified {
+    shop: Shop,
+    ours: Authority,
+    theirs: Authority,
+    certificate: PathBuf,
+    key: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+// === impl Certified ===
+
+impl Certified {
+    async fn start() -> Certified {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = Authority::make(folder.path(), "ours");
+        let theirs = Authority::make(folder.path(), "theirs");
+        let (certificate, key) = ours.sign("endpoint", "IP:127.0.0.1,DNS:localhost", "-days 30");
+        let shop = Shop::prepare(PostgresVersion::V17, ROWS, |daemon| {
+            let tokens = Tokens::make(daemon.path());
+            let settings = format!(
+                "tls: {{ certificate_file: \"{}\", key_file: \"{}\", client_ca_file: \"{}\" }}, \
+                 client_certificates: [{{ name: olga, role: operate }}, {{ name: rene.example.com, role: read }}], {}",
+                certificate.display(),
+                key.display(),
+                ours.file().display(),
+                tokens.settings()
+            );
+            let client = Client {
+                authority: Some(ours.file()),
+                ..Client::at(daemon.port()).with_token(Some(&tokens.admin))
+            };
+            daemon.set_admin(&settings, client);
+        })
+        .await;
+        shop.daemon.start().unwrap();
+        Certified {
+            shop,
+            ours,
+            theirs,
+            certificate,
+            key,
+            _folder: folder,
+        }
+    }
+
+    fn nobody(&self) -> Client {
+        self.shop.daemon.client().with_token(None)
+    }
+
+    /// Somebody whose certificate this authority signed, without a token.
+    fn holder(&self, authority: &Authority, name: &str, domain: &str, lifetime: &str) -> Client {
+        Client {
+            identity: Some(authority.sign(name, &format!("DNS:{domain}"), lifetime)),
+            ..self.nobody()
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_say_who_is_there_and_are_exchanged_while_it_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ours, theirs) = (
-        Authority::make(folder.path(), "ours"),
-        Authority::make(folder.path(), "theirs"),
-    );
-    let (certificate, key) = ours.sign("endpoint", "IP:127.0.0.1,DNS:localhost", "-days 30");
-    let mut tokens = None;
-    let shop = Shop::prepare(PostgresVersion::V17, ROWS, |daemon| {
-        let made = Tokens::make(daemon.path());
-        let settings = format!(
-            "tls: {{ certificate_file: \"{}\", key_file: \"{}\", client_ca_file: \"{}\" }}, \
-             client_certificates: [{{ name: olga, role: operate }}, {{ name: rene.example.com, role: read }}], {}",
-            certificate.display(),
-            key.display(),
-            ours.file().display(),
-            made.settings()
-        );
-        let client = Client {
-            authority: Some(ours.file()),
-            ..Client::at(daemon.port()).with_token(Some(&made.admin))
-        };
-        daemon.set_admin(&settings, client);
-        tokens = Some(made);
-    })
-    .await;
-    shop.daemon.start().unwrap();
+async fn certificates_say_who_is_there() {
+    let certified = Certified::start().await;
+    let Certified { shop, ours, theirs, .. } = &certified;
     shop.create();
-    let nobody = shop.daemon.client().with_token(None);
-    assert_eq!(nobody.get("/status").unwrap().status, 401);
-    let with = |identity: (PathBuf, PathBuf)| Client {
-        identity: Some(identity),
-        ..nobody.clone()
-    };
-    let olga = with(ours.sign("olga", "DNS:olga", "-days 30"));
-    let rene = with(ours.sign("rene", "DNS:rene.example.com", "-days 30"));
-    for (client, name, role, pause) in [
-        (&olga, "olga", "operate", 202),
-        (&rene, "rene.example.com", "read", 403),
+    assert_eq!(certified.nobody().get("/status").unwrap().status, 401);
+    for (file, name, role, pause) in [
+        ("olga", "olga", "operate", 202),
+        ("rene", "rene.example.com", "read", 403),
     ] {
+        let client = certified.holder(ours, file, name, "-days 30");
         let session = client.get("/session").unwrap().json().unwrap();
         assert_eq!(
             session,
@@ -273,27 +301,31 @@ async fn certificates_say_who_is_there_and_are_exchanged_while_it_runs() {
     }
     shop.wait_for_entry("olga", "paused", "");
     // Known to the authority and to nobody else: as without a certificate.
-    let unknown = with(ours.sign("unknown", "DNS:unknown", "-days 30"));
+    let unknown = certified.holder(ours, "unknown", "unknown", "-days 30");
     assert_eq!(unknown.get("/session").unwrap().status, 401);
     // Another authority's, or one that is over: there is no connection at all.
-    let foreign = with(theirs.sign("foreign", "DNS:olga", "-days 30"));
-    let expired = with(ours.sign("expired", "DNS:olga", "-days -1"));
+    let foreign = certified.holder(theirs, "foreign", "olga", "-days 30");
+    let expired = certified.holder(ours, "expired", "olga", "-days -1");
     for client in [&foreign, &expired] {
         assert!(client.get("/session").is_err());
     }
     // In the clear nothing is answered, and nobody else is kept from asking.
     assert!(Client::at(shop.daemon.port()).get("/livez").is_err());
     assert_eq!(shop.daemon.get("/livez").unwrap().status, 200);
+}
 
-    // Another certificate, of another authority, without a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_exchanged_while_it_runs() {
+    let certified = Certified::start().await;
+    let Certified { shop, theirs, .. } = &certified;
     let (new_certificate, new_key) = theirs.sign("new", "IP:127.0.0.1", "-days 30");
     let renewed = Client {
         authority: Some(theirs.file()),
         ..shop.daemon.client().clone()
     };
     assert!(renewed.get("/livez").is_err());
-    std::fs::rename(new_key, &key).unwrap();
-    std::fs::rename(new_certificate, &certificate).unwrap();
+    std::fs::rename(new_key, &certified.key).unwrap();
+    std::fs::rename(new_certificate, &certified.certificate).unwrap();
     let seen = poll_until("the new certificate", DEADLINE, || {
         Ok(renewed
             .get("/livez")
@@ -303,7 +335,7 @@ async fn certificates_say_who_is_there_and_are_exchanged_while_it_runs() {
     });
     seen.unwrap();
     // What cannot be used leaves it as it was.
-    std::fs::write(&certificate, "no certificate").unwrap();
+    std::fs::write(&certified.certificate, "no certificate").unwrap();
     let told = poll_until("the error", DEADLINE, || {
         assert_eq!(renewed.get("/livez")?.status, 200);
         Ok(shop

@@ -124,8 +124,17 @@ pub(super) struct TaskStatus {
 struct NewConnector {
     name: String,
     config: BTreeMap<String, Value>,
-    /// RUNNING, PAUSED or STOPPED.
-    initial_state: Option<String>,
+    initial_state: Option<InitialState>,
+}
+
+/// What is wanted of a connector when it is created.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "UPPERCASE")]
+#[expect(dead_code, reason = "as above")]
+enum InitialState {
+    Running,
+    Paused,
+    Stopped,
 }
 
 type Config = BTreeMap<String, Value>;
