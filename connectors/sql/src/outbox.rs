@@ -18,6 +18,7 @@ mod hold;
 mod log_message;
 mod plan;
 mod topic;
+mod trace_fields;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -174,6 +174,26 @@ impl EncodedBatch {
         self.buffer.get(range.clone()).unwrap_or_default()
     }
 
+    /// Puts bytes in the place of as many; false where the place has room for more or fewer.
+    pub fn overwrite(&mut self, place: &Range<usize>, bytes: &[u8]) -> bool {
+        let there = self.buffer.get_mut(place.clone());
+        let Some(there) = there.filter(|there| there.len() == bytes.len()) else {
+            return false;
+        };
+        there.copy_from_slice(bytes);
+        true
+    }
+
+    /// Where the value of a header lies that the event brought.
+    pub fn place_of_header(&self, record: &EncodedRecord, name: &str) -> Option<Range<usize>> {
+        let headers = self.headers.get(record.headers.clone()).unwrap_or_default();
+        let found = headers.iter().find(|(known, _)| match known {
+            HeaderName::Known(_) => false,
+            HeaderName::Written(place) => self.slice(place) == name.as_bytes(),
+        });
+        found.map(|(_, value)| value.clone())
+    }
+
     /// The topic of a record.
     pub fn topic(&self, record: &EncodedRecord) -> &str {
         self.topics.get(record.topic).map_or("", |topic| topic)

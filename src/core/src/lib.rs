@@ -27,6 +27,7 @@ pub mod task;
 pub mod telemetry;
 pub mod testkit;
 pub mod topic;
+pub mod trace;
 pub mod transform;
 pub mod value;
 

@@ -21,6 +21,7 @@ use self::history::{History, Ring, Sample};
 use self::lag::{LagMeasure, Moment, Reached};
 use self::retention::RetentionWindow;
 use crate::dead_letter::LetterSummary;
+use crate::trace::Tracer;
 
 pub use self::retention::LogRetention;
 pub use self::tables::{DelayWindow, PartitionProgress, PublishedTopic, TableGapSafety, TableProgress};
@@ -59,6 +60,8 @@ pub struct Telemetry {
     pub histograms: Histograms,
     /// What its lag in time is counted from.
     pub reached: Reached,
+    /// Where its spans go.
+    pub tracer: Tracer,
     words: Mutex<Words>,
 }
 
@@ -255,6 +258,7 @@ impl Telemetry {
             tail: Tail::default(),
             histograms: Histograms::default(),
             reached: Reached::default(),
+            tracer: Tracer::default(),
             words: Mutex::new(Words {
                 life: Life::Starting,
                 reason: String::new(),
@@ -274,6 +278,12 @@ impl Telemetry {
                 notices: BTreeMap::new(),
             }),
         }
+    }
+
+    /// The same, whose spans somebody wants.
+    #[must_use]
+    pub fn traced_by(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Words) -> T) -> T {

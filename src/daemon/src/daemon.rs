@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::registries::Registries;
 use crate::supervisor::assembly::Assembly;
 use crate::supervisor::{Outcome, Supervisor};
+use crate::traces::Exporter;
 use crate::{progress, sampling, screen};
 
 /// What to do where the endpoint's port is taken.
@@ -40,6 +41,7 @@ pub(crate) struct Daemon {
     supervisor: Arc<Supervisor>,
     state: StateStore,
     side_tasks: Vec<JoinHandle<()>>,
+    exporter: Option<Exporter>,
     _admin: Admin,
 }
 
@@ -70,6 +72,10 @@ impl Daemon {
             tls: plan.admin.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new),
         };
         let state = StateStore::open(&plan.state_path).await?;
+        let exporter = plan
+            .traces
+            .as_ref()
+            .map(|collector| Exporter::start(Arc::clone(collector)));
         let assembly = Assembly {
             streams: connect_streams(plan)?,
             stream_kinds: plan
@@ -80,6 +86,7 @@ impl Daemon {
             registries: Registries::connect(plan, &state)?,
             state: state.clone(),
             shutdown_timeout: plan.shutdown_timeout,
+            tracer: exporter.as_ref().map(Exporter::tracer).unwrap_or_default(),
         };
         let access = Access::open(&plan.admin)?;
         let (journal, writer) = Journal::new(state.clone());
@@ -93,6 +100,7 @@ impl Daemon {
             address: admin_address,
             hosts: plan.admin.hosts.clone(),
             access,
+            spans: exporter.as_ref().map(Exporter::counts),
         });
         let admin = Admin::start(listeners, shown).map_err(|error| unlistenable(admin_address, error))?;
         side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
@@ -104,6 +112,7 @@ impl Daemon {
             supervisor,
             state,
             side_tasks,
+            exporter,
             _admin: admin,
         })
     }
@@ -147,6 +156,9 @@ impl Daemon {
     async fn close(self, outcome: Outcome) -> Result<Outcome> {
         for task in self.side_tasks {
             task.abort();
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
         }
         screen::draw_foot(Vec::new());
         self.state.close().await?;

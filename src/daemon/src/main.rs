@@ -19,6 +19,7 @@ mod registries;
 mod sampling;
 mod screen;
 mod supervisor;
+mod traces;
 mod webhook;
 
 fn main() -> std::process::ExitCode {

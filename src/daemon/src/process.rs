@@ -29,6 +29,7 @@ pub(crate) fn numbers(version: &'static str, uptime: Duration) -> ProcessNumbers
             .and_then(|entries| u64::try_from(entries.count()).ok()?.checked_sub(1)),
         maximum_descriptors: number_behind(&read("limits"), "Max open files"),
         threads: number_behind(&status, "Threads:"),
+        spans: None,
     }
 }
 

@@ -58,6 +58,11 @@ impl HttpUrl {
         Ok(self)
     }
 
+    /// More than a `/` follows the host.
+    pub fn has_path(&self) -> bool {
+        self.path.len() > 1
+    }
+
     /// Over `https://`.
     pub fn is_tls(&self) -> bool {
         self.is_tls

@@ -17,6 +17,7 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod collector;
 mod connect;
 mod fake_registry;
 mod kafka;
@@ -27,6 +28,7 @@ pub(crate) mod process;
 mod prometheus;
 mod registry;
 
+pub use collector::Collector;
 pub use connect::{Connect, ConnectOptions, confluent_avro, debezium_mysql, debezium_postgres};
 pub use fake_registry::{Asked, Certificate, FakeRegistry, Reply};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};

@@ -9,6 +9,7 @@
 mod bad_rows;
 mod contracts;
 mod events;
+mod traces;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -226,6 +226,11 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn both_sides_of_a_merge_are_put_together() {
+    refuse(&in_every_text(&["<<<<<<< ", ">>>>>>> "], "marks one side of a merge"));
+}
+
+#[test]
 fn no_machine_of_ours_is_named() {
     let here = root().canonicalize().unwrap().display().to_string();
     let home = std::env::var("HOME").unwrap_or_default();

@@ -115,7 +115,8 @@ pub struct OutboxColumns {
     #[serde(default)]
     pub timestamp: Option<String>,
 
-    /// The span that the event belongs to: the header of the column's name. Default: `tracingspancontext`, where there is such
+    /// The trace that the event belongs to: a `traceparent` of the W3C, or fields of it as JSON or as Java's properties, which
+    /// Debezium's users have. Each field becomes a header: `traceparent`, `tracestate`. Default: `tracingspancontext`, where there is such
     /// a column.
     #[serde(default)]
     pub tracing: Option<String>,

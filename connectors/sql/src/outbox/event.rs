@@ -11,6 +11,7 @@ use tailrace_core::{Error, Result};
 use super::headers::read_headers;
 use super::plan::{Outbox, PayloadPlan, TablePlan};
 use super::topic::{END, Piece, TopicNames};
+use super::trace_fields::trace_fields;
 use super::{BadRow, batch_full};
 
 /// What is used again for each row, so that nothing is allocated for it.
@@ -217,6 +218,9 @@ fn push_headers(plan: &TablePlan, (batch, row): (&mut ChangeBatch, Row), scratch
             push_header(batch, name, value)?;
         }
     }
+    if let Some((name, column)) = &plan.tracing {
+        push_tracing(name, *column, (batch, row))?;
+    }
     let Some(part) = plan.json_headers.and_then(|column| batch.part_of(row, column)) else {
         return Ok(());
     };
@@ -227,6 +231,22 @@ fn push_headers(plan: &TablePlan, (batch, row): (&mut ChangeBatch, Row), scratch
         let value = batch.write_part(write).map_err(batch_full)?;
         push_header(batch, name, value)
     })
+}
+
+/// The headers that carry the trace on. What no form of it is goes out as it stands, under the column's name: nobody loses an event for it.
+fn push_tracing(name: &str, column: usize, (batch, row): (&mut ChangeBatch, Row)) -> Result<()> {
+    let Some(part) = text_part(batch, row, column)? else {
+        return Ok(());
+    };
+    let fields = std::str::from_utf8(batch.part(part)).ok().and_then(trace_fields);
+    let Some(fields) = fields else {
+        return push_header(batch, name, part);
+    };
+    for (name, value) in fields {
+        let value = batch.write_part(|out| out.extend_from_slice(value.as_bytes()));
+        push_header(batch, &name, value.map_err(batch_full)?)?;
+    }
+    Ok(())
 }
 
 /// Adds a header to the message that is being made.

@@ -55,6 +55,8 @@ pub(super) struct TablePlan {
     pub(super) event_type: usize,
     pub(super) payload: PayloadPlan,
     pub(super) headers: Vec<(String, usize)>,
+    /// The trace that the event belongs to: the column's name and index.
+    pub(super) tracing: Option<(String, usize)>,
     pub(super) json_headers: Option<usize>,
     pub(super) timestamp: Option<usize>,
     pub(super) topic: TopicPlan,
@@ -225,13 +227,19 @@ fn plan_table(config: &OutboxConfig, topic: &TopicTemplate, schema: &TableSchema
     for header in &config.headers {
         headers.push((header.header().to_owned(), columns.text(&header.column)));
     }
-    headers.extend(columns.tracing(names.tracing()));
+    let tracing = columns.tracing(names.tracing());
     let json_headers = columns.optional(names.headers(), |kind| matches!(kind, LogicalType::Text(_)));
     let timestamp = columns.optional(names.timestamp(), is_time);
     let in_topic: Vec<_> = topic.columns().map(|name| columns.text(name)).collect();
     let named = [id, key, event_type].into_iter().chain(in_topic);
     let in_headers = headers.iter().map(|(_, index)| *index);
-    let used: Vec<_> = named.chain(in_headers).chain(json_headers).chain(timestamp).collect();
+    let in_trace = tracing.iter().map(|(_, index)| *index);
+    let used: Vec<_> = named
+        .chain(in_headers)
+        .chain(in_trace)
+        .chain(json_headers)
+        .chain(timestamp)
+        .collect();
     let payload = match config.payload {
         PayloadSource::Column => columns.payload(&names.payload, config.payload_format),
         PayloadSource::Columns => PayloadPlan::rest(schema, &used),
@@ -244,6 +252,7 @@ fn plan_table(config: &OutboxConfig, topic: &TopicTemplate, schema: &TableSchema
         event_type,
         payload,
         headers,
+        tracing,
         json_headers,
         timestamp,
         // A column that is missing was found above.

@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use crate::error::Result;
 use crate::ports::Receipt;
 use crate::position::Progress;
+use crate::trace::Journey;
 
 /// What a batch takes in the window however little is in it. A heartbeat, and a batch that filters left empty, would
 /// otherwise weigh nothing: behind an answer that does not come, a source that goes on saying so would fill the memory.
@@ -28,7 +29,7 @@ pub struct Committed {
 }
 
 /// A batch that is handed to the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Handed {
     /// The frontier when it is durable.
     pub progress: Progress,
@@ -38,10 +39,12 @@ pub struct Handed {
     pub records: usize,
     /// What it takes in the window, bytes.
     pub weight_bytes: usize,
+    /// Its spans, where somebody wants them.
+    pub journey: Option<Box<Journey>>,
 }
 
 /// A batch that became durable, and every batch before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Settled {
     /// The new frontier.
     pub progress: Progress,
@@ -78,6 +81,7 @@ impl Frontier {
             committed,
             records,
             weight_bytes,
+            journey,
         } = handed;
         let weight_bytes = weight_bytes + OVERHEAD_PER_BATCH_BYTES;
         self.in_flight_bytes += weight_bytes;
@@ -89,6 +93,9 @@ impl Frontier {
         });
         self.window.push_back(Box::pin(async move {
             let receipt = durable.await?;
+            if let Some(journey) = journey {
+                journey.arrive();
+            }
             Ok(Settled {
                 progress,
                 receipt,
@@ -153,6 +160,7 @@ mod tests {
             }),
             records: weight_bytes / 10,
             weight_bytes,
+            journey: None,
         }
     }
 

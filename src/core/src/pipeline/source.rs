@@ -35,6 +35,7 @@ use crate::position::{Checkpoint, Position, Progress};
 use crate::schema_change::SchemaChangePublisher;
 use crate::snapshot::log_position;
 use crate::telemetry::{Telemetry, now_us};
+use crate::trace::{Journey, Stages};
 use crate::transform::Transform;
 
 pub use self::letters::DeadLetters;
@@ -195,6 +196,7 @@ impl Running {
                 committed: None,
                 records: 0,
                 weight_bytes: 0,
+                journey: None,
             };
             self.frontier.push(heartbeat, nothing);
             self.publish_window();
@@ -208,6 +210,7 @@ impl Running {
     async fn hand_over(&mut self, batch: ChangeBatch) -> Result<()> {
         let progress = batch.progress.clone();
         let committed = committed(&batch);
+        let taken_us = now_us();
         self.show(&batch);
         let Some(mut encoded) = self.encode(batch).await? else {
             self.publish_window();
@@ -216,6 +219,7 @@ impl Running {
         let schema_changes = self.schemas.take_changes();
         let notices = self.pipeline.schema_changes.publish(&schema_changes, &mut encoded);
         self.schemas.handed_over(notices);
+        let journey = self.trace((committed, taken_us), &mut encoded);
         self.ensure_topics(&encoded).await?;
         failpoint!(try TopicsReady);
         let handed = Handed {
@@ -223,6 +227,7 @@ impl Running {
             committed,
             records: encoded.records.len(),
             weight_bytes: weight_of(&encoded),
+            journey,
         };
         let durable = if encoded.records.is_empty() {
             Box::pin(std::future::ready(Ok(Receipt::default())))
@@ -243,6 +248,21 @@ impl Running {
             // What cannot be encoded is seen to below.
             tail.show(batch, |one| encoder.encode(one).ok());
         }
+    }
+
+    /// The spans of a batch, where somebody wants them.
+    fn trace(
+        &self,
+        (committed, taken_us): (Option<Committed>, i64),
+        encoded: &mut EncodedBatch,
+    ) -> Option<Box<Journey>> {
+        let telemetry = &self.pipeline.telemetry;
+        let stages = Stages {
+            committed_us: committed.map_or(0, |committed| committed.oldest_us),
+            taken_us,
+            encoded_us: now_us(),
+        };
+        Journey::begin(&telemetry.tracer, &telemetry.connector, stages, encoded)
     }
 
     async fn ensure_topics(&mut self, encoded: &EncodedBatch) -> Result<()> {

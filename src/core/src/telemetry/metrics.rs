@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Life, Snapshot, Telemetry};
 
-pub use self::process::ProcessNumbers;
+pub use self::process::{ProcessNumbers, SpanNumbers};
 
 /// The media type of [`exposition`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -43,6 +43,7 @@ use self::access::Access;
 use self::confirm::Confirmations;
 use self::guard::Failures;
 use crate::supervisor::Supervisor;
+use crate::traces::SpanCounts;
 pub(crate) use server::{Admin, Listeners, listen};
 
 /// A runtime that does not come around to a one-line task for so long makes no progress.
@@ -67,6 +68,8 @@ pub(crate) struct Shown {
     pub(crate) hosts: Arc<[String]>,
     /// Who may ask.
     pub(crate) access: Arc<Access>,
+    /// Where traces are sent.
+    pub(crate) spans: Option<SpanCounts>,
     confirmations: Arc<Confirmations>,
     failures: Arc<Failures>,
 }
@@ -79,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) address: SocketAddr,
     pub(crate) hosts: Vec<String>,
     pub(crate) access: Access,
+    /// Where traces are sent.
+    pub(crate) spans: Option<SpanCounts>,
 }
 
 // === impl Shown ===
@@ -94,6 +99,7 @@ impl Shown {
             address: parts.address,
             hosts: parts.hosts.into(),
             access: Arc::new(parts.access),
+            spans: parts.spans,
             confirmations: Arc::default(),
             failures: Arc::default(),
         }

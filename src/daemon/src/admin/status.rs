@@ -20,6 +20,7 @@ use super::operation::{Operation, get};
 use super::{Shown, console};
 use crate::process;
 use crate::supervisor::{Member, Origin, PANICKED};
+use crate::traces::SpanCounts;
 
 /// The release, as Cargo knows it.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -274,7 +275,8 @@ fn judged(reasons: Vec<Reason>) -> Response {
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
-    let process = process::numbers(VERSION, shown.started.elapsed());
+    let mut process = process::numbers(VERSION, shown.started.elapsed());
+    process.spans = shown.spans.as_ref().map(SpanCounts::numbers);
     match metrics::exposition(&shown.supervisor.telemetry(), process) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -31,6 +31,7 @@ use super::tree::{Mark, Problem, Problems, Written};
 use crate::admin::config::AdminPlan;
 use crate::catalog::{Claim, RegistrySpec, SourceSpec, StreamSpec};
 use crate::cli::outbox::read_contract;
+use crate::traces::{Collector, TracesConfig};
 use crate::webhook::Receiver;
 
 /// What a connector that has both is told.
@@ -44,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) file: String,
     /// The HTTP endpoint.
     pub(crate) admin: AdminPlan,
+    /// Who is sent traces.
+    pub(crate) traces: Option<Arc<Collector>>,
     /// The state's file.
     pub(crate) state_path: PathBuf,
     /// How long a stop waits for what is in flight.
@@ -121,6 +124,7 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
     let state_path = tailrace_state::path_from_url(&spec.root.state.url).map_err(|error| {
         problems.push(Problem::at(spec.at.state, "state.url", error.report()));
     });
+    let traces = plan_traces(spec.root.traces.as_ref(), spec.at.traces, &mut problems);
     let mut taken = Taken::default();
     let mut planner = Planner {
         places: Places {
@@ -145,6 +149,7 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
     Ok(Plan {
         file: file.to_owned(),
         admin,
+        traces,
         state_path,
         shutdown_timeout: planner.shutdown_timeout,
         streams: planner.places.streams,
@@ -153,6 +158,11 @@ pub(crate) fn make(file: &str, spec: Option<Spec>) -> Result<Plan, Problems> {
         sinks,
         taken: planner.taken,
     })
+}
+
+fn plan_traces(written: Option<&TracesConfig>, at: Mark, problems: &mut Problems) -> Option<Arc<Collector>> {
+    let refused = |(key, sentence)| problems.push(Problem::at(at, format!("traces.{key}"), sentence));
+    Collector::new(written?).map(Arc::new).map_err(refused).ok()
 }
 
 fn plan_streams(

@@ -21,6 +21,7 @@ use super::fault::suggestion;
 use super::tree::{Entry, Located, Mark, Node, Problem, Problems};
 use crate::admin::config::AdminConfig;
 use crate::catalog::{self, RegistrySpec, SinkSpec, SourceSpec, StreamSpec};
+use crate::traces::TracesConfig;
 use crate::webhook::WebhookConfig;
 
 /// Beside the configuration's other data, under the folder that the process was started in.
@@ -59,6 +60,9 @@ pub(crate) struct RootConfig {
     /// Where progress is kept.
     #[serde(default)]
     pub(crate) state: StateConfig,
+    /// Where traces are sent, in the way of OpenTelemetry. Without it there are none.
+    #[serde(default)]
+    pub(crate) traces: Option<TracesConfig>,
     /// How long a stop waits until what was read is durable, milliseconds. What is not durable then is read again at the
     /// next start. Default: 20000.
     #[serde(default = "shutdown_timeout_ms")]
@@ -236,6 +240,7 @@ pub(crate) enum AnyConnectorSpec {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpecPlaces {
     pub(crate) listen: Mark,
+    pub(crate) traces: Mark,
     pub(crate) state: Mark,
 }
 
@@ -369,6 +374,7 @@ impl Spec {
             root: root?,
             at: SpecPlaces {
                 listen: place(tree, &["admin", "listen"]),
+                traces: place(tree, &["traces"]),
                 state: place(tree, &["state", "url"]),
             },
             streams,

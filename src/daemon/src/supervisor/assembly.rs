@@ -11,6 +11,7 @@ use tailrace_core::ports::EventStream;
 use tailrace_core::schema_change::SchemaChangeListener;
 use tailrace_core::snapshot::SnapshotDesk;
 use tailrace_core::telemetry::Telemetry;
+use tailrace_core::trace::Tracer;
 use tailrace_core::{Error, Result};
 use tailrace_state::StateStore;
 use tokio::sync::watch;
@@ -35,6 +36,8 @@ pub(crate) struct Assembly {
     pub(crate) state: StateStore,
     /// How long a stop waits for what is in flight.
     pub(crate) shutdown_timeout: Duration,
+    /// Where spans go.
+    pub(crate) tracer: Tracer,
 }
 
 /// What goes on beside a connector.
@@ -61,7 +64,7 @@ impl Assembly {
     /// # Errors
     /// Where a side of it cannot be made from its configuration.
     pub(crate) fn member(&self, plan: AnyPlan, origin: Origin) -> Result<Member> {
-        let telemetry = Arc::new(Telemetry::new(plan.name()));
+        let telemetry = Arc::new(Telemetry::new(plan.name()).traced_by(self.tracer.clone()));
         let snapshots: Arc<SnapshotDesk> = Arc::default();
         let (carrier, side_task) = match &plan {
             AnyPlan::Reads(plan) => self.reads(plan, &telemetry, &snapshots)?,

@@ -127,7 +127,7 @@ async fn definitions_configuration_and_preflight_are_there_to_be_read() {
     site.open_tab("configuration");
     site.wait_for_text(".code.yaml", "type: postgres");
     site.press("Flat");
-    site.wait_for_text("td", "source.type");
+    site.wait_for_text("td", "tailrace.source.postgres");
     site.press("As a file");
     site.wait_for_text(".code", "connectors:");
     site.open_tab("preflight");

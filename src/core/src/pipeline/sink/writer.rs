@@ -397,7 +397,7 @@ impl Writer {
     /// One transaction of the target.
     async fn write_range(&mut self, records: &RecordBatch, range: Range<usize>) -> Result<()> {
         let held = self.parts.letters.hold().await?;
-        let first = range.start;
+        let (first, behind) = (range.start, range.end);
         let bytes = records.size_bytes_of(range.clone());
         let mut batch = self.parts.decoder.decode(records, range)?;
         let mut refused = self.parts.letters.behind(records, first, &mut batch);
@@ -408,10 +408,12 @@ impl Writer {
             .await?;
         let filtered = self.transform(&mut batch.changes)?;
         let sink = self.sink.as_mut().ok_or_else(no_session)?;
-        let began = std::time::Instant::now();
+        let (began, began_us) = (std::time::Instant::now(), now_us());
         sink.write(&batch).await?;
-        let histograms = &self.context.telemetry.histograms;
-        histograms.sink_transaction.observe_time(began.elapsed());
+        let telemetry = &self.context.telemetry;
+        telemetry.histograms.sink_transaction.observe_time(began.elapsed());
+        let written = (first..behind).filter_map(|index| records.get(index));
+        telemetry.tracer.written(&self.context.connector, began_us, written);
         drop(held);
         self.count(&batch, bytes, filtered);
         self.advance(&batch.advances);

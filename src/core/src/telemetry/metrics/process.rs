@@ -24,6 +24,17 @@ pub struct ProcessNumbers {
     pub maximum_descriptors: Option<u64>,
     /// Threads.
     pub threads: Option<u64>,
+    /// `None` where nobody wants traces.
+    pub spans: Option<SpanNumbers>,
+}
+
+/// What became of the spans of traces.
+#[derive(Debug, Clone, Copy)]
+pub struct SpanNumbers {
+    /// The collector took them.
+    pub sent: u64,
+    /// There was no room for them, or the collector did not take them.
+    pub dropped: u64,
 }
 
 /// A number of the process.
@@ -37,7 +48,7 @@ pub(super) struct ProcessMetric {
     pub(super) value: fn(&ProcessNumbers) -> Option<f64>,
 }
 
-pub(super) static METRICS: [ProcessMetric; 7] = [
+pub(super) static METRICS: [ProcessMetric; 9] = [
     ProcessMetric {
         name: "tailrace_uptime",
         help: "Since the process started",
@@ -86,5 +97,19 @@ pub(super) static METRICS: [ProcessMetric; 7] = [
         unit: None,
         kind: MetricType::Gauge,
         value: |process| process.threads.map(float),
+    },
+    ProcessMetric {
+        name: "tailrace_trace_spans_sent",
+        help: "Spans that the collector of traces took",
+        unit: None,
+        kind: MetricType::Counter,
+        value: |process| process.spans.map(|spans| float(spans.sent)),
+    },
+    ProcessMetric {
+        name: "tailrace_trace_spans_dropped",
+        help: "Spans that found no room, or that the collector of traces did not take",
+        unit: None,
+        kind: MetricType::Counter,
+        value: |process| process.spans.map(|spans| float(spans.dropped)),
     },
 ];

@@ -15,6 +15,7 @@ fn process() -> ProcessNumbers {
         open_descriptors: Some(12),
         maximum_descriptors: Some(1024),
         threads: Some(7),
+        spans: Some(SpanNumbers { sent: 12, dropped: 3 }),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tailrace_codec::contract::ContractRules;
 use tailrace_core::telemetry::Life;
+use tailrace_core::trace::Tracer;
 use tailrace_state::StateStore;
 
 use super::access::Access;
@@ -59,6 +60,7 @@ pub(super) fn endpoint_with(admin: &str, connectors: Vec<(&'static str, Life)>, 
             registries: Registries::connect(&plan, &state).unwrap(),
             state: state.clone(),
             shutdown_timeout: Duration::from_secs(1),
+            tracer: Tracer::default(),
         };
         let (journal, _) = Journal::new(state.clone());
         let supervisor = Supervisor::start(&plan, assembly, journal).await.unwrap();
@@ -72,6 +74,7 @@ pub(super) fn endpoint_with(admin: &str, connectors: Vec<(&'static str, Life)>, 
         supervisor,
         heartbeat,
         registry: state.registry(Arc::new(ContractRules)),
+        spans: None,
         address,
         hosts: plan.admin.hosts.clone(),
         access: Access::open(&plan.admin).unwrap(),
