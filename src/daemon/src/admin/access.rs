@@ -252,8 +252,8 @@ fn contents(file: &File) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Why others may know what is in a file, or exchange it. Secrets of Kubernetes are links to files of root that a group may read, in
-/// folders that only root can write: those are believed.
+/// Why others may know what is in a file, or exchange it. Secrets of Kubernetes are links of root to files of root that a group may read, in a
+/// folder where others can write and exchange nothing that is not theirs: those are believed.
 fn distrust(path: &Path, metadata: &Metadata) -> Option<String> {
     let (ours, root) = (rustix::process::geteuid().as_raw(), 0);
     let is_theirs = |metadata: &Metadata| metadata.uid() != ours && metadata.uid() != root;
@@ -277,10 +277,15 @@ fn distrust(path: &Path, metadata: &Metadata) -> Option<String> {
     if metadata.mode() & others != 0 {
         return Some(format!("others may read it; run `chmod 600 {}`", path.display()));
     }
-    let is_link = std::fs::symlink_metadata(path).is_ok_and(|link| link.file_type().is_symlink());
-    if is_link {
+    let link = std::fs::symlink_metadata(path)
+        .ok()
+        .filter(|link| link.file_type().is_symlink());
+    if let Some(link) = link {
         let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
-        let is_safe = folder.is_some_and(|folder| !is_theirs(&folder) && folder.mode() & 0o022 == 0);
+        let is_safe = folder.is_some_and(|folder| {
+            let (is_closed, is_sticky) = (folder.mode() & 0o022 == 0, folder.mode() & 0o1000 != 0);
+            !is_theirs(&folder) && (is_closed || is_sticky && !is_theirs(&link))
+        });
         if !is_safe {
             return Some("it is a link in a folder that others can write; name the file itself".to_owned());
         }
@@ -354,6 +359,9 @@ mod tests {
         assert!(read(&link).is_ok(), "a link in a folder of our own");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert!(refused(&link).contains("a link in a folder that others can write"));
+        // As Kubernetes mounts secrets: others may add files, and not exchange ours.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(read(&link).is_ok());
     }
 
     #[test]

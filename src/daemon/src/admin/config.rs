@@ -168,6 +168,16 @@ impl Default for AdminConfig {
 // === impl AdminPlan ===
 
 impl AdminPlan {
+    /// How the endpoint is asked from this machine, where it listens at this address.
+    pub(crate) fn url_at(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = match address.ip().is_unspecified() {
+            true => format!("localhost:{}", address.port()),
+            false => address.to_string(),
+        };
+        format!("{scheme}://{address}")
+    }
+
     /// What is meant; what cannot be is refused, at the place of the address.
     pub(crate) fn of(config: AdminConfig, at: Mark, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();

@@ -14,8 +14,8 @@ pub(crate) async fn run(plan: Plan, adopt_state: bool) -> Result<Exit, Failure> 
     tracing::info!(
         file = plan.file,
         connectors = plan.names().len(),
-        "running; curl http://{}/status",
-        daemon.admin_address
+        "running; curl {}/status",
+        plan.admin.url_at(daemon.admin_address)
     );
     let outcome = daemon.run_until_stopped().await?;
     Ok(outcome.into())
