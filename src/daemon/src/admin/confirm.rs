@@ -100,7 +100,10 @@ mod tests {
         let confirm = Some(token(&confirmations, "alice drops it"));
         let used = Confirmed { confirm };
         for what in ["otto drops it", "alice drops it"] {
-            assert!(confirmations.check(what, &used, Vec::new()).is_err(), "{what}: it is used up");
+            assert!(
+                confirmations.check(what, &used, Vec::new()).is_err(),
+                "{what}: it is used up"
+            );
         }
     }
 }
