@@ -188,20 +188,20 @@ async fn connect_with(access: &Access<'_>, connector: &str, purpose: Purpose, op
     client.options(options);
     let task = format!("postgres {connector} {}", purpose.name());
     if endpoint.tls_mode == TlsMode::Disable {
-        let (client, connection) = in_time(client.connect(NoTls), &endpoint).await?;
+        let (client, connection) = in_time(Box::pin(client.connect(NoTls)), &endpoint).await?;
         let driver = task::spawn_named(&task, drive(connection));
         return Ok(Session { client, driver });
     }
     let tls = tls::client_config(endpoint.tls_mode, &endpoint.tls)?;
     let tls = MakeRustlsConnect::new((*tls).clone());
-    let (client, connection) = in_time(client.connect(tls), &endpoint).await?;
+    let (client, connection) = in_time(Box::pin(client.connect(tls)), &endpoint).await?;
     let driver = task::spawn_named(&task, drive(connection));
     Ok(Session { client, driver })
 }
 
-/// Each host may have its time to be reached, and one of them the time to log in.
+/// Each host may have its time to be reached, and one of them the time to log in. What is waited for is large, and comes boxed.
 async fn in_time<T>(
-    connecting: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    connecting: impl Future<Output = Result<T, tokio_postgres::Error>> + Unpin,
     endpoint: &Endpoint,
 ) -> Result<T> {
     let hosts = u32::try_from(endpoint.hosts.len()).unwrap_or(1);
