@@ -12,6 +12,8 @@ mod producer;
 mod properties;
 mod reader;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod watch;
 mod watchdog;

@@ -313,7 +313,6 @@ fn session_settings(purpose: Purpose, identity: &Identity, config: &MySqlConfig)
 #[cfg(test)]
 mod tests {
     use tailrace_core::error::Kind;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -321,65 +320,6 @@ mod tests {
     fn config(port: u16, more: &str) -> MySqlConfig {
         let url = format!("mysql://u:c4n4ry@127.0.0.1:{port}/{more}");
         serde_json::from_value(serde_json::json!({ "url": url, "tables": ["shop.t"] })).unwrap()
-    }
-
-    /// A greeting of MySQL 8.0 whose capabilities lack TLS, and whose user is asked for a password by the old method.
-    fn greeting() -> Vec<u8> {
-        let mut packet = vec![10];
-        packet.extend(b"8.0.36\0");
-        packet.extend([1, 0, 0, 0]);
-        packet.extend(b"abcdefgh\0");
-        // Lower capabilities: PROTOCOL_41, SECURE_CONNECTION; character set; status; upper capabilities: PLUGIN_AUTH.
-        packet.extend([0x00, 0x82, 33, 2, 0, 0x08, 0x00, 21]);
-        packet.extend([0; 10]);
-        packet.extend(b"ijklmnopqrst\0mysql_native_password\0");
-        let mut framed = vec![u8::try_from(packet.len()).unwrap(), 0, 0, 0];
-        framed.extend(packet);
-        framed
-    }
-
-    #[tokio::test]
-    async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(listener.local_addr().unwrap().port(), "?ssl-mode=required");
-        let server = async {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            socket.write_all(&greeting()).await.unwrap();
-            // Nothing more may come, least of all a password.
-            let mut rest = Vec::new();
-            let read = socket.read_to_end(&mut rest).await;
-            assert!(read.is_err() || rest.is_empty(), "{rest:?}");
-        };
-        let (connected, ()) = tokio::join!(connect(&config, Purpose::Catalog), server);
-        let error = connected.unwrap_err();
-        assert_eq!((error.kind(), error.code()), (Kind::Definite, "source_tls"));
-    }
-
-    #[tokio::test]
-    async fn a_server_that_asks_for_the_password_in_plain_text_does_not_get_it() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(listener.local_addr().unwrap().port(), "");
-        let server = async {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            socket.write_all(&greeting()).await.unwrap();
-            let mut response = [0; 512];
-            let length = socket.read(&mut response).await.unwrap();
-            assert!(length > 0);
-            let mut switch = vec![0xfe];
-            switch.extend(b"mysql_clear_password\0");
-            let mut framed = vec![u8::try_from(switch.len()).unwrap(), 0, 0, 2];
-            framed.extend(switch);
-            socket.write_all(&framed).await.unwrap();
-            let mut rest = Vec::new();
-            let read = socket.read_to_end(&mut rest).await;
-            assert!(
-                read.is_err() || !rest.windows(7).any(|bytes| bytes == b"c4n4ry\0"),
-                "{rest:?}"
-            );
-        };
-        let (connected, ()) = tokio::join!(connect(&config, Purpose::Catalog), server);
-        let error = connected.unwrap_err();
-        assert_eq!(error.code(), "source_authentication_method", "{error}");
     }
 
     #[tokio::test]

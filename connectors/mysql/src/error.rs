@@ -8,6 +8,7 @@ use tailrace_core::Error;
 
 use crate::endpoint::Endpoint;
 use crate::log::dump::DumpError;
+use crate::said::without_values;
 
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`.
 const LOG_ERROR: u16 = 1236;
@@ -23,7 +24,7 @@ enum Meaning {
     Definite(&'static str),
 }
 
-/// An error that came with a number. `doing` completes the sentence "cannot …".
+/// An error that came with a number. `doing` completes the sentence "cannot …". Values of rows are left out of what the server says.
 pub(crate) fn server_error(number: u16, message: &str, doing: &str) -> Error {
     let meaning = match number {
         LOG_ERROR => log_meaning(message),
@@ -34,6 +35,7 @@ pub(crate) fn server_error(number: u16, message: &str, doing: &str) -> Error {
         Meaning::Transient(code) | Meaning::Definite(code) => code,
     };
     let remedy = remedy(code, number);
+    let message = without_values(number, message);
     let text = format!("cannot {doing}: the server says: {message} (error {number}){remedy}");
     match meaning {
         Meaning::Transient(code) => Error::transient(code, text),
@@ -45,6 +47,7 @@ pub(crate) fn server_error(number: u16, message: &str, doing: &str) -> Error {
 pub(crate) fn query_error(error: &mysql_async::Error, doing: &str) -> Error {
     match error {
         mysql_async::Error::Server(server) => server_error(server.code, &server.message, doing),
+        mysql_async::Error::Driver(DriverError::LocalInfile(_)) => file_asked_for(doing),
         mysql_async::Error::Driver(_)
         | mysql_async::Error::Io(_)
         | mysql_async::Error::Other(_)
@@ -116,6 +119,15 @@ pub(crate) fn is_cut_off(error: &DumpError) -> bool {
     matches!(error, DumpError::Client(mysql_async::Error::Server(said)) if said.code == LOG_ERROR && said.message.contains(CUT_OFF))
 }
 
+/// No statement of ours loads a file, so no honest server asks for one.
+fn file_asked_for(doing: &str) -> Error {
+    let message = format!(
+        "cannot {doing}: what answers asks for a file of this machine, and gets none; it is not the server that the `url` means, or somebody \
+         stands in between: check the `url`, and set `tls.mode: verify_full`"
+    );
+    Error::definite("source_asks_for_file", message)
+}
+
 /// Nothing came in time.
 pub(crate) fn connect_timeout(endpoint: &Endpoint, seconds: u64) -> Error {
     unreachable(&endpoint.server(), &format!("no answer within {seconds} s"))
@@ -147,6 +159,7 @@ fn driver_error(error: &DriverError, server: &str) -> Error {
                  or let it use caching_sha2_password, mysql_native_password or ed25519"
             ),
         ),
+        DriverError::LocalInfile(_) => file_asked_for(&format!("connect to {server}")),
         other => unreachable(server, &other.to_string()),
     }
 }

@@ -23,10 +23,13 @@ mod log;
 mod memory;
 mod position;
 mod quote;
+mod said;
 mod scan;
 mod server;
 pub mod sink;
 mod table;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod window;
 

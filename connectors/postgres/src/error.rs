@@ -1,5 +1,6 @@
 //! What an error of the server, or of the way to it, means: by SQLSTATE, never by the words of a translated message.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
@@ -15,9 +16,10 @@ enum Meaning {
 }
 
 /// An error that came with a SQLSTATE. `doing` completes the sentence "cannot …". Neither the DETAIL nor the HINT is taken over:
-/// they may hold values of rows.
+/// they may hold values of rows, which are left out of the message too.
 pub(crate) fn server_error(sqlstate: &str, message: &str, doing: &str) -> Error {
     let remedy = remedy(sqlstate);
+    let message = without_values(sqlstate, message);
     let text = format!("cannot {doing}: the server says: {message} (SQLSTATE {sqlstate}){remedy}");
     match meaning(sqlstate) {
         // A pooler's own errors come with the code of a protocol violation.
@@ -28,6 +30,24 @@ pub(crate) fn server_error(sqlstate: &str, message: &str, doing: &str) -> Error 
         Meaning::Transient(code) => Error::transient(code, text),
         Meaning::Definite(code) => Error::definite(code, text),
     }
+}
+
+/// The message with `…` in the place of values of rows: log and status are read by more people than tables are. Data exceptions (class
+/// 22) repeat what they refuse, in whatever quotes the server's language has; other messages name objects, and what an exception of a
+/// trigger says was written to be read.
+pub(crate) fn without_values<'a>(sqlstate: &str, message: &'a str) -> Cow<'a, str> {
+    const QUOTES: [char; 9] = ['"', '«', '»', '„', '“', '”', '‘', '’', '「'];
+    let Some(first) = message.find(QUOTES).filter(|_| sqlstate.starts_with("22")) else {
+        return Cow::Borrowed(message);
+    };
+    let before = message.get(..first).unwrap_or_default();
+    let last = message.rfind(|character| QUOTES.contains(&character) || character == '」');
+    let behind = message.get(last.unwrap_or(first)..).unwrap_or_default();
+    // Bytes that are no characters stand behind the name of the encoding.
+    let behind = behind.split("0x").next().unwrap_or_default();
+    let mut behind = behind.chars();
+    behind.next();
+    Cow::Owned(format!("{before}\"…\"{}", behind.as_str()))
 }
 
 /// An error of a connection that stood already.
@@ -48,10 +68,14 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error, endpoint: &Endpoint) 
         );
         return server_error(db.code().code(), db.message(), &doing);
     }
-    if let Some(error) = find::<io::Error>(error) {
+    // The client library has no kinds that could be asked; its words are pinned by tests against servers that provoke them.
+    let io = find::<io::Error>(error);
+    if let Some(why) = io.filter(|_| error.to_string() == "authentication error") {
+        return impostor(why, endpoint);
+    }
+    if let Some(error) = io {
         return io_error(error, &server);
     }
-    // The client library has no kinds that could be asked; these words are pinned by tests against servers that provoke them.
     match chain(error).as_str() {
         words if words.contains("does not support TLS") => tls_refused(&server),
         words if words.contains("password missing") => Error::transient(
@@ -66,6 +90,17 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error, endpoint: &Endpoint) 
     }
 }
 
+/// An answer in SCRAM that whoever knows the password, or what PostgreSQL keeps of it, would not give.
+pub(crate) fn impostor(why: &io::Error, endpoint: &Endpoint) -> Error {
+    let message = format!(
+        "cannot log in at {} as role \"{}\": what answers there shows no knowledge of the password ({why}); check the `url`, and set \
+         `tls.mode: verify_full`, so that nobody can stand in between",
+        endpoint.server(),
+        endpoint.user
+    );
+    Error::transient("source_authentication", message)
+}
+
 /// The server answered the request for TLS with "no".
 pub(crate) fn tls_refused(server: &str) -> Error {
     Error::definite(
@@ -73,6 +108,23 @@ pub(crate) fn tls_refused(server: &str) -> Error {
         format!(
             "{server} does not offer TLS; set `ssl = on` there, or `tls.mode: disable` here if the network is trusted"
         ),
+    )
+}
+
+/// A length that no PostgreSQL writes. Nothing is read of it, and no room is made for it.
+pub(crate) fn impossible_length(server: &str, what: &str, bytes: usize) -> Error {
+    let message = format!(
+        "{server} sends {what} that claims to have {bytes} bytes, which PostgreSQL never does; check that the `url` leads to it, and that \
+         nothing in between changes what is sent"
+    );
+    Error::transient("source_protocol", message)
+}
+
+/// Nothing came in time.
+pub(crate) fn connect_timeout(server: &str, seconds: u64) -> Error {
+    Error::transient(
+        "source_unreachable",
+        format!("cannot reach {server}: no answer within {seconds} s"),
     )
 }
 
@@ -187,6 +239,45 @@ mod tests {
                     .starts_with("cannot read the catalogue: the server says: why"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn values_are_left_out_and_names_stay() {
+        for (sqlstate, message, expected) in [
+            (
+                "22P02",
+                "invalid input syntax for type integer: \"c4n\"4ry\"",
+                "invalid input syntax for type integer: \"…\"",
+            ),
+            (
+                "22P02",
+                "ungültige Eingabesyntax für Typ integer: »c4n4ry«",
+                "ungültige Eingabesyntax für Typ integer: \"…\"",
+            ),
+            (
+                "22003",
+                "value \"4242424242\" is out of range for type integer",
+                "value \"…\" is out of range for type integer",
+            ),
+            (
+                "22021",
+                "invalid byte sequence for encoding \"UTF8\": 0xe9 0x20",
+                "invalid byte sequence for encoding \"…\": ",
+            ),
+            (
+                "22001",
+                "value too long for type character varying(3)",
+                "value too long for type character varying(3)",
+            ),
+            ("22P02", "cut off: \"", "cut off: \"…\""),
+            (
+                "23505",
+                "duplicate key value violates unique constraint \"t_pkey\"",
+                "duplicate key value violates unique constraint \"t_pkey\"",
+            ),
+        ] {
+            assert_eq!(without_values(sqlstate, message), expected);
         }
     }
 

@@ -23,6 +23,8 @@ mod quote;
 mod scan;
 mod sink;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod triggers;
 mod type_catalog;

@@ -25,6 +25,7 @@
 //! | `dead_letters` | events that cannot be carried: set aside, replayed, dropped, also when the daemon dies in between |
 //! | `registries` | does every registry of schemas do as it should, or is it told that it does not? |
 //! | `rest` | does the HTTP endpoint do what it is asked, for those who may ask, as Kafka Connect would? |
+//! | `row_data` | do log and status keep to themselves what is in rows, when a row cannot be carried or written? |
 //! | `monitoring` | are metrics, alerts and dashboard what Prometheus takes them for? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
@@ -68,6 +69,7 @@ mod polling;
 mod preflight;
 mod registries;
 mod rest;
+mod row_data;
 mod shapes;
 mod sinks;
 mod slots;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `broker` | between the daemon and Kafka |
 //! | `database` | between the daemon and PostgreSQL; events go into the embedded stream, which has no network |
+//! | `encrypted` | nowhere: the same over TLS |
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tailrace_tests::servers::eventually;
 
 mod broker;
 mod database;
+mod encrypted;
 
 /// Nothing that is armed takes longer to come, unless it never comes.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -1,9 +1,13 @@
 //! What an error of the server means for rows that are written, by the server's number for it.
 
-use mysql_async::Error as ClientError;
+use mysql_async::{DriverError, Error as ClientError};
 use tailrace_core::Error;
 use tailrace_core::error::Kind;
 use tailrace_core::ports::sink::FOREIGN_KEY;
+use tailrace_sql::sink::error::of_target;
+
+use crate::error::query_error;
+use crate::said::{masked, without_values};
 
 /// A key that is there already.
 pub(super) const DUPLICATE_KEY: u16 = 1062;
@@ -13,11 +17,14 @@ pub(super) const LOCK_TIMEOUT: u16 = 1205;
 pub(super) const TABLE_MISSING: u16 = 1146;
 /// NULL in a column that takes none.
 pub(super) const NULL_REFUSED: u16 = 1048;
+/// A statement that the server does not understand.
+const SYNTAX_ERROR: u16 = 1064;
 
 /// What an error of a connection that stood already means. `doing` completes the sentence "cannot …".
 pub(super) fn target_error(error: &ClientError, doing: &str) -> Error {
     match error {
         ClientError::Server(said) => server_error(said.code, &said.message, doing),
+        ClientError::Driver(DriverError::LocalInfile(_)) => of_target(query_error(error, doing)),
         ClientError::Driver(_) | ClientError::Io(_) | ClientError::Other(_) | ClientError::Url(_) => {
             let message = format!("cannot {doing}: the connection was lost: {error}");
             Error::transient("target_connection_lost", message)
@@ -25,9 +32,14 @@ pub(super) fn target_error(error: &ClientError, doing: &str) -> Error {
     }
 }
 
-/// An error that came with a number.
+/// An error that came with a number. Values of rows are left out of what the server says.
 pub(super) fn server_error(number: u16, said: &str, doing: &str) -> Error {
     let (kind, code, remedy) = meaning(number);
+    let said = match number {
+        // It repeats what it does not understand, and values are a part of our statements.
+        SYNTAX_ERROR => masked(said, &[]),
+        number => without_values(number, said),
+    };
     let message = format!("cannot {doing}: the server says: {said} (error {number}); {remedy}");
     match kind {
         Kind::Transient => Error::transient(code, message),

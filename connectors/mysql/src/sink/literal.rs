@@ -22,12 +22,13 @@ use tailrace_sql::sink::plain::{Plain, write_document, write_hexadecimal};
 use super::column::TargetType;
 use crate::column_type::TypeKind;
 
-/// Why a value has no literal.
+/// Why a value has no literal. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Misfit(String);
 
 /// Which bytes a text stands for, nobody says: its own, or those that it has in base64.
 const NO_BYTES: &str = "it is no string of bytes; have its writer say in the schema that it is (`contentEncoding` of a JSON Schema), or use Avro";
+const NO_MEMBER: &str = "it is none of its members; add it to them";
 
 /// Writes the values of one column.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ impl ColumnWriter {
         let mut text = String::new();
         plain.write_text(&self.source, &mut text);
         if !is_member(&text, members) {
-            return Err(Misfit(format!("`{text}` is none of its members; add it to them")));
+            return Err(Misfit::new(NO_MEMBER));
         }
         quote(&text, out);
         Ok(())
@@ -198,9 +199,8 @@ impl ColumnWriter {
     fn members(&self, plain: Plain<'_>, members: &Arc<[String]>, out: &mut String) -> Result<(), Misfit> {
         let mut text = String::new();
         plain.write_text(&self.source, &mut text);
-        let strange = text.split(',').find(|part| !is_member(part, members));
-        if let Some(part) = strange.filter(|_| !text.is_empty()) {
-            return Err(Misfit(format!("`{part}` is none of its members; add it to them")));
+        if !text.is_empty() && !text.split(',').all(|part| is_member(part, members)) {
+            return Err(Misfit::new(NO_MEMBER));
         }
         quote(&text, out);
         Ok(())
@@ -209,10 +209,10 @@ impl ColumnWriter {
     fn json(&self, plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
         let mut document = String::new();
         write_document(plain, &self.source, &mut document);
-        if let Some(number) = document::rounded_number(&document) {
-            return Err(Misfit(format!(
-                "it makes a number of double precision of {number}; give it the type LONGTEXT"
-            )));
+        if document::rounds_a_number(&document) {
+            return Err(Misfit::new(
+                "it makes a number of double precision of one with more digits; give it the type LONGTEXT",
+            ));
         }
         quote(&document, out);
         Ok(())

@@ -22,7 +22,9 @@ use crate::error;
 /// Room for one read of an answer.
 const READ_BYTES: usize = 8 * 1024;
 /// A server that says nothing for so long during startup or a query is given up, unless the query may wait.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers outside of the stream are a few rows about slots, or an error; none comes near this.
+const MESSAGE_BYTES_MAXIMUM: usize = 1 << 20;
 
 /// One text row of a simple query.
 pub(crate) type TextRow = Vec<Option<String>>;
@@ -131,7 +133,7 @@ impl Session {
             Message::ErrorResponse(body) => return Err(self.refused(&body)),
             _ => return Err(self.unsupported()),
         };
-        scram.update(&challenge).map_err(|error| self.broken(error))?;
+        scram.update(&challenge).map_err(|error| self.impostor(&error))?;
         let second = scram.message().to_vec();
         self.send_with(|out| frontend::sasl_response(&second, out))?;
         let proof = match self.receive()? {
@@ -139,7 +141,7 @@ impl Session {
             Message::ErrorResponse(body) => return Err(self.refused(&body)),
             _ => return Err(self.unsupported()),
         };
-        scram.finish(&proof).map_err(|error| self.broken(error))
+        scram.finish(&proof).map_err(|error| self.impostor(&error))
     }
 
     fn password(&self) -> Result<String> {
@@ -242,7 +244,7 @@ impl Session {
                 self.received.advance(length);
                 return Ok(None);
             }
-            if let Some(message) = Message::parse(&mut self.received).map_err(|error| self.broken(error))? {
+            if let Some(message) = parse(&mut self.received, &self.endpoint.server())? {
                 return Ok(Some(message));
             }
             self.read_more()?;
@@ -269,6 +271,10 @@ impl Session {
             self.endpoint.server()
         );
         Error::definite("source_authentication", message)
+    }
+
+    fn impostor(&self, why: &io::Error) -> Error {
+        error::impostor(why, &self.endpoint)
     }
 
     fn refused(&self, body: &ErrorResponseBody) -> Error {
@@ -306,6 +312,17 @@ fn unwanted_message(received: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usiz
     }
     let length = usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()? + 1;
     (received.len() >= length).then_some(length)
+}
+
+/// The first message, where it is whole. Its length is checked before anything waits or makes room for it.
+pub(crate) fn parse(received: &mut BytesMut, server: &str) -> Result<Option<Message>> {
+    if let Some([_, length @ ..]) = received.first_chunk::<5>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length > MESSAGE_BYTES_MAXIMUM {
+            return Err(error::impossible_length(server, "a message", length));
+        }
+    }
+    Message::parse(received).map_err(|error| error::io_error(&error, server))
 }
 
 /// One read, through `scratch`, to the end of a buffer.

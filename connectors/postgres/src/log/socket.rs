@@ -223,7 +223,7 @@ impl Socket {
 
     /// Hands the whole frames over, waiting for room. Returns whether the server asked for a status.
     fn hand_over(&mut self) -> Result<bool> {
-        let cut = cut(&self.received)?;
+        let cut = cut(&self.received, &self.server)?;
         if cut.length > 0 {
             let frames = self.received.split_to(cut.length).freeze();
             self.send_frames(frames)?;
@@ -258,8 +258,7 @@ impl Socket {
 
     /// A message that is not CopyData: an error, the end of the stream, or a notice.
     fn receive_other(&mut self) -> Result<()> {
-        let parsed = Message::parse(&mut self.received).map_err(|error| self.broken(&error))?;
-        match parsed {
+        match session::parse(&mut self.received, &self.server)? {
             None | Some(Message::NoticeResponse(_) | Message::ParameterStatus(_)) => Ok(()),
             Some(Message::ErrorResponse(body)) => Err(explained(session::refusal(&body, "stream the log"))),
             Some(_) => Err(Error::transient(
@@ -328,7 +327,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Looks at the headers of the frames in the buffer. Every length is checked before it is believed.
-fn cut(received: &[u8]) -> Result<Cut> {
+fn cut(received: &[u8], server: &str) -> Result<Cut> {
     let mut cut = Cut::default();
     loop {
         let rest = received.get(cut.length..).unwrap_or_default();
@@ -342,8 +341,11 @@ fn cut(received: &[u8]) -> Result<Cut> {
         }
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if !(4..=FRAME_BYTES_MAXIMUM).contains(&length) {
-            let message = format!("a frame of the replication stream claims to have {length} bytes");
-            return Err(Error::transient("source_protocol", message));
+            return Err(error::impossible_length(
+                server,
+                "a frame of the replication stream",
+                length,
+            ));
         }
         let Some(body) = body.get(..length - 4) else {
             return Ok(cut);
@@ -401,12 +403,12 @@ mod tests {
         let data = frame(&[b"w".as_slice(), &9_u64.to_be_bytes(), &[0; 16], b"rest"].concat());
         let both = [data.clone(), keepalive(20, 1)].concat();
         for length in 0..both.len() {
-            let cut = cut(&both[..length]).unwrap();
+            let cut = cut(&both[..length], "db:5432").unwrap();
             let expected = if length < data.len() { 0 } else { data.len() };
             assert_eq!(cut.length, expected, "{length} bytes");
             assert!(!cut.reply_requested);
         }
-        let whole = cut(&both).unwrap();
+        let whole = cut(&both, "db:5432").unwrap();
         assert_eq!(
             (whole.length, whole.newest, whole.reply_requested),
             (both.len(), 20, true)
@@ -416,14 +418,14 @@ mod tests {
     #[test]
     fn what_is_not_copy_data_is_left_where_it_is() {
         let bytes = [keepalive(20, 0), b"E\x00\x00\x00\x04".to_vec()].concat();
-        let cut = cut(&bytes).unwrap();
+        let cut = cut(&bytes, "db:5432").unwrap();
         assert!(cut.other);
         assert_eq!(cut.length, bytes.len() - 5);
     }
 
     #[test]
     fn a_lying_length_is_an_error() {
-        assert!(cut(b"d\x00\x00\x00\x03").is_err());
-        assert!(cut(b"d\xff\xff\xff\xff").is_err());
+        assert!(cut(b"d\x00\x00\x00\x03", "db:5432").is_err());
+        assert!(cut(b"d\xff\xff\xff\xff", "db:5432").is_err());
     }
 }

@@ -11,6 +11,7 @@ use rustls::{ClientConnection, StreamOwned};
 use tailrace_core::{Error, Result};
 use tailrace_sql::log_config::TlsMode;
 
+use super::session::ANSWER_TIMEOUT;
 use crate::endpoint::{Endpoint, Host};
 use crate::{error, tls};
 
@@ -56,6 +57,8 @@ impl Transport {
             Host::Tcp(name) => {
                 let stream = connect_tcp(name, endpoint.port).map_err(unreachable)?;
                 stream.set_nodelay(true).map_err(unreachable)?;
+                // Whoever never answers the request for TLS is given up too.
+                stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(unreachable)?;
                 if endpoint.tls_mode == TlsMode::Disable {
                     return Ok(Self::Tcp(stream));
                 }

@@ -4,10 +4,10 @@ use tailrace_core::Error;
 use tailrace_core::ports::sink::FOREIGN_KEY;
 use tailrace_sql::sink::error::of_target;
 
-use crate::error::query_error;
+use crate::error::{query_error, without_values};
 
-/// An error of a statement that wrote rows, or of the commit behind them. The message may name a constraint, never a value: DETAIL is not
-/// taken over.
+/// An error of a statement that wrote rows, or of the commit behind them. It may name a constraint, never a value: DETAIL is not taken over,
+/// and what the message repeats of a row is left out.
 pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
     let Some(db) = error.as_db_error() else {
         return of_target(query_error(error, doing));
@@ -15,7 +15,7 @@ pub(super) fn write_error(error: &tokio_postgres::Error, doing: &str) -> Error {
     let sqlstate = db.code().code();
     let said = format!(
         "cannot {doing}: the server says: {} (SQLSTATE {sqlstate})",
-        db.message()
+        without_values(sqlstate, db.message())
     );
     match (sqlstate.get(..2).unwrap_or_default(), sqlstate) {
         (_, "23503") => Error::poison(

@@ -9,6 +9,7 @@ pub fn of_target(error: Error) -> Error {
         "source_unreachable" | "source_unreadable" => "target_unreachable",
         "source_authentication" => "target_authentication",
         "source_authentication_method" => "target_authentication_method",
+        "source_asks_for_file" => "target_asks_for_file",
         "source_tls" => "target_tls",
         "source_connection_lost" => "target_connection_lost",
         "source_unavailable" => "target_unavailable",

@@ -98,18 +98,13 @@ impl<'a> RowPlan<'a> {
 // === impl Raw ===
 
 impl Raw<'_> {
-    /// The value for a sentence: its storage class, and as much of it as helps to find it.
+    /// The value for a sentence: its storage class and size, and nothing of what it says.
     pub(crate) fn describe(&self) -> String {
-        const SHOWN: usize = 40;
         match self {
             Self::Null => "NULL".to_owned(),
-            Self::Integer(value) => format!("INTEGER {value}"),
-            Self::Real(value) => format!("REAL {value}"),
-            Self::Text(text) => {
-                let start: String = text.chars().take(SHOWN).collect();
-                let more = if start.len() < text.len() { "…" } else { "" };
-                format!("TEXT '{start}{more}'")
-            }
+            Self::Integer(_) => "an INTEGER".to_owned(),
+            Self::Real(_) => "a REAL".to_owned(),
+            Self::Text(text) => format!("TEXT of {} characters", text.chars().count()),
             Self::BrokenText(bytes) => format!("TEXT of {} bytes that are not valid UTF-8", bytes.len()),
             Self::Blob(bytes) => format!("a BLOB of {} bytes", bytes.len()),
         }

@@ -116,7 +116,7 @@ async fn values_that_would_stop_the_source_are_found_before() {
     assert!(
         finding
             .problem
-            .contains("table orders, row 2: column amount, declared INTEGER, holds TEXT 'n/a'"),
+            .contains("table orders, row 2: column amount, declared INTEGER, holds TEXT of 3 characters"),
         "{finding:?}"
     );
 }

@@ -18,7 +18,7 @@
 //! ```
 
 use bytes::Bytes;
-use mysql_async::{DriverError, Error, Opts, ServerError};
+use mysql_async::{DriverError, Error, LocalInfileError, Opts, ServerError};
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthPlugin, AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
@@ -34,6 +34,8 @@ const OK: u8 = 0x00;
 const MORE_DATA: u8 = 0x01;
 const SWITCH: u8 = 0xfe;
 const ERROR: u8 = 0xff;
+/// A server that is asked to load a file (`LOCAL INFILE`) says so, and then its name. It is never asked to.
+const FILE_WANTED: u8 = 0xfb;
 /// What caching_sha2_password says in more data.
 const FAST_WAS_ENOUGH: &[u8] = &[MORE_DATA, 3];
 const PASSWORD_WANTED: &[u8] = &[MORE_DATA, 4];
@@ -300,6 +302,7 @@ fn serialized(packet: &impl MySerialize) -> Vec<u8> {
 fn unexpected(packet: &[u8]) -> Error {
     match packet.first() {
         Some(&ERROR) => server_error(packet),
+        Some(&FILE_WANTED) => Error::Driver(LocalInfileError::NoHandler.into()),
         _ => Error::Driver(DriverError::UnexpectedPacket {
             // The first byte says what it is; more may be a secret.
             payload: packet.first().copied().into_iter().collect(),

@@ -1,7 +1,7 @@
 //! JSON documents: MySQL parses them, and keeps a number that is no whole one of 64 bits in double precision.
 
-/// The first number of a document that would be another one there.
-pub(super) fn rounded_number(document: &str) -> Option<&str> {
+/// Whether a number of a document would be another one there.
+pub(super) fn rounds_a_number(document: &str) -> bool {
     let mut rest = document;
     while let Some(at) = rest.find(|character: char| matches!(character, '"' | '-') || character.is_ascii_digit()) {
         let (_, token) = rest.split_at(at);
@@ -13,11 +13,11 @@ pub(super) fn rounded_number(document: &str) -> Option<&str> {
         let length = token.find(|character| !is_part(character)).unwrap_or(token.len());
         let (number, behind) = token.split_at(length);
         if !is_kept(number) {
-            return Some(number);
+            return true;
         }
         rest = behind;
     }
-    None
+    false
 }
 
 /// What follows the quote at the end of a text.
@@ -79,15 +79,15 @@ mod tests {
             "true",
             "5e-324",
         ] {
-            assert_eq!(rounded_number(kept), None, "{kept}");
+            assert!(!rounds_a_number(kept), "{kept}");
         }
-        for (document, number) in [
-            (r#"{"a\\": 18446744073709551616}"#, "18446744073709551616"),
-            ("[1,3.14159265358979323846]", "3.14159265358979323846"),
-            ("-12345678901234567890.5", "-12345678901234567890.5"),
-            ("1e400", "1e400"),
+        for document in [
+            r#"{"a\\": 18446744073709551616}"#,
+            "[1,3.14159265358979323846]",
+            "-12345678901234567890.5",
+            "1e400",
         ] {
-            assert_eq!(rounded_number(document), Some(number));
+            assert!(rounds_a_number(document), "{document}");
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn integer(plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> 
         }
         Plain::Float32(value) => push(out, whole(value.into()).ok_or_else(|| Misfit::new(FRACTION))?),
         Plain::Float64(value) => push(out, whole(value).ok_or_else(|| Misfit::new(FRACTION))?),
-        Plain::NoNumber(text) => return Err(no_number(text)),
+        Plain::NoNumber(_) => return Err(no_number()),
         _ => return Err(Misfit::kind("numbers")),
     }
     Ok(())
@@ -48,9 +48,8 @@ pub(super) fn decimal(plain: Plain<'_>, (precision, scale): (u8, u8), out: &mut 
         Plain::Boolean(_) | Plain::Int(_) => return integer(plain, out),
         Plain::Decimal(text) | Plain::Text(text) => text.to_owned(),
         Plain::Float32(value) if value.is_finite() => format!("{value}"),
-        Plain::Float64(value) => decimal_of_float(value).ok_or_else(|| no_number(&value.to_string()))?,
-        Plain::Float32(value) => return Err(no_number(&value.to_string())),
-        Plain::NoNumber(text) => return Err(no_number(text)),
+        Plain::Float64(value) => decimal_of_float(value).ok_or_else(no_number)?,
+        Plain::Float32(_) | Plain::NoNumber(_) => return Err(no_number()),
         _ => return Err(Misfit::kind("numbers")),
     };
     let (whole, fraction) = digits(&number).ok_or_else(|| Misfit::kind("numbers"))?;
@@ -88,11 +87,11 @@ pub(super) fn float(plain: Plain<'_>, precision: Precision, out: &mut String) ->
             digits(text).ok_or_else(|| Misfit::kind("numbers"))?;
             of_digits(text).ok_or_else(not_exact)?
         }
-        Plain::NoNumber(text) => return Err(no_number(text)),
+        Plain::NoNumber(_) => return Err(no_number()),
         _ => return Err(Misfit::kind("numbers")),
     };
     if !number.is_finite() {
-        return Err(no_number(&number.to_string()));
+        return Err(no_number());
     }
     let rounded_to = match precision {
         Precision::Single { rounded_to } => {
@@ -143,7 +142,7 @@ pub(super) fn year(plain: Plain<'_>, out: &mut String) -> Result<(), Misfit> {
             push(out, year);
             Ok(())
         }
-        Plain::Int(year) => Err(Misfit(format!("{year} is out of its range; give it the type SMALLINT"))),
+        Plain::Int(_) => Err(Misfit::new("it is out of its range; give it the type SMALLINT")),
         _ => Err(Misfit::kind("years")),
     }
 }
@@ -156,8 +155,8 @@ fn is_rounded(number: f64, digits: usize, precision: Precision) -> bool {
     }
 }
 
-fn no_number(text: &str) -> Misfit {
-    Misfit(format!("`{text}` is no number there; give it a type for text"))
+fn no_number() -> Misfit {
+    Misfit::new("it has neither NaN nor infinity; give it a type for text")
 }
 
 fn push(out: &mut String, number: i64) {
