@@ -42,6 +42,9 @@ pub(crate) fn everything(daemon: &Daemon, connector: &Path) -> Vec<String> {
     paths
 }
 
+/// Those in which something is wrong.
+const TROUBLED: [&str; 5] = ["nowhere", "missing", "wrong", "unregistered", "sink"];
+
 /// Something that may be nowhere.
 struct Canary {
     what: &'static str,
@@ -159,94 +162,77 @@ impl Nest {
     }
 
     /// A connector that works, and one for each way in which something may be wrong.
-    #[expect(clippy::too_many_lines, reason = "one story, told in its order")]
     async fn configure(&mut self) {
         let nobody = Port::claim().unwrap();
         let mysql = Database::shared(MySqlVersion::MySql97).await.unwrap();
-        let url = |password: &str, shop: &Shop| {
-            shop.database
-                .url()
-                .replacen("postgres@", &format!("postgres:{password}@"), 1)
-        };
-        let port = nobody.number();
-        let mut connectors = String::new();
-        let mut add = |name: &str, config: &Value| {
-            connectors.push_str(&format!("  {name}: {config}\n"));
-            self.names.push(name.to_owned());
-        };
-        let all: Vec<Canary> = [
-            "password of a source",
-            "path of a webhook",
-            "token of a webhook",
-            "password for nobody",
-            "wrong password of a source",
-            "password of a source without its table",
-            "password of a source that cannot register",
-            "wrong password of a sink",
-            "password of a registry",
-        ]
-        .map(Canary::new)
-        .into();
-        let [
-            works,
-            path,
-            token,
-            nowhere,
-            wrong,
-            missing,
-            unregistered,
-            sink,
-            registry,
-        ] = &all[..]
-        else {
-            unreachable!("there are as many");
-        };
-        let mut config = self.shop.nested();
-        config["source"]["url"] = json!(url(&works.in_url(), &self.shop));
-        config["schema_changes"] = json!({ "webhook": {
-            "url": format!("http://127.0.0.1:{port}/{}", path.in_url()), "token": token.text
-        } });
-        add(self.shop.database.name(), &config);
-        let source = |url: String, tables: &str| json!({ "type": "postgres", "url": url, "tables": [tables] });
-        let reads = |source: Value| json!({ "stream": "events", "source": source });
-        let unreachable = format!("postgres://someone:{}@127.0.0.1:{port}/shop", nowhere.in_url());
-        add("nowhere", &reads(source(unreachable, "public.*")));
-        add(
-            "missing",
-            &reads(source(url(&missing.in_url(), &self.shop), "public.nosuch")),
-        );
-        let mysql_url = |password: &Canary| {
-            let password = password.in_url();
-            mysql.url().replacen("root@", &format!("root:{password}@"), 1)
-        };
-        let tables = mysql.patterns("public.*");
-        add(
-            "wrong",
-            &reads(json!({ "type": "mysql", "url": mysql_url(wrong), "tables": [tables] })),
-        );
-        let mut config = reads(source(url(&unregistered.in_url(), &self.shop), "public.t"));
-        config["format"] = json!({ "codec": "avro", "registry": "schemas" });
-        config["source"]["slot"] = json!(format!("{}_second", self.shop.database.slot()));
-        config["topic"] = json!("second.{table}");
-        add("unregistered", &config);
-        add(
-            "sink",
-            &json!({ "stream": "events", "topics": ["nosuch.*"], "sink": { "type": "mysql", "url": mysql_url(sink) + mysql.name() } }),
-        );
+        let registry = self.canary("password of a registry");
+        let connectors = [self.sources(nobody.number()), self.strangers(nobody.number(), &mysql)].concat();
         let registries = format!(
-            "registries:\n  schemas: {{ type: confluent, url: \"http://127.0.0.1:{port}\", username: someone, password: \"{}\" }}\n",
-            registry.text
+            "registries:\n  schemas: {{ type: confluent, url: \"http://127.0.0.1:{}\", username: someone, password: \"{registry}\" }}\n",
+            nobody.number()
         );
         let folder = self.shop.daemon.path().join("events");
         let streams = format!(
             "streams: {{ events: {{ type: file, path: \"{}\" }} }}\n",
             folder.display()
         );
+        let lines: String = connectors
+            .iter()
+            .map(|(name, config)| format!("  {name}: {config}\n"))
+            .collect();
         self.shop
             .daemon
-            .configure(&format!("{streams}{registries}connectors:\n{connectors}"))
+            .configure(&format!("{streams}{registries}connectors:\n{lines}"))
             .unwrap();
-        self.canaries.extend(all);
+        self.names = connectors.into_iter().map(|(name, _)| name).collect();
+    }
+
+    /// Readers of the shop's own database: one works and has a webhook that nobody answers at, the others lack a table or a registry.
+    fn sources(&mut self, port: u16) -> Vec<(String, Value)> {
+        let works = self.canary_in_url("password of a source");
+        let path = self.canary_in_url("path of a webhook");
+        let token = self.canary("token of a webhook");
+        let missing = self.canary_in_url("password of a source without its table");
+        let unregistered = self.canary_in_url("password of a source that cannot register");
+        let url = |password: &str| {
+            let url = self.shop.database.url();
+            url.replacen("postgres@", &format!("postgres:{password}@"), 1)
+        };
+        let mut working = self.shop.nested();
+        working["source"]["url"] = json!(url(&works));
+        working["schema_changes"] = json!({ "webhook": {
+            "url": format!("http://127.0.0.1:{port}/{path}"), "token": token
+        } });
+        let missing = reads("postgres", &url(&missing), "public.nosuch");
+        let mut second = reads("postgres", &url(&unregistered), "public.t");
+        second["format"] = json!({ "codec": "avro", "registry": "schemas" });
+        second["source"]["slot"] = json!(format!("{}_second", self.shop.database.slot()));
+        second["topic"] = json!("second.{table}");
+        vec![
+            (self.shop.database.name().to_owned(), working),
+            ("missing".to_owned(), missing),
+            ("unregistered".to_owned(), second),
+        ]
+    }
+
+    /// Those that are not let in anywhere, or find nobody.
+    fn strangers(&mut self, port: u16, mysql: &Database) -> Vec<(String, Value)> {
+        let nowhere = self.canary_in_url("password for nobody");
+        let wrong = self.canary_in_url("wrong password of a source");
+        let sink = self.canary_in_url("wrong password of a sink");
+        let unreachable = format!("postgres://someone:{nowhere}@127.0.0.1:{port}/shop");
+        let mysql_url = |password: &str| mysql.url().replacen("root@", &format!("root:{password}@"), 1);
+        let sink = json!({ "stream": "events", "topics": ["nosuch.*"], "sink": {
+            "type": "mysql", "url": mysql_url(&sink) + mysql.name()
+        } });
+        vec![
+            ("nowhere".to_owned(), reads("postgres", &unreachable, "public.*")),
+            (
+                "wrong".to_owned(),
+                reads("mysql", &mysql_url(&wrong), &mysql.patterns("public.*")),
+            ),
+            ("sink".to_owned(), sink),
+        ]
     }
 
     /// Looks for every canary in a text.
@@ -255,23 +241,72 @@ impl Nest {
             canary.is_not_in(place, text);
         }
     }
+
+    /// Each of those in which something is wrong says what.
+    fn wait_for_trouble(&self) {
+        for name in TROUBLED {
+            let is_in_trouble = |status: &Value| {
+                let state = status["state"].as_str().unwrap_or_default();
+                ["halted", "degraded"].contains(&state)
+                    && status["reason"].as_str().is_some_and(|reason| reason.len() > 20)
+            };
+            self.shop.daemon.wait_for(name, "trouble", is_in_trouble).unwrap();
+        }
+    }
+
+    /// What is sent and is not right is not told either.
+    fn send_what_is_not_right(&mut self) {
+        let sent = self.canary("password that was sent");
+        let in_url = self.canary_in_url("password of a URL that was sent");
+        let url = format!("postgres://someone:{in_url}@127.0.0.1:1/shop");
+        let class = "tailrace.source.postgres";
+        for config in [
+            json!({ "connector.class": class, "stream": "events", "source.url": sent, "source.tables": "public.*" }),
+            json!({ "connector.class": class, "stream": "nosuch", "source.url": url, "source.tables": "public.*" }),
+            json!({ "connector.class": class, "stream": "events", "source.url": { "a": sent }, "source.tables": "public.*" }),
+            json!({ "connector.class": class, "stream": "events", "source.url": [sent], "source.tables": "public.*" }),
+        ] {
+            let body = json!({ "name": "sent", "config": config });
+            for (method, path, body) in [
+                ("PUT", format!("/connector-plugins/{class}/config/validate"), &config),
+                ("POST", "/connectors".to_owned(), &body),
+                ("PUT", "/connectors/sent/config".to_owned(), &config),
+                ("DELETE", "/connectors/sent".to_owned(), &Value::Null),
+            ] {
+                self.look(&path, &self.shop.ask(method, &path, body).body);
+            }
+        }
+        let wrong = self.canary("wrong token").replace(['+', '/'], "0");
+        let stranger = self.shop.daemon.client().with_token(Some(&wrong));
+        let refused = stranger.get("/status").unwrap();
+        assert_eq!(refused.status, 401);
+        self.look("a refusal", &refused.body);
+    }
+
+    fn look_at_every_answer(&self) {
+        for name in &self.names {
+            for verb in ["stop", "resume"] {
+                let path = format!("/connectors/{name}/{verb}");
+                self.look(&path, &self.shop.ask("PUT", &path, &Value::Null).body);
+            }
+            for path in everything(&self.shop.daemon, &Path::new("/connectors").join(name)) {
+                let answer = self.shop.daemon.get(&path).unwrap();
+                assert_ne!(answer.status, 401, "{path}");
+                self.look(&path, &format!("{}\n{}", answer.head, answer.body));
+            }
+        }
+    }
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
+fn reads(kind: &str, url: &str, tables: &str) -> Value {
+    json!({ "stream": "events", "source": { "type": kind, "url": url, "tables": [tables] } })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_told_by_anything() {
     let mut nest = Nest::start().await;
     nest.shop.wait_for("streaming");
-    let troubled = ["nowhere", "missing", "wrong", "unregistered", "sink"];
-    for name in troubled {
-        let trouble = poll_until(name, DEADLINE, || {
-            let state = nest.shop.daemon.state(name)?;
-            Ok((state.starts_with("halted") || state.starts_with("degraded")).then_some(()))
-        });
-        trouble
-            .map_err(|error| nest.shop.daemon.with_status(name, &error))
-            .unwrap();
-    }
+    nest.wait_for_trouble();
     // The webhook is told of a change and cannot be reached.
     nest.shop
         .execute("alter table t add column more int; insert into t values (4, 'd', 1)")
@@ -280,55 +315,8 @@ async fn no_secret_is_told_by_anything() {
         Ok(nest.shop.daemon.log().contains("webhook").then_some(()))
     });
     logged.unwrap();
-
-    // What is sent and is not right is not told either.
-    let sent = nest.canary("password that was sent");
-    let in_url = nest.canary_in_url("password of a URL that was sent");
-    let url = format!("postgres://someone:{in_url}@127.0.0.1:1/shop");
-    let class = "tailrace.source.postgres";
-    for config in [
-        json!({ "connector.class": class, "stream": "events", "source.url": sent, "source.tables": "public.*" }),
-        json!({ "connector.class": class, "stream": "nosuch", "source.url": url, "source.tables": "public.*" }),
-        json!({ "connector.class": class, "stream": "events", "source.url": { "a": sent }, "source.tables": "public.*" }),
-        json!({ "connector.class": class, "stream": "events", "source.url": [sent], "source.tables": "public.*" }),
-    ] {
-        let validated = nest
-            .shop
-            .ask("PUT", &format!("/connector-plugins/{class}/config/validate"), &config);
-        nest.look("a validation", &validated.body);
-        let body = json!({ "name": "sent", "config": config });
-        nest.look("an answer", &nest.shop.ask("POST", "/connectors", &body).body);
-        nest.look(
-            "an answer",
-            &nest.shop.ask("PUT", "/connectors/sent/config", &config).body,
-        );
-        nest.look(
-            "an answer",
-            &nest.shop.ask("DELETE", "/connectors/sent", &Value::Null).body,
-        );
-    }
-    let wrong = nest.canary("wrong token").replace(['+', '/'], "0");
-    let refused = nest
-        .shop
-        .daemon
-        .client()
-        .with_token(Some(&wrong))
-        .get("/status")
-        .unwrap();
-    assert_eq!(refused.status, 401);
-    nest.look("a refusal", &refused.body);
-
-    for name in &nest.names {
-        for verb in ["stop", "resume"] {
-            let path = format!("/connectors/{name}/{verb}");
-            nest.look(&path, &nest.shop.ask("PUT", &path, &Value::Null).body);
-        }
-        for path in everything(&nest.shop.daemon, &Path::new("/connectors").join(name)) {
-            let answer = nest.shop.daemon.get(&path).unwrap();
-            assert_ne!(answer.status, 401, "{path}");
-            nest.look(&path, &format!("{}\n{}", answer.head, answer.body));
-        }
-    }
+    nest.send_what_is_not_right();
+    nest.look_at_every_answer();
     let process = nest.shop.daemon.process_id().unwrap();
     let arguments = std::fs::read(format!("/proc/{process}/cmdline")).unwrap();
     nest.look("the command line", &String::from_utf8_lossy(&arguments));
@@ -341,14 +329,7 @@ async fn no_secret_is_told_by_anything() {
     // At every level.
     nest.shop.daemon.start_with(&["--log-level", "trace"]).unwrap();
     nest.shop.wait_for("streaming");
-    for name in troubled {
-        nest.shop
-            .daemon
-            .wait_for(name, "a reason", |status| {
-                status["reason"].as_str().is_some_and(|reason| reason.len() > 20)
-            })
-            .unwrap();
-    }
+    nest.wait_for_trouble();
     nest.shop.daemon.terminate().unwrap();
     nest.look("the log", &nest.shop.daemon.newest_log());
 }
