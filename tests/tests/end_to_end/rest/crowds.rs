@@ -2,14 +2,20 @@
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tailrace_tests::http::Client;
 use tailrace_tests::servers::{PostgresVersion, poll_until};
 
 use super::{DEADLINE, Shop};
 
 /// Connections that say nothing.
 const IDLE: usize = 10_000;
+/// Those who ask without a pause.
+const ATTACKERS: usize = 8;
 /// Rows of one round.
 const ROWS: u64 = 20_000;
 
@@ -81,4 +87,96 @@ async fn ten_thousand_idle_connections_cost_capture_nothing() {
     let started = Instant::now();
     assert_eq!(shop.daemon.get("/livez").unwrap().status, 200);
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+/// Those who ask for whatever costs most, and send what is refused, until they are told to stop.
+struct Flood {
+    is_over: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    attackers: Vec<JoinHandle<()>>,
+}
+
+// === impl Flood ===
+
+impl Flood {
+    fn begin(port: u16, connector: &str) -> Flood {
+        let (is_over, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let attack = |_| {
+            let (is_over, answers) = (Arc::clone(&is_over), Arc::clone(&answers));
+            let connector = connector.to_owned();
+            std::thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    answers.fetch_add(ask_for_much(port, &connector), Ordering::Relaxed);
+                }
+            })
+        };
+        Flood {
+            attackers: (0..ATTACKERS).map(attack).collect(),
+            is_over,
+            answers,
+        }
+    }
+
+    /// How many answers there were.
+    fn end(self) -> usize {
+        self.is_over.store(true, Ordering::Relaxed);
+        for attacker in self.attackers {
+            attacker.join().unwrap();
+        }
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+/// One round of requests; how many were answered.
+fn ask_for_much(port: u16, connector: &str) -> usize {
+    let client = Client::at(port);
+    let deep = "[".repeat(60_000);
+    let dotted = format!("{{\"{}\": 1}}", "a.".repeat(16_000));
+    let (history, letters) = (
+        format!("/connectors/{connector}/history"),
+        format!("/connectors/{connector}/dead_letters"),
+    );
+    let validate = "/connector-plugins/tailrace.source.postgres/config/validate";
+    let requests = [
+        ("GET", "/metrics", ""),
+        ("GET", "/openapi.json", ""),
+        ("GET", "/connectors?expand=info&expand=status", ""),
+        ("GET", &history, ""),
+        ("GET", &letters, ""),
+        ("GET", "/connector-plugins/tailrace.source.postgres/config", ""),
+        ("POST", "/connectors", &deep),
+        ("PUT", validate, &dotted),
+    ];
+    let answered = requests.into_iter().filter(|(method, path, body)| {
+        client
+            .ask(method, path, &[("content-type", "application/json")], body)
+            .is_ok()
+    });
+    answered.count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_requests_costs_capture_no_more_than_one_on_a_neighbour() {
+    let shop = Shop::new(PostgresVersion::V17, "create table t (id int primary key, v text)").await;
+    shop.create();
+    // What attackers take of the machine they take wherever they ask.
+    let neighbour = Shop::new(PostgresVersion::V17, "create table t (id int primary key, v text)").await;
+    neighbour.create();
+    carry(&shop, 0).await;
+    let alone = carry(&shop, ROWS).await;
+    let flood = Flood::begin(neighbour.daemon.port(), neighbour.name());
+    let beside = carry(&shop, 2 * ROWS).await;
+    let beside_answers = flood.end();
+    let flood = Flood::begin(shop.daemon.port(), shop.name());
+    let under = carry(&shop, 3 * ROWS).await;
+    let under_answers = flood.end();
+    println!(
+        "flood: {under_answers} answers while {ROWS} rows were carried at {:.2} of the rate without; on a neighbour {beside_answers} and {:.2}",
+        under / alone,
+        beside / alone
+    );
+    assert!(under_answers > ATTACKERS, "{under_answers}");
+    assert_eq!(shop.events("t").await.len(), usize::try_from(4 * ROWS).unwrap());
+    assert_eq!(shop.daemon.get("/livez").unwrap().status, 200);
+    shop.wait_for("streaming");
 }
