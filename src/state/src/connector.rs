@@ -444,9 +444,7 @@ pub(crate) async fn memory(
     let row: Option<(String, i64)> = read.map_err(|error| from_database(path, error))?;
     match row {
         None => Ok(None),
-        Some((text, checksum)) if checksum == row::memory(name, &text) => {
-            from_json(path, text.as_bytes()).map(Some)
-        }
+        Some((text, checksum)) if checksum == row::memory(name, &text) => from_json(path, text.as_bytes()).map(Some),
         Some(_) => {
             let finding = format!("what connector {name} remembers of its source has the wrong checksum");
             Err(corrupt(path, &finding))

@@ -73,7 +73,10 @@ impl Supervisor {
                 AnyPlan::Writes(plan) => {
                     check_partitions(&plan, &sinks(&moves)?)?;
                     let there = written_by(&plan).await?;
-                    moves.iter().filter_map(|wanted| effect(wanted, &there).transpose()).collect()
+                    moves
+                        .iter()
+                        .filter_map(|wanted| effect(wanted, &there).transpose())
+                        .collect()
                 }
             }
         })
@@ -124,7 +127,9 @@ impl Supervisor {
         let position = target.in_log()?;
         let remembered = self.assembly.state.source_memory(&plan.name).await?;
         let source = plan.source_connector()?;
-        source.verify_position(&plan.name, position, remembered.as_ref()).await?;
+        source
+            .verify_position(&plan.name, position, remembered.as_ref())
+            .await?;
         Ok(Change::To(position))
     }
 
@@ -212,7 +217,10 @@ impl Supervisor {
         let saved = self.saved(&plan.name).await?;
         let position = saved.as_ref().map_or_else(
             || "nothing".to_owned(),
-            |saved| SourceOffset::of(saved).map_or_else(|_| saved.position.to_string(), |offset| offset.position.to_string()),
+            |saved| {
+                SourceOffset::of(saved)
+                    .map_or_else(|_| saved.position.to_string(), |offset| offset.position.to_string())
+            },
         );
         let mut lost = vec![format!(
             "what is known of connector {}: it was carried up to {position}. Its next start is its first: with a snapshot every row is \
@@ -223,7 +231,9 @@ impl Supervisor {
         lost.extend(saved.and_then(|saved| rest_of_run(&saved).ok()).unwrap_or_default());
         let letters = self.assembly.state.dead_letter_summary(&plan.name).await?.waiting;
         if letters > 0 {
-            lost.push(format!("{letters} dead letters that wait, whose events will be nowhere"));
+            lost.push(format!(
+                "{letters} dead letters that wait, whose events will be nowhere"
+            ));
         }
         Ok(lost)
     }

@@ -50,10 +50,17 @@ impl SourceOffset {
     /// Definite `offsets_invalid` where it names rows by their number, or tables: those are only true where the source is already.
     pub(super) fn in_log(&self) -> Result<&Position> {
         let sentence = match self {
-            Self { snapshot_tables_read: Some(_), .. } => {
+            Self {
+                snapshot_tables_read: Some(_),
+                ..
+            } => {
                 "the connector is not within this snapshot; without `snapshot_tables_read` it goes on from `position` in its log alone"
             }
-            Self { transaction: None, changes: None, .. } => return Ok(&self.position),
+            Self {
+                transaction: None,
+                changes: None,
+                ..
+            } => return Ok(&self.position),
             Self { .. } => {
                 "a position inside a transaction is not taken where the connector is not there already; leave `transaction` and `changes` out"
             }
@@ -75,7 +82,9 @@ pub(super) fn rows_not_read(snapshot: &SnapshotPosition, captured: &[SharedSchem
     let names = captured.iter().map(|table| table.name.qualified());
     let left = names.filter(|table| !snapshot.read_at.contains_key(table));
     let lost = left.map(|table| {
-        format!("the first snapshot of table {table}: its rows that are not read yet are never carried until they change")
+        format!(
+            "the first snapshot of table {table}: its rows that are not read yet are never carried until they change"
+        )
     });
     lost.collect()
 }
@@ -157,7 +166,10 @@ mod tests {
         };
         let offset = SourceOffset::of(&snapshot(false)).unwrap();
         let shown = serde_json::to_value(&offset).unwrap();
-        assert_eq!(shown, json!({ "position": "0/7", "snapshot_tables_read": ["public.a"] }));
+        assert_eq!(
+            shown,
+            json!({ "position": "0/7", "snapshot_tables_read": ["public.a"] })
+        );
         assert_eq!(serde_json::from_value::<SourceOffset>(shown).unwrap(), offset);
         assert!(offset.in_log().is_err(), "it is no place in the log alone");
         let left = unfinished_snapshot(&snapshot(false)).unwrap().unwrap();

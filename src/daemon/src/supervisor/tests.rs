@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::life::Carrier;
 use super::offsets::Move;
 use super::*;
-use crate::config::plan::AnyPlan;
 use crate::config::expand::Surroundings;
+use crate::config::plan::AnyPlan;
 use crate::config::understand;
 use crate::registries::Registries;
 
@@ -348,7 +348,11 @@ async fn weighing_a_move_fences_nobody_and_is_for_what_is_stopped() {
     let offset = serde_json::from_value(json!({ "position": "0/16B3748" })).unwrap();
     let moves = [Move::Source(Some(offset))];
     let unreachable = supervisor.weigh("orders", &moves).await.unwrap_err();
-    assert_eq!(unreachable.kind(), tailrace_core::error::Kind::Transient, "{unreachable}");
+    assert_eq!(
+        unreachable.kind(),
+        tailrace_core::error::Kind::Transient,
+        "{unreachable}"
+    );
     store.recall().await.expect("whoever has it open has it still");
     supervisor.want("orders", None, "alice").await.unwrap();
     let running = supervisor.weigh("orders", &moves).await.unwrap_err();
@@ -357,17 +361,24 @@ async fn weighing_a_move_fences_nobody_and_is_for_what_is_stopped() {
 }
 
 /// Is in a state, whatever is wanted of it.
-struct Posing(Life);
+struct Posing {
+    life: Life,
+    listens: bool,
+}
 
 #[async_trait]
 impl Carrier for Posing {
     async fn carry(&self, telemetry: &Arc<Telemetry>, mut desired: watch::Receiver<Desired>) -> Result<Ended> {
-        if self.0 == Life::Stopped {
+        if self.life == Life::Stopped {
             // Against every wish.
             return Err(Error::fenced("partition_taken", "because"));
         }
-        telemetry.enter(self.0.clone(), "because");
-        drop(desired.wait_for(|desired| *desired == Desired::Stopped).await);
+        telemetry.enter(self.life.clone(), "because");
+        drop(
+            desired
+                .wait_for(|desired| *desired == Desired::Stopped && self.listens)
+                .await,
+        );
         Ok(Ended::Drained)
     }
 }
@@ -387,10 +398,13 @@ impl Supervisor {
         Self::start(plan, assembly, journal).await.unwrap()
     }
 
-    /// A connector that only looks as if it did something; in its state on return.
+    /// A connector that only looks as if it did something; in its state on return. One that is called `deaf` does not end when it is asked to.
     pub(crate) async fn pose(&self, name: &str, life: Life) {
         let telemetry = Arc::new(Telemetry::new(name));
-        let carrier = Arc::new(Posing(life.clone()));
+        let carrier = Arc::new(Posing {
+            life: life.clone(),
+            listens: name != "deaf",
+        });
         let member = Member::new(name, None, Origin::File, (Arc::clone(&telemetry), carrier));
         let member = self.admit(member, None);
         while telemetry.snapshot().reason != "because" || member.is_alive() == (life == Life::Stopped) {

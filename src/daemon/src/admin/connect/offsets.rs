@@ -226,7 +226,8 @@ impl PartitionOffset {
             return Ok(Move::Source(None));
         }
         let offset = SourceOffset::deserialize(&self.offset).map_err(|error| {
-            let sentence = format!("the offset of a source has a `position`, as `GET …/offsets` shows it, or is null: {error}");
+            let sentence =
+                format!("the offset of a source has a `position`, as `GET …/offsets` shows it, or is null: {error}");
             refuse(400, "request_invalid", sentence)
         })?;
         Ok(Move::Source(Some(offset)))

@@ -67,6 +67,24 @@ fn a_change_does_not_bring_back_what_is_deleted() {
 }
 
 #[test]
+fn what_is_still_ending_is_not_stopped() {
+    let endpoint = endpoint(vec![("deaf", Life::Streaming)], Heartbeat::new());
+    let words = || {
+        let status = endpoint.json("/connectors/deaf/status");
+        (
+            status["connector"]["state"].clone(),
+            status["tasks"].as_array().unwrap().len(),
+        )
+    };
+    let stop = || ask(&endpoint, "PUT", "/connectors/deaf/stop", &json!({}));
+    assert_eq!(stop(), 204);
+    assert_eq!(words(), (json!("RUNNING"), 1));
+    // Whoever comes next waits until the first stop has cut it off.
+    assert_eq!(stop(), 204);
+    assert_eq!(words(), (json!("STOPPED"), 0));
+}
+
+#[test]
 fn what_ended_against_every_wish_has_failed() {
     let endpoint = endpoint(vec![connector(Life::Stopped)], Heartbeat::new());
     let status = endpoint.json("/connectors/orders/status");
