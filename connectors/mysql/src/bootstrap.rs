@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use mysql_async::Conn;
 use tailrace_core::batch::BinlogTransaction;
-use tailrace_core::ports::{ConnectorStore, Source, SourceContext};
+use tailrace_core::ports::{Source, SourceContext};
 use tailrace_core::position::{Position, Progress};
 use tailrace_core::snapshot::{Handover, Resume, Run, SnapshotPosition, Windows, snapshot_finished};
 use tailrace_core::telemetry::{Life, now_us};
@@ -87,17 +87,13 @@ pub(crate) async fn open(dumps: Dumps, flavour: Flavour, context: SourceContext)
 pub(crate) async fn verify_position(
     config: &MySqlConfig,
     position: &Position,
-    store: &dyn ConnectorStore,
+    remembered: &serde_json::Value,
 ) -> Result<()> {
     let wanted: BinlogPosition = position.as_str().parse().map_err(|()| {
         let message = format!("`{position}` is no position of a binlog; `GET …/offsets` shows how one is written");
         Error::definite("position_invalid", message)
     })?;
-    let memory = Memory::recall(store).await?.ok_or_else(|| {
-        let message =
-            "the connector has carried nothing yet, and does not know its server; let it start once, then stop it";
-        Error::definite("position_not_movable", message)
-    })?;
+    let memory = Memory::read(remembered.clone())?;
     let mut connection = connect::connect(config, Purpose::Setup).await?;
     let server = server::server_facts(&mut connection).await?;
     start::decide_start(&wanted, memory.server_of(position), &server).map(|_| ())

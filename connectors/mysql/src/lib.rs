@@ -38,7 +38,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
-use tailrace_core::ports::{ConnectorStore, Source, SourceConnector, SourceContext, position_not_movable};
+use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
 
@@ -95,10 +95,16 @@ impl SourceConnector for MySqlConnector {
         }
     }
 
-    async fn verify_position(&self, _: &str, position: &Position, store: &dyn ConnectorStore) -> Result<()> {
-        match &self.config.query {
-            Some(_) => Err(position_not_movable()),
-            None => bootstrap::verify_position(&self.config, position, store).await,
+    async fn verify_position(
+        &self,
+        _: &str,
+        position: &Position,
+        remembered: Option<&serde_json::Value>,
+    ) -> Result<()> {
+        match (&self.config.query, remembered) {
+            (Some(_), _) => Err(position_not_movable()),
+            (None, None) => Err(server_not_known()),
+            (None, Some(remembered)) => bootstrap::verify_position(&self.config, position, remembered).await,
         }
     }
 

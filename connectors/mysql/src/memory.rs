@@ -103,10 +103,12 @@ impl Memory {
 
     /// What was remembered last; `None` at the very first start.
     pub(crate) async fn recall(store: &dyn ConnectorStore) -> Result<Option<Self>> {
-        let Some(json) = store.recall().await? else {
-            return Ok(None);
-        };
-        serde_json::from_value(json).map(Some).map_err(|error| {
+        store.recall().await?.map(Self::read).transpose()
+    }
+
+    /// What was remembered, as it was written.
+    pub(crate) fn read(json: serde_json::Value) -> Result<Self> {
+        serde_json::from_value(json).map_err(|error| {
             let message =
                 "what the state remembers of this MySQL source cannot be read; restore the state file from a backup";
             Error::definite("state_corrupt", message).with_source(error)

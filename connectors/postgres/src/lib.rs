@@ -36,7 +36,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
-use tailrace_core::ports::{ConnectorStore, Source, SourceConnector, SourceContext, position_not_movable};
+use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
 
@@ -84,10 +84,16 @@ impl SourceConnector for PostgresConnector {
         Box::pin(bootstrap::open(Arc::clone(&self.config), context)).await
     }
 
-    async fn verify_position(&self, connector: &str, position: &Position, _: &dyn ConnectorStore) -> Result<()> {
-        match &self.config.query {
-            Some(_) => Err(position_not_movable()),
-            None => slot::verify_position(&self.config, connector, position).await,
+    async fn verify_position(
+        &self,
+        connector: &str,
+        position: &Position,
+        remembered: Option<&serde_json::Value>,
+    ) -> Result<()> {
+        match (&self.config.query, remembered) {
+            (Some(_), _) => Err(position_not_movable()),
+            (None, None) => Err(server_not_known()),
+            (None, Some(_)) => slot::verify_position(&self.config, connector, position).await,
         }
     }
 

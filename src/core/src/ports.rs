@@ -63,11 +63,16 @@ pub trait SourceConnector: Send + Sync {
     async fn open(&self, context: SourceContext) -> Result<Box<dyn Source>>;
 
     /// Whether the source can go on from a position that a person names: it is one of this source's, its log is still there, and it is
-    /// not behind what the server was told. Creates nothing.
+    /// not behind what the server was told. `_remembered` is what the source's memory has of it. Creates nothing.
     ///
     /// # Errors
     /// Definite where it cannot, or where positions of this source are not for people.
-    async fn verify_position(&self, _connector: &str, _position: &Position, _store: &dyn ConnectorStore) -> Result<()> {
+    async fn verify_position(
+        &self,
+        _connector: &str,
+        _position: &Position,
+        _remembered: Option<&serde_json::Value>,
+    ) -> Result<()> {
         Err(position_not_movable())
     }
 
@@ -80,6 +85,14 @@ pub fn position_not_movable() -> Error {
     Error::definite(
         "position_not_movable",
         "the position of this source names rows that were read, and cannot be set; delete the offsets to begin anew",
+    )
+}
+
+/// What a source says of a position when it has not remembered anything yet.
+pub fn server_not_known() -> Error {
+    Error::definite(
+        "position_not_movable",
+        "the connector has carried nothing yet, and does not know its server; let it start once, then stop it",
     )
 }
 

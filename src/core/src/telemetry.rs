@@ -324,6 +324,14 @@ impl Telemetry {
         self.with(|words| words.shown().0)
     }
 
+    /// Where the connector is in its life, and why, in a sentence.
+    pub fn life_and_reason(&self) -> (Life, String) {
+        self.with(|words| {
+            let (life, reason, _) = words.shown();
+            (life, reason)
+        })
+    }
+
     /// Nothing is to be read, by somebody's word; `None` lets it go on. What is wrong with the connector is shown all the same.
     pub fn hold(&self, reason: Option<String>) {
         let connector = self.connector.as_str();

@@ -369,23 +369,9 @@ impl SourceMemory for Connector {
     async fn recall(&self) -> Result<Option<serde_json::Value>> {
         let mut lease = self.store.lease().await?;
         self.own_head(&mut lease.connection).await?;
-        let query = sqlx::query_as("SELECT memory, checksum FROM source_memory WHERE connector = ?1").bind(&self.name);
-        let read = query.fetch_optional(&mut lease.connection).await;
-        let row: Option<(String, i64)> = read.map_err(|error| self.failed(error))?;
+        let memory = memory(&self.store.path, &mut lease.connection, &self.name).await?;
         lease.give_back();
-        match row {
-            None => Ok(None),
-            Some((text, checksum)) if checksum == row::memory(&self.name, &text) => {
-                from_json(&self.store.path, text.as_bytes()).map(Some)
-            }
-            Some(_) => {
-                let finding = format!(
-                    "what connector {} remembers of its source has the wrong checksum",
-                    self.name
-                );
-                Err(corrupt(&self.store.path, &finding))
-            }
-        }
+        Ok(memory)
     }
 
     async fn remember(&self, memory: &serde_json::Value) -> Result<()> {
@@ -445,6 +431,25 @@ pub(crate) async fn list(path: &Path, connection: &mut SqliteConnection) -> Resu
         });
     }
     Ok(states)
+}
+
+/// What a connector remembers of its source, whoever has it open.
+pub(crate) async fn memory(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<serde_json::Value>> {
+    let query = sqlx::query_as("SELECT memory, checksum FROM source_memory WHERE connector = ?1").bind(name);
+    let read = query.fetch_optional(connection).await;
+    let row: Option<(String, i64)> = read.map_err(|error| from_database(path, error))?;
+    match row {
+        None => Ok(None),
+        Some((text, checksum)) if checksum == row::memory(name, &text) => from_json(path, text.as_bytes()).map(Some),
+        Some(_) => {
+            let finding = format!("what connector {name} remembers of its source has the wrong checksum");
+            Err(corrupt(path, &finding))
+        }
+    }
 }
 
 /// Removes every row of a connector.

@@ -1,6 +1,6 @@
 //! What people ask for over HTTP: connectors that are not in the file, and connectors that are not to run.
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 use tailrace_core::Result;
 
 use crate::checksum::row;
@@ -101,16 +101,17 @@ impl StateStore {
     /// # Errors
     /// Transient `state_unwritable`.
     pub async fn remove_created(&self, name: &str) -> Result<()> {
+        let failed = |error| from_database(self.path(), error);
         let mut lease = self.lease().await?;
-        // In this order: nothing that was stopped runs because of a crash between.
+        let mut transaction = lease.connection.begin().await.map_err(failed)?;
         for statement in [
             "DELETE FROM created_connectors WHERE name = ?1",
             "DELETE FROM wanted_states WHERE connector = ?1",
         ] {
             let query = sqlx::query(statement).bind(name);
-            let executed = query.execute(&mut lease.connection).await;
-            executed.map_err(|error| from_database(self.path(), error))?;
+            query.execute(&mut *transaction).await.map_err(failed)?;
         }
+        transaction.commit().await.map_err(failed)?;
         lease.give_back();
         Ok(())
     }

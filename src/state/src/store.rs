@@ -181,6 +181,17 @@ impl StateStore {
         Ok(states)
     }
 
+    /// What a connector remembers of its source; whoever has it open is not fenced by this.
+    ///
+    /// # Errors
+    /// Definite `state_corrupt`, transient `state_unwritable`.
+    pub async fn source_memory(&self, connector: &str) -> Result<Option<serde_json::Value>> {
+        let mut lease = self.inner.lease().await?;
+        let memory = connector::memory(&self.inner.path, &mut lease.connection, connector).await?;
+        lease.give_back();
+        Ok(memory)
+    }
+
     /// Dead letters of a connector behind a number, oldest first, at most so many; with `all`, also those that were replayed
     /// or dropped lately.
     ///

@@ -174,6 +174,11 @@ impl SnapshotDesk {
         self.lock().state.clone()
     }
 
+    /// The checkpoint that spoke of the snapshot is given up, and the snapshot with it.
+    pub fn forget(&self) {
+        self.lock().state = SnapshotState::default();
+    }
+
     async fn ask(&self, wish: Wish) -> Result<RunId> {
         let (answer, answered) = oneshot::channel();
         {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 
-use tailrace_core::pipeline::Desired;
+use tailrace_core::task::spawn_named;
 use tailrace_core::telemetry::now_us;
 use tailrace_core::{Error, Result};
 use tailrace_state::{CreatedConnector, Wanted, Wish};
-use tokio::time::Instant;
+use tokio::sync::OwnedMutexGuard;
 
-use super::{GRACE, Member, Origin, Supervisor};
+use super::{CONNECTOR_UNKNOWN, Member, Origin, Supervisor};
 use crate::config::expand::Surroundings;
 use crate::config::flat::empty_mapping;
 use crate::config::plan::AnyPlan;
@@ -47,7 +47,7 @@ impl Supervisor {
         });
         let by = by.to_owned();
         self.here(async move {
-            let (member, _turn) = supervisor.turn(&name).await?;
+            let (member, turn) = supervisor.turn(&name).await?;
             let state = &supervisor.assembly.state;
             match &wish {
                 Some(wish) => state.keep_wish(wish).await?,
@@ -59,12 +59,23 @@ impl Supervisor {
                 None => ("resumed", "it is to run"),
             };
             supervisor.journal.write(Some(member.name()), &by, what, detail);
-            member
-                .follow(wish, supervisor.deadline(), supervisor.ends.clone())
-                .await;
+            member.follow(wish, &supervisor.lives);
+            if wanted == Some(Wanted::Stopped) {
+                supervisor.see_to_the_end(member, turn);
+            }
             Ok(())
         })
         .await
+    }
+
+    /// Waits for a life that was asked to end, and cuts it off at the deadline. Nobody else has a turn before.
+    fn see_to_the_end(&self, member: Arc<Member>, turn: OwnedMutexGuard<()>) {
+        let deadline = self.deadline();
+        // Whoever waits for the turn sees the end of this.
+        drop(spawn_named("end of a connector", async move {
+            member.ended(deadline).await;
+            drop(turn);
+        }));
     }
 
     /// Ends a connector and begins it anew from its last checkpoint, as it is wanted. One that is wanted stopped stays so.
@@ -79,20 +90,13 @@ impl Supervisor {
         let by = by.to_owned();
         self.here(async move {
             let (member, _turn) = supervisor.turn(&name).await?;
-            supervisor.journal.write(
-                Some(member.name()),
-                &by,
-                "restarted",
-                "it begins anew from its last checkpoint",
-            );
-            let desired = match member.wish().map(|wish| wish.wanted) {
-                Some(Wanted::Stopped) => return Ok(()),
-                Some(Wanted::Paused) => Desired::Paused,
-                None => Desired::Running,
-            };
-            member.ask_to_end();
-            member.ended(supervisor.deadline()).await;
-            member.start(desired, supervisor.ends.clone());
+            if member.is_to_be_stopped() {
+                return Ok(());
+            }
+            let detail = "it begins anew from its last checkpoint";
+            supervisor.journal.write(Some(member.name()), &by, "restarted", detail);
+            member.end(supervisor.deadline()).await;
+            member.begin(&supervisor.lives);
             Ok(())
         })
         .await
@@ -102,7 +106,7 @@ impl Supervisor {
     async fn recall_anew(self: &Arc<Self>, name: &str, by: &str) -> Result<()> {
         let (name, supervisor, by) = (name.to_owned(), Arc::clone(self), by.to_owned());
         self.here(async move {
-            let _turn = supervisor.changing.lock().await;
+            let _turn = supervisor.turn_of_all().await?;
             let (there, _own_turn) = supervisor.turn(&name).await?;
             // Somebody may have put it right meanwhile.
             let (None, Origin::Http(submission)) = (&there.plan, &there.origin) else {
@@ -113,38 +117,45 @@ impl Supervisor {
                 config: submission.to_json(),
             };
             let member = supervisor.recall(&created);
-            let detail = "its configuration is read again, and it begins anew from its last checkpoint";
+            let detail = "its configuration is read again; where it is to run, it begins anew from its last checkpoint";
             supervisor.journal.write(Some(&name), &by, "restarted", detail);
-            there.ask_to_end();
-            there.ended(supervisor.deadline()).await;
-            supervisor.admit(Arc::new(member), there.wish());
+            there.end(supervisor.deadline()).await;
+            supervisor.admit(member, there.wish());
             Ok(())
         })
         .await
     }
 
-    /// Creates a connector, or puts another configuration in place of the one it has. It goes on from where it was.
+    /// Creates a connector, or puts another configuration in place of the one it has. It goes on from where it was. What is `sent` is
+    /// asked for when nobody else changes the connector, with the one that is there.
     ///
     /// # Errors
-    /// [`OWNED_BY_FILE`]; [`CONNECTOR_EXISTS`] where it `must_be_new`; [`CONFIG_INVALID`]; transient where the state cannot be
-    /// written. Everything is as it was then.
+    /// [`OWNED_BY_FILE`]; [`CONNECTOR_EXISTS`] where it `must_be_new`; [`CONFIG_INVALID`]; those of `sent`; transient where the state
+    /// cannot be written. Everything is as it was then.
     pub(crate) async fn keep(
         self: &Arc<Self>,
-        submission: Submission,
+        name: &str,
+        sent: impl FnOnce(Option<&Member>) -> Result<Located> + Send + 'static,
         (wanted, must_be_new): (Option<Wanted>, bool),
         by: &str,
-    ) -> Result<Kept> {
+    ) -> Result<(Kept, Arc<Member>)> {
         let supervisor = Arc::clone(self);
-        let by = by.to_owned();
+        let (name, by) = (name.to_owned(), by.to_owned());
         self.here(async move {
-            let _turn = supervisor.changing.lock().await;
-            let there = supervisor.turn(&submission.name).await.ok();
+            let _turn = supervisor.turn_of_all().await?;
+            let there = match supervisor.turn(&name).await {
+                Ok(there) => Some(there),
+                Err(error) if error.code() == CONNECTOR_UNKNOWN => None,
+                Err(error) => return Err(error),
+            };
             let there = there.as_ref().map(|(there, _)| there);
             match there {
                 Some(there) if matches!(there.origin, Origin::File) => return Err(owned_by_file(there.name())),
                 Some(there) if must_be_new => return Err(exists(there.name())),
                 Some(_) | None => {}
             }
+            let sent = sent(there.map(Arc::as_ref))?;
+            let submission = Submission { name, sent };
             let planned = supervisor.plan_anew(&submission)?;
             let replaced = supervisor.replace(planned, &submission, there, (wanted, &by)).await;
             if replaced.is_err() {
@@ -161,7 +172,7 @@ impl Supervisor {
         submission: &Submission,
         there: Option<&Arc<Member>>,
         (wanted, by): (Option<Wanted>, &str),
-    ) -> Result<Kept> {
+    ) -> Result<(Kept, Arc<Member>)> {
         let name = submission.name.clone();
         let member = self.assembly.member(planned, Origin::Http(submission.clone()))?;
         let created = CreatedConnector {
@@ -197,11 +208,9 @@ impl Supervisor {
         };
         self.journal.write(Some(&name), by, what, detail);
         if let Some(there) = there {
-            there.ask_to_end();
-            there.ended(self.deadline()).await;
+            there.end(self.deadline()).await;
         }
-        self.admit(Arc::new(member), wish);
-        Ok(kept)
+        Ok((kept, self.admit(member, wish)))
     }
 
     /// Ends a connector that was created over HTTP and forgets its configuration. How far it was stays known: one of the same name goes
@@ -213,7 +222,7 @@ impl Supervisor {
         let supervisor = Arc::clone(self);
         let (name, by) = (name.to_owned(), by.to_owned());
         self.here(async move {
-            let _turn = supervisor.changing.lock().await;
+            let _turn = supervisor.turn_of_all().await?;
             let (member, _own_turn) = supervisor.turn(&name).await?;
             if matches!(member.origin, Origin::File) {
                 return Err(owned_by_file(&name));
@@ -221,8 +230,7 @@ impl Supervisor {
             supervisor.assembly.state.remove_created(&name).await?;
             let detail = "the connector was deleted; its checkpoint stays, and one of the same name goes on from there";
             supervisor.journal.write(Some(&name), &by, "deleted", detail);
-            member.ask_to_end();
-            member.ended(supervisor.deadline()).await;
+            member.end(supervisor.deadline()).await;
             let mut members = supervisor.members.write().unwrap_or_else(PoisonError::into_inner);
             members.remove(&name);
             drop(members);
@@ -286,11 +294,6 @@ impl Supervisor {
             .plan_anew(&submission)
             .and_then(|plan| self.assembly.member(plan, Origin::Http(submission.clone())));
         made.unwrap_or_else(|error| self.assembly.halted(&created.name, Origin::Http(submission), error))
-    }
-
-    /// When a life is cut off that was asked to end now.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.assembly.shutdown_timeout + GRACE
     }
 }
 

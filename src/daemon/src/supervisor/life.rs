@@ -22,7 +22,7 @@ use tailrace_core::snapshot::SNAPSHOT_FINISHED;
 use tailrace_core::task::spawn_among;
 use tailrace_core::telemetry::{Life, Telemetry};
 use tailrace_core::{Error, Result};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use tailrace_core::backoff::Backoff;
@@ -52,15 +52,27 @@ pub(crate) enum Outcome {
     Panicked,
 }
 
-/// A panic of a connector is a defect, and is seen: its state says so, and `/livez` fails.
+/// A panic of a connector is a defect, and is seen: its state says so, and `/livez` fails. A life that hangs can be cut off.
 pub(super) async fn watched(
     telemetry: Arc<Telemetry>,
+    cut_off: Arc<Notify>,
     life: impl Future<Output = Outcome> + Send + 'static,
 ) -> Outcome {
     // Whoever gives this up ends the life with it.
     let mut alone = JoinSet::new();
     spawn_among(&mut alone, "connector life", life);
-    match alone.join_next().await {
+    let ended = tokio::select! {
+        biased;
+        ended = alone.join_next() => ended,
+        () = cut_off.notified() => {
+            // Until it is gone: another life of the same connector may begin behind it.
+            alone.shutdown().await;
+            let reason = "did not end in time; what was not durable will be read again";
+            telemetry.enter(Life::Stopped, reason);
+            return Outcome::DrainTimedOut;
+        }
+    };
+    match ended {
         Some(Ok(outcome)) => outcome,
         Some(Err(error)) if error.is_panic() => {
             telemetry.enter(

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use tailrace_core::position::{Checkpoint, Progress};
+use tailrace_core::position::{Checkpoint, Position, Progress};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_core::{Error, Result, pattern};
 use tokio::sync::OwnedMutexGuard;
 
+use super::source_offset::{SourceOffset, rest_of_run, rows_not_read, unfinished_snapshot};
 use super::{Member, Supervisor};
-use crate::config::plan::{AnyPlan, SinkPlan};
+use crate::config::plan::{AnyPlan, ConnectorPlan, SinkPlan};
 
 /// How far a part of a connector is.
 pub(crate) enum Place {
     /// A source: its last checkpoint.
-    Source(Progress),
+    Source(SourceOffset),
     /// A partition of a sink: the first offset that is not written; `None` where nothing of it is.
     Sink(TopicPartition, Option<i64>),
 }
@@ -21,9 +22,20 @@ pub(crate) enum Place {
 /// Where a part of a connector is to go on.
 #[derive(Debug, Clone)]
 pub(crate) enum Move {
-    Source(Progress),
+    /// From here; `None` as if it had never run.
+    Source(Option<SourceOffset>),
     /// With this offset; `None` as if nothing of it were written.
     Sink(TopicPartition, Option<i64>),
+}
+
+/// What a move of a source changes.
+enum Change<'a> {
+    /// It is there already.
+    Nothing,
+    /// Everything that is known of it is forgotten.
+    Reset,
+    /// It goes on from this position of its log, which it can.
+    To(&'a Position),
 }
 
 // === impl Supervisor ===
@@ -37,9 +49,10 @@ impl Supervisor {
         let (member, supervisor) = (self.member(name)?, Arc::clone(self));
         self.here(async move {
             match plan_of(&member)? {
-                AnyPlan::Reads(_) => {
-                    let saved = supervisor.checkpoint(member.name()).await?;
-                    Ok(saved.map(|saved| Place::Source(saved.progress)).into_iter().collect())
+                AnyPlan::Reads(plan) => {
+                    let saved = supervisor.saved(&plan.name).await?;
+                    let offset = saved.as_ref().map(SourceOffset::of).transpose()?;
+                    Ok(offset.map(Place::Source).into_iter().collect())
                 }
                 AnyPlan::Writes(plan) => written_by(&plan).await,
             }
@@ -47,44 +60,77 @@ impl Supervisor {
         .await
     }
 
-    /// What would come of moves, in sentences; nothing where each part is there already.
+    /// What would come of moves, in sentences; nothing where each part is there already. Changes nothing.
     ///
     /// # Errors
-    /// Definite where the database cannot go on from there, or the moves are of another kind of connector.
+    /// Definite where the connector is not stopped, the database cannot go on from there, or the moves are of another kind of connector.
     pub(crate) async fn weigh(self: &Arc<Self>, name: &str, moves: &[Move]) -> Result<Vec<String>> {
-        let (member, supervisor, moves) = (self.member(name)?, Arc::clone(self), moves.to_vec());
+        let (name, supervisor, moves) = (name.to_owned(), Arc::clone(self), moves.to_vec());
         self.here(async move {
+            let (member, _turn) = supervisor.still(&name).await?;
             match plan_of(&member)? {
-                AnyPlan::Reads(plan) => {
-                    let target = one_source(&moves)?;
-                    let saved = supervisor.checkpoint(&plan.name).await?.map(|saved| saved.progress);
-                    // Where it is, it may be, also within its snapshot.
-                    if saved.as_ref() == Some(target) {
-                        return Ok(Vec::new());
-                    }
-                    let store = supervisor.assembly.state.connector(&plan.name).await?;
-                    let source = plan.source_connector()?;
-                    source.verify_position(&plan.name, &target.position, &*store).await?;
-                    Ok(match saved {
-                        Some(saved) => vec![format!(
-                            "connector {} goes on from {} instead of {}: changes between the two are skipped or sent again, whichever \
-                             comes first in the log",
-                            plan.name, target.position, saved.position
-                        )],
-                        None => vec![format!(
-                            "connector {} has carried nothing yet: rows that are there now are not carried, and what comes before {} is skipped",
-                            plan.name, target.position
-                        )],
-                    })
-                }
+                AnyPlan::Reads(plan) => supervisor.weigh_source(&plan, one_source(&moves)?).await,
                 AnyPlan::Writes(plan) => {
                     check_partitions(&plan, &sinks(&moves)?)?;
                     let there = written_by(&plan).await?;
-                    moves.iter().filter_map(|wanted| effect(wanted, &there).transpose()).collect()
+                    moves
+                        .iter()
+                        .filter_map(|wanted| effect(wanted, &there).transpose())
+                        .collect()
                 }
             }
         })
         .await
+    }
+
+    async fn weigh_source(&self, plan: &ConnectorPlan, target: Option<&SourceOffset>) -> Result<Vec<String>> {
+        let saved = self.saved(&plan.name).await?;
+        let target = match self.change(plan, target, saved.as_ref()).await? {
+            Change::Nothing => return Ok(Vec::new()),
+            Change::Reset => return self.lost_with_everything(plan).await,
+            Change::To(target) => target,
+        };
+        let Some(saved) = saved else {
+            return Ok(vec![format!(
+                "connector {} has carried nothing yet: rows that are there now are not carried, and what comes before {target} is skipped",
+                plan.name
+            )]);
+        };
+        let mut lost = vec![format!(
+            "connector {} goes on from {target} instead of {}: changes between the two are skipped or sent again, whichever comes first in \
+             the log",
+            plan.name,
+            SourceOffset::of(&saved)?.position
+        )];
+        if let Some(snapshot) = unfinished_snapshot(&saved)? {
+            let captured = plan.source_connector()?.describe().await?;
+            lost.extend(rows_not_read(&snapshot, &captured));
+        }
+        lost.extend(rest_of_run(&saved)?);
+        Ok(lost)
+    }
+
+    /// What a move of a source changes. The database is asked, and nothing of the connector is opened.
+    async fn change<'a>(
+        &self,
+        plan: &ConnectorPlan,
+        target: Option<&'a SourceOffset>,
+        saved: Option<&Progress>,
+    ) -> Result<Change<'a>> {
+        let Some(target) = target else {
+            return Ok(Change::Reset);
+        };
+        // Where it is, it may be, also within a snapshot or a transaction.
+        if saved.map(SourceOffset::of).transpose()?.as_ref() == Some(target) {
+            return Ok(Change::Nothing);
+        }
+        let position = target.in_log()?;
+        let remembered = self.assembly.state.source_memory(&plan.name).await?;
+        let source = plan.source_connector()?;
+        source
+            .verify_position(&plan.name, position, remembered.as_ref())
+            .await?;
+        Ok(Change::To(position))
     }
 
     /// Lets a stopped connector go on from elsewhere. Durable on return.
@@ -96,57 +142,64 @@ impl Supervisor {
         self.here(async move {
             let (member, _turn) = supervisor.still(&name).await?;
             let detail = match plan_of(&member)? {
-                AnyPlan::Reads(plan) => {
-                    let target = one_source(&moves)?;
-                    let store = supervisor.assembly.state.connector(&plan.name).await?;
-                    let saved = store.load().await?;
-                    if saved.as_ref().is_some_and(|saved| saved.progress == *target) {
-                        return Ok(());
-                    }
-                    let source = plan.source_connector()?;
-                    source.verify_position(&plan.name, &target.position, &*store).await?;
-                    let sequence = saved.map_or(0, |saved| saved.sequence) + 1;
-                    let progress = target.clone();
-                    store.save(&Checkpoint { sequence, progress }).await?;
-                    format!("it goes on from {}", target.position)
-                }
+                AnyPlan::Reads(plan) => supervisor.move_source(&member, &plan, one_source(&moves)?).await?,
                 AnyPlan::Writes(plan) => {
                     let wanted = sinks(&moves)?;
                     check_partitions(&plan, &wanted)?;
                     let target = plan.sink.connect()?;
                     target.alter_offsets(&plan.name, &wanted).await?;
-                    format!("the offsets of {} partitions were changed in the target", wanted.len())
+                    Some(format!(
+                        "the offsets of {} partitions were changed in the target",
+                        wanted.len()
+                    ))
                 }
             };
-            supervisor.journal.write(Some(member.name()), &by, "offsets", &detail);
+            if let Some(detail) = detail {
+                supervisor.journal.write(Some(member.name()), &by, "offsets", &detail);
+            }
             Ok(())
         })
         .await
     }
 
+    /// What was done, for the journal; `None` where the source is there already.
+    async fn move_source(
+        &self,
+        member: &Member,
+        plan: &ConnectorPlan,
+        target: Option<&SourceOffset>,
+    ) -> Result<Option<String>> {
+        let saved = self.saved(&plan.name).await?;
+        let target = match self.change(plan, target, saved.as_ref()).await? {
+            Change::Nothing => return Ok(None),
+            Change::Reset => return self.forget(member).await.map(Some),
+            Change::To(target) => target,
+        };
+        let store = self.assembly.state.connector(&plan.name).await?;
+        let sequence = store.load().await?.map_or(0, |saved| saved.sequence) + 1;
+        let progress = Progress::at(target.clone());
+        store.save(&Checkpoint { sequence, progress }).await?;
+        member.snapshots.forget();
+        Ok(Some(format!("it goes on from {target}")))
+    }
+
+    /// Forgets what is known of a source. What was done, for the journal.
+    async fn forget(&self, member: &Member) -> Result<String> {
+        self.assembly.state.forget(member.name()).await?;
+        member.snapshots.forget();
+        Ok("what was known of its progress was forgotten; its next start is its first".to_owned())
+    }
+
     /// What would be lost if a connector began as if it had never run.
     ///
     /// # Errors
-    /// What the state or the target answers.
+    /// Definite where it is not stopped; what the state or the target answers.
     pub(crate) async fn weigh_reset(self: &Arc<Self>, name: &str) -> Result<Vec<String>> {
-        let (member, supervisor) = (self.member(name)?, Arc::clone(self));
+        let (name, supervisor) = (name.to_owned(), Arc::clone(self));
         self.here(async move {
+            let (member, _turn) = supervisor.still(&name).await?;
             match plan_of(&member)? {
-                AnyPlan::Reads(plan) => {
-                    let saved = supervisor.checkpoint(&plan.name).await?;
-                    let position = saved.map_or_else(|| "nothing".to_owned(), |saved| saved.progress.position.to_string());
-                    let letters = supervisor.assembly.state.dead_letter_summary(&plan.name).await?.waiting;
-                    let mut lost = vec![format!(
-                        "what is known of connector {}: it was carried up to {position}. Its next start is its first: with a snapshot \
-                         every row is published again, changes between are not published, deletes among them not at all. What it made \
-                         on the source is still there: a replication slot has to be dropped before",
-                        plan.name
-                    )];
-                    if letters > 0 {
-                        lost.push(format!("{letters} dead letters that wait, whose events will be nowhere"));
-                    }
-                    Ok(lost)
-                }
+                AnyPlan::Reads(plan) => supervisor.lost_with_everything(&plan).await,
                 AnyPlan::Writes(plan) => {
                     let partitions = written_by(&plan).await?.len();
                     Ok(vec![format!(
@@ -159,16 +212,42 @@ impl Supervisor {
         .await
     }
 
+    /// What is lost with everything that is known of a source. A checkpoint that cannot be read is lost as it is.
+    async fn lost_with_everything(&self, plan: &ConnectorPlan) -> Result<Vec<String>> {
+        let saved = self.saved(&plan.name).await?;
+        let position = saved.as_ref().map_or_else(
+            || "nothing".to_owned(),
+            |saved| {
+                SourceOffset::of(saved)
+                    .map_or_else(|_| saved.position.to_string(), |offset| offset.position.to_string())
+            },
+        );
+        let mut lost = vec![format!(
+            "what is known of connector {}: it was carried up to {position}. Its next start is its first: with a snapshot every row is \
+             published again, changes between are not published, deletes among them not at all. What it made on the source is still \
+             there: a replication slot has to be dropped before",
+            plan.name
+        )];
+        lost.extend(saved.and_then(|saved| rest_of_run(&saved).ok()).unwrap_or_default());
+        let letters = self.assembly.state.dead_letter_summary(&plan.name).await?.waiting;
+        if letters > 0 {
+            lost.push(format!(
+                "{letters} dead letters that wait, whose events will be nowhere"
+            ));
+        }
+        Ok(lost)
+    }
+
     /// Lets a stopped connector begin as if it had never run. Durable on return.
     ///
     /// # Errors
-    /// What the state or the target answers.
+    /// As [`Self::weigh_reset`].
     pub(crate) async fn reset(self: &Arc<Self>, name: &str, by: &str) -> Result<()> {
         let (name, supervisor, by) = (name.to_owned(), Arc::clone(self), by.to_owned());
         self.here(async move {
             let (member, _turn) = supervisor.still(&name).await?;
-            match plan_of(&member)? {
-                AnyPlan::Reads(plan) => drop(supervisor.assembly.state.forget(&plan.name).await?),
+            let detail = match plan_of(&member)? {
+                AnyPlan::Reads(_) => supervisor.forget(&member).await?,
                 AnyPlan::Writes(plan) => {
                     let there = written_by(&plan).await?;
                     let nowhere = there.into_iter().filter_map(|place| match place {
@@ -177,33 +256,36 @@ impl Supervisor {
                     });
                     let target = plan.sink.connect()?;
                     target.alter_offsets(&plan.name, &nowhere.collect::<Vec<_>>()).await?;
+                    "its offsets were removed from the target; it begins where its `start` says".to_owned()
                 }
-            }
-            let detail = "what was known of its progress was forgotten; its next start is its first";
-            supervisor.journal.write(Some(member.name()), &by, "offsets", detail);
+            };
+            supervisor.journal.write(Some(member.name()), &by, "offsets", &detail);
             Ok(())
         })
         .await
     }
 
-    /// A connector that is stopped, and stays so for as long as somebody has the guard.
+    /// A connector that is stopped, and stays so for as long as somebody has the guard. One that is still on its way there is waited for.
     async fn still(&self, name: &str) -> Result<(Arc<Member>, OwnedMutexGuard<()>)> {
         let (member, turn) = self.turn(name).await?;
-        match member.wanted() == "stopped" && !member.is_alive() {
-            true => Ok((member, turn)),
-            false => Err(Error::definite(
-                "connector_not_stopped",
-                "the connector was started meanwhile; stop it first",
-            )),
+        if member.is_stopped() {
+            return Ok((member, turn));
         }
+        // In the words of Kafka Connect.
+        let sentence = format!(
+            "Connectors must be in the STOPPED state before their offsets can be modified. This can be done for the specified connector by \
+             issuing a 'PUT' request to the '/connectors/{name}/stop' endpoint"
+        );
+        Err(Error::definite("connector_not_stopped", sentence))
     }
 
-    async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+    /// The last checkpoint of a connector, whoever has it open.
+    async fn saved(&self, name: &str) -> Result<Option<Progress>> {
         let known = self.assembly.state.connectors().await?;
-        Ok(known
-            .into_iter()
-            .find(|known| known.name == name)
-            .and_then(|known| known.checkpoint))
+        let checkpoint = known.into_iter().find(|known| known.name == name);
+        Ok(checkpoint
+            .and_then(|known| known.checkpoint)
+            .map(|checkpoint| checkpoint.progress))
     }
 }
 
@@ -220,9 +302,9 @@ fn plan_of(member: &Member) -> Result<AnyPlan> {
         .ok_or_else(|| Error::definite("config_invalid", sentence()))
 }
 
-fn one_source(moves: &[Move]) -> Result<&Progress> {
+fn one_source(moves: &[Move]) -> Result<Option<&SourceOffset>> {
     match moves {
-        [Move::Source(progress)] => Ok(progress),
+        [Move::Source(target)] => Ok(target.as_ref()),
         _ => Err(Error::definite(
             "offsets_invalid",
             "a source has one partition, `{\"connector\": …}`, and its offset a `position`",

@@ -64,7 +64,6 @@ async fn only_what_is_stopped_is_moved() {
             json!([]),
             json!({ "offsets": [{ "partition": {}, "offset": {} }] }),
             json!({ "offsets": [{ "partition": { "connector": "other" }, "offset": { "position": now } }] }),
-            json!({ "offsets": [{ "partition": { "connector": shop.name() }, "offset": null }] }),
             json!({ "offsets": [{ "partition": { "kafka_topic": "t", "kafka_partition": 0 }, "offset": { "kafka_offset": 1 } }] }),
         ] {
             shop.must(400, "PATCH", &shop.at("/offsets"), &body);
@@ -168,14 +167,22 @@ async fn mysql_goes_back_as_far_as_its_log_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forgetting_is_beginning_anew() {
-    for version in versions() {
+    for (version, method) in versions()
+        .into_iter()
+        .flat_map(|version| [(version, "DELETE"), (version, "PATCH")])
+    {
         let shop = Shop::new(version, ROWS).await;
         shop.create();
         shop.settle().await;
         shop.stop();
-        let (said, done) = shop.confirmed("DELETE", &shop.at("/offsets"), &Value::Null);
+        // An offset that is not there is null.
+        let body = match method {
+            "PATCH" => json!({ "offsets": [{ "partition": { "connector": shop.name() } }] }),
+            _ => Value::Null,
+        };
+        let (said, done) = shop.confirmed(method, &shop.at("/offsets"), &body);
         assert!(said.contains("every row is published again"), "{said}");
-        assert!(done.body.contains("reset successfully"), "{}", done.body);
+        assert!(done.body.contains("successfully"), "{}", done.body);
         assert_eq!(shop.get(&shop.at("/offsets")), json!({ "offsets": [] }));
         shop.wait_for_entry("anonymous", "offsets", "forgotten");
         if shop.database.postgres().is_ok() {
@@ -189,6 +196,85 @@ async fn forgetting_is_beginning_anew() {
         shop.wait_for("streaming");
         shop.settle().await;
         assert_eq!(shop.ids("t").await, [1, 2, 3, 1, 2, 3], "{version:?}");
+    }
+}
+
+/// A table whose rows take a while to read.
+const MANY: &str = "create table many (id int primary key, note text);
+    insert into many select n, repeat('x', 1000) from generate_series(1, 60000) n";
+
+/// A shop whose daemon is slow at a transition.
+async fn slow_shop(statements: &str, transition: &str) -> Shop {
+    let shop = Shop::prepare(PostgresVersion::V17, statements, |_| {}).await;
+    shop.daemon.start_armed(&format!("{transition}=slow")).unwrap();
+    shop.daemon.wait_for_answer().unwrap();
+    shop
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_first_snapshot_has_not_read_is_named_before_it_is_given_up() {
+    let few = "create table few (id int primary key); insert into few values (1)";
+    let shop = slow_shop(&format!("{few}; {MANY}"), "snapshot_rows").await;
+    let body = json!({ "name": shop.name(), "config": shop.flat() });
+    shop.must(201, "POST", "/connectors", &body);
+    let began = eventually("a table that is read", DEADLINE, || async {
+        let offsets = shop.get(&shop.at("/offsets"));
+        let read = &offsets["offsets"][0]["offset"]["snapshot_tables_read"];
+        Ok((*read == json!(["public.few"])).then_some(()))
+    });
+    began.await.unwrap();
+    shop.stop();
+    let shown = shop.get(&shop.at("/offsets"));
+    assert_eq!(
+        shown["offsets"][0]["offset"]["snapshot_tables_read"],
+        json!(["public.few"]),
+        "{shown}"
+    );
+    // What was shown is taken back, and changes nothing.
+    shop.must(200, "PATCH", &shop.at("/offsets"), &shown);
+    assert_eq!(shop.get(&shop.at("/offsets")), shown);
+    let (said, _) = shop.confirmed("PATCH", &shop.at("/offsets"), &shop.to(&shop.position()));
+    assert!(said.contains("public.many") && !said.contains("public.few"), "{said}");
+    // The rows are given up: it is not within the snapshot any more.
+    shop.must(400, "PATCH", &shop.at("/offsets"), &shown);
+    shop.resume();
+    shop.wait_for("streaming");
+    shop.execute("insert into many values (0, 'x')").await;
+    shop.settle().await;
+    let ids = shop.ids("many").await;
+    assert!(ids.len() < 60_000, "{} events", ids.len());
+    assert_eq!(ids.last(), Some(&0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_was_asked_for_is_named_before_it_is_given_up() {
+    let shop = slow_shop(MANY, "incremental_rows").await;
+    shop.create();
+    shop.settle().await;
+    let snapshots = shop.at("/snapshots");
+    for method in ["PATCH", "DELETE"] {
+        shop.must(202, "POST", &snapshots, &json!({}));
+        shop.must(202, "PUT", &format!("{snapshots}/pause"), &Value::Null);
+        shop.stop();
+        let shown = shop.get(&shop.at("/offsets"));
+        let position = shown["offsets"][0]["offset"]["position"].as_str().unwrap();
+        assert!(!position.contains('{'), "keys of rows are not for people: {shown}");
+        shop.must(200, "PATCH", &shop.at("/offsets"), &shown);
+        assert_eq!(shop.get(&snapshots)["state"], "paused");
+        shop.execute("update many set note = 'y' where id = 1").await;
+        let end = shop.database.query_value("select pg_current_wal_lsn()").await.unwrap();
+        let body = match method {
+            "PATCH" => shop.to(&end),
+            _ => Value::Null,
+        };
+        let (said, _) = shop.confirmed(method, &shop.at("/offsets"), &body);
+        assert!(said.contains("the rest of table public.many"), "{said}");
+        assert_eq!(shop.get(&snapshots)["state"], "none");
+        if method == "PATCH" {
+            shop.resume();
+            shop.wait_for("streaming");
+            assert_eq!(shop.get(&snapshots)["state"], "none");
+        }
     }
 }
 

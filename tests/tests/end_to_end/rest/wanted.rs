@@ -50,6 +50,9 @@ async fn a_stop_closes_everything_and_restarts_do_not_wake_it() {
         shop.wait_for("streaming");
         shop.settle().await;
         assert_eq!(shop.ids("t").await, [1, 2, 3, 4], "{version:?}");
+        shop.wait_for_entry("anonymous", "resumed", "");
+        let restarted = shop.journal().into_iter().find(|entry| entry.1 == "restarted");
+        assert_eq!(restarted, None, "nothing was begun anew");
     }
 }
 

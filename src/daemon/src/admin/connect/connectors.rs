@@ -13,10 +13,11 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
-use tailrace_core::telemetry::{Life, Snapshot};
+use tailrace_core::Error;
 use tailrace_state::Wanted;
 
 use super::TAG;
+use super::state::{ConnectorStatus, TaskId, has_failed, status_of, task_ids};
 use crate::admin::Shown;
 use crate::admin::access::Caller;
 use crate::admin::answer::{Answer, Refused, failed, json as answer, refuse};
@@ -27,10 +28,10 @@ use crate::catalog::PluginClass;
 use crate::config::plan::AnyPlan;
 use crate::config::shown::{flat, nested, unmask};
 use crate::config::spec::{SINK, SOURCE, TYPE};
-use crate::config::submitted::{Submission, body, patch as patch_tree, undotted};
+use crate::config::submitted::{body, patch as patch_tree, undotted};
 use crate::config::tree::{Located, Node};
 use crate::supervisor::change::Kept;
-use crate::supervisor::{Member, Origin};
+use crate::supervisor::{CONNECTOR_UNKNOWN, Member, Origin};
 
 /// Flat, as Kafka Connect has it, or nested, as the file has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -75,44 +76,6 @@ struct ConnectorInfo {
     tasks: Vec<TaskId>,
     /// `source` or `sink`.
     r#type: &'static str,
-}
-
-/// One of its tasks.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct TaskId {
-    connector: String,
-    task: u32,
-}
-
-/// The state of a connector and of its tasks.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ConnectorStatus {
-    name: String,
-    connector: StateInWords,
-    pub(super) tasks: Vec<TaskStatus>,
-    r#type: &'static str,
-}
-
-/// A state in Kafka Connect's words.
-#[derive(Serialize, JsonSchema)]
-struct StateInWords {
-    /// RUNNING, RESTARTING, PAUSED, STOPPED or FAILED.
-    state: &'static str,
-    /// Where it runs.
-    worker_id: String,
-    /// Why it is not running.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
-}
-
-/// The state of a task.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct TaskStatus {
-    id: u32,
-    state: &'static str,
-    worker_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
 }
 
 /// What a connector is created with; beside the flat map a nested object is taken.
@@ -345,8 +308,7 @@ async fn restart(
     Extension(caller): Extension<Caller>,
 ) -> Answer {
     let member = find(&shown, &name)?;
-    let is_failed = matches!(member.telemetry.life(), Life::Halted(_) | Life::Degraded(_));
-    if is_failed || !how.only_failed {
+    if has_failed(&member) || !how.only_failed {
         let restarted = shown.supervisor.restart(&name, &caller.name).await;
         restarted.map_err(|error| failed(&error))?;
     }
@@ -399,8 +361,7 @@ async fn create(State(shown): State<Shown>, Extension(caller): Extension<Caller>
     let name = name
         .or_else(named)
         .ok_or_else(|| not_right("`name` is missing".to_owned()))?;
-    let submission = Submission { name, sent: config };
-    keep(&shown, submission, (wanted, true), &caller).await
+    keep(&shown, &name, |_| Ok(config), (wanted, true), &caller).await
 }
 
 async fn put_config(
@@ -416,7 +377,7 @@ async fn put_config(
             format!("Connector name configuration ({other}) doesn't match connector name in the URL ({name})");
         return Err(refuse(400, "request_invalid", sentence));
     }
-    keep(&shown, Submission { name, sent }, (None, false), &caller).await
+    keep(&shown, &name, |_| Ok(sent), (None, false), &caller).await
 }
 
 async fn patch_config(
@@ -426,20 +387,34 @@ async fn patch_config(
     body_bytes: Bytes,
 ) -> Answer {
     let changes = config_of(&body_bytes)?;
-    let member = find(&shown, &name)?;
-    let mut sent = written(&member).clone();
-    patch_tree(&mut sent, changes);
-    keep(&shown, Submission { name, sent }, (None, false), &caller).await
+    find(&shown, &name)?;
+    let missing = name.clone();
+    let patched = move |there: Option<&Member>| {
+        let there = there.ok_or_else(|| Error::definite(CONNECTOR_UNKNOWN, not_found(&missing)))?;
+        let mut sent = written(there).clone();
+        patch_tree(&mut sent, changes);
+        Ok(sent)
+    };
+    keep(&shown, &name, patched, (None, false), &caller).await
 }
 
-async fn keep(shown: &Shown, mut submission: Submission, how: (Option<Wanted>, bool), caller: &Caller) -> Answer {
-    let name = submission.name.clone();
-    if let Ok(member) = shown.supervisor.member(&name) {
-        unmask(&mut submission.sent, written(&member));
-    }
-    let kept = shown.supervisor.keep(submission, how, &caller.name).await;
-    let kept = kept.map_err(|error| failed(&error))?;
-    let member = find(shown, &name)?;
+/// What is `sent` is asked for with the connector that is there, when nobody else changes it.
+async fn keep(
+    shown: &Shown,
+    name: &str,
+    sent: impl FnOnce(Option<&Member>) -> Result<Located, Error> + Send + 'static,
+    how: (Option<Wanted>, bool),
+    caller: &Caller,
+) -> Answer {
+    let sent = |there: Option<&Member>| {
+        let mut sent = sent(there)?;
+        if let Some(there) = there {
+            unmask(&mut sent, written(there));
+        }
+        Ok(sent)
+    };
+    let kept = shown.supervisor.keep(name, sent, how, &caller.name).await;
+    let (kept, member) = kept.map_err(|error| failed(&error))?;
     let status = match kept {
         Kept::Created => StatusCode::CREATED,
         Kept::Changed => StatusCode::OK,
@@ -474,7 +449,11 @@ fn text_of(value: &Located) -> Option<&str> {
 pub(super) fn find(shown: &Shown, name: &str) -> Result<Arc<Member>, Refused> {
     let found = shown.supervisor.member(name);
     // In the words of Kafka Connect.
-    found.map_err(|error| refuse(404, error.code(), format!("Connector {name} not found")))
+    found.map_err(|error| refuse(404, error.code(), not_found(name)))
+}
+
+fn not_found(name: &str) -> String {
+    format!("Connector {name} not found")
 }
 
 /// A connector's configuration, variables and Connect's own keys included, as it was written or sent.
@@ -530,59 +509,11 @@ pub(in crate::admin) fn kind_of(member: &Member) -> &'static str {
     }
 }
 
-pub(super) fn task_ids(member: &Member) -> Vec<TaskId> {
-    let id = TaskId {
-        connector: member.name().to_owned(),
-        task: 0,
-    };
-    // Where it is stopped, there is none.
-    Some(id).filter(|_| member.wanted() != "stopped").into_iter().collect()
-}
-
 fn info_of(member: &Member) -> ConnectorInfo {
     ConnectorInfo {
         name: member.name().to_owned(),
         config: flat_config(member),
         tasks: task_ids(member),
         r#type: kind_of(member),
-    }
-}
-
-pub(super) fn status_of(shown: &Shown, member: &Member) -> ConnectorStatus {
-    let known = member.telemetry.snapshot();
-    let worker_id = shown.address.to_string();
-    let state = state_of(&known, member.wanted());
-    let trace = matches!(state, "FAILED" | "RESTARTING").then(|| known.reason.clone());
-    let tasks = task_ids(member).into_iter().map(|id| TaskStatus {
-        id: id.task,
-        state,
-        worker_id: worker_id.clone(),
-        trace: trace.clone(),
-    });
-    ConnectorStatus {
-        name: member.name().to_owned(),
-        tasks: tasks.collect(),
-        connector: StateInWords {
-            // The connector itself is where it should be; what failed is its task.
-            state: if matches!(state, "PAUSED" | "STOPPED") {
-                state
-            } else {
-                "RUNNING"
-            },
-            worker_id,
-            trace: None,
-        },
-        r#type: kind_of(member),
-    }
-}
-
-fn state_of(known: &Snapshot, wanted: &str) -> &'static str {
-    match &known.life {
-        _ if wanted == "stopped" => "STOPPED",
-        Life::Starting | Life::Snapshotting | Life::Streaming => "RUNNING",
-        Life::Degraded(_) => "RESTARTING",
-        Life::Paused => "PAUSED",
-        Life::Halted(_) => "FAILED",
-        Life::Stopped => "STOPPED",
     }
 }

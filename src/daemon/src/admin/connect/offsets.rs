@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tailrace_core::Error;
 use tailrace_core::error::Kind;
-use tailrace_core::position::{Position, Progress};
 
 use super::TAG;
 use super::connectors::find;
@@ -24,6 +23,7 @@ use crate::admin::config::Role;
 use crate::admin::confirm::Confirmed;
 use crate::admin::operation::{Operation, delete, get, patch};
 use crate::supervisor::offsets::{Move, Place};
+use crate::supervisor::source_offset::SourceOffset;
 
 /// How far a connector is.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -36,7 +36,8 @@ struct Offsets {
 struct PartitionOffset {
     /// Of a source `{"connector": …}`; of a sink `{"kafka_topic": …, "kafka_partition": …}`.
     partition: Value,
-    /// Of a source `{"position": …}`; of a sink `{"kafka_offset": …}`. Null takes it away.
+    /// Of a source `{"position": …}`; of a sink `{"kafka_offset": …}`. Null, or nothing, takes it away.
+    #[serde(default)]
     offset: Value,
 }
 
@@ -100,7 +101,7 @@ async fn change(
     Extension(caller): Extension<Caller>,
     bytes: Bytes,
 ) -> Answer {
-    must_be_stopped(&shown, &name)?;
+    find(&shown, &name)?;
     let sent: Offsets = serde_json::from_slice(&bytes).map_err(|error| {
         refuse(
             400,
@@ -140,7 +141,7 @@ async fn reset(
     Query(confirmed): Query<Confirmed>,
     Extension(caller): Extension<Caller>,
 ) -> Answer {
-    must_be_stopped(&shown, &name)?;
+    find(&shown, &name)?;
     let lost = shown
         .supervisor
         .weigh_reset(&name)
@@ -166,35 +167,15 @@ fn not_right(error: &Error) -> Refused {
     }
 }
 
-fn must_be_stopped(shown: &Shown, name: &str) -> Result<(), Refused> {
-    let member = find(shown, name)?;
-    if member.wanted() == "stopped" && !member.is_alive() {
-        return Ok(());
-    }
-    // In the words of Kafka Connect.
-    let sentence = format!(
-        "Connectors must be in the STOPPED state before their offsets can be modified. This can be done for the specified connector by \
-         issuing a 'PUT' request to the '/connectors/{name}/stop' endpoint"
-    );
-    Err(refuse(400, "connector_not_stopped", sentence))
-}
-
 // === impl PartitionOffset ===
 
 impl PartitionOffset {
     fn of(connector: &str, place: &Place) -> Self {
         match place {
-            Place::Source(progress) => {
-                let mut offset = json!({ "position": progress.position.as_str() });
-                if let (Some(partial), Value::Object(offset)) = (&progress.partial, &mut offset) {
-                    offset.insert("transaction".to_owned(), partial.transaction.as_str().into());
-                    offset.insert("changes".to_owned(), partial.changes.into());
-                }
-                Self {
-                    partition: json!({ "connector": connector }),
-                    offset,
-                }
-            }
+            Place::Source(offset) => Self {
+                partition: json!({ "connector": connector }),
+                offset: json!(offset),
+            },
             Place::Sink(partition, next_offset) => Self {
                 partition: json!({ "kafka_topic": &*partition.topic, "kafka_partition": partition.partition }),
                 offset: next_offset.map_or(Value::Null, |next| json!({ "kafka_offset": next })),
@@ -202,7 +183,7 @@ impl PartitionOffset {
         }
     }
 
-    /// Where it is to go on. A position inside a transaction is not taken: it names rows by their number.
+    /// Where it is to go on.
     fn read(&self, connector: &str) -> Result<Move, Refused> {
         let not_right = |sentence: &str| refuse(400, "request_invalid", sentence);
         let partition = self
@@ -241,14 +222,14 @@ impl PartitionOffset {
         if text("connector").is_some_and(|named| named != connector) {
             return Err(not_right("the partition is of another connector"));
         }
-        let position = self.offset.get("position").and_then(Value::as_str);
-        let position = position
-            .ok_or_else(|| not_right("the offset of a source has a `position`; to begin anew, delete the offsets"))?;
-        if self.offset.get("transaction").is_some() {
-            return Err(not_right(
-                "a position inside a transaction is not taken; leave `transaction` and `changes` out",
-            ));
+        if self.offset.is_null() {
+            return Ok(Move::Source(None));
         }
-        Ok(Move::Source(Progress::at(Position::new(position))))
+        let offset = SourceOffset::deserialize(&self.offset).map_err(|error| {
+            let sentence =
+                format!("the offset of a source has a `position`, as `GET …/offsets` shows it, or is null: {error}");
+            refuse(400, "request_invalid", sentence)
+        })?;
+        Ok(Move::Source(Some(offset)))
     }
 }

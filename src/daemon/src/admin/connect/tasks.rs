@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::TAG;
-use super::connectors::{TaskId, TaskStatus, find, flat_config, status_of, task_ids};
+use super::connectors::{find, flat_config};
+use super::state::{TaskId, TaskStatus, status_of, task_ids};
 use crate::admin::Shown;
 use crate::admin::access::Caller;
 use crate::admin::answer::{Answer, Refused, failed, json as answer, refuse};

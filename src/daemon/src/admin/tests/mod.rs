@@ -2,6 +2,7 @@
 
 mod access;
 mod bounds;
+mod changes;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -10,17 +11,12 @@ use std::time::Duration;
 
 use tailrace_codec::contract::ContractRules;
 use tailrace_core::telemetry::Life;
-use tailrace_core::trace::Tracer;
-use tailrace_state::StateStore;
 
 use super::access::Access;
 use super::{Admin, Heartbeat, Listeners, Parts, Shown, listen};
 use crate::config::expand::Surroundings;
 use crate::config::understand;
-use crate::journal::Journal;
-use crate::registries::Registries;
 use crate::supervisor::Supervisor;
-use crate::supervisor::assembly::Assembly;
 
 /// An endpoint whose connectors only pose.
 pub(super) struct Endpoint {
@@ -53,17 +49,8 @@ pub(super) fn endpoint_with(admin: &str, connectors: Vec<(&'static str, Life)>, 
         .build()
         .unwrap();
     let (supervisor, state) = runtime.block_on(async {
-        let state = StateStore::open(&folder.path().join("state.db")).await.unwrap();
-        let assembly = Assembly {
-            streams: [("events".to_owned(), plan.streams["events"].connect().unwrap())].into(),
-            stream_kinds: [("events".to_owned(), "file")].into(),
-            registries: Registries::connect(&plan, &state).unwrap(),
-            state: state.clone(),
-            shutdown_timeout: Duration::from_secs(1),
-            tracer: Tracer::default(),
-        };
-        let (journal, _) = Journal::new(state.clone());
-        let supervisor = Supervisor::start(&plan, assembly, journal).await.unwrap();
+        let supervisor = Supervisor::in_folder(folder.path(), &plan).await;
+        let state = supervisor.assembly().state.clone();
         for (name, life) in connectors {
             supervisor.pose(name, life).await;
         }
@@ -124,6 +111,12 @@ impl Endpoint {
         let answer = self.raw(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).as_bytes());
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         (status_of(head), body.to_owned())
+    }
+
+    pub(super) fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
     }
 
     pub(super) fn put(&self, path: &str, headers: &str, body: &[u8]) -> u16 {
