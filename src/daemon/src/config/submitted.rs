@@ -15,17 +15,15 @@ use serde_json::{Map, Number, Value};
 use tailrace_core::setting::{LOCAL_FILE, SQL};
 
 use super::expand::{Surroundings, variables};
-use super::flat::{empty_mapping, flat_text, put, restore_lists, split};
+use super::flat::{empty_mapping, flat_text, put, restore_lists, split, too_deep};
 use super::formats::formats;
 use super::schema;
 use super::spec::{SINK, SOURCE, TYPE};
-use super::tree::{Entry, Located, Mark, Node, Problem, Problems, Scalar, Style};
+use super::tree::{Entry, Located, MAXIMUM_DEPTH, Mark, Node, Problem, Problems, Scalar, Style};
 use crate::catalog::PluginClass;
 
 /// JSON has no lines that anybody looks at.
 const HERE: Mark = Mark { line: 1, column: 1 };
-/// As deep as a file may be.
-const MAXIMUM_DEPTH: usize = 32;
 /// Kafka Connect's own keys, which say what the tree says already.
 const NAME: &str = "name";
 const CLASS: &str = "connector.class";
@@ -72,12 +70,14 @@ impl Submission {
 
     /// Takes `name`, `connector.class` and `tasks.max` out; the class becomes the `type`.
     fn take_connect_keys(&self, tree: &mut Located, problems: &mut Problems) {
-        if let Some(name) = take(tree, &[NAME]).filter(|name| text_of(name) != Some(&self.name)) {
+        if let Some(name) = take(tree, &[NAME]).filter(|name| name.text() != Some(&self.name)) {
             let sentence = format!("says another name than `{}`; leave it out, or write that", self.name);
             problems.push(Problem::at(name.at, NAME, sentence));
         }
         if let Some(tasks) = take(tree, &["tasks", "max"]) {
-            let is_positive = text_of(&tasks).is_some_and(|text| text.parse::<u32>().is_ok_and(|tasks| tasks > 0));
+            let is_positive = tasks
+                .text()
+                .is_some_and(|text| text.parse::<u32>().is_ok_and(|tasks| tasks > 0));
             if !is_positive {
                 problems.push(Problem::at(tasks.at, TASKS, "expects a whole number from 1"));
             }
@@ -85,14 +85,14 @@ impl Submission {
         let Some(class) = take(tree, &["connector", "class"]) else {
             return;
         };
-        let Some(known) = text_of(&class).and_then(PluginClass::find) else {
+        let Some(known) = class.text().and_then(PluginClass::find) else {
             let names: Vec<String> = PluginClass::all().iter().map(PluginClass::name).collect();
             let sentence = format!("there is no such class; known are {}", names.join(", "));
             problems.push(Problem::at(class.at, CLASS, sentence));
             return;
         };
         let side = if known.is_sink { SINK } else { SOURCE };
-        match tree.get(side).and_then(|side| side.get(TYPE)).map(text_of) {
+        match tree.get(side).and_then(|side| side.get(TYPE)).map(Located::text) {
             Some(written) if written == Some(known.type_name) => {}
             Some(_) => {
                 let sentence = format!(
@@ -129,13 +129,6 @@ fn take(tree: &mut Located, keys: &[&str]) -> Option<Located> {
     let taken = take(&mut entries.get_mut(index)?.value, rest);
     entries.retain(|entry| entry.key != *key || !matches!(&entry.value.node, Node::Mapping(rest) if rest.is_empty()));
     taken
-}
-
-fn text_of(value: &Located) -> Option<&str> {
-    match &value.node {
-        Node::Scalar(scalar) => Some(&scalar.text),
-        Node::Sequence(_) | Node::Mapping(_) => None,
-    }
 }
 
 // === impl Rules ===
@@ -233,7 +226,10 @@ pub(crate) fn undotted(tree: Located) -> Result<Located, String> {
     };
     let mut undotted = empty_mapping(HERE);
     for entry in entries {
-        let keys = split(&entry.key).ok_or_else(|| format!("the key `{}` is not keys with dots between", entry.key))?;
+        let keys = split(&entry.key)?;
+        if keys.len() + entry.value.depth() > MAXIMUM_DEPTH {
+            return Err(too_deep());
+        }
         let mut value = empty_mapping(HERE);
         if put(&mut value, &keys, entry.value)
             .and_then(|()| put(&mut undotted, &[], value))
