@@ -163,10 +163,8 @@ fn json_text(text: &str) -> String {
 
 fn restore(sent: &mut Located, before: &Located, path: &mut Vec<String>) {
     match (&mut sent.node, &before.node) {
-        (Node::Scalar(scalar), Node::Scalar(known)) => {
-            if is_secret(path) && scalar.text == shown(path, known) {
-                scalar.text.clone_from(known.written.as_ref().unwrap_or(&known.text));
-            }
+        (Node::Scalar(scalar), Node::Scalar(known)) if is_secret(path) && scalar.text == shown(path, known) => {
+            scalar.text.clone_from(known.written.as_ref().unwrap_or(&known.text));
         }
         (Node::Sequence(elements), Node::Sequence(known)) => restore_elements(elements, known, path),
         (Node::Mapping(_), Node::Mapping(_)) => {
