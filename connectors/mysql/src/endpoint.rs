@@ -184,9 +184,10 @@ fn tls_mode_of_url(text: &str) -> Result<TlsMode> {
         "preferred" | "prefer" => Err(invalid(
             "the `url` asks for an ssl-mode that falls back to plain text; write disabled, required, verify_ca or verify_identity",
         )),
-        other => Err(invalid(format!(
-            "the `url` says ssl-mode={other}; write disabled, required, verify_ca or verify_identity"
-        ))),
+        // What it says instead may be the end of a password with a question mark in it.
+        _ => Err(invalid(
+            "the `url` says an ssl-mode that there is not; write disabled, required, verify_ca or verify_identity",
+        )),
     }
 }
 
@@ -221,9 +222,11 @@ impl Parameters {
             "ssl-ca" | "ssl_ca" => self.files.ca_file = path(),
             "ssl-cert" | "ssl_cert" => self.files.certificate_file = path(),
             "ssl-key" | "ssl_key" => self.files.key_file = path(),
-            other => {
+            // Its name may be the end of a password with a question mark in it.
+            _ => {
                 return Err(invalid(format!(
-                    "the `url` holds the parameter `{other}`, which is not understood here; there are {PARAMETERS}"
+                    "the `url` holds a parameter that is not understood here; there are {PARAMETERS}, and in a user or password `?` is written \
+                     as %3F"
                 )));
             }
         }
@@ -297,8 +300,10 @@ mod tests {
             ("mysql://u:c4n4ry", "port"),
             ("mysql://u:c4n4ry@a,b/", "several hosts"),
             ("mysql://u:c4n4ry@h/?ssl-mode=PREFERRED", "plain text"),
-            ("mysql://u:c4n4ry@h/?ssl-mode=on", "ssl-mode=on"),
-            ("mysql://u:c4n4ry@h/?charset=x", "`charset`"),
+            ("mysql://u:c4n4ry@h/?ssl-mode=c4n4ry", "an ssl-mode that there is not"),
+            ("mysql://u:c4n4ry@h/?charset=x", "a parameter that is not understood"),
+            // Somebody who forgot to encode the question mark of a password.
+            ("mysql://u:x?c4n4ry@h/", "written as %3F"),
             ("mysql://u:c4n4ry@h/?ssl-cert=x", "belong together"),
         ] {
             let error = resolve(url).unwrap_err();

@@ -155,9 +155,10 @@ fn tls_mode_of_url(text: &str) -> Result<TlsMode> {
         "allow" | "prefer" => Err(invalid(
             "the `url` asks for an sslmode that falls back to plain text; write disable, require, verify-ca or verify-full",
         )),
-        other => Err(invalid(format!(
-            "the `url` says sslmode={other}; write disable, require, verify-ca or verify-full"
-        ))),
+        // What it says instead may be the end of a password with a question mark in it.
+        _ => Err(invalid(
+            "the `url` says an sslmode that there is not; write disable, require, verify-ca or verify-full",
+        )),
     }
 }
 
@@ -243,9 +244,11 @@ impl Parts {
             "dbname" => &mut self.database,
             "sslmode" => &mut self.tls_mode,
             "sslrootcert" | "sslcert" | "sslkey" => return self.set_file(key, &value),
-            other => {
+            // Its name may be the end of a password with a question mark in it.
+            _ => {
                 return Err(invalid(format!(
-                    "the `url` holds the parameter `{other}`, which is not understood here; there are {PARAMETERS}"
+                    "the `url` holds a parameter that is not understood here; there are {PARAMETERS}, and in a user or password `?` is written \
+                     as %3F"
                 )));
             }
         };
@@ -350,8 +353,11 @@ mod tests {
             ("postgres://u:c4n4ry@h:0/d", "port"),
             ("postgres://u:c4n4ry@a,b/d", "several hosts"),
             ("postgres://u:c4n4ry@h/d?sslmode=prefer", "plain text"),
-            ("postgres://u:c4n4ry@h/d?sslmode=on", "sslmode=on"),
-            ("postgres://u:c4n4ry@h/d?target=x", "`target`"),
+            ("postgres://u:c4n4ry@h/d?sslmode=c4n4ry", "an sslmode that there is not"),
+            ("postgres://u:c4n4ry@h/d?target=x", "a parameter that is not understood"),
+            // Somebody who forgot to encode the question mark, or to quote the blank, of a password.
+            ("postgres://u:x?c4n4ry@h/d", "written as %3F"),
+            ("host=h user=u password=x c4n4ry=", "a parameter that is not understood"),
             ("postgres://u:c4n4ry@h/d?user=x", "twice"),
             ("postgres://u:c4n4ry@h/d?sslcert=x", "belong together"),
             ("host=h user=u password='c4n4ry", "no end"),

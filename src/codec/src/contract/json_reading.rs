@@ -55,6 +55,9 @@ const SAME: [&str; 4] = ["format", "pattern", "contentMediaType", "multipleOf"];
 /// say it of bytes are followed by ones that do.
 const MEANING: &str = "contentEncoding";
 
+/// Schemas within schemas that are compared. References make more of them than JSON is deep, and each takes its part of the stack.
+const MAXIMUM_DEPTH: usize = 128;
+
 /// Where an object of a schema is.
 type Place = *const Map<String, Value>;
 
@@ -64,6 +67,8 @@ struct Reading<'a> {
     writer: &'a Value,
     /// Pairs of places that were met before, by their addresses: what is wrong with them was said there. Ends every circle.
     met: BTreeSet<(Place, Place)>,
+    /// Schemas around the one that is compared.
+    depth: usize,
     found: Vec<Mismatch>,
 }
 
@@ -82,6 +87,7 @@ pub(crate) fn mismatches(reader: &Value, writer: &Value) -> Vec<Mismatch> {
         reader,
         writer,
         met: BTreeSet::new(),
+        depth: 0,
         found: Vec::new(),
     };
     reading.read("", reader, writer);
@@ -119,6 +125,16 @@ impl<'a> Reading<'a> {
         {
             return;
         }
+        if self.depth == MAXIMUM_DEPTH {
+            self.undecided(path, "schemas stand within schemas too deep to be compared");
+            return;
+        }
+        self.depth += 1;
+        self.compare(path, reader, writer);
+        self.depth -= 1;
+    }
+
+    fn compare(&mut self, path: &str, reader: &'a Map<String, Value>, writer: &'a Map<String, Value>) {
         if let Some(branches) = branches(writer) {
             for branch in branches {
                 self.read_branch(path, reader, branch);

@@ -108,10 +108,10 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OverHttpConfig {
-    /// Environment variables, by name.
+    /// Environment variables, by name. They may stand in secrets, such as `source.url`, and nowhere else.
     #[serde(default)]
     pub(crate) variables: Vec<String>,
-    /// Folders: files in them may be named, and read with `${file:…}`.
+    /// Folders: files in them may be named, and read with `${file:…}` into secrets.
     #[serde(default)]
     #[schemars(with = "Vec<LocalFile>")]
     pub(crate) folders: Vec<PathBuf>,

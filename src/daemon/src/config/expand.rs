@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::tree::{Located, Mark, Node, Problem, Problems, Scalar};
+use super::tree::{Located, Problem, Problems};
 
 /// A password or a certificate fits; a database dump named by mistake does not. Bytes.
 const MAXIMUM_SECRET_BYTES: u64 = 64 * 1024;
@@ -70,7 +70,7 @@ impl Surroundings {
 
 /// Expands every value of the tree; keys stay as they are.
 pub(crate) fn expand(tree: &mut Located, surroundings: &Surroundings, problems: &mut Problems) {
-    walk(tree, &mut Vec::new(), &mut |scalar, at, path| {
+    tree.visit_scalars(&mut |scalar, at, path| {
         if !scalar.text.contains('$') {
             return;
         }
@@ -80,26 +80,6 @@ pub(crate) fn expand(tree: &mut Located, surroundings: &Surroundings, problems: 
             Err(sentence) => problems.push(Problem::at(at, path.join("."), sentence)),
         }
     });
-}
-
-fn walk(tree: &mut Located, path: &mut Vec<String>, visit: &mut impl FnMut(&mut Scalar, Mark, &[String])) {
-    match &mut tree.node {
-        Node::Scalar(scalar) => visit(scalar, tree.at, path),
-        Node::Sequence(elements) => {
-            for (index, element) in elements.iter_mut().enumerate() {
-                path.push(index.to_string());
-                walk(element, path, visit);
-                path.pop();
-            }
-        }
-        Node::Mapping(entries) => {
-            for entry in entries {
-                path.push(entry.key.clone());
-                walk(&mut entry.value, path, visit);
-                path.pop();
-            }
-        }
-    }
 }
 
 /// What stands between the braces of every variable of a text.

@@ -9,8 +9,10 @@
 //! A list of texts without commas is one text; any other has its places as keys. A key with a dot in it stands in double quotes.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Chars;
 
-use super::tree::{Entry, Located, Mark, Node, Scalar, Style};
+use super::tree::{Entry, Located, MAXIMUM_DEPTH, Mark, Node, Scalar, Style};
 
 /// Every value by its dotted key. `show` is what is shown of a scalar, by its path.
 pub(crate) fn flatten(tree: &Located, show: &mut dyn FnMut(&[String], &Scalar) -> String) -> BTreeMap<String, String> {
@@ -82,35 +84,47 @@ fn segment(key: &str) -> String {
     }
 }
 
-/// The keys on the way to a value; `None` where a quote is not closed, or a key is empty.
-pub(crate) fn split(dotted: &str) -> Option<Vec<String>> {
+/// The keys on the way to a value.
+///
+/// # Errors
+/// A sentence, where a quote is not closed, a key is empty, or there are more than a configuration is deep.
+pub(crate) fn split(dotted: &str) -> Result<Vec<String>, String> {
+    let malformed = || format!("the key `{dotted}` is not keys with dots between");
     let mut keys = Vec::new();
     let mut letters = dotted.chars().peekable();
     loop {
-        let mut key = String::new();
-        if letters.next_if_eq(&'"').is_some() {
-            loop {
-                match letters.next()? {
-                    '"' => break,
-                    '\\' => key.push(letters.next()?),
-                    letter => key.push(letter),
-                }
-            }
-        } else {
-            while let Some(letter) = letters.next_if(|letter| *letter != '.') {
-                key.push(letter);
-            }
-            if key.is_empty() {
-                return None;
-            }
+        if keys.len() == MAXIMUM_DEPTH {
+            return Err(too_deep());
         }
-        keys.push(key);
+        keys.push(next_key(&mut letters).ok_or_else(malformed)?);
         match letters.next() {
-            None => return Some(keys),
+            None => return Ok(keys),
             Some('.') => {}
-            Some(_) => return None,
+            Some(_) => return Err(malformed()),
         }
     }
+}
+
+fn next_key(letters: &mut Peekable<Chars<'_>>) -> Option<String> {
+    let mut key = String::new();
+    if letters.next_if_eq(&'"').is_none() {
+        while let Some(letter) = letters.next_if(|letter| *letter != '.') {
+            key.push(letter);
+        }
+        return Some(key).filter(|key| !key.is_empty());
+    }
+    loop {
+        match letters.next()? {
+            '"' => return Some(key),
+            '\\' => key.push(letters.next()?),
+            letter => key.push(letter),
+        }
+    }
+}
+
+/// What is said of keys that would take every recursion over the tree too deep.
+pub(crate) fn too_deep() -> String {
+    format!("a value stands below more than {MAXIMUM_DEPTH} keys; none of a configuration does")
 }
 
 /// Puts a value where its keys say, into what is there already.
@@ -250,7 +264,32 @@ mod tests {
             let split = split
                 .as_ref()
                 .map(|keys| keys.iter().map(String::as_str).collect::<Vec<_>>());
-            assert_eq!(split.as_deref(), keys, "{dotted}");
+            assert_eq!(split.ok().as_deref(), keys, "{dotted}");
+        }
+    }
+
+    /// A key below a key, so many times; as one dotted key, and as objects in objects.
+    fn below(dotted: usize, nested: usize) -> String {
+        let keys = vec!["a"; dotted].join(".");
+        format!("{{\"{keys}\":{}1{}}}", "{\"a\":".repeat(nested), "}".repeat(nested))
+    }
+
+    #[test]
+    fn keys_are_no_deeper_than_a_configuration() {
+        let limit = MAXIMUM_DEPTH;
+        for (dotted, nested) in [(limit, 0), (1, limit - 1), (limit / 2, limit / 2)] {
+            let read = document(below(dotted, nested).as_bytes()).unwrap();
+            assert_eq!(read.depth(), limit);
+            // As it is kept in the state.
+            let kept = crate::config::submitted::to_value(&read).to_string();
+            assert_eq!(document(kept.as_bytes()).as_ref(), Ok(&read));
+        }
+        for (dotted, nested) in [(limit + 1, 0), (32_000, 0), (limit, 1), (2, limit - 1), (32_000, 10)] {
+            assert_eq!(
+                document(below(dotted, nested).as_bytes()),
+                Err(too_deep()),
+                "{dotted} {nested}"
+            );
         }
     }
 

@@ -12,29 +12,34 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use tailrace_core::setting::{LOCAL_FILE, SQL};
+use tailrace_core::setting::{LOCAL_FILE, SECRET, SQL};
 
 use super::expand::{Surroundings, variables};
-use super::flat::{empty_mapping, flat_text, put, restore_lists, split};
+use super::flat::{empty_mapping, flat_text, put, restore_lists, split, too_deep};
 use super::formats::formats;
 use super::schema;
+use super::shown::MASK;
 use super::spec::{SINK, SOURCE, TYPE};
-use super::tree::{Entry, Located, Mark, Node, Problem, Problems, Scalar, Style};
+use super::tree::{Entry, Located, MAXIMUM_DEPTH, Mark, Node, Problem, Problems, Scalar, Style};
 use crate::catalog::PluginClass;
 
 /// JSON has no lines that anybody looks at.
 const HERE: Mark = Mark { line: 1, column: 1 };
-/// As deep as a file may be.
-const MAXIMUM_DEPTH: usize = 32;
 /// Kafka Connect's own keys, which say what the tree says already.
 const NAME: &str = "name";
 const CLASS: &str = "connector.class";
 const TASKS: &str = "tasks.max";
+/// What is said of a mask that nothing known stands behind.
+const MASK_IS_NO_SECRET: &str = "`********` is only shown for a secret, and none is known of this place that goes to this server; \
+    send the secret itself";
+/// What is said of a variable where its value would be shown.
+const VARIABLE_IN_THE_OPEN: &str = "a request names variables and `${file:…}` only in settings that are secret, such as `source.url`; \
+    write here what is meant, and `$$` for a dollar sign";
 
 /// What the file allows to connectors that are created over HTTP.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
-    /// Environment variables that they may name.
+    /// Environment variables that they may name, in secrets.
     pub(crate) variables: Vec<String>,
     /// Folders in which they may name files.
     pub(crate) folders: Vec<PathBuf>,
@@ -72,12 +77,14 @@ impl Submission {
 
     /// Takes `name`, `connector.class` and `tasks.max` out; the class becomes the `type`.
     fn take_connect_keys(&self, tree: &mut Located, problems: &mut Problems) {
-        if let Some(name) = take(tree, &[NAME]).filter(|name| text_of(name) != Some(&self.name)) {
+        if let Some(name) = take(tree, &[NAME]).filter(|name| name.text() != Some(&self.name)) {
             let sentence = format!("says another name than `{}`; leave it out, or write that", self.name);
             problems.push(Problem::at(name.at, NAME, sentence));
         }
         if let Some(tasks) = take(tree, &["tasks", "max"]) {
-            let is_positive = text_of(&tasks).is_some_and(|text| text.parse::<u32>().is_ok_and(|tasks| tasks > 0));
+            let is_positive = tasks
+                .text()
+                .is_some_and(|text| text.parse::<u32>().is_ok_and(|tasks| tasks > 0));
             if !is_positive {
                 problems.push(Problem::at(tasks.at, TASKS, "expects a whole number from 1"));
             }
@@ -85,14 +92,14 @@ impl Submission {
         let Some(class) = take(tree, &["connector", "class"]) else {
             return;
         };
-        let Some(known) = text_of(&class).and_then(PluginClass::find) else {
+        let Some(known) = class.text().and_then(PluginClass::find) else {
             let names: Vec<String> = PluginClass::all().iter().map(PluginClass::name).collect();
             let sentence = format!("there is no such class; known are {}", names.join(", "));
             problems.push(Problem::at(class.at, CLASS, sentence));
             return;
         };
         let side = if known.is_sink { SINK } else { SOURCE };
-        match tree.get(side).and_then(|side| side.get(TYPE)).map(text_of) {
+        match tree.get(side).and_then(|side| side.get(TYPE)).map(Located::text) {
             Some(written) if written == Some(known.type_name) => {}
             Some(_) => {
                 let sentence = format!(
@@ -131,13 +138,6 @@ fn take(tree: &mut Located, keys: &[&str]) -> Option<Located> {
     taken
 }
 
-fn text_of(value: &Located) -> Option<&str> {
-    match &value.node {
-        Node::Scalar(scalar) => Some(&scalar.text),
-        Node::Sequence(_) | Node::Mapping(_) => None,
-    }
-}
-
 // === impl Rules ===
 
 impl Rules {
@@ -147,8 +147,12 @@ impl Rules {
             let text = &found.scalar.text;
             let refusal = match found.format {
                 Some(SQL) => Some("SQL stands only in the configuration file, never in a request".to_owned()),
+                Some(SECRET) if text.contains(MASK) => Some(MASK_IS_NO_SECRET.to_owned()),
+                Some(SECRET) => variables(text).find_map(|inside| self.refuse_variable(inside)),
+                // Whatever is no secret is told to whoever asks, in sentences about what is wrong with it for one.
+                _ if variables(text).next().is_some() => Some(VARIABLE_IN_THE_OPEN.to_owned()),
                 Some(LOCAL_FILE) => self.refuse_file(text),
-                _ => variables(text).find_map(|inside| self.refuse_variable(inside)),
+                _ => None,
             };
             if let Some(sentence) = refusal {
                 problems.push(Problem::at(HERE, found.path.join("."), sentence));
@@ -233,7 +237,10 @@ pub(crate) fn undotted(tree: Located) -> Result<Located, String> {
     };
     let mut undotted = empty_mapping(HERE);
     for entry in entries {
-        let keys = split(&entry.key).ok_or_else(|| format!("the key `{}` is not keys with dots between", entry.key))?;
+        let keys = split(&entry.key)?;
+        if keys.len() + entry.value.depth() > MAXIMUM_DEPTH {
+            return Err(too_deep());
+        }
         let mut value = empty_mapping(HERE);
         if put(&mut value, &keys, entry.value)
             .and_then(|()| put(&mut undotted, &[], value))
@@ -401,4 +408,90 @@ pub(crate) fn key_of(problem: &Problem, connector: &str) -> String {
     let keys = [Some(below).filter(|below| !below.is_empty()), problem.key.as_deref()];
     let keys: Vec<&str> = keys.into_iter().flatten().collect();
     keys.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is said of a connector that was sent, where the file allows `ALLOWED` and this folder.
+    fn said(config: &Value, folder: &Path) -> Result<Located, String> {
+        let rules = Rules {
+            variables: vec!["ALLOWED".to_owned()],
+            folders: vec![folder.to_owned()],
+        };
+        let submission = Submission {
+            name: "orders".to_owned(),
+            sent: document(config.to_string().as_bytes()).unwrap(),
+        };
+        let surroundings = Surroundings::of(&[("ALLOWED", "hunter2"), ("FORBIDDEN", "hunter2")]);
+        let mut problems = Problems::new("");
+        let understood = submission.understand(&rules, &surroundings, &mut problems);
+        understood.ok_or_else(|| problems.to_string())
+    }
+
+    #[test]
+    fn a_variable_stands_only_where_its_value_is_never_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("secret").display().to_string();
+        std::fs::write(&inside, "hunter2").unwrap();
+        let key_value = |key: &str, value: String| json!({ "source.type": "postgres", key: value });
+        for written in ["${ALLOWED}".to_owned(), format!("${{file:{inside}}}")] {
+            for key in ["source.url", "source.password", "transforms.0.mask.email.hash_salt"] {
+                let understood = said(&key_value(key, format!("x{written}")), folder.path()).unwrap();
+                assert!(to_value(&understood).to_string().contains("xhunter2"), "{key}");
+            }
+            for key in [
+                "stream",
+                "prefix",
+                "topic",
+                "format.registry",
+                "schema_changes.topic",
+                "dead_letters.topic",
+                "source.slot",
+                "source.tables",
+                "source.nosuch",
+                "nosuch",
+                "writers",
+                "transforms.0.route.topic",
+            ] {
+                let said = said(&key_value(key, written.clone()), folder.path()).unwrap_err();
+                assert!(
+                    said.contains(&format!("{key}: {VARIABLE_IN_THE_OPEN}")),
+                    "{key}: {said}"
+                );
+                assert!(!said.contains("hunter2"), "{key}: {said}");
+            }
+        }
+        // The name of a file is told where the file cannot be read.
+        for written in ["${FORBIDDEN}", "${ALLOWED}"] {
+            let path = folder.path().join(written).display().to_string();
+            let said = said(&key_value("source.tls.ca_file", path), folder.path()).unwrap_err();
+            assert!(
+                said.contains(VARIABLE_IN_THE_OPEN) && !said.contains("hunter2"),
+                "{said}"
+            );
+        }
+        let said = said(&key_value("source.url", "${FORBIDDEN}".to_owned()), folder.path()).unwrap_err();
+        assert!(
+            said.contains("may not name the environment variable `FORBIDDEN`"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_mask_is_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        for (key, value) in [
+            ("source.password", MASK),
+            ("source.url", "postgres://me:********@db/shop"),
+            ("transforms.0.mask.email.hash_salt", MASK),
+        ] {
+            let said = said(&json!({ key: value }), folder.path()).unwrap_err();
+            assert!(said.contains(&format!("{key}: {MASK_IS_NO_SECRET}")), "{said}");
+        }
+        assert!(said(&json!({ "transforms.0.mask.email.fixed": MASK }), folder.path()).is_ok());
+    }
 }

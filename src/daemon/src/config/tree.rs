@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Mappings and lists inside each other; a configuration has about five. Keeps recursion over the tree shallow.
+pub(crate) const MAXIMUM_DEPTH: usize = 32;
+
 /// Line and column in the file, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
@@ -111,6 +114,49 @@ impl Located {
     pub(crate) fn get(&self, key: &str) -> Option<&Located> {
         let entry = self.mapping()?.iter().find(|entry| entry.key == key)?;
         Some(&entry.value)
+    }
+
+    /// The text of a scalar; `None` where it is none.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.node {
+            Node::Scalar(scalar) => Some(&scalar.text),
+            Node::Sequence(_) | Node::Mapping(_) => None,
+        }
+    }
+
+    /// How many keys and places of lists stand above the deepest value.
+    pub(crate) fn depth(&self) -> usize {
+        let deepest = match &self.node {
+            Node::Scalar(_) => None,
+            Node::Sequence(elements) => elements.iter().map(Self::depth).max(),
+            Node::Mapping(entries) => entries.iter().map(|entry| entry.value.depth()).max(),
+        };
+        deepest.map_or(0, |below| below + 1)
+    }
+
+    /// Goes through every scalar, with its place and the keys on the way to it.
+    pub(crate) fn visit_scalars(&mut self, visit: &mut impl FnMut(&mut Scalar, Mark, &[String])) {
+        self.visit_below(&mut Vec::new(), visit);
+    }
+
+    fn visit_below(&mut self, path: &mut Vec<String>, visit: &mut impl FnMut(&mut Scalar, Mark, &[String])) {
+        match &mut self.node {
+            Node::Scalar(scalar) => visit(scalar, self.at, path),
+            Node::Sequence(elements) => {
+                for (index, element) in elements.iter_mut().enumerate() {
+                    path.push(index.to_string());
+                    element.visit_below(path, visit);
+                    path.pop();
+                }
+            }
+            Node::Mapping(entries) => {
+                for entry in entries {
+                    path.push(entry.key.clone());
+                    entry.value.visit_below(path, visit);
+                    path.pop();
+                }
+            }
+        }
     }
 
     /// What this is, for the second half of "expects …, found …". Never shows what a variable held.

@@ -2,10 +2,7 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::tree::{Entry, Located, Mark, Node, Problem, Problems, Scalar, Style};
-
-/// Mappings and lists inside each other; a configuration has about five. Keeps recursion over the tree shallow.
-const MAXIMUM_DEPTH: usize = 32;
+use super::tree::{Entry, Located, MAXIMUM_DEPTH, Mark, Node, Problem, Problems, Scalar, Style};
 
 /// Builds the tree from events. An error has been put into `problems` already.
 struct Builder<'a, 'input> {

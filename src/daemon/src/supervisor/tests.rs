@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use serde_json::json;
 use tailrace_core::pipeline::{Desired, Ended};
+use tailrace_core::trace::Tracer;
 use tailrace_core::telemetry::Life;
 use tailrace_state::{StateStore, Wanted};
 use tokio::sync::watch;
@@ -393,6 +394,7 @@ impl Supervisor {
             registries: Registries::connect(plan, &state).unwrap(),
             state: state.clone(),
             shutdown_timeout: Duration::from_secs(1),
+            tracer: Tracer::default(),
         };
         let (journal, _) = Journal::new(state);
         Self::start(plan, assembly, journal).await.unwrap()

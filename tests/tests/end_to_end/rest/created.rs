@@ -231,6 +231,7 @@ async fn what_is_there_already_and_what_is_not_meant_is_refused() {
     for (body, part) in [
         (json!({ "name": "x" }), "`config` is missing"),
         (json!({ "config": {} }), "`name` is missing"),
+        (json!({ "name": null, "config": {} }), "`name` is missing"),
         (
             json!({ "name": "x", "config": {}, "initial_state": "ASLEEP" }),
             "RUNNING, PAUSED or STOPPED",

@@ -224,3 +224,23 @@ fn references_of_json_schemas_are_followed_and_circles_end() {
     let found = compare(Compatibility::Backward, &list("integer"), &circle);
     assert_eq!(found[0].kind, IncompatibilityKind::Undecided);
 }
+
+#[test]
+fn references_that_lead_on_and_on_are_not_followed_to_the_end() {
+    // As many as a request has room for.
+    let count = 1500;
+    let mut definitions: serde_json::Map<_, _> = (0..count)
+        .map(|index| {
+            let next = format!("#/definitions/{}", index + 1);
+            (index.to_string(), json!({ "oneOf": [{ "$ref": next }] }))
+        })
+        .collect();
+    definitions.insert(count.to_string(), json!({ "type": "object" }));
+    let endless = json!({ "oneOf": [{ "$ref": "#/definitions/0" }], "definitions": definitions }).to_string();
+    let [old, new] = [r#"{"type":"object"}"#, &endless].map(|text| schema(SchemaType::Json, text));
+    let found = compare(Compatibility::Backward, &old, &new);
+    assert!(
+        found.iter().any(|found| found.kind == IncompatibilityKind::Undecided),
+        "{found:?}"
+    );
+}

@@ -26,10 +26,10 @@ use crate::admin::config::Role;
 use crate::admin::operation::{Operation, delete, get, patch, post, put};
 use crate::catalog::PluginClass;
 use crate::config::plan::AnyPlan;
-use crate::config::shown::{flat, nested, unmask};
+use crate::config::shown::{flat, masked, nested, unmask};
 use crate::config::spec::{SINK, SOURCE, TYPE};
 use crate::config::submitted::{body, patch as patch_tree, undotted};
-use crate::config::tree::{Located, Node};
+use crate::config::tree::{Entry, Located, Node};
 use crate::supervisor::change::Kept;
 use crate::supervisor::{CONNECTOR_UNKNOWN, Member, Origin};
 
@@ -333,7 +333,8 @@ async fn create(State(shown): State<Shown>, Extension(caller): Extension<Caller>
         return Err(not_right("the body is no JSON object".to_owned()));
     };
     let (mut name, mut config, mut wanted) = (None, None, None);
-    for entry in entries {
+    let is_null = |entry: &Entry| matches!(&entry.value.node, Node::Scalar(scalar) if scalar.is_null());
+    for entry in entries.into_iter().filter(|entry| !is_null(entry)) {
         match (entry.key.as_str(), &entry.value.node) {
             ("name", Node::Scalar(text)) => name = Some(text.text.clone()),
             ("config", Node::Mapping(_)) => config = Some(undotted(entry.value).map_err(not_right)?),
@@ -357,7 +358,7 @@ async fn create(State(shown): State<Shown>, Extension(caller): Extension<Caller>
         }
     }
     let config = config.ok_or_else(|| not_right("`config` is missing".to_owned()))?;
-    let named = || Some(config.get("name").and_then(text_of)?.to_owned());
+    let named = || Some(config.get("name")?.text()?.to_owned());
     let name = name
         .or_else(named)
         .ok_or_else(|| not_right("`name` is missing".to_owned()))?;
@@ -371,7 +372,7 @@ async fn put_config(
     body_bytes: Bytes,
 ) -> Answer {
     let sent = config_of(&body_bytes)?;
-    if let Some(other) = sent.get("name").and_then(text_of).filter(|other| *other != name) {
+    if let Some(other) = sent.get("name").and_then(Located::text).filter(|other| *other != name) {
         // In the words of Kafka Connect.
         let sentence =
             format!("Connector name configuration ({other}) doesn't match connector name in the URL ({name})");
@@ -391,7 +392,7 @@ async fn patch_config(
     let missing = name.clone();
     let patched = move |there: Option<&Member>| {
         let there = there.ok_or_else(|| Error::definite(CONNECTOR_UNKNOWN, not_found(&missing)))?;
-        let mut sent = written(there).clone();
+        let mut sent = masked(written(there));
         patch_tree(&mut sent, changes);
         Ok(sent)
     };
@@ -435,13 +436,6 @@ async fn remove(State(shown): State<Shown>, Path(name): Path<String>, Extension(
 fn config_of(bytes: &[u8]) -> Result<Located, Refused> {
     let read = body(bytes).and_then(undotted);
     read.map_err(|sentence| refuse(400, "request_invalid", sentence))
-}
-
-fn text_of(value: &Located) -> Option<&str> {
-    match &value.node {
-        Node::Scalar(scalar) => Some(&scalar.text),
-        Node::Sequence(_) | Node::Mapping(_) => None,
-    }
 }
 
 // --- what is shown
@@ -489,11 +483,11 @@ pub(super) fn flat_config(member: &Member) -> BTreeMap<String, String> {
 pub(in crate::admin) fn class_of(member: &Member) -> Option<PluginClass> {
     let written = written(member);
     if let Some(class) = written.get("connector").and_then(|connector| connector.get("class")) {
-        return PluginClass::find(text_of(class)?);
+        return PluginClass::find(class.text()?);
     }
     let is_sink = written.get(SINK).is_some();
     let side = written.get(if is_sink { SINK } else { SOURCE })?;
-    let type_name = text_of(side.get(TYPE)?)?;
+    let type_name = side.get(TYPE)?.text()?;
     PluginClass::all()
         .into_iter()
         .find(|class| class.is_sink == is_sink && class.type_name == type_name)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tailrace_core::setting::SECRET;
 
 use super::TAG;
+use super::connectors::written;
 use crate::admin::Shown;
 use crate::admin::answer::{Answer, Refused, json as answer, refuse};
 use crate::admin::asked::Path;
@@ -20,7 +21,7 @@ use crate::admin::operation::{Operation, get, put};
 use crate::catalog::PluginClass;
 use crate::config::formats::format_at;
 use crate::config::schema;
-use crate::config::shown::flat;
+use crate::config::shown::{flat, unmask};
 use crate::config::spec::{SINK, SOURCE};
 use crate::config::submitted::{Submission, body, key_of, undotted};
 
@@ -147,7 +148,7 @@ async fn definitions(Path(plugin): Path<String>) -> Answer {
 async fn validate(State(shown): State<Shown>, Path(plugin): Path<String>, bytes: Bytes) -> Answer {
     let class = find(&plugin)?;
     let not_right = |sentence: String| refuse(400, "request_invalid", sentence);
-    let sent = body(&bytes).and_then(undotted).map_err(not_right)?;
+    let mut sent = body(&bytes).and_then(undotted).map_err(not_right)?;
     let mut config = flat(&sent);
     let of_other_class = config
         .get("connector.class")
@@ -160,6 +161,9 @@ async fn validate(State(shown): State<Shown>, Path(plugin): Path<String>, bytes:
         .or_insert_with(|| class.name());
     // A configuration may be tried before it has a name.
     let name = config.get("name").cloned().unwrap_or_else(|| "unnamed".to_owned());
+    if let Ok(member) = shown.supervisor.member(&name) {
+        unmask(&mut sent, written(&member));
+    }
     let submission = Submission {
         name: name.clone(),
         sent: with_class(sent, class),

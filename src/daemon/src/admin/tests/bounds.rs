@@ -176,6 +176,23 @@ fn hostile_json_is_refused() {
         let status = endpoint.put("/connectors/x/config", &headers, &body);
         assert_eq!(status, 400, "{}", String::from_utf8_lossy(&body[..body.len().min(40)]));
     }
+    // FM-307: a key of many is as deep as objects in objects.
+    let dotted = format!("{{\"{}\":1}}", vec!["a"; 32_000].join("."));
+    let created = format!("{{\"name\":\"x\",\"config\":{dotted}}}");
+    for (method, path, body) in [
+        ("POST", "/connectors", &created),
+        ("PUT", "/connectors/x/config", &dotted),
+        ("PATCH", "/connectors/orders/config", &dotted),
+        (
+            "PUT",
+            "/connector-plugins/tailrace.source.postgres/config/validate",
+            &dotted,
+        ),
+    ] {
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        let status = endpoint.send(method, path, &headers, body.as_bytes());
+        assert_eq!(status, 400, "{method} {path}");
+    }
 }
 
 #[test]
