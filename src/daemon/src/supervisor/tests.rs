@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use serde_json::json;
 use tailrace_core::pipeline::{Desired, Ended};
-use tailrace_core::trace::Tracer;
 use tailrace_core::telemetry::Life;
+use tailrace_core::trace::Tracer;
 use tailrace_state::{StateStore, Wanted};
 use tokio::sync::watch;
 
