@@ -33,18 +33,16 @@ impl Supervisor {
     ///
     /// # Errors
     /// What the state or the target answers.
-    pub(crate) async fn places(self: &Arc<Self>, name: &str) -> Result<Vec<Place>> {
-        let (member, supervisor) = (self.member(name)?, Arc::clone(self));
-        self.here(async move {
-            match plan_of(&member)? {
-                AnyPlan::Reads(_) => {
-                    let saved = supervisor.checkpoint(member.name()).await?;
-                    Ok(saved.map(|saved| Place::Source(saved.progress)).into_iter().collect())
-                }
-                AnyPlan::Writes(plan) => written_by(&plan).await,
+    pub(crate) async fn places(&self, name: &str) -> Result<Vec<Place>> {
+        // On the runtime of whoever asks: to look is not the work of the one that carries.
+        let member = self.member(name)?;
+        match plan_of(&member)? {
+            AnyPlan::Reads(_) => {
+                let saved = self.checkpoint(member.name()).await?;
+                Ok(saved.map(|saved| Place::Source(saved.progress)).into_iter().collect())
             }
-        })
-        .await
+            AnyPlan::Writes(plan) => written_by(&plan).await,
+        }
     }
 
     /// What would come of moves, in sentences; nothing where each part is there already.
@@ -118,7 +116,10 @@ impl Supervisor {
                     format!("the offsets of {} partitions were changed in the target", wanted.len())
                 }
             };
-            supervisor.journal.write(Some(member.name()), &by, "offsets", &detail);
+            supervisor
+                .journal
+                .write_now(Some(member.name()), &by, "offsets", &detail)
+                .await;
             Ok(())
         })
         .await
@@ -180,7 +181,10 @@ impl Supervisor {
                 }
             }
             let detail = "what was known of its progress was forgotten; its next start is its first";
-            supervisor.journal.write(Some(member.name()), &by, "offsets", detail);
+            supervisor
+                .journal
+                .write_now(Some(member.name()), &by, "offsets", detail)
+                .await;
             Ok(())
         })
         .await
@@ -199,11 +203,8 @@ impl Supervisor {
     }
 
     async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
-        let known = self.assembly.state.connectors().await?;
-        Ok(known
-            .into_iter()
-            .find(|known| known.name == name)
-            .and_then(|known| known.checkpoint))
+        let known = self.assembly.state.connector_state(name).await?;
+        Ok(known.and_then(|known| known.checkpoint))
     }
 }
 
