@@ -1,5 +1,7 @@
 //! One change of a batch by itself, with nothing of the values of the others.
 
+use std::sync::Arc;
+
 use super::{BatchFull, ChangeBatch, ChangeView, Message, MessageIndex, Payload, PayloadView, Row, RowView};
 use crate::value::Value;
 
@@ -9,7 +11,7 @@ impl ChangeView<'_> {
     /// # Errors
     /// [`BatchFull`] never, as it found room in the batch that it is of.
     pub fn excerpt(&self) -> Result<ChangeBatch, BatchFull> {
-        let mut one = ChangeBatch::new(self.batch.identity.clone(), self.batch.progress.clone());
+        let mut one = ChangeBatch::new(Arc::clone(&self.batch.identity), self.batch.progress.clone());
         one.is_incremental = self.batch.is_incremental;
         // All versions of the tables, so that whoever keeps something by them keeps all of it.
         one.tables.clone_from(&self.batch.tables);
@@ -125,8 +127,8 @@ mod tests {
     fn a_change_by_itself_is_the_same_and_takes_nothing_of_the_others() {
         let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("9")));
         let large = "x".repeat(1 << 20);
-        for text in [&*large, "one", &*large] {
-            let transaction = batch.push_transaction(transaction(&text[..1]));
+        for (position, text) in [("1", &*large), ("2", "one"), ("3", &*large)] {
+            let transaction = batch.push_transaction(transaction(position));
             let (before, after) = (push_row(&mut batch, text), push_row(&mut batch, text));
             let name = batch.write_part(|out| out.extend_from_slice(b"name")).unwrap();
             let value = batch.part_of(after, 0).unwrap();

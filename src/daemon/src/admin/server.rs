@@ -1,6 +1,5 @@
 //! Listening, and the bounds of every connection.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::access::Access;
 use super::guard::Peer;
@@ -33,6 +33,8 @@ const LASTING_TIMEOUT: Duration = Duration::from_secs(600);
 /// Scrapers, probes and a few people. One more takes the place of whoever has come first and not said yet what they want; where all have,
 /// it waits until one is done.
 const CONNECTIONS: usize = 64;
+/// Nobody makes room before that: a header comes with the first packets.
+const SAY_WITHIN: Duration = Duration::from_millis(50);
 const HEADERS: usize = 64;
 /// hyper's smallest; holds the whole header.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -53,12 +55,13 @@ pub(super) struct Lasting(Arc<AtomicBool>);
 #[derive(Default)]
 struct Open {
     tasks: JoinSet<()>,
-    places: VecDeque<Place>,
+    places: Vec<Place>,
 }
 
 /// A connection, as whoever accepts others sees it.
 struct Place {
     task: AbortHandle,
+    since: Instant,
     /// Its header has come as a whole.
     has_asked: Arc<AtomicBool>,
 }
@@ -157,15 +160,19 @@ impl Open {
         while self.tasks.try_join_next().is_some() {}
         self.places.retain(|place| !place.task.is_finished());
         while self.places.len() >= CONNECTIONS {
-            let is_silent = |place: &Place| !place.has_asked.load(Ordering::Relaxed);
-            let silent = self.places.iter().position(is_silent);
-            match silent.and_then(|index| self.places.remove(index)) {
-                Some(place) => place.task.abort(),
-                None => {
-                    self.tasks.join_next().await;
-                    self.places.retain(|place| !place.task.is_finished());
+            let is_silent = |place: &&Place| !place.has_asked.load(Ordering::Relaxed);
+            let oldest = self.places.iter().find(is_silent);
+            match oldest.map(|oldest| (oldest.since + SAY_WITHIN, oldest.task.clone())) {
+                Some((until, task)) if until <= Instant::now() => {
+                    task.abort();
+                    self.places.retain(|place| place.task.id() != task.id());
+                    continue;
                 }
+                // Either one is done before, or it is time for that one to go.
+                Some((until, _)) => drop(tokio::time::timeout_at(until, self.tasks.join_next()).await),
+                None => drop(self.tasks.join_next().await),
             }
+            self.places.retain(|place| !place.task.is_finished());
         }
     }
 
@@ -175,7 +182,11 @@ impl Open {
         let task = self
             .tasks
             .spawn(async move { service.answer(socket, address, &asks).await });
-        self.places.push_back(Place { task, has_asked });
+        self.places.push(Place {
+            task,
+            since: Instant::now(),
+            has_asked,
+        });
     }
 }
 
