@@ -180,8 +180,9 @@ impl EventEncoder {
         }
         let output = encoding.output;
         let overhead_bytes = output.buffer.len().saturating_sub(batch.size_bytes());
-        if let Some(overhead_bytes) = overhead_bytes.checked_div(batch.changes.len()) {
-            self.overhead_per_record_bytes = overhead_bytes + OVERHEAD_MARGIN_BYTES;
+        // A change by itself bears alone what those of a batch share, and says nothing of many.
+        if let 2.. = batch.changes.len() {
+            self.overhead_per_record_bytes = overhead_bytes / batch.changes.len() + OVERHEAD_MARGIN_BYTES;
         }
         Ok(output)
     }

@@ -15,6 +15,7 @@
 //! table has columns; text is valid UTF-8 because it is checked on the way in.
 
 mod datum;
+mod excerpt;
 mod mark;
 mod message;
 mod refused;

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// Somebody reads by the replication slot of a connector; where the connector runs, that is itself.
+pub const SLOT_ACTIVE: &str = "slot_active";
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use self::histogram::Histograms;
 use self::history::{History, Ring, Sample};
@@ -141,13 +140,19 @@ pub struct Transition {
     pub at_us: i64,
 }
 
+/// Somebody who is told of every change of a connector's state.
+pub trait Follower: std::fmt::Debug + Send {
+    /// Takes it without waiting; false where nobody listens any more.
+    fn tell(&self, transition: Transition) -> bool;
+}
+
 #[derive(Debug)]
 struct Words {
     life: Life,
     reason: String,
     /// Why it is not to read, and since when, where somebody said so.
     held: Option<(String, i64)>,
-    followers: Vec<mpsc::UnboundedSender<Transition>>,
+    followers: Vec<Box<dyn Follower>>,
     since_us: i64,
     position: String,
     tables: BTreeMap<String, TableProgress>,
@@ -332,6 +337,11 @@ impl Telemetry {
         })
     }
 
+    /// Both sides are open, also where it is held.
+    pub fn is_connected(&self) -> bool {
+        self.with(|words| words.life.is_ready())
+    }
+
     /// Nothing is to be read, by somebody's word; `None` lets it go on. What is wrong with the connector is shown all the same.
     pub fn hold(&self, reason: Option<String>) {
         let connector = self.connector.as_str();
@@ -343,8 +353,8 @@ impl Telemetry {
     }
 
     /// Tells somebody of every change of state from now on.
-    pub fn follow(&self, follower: mpsc::UnboundedSender<Transition>) {
-        self.with(|words| words.followers.push(follower));
+    pub fn follow(&self, follower: impl Follower + 'static) {
+        self.with(|words| words.followers.push(Box::new(follower)));
     }
 
     /// The position that was checkpointed last.
@@ -566,8 +576,7 @@ impl Words {
             reason: reason.to_owned(),
             at_us: now_us(),
         };
-        self.followers
-            .retain(|follower| follower.send(transition.clone()).is_ok());
+        self.followers.retain(|follower| follower.tell(transition.clone()));
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Daemon {
     state: StateStore,
     side_tasks: Vec<JoinHandle<()>>,
     exporter: Option<Exporter>,
+    journal: Journal,
+    journal_writer: JoinHandle<()>,
     _admin: Admin,
 }
 
@@ -90,8 +92,8 @@ impl Daemon {
         };
         let access = Access::open(&plan.admin)?;
         let (journal, writer) = Journal::new(state.clone());
-        let mut side_tasks = vec![spawn_named("journal", writer.run())];
-        let supervisor = Supervisor::start(plan, assembly, journal).await?;
+        let journal_writer = writer.start();
+        let supervisor = Supervisor::start(plan, assembly, journal.clone()).await?;
         let heartbeat = Heartbeat::new();
         let shown = Shown::new(Parts {
             supervisor: Arc::clone(&supervisor),
@@ -103,16 +105,20 @@ impl Daemon {
             spans: exporter.as_ref().map(Exporter::counts),
         });
         let admin = Admin::start(listeners, shown).map_err(|error| unlistenable(admin_address, error))?;
-        side_tasks.push(spawn_named("heartbeat", heartbeat.beat()));
         let sampled = Arc::clone(&supervisor);
-        side_tasks.push(spawn_named("history", sampling::sample(move || sampled.telemetry())));
-        side_tasks.push(spawn_named("progress", progress::show(Arc::clone(&supervisor))));
+        let side_tasks = vec![
+            spawn_named("heartbeat", heartbeat.beat()),
+            spawn_named("history", sampling::sample(move || sampled.telemetry())),
+            spawn_named("progress", progress::show(Arc::clone(&supervisor))),
+        ];
         Ok(Self {
             admin_address,
             supervisor,
             state,
             side_tasks,
             exporter,
+            journal,
+            journal_writer,
             _admin: admin,
         })
     }
@@ -161,6 +167,7 @@ impl Daemon {
             exporter.finish().await;
         }
         screen::draw_foot(Vec::new());
+        self.journal.close(self.journal_writer).await;
         self.state.close().await?;
         Ok(outcome)
     }

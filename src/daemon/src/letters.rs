@@ -77,7 +77,7 @@ impl LetterDesk {
             oldest: summary.oldest_us.map(time_text),
             letters: letters
                 .iter()
-                .map(|letter| Document::of(self.connector(), letter).without_rows())
+                .map(|letter| Document::of(self.connector(), letter))
                 .collect(),
         };
         Ok(to_json(&listing))

@@ -407,28 +407,7 @@ pub(crate) async fn list(path: &Path, connection: &mut SqliteConnection) -> Resu
     let names: Vec<String> = read.map_err(|error| from_database(path, error))?;
     let mut states = Vec::with_capacity(names.len());
     for name in names {
-        let Some(head) = head(path, connection, &name).await? else {
-            continue;
-        };
-        let rows = saved_rows(connection, &name)
-            .await
-            .map_err(|error| from_database(path, error))?;
-        let saved = match what_is_left(&name, &head, rows) {
-            Left::Nothing => None,
-            Left::Newest(saved) | Left::Previous(saved) => Some(saved),
-            Left::Damaged => {
-                return Err(corrupt(
-                    path,
-                    &format!("both checkpoints of connector {name} have the wrong checksum"),
-                ));
-            }
-        };
-        states.push(ConnectorState {
-            epoch: u64::try_from(head.epoch).unwrap_or(0),
-            saved_at_ms: saved.as_ref().map(|saved| saved.saved_at_ms),
-            checkpoint: saved.map(|saved| saved.checkpoint),
-            name,
-        });
+        states.extend(state_of(path, connection, &name).await?);
     }
     Ok(states)
 }
@@ -450,6 +429,36 @@ pub(crate) async fn memory(
             Err(corrupt(path, &finding))
         }
     }
+}
+
+/// One connector with what is left of its checkpoints; repairs nothing.
+pub(crate) async fn state_of(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<ConnectorState>> {
+    let Some(head) = head(path, connection, name).await? else {
+        return Ok(None);
+    };
+    let rows = saved_rows(connection, name)
+        .await
+        .map_err(|error| from_database(path, error))?;
+    let saved = match what_is_left(name, &head, rows) {
+        Left::Nothing => None,
+        Left::Newest(saved) | Left::Previous(saved) => Some(saved),
+        Left::Damaged => {
+            return Err(corrupt(
+                path,
+                &format!("both checkpoints of connector {name} have the wrong checksum"),
+            ));
+        }
+    };
+    Ok(Some(ConnectorState {
+        name: name.to_owned(),
+        epoch: u64::try_from(head.epoch).unwrap_or(0),
+        saved_at_ms: saved.as_ref().map(|saved| saved.saved_at_ms),
+        checkpoint: saved.map(|saved| saved.checkpoint),
+    }))
 }
 
 /// Removes every row of a connector.

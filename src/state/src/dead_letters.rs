@@ -26,18 +26,22 @@ const OPEN: &str = "state IN ('waiting', 'replay_requested')";
 /// A row of `dead_letters`: id, identity, state, attempts, keys, letter, checksum.
 pub(crate) type LetterRow = (i64, String, String, i64, String, String, i64);
 
+/// Id, state and keys of a letter that is open.
+pub(crate) type WaitingRow = (i64, String, String);
+
 /// True where the row is what was written.
 pub(crate) fn is_intact(connector: &str, (id, identity, state, attempts, keys, letter, checksum): &LetterRow) -> bool {
     *checksum == row::dead_letter(connector, (*id, *attempts), [identity, state, keys, letter])
 }
 
-/// Letters of a connector behind a number, oldest first, at most so many; the open ones, or all.
-pub(crate) async fn list(
+/// Letters of a connector behind a number, oldest first, at most so many; the open ones, or all. To be [`read`] when the connection
+/// was given back.
+pub(crate) async fn rows(
     path: &Path,
     connection: &mut SqliteConnection,
     connector: &str,
     (behind, limit, all): (u64, usize, bool),
-) -> Result<Vec<StoredLetter>> {
+) -> Result<Vec<LetterRow>> {
     let which = if all { "1" } else { OPEN };
     let statement =
         format!("SELECT {COLUMNS} FROM dead_letters WHERE connector = ?1 AND id > ?2 AND {which} ORDER BY id LIMIT ?3");
@@ -45,11 +49,10 @@ pub(crate) async fn list(
     let query = query
         .bind(to_sql(behind))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows: Vec<LetterRow> = query
+    query
         .fetch_all(connection)
         .await
-        .map_err(|error| from_database(path, error))?;
-    rows.iter().map(|row| read(path, connector, row)).collect()
+        .map_err(|error| from_database(path, error))
 }
 
 /// One letter.
@@ -58,26 +61,43 @@ pub(crate) async fn find(
     connection: &mut SqliteConnection,
     (connector, id): (&str, u64),
 ) -> Result<Option<StoredLetter>> {
+    let row = row_of(path, connection, (connector, id)).await?;
+    row.map(|row| read(path, connector, &row)).transpose()
+}
+
+/// As [`rows`], of one letter.
+pub(crate) async fn row_of(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    (connector, id): (&str, u64),
+) -> Result<Option<LetterRow>> {
     let statement = format!("SELECT {COLUMNS} FROM dead_letters WHERE connector = ?1 AND id = ?2");
     let query = sqlx::query_as(sqlx::AssertSqlSafe(statement));
-    let row: Option<LetterRow> = query
+    query
         .bind(connector)
         .bind(to_sql(id))
         .fetch_optional(connection)
         .await
-        .map_err(|error| from_database(path, error))?;
-    row.map(|row| read(path, connector, &row)).transpose()
+        .map_err(|error| from_database(path, error))
+}
+
+/// Everything open: id, state, and as JSON what must wait behind it. For [`read_waiting`], when the connection was given back.
+pub(crate) async fn waiting_rows(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    connector: &str,
+) -> Result<Vec<WaitingRow>> {
+    let statement = format!("SELECT id, state, keys FROM dead_letters WHERE connector = ?1 AND {OPEN} ORDER BY id");
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(connector);
+    query
+        .fetch_all(connection)
+        .await
+        .map_err(|error| from_database(path, error))
 }
 
 /// Everything open, with what must wait behind it.
-pub(crate) async fn waiting(path: &Path, connection: &mut SqliteConnection, connector: &str) -> Result<Vec<Waiting>> {
-    let statement = format!("SELECT id, state, keys FROM dead_letters WHERE connector = ?1 AND {OPEN} ORDER BY id");
-    let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(connector);
-    let rows: Vec<(i64, String, String)> = query
-        .fetch_all(connection)
-        .await
-        .map_err(|error| from_database(path, error))?;
-    let read = |(id, state, keys): (i64, String, String)| {
+pub(crate) fn read_waiting(path: &Path, rows: Vec<WaitingRow>) -> Result<Vec<Waiting>> {
+    let read = |(id, state, keys): WaitingRow| {
         Ok(Waiting {
             id: from_sql(id),
             state: state_of(path, &state)?,
@@ -153,7 +173,8 @@ pub(crate) async fn prune(path: &Path, connection: &mut SqliteConnection, connec
     Ok(())
 }
 
-fn read(path: &Path, connector: &str, row: &LetterRow) -> Result<StoredLetter> {
+/// A letter as it was written.
+pub(crate) fn read(path: &Path, connector: &str, row: &LetterRow) -> Result<StoredLetter> {
     let (id, _, state, attempts, _, letter, _) = row;
     if !is_intact(connector, row) {
         return Err(corrupt(
@@ -281,9 +302,9 @@ impl DeadLetterStore for Connector {
     async fn waiting(&self) -> Result<Vec<Waiting>> {
         let mut lease = self.store.lease().await?;
         self.own_head(&mut lease.connection).await?;
-        let waiting = waiting(&self.store.path, &mut lease.connection, &self.name).await?;
+        let rows = waiting_rows(&self.store.path, &mut lease.connection, &self.name).await?;
         lease.give_back();
-        Ok(waiting)
+        read_waiting(&self.store.path, rows)
     }
 
     async fn requested(&self, limit: usize) -> Result<Vec<StoredLetter>> {

@@ -29,6 +29,9 @@ pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/state"
 /// copy of a small file takes, shorter than a person waits.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Letters that are read before others may write, each with all of its row: a list of a thousand must not hold up checkpoints.
+const LETTERS_PER_LEASE: usize = 16;
+
 /// The state of one Tailrace, held under a lock. See the crate for what is promised.
 #[derive(Debug, Clone)]
 pub struct StateStore {
@@ -192,8 +195,19 @@ impl StateStore {
         Ok(memory)
     }
 
-    /// Dead letters of a connector behind a number, oldest first, at most so many; with `all`, also those that were replayed
-    /// or dropped lately.
+    /// One connector, whatever may be wrong with the others; `None` where the state does not know it.
+    ///
+    /// # Errors
+    /// As [`StateStore::connectors`].
+    pub async fn connector_state(&self, name: &str) -> Result<Option<ConnectorState>> {
+        let mut lease = self.inner.lease().await?;
+        let state = connector::state_of(&self.inner.path, &mut lease.connection, name).await?;
+        lease.give_back();
+        Ok(state)
+    }
+
+    /// Dead letters of a connector behind a number, oldest first, at most so many, without what was set aside; with `all`, also
+    /// those that were replayed or dropped lately.
     ///
     /// # Errors
     /// Definite `state_corrupt`, transient `state_unwritable`.
@@ -202,10 +216,23 @@ impl StateStore {
         connector: &str,
         (behind, limit, all): (u64, usize, bool),
     ) -> Result<Vec<StoredLetter>> {
-        let mut lease = self.inner.lease().await?;
-        let wanted = (behind, limit, all);
-        let letters = dead_letters::list(&self.inner.path, &mut lease.connection, connector, wanted).await?;
-        lease.give_back();
+        let (path, mut letters, mut behind) = (&self.inner.path, Vec::new(), behind);
+        while letters.len() < limit {
+            let wanted = (behind, (limit - letters.len()).min(LETTERS_PER_LEASE), all);
+            let mut lease = self.inner.lease().await?;
+            let rows = dead_letters::rows(path, &mut lease.connection, connector, wanted).await?;
+            lease.give_back();
+            let is_last = rows.len() < wanted.1;
+            for row in &rows {
+                let mut letter = dead_letters::read(path, connector, row)?;
+                letter.letter.original = None;
+                behind = letter.id;
+                letters.push(letter);
+            }
+            if is_last {
+                break;
+            }
+        }
         Ok(letters)
     }
 
@@ -215,9 +242,10 @@ impl StateStore {
     /// As [`StateStore::dead_letters`].
     pub async fn dead_letter(&self, connector: &str, id: u64) -> Result<Option<StoredLetter>> {
         let mut lease = self.inner.lease().await?;
-        let letter = dead_letters::find(&self.inner.path, &mut lease.connection, (connector, id)).await?;
+        let row = dead_letters::row_of(&self.inner.path, &mut lease.connection, (connector, id)).await?;
         lease.give_back();
-        Ok(letter)
+        row.map(|row| dead_letters::read(&self.inner.path, connector, &row))
+            .transpose()
     }
 
     /// Everything of a connector that waits or was asked for.
@@ -226,9 +254,9 @@ impl StateStore {
     /// As [`StateStore::dead_letters`].
     pub async fn dead_letters_waiting(&self, connector: &str) -> Result<Vec<Waiting>> {
         let mut lease = self.inner.lease().await?;
-        let waiting = dead_letters::waiting(&self.inner.path, &mut lease.connection, connector).await?;
+        let rows = dead_letters::waiting_rows(&self.inner.path, &mut lease.connection, connector).await?;
         lease.give_back();
-        Ok(waiting)
+        dead_letters::read_waiting(&self.inner.path, rows)
     }
 
     /// What is told of a connector's dead letters.

@@ -9,6 +9,9 @@ use crate::connector::from_json;
 use crate::error::{corrupt, from_database};
 use crate::store::StateStore;
 
+/// Versions that are read before others may write: a connector of thousands of tables must not hold up checkpoints.
+const VERSIONS_PER_LEASE: usize = 256;
+
 /// A version of a table.
 #[derive(Debug, Clone)]
 pub struct TableVersion {
@@ -35,13 +38,31 @@ impl StateStore {
     /// # Errors
     /// Definite `state_corrupt`, transient `state_unwritable`.
     pub async fn table_versions(&self, connector: &str) -> Result<Vec<TableVersion>> {
+        let mut known: Vec<TableVersion> = Vec::new();
+        loop {
+            let behind = known
+                .last()
+                .map(|last| (last.table.clone(), i64::from(last.version)))
+                .unwrap_or_default();
+            let page = self.versions_behind(connector, &behind).await?;
+            let is_last = page.len() < VERSIONS_PER_LEASE;
+            known.extend(page);
+            if is_last {
+                return Ok(known);
+            }
+        }
+    }
+
+    async fn versions_behind(&self, connector: &str, (table, version): &(String, i64)) -> Result<Vec<TableVersion>> {
         let statement = "SELECT h.table_name, h.version, h.table_schema, h.position, h.checksum, a.version \
             FROM schema_history h LEFT JOIN announced_schemas a \
             ON a.connector = h.connector AND a.table_name = h.table_name \
-            WHERE h.connector = ?1 ORDER BY h.table_name, h.version";
+            WHERE h.connector = ?1 AND (h.table_name, h.version) > (?2, ?3) \
+            ORDER BY h.table_name, h.version LIMIT ?4";
         let mut lease = self.lease().await?;
-        let rows: Vec<VersionRow> = sqlx::query_as(statement)
-            .bind(connector)
+        let query = sqlx::query_as(statement).bind(connector).bind(table).bind(version);
+        let rows: Vec<VersionRow> = query
+            .bind(i64::try_from(VERSIONS_PER_LEASE).unwrap_or(i64::MAX))
             .fetch_all(&mut lease.connection)
             .await
             .map_err(|error| from_database(self.path(), error))?;

@@ -1,6 +1,6 @@
 //! The replication slot: whether it can be used, or made.
 
-use tailrace_core::check::Finding;
+use tailrace_core::check::{Finding, SLOT_ACTIVE};
 
 use super::{Facts, Holder, OldTransaction, PLUGIN};
 use crate::quote::literal;
@@ -41,7 +41,7 @@ fn existing(slot: &Slot, database: &str) -> Vec<Finding> {
     }
     if let Some(pid) = slot.active_pid {
         findings.push(Finding::warning(
-            "slot_active",
+            SLOT_ACTIVE,
             format!("the replication slot \"{name}\" is in use by process {pid} of the server: this connector, or another on the same slot, is running"),
             format!("SELECT * FROM pg_stat_replication WHERE pid = {pid}"),
         ));
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(codes(|slot| slot.plugin = None), ["slot_foreign"]);
         assert_eq!(codes(|slot| slot.database = Some("other".to_owned())), ["slot_foreign"]);
         assert_eq!(codes(|slot| slot.wal_status = Some("lost".to_owned())), ["slot_lost"]);
-        assert_eq!(codes(|slot| slot.active_pid = Some(7)), ["slot_active"]);
+        assert_eq!(codes(|slot| slot.active_pid = Some(7)), [SLOT_ACTIVE]);
     }
 
     #[test]

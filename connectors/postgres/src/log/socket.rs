@@ -48,8 +48,10 @@ const CHUNKS: usize = 16;
 const PATIENCE: Duration = Duration::from_micros(250);
 /// How long a read waits before the thread looks at the clock and at what became durable.
 const READ_TIMEOUT: Duration = Duration::from_millis(100);
-/// So many status intervals without a word, although each status asks for an answer, mean that the connection is dead.
+/// So many status intervals without a word, although an answer is asked for in each of them, mean that the connection is dead.
 const SILENT_INTERVALS: u32 = 4;
+/// However short the interval is: a server that is busy for a moment is not dead.
+const SILENCE_MINIMUM: Duration = Duration::from_secs(2);
 /// PostgreSQL's own limit of a message (`PQ_LARGE_MESSAGE_LIMIT`, 1 GiB - 1) and a little more for the frame.
 const FRAME_BYTES_MAXIMUM: usize = 1 << 30;
 
@@ -80,12 +82,21 @@ struct Socket {
     shared: Arc<Shared>,
     runtime: Handle,
     server: String,
-    status_interval: Duration,
     /// End of the newest frame that was handed over.
     handed_over: Lsn,
     reported: Option<Lsn>,
-    last_status: Instant,
-    last_heard: Instant,
+    pulse: Pulse,
+}
+
+/// When the server is told something, when it is asked for an answer, and how long it has not given any.
+#[derive(Debug)]
+struct Pulse {
+    status_interval: Duration,
+    told_at: Instant,
+    /// By its own clock: what is told in between, because something became durable or the server wanted it, asks for nothing.
+    asked_at: Instant,
+    /// How long was listened in vain. Not the time since a word came: while nobody listens, words wait in the socket.
+    silent_for: Duration,
 }
 
 /// What the frames at the front of the buffer amount to.
@@ -114,7 +125,6 @@ impl SocketHandle {
             durable: AtomicU64::new(durable.0),
             stop: AtomicBool::new(false),
         });
-        let now = Instant::now();
         let socket = Socket {
             transport,
             received,
@@ -123,11 +133,9 @@ impl SocketHandle {
             shared: Arc::clone(&shared),
             runtime: Handle::current(),
             server,
-            status_interval,
             handed_over: durable,
             reported: None,
-            last_status: now,
-            last_heard: now,
+            pulse: Pulse::new(status_interval, Instant::now()),
         };
         let builder = std::thread::Builder::new().name("postgres-log".to_owned());
         let thread = builder.spawn(move || socket.run()).map_err(|error| {
@@ -210,13 +218,17 @@ impl Socket {
 
     /// Reads what is there, or waits for it; nothing where nothing came within the timeout.
     fn read(&mut self) -> Result<()> {
+        let began = Instant::now();
         match session::read_into(&mut self.transport, &mut self.scratch, &mut self.received) {
             Ok(0) => Err(self.broken(&io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => {
-                self.last_heard = Instant::now();
+                self.pulse.heard();
                 Ok(())
             }
-            Err(error) if is_timeout(&error) => Ok(()),
+            Err(error) if is_timeout(&error) => {
+                self.pulse.listened(began.elapsed());
+                Ok(())
+            }
             Err(error) => Err(self.broken(&error)),
         }
     }
@@ -246,8 +258,6 @@ impl Socket {
                 }
                 Err(mpsc::error::TrySendError::Full(back)) => waiting = back.unwrap_or_default(),
             }
-            // Nothing is read meanwhile, and so nothing is heard: silence counts again once there is room.
-            self.last_heard = Instant::now();
             self.keep_alive(false)?;
             let room = self.frames.reserve();
             let _checked_by_the_next_try = self
@@ -269,19 +279,19 @@ impl Socket {
     }
 
     fn keep_alive(&mut self, reply_requested: bool) -> Result<()> {
-        let silent_for = self.last_heard.elapsed();
-        if silent_for > self.status_interval * SILENT_INTERVALS {
+        if self.pulse.is_dead() {
             let message = format!(
-                "{} has not said anything for {} s; the connection is taken for dead",
+                "{} has not said anything for {:.1} s; the connection is taken for dead",
                 self.server,
-                silent_for.as_secs()
+                self.pulse.silent_for.as_secs_f64()
             );
             return Err(Error::transient("source_silent", message));
         }
-        let due = self.last_status.elapsed() >= self.status_interval;
-        let moved = self.reported != Some(self.durable()) && self.last_status.elapsed() >= READ_TIMEOUT;
-        if reply_requested || due || moved {
-            self.send_status(due)?;
+        let now = Instant::now();
+        let has_moved = self.reported != Some(self.durable());
+        let ask_for_reply = self.pulse.must_ask(now);
+        if reply_requested || ask_for_reply || (has_moved && self.pulse.may_tell(now)) {
+            self.send_status(ask_for_reply)?;
         }
         Ok(())
     }
@@ -310,12 +320,54 @@ impl Socket {
             failpoint!(StatusSent);
         }
         self.reported = Some(durable);
-        self.last_status = Instant::now();
+        self.pulse.told(Instant::now(), ask_for_reply);
         Ok(())
     }
 
     fn broken(&self, error: &io::Error) -> Error {
         error::io_error(error, &self.server)
+    }
+}
+
+// === impl Pulse ===
+
+impl Pulse {
+    fn new(status_interval: Duration, now: Instant) -> Self {
+        Self {
+            status_interval,
+            told_at: now,
+            asked_at: now,
+            silent_for: Duration::ZERO,
+        }
+    }
+
+    fn heard(&mut self) {
+        self.silent_for = Duration::ZERO;
+    }
+
+    /// Nothing came. A thread that was held up itself has not listened for longer than it meant to.
+    fn listened(&mut self, waited: Duration) {
+        self.silent_for += waited.min(READ_TIMEOUT);
+    }
+
+    fn is_dead(&self) -> bool {
+        self.silent_for > (self.status_interval * SILENT_INTERVALS).max(SILENCE_MINIMUM)
+    }
+
+    fn must_ask(&self, now: Instant) -> bool {
+        now.duration_since(self.asked_at) >= self.status_interval
+    }
+
+    /// What became durable is told at once, but not more often than is read.
+    fn may_tell(&self, now: Instant) -> bool {
+        now.duration_since(self.told_at) >= READ_TIMEOUT
+    }
+
+    fn told(&mut self, now: Instant, asked: bool) {
+        self.told_at = now;
+        if asked {
+            self.asked_at = now;
+        }
     }
 }
 
@@ -421,6 +473,47 @@ mod tests {
         let cut = cut(&bytes, "db:5432").unwrap();
         assert!(cut.other);
         assert_eq!(cut.length, bytes.len() - 5);
+    }
+
+    #[test]
+    fn what_becomes_durable_meanwhile_does_not_keep_from_asking() {
+        let (interval, mut now) = (Duration::from_secs(10), Instant::now());
+        let mut pulse = Pulse::new(interval, now);
+        let mut asked = 0;
+        // A backlog is carried for a minute, a checkpoint every fifth of a second, and the server has nothing to say by itself.
+        for _ in 0..300 {
+            now += READ_TIMEOUT * 2;
+            assert!(pulse.may_tell(now));
+            let asks = pulse.must_ask(now);
+            asked += u32::from(asks);
+            pulse.told(now, asks);
+        }
+        assert_eq!(asked, 6);
+    }
+
+    #[test]
+    fn silence_is_time_in_which_somebody_listened() {
+        let mut pulse = Pulse::new(Duration::from_millis(100), Instant::now());
+        // The process stood still for a minute, in the middle of listening: an answer may wait in the socket.
+        pulse.listened(Duration::from_secs(60));
+        assert!(!pulse.is_dead());
+        let reads = |pulse: &mut Pulse| {
+            let mut reads = 0;
+            while !pulse.is_dead() {
+                pulse.listened(READ_TIMEOUT);
+                reads += 1;
+            }
+            reads
+        };
+        pulse.heard();
+        assert_eq!(
+            reads(&mut pulse),
+            21,
+            "a short interval is no reason to give up within a moment"
+        );
+        pulse.heard();
+        pulse.status_interval = Duration::from_secs(1);
+        assert_eq!(reads(&mut pulse), 41);
     }
 
     #[test]

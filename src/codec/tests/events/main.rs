@@ -7,6 +7,7 @@ mod avro_observed;
 mod contracts;
 mod debezium;
 mod entity;
+mod excerpt;
 mod inline_schemas;
 mod message;
 mod mysql;

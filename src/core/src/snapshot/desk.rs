@@ -186,6 +186,8 @@ impl SnapshotDesk {
             if let Some((code, message)) = &inner.refusal {
                 return Err(Error::definite(code, message.clone()));
             }
+            // A connector that does not run takes nothing out: what nobody waits for any more must not gather.
+            inner.inbox.retain(|command| !command.answer.is_closed());
             inner.inbox.push_back(Command { wish, answer });
         }
         self.asked.notify_one();
@@ -248,5 +250,25 @@ impl SnapshotDesk {
 
     pub(super) fn show(&self, run: &Run, waiting: Option<Failure>) {
         self.lock().state = SnapshotState::of(run, waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_does_not_gather() {
+        let desk = SnapshotDesk::default();
+        for _ in 0..100 {
+            // The connector is halted, and whoever asked goes away.
+            assert!(desk.pause().now_or_never().is_none());
+        }
+        let mut waiting = std::pin::pin!(desk.abort());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(desk.lock().inbox.len(), 1);
+        assert_eq!(desk.next().await.wish, Wish::Abort);
     }
 }

@@ -128,15 +128,32 @@ impl Pace {
         }
     }
 
+    /// The log named more keys than are kept while so many rows were on their way: half as many are there sooner.
+    fn overtaken(&mut self, keys: usize) {
+        let rows = self.rows;
+        self.rows = (rows / 2).max(1);
+        let message = format!(
+            "{keys} rows of the table were changed while {rows} of it were read, more than are kept track of; they are asked for anew, {} at \
+             a time. Where that goes on, read at a quieter hour, or find what makes the reading slow",
+            self.rows
+        );
+        self.waiting = Some(Failure::from(&Error::transient("snapshot_overtaken", message)));
+    }
+
     fn failed(&mut self, error: &Error) {
         self.due = Some(Instant::now() + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         self.waiting = Some(Failure::from(error));
     }
 
+    /// Nothing holds it up any more.
+    fn recovered(&mut self) {
+        (self.wait, self.due, self.waiting) = (FIRST_WAIT, None, None);
+    }
+
     /// Twice as much where there was little, less where rows turned out to be large.
     fn went_well(&mut self, batch: &ChangeBatch, budget: Budget) {
-        (self.wait, self.due, self.waiting) = (FIRST_WAIT, None, None);
+        self.recovered();
         let rows = batch.changes.len();
         if rows == 0 {
             return;
@@ -237,7 +254,7 @@ impl Incremental {
                 // 2. The tables are known that somebody wants.
                 found = answer_of(look_up.as_mut().map(|(errand, _, _)| errand)) => self.accept(found)?,
                 // 3. Rows have come.
-                window = answer_of(reading.as_mut()) => self.arrived(window, budget)?,
+                window = answer_of(reading.as_mut()) => self.arrived(window)?,
                 // 4. What failed is tried again.
                 () = due(pace.due) => self.pace.due = None,
                 // 5. The log.
@@ -291,9 +308,13 @@ impl Incremental {
         self.handed_out.clone_from(&batch.progress);
         if let Some(window) = &mut self.window {
             window.note(&batch);
-            if window.is_too_long() {
-                // What is noted is bounded: the rows are asked for anew, from here on.
+            if let Some(keys) = window.too_many_keys() {
+                // What is noted is bounded: rows are asked for anew, from here on.
                 self.give_window_up();
+                self.pace.overtaken(keys);
+                if let Some(run) = &self.run {
+                    self.desk.show(run, self.pace.waiting.clone());
+                }
             }
         }
         if self.run.is_some() {
@@ -431,13 +452,13 @@ impl Incremental {
         self.reading = Some(Errand::begin("snapshot window", read));
     }
 
-    fn arrived(&mut self, window: Result<Window>, budget: Budget) -> Result<()> {
+    fn arrived(&mut self, window: Result<Window>) -> Result<()> {
         self.reading = None;
         let error = match window {
             Ok(mut rows) => {
                 rows.batch.progress = Progress::at(Position::new(""));
                 if self.pace.waiting.is_some() {
-                    self.pace.went_well(&rows.batch, budget);
+                    self.pace.recovered();
                     self.changed()?;
                 }
                 let arrival = self.window.as_mut().map(|window| window.arrive(rows));
@@ -571,3 +592,6 @@ impl Incremental {
         self.end_if_over()
     }
 }
+
+#[cfg(test)]
+mod tests;

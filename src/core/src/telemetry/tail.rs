@@ -100,36 +100,37 @@ impl Tail {
         self.changes.receiver_count() > 0
     }
 
-    /// Shows some of the changes of a batch. `encode` makes the records of a batch that has one change, in the way of all others.
+    /// Shows some of the changes of a batch. `encode` makes the records of a batch that has one change, in the way of all others. Where
+    /// nothing more may be shown in this second, nothing is looked at.
     pub fn show(&self, batch: &ChangeBatch, mut encode: impl FnMut(&ChangeBatch) -> Option<EncodedBatch>) {
-        let carried: Vec<usize> = batch
-            .views()
-            .enumerate()
-            .filter(|(_, change)| change.refusal().is_none())
-            .map(|(index, _)| index)
-            .collect();
-        let step = carried.len().div_ceil(SHOWN_PER_BATCH).max(1);
-        let chosen: Vec<usize> = carried.iter().copied().step_by(step).collect();
+        if self.is_spent() {
+            return self.skip(batch.changes.len());
+        }
+        let carried = || batch.views().filter(|change| change.refusal().is_none());
+        let step = carried().count().div_ceil(SHOWN_PER_BATCH).max(1);
+        let chosen: Vec<ChangeView<'_>> = carried().step_by(step).collect();
         self.skip(batch.changes.len().saturating_sub(chosen.len()));
-        let mut one = batch.clone();
-        for index in chosen {
+        for view in chosen {
             let Some(skipped) = self.take() else {
                 self.skip(1);
                 continue;
             };
-            one.changes = batch.changes.get(index).cloned().into_iter().collect();
-            let encoded = encode(&one);
-            if let Some(view) = one.views().next() {
-                let shown = TailedChange::of(view, encoded.as_ref(), skipped);
-                // Nobody may look any more.
-                drop(self.changes.send(std::sync::Arc::new(shown)));
-            }
+            let encoded = view.excerpt().ok().and_then(|one| encode(&one));
+            let shown = TailedChange::of(view, encoded.as_ref(), skipped);
+            // Nobody may look any more.
+            drop(self.changes.send(std::sync::Arc::new(shown)));
         }
     }
 
     fn skip(&self, changes: usize) {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.skipped += u64::try_from(changes).unwrap_or(u64::MAX);
+    }
+
+    /// Whether as many were shown in this second as may be.
+    fn is_spent(&self) -> bool {
+        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.shown >= SHOWN_PER_SECOND && budget.second.elapsed() < SECOND
     }
 
     /// Whether one more may be shown in this second, and how many were not since the last.
@@ -195,5 +196,64 @@ impl TailedRecord {
             }
         };
         encoded.records.iter().map(record).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Change, Operation};
+    use crate::position::{Position, Progress};
+
+    /// Changes with a kilobyte each.
+    fn batch(changes: u64) -> ChangeBatch {
+        let mut batch = ChangeBatch::new("test".into(), Progress::at(Position::new("0")));
+        for ordinal in 0..changes {
+            batch.begin_row().unwrap();
+            batch.push_text(&"x".repeat(1024)).unwrap();
+            let after = Some(batch.end_row().unwrap());
+            batch.changes.push(Change {
+                operation: Operation::Create,
+                table: 0,
+                transaction: 0,
+                before: None,
+                before_image: BeforeImage::None,
+                after,
+                ordinal,
+                log_position: None,
+                updated_at_us: None,
+                topic: None,
+                message: None,
+            });
+        }
+        batch
+    }
+
+    #[test]
+    fn what_is_not_shown_is_not_copied() {
+        let (tail, batch) = (Tail::default(), batch(1000));
+        let mut watching = tail.watch();
+        let (mut sizes_bytes, began) = (Vec::new(), Instant::now());
+        for _ in 0..100 {
+            tail.show(&batch, |one| {
+                assert_eq!(one.changes.len(), 1);
+                sizes_bytes.push(one.size_bytes());
+                None
+            });
+        }
+        let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
+        let shown = usize::try_from(SHOWN_PER_SECOND).unwrap();
+        assert!(
+            (shown..=shown * seconds).contains(&sizes_bytes.len()),
+            "{}",
+            sizes_bytes.len()
+        );
+        assert!(
+            sizes_bytes.iter().all(|size_bytes| *size_bytes < 2048),
+            "{sizes_bytes:?}"
+        );
+        // Whoever looks knows how many there were beside.
+        let first: Vec<u64> = (0..11).map(|_| watching.try_recv().unwrap().skipped).collect();
+        assert_eq!(first, [990, 0, 0, 0, 0, 0, 0, 0, 0, 0, 990]);
     }
 }

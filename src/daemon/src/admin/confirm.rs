@@ -16,9 +16,17 @@ const VALID_FOR: Duration = Duration::from_secs(60);
 /// People ask for one at a time.
 const OPEN_MAXIMUM: usize = 100;
 
-/// What would be lost, by the token that was given for it.
+/// What tokens were given for.
 #[derive(Debug, Default)]
-pub(super) struct Confirmations(Mutex<HashMap<String, (String, Instant)>>);
+pub(super) struct Confirmations(Mutex<HashMap<String, Warned>>);
+
+/// What somebody asked for and was told of it.
+#[derive(Debug)]
+struct Warned {
+    what: String,
+    will_lose: Vec<String>,
+    since: Instant,
+}
 
 /// What may stand behind the question mark.
 #[derive(Deserialize)]
@@ -42,20 +50,25 @@ struct ConfirmationNeeded {
 // === impl Confirmations ===
 
 impl Confirmations {
-    /// Lets a request through whose token was given for exactly the same; any other is told what would be lost. `what` says who asks
-    /// for what.
+    /// Lets a request through whose token was given for exactly the same, where just that would be lost which was said then; any other is
+    /// told what would be lost. `what` says who asks for what.
     pub(super) fn check(&self, what: &str, confirmed: &Confirmed, will_lose: Vec<String>) -> Result<(), Refused> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, (_, since)| since.elapsed() < VALID_FOR);
+        open.retain(|_, warned| warned.since.elapsed() < VALID_FOR);
         let given = confirmed.confirm.as_deref().and_then(|token| open.remove(token));
-        if given.is_some_and(|(known, _)| known == what) {
+        if given.is_some_and(|warned| warned.what == what && warned.will_lose == will_lose) {
             return Ok(());
         }
         if open.len() >= OPEN_MAXIMUM {
             open.clear();
         }
         let token = format!("{:032x}", rand::random::<u128>());
-        open.insert(token.clone(), (what.to_owned(), Instant::now()));
+        let warned = Warned {
+            what: what.to_owned(),
+            will_lose: will_lose.clone(),
+            since: Instant::now(),
+        };
+        open.insert(token.clone(), warned);
         let message = format!(
             "this cannot be undone: {}; to do it, send the same request with `?confirm={token}` within a minute",
             will_lose.join("; ")
@@ -76,9 +89,13 @@ impl Confirmations {
 mod tests {
     use super::*;
 
+    fn a_row() -> Vec<String> {
+        vec!["a row".to_owned()]
+    }
+
     /// The token that a request is given.
     fn token(confirmations: &Confirmations, what: &str) -> String {
-        let refused = confirmations.check(what, &Confirmed { confirm: None }, vec!["a row".to_owned()]);
+        let refused = confirmations.check(what, &Confirmed { confirm: None }, a_row());
         assert!(refused.is_err());
         confirmations.0.lock().unwrap().keys().next().unwrap().clone()
     }
@@ -89,7 +106,7 @@ mod tests {
             let confirmations = Confirmations::default();
             let confirm = Some(token(&confirmations, "alice drops it"));
             tokio::time::advance(Duration::from_secs(waited_seconds)).await;
-            let checked = confirmations.check("alice drops it", &Confirmed { confirm }, Vec::new());
+            let checked = confirmations.check("alice drops it", &Confirmed { confirm }, a_row());
             assert_eq!(checked.is_ok(), is_good, "{waited_seconds} s");
         }
     }
@@ -101,9 +118,18 @@ mod tests {
         let used = Confirmed { confirm };
         for what in ["otto drops it", "alice drops it"] {
             assert!(
-                confirmations.check(what, &used, Vec::new()).is_err(),
+                confirmations.check(what, &used, a_row()).is_err(),
                 "{what}: it is used up"
             );
         }
+    }
+
+    #[test]
+    fn a_token_is_for_what_was_said() {
+        let confirmations = Confirmations::default();
+        let confirm = Some(token(&confirmations, "alice resets it"));
+        let more = [a_row(), vec!["a letter".to_owned()]].concat();
+        let checked = confirmations.check("alice resets it", &Confirmed { confirm }, more);
+        assert!(checked.is_err(), "a letter came meanwhile, and nobody was told");
     }
 }

@@ -1,6 +1,7 @@
 //! What Kafka Connect does not tell of a connector: its last hour, whether it could run, the versions of its tables, and its part of a file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,7 +10,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use tailrace_core::check::{Finding, Severity};
+use tailrace_core::check::{Finding, SLOT_ACTIVE, Severity};
 use tailrace_core::{Error, Result};
 use tailrace_state::TableVersion;
 
@@ -88,7 +89,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Asks its database and its stream, and creates nothing. Each finding has what fixes it.",
             )
             .answers::<Preflight>(200, "Findings")
-            .refuses(503, "The stream does not answer"),
+            .refuses(503, "The stream does not answer, or two others ask databases"),
         get("/connectors/{name}/schemas", schemas)
             .says("Versions of the tables that a connector has met", "")
             .answers::<Schemas>(200, "Tables")
@@ -116,7 +117,13 @@ async fn history(State(shown): State<Shown>, Path(name): Path<String>) -> Answer
 
 async fn preflight_of(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
     let member = shown.supervisor.member(&name).map_err(|error| failed(&error))?;
-    let mut findings = look(&shown, &member).await.map_err(|error| failed(&error))?;
+    let (asking, asked) = (shown.clone(), Arc::clone(&member));
+    let findings = shown.turns.ask(async move { look(&asking, &asked).await }).await?;
+    let mut findings = findings.map_err(|error| failed(&error))?;
+    if member.telemetry.is_connected() {
+        // Whoever has it open is this connector itself.
+        findings.retain(|finding| finding.code != SLOT_ACTIVE);
+    }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let preflight = Preflight {
         connector: name,

@@ -34,6 +34,7 @@ const FAILURES_WINDOW: Duration = Duration::from_secs(10);
 /// Addresses that are remembered; more than these share one count.
 const ADDRESSES_REMEMBERED: usize = 1024;
 
+const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Who a connection comes from.
@@ -75,16 +76,17 @@ async fn admit(shown: &Shown, request: Request) -> Result<Request, Refused> {
     let host = host(headers, shown)?;
     same_origin(headers, &host, peer.is_encrypted)?;
     let authorization = single(headers, &AUTHORIZATION)?;
-    if shown.failures.must_wait(peer.address) {
-        return Err(refuse(
-            429,
-            "too_many_failures",
-            "too many wrong tokens from this address; wait ten seconds",
-        ));
-    }
     let caller = shown.access.caller(&peer.certificate_names, authorization);
     let is_public = is_public(&request);
     if caller.is_none() && authorization.is_some() {
+        // Who has the right one does not wait for others behind the same address.
+        if shown.failures.must_wait(peer.address) {
+            return Err(refuse(
+                429,
+                "too_many_failures",
+                "too many wrong tokens from this address; wait ten seconds",
+            ));
+        }
         shown.failures.count(peer.address);
     }
     if caller.is_none() && !is_public {
@@ -103,10 +105,14 @@ fn is_public(request: &Request) -> bool {
     request.method() == Method::GET && request.uri().path() == "/" && wants_page(request.headers())
 }
 
-/// A browser that opens the address, and not a program.
+/// A browser that opens the address, and not a program: Java's `HttpURLConnection` asks for `text/html` too. Browsers say so themselves, but
+/// for those that came over the network in the clear; all of them know XHTML.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/html"))
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    match text(&FETCH_DESTINATION) {
+        Some(destination) => destination == "document",
+        None => text(&ACCEPT).is_some_and(|accept| accept.contains("application/xhtml+xml")),
+    }
 }
 
 /// A header that is there once at the most.

@@ -99,7 +99,7 @@ async fn give_up(
     shown.confirmations.check(&what, &confirmed, vec![lost.clone()])?;
     let dropped = said(desk.give_up(id).await)?;
     let journal = shown.supervisor.journal();
-    journal.write(Some(&name), &caller.name, "dropped", &lost);
+    journal.write_now(Some(&name), &caller.name, "dropped", &lost).await;
     Ok(dropped)
 }
 

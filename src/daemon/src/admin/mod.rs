@@ -30,18 +30,19 @@ mod snapshots;
 mod status;
 mod tail;
 pub(crate) mod tls;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tailrace_core::telemetry::now_us;
 use tailrace_state::EmbeddedRegistry;
 
 use self::access::Access;
 use self::confirm::Confirmations;
 use self::guard::Failures;
+use self::turns::Turns;
 use crate::supervisor::Supervisor;
 use crate::traces::SpanCounts;
 pub(crate) use server::{Admin, Listeners, listen};
@@ -72,6 +73,7 @@ pub(crate) struct Shown {
     pub(crate) spans: Option<SpanCounts>,
     confirmations: Arc<Confirmations>,
     failures: Arc<Failures>,
+    turns: Turns,
 }
 
 /// What is put together elsewhere.
@@ -102,20 +104,21 @@ impl Shown {
             spans: parts.spans,
             confirmations: Arc::default(),
             failures: Arc::default(),
+            turns: Turns::default(),
         }
     }
 }
 
-/// When the main runtime last ran a task, microseconds since 1970.
+/// When the main runtime last ran a task: by the clock that nobody sets, and that stands while the machine is suspended.
 #[derive(Debug)]
-pub(crate) struct Heartbeat(AtomicI64);
+pub(crate) struct Heartbeat(Mutex<Instant>);
 
 // === impl Heartbeat ===
 
 impl Heartbeat {
     /// Has beaten just now.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(now_us())))
+        Arc::new(Self(Mutex::new(Instant::now())))
     }
 
     /// Beats for ever; a task of the main runtime.
@@ -123,19 +126,19 @@ impl Heartbeat {
         let mut tick = tokio::time::interval(BEAT_INTERVAL);
         loop {
             tick.tick().await;
-            self.0.store(now_us(), Ordering::Relaxed);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
     }
 
     /// True where the main runtime has not run a task for too long.
     pub(crate) fn is_stalled(&self) -> bool {
-        let age_us = now_us().saturating_sub(self.0.load(Ordering::Relaxed));
-        u64::try_from(age_us).is_ok_and(|age_us| Duration::from_micros(age_us) > STALLED_AFTER)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STALLED_AFTER
     }
 
     #[cfg(test)]
-    pub(crate) fn stopped_long_ago() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(0)))
+    pub(crate) fn stopped_for(stopped: Duration) -> Arc<Self> {
+        let beaten_at = Instant::now().checked_sub(stopped);
+        Arc::new(Self(Mutex::new(beaten_at.unwrap())))
     }
 }
 

@@ -15,8 +15,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::access::Access;
 use super::guard::Peer;
@@ -29,8 +30,11 @@ pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// An answer that goes on and on; who wants more asks again.
 const LASTING_TIMEOUT: Duration = Duration::from_secs(600);
-/// Scrapers, probes and a few people; more wait until one is done.
+/// Scrapers, probes and a few people. One more takes the place of whoever has come first and not said yet what they want; where all have,
+/// it waits until one is done.
 const CONNECTIONS: usize = 64;
+/// Nobody makes room before that: a header comes with the first packets.
+const SAY_WITHIN: Duration = Duration::from_millis(50);
 const HEADERS: usize = 64;
 /// hyper's smallest; holds the whole header.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -46,6 +50,21 @@ pub(crate) struct Admin {
 /// Whether the answer of a connection goes on for as long as somebody reads it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lasting(Arc<AtomicBool>);
+
+/// Connections that are open, in the order in which they came.
+#[derive(Default)]
+struct Open {
+    tasks: JoinSet<()>,
+    places: Vec<Place>,
+}
+
+/// A connection, as whoever accepts others sees it.
+struct Place {
+    task: AbortHandle,
+    since: Instant,
+    /// Its header has come as a whole.
+    has_asked: Arc<AtomicBool>,
+}
 
 /// Where it listens.
 pub(crate) struct Listeners {
@@ -110,25 +129,20 @@ async fn serve_all(listeners: Listeners, shown: Shown, stopped: watch::Receiver<
 
 async fn serve(listener: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<()>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut open = Open::default();
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return Ok(());
-        };
         let accepted = tokio::select! {
             // The other end was dropped: the process ends.
             _ = stopped.changed() => return Ok(()),
             accepted = listener.accept() => accepted,
         };
-        while connections.try_join_next().is_some() {}
         match accepted {
             Ok((socket, from)) => {
-                let service = Arc::clone(&service);
-                connections.spawn(async move {
-                    service.answer(socket, from.ip()).await;
-                    drop(slot);
-                });
+                tokio::select! {
+                    _ = stopped.changed() => return Ok(()),
+                    () = open.make_room() => {}
+                }
+                open.answer(Arc::clone(&service), socket, from.ip());
             }
             Err(error) => {
                 tracing::warn!(%error, "the HTTP endpoint cannot accept a connection");
@@ -138,17 +152,55 @@ async fn serve(listener: TcpListener, service: Arc<Service>, mut stopped: watch:
     }
 }
 
+// === impl Open ===
+
+impl Open {
+    /// Waits until one more may come.
+    async fn make_room(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.places.retain(|place| !place.task.is_finished());
+        while self.places.len() >= CONNECTIONS {
+            let is_silent = |place: &&Place| !place.has_asked.load(Ordering::Relaxed);
+            let oldest = self.places.iter().find(is_silent);
+            match oldest.map(|oldest| (oldest.since + SAY_WITHIN, oldest.task.clone())) {
+                Some((until, task)) if until <= Instant::now() => {
+                    task.abort();
+                    self.places.retain(|place| place.task.id() != task.id());
+                    continue;
+                }
+                // Either one is done before, or it is time for that one to go.
+                Some((until, _)) => drop(tokio::time::timeout_at(until, self.tasks.join_next()).await),
+                None => drop(self.tasks.join_next().await),
+            }
+            self.places.retain(|place| !place.task.is_finished());
+        }
+    }
+
+    fn answer(&mut self, service: Arc<Service>, socket: TcpStream, address: IpAddr) {
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&has_asked);
+        let task = self
+            .tasks
+            .spawn(async move { service.answer(socket, address, &asks).await });
+        self.places.push(Place {
+            task,
+            since: Instant::now(),
+            has_asked,
+        });
+    }
+}
+
 // === impl Service ===
 
 impl Service {
-    async fn answer(&self, socket: TcpStream, address: IpAddr) {
+    async fn answer(&self, socket: TcpStream, address: IpAddr, has_asked: &AtomicBool) {
         let mut peer = Peer {
             address,
             certificate_names: Vec::new(),
             is_encrypted: self.tls.is_some(),
         };
         let Some(tls) = &self.tls else {
-            return self.speak(TokioIo::new(socket), peer).await;
+            return self.speak(TokioIo::new(socket), peer, has_asked).await;
         };
         match tokio::time::timeout(HEADER_TIMEOUT, tls.acceptor().accept(socket)).await {
             Ok(Ok(stream)) => {
@@ -156,7 +208,7 @@ impl Service {
                 if let Some(certificate) = certificate {
                     peer.certificate_names = tls::names_of(certificate, self.access.certificate_names());
                 }
-                self.speak(TokioIo::new(stream), peer).await;
+                self.speak(TokioIo::new(stream), peer, has_asked).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS connection failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -164,7 +216,10 @@ impl Service {
     }
 
     /// One connection, one request: nothing is kept open for who does not ask.
-    async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: TokioIo<S>, peer: Peer) {
+    async fn speak<S>(&self, socket: TokioIo<S>, peer: Peer, has_asked: &AtomicBool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let lasting = Lasting::default();
         let router = self
             .router
@@ -179,7 +234,13 @@ impl Service {
             .max_headers(HEADERS)
             .max_buf_size(HEADER_BYTES)
             .keep_alive(false)
-            .serve_connection(socket, service_fn(move |request| routed.call(without_slash(request))));
+            .serve_connection(
+                socket,
+                service_fn(move |request| {
+                    has_asked.store(true, Ordering::Relaxed);
+                    routed.call(without_slash(request))
+                }),
+            );
         tokio::select! {
             ended = connection => if let Err(error) = ended {
                 tracing::debug!(%error, "an HTTP connection ended early");

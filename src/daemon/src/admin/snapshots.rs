@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tailrace_core::error::Kind;
 use tailrace_core::snapshot::{RunId, SnapshotRequest};
+use tailrace_core::task::spawn_named;
 use tailrace_core::{Error, Result};
 
 use super::Shown;
@@ -26,6 +27,9 @@ use crate::supervisor::Member;
 
 /// A connector that runs answers within a checkpoint's interval; one that does not is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether it was heard is not known.
+const UNANSWERED: &str = "snapshot_unanswered";
 
 /// What is asked for.
 #[derive(Deserialize, JsonSchema)]
@@ -118,29 +122,22 @@ async fn ask(
         "a snapshot of tables {:?} under conditions {:?}",
         request.tables, request.conditions
     );
-    let run = heard(member.snapshots.request(request)).await?;
-    shown
-        .supervisor
-        .journal()
-        .write(Some(&name), &caller.name, "snapshot", &detail);
+    let asked = async move { member.snapshots.request(request).await };
+    let run = heard(&shown, (name, caller, detail), asked).await?;
     Ok(accepted(StatusCode::ACCEPTED, run))
 }
 
 async fn pause(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
-    let run = heard(reading(&shown, &name)?.snapshots.pause()).await?;
-    shown
-        .supervisor
-        .journal()
-        .write(Some(&name), &caller.name, "snapshot", "the snapshot is paused");
+    let member = reading(&shown, &name)?;
+    let asked = async move { member.snapshots.pause().await };
+    let run = heard(&shown, (name, caller, "the snapshot is paused".to_owned()), asked).await?;
     Ok(accepted(StatusCode::ACCEPTED, run))
 }
 
 async fn resume(State(shown): State<Shown>, Path(name): Path<String>, Extension(caller): Extension<Caller>) -> Answer {
-    let run = heard(reading(&shown, &name)?.snapshots.resume()).await?;
-    shown
-        .supervisor
-        .journal()
-        .write(Some(&name), &caller.name, "snapshot", "the snapshot goes on");
+    let member = reading(&shown, &name)?;
+    let asked = async move { member.snapshots.resume().await };
+    let run = heard(&shown, (name, caller, "the snapshot goes on".to_owned()), asked).await?;
     Ok(accepted(StatusCode::ACCEPTED, run))
 }
 
@@ -157,22 +154,15 @@ async fn abort(
         .tables
         .iter()
         .filter(|table| !table.finished)
-        .map(|table| {
-            format!(
-                "the rest of table {}, of which {} rows were read",
-                table.table, table.rows_done
-            )
-        })
+        // Not how many rows are left: that is less from moment to moment, and a token is for what was said.
+        .map(|table| format!("the rest of table {}", table.table))
         .collect();
     if !left.is_empty() {
         let what = format!("{} gives up the snapshot of {name}", caller.name);
         shown.confirmations.check(&what, &confirmed, left)?;
     }
-    let run = heard(member.snapshots.abort()).await?;
-    shown
-        .supervisor
-        .journal()
-        .write(Some(&name), &caller.name, "snapshot", "the snapshot is given up");
+    let asked = async move { member.snapshots.abort().await };
+    let run = heard(&shown, (name, caller, "the snapshot is given up".to_owned()), asked).await?;
     Ok(accepted(StatusCode::OK, run))
 }
 
@@ -188,10 +178,34 @@ fn reading(shown: &Shown, name: &str) -> Result<Arc<Member>, Refused> {
     }
 }
 
-async fn heard(asked: impl Future<Output = Result<RunId>>) -> Result<RunId, Refused> {
-    let heard = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
-        let message = "the connector does not answer: it is paused, halted or just started; whether it was heard is in the state of the snapshots";
-        Err(Error::transient("snapshot_unanswered", message))
+/// Asks, and writes down that somebody did, also where whoever asked goes away or nobody answers in time: the connector may have heard.
+async fn heard(
+    shown: &Shown,
+    (name, caller, detail): (String, Caller, String),
+    asked: impl Future<Output = Result<RunId>> + Send + 'static,
+) -> Result<RunId, Refused> {
+    let supervisor = Arc::clone(&shown.supervisor);
+    let asking = spawn_named("snapshot request", async move {
+        let heard = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
+            let message = "the connector does not answer: it is paused, halted or just started; whether it was heard is in the state of the snapshots";
+            Err(Error::transient(UNANSWERED, message))
+        });
+        let journal = |detail: &str| {
+            supervisor
+                .journal()
+                .write(Some(&name), &caller.name, "snapshot", detail)
+        };
+        match &heard {
+            Ok(_) => journal(&detail),
+            Err(error) if error.code() == UNANSWERED => {
+                journal(&format!("asked for, and not answered in time: {detail}"))
+            }
+            Err(_) => {}
+        }
+        heard
+    });
+    let heard = asking.await.unwrap_or_else(|error| {
+        Err(Error::transient("task_failed", "what was asked for ended early").with_source(error))
     });
     heard.map_err(|error| match (error.code(), error.kind()) {
         ("snapshot_none" | "snapshot_running" | "snapshot_busy", _) => refuse(409, error.code(), error.report()),

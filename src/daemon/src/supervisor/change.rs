@@ -229,7 +229,7 @@ impl Supervisor {
             }
             supervisor.assembly.state.remove_created(&name).await?;
             let detail = "the connector was deleted; its checkpoint stays, and one of the same name goes on from there";
-            supervisor.journal.write(Some(&name), &by, "deleted", detail);
+            supervisor.journal.write_now(Some(&name), &by, "deleted", detail).await;
             member.end(supervisor.deadline()).await;
             let mut members = supervisor.members.write().unwrap_or_else(PoisonError::into_inner);
             members.remove(&name);

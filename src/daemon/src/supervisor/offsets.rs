@@ -45,19 +45,17 @@ impl Supervisor {
     ///
     /// # Errors
     /// What the state or the target answers.
-    pub(crate) async fn places(self: &Arc<Self>, name: &str) -> Result<Vec<Place>> {
-        let (member, supervisor) = (self.member(name)?, Arc::clone(self));
-        self.here(async move {
-            match plan_of(&member)? {
-                AnyPlan::Reads(plan) => {
-                    let saved = supervisor.saved(&plan.name).await?;
-                    let offset = saved.as_ref().map(SourceOffset::of).transpose()?;
-                    Ok(offset.map(Place::Source).into_iter().collect())
-                }
-                AnyPlan::Writes(plan) => written_by(&plan).await,
+    pub(crate) async fn places(&self, name: &str) -> Result<Vec<Place>> {
+        // On the runtime of whoever asks: to look is not the work of the one that carries.
+        let member = self.member(name)?;
+        match plan_of(&member)? {
+            AnyPlan::Reads(plan) => {
+                let saved = self.saved(&plan.name).await?;
+                let offset = saved.as_ref().map(SourceOffset::of).transpose()?;
+                Ok(offset.map(Place::Source).into_iter().collect())
             }
-        })
-        .await
+            AnyPlan::Writes(plan) => written_by(&plan).await,
+        }
     }
 
     /// What would come of moves, in sentences; nothing where each part is there already. Changes nothing.
@@ -155,7 +153,10 @@ impl Supervisor {
                 }
             };
             if let Some(detail) = detail {
-                supervisor.journal.write(Some(member.name()), &by, "offsets", &detail);
+                supervisor
+                    .journal
+                    .write_now(Some(member.name()), &by, "offsets", &detail)
+                    .await;
             }
             Ok(())
         })
@@ -259,7 +260,10 @@ impl Supervisor {
                     "its offsets were removed from the target; it begins where its `start` says".to_owned()
                 }
             };
-            supervisor.journal.write(Some(member.name()), &by, "offsets", &detail);
+            supervisor
+                .journal
+                .write_now(Some(member.name()), &by, "offsets", &detail)
+                .await;
             Ok(())
         })
         .await
@@ -281,9 +285,8 @@ impl Supervisor {
 
     /// The last checkpoint of a connector, whoever has it open.
     async fn saved(&self, name: &str) -> Result<Option<Progress>> {
-        let known = self.assembly.state.connectors().await?;
-        let checkpoint = known.into_iter().find(|known| known.name == name);
-        Ok(checkpoint
+        let known = self.assembly.state.connector_state(name).await?;
+        Ok(known
             .and_then(|known| known.checkpoint)
             .map(|checkpoint| checkpoint.progress))
     }

@@ -187,7 +187,7 @@ fn position(text: &str) -> Option<(u64, u64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_falls_silent_is_given_up_and_its_slot_waited_for() {
     // The server notices later than the daemon, which then finds its own slot in use.
-    let carried = Carried::start("alter database {database} set wal_sender_timeout = '3s'").await;
+    let carried = Carried::start("alter database {database} set wal_sender_timeout = '6s'").await;
     assert_eq!(carried.proxy.strand(LOG), 1);
     carried.scenario.wait_for("degraded:waiting_for_slot").unwrap();
     carried.scenario.commit(20).await.unwrap();

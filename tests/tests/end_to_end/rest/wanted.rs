@@ -57,6 +57,22 @@ async fn a_stop_closes_everything_and_restarts_do_not_wake_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connector_that_runs_knows_its_own_slot() {
+    let shop = Shop::of(ROWS).await;
+    shop.create();
+    shop.settle().await;
+    let codes = || {
+        let preflight = shop.get(&shop.at("/preflight"));
+        let findings = preflight["findings"].as_array().unwrap().iter();
+        let codes = findings.map(|finding| finding["code"].as_str().unwrap().to_owned());
+        codes.collect::<Vec<_>>()
+    };
+    assert!(!codes().contains(&"slot_active".to_owned()), "{:?}", codes());
+    shop.must(202, "PUT", &shop.at("/pause"), &Value::Null);
+    assert!(!codes().contains(&"slot_active".to_owned()), "{:?}", codes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn restarts_answer_as_they_were_asked() {
     let shop = Shop::of(ROWS).await;
     shop.create();

@@ -84,9 +84,12 @@ impl OpenWindow {
         matches!(self.noted, Noted::Nothing)
     }
 
-    /// More was noted than is kept.
-    pub(super) fn is_too_long(&self) -> bool {
-        matches!(&self.noted, Noted::Keys(keys) if keys.len() > KEYS_MAXIMUM)
+    /// How many keys were noted, where those are more than are kept.
+    pub(super) fn too_many_keys(&self) -> Option<usize> {
+        match &self.noted {
+            Noted::Keys(keys) => Some(keys.len()).filter(|keys| *keys > KEYS_MAXIMUM),
+            Noted::Rows(_) | Noted::Nothing => None,
+        }
     }
 
     /// Where in the log it ends; `None` before the rows have come.

@@ -3,6 +3,8 @@
 //! Kafka Connect takes any offset of a source on trust. Here the database is asked first whether it can go on from there; and because
 //! changes may be skipped or sent again by it, what is changed takes two steps.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -79,17 +81,19 @@ pub(super) fn operations() -> Vec<Operation> {
             .refuses(400, stopped),
     ];
     let all = all.into_iter().map(|operation| {
-        operation
-            .tag(TAG)
-            .refuses(404, "There is no such connector")
-            .refuses(503, "The database or the state cannot be asked now")
+        operation.tag(TAG).refuses(404, "There is no such connector").refuses(
+            503,
+            "The database or the state cannot be asked now, or two others ask databases",
+        )
     });
     all.collect()
 }
 
 async fn show(State(shown): State<Shown>, Path(name): Path<String>) -> Answer {
     find(&shown, &name)?;
-    let places = shown.supervisor.places(&name).await.map_err(|error| failed(&error))?;
+    let (supervisor, asked) = (Arc::clone(&shown.supervisor), name.clone());
+    let places = shown.turns.ask(async move { supervisor.places(&asked).await }).await?;
+    let places = places.map_err(|error| failed(&error))?;
     let offsets = places.iter().map(|place| PartitionOffset::of(&name, place)).collect();
     Ok(answer(StatusCode::OK, &Offsets { offsets }))
 }
@@ -121,11 +125,12 @@ async fn change(
             "Partitions / offsets need to be provided for an alter offsets request",
         ));
     }
+    let (supervisor, asked, weighed) = (Arc::clone(&shown.supervisor), name.clone(), moves.clone());
     let effects = shown
-        .supervisor
-        .weigh(&name, &moves)
-        .await
-        .map_err(|error| not_right(&error))?;
+        .turns
+        .ask(async move { supervisor.weigh(&asked, &weighed).await })
+        .await?;
+    let effects = effects.map_err(|error| not_right(&error))?;
     let what = format!("{} moves {name} to {}", caller.name, String::from_utf8_lossy(&bytes));
     if !effects.is_empty() {
         shown.confirmations.check(&what, &confirmed, effects)?;
@@ -142,11 +147,12 @@ async fn reset(
     Extension(caller): Extension<Caller>,
 ) -> Answer {
     find(&shown, &name)?;
+    let (supervisor, asked) = (Arc::clone(&shown.supervisor), name.clone());
     let lost = shown
-        .supervisor
-        .weigh_reset(&name)
-        .await
-        .map_err(|error| not_right(&error))?;
+        .turns
+        .ask(async move { supervisor.weigh_reset(&asked).await })
+        .await?;
+    let lost = lost.map_err(|error| not_right(&error))?;
     let what = format!("{} resets {name}", caller.name);
     shown.confirmations.check(&what, &confirmed, lost)?;
     let reset = shown.supervisor.reset(&name, &caller.name).await;

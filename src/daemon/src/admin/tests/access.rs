@@ -99,6 +99,11 @@ fn wrong_tokens_are_refused_alike_and_then_have_to_wait() {
             .starts_with("HTTP/1.1 429")
     };
     assert!((0..100).any(waits), "guessing goes on for ever");
+    let let_in = endpoint.as_somebody("GET", "/status", &[right]);
+    assert!(
+        let_in.starts_with("HTTP/1.1 200"),
+        "others behind this address guess: {let_in}"
+    );
 }
 
 #[test]

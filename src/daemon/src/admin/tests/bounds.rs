@@ -9,6 +9,9 @@ use super::super::Heartbeat;
 use super::super::server::HEADER_TIMEOUT;
 use super::{connector, endpoint};
 
+/// Three times as many as there are places.
+const SLOW: usize = 200;
+
 #[test]
 fn health_follows_the_connectors() {
     let table = [
@@ -30,7 +33,15 @@ fn health_follows_the_connectors() {
 
 #[test]
 fn a_runtime_that_stands_still_is_not_alive() {
-    let endpoint = endpoint(vec![connector(Life::Streaming)], Heartbeat::stopped_long_ago());
+    let well = endpoint(
+        vec![connector(Life::Streaming)],
+        Heartbeat::stopped_for(Duration::from_secs(20)),
+    );
+    assert_eq!(well.get("/livez").0, 200);
+    let endpoint = endpoint(
+        vec![connector(Life::Streaming)],
+        Heartbeat::stopped_for(Duration::from_secs(31)),
+    );
     let (code, body) = endpoint.get("/livez");
     assert_eq!(code, 503);
     assert_eq!(
@@ -93,17 +104,56 @@ fn what_no_operator_sends_is_refused() {
 }
 
 #[test]
+fn only_a_browser_that_opens_the_address_gets_the_page() {
+    let endpoint = endpoint(vec![], Heartbeat::new());
+    let table = [
+        // A browser on this machine, one elsewhere without TLS, scripts of the page, Java 8, curl.
+        (
+            "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nSec-Fetch-Dest: document\r\n",
+            true,
+        ),
+        (
+            "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n",
+            true,
+        ),
+        ("Accept: */*\r\nSec-Fetch-Dest: empty\r\n", false),
+        (
+            "Accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2\r\n",
+            false,
+        ),
+        ("Accept: */*\r\n", false),
+        ("", false),
+    ];
+    for (headers, is_page) in table {
+        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", endpoint.address);
+        let answer = endpoint.raw(request.as_bytes());
+        assert_eq!(
+            answer.to_lowercase().contains("content-type: text/html"),
+            is_page,
+            "{headers}{answer}"
+        );
+    }
+}
+
+#[test]
 fn a_slow_header_is_cut_off_and_others_are_answered_meanwhile() {
     let endpoint = endpoint(vec![], Heartbeat::new());
-    let mut slow: Vec<_> = (0..20)
+    let mut slow: Vec<_> = (0..SLOW)
         .map(|_| std::net::TcpStream::connect(endpoint.address).unwrap())
         .collect();
     for socket in &mut slow {
         socket.write_all(b"GET /livez HTTP/1.1\r\nHost: ").unwrap();
     }
     let begin = Instant::now();
-    assert_eq!(endpoint.get("/livez").0, 200);
-    assert!(begin.elapsed() < Duration::from_secs(2));
+    let answered = (0..20).map(|_| {
+        let asked = Instant::now();
+        assert_eq!(endpoint.get("/livez").0, 200);
+        asked.elapsed()
+    });
+    let soonest = answered.min().unwrap();
+    // The machine may be busy; the endpoint is not.
+    assert!(soonest < Duration::from_millis(50), "{soonest:?}");
+    assert!(begin.elapsed() < HEADER_TIMEOUT);
     for socket in &mut slow {
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut rest = Vec::new();
