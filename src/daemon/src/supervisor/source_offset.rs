@@ -32,7 +32,10 @@ impl SourceOffset {
     /// Definite `state_corrupt`.
     pub(crate) fn of(progress: &Progress) -> Result<Self> {
         let (position, snapshot_tables_read) = match Resume::from_progress(Some(progress))? {
-            Resume::Snapshot(snapshot) => (snapshot.log_start, Some(snapshot.read_at.into_keys().collect())),
+            Resume::Snapshot(snapshot) => {
+                let read = (!snapshot.complete).then(|| snapshot.read_at.into_keys().collect());
+                (snapshot.log_start, read)
+            }
             Resume::Log(_) | Resume::Bootstrap => (log_position(&progress.position)?, None),
         };
         let partial = progress.partial.as_ref();
@@ -176,6 +179,8 @@ mod tests {
         let lost = rows_not_read(&left, &[captured("a"), captured("b")]);
         assert!(matches!(&lost[..], [only] if only.contains("public.b")), "{lost:?}");
         assert_eq!(unfinished_snapshot(&snapshot(true)).unwrap(), None);
+        let complete = serde_json::to_value(SourceOffset::of(&snapshot(true)).unwrap()).unwrap();
+        assert_eq!(complete, json!({ "position": "0/7" }), "every row is read");
         assert_eq!(rest_of_run(&snapshot(true)).unwrap().len(), 1);
     }
 
