@@ -255,12 +255,12 @@ fn not_alive(shown: &Shown) -> Vec<Reason> {
     reasons
 }
 
-/// Why a connector is not ready; what somebody paused or stopped is as it should be.
+/// Why a connector is not ready; what somebody paused or stopped is as it should be, and what has nothing more to do.
 fn not_ready(member: &Member) -> Option<Reason> {
     let telemetry = &member.telemetry;
     let is_as_wanted = match telemetry.life() {
         Life::Paused => true,
-        Life::Stopped => member.wanted() == "stopped",
+        Life::Stopped => member.wanted() == "stopped" || member.is_finished(),
         life => life.is_ready(),
     };
     (!is_as_wanted).then(|| Reason::of(telemetry))

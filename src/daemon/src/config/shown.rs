@@ -10,7 +10,7 @@ use super::deserialize::split_at_commas;
 use super::flat::flatten;
 use super::formats::{format_at, is_list_at};
 use super::schema;
-use super::submitted::to_value;
+use super::submitted::{to_value, without_connect_keys};
 use super::tree::{Located, Node, Scalar, Style};
 
 /// What stands for a secret. Who sends it back leaves the secret as it is.
@@ -23,9 +23,9 @@ pub(crate) fn flat(tree: &Located) -> BTreeMap<String, String> {
     flatten(tree, &mut shown)
 }
 
-/// Nested JSON.
-pub(crate) fn nested(tree: &Located) -> Value {
-    to_value(&masked(tree))
+/// Nested JSON, as it would stand in a file.
+pub(crate) fn nested(name: &str, tree: &Located) -> Value {
+    to_value(&masked(&as_in_a_file(name, tree)))
 }
 
 /// The tree without a secret. A patch changes this one: a secret that it says nothing of is as one that came back as it was shown.
@@ -45,47 +45,39 @@ pub(crate) fn unmask(sent: &mut Located, before: &Located) {
 
 /// YAML of a connector as it would stand in a file, under `connectors:`. A secret becomes a variable that is named after its place.
 pub(crate) fn export(name: &str, tree: &Located) -> String {
-    let mut named = tree.clone();
-    spell_out(&mut named, &mut vec![name.to_owned()]);
-    // Kafka Connect's own keys say what the rest says already.
-    if let Node::Mapping(entries) = &mut named.node {
-        entries.retain(|entry| !CONNECT_KEYS.contains(&entry.key.as_str()));
-    }
+    let mut named = as_in_a_file(name, tree);
+    named.visit_scalars(&mut |scalar, _, path| {
+        let is_secret = format_at(schema::connector(), path) == Some(SECRET);
+        let text = scalar.written.take().unwrap_or_else(|| scalar.text.clone());
+        scalar.text = match is_secret && mask(path, &text) != text {
+            true => format!("${{{name}_{}}}", path.join("_"))
+                .to_uppercase()
+                .replace(['-', '.'], "_"),
+            false => text,
+        };
+    });
     let mut text = format!("connectors:\n  {name}:\n");
     write(&named, 2, &mut text);
     text
 }
 
-/// Kafka Connect's own keys at the top: `name`, `connector.class`, `tasks.max`.
-const CONNECT_KEYS: [&str; 3] = ["name", "connector", "tasks"];
+/// In the words of the file alone, with lists where they came as one text.
+fn as_in_a_file(name: &str, tree: &Located) -> Located {
+    let mut named = without_connect_keys(name, tree);
+    split_lists(&mut named, &mut Vec::new());
+    named
+}
 
-fn spell_out(tree: &mut Located, path: &mut Vec<String>) {
+fn split_lists(tree: &mut Located, path: &mut Vec<String>) {
     match &mut tree.node {
-        Node::Scalar(scalar) => {
-            let below = path.get(1..).unwrap_or_default();
-            let is_secret = format_at(schema::connector(), below) == Some(SECRET);
-            let text = scalar.written.take().unwrap_or_else(|| scalar.text.clone());
-            scalar.text = match is_secret && mask(below, &text) != text {
-                true => format!("${{{}}}", path.join("_").to_uppercase().replace(['-', '.'], "_")),
-                false => text,
-            };
-            // Of a list that came as one text.
-            if scalar.style == Style::Flat && is_list_at(schema::connector(), below) {
-                let elements = split_at_commas(tree.at, scalar);
-                tree.node = Node::Sequence(elements);
-            }
+        Node::Scalar(scalar) if scalar.style == Style::Flat && is_list_at(schema::connector(), path) => {
+            tree.node = Node::Sequence(split_at_commas(tree.at, scalar));
         }
-        Node::Sequence(elements) => {
-            for (index, element) in elements.iter_mut().enumerate() {
-                path.push(index.to_string());
-                spell_out(element, path);
-                path.pop();
-            }
-        }
+        Node::Scalar(_) | Node::Sequence(_) => {}
         Node::Mapping(entries) => {
             for entry in entries {
                 path.push(entry.key.clone());
-                spell_out(&mut entry.value, path);
+                split_lists(&mut entry.value, path);
                 path.pop();
             }
         }
@@ -347,6 +339,12 @@ mod tests {
             "url":"postgres://tailrace:hunter2@db/shop","tables":"public.orders,public.order_*","slot":"a b"},
             "stream":"events","transforms":[{"tables":["public.orders"]}],"updated_at.column":"modified"}"#;
         let yaml = export("orders", &document(json.as_bytes()).unwrap());
+        let flat = json.replace("\"type\":\"postgres\",", "");
+        assert_eq!(
+            export("orders", &document(flat.as_bytes()).unwrap()),
+            yaml,
+            "the class says the type"
+        );
         let expected = "connectors:\n  orders:\n    source:\n      type: postgres\n      url: \"${ORDERS_SOURCE_URL}\"\n      \
             tables:\n        - public.orders\n        - \"public.order_*\"\n      slot: \"a b\"\n    stream: events\n    transforms:\n      -\n        \
             tables:\n          - public.orders\n    updated_at:\n      column: modified\n";

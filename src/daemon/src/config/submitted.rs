@@ -65,7 +65,7 @@ impl Submission {
     ) -> Option<Located> {
         let before = problems.len();
         let mut tree = self.sent.clone();
-        self.take_connect_keys(&mut tree, problems);
+        take_connect_keys(&self.name, &mut tree, problems);
         rules.check(&tree, problems);
         // What is not allowed is not looked up either.
         if problems.len() == before {
@@ -75,52 +75,70 @@ impl Submission {
         (problems.len() == before).then_some(tree)
     }
 
-    /// Takes `name`, `connector.class` and `tasks.max` out; the class becomes the `type`.
-    fn take_connect_keys(&self, tree: &mut Located, problems: &mut Problems) {
-        if let Some(name) = take(tree, &[NAME]).filter(|name| name.text() != Some(&self.name)) {
-            let sentence = format!("says another name than `{}`; leave it out, or write that", self.name);
-            problems.push(Problem::at(name.at, NAME, sentence));
-        }
-        if let Some(tasks) = take(tree, &["tasks", "max"]) {
-            let is_positive = tasks
-                .text()
-                .is_some_and(|text| text.parse::<u32>().is_ok_and(|tasks| tasks > 0));
-            if !is_positive {
-                problems.push(Problem::at(tasks.at, TASKS, "expects a whole number from 1"));
-            }
-        }
-        let Some(class) = take(tree, &["connector", "class"]) else {
-            return;
-        };
-        let Some(known) = class.text().and_then(PluginClass::find) else {
-            let names: Vec<String> = PluginClass::all().iter().map(PluginClass::name).collect();
-            let sentence = format!("there is no such class; known are {}", names.join(", "));
-            problems.push(Problem::at(class.at, CLASS, sentence));
-            return;
-        };
-        let side = if known.is_sink { SINK } else { SOURCE };
-        match tree.get(side).and_then(|side| side.get(TYPE)).map(Located::text) {
-            Some(written) if written == Some(known.type_name) => {}
-            Some(_) => {
-                let sentence = format!(
-                    "the class {} is not of this type; leave one of the two out",
-                    known.name()
-                );
-                problems.push(Problem::at(HERE, format!("{side}.{TYPE}"), sentence));
-            }
-            None => {
-                let keys = [side.to_owned(), TYPE.to_owned()];
-                if put(tree, &keys, flat_text(HERE, known.type_name)).is_err() {
-                    problems.push(Problem::at(HERE, side, "expects a mapping"));
-                }
-            }
-        }
-    }
-
     /// As it is kept in the state: nested JSON.
     pub(crate) fn to_json(&self) -> String {
         to_value(&self.sent).to_string()
     }
+}
+
+/// Takes `name`, `connector.class` and `tasks.max` out; the class becomes the `type`.
+fn take_connect_keys(expected: &str, tree: &mut Located, problems: &mut Problems) {
+    if let Some(name) = take(tree, &[NAME]).filter(|name| name.text() != Some(expected)) {
+        let sentence = format!("says another name than `{}`; leave it out, or write that", expected);
+        problems.push(Problem::at(name.at, NAME, sentence));
+    }
+    if let Some(tasks) = take(tree, &["tasks", "max"]) {
+        let is_positive = tasks
+            .text()
+            .is_some_and(|text| text.parse::<u32>().is_ok_and(|tasks| tasks > 0));
+        if !is_positive {
+            problems.push(Problem::at(tasks.at, TASKS, "expects a whole number from 1"));
+        }
+    }
+    let Some(class) = take(tree, &["connector", "class"]) else {
+        return;
+    };
+    let Some(known) = class.text().and_then(PluginClass::find) else {
+        let names: Vec<String> = PluginClass::all().iter().map(PluginClass::name).collect();
+        let sentence = format!("there is no such class; known are {}", names.join(", "));
+        problems.push(Problem::at(class.at, CLASS, sentence));
+        return;
+    };
+    let side = if known.is_sink { SINK } else { SOURCE };
+    match tree.get(side).and_then(|side| side.get(TYPE)).map(Located::text) {
+        Some(written) if written == Some(known.type_name) => {}
+        Some(_) => {
+            let sentence = format!(
+                "the class {} is not of this type; leave one of the two out",
+                known.name()
+            );
+            problems.push(Problem::at(HERE, format!("{side}.{TYPE}"), sentence));
+        }
+        None => {
+            let keys = [side.to_owned(), TYPE.to_owned()];
+            match put(tree, &keys, flat_text(HERE, known.type_name)) {
+                Ok(()) => type_first(tree, side),
+                Err(_) => problems.push(Problem::at(HERE, side, "expects a mapping")),
+            }
+        }
+    }
+}
+
+/// As people write it.
+fn type_first(tree: &mut Located, side: &str) {
+    let Node::Mapping(entries) = &mut tree.node else { return };
+    let side = entries.iter_mut().find(|entry| entry.key == side);
+    if let Some(Node::Mapping(entries)) = side.map(|side| &mut side.value.node) {
+        entries.rotate_right(1);
+    }
+}
+
+/// What was taken, without what only Kafka Connect says: the class is the `type`.
+pub(super) fn without_connect_keys(name: &str, sent: &Located) -> Located {
+    let mut tree = sent.clone();
+    // What is wrong with it was told when it came.
+    take_connect_keys(name, &mut tree, &mut Problems::new(name));
+    tree
 }
 
 /// Takes the value at a path out, and what is empty then.

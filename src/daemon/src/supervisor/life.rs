@@ -93,7 +93,10 @@ pub(super) async fn live(
 ) -> Outcome {
     let mut backoff = Backoff::default();
     loop {
-        // Who is not to read from the start need not be connected either.
+        // Who is not to read from the start, or from the next attempt, need not be connected either.
+        if *desired.borrow() == Desired::Paused {
+            telemetry.enter(Life::Starting, "it begins when it is resumed");
+        }
         if desired.wait_for(|desired| *desired != Desired::Paused).await.is_err() {
             return stopped(&telemetry, Ended::Drained);
         }
@@ -147,17 +150,14 @@ fn halted(telemetry: &Telemetry, error: &Error) -> Outcome {
     Outcome::Halted
 }
 
-/// Waits before the next attempt; false where it is to stop instead.
+/// Waits before the next attempt, which a pause begins with waiting for its end; false where it is to stop instead.
 async fn wait(telemetry: &Telemetry, error: &Error, pause: Duration, desired: &mut watch::Receiver<Desired>) -> bool {
     telemetry.numbers.retries.fetch_add(1, Ordering::Relaxed);
     let reason = format!("{}; next attempt in {:.1} s", error.report(), pause.as_secs_f64());
     telemetry.enter(Life::Degraded(error.code().to_owned()), reason);
     tokio::select! {
         biased;
-        stop = desired.wait_for(|desired| *desired == Desired::Stopped) => {
-            drop(stop);
-            false
-        }
+        wish = desired.wait_for(|desired| *desired != Desired::Running) => wish.is_ok_and(|wish| *wish == Desired::Paused),
         () = tokio::time::sleep(pause) => true,
     }
 }

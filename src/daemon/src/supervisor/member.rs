@@ -183,7 +183,7 @@ impl Member {
     }
 
     /// It has ended by itself and well: there is nothing more to do.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         let was_asked = self.standing().life.as_ref().is_some_and(|life| life.was_asked);
         !was_asked && self.outcome() == Some(Outcome::Ended)
     }

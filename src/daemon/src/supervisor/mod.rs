@@ -64,6 +64,11 @@ pub(crate) struct Supervisor {
     runtime: Handle,
 }
 
+/// In the words of Kafka Connect, which tools look for.
+pub(crate) fn unknown(name: &str) -> Error {
+    Error::definite(CONNECTOR_UNKNOWN, format!("Connector {name} not found"))
+}
+
 // === impl Supervisor ===
 
 impl Supervisor {
@@ -133,10 +138,7 @@ impl Supervisor {
     /// Definite [`CONNECTOR_UNKNOWN`].
     pub(crate) fn member(&self, name: &str) -> Result<Arc<Member>> {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-        members.get(name).map(Arc::clone).ok_or_else(|| {
-            let message = format!("there is no connector `{name}`; `GET /connectors` names those that there are");
-            Error::definite(CONNECTOR_UNKNOWN, message)
-        })
+        members.get(name).map(Arc::clone).ok_or_else(|| unknown(name))
     }
 
     /// A connector, once nobody else changes it: the one that is there then. Whoever has the guard is the only one who does.

@@ -113,6 +113,17 @@ async fn transient_errors_are_tried_again_until_it_works() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_paused_while_it_is_tried_again_is_paused_and_not_in_trouble() {
+    let (alone, telemetry) = start([Step::Fail(transient()), Step::End(Ended::Drained)]);
+    until(&telemetry, Life::Degraded(transient().code().to_owned())).await;
+    alone.want(Some(Wanted::Paused));
+    until(&telemetry, Life::Paused).await;
+    assert_eq!(telemetry.snapshot().retries, 1);
+    alone.want(None);
+    assert_eq!(alone.ended().await, Outcome::Ended);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_wait_grows_without_progress_and_not_with_it() {
     let without = (0..10)
         .map(|_| Step::Fail(transient()))

@@ -31,7 +31,7 @@ use crate::config::spec::{SINK, SOURCE, TYPE};
 use crate::config::submitted::{body, patch as patch_tree, undotted};
 use crate::config::tree::{Entry, Located, Node};
 use crate::supervisor::change::Kept;
-use crate::supervisor::{CONNECTOR_UNKNOWN, Member, Origin};
+use crate::supervisor::{Member, Origin, unknown};
 
 /// Flat, as Kafka Connect has it, or nested, as the file has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -257,7 +257,7 @@ async fn config(State(shown): State<Shown>, Path(name): Path<String>, Query(show
     let member = find(&shown, &name)?;
     Ok(match show.form {
         Form::Flat => answer(StatusCode::OK, &flat_config(&member)),
-        Form::Nested => answer(StatusCode::OK, &nested(written(&member))),
+        Form::Nested => answer(StatusCode::OK, &nested(&name, written(&member))),
     })
 }
 
@@ -391,7 +391,7 @@ async fn patch_config(
     find(&shown, &name)?;
     let missing = name.clone();
     let patched = move |there: Option<&Member>| {
-        let there = there.ok_or_else(|| Error::definite(CONNECTOR_UNKNOWN, not_found(&missing)))?;
+        let there = there.ok_or_else(|| unknown(&missing))?;
         let mut sent = masked(written(there));
         patch_tree(&mut sent, changes);
         Ok(sent)
@@ -441,13 +441,7 @@ fn config_of(bytes: &[u8]) -> Result<Located, Refused> {
 // --- what is shown
 
 pub(super) fn find(shown: &Shown, name: &str) -> Result<Arc<Member>, Refused> {
-    let found = shown.supervisor.member(name);
-    // In the words of Kafka Connect.
-    found.map_err(|error| refuse(404, error.code(), not_found(name)))
-}
-
-fn not_found(name: &str) -> String {
-    format!("Connector {name} not found")
+    shown.supervisor.member(name).map_err(|error| failed(&error))
 }
 
 /// A connector's configuration, variables and Connect's own keys included, as it was written or sent.

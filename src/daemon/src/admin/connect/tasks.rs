@@ -75,7 +75,10 @@ async fn restart_task(
     Path((name, task)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Answer {
-    find_task(&shown, &name, &task)?;
+    let member = find_task(&shown, &name, &task)?;
+    if task_ids(&member).is_empty() {
+        return Err(no_task(&name, &task));
+    }
     let restarted = shown.supervisor.restart(&name, &caller.name).await;
     restarted.map_err(|error| failed(&error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
