@@ -46,7 +46,7 @@ const ALARM_PERCENT: [i64; 3] = [95, 80, 50];
 /// Whether the log can be read from a position that a person names.
 ///
 /// # Errors
-/// As [`Slot::verify`]; definite `position_invalid` where it is no LSN, or beyond the end of the log.
+/// As [`Slot::verify`]; definite `position_invalid` where it is no LSN, behind the slot, or beyond the end of the log.
 pub(crate) async fn verify_position(config: &PostgresConfig, connector: &str, position: &Position) -> Result<()> {
     let wanted: Lsn = position.as_str().parse().map_err(|()| {
         let message = format!("`{position}` is no position of a PostgreSQL log; write it as `0/16B3748`");
@@ -55,16 +55,24 @@ pub(crate) async fn verify_position(config: &PostgresConfig, connector: &str, po
     let name = config.server_names(connector)?.slot;
     let session = connect(config, connector, Purpose::Catalog).await?;
     let slot = Slot::read(&session, &name).await?;
-    Slot::verify(slot.as_ref(), &name, wanted)?;
-    let end = slot.and_then(|slot| slot.end());
-    match end.filter(|end| wanted > *end) {
-        Some(end) => Err(Error::definite(
+    let invalid = |sentence: String| {
+        Err(Error::definite(
             "position_invalid",
-            format!(
-                "`{position}` is beyond the end of the log, which is at {end}: whatever is written before it would be skipped"
-            ),
+            format!("`{position}` is {sentence}"),
+        ))
+    };
+    let (confirmed, end) = slot
+        .as_ref()
+        .map_or((None, None), |slot| (slot.confirmed_flush, slot.end()));
+    match (confirmed, end) {
+        (Some(confirmed), _) if wanted < confirmed => invalid(format!(
+            "behind {confirmed}, up to which the replication slot \"{name}\" has given the log back: the server does not keep what lies \
+             between; a snapshot carries the rows again"
         )),
-        None => Ok(()),
+        (_, Some(end)) if wanted > end => invalid(format!(
+            "beyond the end of the log, which is at {end}: whatever is written before it would be skipped"
+        )),
+        _ => Slot::verify(slot.as_ref(), &name, wanted),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::batch::{BeforeImage, ChangeBatch, ChangeView};
+use crate::batch::{BeforeImage, ChangeBatch, ChangeView, RowView};
 use crate::dead_letter::{bytes_text, row_text};
 use crate::event::EncodedBatch;
 use crate::telemetry::now_us;
@@ -34,7 +34,7 @@ pub struct TailedChange {
     pub op: String,
     /// When its transaction was committed, microseconds since 1970; `None` where that is not known.
     pub committed_at_us: Option<i64>,
-    /// JSON of the row before; `None` where there was none, or only its key is known.
+    /// JSON of the row before, or of its key where no more is known; `None` where there was none.
     pub before: Option<String>,
     /// JSON of the row after.
     pub after: Option<String>,
@@ -152,19 +152,23 @@ impl Tail {
 impl TailedChange {
     fn of(view: ChangeView<'_>, encoded: Option<&EncodedBatch>, skipped: u64) -> Self {
         let table = view.table();
-        let row = |row: crate::batch::RowView<'_>| {
-            let schema = table?;
-            let all: Vec<usize> = (0..row.len()).collect();
-            Some(row_text(schema, row, &all)).filter(|text| text.len() <= PART_BYTES_MAXIMUM)
+        let columns_of = |row: RowView<'_>, columns: &[usize]| {
+            Some(row_text(table?, row, columns)).filter(|text| text.len() <= PART_BYTES_MAXIMUM)
         };
-        let has_before = view.change().before_image != BeforeImage::None;
+        let whole = |row: RowView<'_>| columns_of(row, &(0..row.len()).collect::<Vec<_>>());
+        let before = view.before().and_then(|row| match view.change().before_image {
+            BeforeImage::None => None,
+            // The other cells mean nothing.
+            BeforeImage::Key => columns_of(row, &table?.key),
+            BeforeImage::Full => whole(row),
+        });
         Self {
             at_us: now_us(),
             table: table.map(|table| table.name.qualified()).unwrap_or_default(),
             op: view.operation().code().to_owned(),
             committed_at_us: view.transaction().map(|transaction| transaction.committed_at_us),
-            before: view.before().filter(|_| has_before).and_then(row),
-            after: view.after().and_then(row),
+            before,
+            after: view.after().and_then(whole),
             records: encoded.map(TailedRecord::all_of).unwrap_or_default(),
             skipped,
         }

@@ -189,7 +189,7 @@ async fn heard(
     let supervisor = Arc::clone(&shown.supervisor);
     let asking = spawn_named("snapshot request", async move {
         let heard = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
-            let message = "the connector does not answer: it is paused, halted or just started; whether it was heard is in the state of the snapshots";
+            let message = "the connector does not answer: it is paused, halted, tried again or just started; whether it was heard is in the state of the snapshots";
             Err(Error::transient(UNANSWERED, message))
         });
         let journal = |detail: &str| {

@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use tailrace_core::setting::{LOCAL_FILE, SECRET, SQL};
+use tailrace_sql::server_url::ServerUrl;
 
 use super::expand::{Surroundings, variables};
 use super::flat::{empty_mapping, flat_text, put, restore_lists, split, too_deep};
@@ -29,6 +30,11 @@ const HERE: Mark = Mark { line: 1, column: 1 };
 const NAME: &str = "name";
 const CLASS: &str = "connector.class";
 const TASKS: &str = "tasks.max";
+/// What is said of a file that a URL names past the folders that are allowed.
+const FILE_IN_URL: &str = "a URL in a request names no files; name them under `tls`, in a folder that `admin.over_http.folders` of the \
+                           configuration file has";
+/// Parameters of URLs that name files: those of PostgreSQL's and MySQL's own clients, with `-` for `_`.
+const FILE_PARAMETERS: [&str; 6] = ["sslrootcert", "sslcert", "sslkey", "ssl-ca", "ssl-cert", "ssl-key"];
 /// What is said of a mask that nothing known stands behind.
 const MASK_IS_NO_SECRET: &str = "`********` is only shown for a secret, and none is known of this place that goes to this server; \
     send the secret itself";
@@ -156,6 +162,21 @@ fn take(tree: &mut Located, keys: &[&str]) -> Option<Located> {
     taken
 }
 
+/// Whether a URL, or PostgreSQL's `name=value …`, makes the client read a file.
+fn names_a_file(text: &str) -> bool {
+    let is_one = |name: &str| FILE_PARAMETERS.contains(&&*name.to_lowercase().replace('_', "-"));
+    match text.split_once("://") {
+        Some((_, rest)) => ServerUrl::parse(rest).is_ok_and(|url| {
+            let mut parameters = url.parameters.iter();
+            parameters.any(|(name, value)| is_one(name) && value != "system")
+        }),
+        // Where it is no such thing it is a password, and may be anything.
+        None => text
+            .split(|letter: char| letter == '=' || letter.is_whitespace())
+            .any(is_one),
+    }
+}
+
 // === impl Rules ===
 
 impl Rules {
@@ -166,6 +187,7 @@ impl Rules {
             let refusal = match found.format {
                 Some(SQL) => Some("SQL stands only in the configuration file, never in a request".to_owned()),
                 Some(SECRET) if text.contains(MASK) => Some(MASK_IS_NO_SECRET.to_owned()),
+                Some(SECRET) if names_a_file(text) => Some(FILE_IN_URL.to_owned()),
                 Some(SECRET) => variables(text).find_map(|inside| self.refuse_variable(inside)),
                 // Whatever is no secret is told to whoever asks, in sentences about what is wrong with it for one.
                 _ if variables(text).next().is_some() => Some(VARIABLE_IN_THE_OPEN.to_owned()),
@@ -497,6 +519,28 @@ mod tests {
             said.contains("may not name the environment variable `FORBIDDEN`"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_url_names_no_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for url in [
+            "postgres://me@db/shop?sslmode=verify-ca&sslrootcert=/etc/shadow",
+            "postgres://me@db/shop?%73slkey=/etc/shadow",
+            "host=db sslrootcert = /etc/shadow",
+            "mysql://me@db/?ssl_ca=/etc/shadow",
+            "mysql://me@db/?SSL-CA=/etc/shadow",
+        ] {
+            let said = said(&json!({ "source.url": url }), folder.path()).unwrap_err();
+            assert!(said.contains(&format!("source.url: {FILE_IN_URL}")), "{said}");
+        }
+        for url in [
+            "postgres://me@db/shop?sslrootcert=system",
+            "host=db user=me",
+            "mysql://sslkey@db/sslcert",
+        ] {
+            assert!(said(&json!({ "source.url": url }), folder.path()).is_ok(), "{url}");
+        }
     }
 
     #[test]

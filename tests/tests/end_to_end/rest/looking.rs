@@ -127,6 +127,20 @@ async fn single_changes_are_shown_on_their_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_row_that_is_known_by_its_key_the_key_is_shown() {
+    let shop = Shop::of(ROWS).await;
+    shop.create();
+    shop.execute("alter table t replica identity default").await;
+    let lines = shop.daemon.client().lines(&shop.at("/tail?limit=1")).unwrap();
+    let mut lines = lines.map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), ": connected");
+    shop.execute("delete from t where id = 1").await;
+    let change = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned()));
+    let change: Value = serde_json::from_str(&change.unwrap()).unwrap();
+    assert_eq!((&change["op"], &change["before"]), (&json!("d"), &json!({ "id": "1" })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_those_who_look() {
     let shop = Shop::of(ROWS).await;
     shop.create();
