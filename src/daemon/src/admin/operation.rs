@@ -29,7 +29,7 @@ pub(super) struct Operation {
     description: &'static str,
     tag: &'static str,
     parameters: Vec<Parameter>,
-    body: Option<(&'static str, Describe)>,
+    body: Option<Body>,
     answers: BTreeMap<u16, Described>,
     handler: MethodRouter<Shown>,
 }
@@ -39,6 +39,14 @@ struct Parameter {
     name: &'static str,
     description: &'static str,
     schema: Value,
+}
+
+/// What is sent along.
+#[derive(Clone, Copy)]
+struct Body {
+    description: &'static str,
+    schema: Describe,
+    is_required: bool,
 }
 
 /// An answer: words, media type, and the shape of its body where it has one.
@@ -144,8 +152,21 @@ impl Operation {
 
     /// What is sent along.
     pub(super) fn takes<T: JsonSchema>(mut self, description: &'static str) -> Self {
-        self.body = Some((description, |generator| generator.subschema_for::<T>()));
+        self.body = Some(Body {
+            description,
+            schema: |generator| generator.subschema_for::<T>(),
+            is_required: true,
+        });
         self
+    }
+
+    /// The same, where nothing may be sent as well.
+    pub(super) fn may_take<T: JsonSchema>(self, description: &'static str) -> Self {
+        let mut taking = self.takes::<T>(description);
+        if let Some(body) = &mut taking.body {
+            body.is_required = false;
+        }
+        taking
     }
 
     /// An answer with a body.
@@ -202,11 +223,11 @@ impl Operation {
         if !self.description.is_empty() {
             put("description", json!(self.description));
         }
-        if let Some((description, schema)) = self.body {
-            let content = json!({ JSON: { "schema": schema(generator) } });
+        if let Some(body) = &self.body {
+            let content = json!({ JSON: { "schema": (body.schema)(generator) } });
             put(
                 "requestBody",
-                json!({ "description": description, "required": true, "content": content }),
+                json!({ "description": body.description, "required": body.is_required, "content": content }),
             );
         }
         match self.role {

@@ -64,7 +64,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "All tables, or chosen ones, or rows that meet conditions of the configuration. Answered when it is durably known.",
             )
             .role(Role::Operate)
-            .takes::<Asked>("Which rows")
+            .may_take::<Asked>("Which rows; without it all tables")
             .answers::<Accepted>(202, "Under way")
             .refuses(400, "The connector cannot do that; the message says what to do instead"),
         put("/connectors/{name}/snapshots/pause", pause)
