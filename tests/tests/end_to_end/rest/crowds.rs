@@ -17,7 +17,7 @@ const IDLE: usize = 10_000;
 /// Those who ask without a pause.
 const ATTACKERS: usize = 8;
 /// Rows of one round.
-const ROWS: u64 = 20_000;
+const ROWS: u64 = 100_000;
 
 /// Writes rows and waits until each is carried; rows per second.
 async fn carry(shop: &Shop, from: u64) -> f64 {
