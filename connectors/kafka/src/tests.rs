@@ -1,20 +1,21 @@
 //! Brokers that are not what they should be. What is noticed is librdkafka's work: these tests say what an operator is told, and fail when a
 //! newer librdkafka, or a property of ours, is less careful.
 
+#[path = "../../../tests/certificates/shown.rs"]
+mod shown;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tailrace_core::check::Finding;
 use tailrace_core::ports::EventStream;
 
 use crate::KafkaStream;
+use shown::{certificate, server_config};
 
 /// Requests that say what the broker knows, and by which method a client logs in.
 const API_VERSIONS: [u8; 2] = [0, 18];
@@ -111,23 +112,9 @@ async fn a_broker_that_does_not_know_the_password_is_noticed() {
     }
 }
 
-fn certificate(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/certificates")
-        .join(name)
-}
-
 /// Shows a certificate, and tells whether the client went on.
 fn accepts(socket: TcpStream, name: &str) -> bool {
-    let chain = vec![CertificateDer::from_pem_file(certificate(&format!("{name}.pem"))).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(certificate("server.key")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let mut stream = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), socket);
+    let mut stream = StreamOwned::new(ServerConnection::new(server_config(name)).unwrap(), socket);
     read_frame(&mut stream).is_some()
 }
 

@@ -1,14 +1,13 @@
 //! Servers that are not what they should be: for the connections that ask and for the one that reads the log alike.
 
+#[path = "../../../tests/certificates/shown.rs"]
+mod shown;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use tailrace_core::error::Kind;
 use tailrace_core::{Error, Result};
 
@@ -17,6 +16,7 @@ use crate::connect::{Purpose, connect, options};
 use crate::endpoint::Endpoint;
 use crate::error::dump_error;
 use crate::log::dump::{BinlogDump, DumpStart, Replica};
+use shown::{certificate, server_config};
 
 const PASSWORD: &str = "c4n4ry";
 const OK: &[u8] = b"\0\0\0\x02\0\0\0";
@@ -121,25 +121,11 @@ fn greeting(offers_tls: bool) -> Vec<u8> {
     packet(0, &greeting)
 }
 
-fn certificate(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/certificates")
-        .join(name)
-}
-
 /// Greets, and encrypts under a certificate when it is asked to.
 fn encrypted(mut socket: TcpStream, name: &str) -> StreamOwned<ServerConnection, TcpStream> {
     socket.write_all(&greeting(true)).unwrap();
     read_packet(&mut socket).unwrap();
-    let chain = vec![CertificateDer::from_pem_file(certificate(&format!("{name}.pem"))).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(certificate("server.key")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), socket)
+    StreamOwned::new(ServerConnection::new(server_config(name)).unwrap(), socket)
 }
 
 #[test]

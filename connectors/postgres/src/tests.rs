@@ -1,13 +1,12 @@
 //! Servers that are not what they should be: for the connections that ask and for the one that reads the log alike.
 
+#[path = "../../../tests/certificates/shown.rs"]
+mod shown;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::ServerConnection;
 use tailrace_core::error::Kind;
 use tailrace_core::{Error, Result};
 
@@ -15,6 +14,7 @@ use crate::config::PostgresConfig;
 use crate::connect::{Purpose, connect};
 use crate::endpoint::Endpoint;
 use crate::log::session::Session;
+use shown::{certificate, server_config};
 
 const PASSWORD: &str = "c4n4ry";
 /// What of a message says how long it is.
@@ -103,25 +103,11 @@ fn challenged(socket: &mut TcpStream, challenge: impl Fn(&str) -> String) -> Opt
     read_message(socket)
 }
 
-fn certificate(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/certificates")
-        .join(name)
-}
-
 /// Answers the request for TLS with yes, and shows a certificate. Whether the client went on is known from whether it sends a password.
 fn show(mut socket: TcpStream, name: &str) {
     read_untagged(&mut socket);
     socket.write_all(b"S").unwrap();
-    let chain = vec![CertificateDer::from_pem_file(certificate(&format!("{name}.pem"))).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(certificate("server.key")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut connection = ServerConnection::new(server_config(name)).unwrap();
     let mut stream = rustls::Stream::new(&mut connection, &mut socket);
     let mut length = [0; LENGTH_BYTES];
     if stream.read_exact(&mut length).is_err() {

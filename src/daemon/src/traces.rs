@@ -350,6 +350,7 @@ impl Desk {
                     }
                 }
             }
+            // As OTLP asks: a collector that cannot take more is left alone, longer each time.
             tokio::time::sleep(backoff.next_wait()).await;
         }
         self.refused.fetch_add(number(spans), Ordering::Relaxed);
