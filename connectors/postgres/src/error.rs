@@ -177,7 +177,7 @@ fn meaning(sqlstate: &str) -> Meaning {
 
 fn remedy(sqlstate: &str) -> &'static str {
     match sqlstate {
-        "28P01" => "; correct the password, it is read again at every attempt",
+        "28P01" => "; correct the role or the password, which is read again at every attempt",
         "28000" => "; check the role and pg_hba.conf",
         "3D000" => "; correct the database in the `url`",
         "42501" => "; `tailrace check` prints the GRANT that is missing",

@@ -29,7 +29,7 @@ const END_WAIT: Duration = Duration::from_secs(3);
 pub(crate) struct TailArguments {
     /// The configuration that names the stream.
     pub(crate) file: PathBuf,
-    /// The topic.
+    /// The topic; one that is not there yet is waited for.
     topic: String,
     /// The stream, where the configuration has several.
     #[arg(long)]
@@ -40,7 +40,7 @@ pub(crate) struct TailArguments {
     /// Ends after so many events; without it, more are waited for until Ctrl-C.
     #[arg(long)]
     limit: Option<u64>,
-    /// Ends when nothing more comes for some seconds.
+    /// Ends when nothing more comes for some seconds, or the topic is not there.
     #[arg(long)]
     no_wait: bool,
     /// One JSON object per line.
@@ -59,14 +59,9 @@ enum From {
 /// Shows events until the limit or a signal.
 pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Failure> {
     let (stream_name, stream) = find_stream(&plan, arguments.stream.as_deref())?;
-    let known = stream.topics().await?;
-    if !known.contains(&arguments.topic) {
-        let sentence = format!(
-            "there is no topic `{}`; {}",
-            arguments.topic,
-            suggestion(&arguments.topic, &known)
-        );
-        return Err(Error::definite("topic_missing", sentence).into());
+    let mut signals = Signals::listen()?;
+    if !is_there(&*stream, &arguments, &mut signals).await? {
+        return Ok(Exit::Ended);
     }
     let spec = ConsumerSpec {
         topics: vec![arguments.topic],
@@ -78,7 +73,6 @@ pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Fa
     };
     let mut consumer = stream.consumer(spec).await?;
     let mut reader = registries::of_stream(&plan, &stream_name).await?.map(RecordReader::new);
-    let mut signals = Signals::listen()?;
     let wait = if arguments.no_wait { END_WAIT } else { POLL_WAIT };
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     while left > 0 {
@@ -102,6 +96,37 @@ pub(crate) async fn run(plan: Plan, arguments: TailArguments) -> Result<Exit, Fa
         }
     }
     Ok(Exit::Ended)
+}
+
+/// Waits for the topic of a connector that has not carried anything yet, and says so; `false` where a signal came first.
+///
+/// # Errors
+/// Definite where nothing is to be waited for; what the stream answers.
+async fn is_there(stream: &dyn EventStream, arguments: &TailArguments, signals: &mut Signals) -> Result<bool, Failure> {
+    let mut is_told = false;
+    loop {
+        let known = stream.topics().await?;
+        if known.contains(&arguments.topic) {
+            return Ok(true);
+        }
+        let sentence = format!(
+            "there is no topic `{}`; {}",
+            arguments.topic,
+            suggestion(&arguments.topic, &known)
+        );
+        if arguments.no_wait {
+            return Err(Error::definite("topic_missing", sentence).into());
+        }
+        if !is_told {
+            screen::complain(&format!("{sentence}; waiting for it, Ctrl-C ends"));
+            is_told = true;
+        }
+        tokio::select! {
+            biased;
+            () = signals.next() => return Ok(false),
+            () = tokio::time::sleep(POLL_WAIT) => {}
+        }
+    }
 }
 
 /// The record with keys and values as JSON where they are framed with the number of their schema.
