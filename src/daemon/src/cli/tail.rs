@@ -118,7 +118,7 @@ async fn is_there(stream: &dyn EventStream, arguments: &TailArguments, signals: 
             return Err(Error::definite("topic_missing", sentence).into());
         }
         if !is_told {
-            screen::complain(&format!("{sentence}; waiting for it, Ctrl-C ends"));
+            screen::complain(&format!("{sentence}; waiting for it, Ctrl-C ends the waiting"));
             is_told = true;
         }
         tokio::select! {
