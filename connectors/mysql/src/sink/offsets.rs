@@ -22,7 +22,7 @@ use crate::error::server_error_number;
 use crate::quote::{identifier, literal};
 
 /// The statement that makes the table, as it is checked in.
-const MIGRATION: &str = include_str!("../../../../migrations/sink/mysql/0001_offsets.sql");
+const MIGRATION: &str = include_str!("migrations/0001_offsets.sql");
 
 /// What is read of a partition.
 const COLUMNS: &str = "SELECT topic, topic_partition, next_offset, last_record, epoch";

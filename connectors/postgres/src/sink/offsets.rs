@@ -12,7 +12,7 @@ use tailrace_sql::sink::config::OFFSETS;
 use crate::quote::literal;
 
 /// Its definition.
-pub(super) const MIGRATION: &str = include_str!("../../../../migrations/sink/postgres/0001_offsets.sql");
+pub(super) const MIGRATION: &str = include_str!("migrations/0001_offsets.sql");
 
 /// How a session is told from every other of its server: a number is given again, a number with a time is not.
 const OWNER: &str = "(SELECT a.pid::text || ' ' || extract(epoch FROM a.backend_start)::text

@@ -22,7 +22,7 @@ use crate::connect::{absolute, connect, options};
 use crate::discover::quote;
 
 /// The statement that makes the table of offsets, as it is checked in.
-const MIGRATION: &str = include_str!("../../../../migrations/sink/sqlite/0001_offsets.sql");
+const MIGRATION: &str = include_str!("migrations/0001_offsets.sql");
 /// The time, as SQLite's functions and our source read it.
 const NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
 

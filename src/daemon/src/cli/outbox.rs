@@ -22,29 +22,29 @@ const FILES: [(Database, [&str; 2]); 4] = [
     (
         Database::Postgres,
         [
-            include_str!("../../../../migrations/outbox/postgres/0001_outbox.sql"),
-            include_str!("../../../../migrations/outbox/postgres/0002_lease.sql"),
+            include_str!("outbox/postgres/0001_outbox.sql"),
+            include_str!("outbox/postgres/0002_lease.sql"),
         ],
     ),
     (
         Database::Mysql,
         [
-            include_str!("../../../../migrations/outbox/mysql/0001_outbox.sql"),
-            include_str!("../../../../migrations/outbox/mysql/0002_lease.sql"),
+            include_str!("outbox/mysql/0001_outbox.sql"),
+            include_str!("outbox/mysql/0002_lease.sql"),
         ],
     ),
     (
         Database::Mariadb,
         [
-            include_str!("../../../../migrations/outbox/mariadb/0001_outbox.sql"),
-            include_str!("../../../../migrations/outbox/mariadb/0002_lease.sql"),
+            include_str!("outbox/mariadb/0001_outbox.sql"),
+            include_str!("outbox/mariadb/0002_lease.sql"),
         ],
     ),
     (
         Database::Sqlite,
         [
-            include_str!("../../../../migrations/outbox/sqlite/0001_outbox.sql"),
-            include_str!("../../../../migrations/outbox/sqlite/0002_lease.sql"),
+            include_str!("outbox/sqlite/0001_outbox.sql"),
+            include_str!("outbox/sqlite/0002_lease.sql"),
         ],
     ),
 ];

@@ -21,7 +21,7 @@ use crate::screen;
 use show::Show;
 
 /// What runs, word for word, but for the folder.
-const CONFIGURATION: &str = include_str!("../../../../config/quickstart.yaml");
+const CONFIGURATION: &str = include_str!("quickstart.yaml");
 /// The folder that is written in [`CONFIGURATION`].
 const WRITTEN_FOLDER: &str = "data/quickstart";
 /// The topics that [`CONFIGURATION`] makes of the shop's tables.
