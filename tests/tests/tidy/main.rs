@@ -19,7 +19,9 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 mod imports;
+mod links;
 mod monitoring;
+mod options;
 mod source;
 
 use source::Source;

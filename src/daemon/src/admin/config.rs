@@ -42,8 +42,8 @@ pub(crate) struct AdminConfig {
     #[serde(default)]
     pub(crate) client_certificates: Vec<ClientCertificateConfig>,
 
-    /// Names under which clients find the endpoint, beside its address and `localhost`: `tailrace.example.com`, or with a port where it
-    /// is another one. Requests for other hosts are refused.
+    /// Names under which clients find the endpoint, beside its address, `localhost` and `127.0.0.1`: `tailrace.example.com`, or with a port
+    /// where it is another one. Requests for other hosts are refused.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
 

@@ -61,15 +61,20 @@ type Describe = fn(&mut SchemaGenerator) -> Schema;
 const JSON: &str = "application/json";
 
 /// Codes that an operation may answer with, whichever it is, and what they mean.
-const EVERYWHERE: [(u16, &str); 8] = [
+const EVERYWHERE: [(u16, &str); 10] = [
     (400, "The request is not right; the message says what"),
     (401, "Nobody who is known"),
     (403, "Known, and not allowed; or a page of another origin"),
+    (405, "There is the path, and not with this method"),
     (408, "The body did not come in time"),
     (413, "The body is too large"),
     (415, "The body is not JSON, or is compressed"),
     (421, "For another host"),
     (429, "Too many wrong tokens from there"),
+    (
+        500,
+        "No answer in time, or a defect; what was asked for may still happen",
+    ),
 ];
 
 fn operation<H, T>(method: Method, filter: MethodFilter, path: &'static str, handler: H) -> Operation

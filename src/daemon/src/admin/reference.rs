@@ -14,8 +14,8 @@ OpenAPI: `GET /openapi.json`, or `tailrace schema --openapi`. What it is for, an
 
 Bodies are JSON and are sent with `Content-Type: application/json`. What is refused is answered with
 `{\"error_code\": 404, \"message\": \"…\", \"code\": \"connector_unknown\"}`: the status once more, a sentence, and a name that stays the
-same. Whatever is asked, 400, 401, 403, 408, 413, 415, 421 and 429 may be answered: the request is not right, nobody who is known, not
-allowed, too slow, too large, no JSON, for another host, too many wrong tokens.
+same. Whatever is asked, 400, 401, 403, 405, 408, 413, 415, 421, 429 and 500 may be answered: the request is not right, nobody who is known,
+not allowed, another method, too slow, too large, no JSON, for another host, too many wrong tokens, no answer within 45 seconds or a defect.
 
 A request that says *confirm* takes two steps: without `?confirm=` it is answered with 409, what would be lost (`will_lose`), and a token
 (`confirm`) that is good for the same request once, for a minute.

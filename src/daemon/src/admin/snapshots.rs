@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,9 +82,12 @@ pub(super) fn operations() -> Vec<Operation> {
             .answers::<Accepted>(200, "Given up"),
     ];
     let all = all.into_iter().map(|operation| {
+        let operation = operation.tag("Snapshots").refuses(404, "There is no such connector");
+        // How far it is, is known without asking the connector.
+        if operation.method == Method::GET {
+            return operation;
+        }
         operation
-            .tag("Snapshots")
-            .refuses(404, "There is no such connector")
             .refuses(
                 409,
                 "There is none under way, the tables are in one already, or it is not confirmed yet",

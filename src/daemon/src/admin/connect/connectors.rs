@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -103,15 +103,20 @@ enum InitialState {
 type Config = BTreeMap<String, Value>;
 type Named = BTreeMap<String, Value>;
 
+const CONFIG: &str = "/connectors/{name}/config";
+
 /// The routes.
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = of_reading();
     all.extend(of_configuring());
     all.extend(of_wanting());
-    let all = all.into_iter().map(|operation| match operation.path {
-        "/connectors" => operation.tag(TAG),
-        _ => operation.tag(TAG).refuses(404, "There is no such connector"),
-    });
+    let all = all
+        .into_iter()
+        .map(|operation| match (&operation.method, operation.path) {
+            // What is not there is created.
+            (_, "/connectors") | (&Method::PUT, CONFIG) => operation.tag(TAG),
+            _ => operation.tag(TAG).refuses(404, "There is no such connector"),
+        });
     all.collect()
 }
 
@@ -132,7 +137,7 @@ fn of_reading() -> Vec<Operation> {
             .says("A connector", "")
             .role(Role::Read)
             .answers::<ConnectorInfo>(200, "The connector"),
-        get("/connectors/{name}/config", config)
+        get(CONFIG, config)
             .says(
                 "The configuration of a connector",
                 "Secrets are hidden, variables stand as they were written.",
@@ -171,7 +176,7 @@ fn of_configuring() -> Vec<Operation> {
                 "Its checkpoint stays: a connector of the same name goes on from there.",
             )
             .does(204, "Deleted"),
-        put("/connectors/{name}/config", put_config)
+        put(CONFIG, put_config)
             .says(
                 "Creates a connector, or changes all of its configuration",
                 "A secret that comes back as it was shown stays as it was. The connector goes on from where it was.",
@@ -179,7 +184,7 @@ fn of_configuring() -> Vec<Operation> {
             .takes::<Config>("The whole configuration")
             .answers::<ConnectorInfo>(200, "Changed")
             .answers::<ConnectorInfo>(201, "Created"),
-        patch("/connectors/{name}/config", patch_config)
+        patch(CONFIG, patch_config)
             .says(
                 "Changes parts of a connector's configuration",
                 "A null takes a key away.",
