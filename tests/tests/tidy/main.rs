@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 mod imports;
 mod monitoring;
+mod named_places;
 mod source;
 
 use source::Source;
