@@ -111,9 +111,12 @@ impl SourceConnector for MySqlConnector {
     }
 
     async fn take_over(&self, _: &str, stored: &StoredOffset) -> Result<TakeOver> {
-        match &self.config.query {
-            None => take_over::take_over(&self.dumps, self.flavour, stored).await,
-            Some(_) => Err(not_understood(self.kind())),
+        match (&self.config.query, stored) {
+            (None, _) => take_over::take_over(&self.dumps, self.flavour, stored).await,
+            (Some(query), StoredOffset::Jdbc(offsets)) => {
+                dialect::take_over(&self.config, query, self.flavour, offsets).await
+            }
+            (Some(_), _) => Err(not_understood(self.kind())),
         }
     }
 

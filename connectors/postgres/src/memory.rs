@@ -199,6 +199,11 @@ impl PolledMemory {
         write(self, store).await
     }
 
+    /// As it is remembered.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value> {
+        to_json(self)
+    }
+
     /// Refuses another server or database than those that progress belongs to.
     pub(crate) fn verify(&self, now: &Self) -> Result<()> {
         if self.system_identifier != now.system_identifier {
