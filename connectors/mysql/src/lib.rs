@@ -112,9 +112,9 @@ impl SourceConnector for MySqlConnector {
 
     async fn take_over(&self, _: &str, stored: &StoredOffset) -> Result<TakeOver> {
         match (&self.config.query, stored) {
-            (None, _) => take_over::take_over(&self.dumps, self.flavour, stored).await,
+            (None, _) => Box::pin(take_over::take_over(&self.dumps, self.flavour, stored)).await,
             (Some(query), StoredOffset::Jdbc(offsets)) => {
-                dialect::take_over(&self.config, query, self.flavour, offsets).await
+                Box::pin(dialect::take_over(&self.config, query, self.flavour, offsets)).await
             }
             (Some(_), _) => Err(not_understood(self.kind())),
         }

@@ -101,9 +101,11 @@ impl SourceConnector for PostgresConnector {
 
     async fn take_over(&self, connector: &str, stored: &StoredOffset) -> Result<TakeOver> {
         match (&self.config.query, stored) {
-            (None, StoredOffset::Debezium(offset)) => take_over::debezium(&self.config, connector, offset).await,
+            (None, StoredOffset::Debezium(offset)) => {
+                Box::pin(take_over::debezium(&self.config, connector, offset)).await
+            }
             (Some(query), StoredOffset::Jdbc(offsets)) => {
-                poll::take_over(&self.config, query, connector, offsets).await
+                Box::pin(poll::take_over(&self.config, query, connector, offsets)).await
             }
             _ => Err(not_understood(self.kind())),
         }

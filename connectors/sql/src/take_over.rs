@@ -84,9 +84,9 @@ fn take_one<'o>(left: &mut BTreeMap<&'o str, &'o JdbcOffset>, table: &TableName)
         named.zip(parts.iter().rev()).all(|(named, own)| named == *own)
     };
     let found: Vec<&str> = left.keys().copied().filter(|name| is_of(name)).collect();
-    match found[..] {
+    match found.as_slice() {
         [] => Ok(None),
-        [name] => Ok(left.remove(name)),
+        [name] => Ok(left.remove(*name)),
         _ => {
             let message = format!(
                 "offsets of several tables may be those of {}: {}; hand over the right ones with --connect-json",

@@ -138,7 +138,7 @@ async fn import(
 /// The connector of the file that reads a database.
 fn find<'a>(plan: &'a Plan, name: &str) -> Result<&'a ConnectorPlan, Failure> {
     let found = plan.connectors.iter().find(|connector| connector.name == name);
-    found.map(AsRef::as_ref).ok_or_else(|| {
+    found.map(|connector| &**connector).ok_or_else(|| {
         if plan.sinks.iter().any(|sink| sink.name == name) {
             return Failure::Usage(format!(
                 "`{name}` writes into a database; offsets are taken over by a connector with a `source`"

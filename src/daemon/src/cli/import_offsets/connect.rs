@@ -169,6 +169,17 @@ fn foreign(what: &str, error: &serde_json::Error) -> Error {
     Error::definite("offsets_unreadable", message)
 }
 
+/// Microseconds since 1970 of a moment: its milliseconds, and the nanoseconds of its second, which old releases do not store.
+fn moment_us(milliseconds: i64, nanoseconds: Option<i64>) -> Option<i64> {
+    let within_us = match nanoseconds {
+        None => milliseconds.rem_euclid(1_000) * 1_000,
+        Some(nanoseconds) if (0..1_000_000_000).contains(&nanoseconds) => nanoseconds / 1_000,
+        Some(_) => return None,
+    };
+    let seconds_us = milliseconds.div_euclid(1_000).checked_mul(1_000_000)?;
+    seconds_us.checked_add(within_us)
+}
+
 // === impl ConnectOffset ===
 
 impl ConnectOffset {
@@ -206,17 +217,7 @@ impl ConnectOffset {
         };
         let (milliseconds, nanoseconds) = (number("timestamp")?, number("timestamp_nanos")?);
         let timestamp_us = milliseconds.map(|milliseconds| {
-            let within = match nanoseconds {
-                Some(nanoseconds) if (0..1_000_000_000).contains(&nanoseconds) => Ok(nanoseconds / 1_000),
-                None => Ok(milliseconds.rem_euclid(1_000) * 1_000),
-                Some(other) => Err(other),
-            };
-            let seconds_us = milliseconds.div_euclid(1_000).checked_mul(1_000_000);
-            match (seconds_us, within) {
-                (Some(seconds_us), Ok(within)) => seconds_us.checked_add(within),
-                _ => None,
-            }
-            .ok_or_else(|| {
+            moment_us(milliseconds, nanoseconds).ok_or_else(|| {
                 let message =
                     format!("`timestamp` of the JDBC connector's offset of {table} is no moment: {milliseconds} ms");
                 Error::definite("offsets_unreadable", message)
