@@ -80,12 +80,12 @@ impl Maxwell {
     }
 
     fn command(&self, port: u16, client_id: &str) -> Result<ServerCommand> {
-        let jars = installed("maxwell/libs")?.join("*");
+        let (jars, classes) = (installed("maxwell/libs")?.join("*"), installed("maxwell/classes")?);
         let events = self.folder.path().join(EVENTS_FILE);
         let arguments = [
             "-Xmx256m".to_owned(),
             "-cp".to_owned(),
-            jars.display().to_string(),
+            format!("{}:{}", jars.display(), classes.display()),
             "com.zendesk.maxwell.Maxwell".to_owned(),
             "--host=127.0.0.1".to_owned(),
             format!("--port={port}"),
