@@ -145,6 +145,25 @@ mod tests {
 
     use super::*;
 
+    /// What Java 17 wrote of two offsets, the second of which is null.
+    const BY_JAVA: &[u8] = b"\xac\xed\x00\x05sr\
+        \x00\x11java.util.HashMap\x05\x07\xda\xc1\xc3\x16`\xd1\x03\x00\x02F\x00\x0aloadFactorI\x00\x09thresholdxp\
+        ?@\x00\x00\x00\x00\x00\x0cw\x08\x00\x00\x00\x10\x00\x00\x00\x02\
+        ur\x00\x02[B\xac\xf3\x17\xf8\x06\x08T\xe0\x02\x00\x00xp\x00\x00\
+        \x00\x17[\"shop\",{\"server\":\"s\"}]uq\x00~\x00\x02\
+        \x00\x00\x00\x09{\"lsn\":7}u\
+        q\x00~\x00\x02\x00\x00\x00\x17[\"gone\",{\"server\":\"g\"}]px";
+
+    #[test]
+    fn what_java_writes_is_read() {
+        let entries = [
+            (br#"["shop",{"server":"s"}]"#.to_vec(), Some(br#"{"lsn":7}"#.to_vec())),
+            (br#"["gone",{"server":"g"}]"#.to_vec(), None),
+        ];
+        assert_eq!(read(BY_JAVA).unwrap(), entries);
+        assert_eq!(written(&entries), BY_JAVA);
+    }
+
     /// As Java writes it.
     fn written(entries: &[Stored]) -> Vec<u8> {
         let length = |length: usize| i32::try_from(length).unwrap().to_be_bytes();
