@@ -1,6 +1,7 @@
 //! Offsets that cannot be gone on from, by what the server says; and places in the middle of a transaction, which can.
 
 use std::fs;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tailrace_tests::daemon::Printed;
@@ -128,7 +129,7 @@ async fn what_is_purged_or_of_another_log_is_refused_on_mysql() {
     for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
         let database = Database::own(MySqlOptions::version(version)).await.unwrap();
         let mut moving = Move::prepare(database, "refused_my").await;
-        let server = moving.shop.database.mysql().unwrap().clone();
+        let server = Arc::clone(moving.shop.database.mysql().unwrap());
         let (file, offset) = server.log_end().await.unwrap();
         let executed = server.executed().await.unwrap();
         let stored = |more: &Value| {
@@ -167,7 +168,7 @@ async fn a_place_inside_of_a_transaction_goes_back_to_its_start() {
     for version in [MySqlVersion::MySql97, MySqlVersion::MySql56, MySqlVersion::MariaDb1011] {
         let database = Database::own(without(version)).await.unwrap();
         let mut moving = Move::prepare(database, "inside_my").await;
-        let server = moving.shop.database.mysql().unwrap().clone();
+        let server = Arc::clone(moving.shop.database.mysql().unwrap());
         moving.shop.trade(2).await;
         let (file, start) = server.log_end().await.unwrap();
         moving.shop.trade(1).await;
