@@ -28,6 +28,7 @@ mod scan;
 mod server;
 pub mod sink;
 mod table;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -40,6 +41,7 @@ use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
+use tailrace_core::predecessor::{StoredOffset, TakeOver, not_understood};
 use tailrace_core::schema::SharedSchema;
 
 use log::dumps::Dumps;
@@ -105,6 +107,16 @@ impl SourceConnector for MySqlConnector {
             (Some(_), _) => Err(position_not_movable()),
             (None, None) => Err(server_not_known()),
             (None, Some(remembered)) => bootstrap::verify_position(&self.config, position, remembered).await,
+        }
+    }
+
+    async fn take_over(&self, _: &str, stored: &StoredOffset) -> Result<TakeOver> {
+        match (&self.config.query, stored) {
+            (None, _) => Box::pin(take_over::take_over(&self.dumps, self.flavour, stored)).await,
+            (Some(query), StoredOffset::Jdbc(offsets)) => {
+                Box::pin(dialect::take_over(&self.config, query, self.flavour, offsets)).await
+            }
+            (Some(_), _) => Err(not_understood(self.kind())),
         }
     }
 

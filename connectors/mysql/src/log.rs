@@ -22,6 +22,8 @@ mod torn;
 mod transaction;
 mod watch;
 
+pub(crate) use assemble::extended;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -117,14 +117,18 @@ impl Memory {
 
     /// Durable on return.
     pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
-        let json = serde_json::to_value(self).map_err(|error| {
+        store.remember(&self.to_json()?).await
+    }
+
+    /// As it is remembered.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self).map_err(|error| {
             Error::definite(
                 "state_unwritable",
                 "what is known of the source cannot be written as JSON",
             )
             .with_source(error)
-        })?;
-        store.remember(&json).await
+        })
     }
 
     /// How each table looked at a place of the log.

@@ -19,7 +19,7 @@ mod publication;
 mod slot_creation;
 mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -168,20 +168,9 @@ impl Opening {
     }
 
     fn memory(&self) -> Memory {
-        let server = &self.discovery.server;
         Memory {
-            system_identifier: server.system_identifier.clone(),
-            database: server.database.clone(),
-            database_oid: server.database_oid,
-            timeline: server.timeline.unwrap_or_default(),
-            slot: self.names.slot.clone(),
-            publication: self.names.publication.clone(),
-            publication_oid: None,
-            slot_began_at: None,
-            tables: self.table_names(),
             counts_messages: self.config.captures_messages(),
-            being_added: BTreeSet::new(),
-            read_at: BTreeMap::new(),
+            ..Memory::new(&self.discovery.server, &self.names, self.table_names())
         }
     }
 

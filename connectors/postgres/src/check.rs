@@ -22,7 +22,7 @@ use crate::error::query_error;
 use crate::slot::Slot;
 
 /// The output plugin that every server has.
-const PLUGIN: &str = "pgoutput";
+pub(crate) const PLUGIN: &str = "pgoutput";
 
 /// A transaction that is younger will most likely be over before a slot is made.
 const OLD_TRANSACTION_SECONDS: i64 = 10;

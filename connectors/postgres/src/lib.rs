@@ -23,6 +23,7 @@ mod quote;
 mod scan;
 mod sink;
 mod slot;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -38,6 +39,7 @@ use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
+use tailrace_core::predecessor::{StoredOffset, TakeOver, not_understood};
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
@@ -94,6 +96,18 @@ impl SourceConnector for PostgresConnector {
             (Some(_), _) => Err(position_not_movable()),
             (None, None) => Err(server_not_known()),
             (None, Some(_)) => slot::verify_position(&self.config, connector, position).await,
+        }
+    }
+
+    async fn take_over(&self, connector: &str, stored: &StoredOffset) -> Result<TakeOver> {
+        match (&self.config.query, stored) {
+            (None, StoredOffset::Debezium(offset)) => {
+                Box::pin(take_over::debezium(&self.config, connector, offset)).await
+            }
+            (Some(query), StoredOffset::Jdbc(offsets)) => {
+                Box::pin(poll::take_over(&self.config, query, connector, offsets)).await
+            }
+            _ => Err(not_understood(self.kind())),
         }
     }
 

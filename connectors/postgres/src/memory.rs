@@ -8,6 +8,7 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Position;
 use tailrace_core::{Error, Result};
 
+use crate::config::ServerNames;
 use crate::discover::server::ServerFacts;
 
 /// The connector's memory; one per connector, in the state store.
@@ -82,14 +83,17 @@ fn changed(what: &str, was: &str, is: &str) -> Error {
 }
 
 async fn write(memory: &impl Serialize, store: &dyn ConnectorStore) -> Result<()> {
-    let json = serde_json::to_value(memory).map_err(|error| {
+    store.remember(&to_json(memory)?).await
+}
+
+fn to_json(memory: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(memory).map_err(|error| {
         Error::definite(
             "state_unwritable",
             "what is known of the source cannot be written as JSON",
         )
         .with_source(error)
-    })?;
-    store.remember(&json).await
+    })
 }
 
 fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T> {
@@ -103,6 +107,24 @@ fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T> {
 // === impl Memory ===
 
 impl Memory {
+    /// At the very first start: nothing was made on the server yet.
+    pub(crate) fn new(server: &ServerFacts, names: &ServerNames, tables: BTreeSet<String>) -> Self {
+        Self {
+            system_identifier: server.system_identifier.clone(),
+            database: server.database.clone(),
+            database_oid: server.database_oid,
+            timeline: server.timeline.unwrap_or_default(),
+            slot: names.slot.clone(),
+            publication: names.publication.clone(),
+            publication_oid: None,
+            slot_began_at: None,
+            tables,
+            counts_messages: false,
+            being_added: BTreeSet::new(),
+            read_at: BTreeMap::new(),
+        }
+    }
+
     /// What was remembered last; `None` at the very first start.
     pub(crate) async fn recall(store: &dyn ConnectorStore) -> Result<Option<Self>> {
         let Some(json) = store.recall().await? else {
@@ -117,6 +139,11 @@ impl Memory {
     /// Durable on return.
     pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
         write(self, store).await
+    }
+
+    /// As it is remembered.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value> {
+        to_json(self)
     }
 
     /// Refuses another server, another database, another slot or publication than those that progress belongs to.
@@ -170,6 +197,11 @@ impl PolledMemory {
     /// Durable on return.
     pub(crate) async fn remember(&self, store: &dyn ConnectorStore) -> Result<()> {
         write(self, store).await
+    }
+
+    /// As it is remembered.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value> {
+        to_json(self)
     }
 
     /// Refuses another server or database than those that progress belongs to.

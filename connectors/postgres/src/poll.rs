@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tailrace_core::ports::{Source, SourceContext};
+use tailrace_core::predecessor::{JdbcOffset, TakeOver};
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
-use tailrace_sql::{Dialect, Opening, PollingSource};
+use tailrace_sql::{Dialect, Opening, PollingSource, cursor, take_over};
 
 use crate::config::PostgresConfig;
 use crate::connect::{Purpose, connect};
@@ -42,6 +43,26 @@ pub(crate) async fn describe(config: &Arc<PostgresConfig>, query: &QueryConfig) 
     let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server).await?;
     let discovery = dialect.discover().await?;
     Ok(discovery.tables.into_iter().map(|table| table.schema).collect())
+}
+
+/// Where to go on from what Kafka Connect's JDBC source stored.
+pub(crate) async fn take_over(
+    config: &Arc<PostgresConfig>,
+    query: &QueryConfig,
+    connector: &str,
+    offsets: &[JdbcOffset],
+) -> Result<TakeOver> {
+    let session = connect(config, connector, Purpose::Poll).await?;
+    let server = server_facts(&session).await?;
+    let memory = PolledMemory::of(&server).to_json()?;
+    let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server).await?;
+    let discovery = dialect.discover().await?;
+    let (cursors, notes) = take_over::cursors(discovery.tables, query, offsets)?;
+    Ok(TakeOver {
+        position: cursor::to_position(&cursors)?,
+        memory,
+        notes,
+    })
 }
 
 /// The cluster and the database. Not the connector: a row has the same `event_id` whichever of several daemons reads it.

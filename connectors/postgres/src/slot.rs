@@ -55,15 +55,16 @@ pub(crate) async fn verify_position(config: &PostgresConfig, connector: &str, po
     let name = config.server_names(connector)?.slot;
     let session = connect(config, connector, Purpose::Catalog).await?;
     let slot = Slot::read(&session, &name).await?;
-    let invalid = |sentence: String| {
-        Err(Error::definite(
-            "position_invalid",
-            format!("`{position}` is {sentence}"),
-        ))
-    };
-    let (confirmed, end) = slot
-        .as_ref()
-        .map_or((None, None), |slot| (slot.confirmed_flush, slot.end()));
+    verify_wanted(slot.as_ref(), &name, wanted)
+}
+
+/// Whether a slot gives everything behind a place that nothing was carried up to by us.
+///
+/// # Errors
+/// As [`verify_position`].
+pub(crate) fn verify_wanted(slot: Option<&Slot>, name: &str, wanted: Lsn) -> Result<()> {
+    let invalid = |sentence: String| Err(Error::definite("position_invalid", format!("`{wanted}` is {sentence}")));
+    let (confirmed, end) = slot.map_or((None, None), |slot| (slot.confirmed_flush, slot.end()));
     match (confirmed, end) {
         (Some(confirmed), _) if wanted < confirmed => invalid(format!(
             "behind {confirmed}, up to which the replication slot \"{name}\" has given the log back: the server does not keep what lies \
@@ -72,7 +73,7 @@ pub(crate) async fn verify_position(config: &PostgresConfig, connector: &str, po
         (_, Some(end)) if wanted > end => invalid(format!(
             "beyond the end of the log, which is at {end}: whatever is written before it would be skipped"
         )),
-        _ => Slot::verify(slot.as_ref(), &name, wanted),
+        _ => Slot::verify(slot, name, wanted),
     }
 }
 

@@ -28,6 +28,7 @@ pub mod seen;
 pub mod server_url;
 pub mod sink;
 pub mod statement;
+pub mod take_over;
 pub mod verify;
 
 pub use config::{QueryConfig, QueryMode, TableQueryConfig};

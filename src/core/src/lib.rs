@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod pipeline;
 pub mod ports;
 pub mod position;
+pub mod predecessor;
 pub mod record_batch;
 pub mod registry;
 pub mod schema;

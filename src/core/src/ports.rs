@@ -17,6 +17,7 @@ use crate::dead_letter::DeadLetterStore;
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, StreamRecord};
 use crate::position::{Checkpoint, Position, Progress};
+use crate::predecessor::{self, StoredOffset};
 use crate::schema::{SharedSchema, TableName, TableSchema};
 use crate::snapshot::SnapshotDesk;
 use crate::telemetry::Telemetry;
@@ -74,6 +75,15 @@ pub trait SourceConnector: Send + Sync {
         _remembered: Option<&serde_json::Value>,
     ) -> Result<()> {
         Err(position_not_movable())
+    }
+
+    /// Where to go on from what another program stored that carried these changes before: the database is asked whether everything behind
+    /// that place is still there. Creates nothing.
+    ///
+    /// # Errors
+    /// Definite where it cannot go on from there, or the offset is of another kind of database.
+    async fn take_over(&self, _connector: &str, _stored: &StoredOffset) -> Result<predecessor::TakeOver> {
+        Err(predecessor::not_understood(self.kind()))
     }
 
     /// What this source calls itself in Debezium's `source.connector`: `postgresql`, `mysql`, `sqlite`.

@@ -1,4 +1,4 @@
-//! A private Kafka Connect worker (stand-alone) that runs Debezium's connectors for PostgreSQL and MySQL, as people run them: what
+//! A private Kafka Connect worker (stand-alone, or a cluster of one) that runs Debezium's connectors for PostgreSQL and MySQL, as people run them: what
 //! Tailrace is compared with, record by record and second by second.
 //!
 //! Connectors are made over the worker's REST endpoint and are as far as `RUNNING` when [`Connect::create`] returns; that
@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const CONNECTOR_DEADLINE: Duration = Duration::from_secs(120);
 /// Connectors are given time to flush.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Where a stand-alone worker keeps offsets.
+const OFFSETS_FILE: &str = "offsets";
+
 /// Readers of a log must not share a number, nor have a server's; Tailrace's are far above these.
 static MYSQL_READER: AtomicU32 = AtomicU32::new(70_000);
 
@@ -34,12 +38,15 @@ pub struct ConnectOptions {
     pub java_options: Vec<String>,
     /// Properties of the worker, after and above the usual ones.
     pub worker: BTreeMap<String, String>,
+    /// A cluster of one worker, which keeps connectors and offsets in topics, and not in its folder.
+    pub is_cluster: bool,
 }
 
 /// A running (or stopped) worker. Dropping it kills the worker and removes its folder.
 pub struct Connect {
     port: Port,
     java_options: Vec<String>,
+    is_cluster: bool,
     /// Before `folder`: fields are dropped in order, and the folder's watchdog would kill what still runs anyway.
     server: Server,
     folder: ServerFolder,
@@ -115,6 +122,11 @@ pub fn confluent_avro(registry: &Registry) -> BTreeMap<String, String> {
     properties
 }
 
+/// A topic in which a cluster keeps something.
+fn storage_topic(port: u16, what: &str) -> String {
+    format!("connect-{port}-{what}s")
+}
+
 // === impl ConnectOptions ===
 
 impl Default for ConnectOptions {
@@ -123,6 +135,7 @@ impl Default for ConnectOptions {
         ConnectOptions {
             java_options: java_options.map(str::to_owned).to_vec(),
             worker: BTreeMap::new(),
+            is_cluster: false,
         }
     }
 }
@@ -135,12 +148,32 @@ impl ConnectOptions {
         self
     }
 
+    /// A cluster of one worker.
+    #[must_use]
+    pub fn cluster(mut self) -> ConnectOptions {
+        self.is_cluster = true;
+        self
+    }
+
+    /// Where offsets are kept, and what else is.
+    fn storage(&self, port: u16, offsets: &str) -> Vec<(String, String)> {
+        if !self.is_cluster {
+            return vec![("offset.storage.file.filename".to_owned(), offsets.to_owned())];
+        }
+        let mut lines = vec![("group.id".to_owned(), format!("connect-{port}"))];
+        for what in ["config", "offset", "status"] {
+            lines.push((format!("{what}.storage.topic"), storage_topic(port, what)));
+            lines.push((format!("{what}.storage.replication.factor"), "1".to_owned()));
+        }
+        lines.push(("offset.storage.partitions".to_owned(), "5".to_owned()));
+        lines
+    }
+
     fn properties(&self, bootstrap: &str, port: u16, offsets: &str) -> String {
         let listener = format!("http://127.0.0.1:{port}");
         let usual = [
             ("bootstrap.servers", bootstrap),
             ("listeners", &listener),
-            ("offset.storage.file.filename", offsets),
             ("offset.flush.interval.ms", "1000"),
             ("key.converter", "org.apache.kafka.connect.json.JsonConverter"),
             ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),
@@ -148,7 +181,9 @@ impl ConnectOptions {
             ("plugin.discovery", "service_load"),
             ("connector.client.config.override.policy", "All"),
         ];
+        let storage = self.storage(port, offsets);
         let mut lines: BTreeMap<&str, &str> = usual.into_iter().collect();
+        lines.extend(storage.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         lines.extend(self.worker.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let lines = lines.iter().map(|(key, value)| format!("{key}={value}\n"));
         lines.collect()
@@ -165,12 +200,13 @@ impl Connect {
     pub fn start(bootstrap: &str, options: &ConnectOptions) -> Result<Connect> {
         let folder = ServerFolder::create("connect", None)?;
         let port = Port::claim()?;
-        let offsets = folder.path().join("offsets").display().to_string();
+        let offsets = folder.path().join(OFFSETS_FILE).display().to_string();
         let properties = options.properties(bootstrap, port.number(), &offsets);
         folder.write("worker.properties", properties.as_bytes())?;
         let connect = Connect {
             port,
             java_options: options.java_options.clone(),
+            is_cluster: options.is_cluster,
             server: Server::new("Kafka Connect"),
             folder,
         };
@@ -196,8 +232,83 @@ impl Connect {
     /// # Errors
     /// When the worker refuses, or the task fails; with its trace and the end of the worker's log.
     pub fn create(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {
+        let path = format!("/connectors/{name}/config");
+        // A cluster that is putting itself in order says so.
+        let made = poll_until(&format!("making connector {name}"), CONNECTOR_DEADLINE, || {
+            match self.request("PUT", &path, &json!(properties).to_string())? {
+                (409, _) => Ok(None),
+                (status, answer) => Ok(Some((status, answer))),
+            }
+        });
+        match made? {
+            (status, _) if status < 300 => self.wait_until_running(name),
+            (status, answer) => Err(ServerError::new(format!(
+                "PUT {path} was refused with {status}: {answer}"
+            ))),
+        }
+    }
+
+    /// Ends a connector's task, which stores how far it is, and keeps the connector.
+    ///
+    /// # Errors
+    /// When the worker refuses, or it does not end.
+    pub fn stop_connector(&self, name: &str) -> Result<()> {
+        self.expect("PUT", &format!("/connectors/{name}/stop"), &Value::Null)?;
+        poll_until(&format!("connector {name} stopped"), CONNECTOR_DEADLINE, || {
+            let (_, answer) = self.request("GET", &format!("/connectors/{name}/status"), "")?;
+            let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let is_stopped = answer
+                .pointer("/connector/state")
+                .is_some_and(|state| state == "STOPPED");
+            let has_tasks = answer
+                .get("tasks")
+                .and_then(Value::as_array)
+                .is_some_and(|tasks| !tasks.is_empty());
+            Ok((is_stopped && !has_tasks).then_some(()))
+        })
+    }
+
+    /// Lets a connector that was stopped go on, with these properties: from a place, which is a partition and an offset of it, or as if
+    /// it had never run.
+    ///
+    /// # Errors
+    /// As [`Connect::create`].
+    pub fn resume_at(
+        &self,
+        name: &str,
+        properties: &BTreeMap<String, String>,
+        place: Option<(Value, Value)>,
+    ) -> Result<()> {
         self.expect("PUT", &format!("/connectors/{name}/config"), &json!(properties))?;
+        let path = format!("/connectors/{name}/offsets");
+        self.expect("DELETE", &path, &Value::Null)?;
+        if let Some((partition, offset)) = place {
+            let offsets = json!({ "offsets": [{ "partition": partition, "offset": offset }] });
+            self.expect("PATCH", &path, &offsets)?;
+        }
+        self.expect("PUT", &format!("/connectors/{name}/resume"), &Value::Null)?;
         self.wait_until_running(name)
+    }
+
+    /// What `GET /connectors/{name}/offsets` answers.
+    ///
+    /// # Errors
+    /// When the worker does not answer.
+    pub fn offsets(&self, name: &str) -> Result<String> {
+        self.request("GET", &format!("/connectors/{name}/offsets"), "")
+            .map(|(_, answer)| answer)
+    }
+
+    /// Where a stand-alone worker keeps offsets.
+    #[must_use]
+    pub fn offsets_file(&self) -> PathBuf {
+        self.folder.path().join(OFFSETS_FILE)
+    }
+
+    /// Where a cluster keeps offsets.
+    #[must_use]
+    pub fn offsets_topic(&self) -> String {
+        storage_topic(self.port.number(), "offset")
     }
 
     /// As [`Connect::create`]; the connector begins at a place, which is a partition and an offset of it in the connector's
@@ -311,12 +422,16 @@ impl Connect {
         let mut jars = own?.into_os_string();
         jars.push(":");
         jars.push(converter?);
+        let main_class = match self.is_cluster {
+            true => "org.apache.kafka.connect.cli.ConnectDistributed",
+            false => "org.apache.kafka.connect.cli.ConnectStandalone",
+        };
         let mut arguments: Vec<_> = self.java_options.iter().map(Into::into).collect();
         arguments.extend([
             format!("-Dlog4j2.configurationFile={}", logging.display()).into(),
             "-cp".into(),
             jars,
-            "org.apache.kafka.connect.cli.ConnectStandalone".into(),
+            main_class.into(),
             self.folder.path().join("worker.properties").into(),
         ]);
         Ok(ServerCommand {

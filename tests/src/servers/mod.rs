@@ -1,4 +1,4 @@
-//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, Kafka Connect with Debezium,
+//! Real servers for tests: PostgreSQL 13 to 18, MySQL 5.6 and 9.7, MariaDB 10.11, Apache Kafka, Kafka Connect with Debezium, Maxwell,
 //! Apicurio's registry of schemas, and Prometheus; and a registry that only plays one.
 //!
 //! ```text
@@ -21,6 +21,7 @@ mod collector;
 mod connect;
 mod fake_registry;
 mod kafka;
+mod maxwell;
 mod mysql;
 mod ports;
 mod postgres;
@@ -32,6 +33,7 @@ pub use collector::Collector;
 pub use connect::{Connect, ConnectOptions, confluent_avro, debezium_mysql, debezium_postgres};
 pub use fake_registry::{Asked, Certificate, FakeRegistry, Reply};
 pub use kafka::{Kafka, KafkaOptions, Record, shared_kafka};
+pub use maxwell::Maxwell;
 pub(crate) use mysql::texts as mysql_texts;
 pub use mysql::{MySqlOptions, MySqlServer, MySqlVersion};
 pub use ports::Port;

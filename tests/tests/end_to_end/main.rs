@@ -32,6 +32,7 @@
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
 //! | `incremental` | are rows that are asked for while the log is carried put where they belong, whatever happens meanwhile? |
+//! | `taking_over` | does Tailrace go on exactly where Debezium, Maxwell and the JDBC source stopped? |
 //! | `verify` | does `tailrace verify` find exactly what differs, tell lag from drift, and mend it? |
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
@@ -75,6 +76,7 @@ mod sinks;
 mod slots;
 mod standing_by;
 mod subscriptions;
+mod taking_over;
 mod transcripts;
 mod vectors;
 mod verify;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use mysql_async::Conn;
 use serde::{Deserialize, Serialize};
 use tailrace_core::ports::{ConnectorStore, Source, SourceContext};
+use tailrace_core::predecessor::{JdbcOffset, TakeOver};
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result};
-use tailrace_sql::{Dialect, Opening, PollingSource, QueryConfig, QueryMode};
+use tailrace_sql::{Dialect, Opening, PollingSource, QueryConfig, QueryMode, cursor, take_over};
 
 use super::MySqlDialect;
 use super::catalogue::{self, Strictness};
@@ -33,6 +34,24 @@ struct Remembered {
     identity: String,
     /// Whose rows were carried.
     polled: ServerIdentity,
+}
+
+// === impl Remembered ===
+
+impl Remembered {
+    fn new(server: &ServerFacts) -> Self {
+        Self {
+            identity: new_identity(server),
+            polled: ServerIdentity::of(server),
+        }
+    }
+
+    fn to_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self).map_err(|error| {
+            let message = "what is known of the source cannot be written as JSON";
+            Error::definite("state_unwritable", message).with_source(error)
+        })
+    }
 }
 
 /// Opens the source where `context.resume` says.
@@ -75,6 +94,23 @@ pub(crate) async fn read(config: MySqlConfig, endpoint: &Endpoint, flavour: Flav
     Ok(Box::new(dialect))
 }
 
+/// Where to go on from what Kafka Connect's JDBC source stored.
+pub(crate) async fn take_over(
+    config: &MySqlConfig,
+    query: &QueryConfig,
+    flavour: Flavour,
+    offsets: &[JdbcOffset],
+) -> Result<TakeOver> {
+    let (mut connection, server) = connect(config, flavour).await?;
+    let catalogue = catalogue::read(&mut connection, config, &server, Strictness::All).await?;
+    let (cursors, notes) = take_over::cursors(catalogue.discovery.tables, query, offsets)?;
+    Ok(TakeOver {
+        position: cursor::to_position(&cursors)?,
+        memory: Remembered::new(&server).to_json()?,
+        notes,
+    })
+}
+
 async fn connect(config: &MySqlConfig, flavour: Flavour) -> Result<(Conn, ServerFacts)> {
     known(connect::connect(config, Purpose::Polling).await?, flavour).await
 }
@@ -95,13 +131,8 @@ async fn identity(store: &dyn ConnectorStore, has_progress: bool, server: &Serve
                 "the state has progress of this source but does not know whose it is; restore the state file from a backup",
             ));
         }
-        let remembered = Remembered {
-            identity: new_identity(server),
-            polled: ServerIdentity::of(server),
-        };
-        let json = serde_json::to_value(&remembered)
-            .map_err(|error| corrupt("what is known of the source cannot be written as JSON").with_source(error))?;
-        store.remember(&json).await?;
+        let remembered = Remembered::new(server);
+        store.remember(&remembered.to_json()?).await?;
         return Ok(remembered.identity.into());
     };
     if json.get("polled").is_none() {

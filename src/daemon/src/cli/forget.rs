@@ -49,7 +49,7 @@ pub(crate) async fn run(plan: Plan, connector: &str, confirmed: bool) -> Result<
 }
 
 /// How far a connector is, in words. What cannot be read is shown as it is: forgetting is the way out of that too.
-fn carried(progress: &Progress) -> String {
+pub(super) fn carried(progress: &Progress) -> String {
     let read = |tables: usize| {
         if tables == 1 {
             "1 table".to_owned()

@@ -1,0 +1,143 @@
+//! Maxwell's table of positions: a row for each server and each `client_id`.
+
+use mysql_async::Conn;
+use tailrace_core::{Error, Result};
+
+use super::Noted;
+use crate::connect::{Texts, texts};
+use crate::position::FileOffset;
+use crate::quote::qualified;
+use crate::server::ServerFacts;
+
+const TABLE: &str = "positions";
+
+/// A row of the table.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    server_id: String,
+    client_id: String,
+    file: Option<String>,
+    offset: Option<String>,
+    gtids: Option<String>,
+}
+
+/// Where Maxwell stopped.
+pub(super) async fn read(
+    connection: &mut Conn,
+    server: &ServerFacts,
+    (schema, client_id): (&str, &str),
+) -> Result<Noted> {
+    let table = qualified(schema, TABLE);
+    let query = format!("SELECT server_id, client_id, binlog_file, binlog_position, gtid_set FROM {table}");
+    let doing = format!("read Maxwell's positions from {table}; its `schema_database` is said with --maxwell-schema");
+    let rows = texts(connection, &query, &doing).await?;
+    let rows: Vec<Row> = rows.iter().map(Row::of).collect();
+    noted(&rows, server.server_id, client_id)
+}
+
+/// The row of one Maxwell on one server.
+fn noted(rows: &[Row], server_id: u32, client_id: &str) -> Result<Noted> {
+    let missing = |message: String| Err(Error::definite("offsets_missing", message));
+    let own: Vec<&Row> = rows.iter().filter(|row| row.client_id == client_id).collect();
+    if own.is_empty() {
+        let mut known: Vec<&str> = rows.iter().map(|row| row.client_id.as_str()).collect();
+        known.sort_unstable();
+        known.dedup();
+        let known = if known.is_empty() {
+            "the table is empty".to_owned()
+        } else {
+            format!("it has those of {}; choose one with --client-id", known.join(", "))
+        };
+        return missing(format!(
+            "Maxwell's table has no position of a client_id `{client_id}`: {known}"
+        ));
+    }
+    let Some(row) = own.iter().find(|row| row.server_id == server_id.to_string()) else {
+        let servers: Vec<&str> = own.iter().map(|row| row.server_id.as_str()).collect();
+        return missing(format!(
+            "Maxwell's position is of the server with server_id {}, and the connector's has {server_id}: its files and offsets mean nothing here. \
+             Have `url` lead to the server that Maxwell reads (its `replication_host`)",
+            servers.join(", ")
+        ));
+    };
+    let place = row.file.as_deref().filter(|file| !file.is_empty()).and_then(|file| {
+        let offset = row.offset.as_deref()?.parse().ok()?;
+        Some(FileOffset::new(file, offset))
+    });
+    let Some(at) = place else {
+        let message = format!("Maxwell's position of the client_id `{client_id}` has no file and offset");
+        return Err(Error::definite("offsets_unreadable", message));
+    };
+    Ok(Noted {
+        at,
+        gtids: row.gtids.clone().filter(|gtids| !gtids.is_empty()),
+        server_id: Some(u64::from(server_id)),
+        notes: Vec::new(),
+    })
+}
+
+// === impl Row ===
+
+impl Row {
+    fn of(texts: &Texts) -> Self {
+        let owned = |column| texts.text(column).map(str::to_owned);
+        Self {
+            server_id: owned(0).unwrap_or_default(),
+            client_id: owned(1).unwrap_or_default(),
+            file: owned(2),
+            offset: owned(3),
+            gtids: owned(4),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(texts: &[&str]) -> Row {
+        Row::of(&Texts::of(texts))
+    }
+
+    #[test]
+    fn the_row_of_the_server_and_the_client_is_taken() {
+        let rows = [
+            row(&["1", "maxwell", "b.000003", "1234", ""]),
+            row(&["2", "maxwell", "b.000009", "4", ""]),
+            row(&[
+                "1",
+                "other",
+                "b.000001",
+                "4",
+                "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5",
+            ]),
+        ];
+        let taken = noted(&rows, 1, "maxwell").unwrap();
+        assert_eq!((taken.at, taken.gtids), (FileOffset::new("b.000003", 1234), None));
+        assert!(noted(&rows, 1, "other").unwrap().gtids.is_some());
+        let error = noted(&rows, 3, "maxwell").unwrap_err();
+        assert!(error.to_string().contains("server_id 1, 2"), "{error}");
+        let error = noted(&rows, 1, "maxwel").unwrap_err();
+        assert!(error.to_string().contains("maxwell, other"), "{error}");
+        assert_eq!(noted(&[], 1, "maxwell").unwrap_err().code(), "offsets_missing");
+    }
+
+    #[test]
+    fn a_position_that_is_none_is_refused() {
+        for (file, offset) in [("", "4"), ("b.000001", "x"), ("b.000001", "-4")] {
+            let error = noted(&[row(&["1", "maxwell", file, offset, ""])], 1, "maxwell").unwrap_err();
+            assert_eq!(error.code(), "offsets_unreadable", "{file} {offset}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_of_arbitrary_bytes_is_read_or_refused(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 5)) {
+            let parts: Vec<String> = parts.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            drop(noted(&[row(&parts)], 1, parts[1]));
+        }
+    }
+}
