@@ -54,7 +54,7 @@ pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> R
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
         other => corrupt(path, "its list of migrations is not ours").with_source(other),
     })?;
-    take_down(path, &mut transaction).await.map_err(failed)?;
+    take_down(path, &mut transaction).await?;
     transaction.commit().await.map_err(failed)
 }
 
@@ -102,32 +102,53 @@ async fn keep(path: &Path, connection: &mut SqliteConnection) -> Result<PathBuf>
     Ok(copy)
 }
 
-/// Takes down that this release has the state, where another one had it before, for people in the journal too.
-async fn take_down(path: &Path, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let newest = sqlx::query_as("SELECT id, version, layout FROM releases ORDER BY id DESC LIMIT 1");
-    let newest: Option<(i64, String, i64)> = newest.fetch_optional(&mut *connection).await?;
+/// Takes down that this release has the state, where another one had it before; for people in the journal too.
+async fn take_down(path: &Path, connection: &mut SqliteConnection) -> Result<()> {
+    let failed = |error| from_opening(path, error);
+    let statement = "SELECT id, version, layout, opened_at_ms, checksum FROM releases ORDER BY id DESC LIMIT 1";
+    let newest = sqlx::query_as(statement).fetch_optional(&mut *connection).await;
+    let newest: Option<(i64, String, i64, i64, i64)> = newest.map_err(failed)?;
     let layout = newest_layout();
     let (before, before_id) = match newest {
-        Some((_, version, known)) if version == RELEASE && known == layout => return Ok(()),
-        Some((id, version, _)) => (Some(version), id),
+        Some((id, version, known, opened_at_ms, checksum)) => {
+            if checksum != row::release(id, &version, (known, opened_at_ms)) {
+                return Err(corrupt(
+                    path,
+                    "the checksum of the release that had it last does not match",
+                ));
+            }
+            if version == RELEASE && known == layout {
+                return Ok(());
+            }
+            (Some(version), id)
+        }
         None => (None, 0),
     };
-    let (id, at_ms) = (before_id + 1, now_ms());
+    let detail = before.map(|before| format!("Tailrace {RELEASE} goes on with the state that Tailrace {before} had"));
+    write_release(connection, before_id + 1, detail.as_deref())
+        .await
+        .map_err(failed)?;
+    if let Some(detail) = detail {
+        tracing::info!(state = %path.display(), "{detail}");
+    }
+    Ok(())
+}
+
+async fn write_release(connection: &mut SqliteConnection, id: i64, detail: Option<&str>) -> sqlx::Result<()> {
+    let (layout, at_ms) = (newest_layout(), now_ms());
     let statement = "INSERT INTO releases (id, version, layout, opened_at_ms, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
     let insert = sqlx::query(statement).bind(id).bind(RELEASE).bind(layout).bind(at_ms);
     let checksum = row::release(id, RELEASE, (layout, at_ms));
     insert.bind(checksum).execute(&mut *connection).await?;
-    let Some(before) = before else {
+    let Some(detail) = detail else {
         return Ok(());
     };
-    let detail = format!("Tailrace {RELEASE} goes on with the state that Tailrace {before} had");
-    tracing::info!(state = %path.display(), "{detail}");
     let entry = NewEntry {
         at_us: at_ms.saturating_mul(1000),
         connector: None,
         who: "tailrace".to_owned(),
         what: "release",
-        detail,
+        detail: detail.to_owned(),
     };
     journal::insert(connection, &entry).await
 }
@@ -194,5 +215,38 @@ impl StateStore {
             wanted,
             copy: copy_before(path, RELEASE),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    #[tokio::test]
+    async fn releases_are_taken_down_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let first = StateStore::open(&path).await.unwrap();
+        assert_eq!(first.journal((0, i64::MAX), None, 10).await.unwrap(), []);
+        first.close().await.unwrap();
+        // As a later release that knows the same layout leaves it.
+        let mut later = store::connect(&path).await.unwrap();
+        let checksum = row::release(2, "0.9.7", (newest_layout(), 7));
+        let insert = sqlx::query("INSERT INTO releases VALUES (2, '0.9.7', ?1, 7, ?2)");
+        let insert = insert.bind(newest_layout()).bind(checksum);
+        insert.execute(&mut later).await.unwrap();
+        later.close().await.unwrap();
+        for _ in 0..2 {
+            let store = StateStore::open(&path).await.unwrap();
+            let entries = store.journal((0, i64::MAX), None, 10).await.unwrap();
+            let details: Vec<_> = entries
+                .iter()
+                .map(|entry| (entry.what.as_str(), entry.detail.as_str()))
+                .collect();
+            let detail = format!("Tailrace {RELEASE} goes on with the state that Tailrace 0.9.7 had");
+            assert_eq!(details, [("release", detail.as_str())]);
+            store.close().await.unwrap();
+        }
     }
 }

@@ -109,6 +109,12 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
             rows.fetch_all(&mut *connection).await?.into_iter().all(
                 |(connector, memory, checksum): (String, String, i64)| checksum == row::memory(&connector, &memory),
             );
+        let rows = sqlx::query_as("SELECT id, version, layout, opened_at_ms, checksum FROM releases");
+        intact &= rows.fetch_all(&mut *connection).await?.into_iter().all(
+            |(id, version, layout, opened_at_ms, checksum): (i64, String, i64, i64, i64)| {
+                checksum == row::release(id, &version, (layout, opened_at_ms))
+            },
+        );
         intact &= letters(connection).await?;
         intact &= registry::is_intact(&mut *connection).await?;
         intact &= people::is_intact(&mut *connection).await?;

@@ -192,31 +192,6 @@ async fn a_state_that_cannot_be_copied_is_not_brought_on() {
 }
 
 #[tokio::test]
-async fn releases_are_taken_down_one_after_the_other() {
-    let (_folder, path) = place();
-    let first = StateStore::open(&path).await.unwrap();
-    assert_eq!(first.journal((0, i64::MAX), None, 10).await.unwrap(), []);
-    first.close().await.unwrap();
-    // As a later release that knows the same layout leaves it.
-    execute(
-        &path,
-        "INSERT INTO releases (id, version, layout, opened_at_ms, checksum) SELECT id + 1, '0.9.7', layout, 0, 0 FROM releases",
-    )
-    .await;
-    for _ in 0..2 {
-        let store = StateStore::open(&path).await.unwrap();
-        let entries = store.journal((0, i64::MAX), None, 10).await.unwrap();
-        let details: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.what.as_str(), entry.detail.as_str()))
-            .collect();
-        let detail = format!("Tailrace {RELEASE} goes on with the state that Tailrace 0.9.7 had");
-        assert_eq!(details, [("release", detail.as_str())]);
-        store.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
 async fn it_is_known_until_when_a_connector_was_carried() {
     let (_folder, path) = place();
     let store = StateStore::open(&path).await.unwrap();

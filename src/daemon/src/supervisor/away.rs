@@ -23,6 +23,10 @@ pub(crate) async fn mark(supervisor: Arc<Supervisor>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        // Each says itself when it ends.
+        if supervisor.must_be_open().is_err() {
+            return;
+        }
         let telemetry = supervisor.telemetry();
         let carried = telemetry.iter().filter(|telemetry| telemetry.life().is_ready());
         let carried: Vec<String> = carried.map(|telemetry| telemetry.connector.clone()).collect();

@@ -281,7 +281,8 @@ async fn write_golden(golden: &Golden) {
     work(&daemon, &shop, &target, &databases).await;
     people(&daemon);
     assert_eq!(daemon.terminate().unwrap().code(), Some(0), "{}", daemon.log());
-    keep(golden, &daemon, &[("shop.sql", &shop), ("target.sql", &target)]).await;
+    let files = [("shop.sql", shop.as_path()), ("target.sql", target.as_path())];
+    keep(golden, &daemon, &files).await;
 }
 
 async fn work(daemon: &Daemon, shop: &Path, target: &Path, databases: &[(&str, Database)]) {
