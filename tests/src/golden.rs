@@ -163,10 +163,16 @@ async fn statements(connection: &mut SqliteConnection) -> sqlx::Result<String> {
     let parts = sqlx::query_as("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid");
     let parts: Vec<(String, String, String)> = parts.fetch_all(&mut *connection).await?;
     let (tables, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(|(kind, _, _)| kind == "table");
-    for (_, name, sql) in &tables {
-        if !name.starts_with("sqlite_") {
-            text += &format!("{sql};\n");
-        }
+    let (own, counts): (Vec<_>, Vec<_>) = tables
+        .into_iter()
+        .partition(|(_, name, _)| !name.starts_with("sqlite_"));
+    for (_, name, sql) in &own {
+        text += &format!("{sql};\n");
+        text += &rows(connection, name).await?;
+    }
+    // SQLite's own, which rows above have begun to fill.
+    for (_, name, _) in &counts {
+        text += &format!("DELETE FROM {name};\n");
         text += &rows(connection, name).await?;
     }
     for (_, _, sql) in others {

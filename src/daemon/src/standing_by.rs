@@ -41,7 +41,11 @@ pub(crate) async fn listen(address: SocketAddr, taken: Taken) -> Result<(TcpList
 pub(crate) async fn open_state(path: &Path, taken: Taken) -> Result<StateStore> {
     match taken {
         Taken::Refuse | Taken::TakeAnotherPort => StateStore::open(path).await,
-        Taken::StandBy => when_free(|| StateStore::open(path)).await,
+        Taken::StandBy => {
+            // Of one that a later release has, now and not when that has ended.
+            StateStore::outdated(path).await?;
+            when_free(|| StateStore::open(path)).await
+        }
     }
 }
 

@@ -132,7 +132,7 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
-    /// Checks that sources, streams and registries are ready: every problem at once, each with the statement or setting that fixes it.
+    /// Checks that the state, sources, streams and registries are ready: every problem at once, each with the statement or setting that fixes it.
     ///
     /// Changes nothing. Ends with 3 where something blocks.
     Check {
