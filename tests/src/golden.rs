@@ -232,7 +232,7 @@ pub async fn said_of_state(state: &StateStore) -> Result<Value> {
         // A later release writes down that it goes on.
         let journal = state.journal((0, i64::MAX), None, 1000).await?;
         let journal: Vec<_> = journal.into_iter().filter(|entry| entry.what != "release").collect();
-        tailrace_core::Result::Ok(json!({
+        Ok(json!({
             "connectors": connectors,
             "registry": subjects,
             "created": created.collect::<Vec<_>>(),
@@ -240,7 +240,8 @@ pub async fn said_of_state(state: &StateStore) -> Result<Value> {
             "journal": journal,
         }))
     };
-    read.await.map_err(|error| ServerError::new(error.report()))
+    let said: tailrace_core::Result<Value> = read.await;
+    said.map_err(|error| ServerError::new(error.report()))
 }
 
 async fn said_of_connector(state: &StateStore, name: &str) -> tailrace_core::Result<Value> {
