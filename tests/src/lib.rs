@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod database;
 pub mod engine;
 pub mod events;
+pub mod golden;
 pub mod http;
 pub mod oracle;
 pub mod proxy;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use tailrace_core::Error;
 
+use crate::segment::FORMAT;
+
 /// The config says something impossible.
 pub(crate) const CONFIG: &str = "stream_config_invalid";
 /// Another process writes to the stream.
@@ -17,6 +19,8 @@ pub(crate) const UNWRITABLE: &str = "stream_unwritable";
 pub(crate) const UNREADABLE: &str = "stream_unreadable";
 /// The content of a segment is not what was written.
 pub(crate) const CORRUPT: &str = "stream_corrupt";
+/// A later release wrote it.
+pub(crate) const NEWER: &str = "stream_newer";
 /// Stored offsets are not what was written.
 pub(crate) const OFFSETS_CORRUPT: &str = "stream_offsets_corrupt";
 /// The record at the wanted offset was deleted.
@@ -63,6 +67,17 @@ pub(crate) fn corrupt(segment: &Path, at_byte: u64, finding: &str) -> Failure {
         segment.display()
     );
     Failure::Definite { code: CORRUPT, message }
+}
+
+/// A segment has a format of a later release.
+pub(crate) fn newer(segment: &Path, format: u8) -> Failure {
+    let message = format!(
+        "{} was written by a newer Tailrace (format {format}, and Tailrace {} knows formats up to {FORMAT}); run that one, or a later one; or \
+         give this one another folder in `path`",
+        segment.display(),
+        env!("CARGO_PKG_VERSION")
+    );
+    Failure::Definite { code: NEWER, message }
 }
 
 /// A file cannot be read now.

@@ -20,9 +20,9 @@ use std::time::SystemTime;
 use tailrace_core::event::{EncodedBatch, EncodedRecord};
 use tailrace_core::failpoint;
 
-use crate::error::{Failure, corrupt};
+use crate::error::{Failure, corrupt, newer};
 use crate::record;
-use crate::segment::{self, Frames, HEADER_BYTES, Header, Segment, Step, Tail};
+use crate::segment::{self, Beginning, Frames, HEADER_BYTES, Header, Segment, Step, Tail};
 use crate::topic::sync_folder;
 
 /// The active segment of a topic, open for appending.
@@ -257,9 +257,12 @@ fn find_active(folder: &Path) -> Result<Option<Found>, Failure> {
             .open(&path)
             .map_err(unwritable)?;
         match Header::read(&file).map_err(unwritable)? {
-            Ok(Some(header)) if header.base == base => return scan(file, path, header).map(Some),
-            Ok(_) => return Err(corrupt(&path, 0, "its header is not that of this segment")),
-            Err(length) => {
+            Beginning::Header(header) if header.base == base => return scan(file, path, header).map(Some),
+            Beginning::Newer(format) => return Err(newer(&path, format)),
+            Beginning::Header(_) | Beginning::Foreign => {
+                return Err(corrupt(&path, 0, "its header is not that of this segment"));
+            }
+            Beginning::Short(length) => {
                 tracing::warn!(segment = %path.display(), length, "a segment that was never finished is removed");
                 fs::remove_file(&path)
                     .and_then(|()| sync_folder(folder))

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use tailrace_core::ports::StartOffset;
 use tailrace_core::{Error, Result};
 
-use crate::error::{self, corrupt, unreadable};
+use crate::error::{self, corrupt, newer, unreadable};
 use crate::record::{Record, record_of};
-use crate::segment::{self, Frames, Header, Segment, Step, Tail};
+use crate::segment::{self, Beginning, Frames, Header, Segment, Step, Tail};
 
 /// Reads one topic from an offset on.
 #[derive(Debug)]
@@ -155,9 +155,12 @@ impl TopicReader {
             Err(error) => return Err(unreadable(&segment.path, error)),
         };
         let header = match Header::read(&file).map_err(|error| unreadable(&segment.path, error))? {
-            Ok(Some(header)) if header.base == segment.base => header,
-            Ok(_) => return Err(corrupt(&segment.path, 0, "its header is not that of this segment").error()),
-            Err(_) => return Ok(false),
+            Beginning::Header(header) if header.base == segment.base => header,
+            Beginning::Newer(format) => return Err(newer(&segment.path, format).error()),
+            Beginning::Header(_) | Beginning::Foreign => {
+                return Err(corrupt(&segment.path, 0, "its header is not that of this segment").error());
+            }
+            Beginning::Short(_) => return Ok(false),
         };
         if reached < header.previous_end {
             return Err(self.out_of_range(reached, header.base));
@@ -227,7 +230,7 @@ pub(crate) fn start_offset(folder: &Path, start: StartOffset) -> Result<u64> {
 /// The offset behind the last whole record of a segment.
 fn end_of(segment: &Segment) -> io::Result<u64> {
     let file = File::open(&segment.path)?;
-    let Ok(Some(header)) = Header::read(&file)? else {
+    let Beginning::Header(header) = Header::read(&file)? else {
         return Ok(segment.base);
     };
     let mut frames = Frames::new(file, header);

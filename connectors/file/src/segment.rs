@@ -7,6 +7,9 @@
 //!   └────────────┴────────────────┴────────────────┴─────────┴────────┴────────┴───┄
 //! ```
 //!
+//! The byte behind the magic is the version of the format. Whatever it is, these 28 bytes are the header and the checksum is theirs: a release
+//! says of a later format that it is later, and not that it is damaged.
+//!
 //! The name is the base offset, the offset of the first record, in 20 digits. Inside a segment offsets grow by one.
 //! *Previous end* is the offset that would have followed in the segment before: where it is lower than the base, the
 //! offsets between were given to records whose write failed, and nothing is missing. Where it is higher than what a
@@ -29,8 +32,10 @@ use crate::record::{self, Damage, PREFIX_BYTES};
 /// Length of a segment's header.
 pub(crate) const HEADER_BYTES: u64 = 28;
 const HEADER_LENGTH: usize = 28;
-/// First bytes of every segment; the last is the version of the format.
-const MAGIC: &[u8; 8] = b"TRSEGMT\x01";
+/// First bytes of every segment of any format.
+const MAGIC: &[u8; 7] = b"TRSEGMT";
+/// The version of the format, the byte behind it.
+pub(crate) const FORMAT: u8 = 1;
 /// How much is read at once: large enough that a system call per chunk costs nothing, small enough for many readers.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Behind the base offset in a segment's name.
@@ -49,6 +54,18 @@ pub(crate) struct Segment {
 pub(crate) struct Header {
     pub(crate) base: u64,
     pub(crate) previous_end: u64,
+}
+
+/// What is at the beginning of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    Header(Header),
+    /// The header of a format that a later release writes.
+    Newer(u8),
+    /// It ends before a header would, after so many bytes.
+    Short(usize),
+    /// Anything else.
+    Foreign,
 }
 
 /// Reads a segment record by record, as far as it was written.
@@ -120,34 +137,44 @@ impl Header {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_LENGTH);
         bytes.extend_from_slice(MAGIC);
+        bytes.push(FORMAT);
         bytes.extend_from_slice(&self.base.to_le_bytes());
         bytes.extend_from_slice(&self.previous_end.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
-    /// `None` where the bytes are no header of a segment.
-    fn decode(bytes: &[u8; HEADER_LENGTH]) -> Option<Self> {
-        let (body, checksum) = bytes.split_last_chunk()?;
-        let (magic, numbers) = body.split_first_chunk()?;
-        let (base, previous_end) = (numbers.first_chunk()?, numbers.last_chunk()?);
-        let intact = magic == MAGIC && u32::from_le_bytes(*checksum) == crc32fast::hash(body);
-        let header = Self {
-            base: u64::from_le_bytes(*base),
-            previous_end: u64::from_le_bytes(*previous_end),
-        };
-        intact.then_some(header)
+    fn decode(bytes: &[u8; HEADER_LENGTH]) -> Beginning {
+        Self::parse(bytes).unwrap_or(Beginning::Foreign)
     }
 
-    /// Reads the header of a segment; `Ok(Err(length))` where the file has not even so many bytes, `Ok(Ok(None))` where
-    /// they are no header.
-    pub(crate) fn read(file: &File) -> io::Result<Result<Option<Self>, usize>> {
+    /// `None` where the bytes are no header of any format.
+    fn parse(bytes: &[u8; HEADER_LENGTH]) -> Option<Beginning> {
+        let (body, checksum) = bytes.split_last_chunk()?;
+        let (magic, rest) = body.split_first_chunk()?;
+        let (format, numbers) = rest.split_first()?;
+        let (base, previous_end) = (numbers.first_chunk()?, numbers.last_chunk()?);
+        if magic != MAGIC || u32::from_le_bytes(*checksum) != crc32fast::hash(body) {
+            return None;
+        }
+        Some(match *format {
+            FORMAT => Beginning::Header(Self {
+                base: u64::from_le_bytes(*base),
+                previous_end: u64::from_le_bytes(*previous_end),
+            }),
+            format if format > FORMAT => Beginning::Newer(format),
+            _ => Beginning::Foreign,
+        })
+    }
+
+    /// Reads the beginning of a segment.
+    pub(crate) fn read(file: &File) -> io::Result<Beginning> {
         let mut bytes = [0; HEADER_LENGTH];
         let length = fill_at(file, &mut bytes, 0)?;
         if length < HEADER_LENGTH {
-            Ok(Err(length))
+            Ok(Beginning::Short(length))
         } else {
-            Ok(Ok(Self::decode(&bytes)))
+            Ok(Self::decode(&bytes))
         }
     }
 }
@@ -288,12 +315,26 @@ mod tests {
             previous_end: 183_200,
         };
         let bytes: [u8; HEADER_LENGTH] = header.encode().try_into().unwrap();
-        assert_eq!(Header::decode(&bytes), Some(header));
+        assert_eq!(Header::decode(&bytes), Beginning::Header(header));
         for bit in 0..HEADER_LENGTH * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::decode(&flipped), None);
+            assert_eq!(Header::decode(&flipped), Beginning::Foreign);
         }
+    }
+
+    #[test]
+    fn a_header_of_a_later_format_is_told_from_damage() {
+        let mut bytes = Header {
+            base: 7,
+            previous_end: 7,
+        }
+        .encode();
+        bytes[MAGIC.len()] = FORMAT + 1;
+        bytes.truncate(HEADER_LENGTH - 4);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let bytes: [u8; HEADER_LENGTH] = bytes.try_into().unwrap();
+        assert_eq!(Header::decode(&bytes), Beginning::Newer(FORMAT + 1));
     }
 
     #[test]

@@ -323,14 +323,40 @@ impl<T> Version<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::column_type::TypePolicy;
+    use crate::position::BinlogPosition;
     use crate::server::testing::{mariadb, mysql};
 
     fn at(offset: u64) -> FileOffset {
         FileOffset::new("b.000009", offset)
+    }
+
+    #[test]
+    fn what_every_release_remembered_is_understood() {
+        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+        let folders = std::fs::read_dir(goldens).unwrap().map(|entry| entry.unwrap().path());
+        for folder in folders.filter(|folder| folder.is_dir()) {
+            let said: Value = serde_json::from_slice(&std::fs::read(folder.join("said.json")).unwrap()).unwrap();
+            for connector in ["mysql-log", "mariadb-log"] {
+                let known = &said["state"]["connectors"][connector];
+                let position = Position::new(known[0]["progress"]["position"].as_str().unwrap());
+                let read = BinlogPosition::from_position(&position).unwrap();
+                assert_eq!(read.to_position(), position);
+                let memory = Memory::read(known[1]["memory"].clone()).unwrap();
+                assert_eq!(
+                    (memory.tables.len(), memory.began_at.is_some()),
+                    (1, true),
+                    "{memory:?}"
+                );
+                assert_eq!(serde_json::to_value(memory).unwrap(), known[1]["memory"]);
+            }
+        }
     }
 
     fn definition(table: &str, comment: &str) -> TableDefinition {

@@ -220,3 +220,52 @@ impl PolledMemory {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::position::Lsn;
+
+    /// What every release left of a connector: its position and its memory.
+    fn left_of(connector: &str) -> Vec<(Position, Value)> {
+        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+        let folders = std::fs::read_dir(goldens).unwrap().map(|entry| entry.unwrap().path());
+        let left = folders.filter(|folder| folder.is_dir()).map(|folder| {
+            let said = std::fs::read(folder.join("said.json")).unwrap();
+            let said: Value = serde_json::from_slice(&said).unwrap();
+            let known = &said["state"]["connectors"][connector];
+            let position = known[0]["progress"]["position"].as_str().unwrap().to_owned();
+            (Position::new(position), known[1]["memory"].clone())
+        });
+        let left: Vec<_> = left.collect();
+        assert!(!left.is_empty());
+        left
+    }
+
+    #[test]
+    fn what_every_release_remembered_of_a_log_is_understood() {
+        for (position, memory) in left_of("postgres-log") {
+            assert!(Lsn::from_position(&position).unwrap() > Lsn(0), "{position}");
+            let read: Memory = read(memory.clone()).unwrap();
+            assert_eq!(read.slot, "tailrace_postgres_log");
+            assert!(
+                read.slot_began_at.is_some() && read.tables.contains("public.ledger"),
+                "{read:?}"
+            );
+            assert_eq!(serde_json::to_value(read).unwrap(), memory);
+        }
+    }
+
+    #[test]
+    fn what_every_release_remembered_of_polled_tables_is_understood() {
+        for (_, memory) in left_of("postgres-polled") {
+            let read: PolledMemory = read(memory.clone()).unwrap();
+            assert!(read.polled && !read.system_identifier.is_empty(), "{read:?}");
+            assert_eq!(serde_json::to_value(read).unwrap(), memory);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! State, progress and numbers of connectors: the one place where metric names are written.
 
+mod away;
 pub mod histogram;
 pub mod history;
 pub mod lag;
@@ -22,6 +23,7 @@ use self::retention::RetentionWindow;
 use crate::dead_letter::LetterSummary;
 use crate::trace::Tracer;
 
+pub use self::away::Away;
 pub use self::retention::LogRetention;
 pub use self::tables::{DelayWindow, PartitionProgress, PublishedTopic, TableGapSafety, TableProgress};
 pub use self::tail::{Tail, TailedChange, TailedRecord};
@@ -165,6 +167,7 @@ struct Words {
     partitions: BTreeMap<String, PartitionProgress>,
     dead_letters: LetterSummary,
     notices: BTreeMap<&'static str, String>,
+    away: Option<Away>,
 }
 
 /// A connector's state at one moment, as `/status` shows it.
@@ -226,6 +229,9 @@ pub struct Snapshot {
     pub dead_letters: LetterSummary,
     /// Standing warnings by code.
     pub notices: BTreeMap<&'static str, String>,
+    /// For how long it was away before it went on; `None` where it was never carried before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
 }
 
 // === impl Life ===
@@ -281,6 +287,7 @@ impl Telemetry {
                 partitions: BTreeMap::new(),
                 dead_letters: LetterSummary::default(),
                 notices: BTreeMap::new(),
+                away: None,
             }),
         }
     }
@@ -551,6 +558,7 @@ impl Telemetry {
                 partitions: words.partitions.clone(),
                 dead_letters: words.dead_letters.clone(),
                 notices: words.notices.clone(),
+                away: words.away.clone(),
             }
         })
     }

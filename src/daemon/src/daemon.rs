@@ -16,23 +16,15 @@ use tokio::task::JoinHandle;
 
 use crate::admin::access::Access;
 use crate::admin::tls::Tls;
-use crate::admin::{self, Admin, Heartbeat, Listeners, Parts, Shown};
+use crate::admin::{Admin, Heartbeat, Listeners, Parts, Shown};
 use crate::config::plan::Plan;
 use crate::journal::Journal;
 use crate::registries::Registries;
+use crate::standing_by::{self, Taken, unlistenable};
 use crate::supervisor::assembly::Assembly;
-use crate::supervisor::{Outcome, Supervisor};
+use crate::supervisor::{Outcome, Supervisor, away};
 use crate::traces::Exporter;
 use crate::{progress, sampling, screen};
-
-/// What to do where the endpoint's port is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PortTaken {
-    /// Say so and end: whoever looks at that port would see somebody else.
-    Refuse,
-    /// Take any free port.
-    TakeAnother,
-}
 
 /// A configuration that runs.
 pub(crate) struct Daemon {
@@ -58,22 +50,12 @@ pub(crate) struct Signals {
 impl Daemon {
     /// Opens what must be there from the start (port, state) and starts every connector; those open their own sides
     /// themselves, and try again where that fails.
-    pub(crate) async fn start(plan: &Plan, port_taken: PortTaken) -> Result<Self> {
+    pub(crate) async fn start(plan: &Plan, taken: Taken) -> Result<Self> {
         #[cfg(debug_assertions)]
         failpoint::arm_from_environment()?;
         failpoint!(AfterConfig);
-        let (listener, admin_address) = listen(plan.admin.listen, port_taken)?;
-        let probes = plan
-            .admin
-            .probes_listen
-            .map(|address| listen(address, PortTaken::Refuse))
-            .transpose()?;
-        let listeners = Listeners {
-            main: listener,
-            probes: probes.map(|(listener, _)| listener),
-            tls: plan.admin.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new),
-        };
-        let state = StateStore::open(&plan.state_path).await?;
+        let (listeners, admin_address) = listen(plan, taken).await?;
+        let state = standing_by::open_state(&plan.state_path, taken).await?;
         let exporter = plan
             .traces
             .as_ref()
@@ -110,6 +92,7 @@ impl Daemon {
             spawn_named("heartbeat", heartbeat.beat()),
             spawn_named("history", sampling::sample(move || sampled.telemetry())),
             spawn_named("progress", progress::show(Arc::clone(&supervisor))),
+            spawn_named("away", away::mark(Arc::clone(&supervisor))),
         ];
         Ok(Self {
             admin_address,
@@ -178,28 +161,24 @@ fn exit_at_once() -> Outcome {
     std::process::exit(i32::from(crate::cli::Exit::Interrupted.code()));
 }
 
+/// Everything that the endpoint listens on, and its own address.
+async fn listen(plan: &Plan, taken: Taken) -> Result<(Listeners, SocketAddr)> {
+    let (main, address) = standing_by::listen(plan.admin.listen, taken).await?;
+    let probes = match (plan.admin.probes_listen, taken) {
+        (None, _) => None,
+        (Some(address), Taken::TakeAnotherPort) => Some(standing_by::listen(address, Taken::Refuse).await?.0),
+        (Some(address), Taken::Refuse | Taken::StandBy) => Some(standing_by::listen(address, taken).await?.0),
+    };
+    let tls = plan.admin.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
+    Ok((Listeners { main, probes, tls }, address))
+}
+
 fn connect_streams(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn EventStream>>> {
     let connected = plan
         .streams
         .iter()
         .map(|(name, stream)| Ok((name.clone(), stream.connect()?)));
     connected.collect()
-}
-
-fn listen(address: SocketAddr, port_taken: PortTaken) -> Result<(std::net::TcpListener, SocketAddr)> {
-    match admin::listen(address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && port_taken == PortTaken::TakeAnother => {
-            let any_port = SocketAddr::new(address.ip(), 0);
-            admin::listen(any_port).map_err(|error| unlistenable(any_port, error))
-        }
-        result => result.map_err(|error| unlistenable(address, error)),
-    }
-}
-
-fn unlistenable(address: SocketAddr, error: io::Error) -> Error {
-    let sentence =
-        format!("the HTTP endpoint cannot listen on {address}; choose another address with `admin: {{listen: …}}`");
-    Error::definite("admin_unlistenable", sentence).with_source(error)
 }
 
 // === impl Signals ===

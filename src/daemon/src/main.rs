@@ -18,6 +18,7 @@ mod quickstart;
 mod registries;
 mod sampling;
 mod screen;
+mod standing_by;
 mod supervisor;
 mod traces;
 mod webhook;

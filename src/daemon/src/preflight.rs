@@ -1,6 +1,7 @@
-//! Whether a connector can run: every problem of its sides at once, each with what fixes it. Creates nothing.
+//! Whether the state can be opened and a connector can run: every problem of its sides at once, each with what fixes it. Creates nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tailrace_core::Result;
@@ -10,12 +11,29 @@ use tailrace_core::ports::{EventStream, TopicSpec};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::transform::{Transform, alters_messages};
+use tailrace_state::{Outdated, StateStore};
 
 use crate::cli::contract;
 use crate::config::plan::{ConnectorPlan, SinkPlan};
 
 /// Topics that were seen so far, by stream and name, and whose they are.
 pub(crate) type Topics = BTreeMap<(String, String), String>;
+
+/// What is to be said of the state before this release opens it; nothing of one that is there as it should be, or not there yet.
+pub(crate) async fn of_state(path: &Path) -> Vec<Finding> {
+    match StateStore::outdated(path).await {
+        Ok(None) => Vec::new(),
+        Ok(Some(outdated)) => {
+            let Outdated { layout, wanted, copy } = outdated;
+            let problem = format!(
+                "the next start brings it from layout {layout} to layout {wanted}, which earlier releases refuse; before that it is copied to {}",
+                copy.display()
+            );
+            vec![Finding::note("state_outdated", problem)]
+        }
+        Err(error) => vec![Finding::from(&error)],
+    }
+}
 
 /// Everything that is to be said of a connector that reads. `registry` has the schemas of what it published before, where it has any;
 /// `topics` are those of connectors that were looked at before.

@@ -105,6 +105,16 @@ pub(crate) mod row {
         text.into_iter().fold(sum, RowChecksum::text).finish()
     }
 
+    pub(crate) fn release(id: i64, version: &str, (layout, opened_at_ms): (i64, i64)) -> i64 {
+        let sum = RowChecksum::of("releases").integer(id).text(version);
+        sum.integer(layout).integer(opened_at_ms).finish()
+    }
+
+    pub(crate) fn carried(connector: &str, at_ms: i64, ended: i64) -> i64 {
+        let sum = RowChecksum::of("carried_until").text(connector);
+        sum.integer(at_ms).integer(ended).finish()
+    }
+
     pub(crate) fn registry_schema(id: i64, schema_type: &str, text: &str, properties: &str, tags: &str) -> i64 {
         let sum = RowChecksum::of("registry_schemas").integer(id).text(schema_type);
         sum.text(text).text(properties).text(tags).finish()

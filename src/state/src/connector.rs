@@ -470,6 +470,7 @@ pub(crate) async fn forget(connection: &mut SqliteConnection, name: &str) -> sql
         "DELETE FROM announced_schemas WHERE connector = ?1",
         "DELETE FROM source_memory WHERE connector = ?1",
         "DELETE FROM dead_letters WHERE connector = ?1",
+        "DELETE FROM carried_until WHERE connector = ?1",
     ] {
         sqlx::query(statement).bind(name).execute(&mut *transaction).await?;
     }
@@ -591,7 +592,7 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]
     read.map_err(|error| corrupt(path, "a row is not the JSON that it was written as").with_source(error))
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

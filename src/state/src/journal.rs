@@ -1,6 +1,7 @@
 //! What changed when, and who asked. Rows that are damaged are left out and not refused: nothing is decided by them.
 
 use serde::Serialize;
+use sqlx::SqliteConnection;
 use tailrace_core::Result;
 
 use crate::checksum::row;
@@ -45,6 +46,32 @@ pub struct Entry {
 /// A row of `journal`: id, at, connector, who, what, detail, checksum.
 type JournalRow = (i64, i64, Option<String>, String, String, String, i64);
 
+/// Writes something down; the oldest entries are removed.
+pub(crate) async fn insert(connection: &mut SqliteConnection, entry: &NewEntry) -> sqlx::Result<()> {
+    let next: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM journal")
+        .fetch_one(&mut *connection)
+        .await?;
+    let text = [&*entry.who, entry.what, &*entry.detail];
+    let checksum = row::journal((next, entry.at_us), entry.connector.as_deref(), text);
+    let statement =
+        "INSERT INTO journal (id, at_us, connector, who, what, detail, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let query = sqlx::query(statement)
+        .bind(next)
+        .bind(entry.at_us)
+        .bind(&entry.connector);
+    let query = query
+        .bind(&entry.who)
+        .bind(entry.what)
+        .bind(&entry.detail)
+        .bind(checksum);
+    query.execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM journal WHERE id <= ?1")
+        .bind(next - ENTRIES_KEPT)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 // === impl StateStore ===
 
 impl StateStore {
@@ -53,30 +80,10 @@ impl StateStore {
     /// # Errors
     /// Transient `state_unwritable`.
     pub async fn write_down(&self, entry: &NewEntry) -> Result<()> {
-        let failed = |error| from_database(self.path(), error);
         let mut lease = self.lease().await?;
-        let next: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM journal")
-            .fetch_one(&mut lease.connection)
+        insert(&mut lease.connection, entry)
             .await
-            .map_err(failed)?;
-        let text = [&*entry.who, entry.what, &*entry.detail];
-        let checksum = row::journal((next, entry.at_us), entry.connector.as_deref(), text);
-        let statement = "INSERT INTO journal (id, at_us, connector, who, what, detail, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let query = sqlx::query(statement)
-            .bind(next)
-            .bind(entry.at_us)
-            .bind(&entry.connector);
-        let query = query
-            .bind(&entry.who)
-            .bind(entry.what)
-            .bind(&entry.detail)
-            .bind(checksum);
-        query.execute(&mut lease.connection).await.map_err(failed)?;
-        sqlx::query("DELETE FROM journal WHERE id <= ?1")
-            .bind(next - ENTRIES_KEPT)
-            .execute(&mut lease.connection)
-            .await
-            .map_err(failed)?;
+            .map_err(|error| from_database(self.path(), error))?;
         lease.give_back();
         Ok(())
     }

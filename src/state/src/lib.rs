@@ -10,7 +10,8 @@
 //! | the file is another program's | refused by magic and application id, before SQLite sees it | `file.rs` |
 //! | the file is empty, cut or has flipped bits | refused, never "first run": a new file appears under its name only when it is whole (write, fsync, rename), so an empty one is damage; SQLite's integrity check, the layout, and a CRC per row are compared at each open | `verify.rs` |
 //! | the newest checkpoint has flipped bits | the one before is used, with a warning: duplicates, not loss | `connector.rs` |
-//! | the state was written by a newer release | refused, nothing touched | `store.rs` |
+//! | the state was written by a newer release | refused with that release's name, nothing touched | `upgrade.rs` |
+//! | an upgrade fails, or is regretted | the layout changes in one transaction, behind a copy of the whole state | `upgrade.rs` |
 //! | the file was copied (`cp`, a restored backup, a second host) | refused until a person adopts it: the file remembers its own inode and birth time | `store.rs` |
 //! | the disk is full or broken | the save fails as transient and nothing is confirmed to the source | `connector.rs` |
 //! | the file is deleted under the running daemon | the next write is refused: it would go nowhere | `store.rs` |
@@ -26,6 +27,7 @@
 //! was told more than its state knows refuses by itself. What must not happen is that nothing is left; so the opening
 //! of a connector and its first checkpoint are moved into the main file at once.
 
+mod carried;
 mod checksum;
 mod connector;
 mod dead_letters;
@@ -35,12 +37,15 @@ mod journal;
 mod people;
 mod registry;
 mod store;
+mod upgrade;
 mod verify;
 mod versions;
 
+pub use carried::CarriedUntil;
 pub use file::path_from_url;
 pub use journal::{Entry, NewEntry};
 pub use people::{CreatedConnector, Wanted, Wish};
 pub use registry::EmbeddedRegistry;
 pub use store::{ConnectorState, StateStore};
+pub use upgrade::Outdated;
 pub use versions::TableVersion;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tailrace_core::dead_letter::{LetterState, LetterSummary, StoredLetter, Waiting};
@@ -20,14 +20,14 @@ use crate::dead_letters;
 use crate::error::{self, corrupt, from_database, from_file, from_opening};
 use crate::file::{self, Home, StateLock, beside};
 use crate::registry::EmbeddedRegistry;
-use crate::verify;
+use crate::{upgrade, verify};
 
 /// Every version of the state's layout, oldest first.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations");
 
 /// How long a statement waits for another process that reads the state (a backup, the `sqlite3` shell). Longer than a
 /// copy of a small file takes, shorter than a person waits.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Letters that are read before others may write, each with all of its row: a list of a thousand must not hold up checkpoints.
 const LETTERS_PER_LEASE: usize = 16;
@@ -406,7 +406,7 @@ async fn fill(draft: &Path) -> Result<()> {
         epoch: 0,
     };
     let mut connection = connect(draft).await.map_err(|error| from_opening(draft, error))?;
-    migrate(draft, &mut connection).await?;
+    upgrade::migrate(draft, &mut connection).await?;
     let written = async {
         write_store(&mut connection, &stored).await?;
         merge_log(&mut connection).await?;
@@ -422,7 +422,7 @@ pub(crate) async fn examine(path: &Path) -> Result<(SqliteConnection, StoreRow)>
     let version = verify::version(path, &mut connection).await?;
     verify::integrity(path, &mut connection).await?;
     verify::layout(path, &mut connection, version).await?;
-    migrate(path, &mut connection).await?;
+    upgrade::upgrade(path, &mut connection, version).await?;
     let stored = verify::rows(path, &mut connection).await?;
     Ok((connection, stored))
 }
@@ -440,13 +440,6 @@ pub(crate) async fn connect(path: &Path) -> sqlx::Result<SqliteConnection> {
         .pragma("cell_size_check", "ON")
         .disable_statement_logging();
     options.connect().await
-}
-
-async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<()> {
-    MIGRATIONS.run(connection).await.map_err(|error| match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => from_opening(path, error),
-        other => corrupt(path, "its list of migrations is not ours").with_source(other),
-    })
 }
 
 pub(crate) async fn write_store(connection: &mut SqliteConnection, stored: &StoreRow) -> sqlx::Result<()> {

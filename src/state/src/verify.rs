@@ -5,15 +5,16 @@ use std::path::Path;
 
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Row, SqliteConnection};
-use tailrace_core::{Error, Result};
+use tailrace_core::Result;
 
 use crate::checksum::row;
 use crate::dead_letters::{LetterRow, is_intact};
-use crate::error::{self, corrupt, from_database, from_opening};
+use crate::error::{corrupt, from_database, from_opening};
 use crate::file::Home;
 use crate::people;
 use crate::registry;
 use crate::store::{MIGRATIONS, StoreRow};
+use crate::upgrade;
 
 /// Tables, indexes and whatever else there is, as SQLite wrote them down.
 const LAYOUT: &str = "SELECT CAST(type || ' ' || tbl_name || ' ' || name || ' ' || coalesce(sql, '') AS BLOB) \
@@ -25,16 +26,12 @@ const OF_SQLX: &[&[u8]] = &[b"table _sqlx_migrations ", b"index _sqlx_migrations
 
 /// The version of the layout, of which later ones are refused.
 pub(crate) async fn version(path: &Path, connection: &mut SqliteConnection) -> Result<i64> {
-    let read = sqlx::query_scalar("PRAGMA user_version").fetch_one(connection).await;
+    let read = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await;
     let version: i64 = read.map_err(|error| from_opening(path, error))?;
-    let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    if version > ours {
-        let message = format!(
-            "the state {} was written by a newer Tailrace (layout {version}, this one knows {ours}); run that one, or \
-             restore the backup from before the upgrade",
-            path.display()
-        );
-        return Err(Error::definite(error::NEWER, message));
+    if version > upgrade::newest_layout() {
+        return Err(upgrade::newer(path, connection, version).await);
     }
     if version < 1 {
         return Err(corrupt(path, "it has no version"));
@@ -112,6 +109,12 @@ pub(crate) async fn rows(path: &Path, connection: &mut SqliteConnection) -> Resu
             rows.fetch_all(&mut *connection).await?.into_iter().all(
                 |(connector, memory, checksum): (String, String, i64)| checksum == row::memory(&connector, &memory),
             );
+        let rows = sqlx::query_as("SELECT id, version, layout, opened_at_ms, checksum FROM releases");
+        intact &= rows.fetch_all(&mut *connection).await?.into_iter().all(
+            |(id, version, layout, opened_at_ms, checksum): (i64, String, i64, i64, i64)| {
+                checksum == row::release(id, &version, (layout, opened_at_ms))
+            },
+        );
         intact &= letters(connection).await?;
         intact &= registry::is_intact(&mut *connection).await?;
         intact &= people::is_intact(&mut *connection).await?;

@@ -268,23 +268,6 @@ async fn files_of_others_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_newer_state_is_left_alone() {
-    let (_folder, path) = place();
-    StateStore::open(&path).await.unwrap().close().await.unwrap();
-    let mut newer = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display()))
-        .await
-        .unwrap();
-    sqlx::raw_sql("CREATE TABLE from_the_future (id INTEGER); PRAGMA user_version = 1000")
-        .execute(&mut newer)
-        .await
-        .unwrap();
-    newer.close().await.unwrap();
-    let error = error_of(&path).await;
-    assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_newer"));
-    assert!(error.to_string().contains("1000"), "{error}");
-}
-
-#[tokio::test]
 async fn a_copy_must_be_adopted() {
     let (folder, path) = place();
     let store = StateStore::open(&path).await.unwrap();
@@ -405,30 +388,6 @@ async fn a_full_disk_keeps_the_last_checkpoint() {
     let connector = store.connector("orders").await.unwrap();
     assert_eq!(connector.load().await.unwrap().unwrap().sequence, last);
     connector.save(&checkpoint(last + 1)).await.unwrap();
-}
-
-/// Every released layout must open, with its content.
-#[tokio::test]
-async fn states_of_every_release_open() {
-    for (release, dump) in [("v1", include_str!("golden/v1.sql"))] {
-        let (_folder, path) = place();
-        let url = format!("sqlite://{}?mode=rwc", path.display());
-        let mut old = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::raw_sql(dump).execute(&mut old).await.unwrap();
-        old.close().await.unwrap();
-        assert_eq!(error_of(&path).await.code(), "state_cloned", "{release}");
-        let store = StateStore::adopt(&path).await.unwrap();
-        let connector = store.connector("orders").await.unwrap();
-        assert_eq!(connector.load().await.unwrap(), Some(checkpoint(3)), "{release}");
-        assert_eq!(
-            connector.newest("public.orders").await.unwrap(),
-            Some(orders(&["id", "total"]))
-        );
-        assert_eq!(
-            connector.recall().await.unwrap(),
-            Some(serde_json::json!({"slot": "tailrace"}))
-        );
-    }
 }
 
 /// What a restart sends again is not another change, and a change that was not told before it is told after it.

@@ -37,6 +37,7 @@
 //! | `avro` | the same as Avro and with schemas: is what is read back what it was? |
 //! | `sinks` | are tables kept right, effectively once, whatever fails on the way back? |
 //! | `console` | does the console show and do what it should, in a real browser, for everybody? |
+//! | `upgrades` | is what an earlier release or process left carried on, and is it said how long nobody was there? |
 //! | `clients` | do Confluent's own clients read it, by a registry of one's own and by the embedded one? |
 #![expect(
     clippy::unwrap_used,
@@ -78,6 +79,7 @@ mod standing_by;
 mod subscriptions;
 mod taking_over;
 mod transcripts;
+mod upgrades;
 mod vectors;
 mod verify;
 mod versions;

@@ -1,4 +1,4 @@
-//! `tailrace check`: every problem of sources, streams and registries at once, each with what fixes it.
+//! `tailrace check`: every problem of the state, sources, streams and registries at once, each with what fixes it.
 
 use serde::Serialize;
 use tailrace_core::check::{Finding, Severity};
@@ -8,7 +8,7 @@ use crate::config::plan::Plan;
 use crate::preflight::{self, Topics};
 use crate::{registries, screen};
 
-/// What was found for one connector or one registry.
+/// What was found for the state, one connector or one registry.
 #[derive(Debug, Serialize)]
 struct Report {
     #[serde(flatten)]
@@ -23,12 +23,19 @@ enum Subject {
     Connector { connector: String, stream: String },
     Sink { connector: String, reads: String },
     Registry { registry: String },
+    State { state: String },
 }
 
-/// Checks every registry and connector and prints what was found.
+/// Checks the state, every registry and every connector, and prints what was found.
 pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
     let mut topics = Topics::new();
     let mut reports = Vec::new();
+    // Before anything else, which may open it.
+    let findings = preflight::of_state(&plan.state_path).await;
+    if !findings.is_empty() {
+        let state = plan.state_path.display().to_string();
+        reports.push(Report::new(Subject::State { state }, findings));
+    }
     for (name, registry) in &plan.registries {
         let registry = registry.connect()?;
         let of = Subject::Registry { registry: name.clone() };
@@ -92,6 +99,7 @@ fn as_text(reports: &[Report]) -> String {
             Subject::Connector { connector, stream } => format!("{connector} → {stream}"),
             Subject::Sink { connector, reads } => format!("{connector} ← {reads}"),
             Subject::Registry { registry } => format!("registry {registry}"),
+            Subject::State { state } => format!("state {state}"),
         });
         if report.findings.is_empty() {
             line("  ready: nothing to say".to_owned());

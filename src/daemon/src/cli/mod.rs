@@ -25,6 +25,7 @@ use self::contract::ContractCommand;
 pub(crate) use self::exit::{Exit, Failure};
 use crate::config::plan::Plan;
 use crate::logging::LogFormat;
+use crate::standing_by::Taken;
 use crate::{admin, config, logging, quickstart, screen};
 
 /// The quickstart is for the eye: only what is wrong.
@@ -121,15 +122,18 @@ enum Command {
         /// The configuration.
         file: PathBuf,
         /// Accept a state file that was copied or restored: once, when no other daemon uses it and its positions are right.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "stand_by")]
         adopt_state: bool,
+        /// Where another process has the port or the state, wait until it has ended and go on from where it was, instead of refusing.
+        #[arg(long)]
+        stand_by: bool,
     },
     /// Checks a configuration in itself, and tells everything that is wrong with it. Connects to nothing.
     Validate {
         /// The configuration.
         file: PathBuf,
     },
-    /// Checks that sources, streams and registries are ready: every problem at once, each with the statement or setting that fixes it.
+    /// Checks that the state, sources, streams and registries are ready: every problem at once, each with the statement or setting that fixes it.
     ///
     /// Changes nothing. Ends with 3 where something blocks.
     Check {
@@ -233,7 +237,14 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     logging::start(cli.log_format, level).map_err(Failure::Usage)?;
     match cli.command {
         None => block_on(quickstart::run(cli.data)),
-        Some(Command::Run { file, adopt_state }) => block_on(run::run(load(&file)?, adopt_state)),
+        Some(Command::Run {
+            file,
+            adopt_state,
+            stand_by,
+        }) => {
+            let taken = if stand_by { Taken::StandBy } else { Taken::Refuse };
+            block_on(run::run(load(&file)?, adopt_state, taken))
+        }
         Some(Command::Forget { file, connector, yes }) => block_on(forget::run(load(&file)?, &connector, yes)),
         Some(Command::Validate { file }) => {
             let plan = load(&file)?;

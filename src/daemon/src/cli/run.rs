@@ -2,15 +2,16 @@
 
 use super::{Exit, Failure};
 use crate::config::plan::Plan;
-use crate::daemon::{Daemon, PortTaken};
+use crate::daemon::Daemon;
+use crate::standing_by::Taken;
 use tailrace_state::StateStore;
 
 /// Runs until it is stopped, or until there is nothing more to do.
-pub(crate) async fn run(plan: Plan, adopt_state: bool) -> Result<Exit, Failure> {
+pub(crate) async fn run(plan: Plan, adopt_state: bool, taken: Taken) -> Result<Exit, Failure> {
     if adopt_state {
         StateStore::adopt(&plan.state_path).await?.close().await?;
     }
-    let daemon = Daemon::start(&plan, PortTaken::Refuse).await?;
+    let daemon = Daemon::start(&plan, taken).await?;
     tracing::info!(
         file = plan.file,
         connectors = plan.names().len(),

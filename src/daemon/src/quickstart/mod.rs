@@ -16,8 +16,9 @@ use tailrace_sql::change_table::{Comparison, Installed};
 
 use crate::cli::{Exit, Failure};
 use crate::config::{self, plan::Plan};
-use crate::daemon::{Daemon, PortTaken};
+use crate::daemon::Daemon;
 use crate::screen;
+use crate::standing_by::Taken;
 use show::Show;
 
 /// What runs, word for word, but for the folder.
@@ -33,7 +34,7 @@ pub(crate) async fn run(folder: PathBuf) -> Result<Exit, Failure> {
     let plan = config::load(&file).map_err(Failure::Configuration)?;
     let shop = shop::open(&folder.join("shop.db")).await?;
     install_triggers(&plan).await?;
-    let daemon = Daemon::start(&plan, PortTaken::TakeAnother).await?;
+    let daemon = Daemon::start(&plan, Taken::TakeAnotherPort).await?;
     let resumed = daemon.saved().await?;
     let stream = the_stream(&plan, &daemon)?;
     screen::print(&introduction(

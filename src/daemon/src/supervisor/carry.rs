@@ -18,6 +18,7 @@ use tailrace_sql::outbox::OutboxSource;
 use tailrace_state::StateStore;
 use tokio::sync::watch;
 
+use super::away;
 use super::life::Carrier;
 use crate::config::plan::ConnectorPlan;
 
@@ -79,6 +80,10 @@ impl ConnectorRun {
             telemetry.set_position(log_position(&checkpoint.progress.position)?.as_str());
         }
         let mut source = self.source.open(context).await?;
+        if let Some(checkpoint) = &saved {
+            let position = log_position(&checkpoint.progress.position)?;
+            away::goes_on(&self.state, telemetry, Some(position.as_str())).await?;
+        }
         if let Some(outbox) = &plan.outbox {
             source = Box::new(OutboxSource::new(source, Arc::clone(outbox), Arc::clone(telemetry))?);
         }
@@ -114,6 +119,8 @@ impl Carrier for ConnectorRun {
             }
             opened = self.open(telemetry) => opened?,
         };
-        pipeline.run(saved.as_ref(), desired).await
+        let ended = pipeline.run(saved.as_ref(), desired).await;
+        away::ends(&self.state, telemetry).await;
+        ended
     }
 }

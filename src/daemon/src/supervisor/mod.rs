@@ -14,6 +14,7 @@
 //! - Everything runs on the main runtime, whoever asks: a request that is given up half-way is done all the same.
 
 pub(crate) mod assembly;
+pub(crate) mod away;
 pub(crate) mod carry;
 pub(crate) mod change;
 mod life;

@@ -15,6 +15,7 @@ use tailrace_core::transform::Transform;
 use tailrace_state::StateStore;
 use tokio::sync::watch;
 
+use super::away;
 use super::life::Carrier;
 use crate::config::plan::SinkPlan;
 
@@ -45,10 +46,12 @@ impl SinkRun {
                 ),
             })
         });
+        let subscription = self.stream.subscribe(plan.subscription.clone()).await?;
+        away::goes_on(&self.state, telemetry, None).await?;
         Ok(SinkPipeline {
             connector: plan.name.clone(),
             writers: writers.collect::<Result<_>>()?,
-            subscription: self.stream.subscribe(plan.subscription.clone()).await?,
+            subscription,
             target: Arc::clone(&self.target),
             start: plan.start,
             telemetry: Arc::clone(telemetry),
@@ -69,6 +72,8 @@ impl Carrier for SinkRun {
             }
             opened = self.open(telemetry) => opened?,
         };
-        pipeline.run(desired).await
+        let ended = pipeline.run(desired).await;
+        away::ends(&self.state, telemetry).await;
+        ended
     }
 }

@@ -50,7 +50,7 @@ const fn gauge(name: &'static str, help: &'static str, unit: Option<Unit>, value
     }
 }
 
-pub(super) static METRICS: [Metric; 37] = [
+pub(super) static METRICS: [Metric; 38] = [
     counter(
         "tailrace_changes",
         "Changes taken from the source, or from the stream by a sink",
@@ -129,6 +129,12 @@ pub(super) static METRICS: [Metric; 37] = [
         "1 where events flow, or would if there were any",
         None,
         |_, known| Some(f64::from(u8::from(known.life.is_ready()))),
+    ),
+    gauge(
+        "tailrace_away",
+        "For how long the connector was not carried before it went on, at the last start or after the last outage; an upper bound where its process was killed",
+        Some(Unit::Seconds),
+        |_, known| known.away.as_ref().map(|away| signed(away.ms) / 1e3),
     ),
     gauge(
         "tailrace_in_flight_batches",

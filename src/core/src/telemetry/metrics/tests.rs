@@ -53,6 +53,7 @@ fn all_known() -> Arc<Telemetry> {
     });
     telemetry.set_gap_safety("orders", "none", "");
     telemetry.update_table("orders", |table| table.rows_done = 1);
+    telemetry.go_on((1, true), Some("0/1"));
     for histogram in &connector::HISTOGRAMS {
         (histogram.value)(&telemetry.histograms).observe(1, 1);
     }

@@ -209,11 +209,17 @@ function figuresPanel(connector) {
       ['Durable records', `${count(connector.records)}, ${bytes(connector.bytes)}`],
       ['Retries', count(connector.retries)],
       connector.caught_up_us ? ['Caught up', when(connector.caught_up_us)] : null,
+      connector.away ? ['Away before it went on', ...awayText(connector.away)] : null,
       ['Written in', connector.origin === 'http' ? 'the state, over HTTP' : 'the configuration file'],
     ]),
     // Some positions are as long as a list of tables: they have a line of their own.
     connector.position ? facts([['Position', h('code', { class: 'breaks' }, connector.position)]]) : null,
   );
+}
+
+// Of one that was killed only the most is known.
+function awayText(away) {
+  return [away.is_exact ? '' : 'at most ', duration(away.ms), ', until ', when(away.until_us)];
 }
 
 function retentionPanel(connector) {
