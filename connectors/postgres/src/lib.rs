@@ -15,6 +15,7 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod grants;
 mod log;
 mod memory;
 mod poll;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
 use tailrace_core::schema::SharedSchema;
@@ -67,6 +69,10 @@ impl SourceConnector for PostgresConnector {
             Some(query) => check::polled::check(&self.config, query, connector).await,
             None => check::check(&self.config, connector).await,
         }
+    }
+
+    fn grants(&self, connector: &str) -> Result<Script> {
+        grants::of_source(&self.config, connector)
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {
