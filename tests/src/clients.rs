@@ -35,6 +35,14 @@ pub fn ask_registry_with_python(url: &str, subject: &str) -> Result<String> {
     run(&mut python("confluent", "ask_registry.py", &[url, subject])?, "")
 }
 
+/// Does what commands of `kafka-acls.sh` would, one a line, at a broker; see the program.
+///
+/// # Errors
+/// As [`ask_registry_with_python`].
+pub fn create_acls(bootstrap: &str, commands: &str) -> Result<String> {
+    run(&mut python("confluent", "create_acls.py", &[bootstrap])?, commands)
+}
+
 /// What clients of Kafka Connect find at each step of a connector's life; see the program. `who` is a name and a token, or nobody.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ mod check;
 mod config;
 mod consumer;
 mod error;
+mod grants;
 mod lock;
 mod log;
 mod offsets;

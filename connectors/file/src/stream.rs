@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tailrace_core::check::Finding;
 use tailrace_core::event::EncodedBatch;
+use tailrace_core::grants::{Script, TopicUse};
 use tailrace_core::ports::sink::{Subscription, SubscriptionSpec};
 use tailrace_core::ports::{Consumer, ConsumerSpec, EventStream, Producer, Receipt, TopicSpec};
 use tailrace_core::{Error, Result};
@@ -19,7 +20,7 @@ use crate::config::FileStreamConfig;
 use crate::consumer::FileConsumer;
 use crate::subscription::FileSubscription;
 use crate::writer::{Job, WriterThread};
-use crate::{check, error, topic};
+use crate::{check, error, grants, topic};
 
 /// An event stream in files. All connectors of a process that write to one folder share one of these: it holds the
 /// folder's lock from its first producer until it is dropped.
@@ -71,6 +72,10 @@ impl FileStream {
 impl EventStream for FileStream {
     async fn check(&self, topics: &[TopicSpec]) -> Vec<Finding> {
         check::check(&self.config, topics)
+    }
+
+    fn grants(&self, uses: &[TopicUse]) -> Script {
+        grants::of_stream(&self.config.path, uses)
     }
 
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()> {

@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod consumer;
 mod error;
+mod grants;
 mod ledger;
 mod producer;
 mod properties;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::{Script, TopicUse};
 use tailrace_core::ports::sink::{Subscription, SubscriptionSpec};
 use tailrace_core::ports::{Consumer, ConsumerSpec, EventStream, Producer, TopicSpec};
 use tailrace_core::{Error, Result};
@@ -65,6 +67,10 @@ impl KafkaStream {
 impl EventStream for KafkaStream {
     async fn check(&self, topics: &[TopicSpec]) -> Vec<Finding> {
         check::check(&self.shared, topics).await
+    }
+
+    fn grants(&self, uses: &[TopicUse]) -> Script {
+        grants::of_stream(&self.shared, uses)
     }
 
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()> {

@@ -95,6 +95,17 @@ impl<'a> From<&'a MySqlSinkConfig> for Access<'a> {
     }
 }
 
+impl Access<'_> {
+    /// The same, without a look at the password.
+    pub(crate) fn without_password(self) -> Self {
+        Self {
+            password: None,
+            password_file: None,
+            ..self
+        }
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {

@@ -19,6 +19,7 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod grants;
 mod log;
 mod memory;
 mod position;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
 use tailrace_core::predecessor::{StoredOffset, TakeOver, not_understood};
@@ -77,6 +79,10 @@ impl MySqlConnector {
 impl SourceConnector for MySqlConnector {
     async fn check(&self, _connector: &str) -> Vec<Finding> {
         check::check(&self.config, self.flavour).await
+    }
+
+    fn grants(&self, _connector: &str) -> Result<Script> {
+        grants::of_source(&self.config, self.flavour)
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {

@@ -15,7 +15,9 @@ use crate::position::mariadb_gtid::MariaDbGtidState;
 
 pub(crate) use grants::Grants;
 pub(crate) use log_file::{FIRST_EVENT_OFFSET, at_its_beginning, file_head, file_started_s};
-pub(crate) use query::{identify, invalid_gtids, log_end, log_files, log_status, server_facts, texts_where_allowed};
+pub(crate) use query::{
+    granted, identify, invalid_gtids, log_end, log_files, log_status, server_facts, texts_where_allowed,
+};
 
 /// The oldest MySQL whose log and catalogue are understood.
 const OLDEST_MYSQL: Version = Version::new(5, 6, 0);

@@ -20,12 +20,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_sql::sink::config::WriteConfig;
 use tailrace_sql::sink::{SinkRules, SqlSink};
 
 pub use config::MySqlSinkConfig;
+pub(crate) use offsets::create_statement as create_offsets;
+
+use crate::grants;
 
 use crate::server::Flavour;
 use session::MySqlSession;
@@ -70,6 +74,10 @@ impl MySqlSink {
 impl SinkConnector for MySqlSink {
     async fn check(&self, _connector: &str, topics: &[String]) -> Vec<Finding> {
         check::check(&self.config, &self.rules, self.flavour, topics).await
+    }
+
+    fn grants(&self, topics: &[String]) -> Result<Script> {
+        grants::of_sink(&self.config, &self.rules, self.flavour, topics)
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {

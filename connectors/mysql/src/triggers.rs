@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mysql_async::Conn;
-use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
+use tailrace_core::{Error, Result};
 use tailrace_sql::change_table::compare::TriggerState;
 use tailrace_sql::change_table::database::{Reading, exact_pattern, reading_query};
 use tailrace_sql::change_table::{
@@ -20,8 +21,9 @@ use crate::MySqlConnector;
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose, Texts, execute, texts};
 use crate::discover::{self, foreign_key};
+use crate::grants::{self, statement};
 use crate::quote::literal;
-use crate::server::{Flavour, identify};
+use crate::server::{self, Flavour, Grants, Identity, identify};
 
 const DOING: &str = "read the catalogue";
 
@@ -29,6 +31,13 @@ const DOING: &str = "read the catalogue";
 pub struct MySqlTriggers {
     config: MySqlConfig,
     flavour: Flavour,
+}
+
+/// What our user may do.
+struct Rights {
+    /// As a statement names it.
+    user: String,
+    grants: Grants,
 }
 
 /// Types of columns by table.
@@ -52,13 +61,18 @@ impl TriggerDatabase for MySqlTriggers {
         }
     }
 
+    fn grants(&self, connector: &str) -> Result<Script> {
+        grants::of_change_tables(&self.config, self.flavour, connector)
+    }
+
     async fn survey(&self) -> Result<Survey> {
         let mut connection = connect::connect(&self.config, Purpose::Catalog).await?;
         let identity = identify(&mut connection).await?;
         identity.verify_flavour(self.flavour)?;
         identity.verify_version()?;
         let discovery = discover::survey(&mut connection, &self.config, self.flavour).await?;
-        survey(&mut connection, self.engine(), discovery.verified()?).await
+        let rights = Rights::of(&mut connection, &identity).await?;
+        survey(&mut connection, self.engine(), &rights, discovery.verified()?).await
     }
 
     async fn apply(&self, statements: &[String]) -> Result<()> {
@@ -86,7 +100,12 @@ impl TriggerDatabase for MySqlTriggers {
     }
 }
 
-async fn survey(connection: &mut Conn, engine: Engine, tables: Vec<discover::CapturedTable>) -> Result<Survey> {
+async fn survey(
+    connection: &mut Conn,
+    engine: Engine,
+    rights: &Rights,
+    tables: Vec<discover::CapturedTable>,
+) -> Result<Survey> {
     let is_marked = |comment: Option<&str>| comment.is_some_and(name::is_mark);
     let captured: Vec<_> = tables
         .into_iter()
@@ -108,6 +127,14 @@ async fn survey(connection: &mut Conn, engine: Engine, tables: Vec<discover::Cap
         let has_name = |name: &TableName| name.schema == table.name.schema && name.table == table.name.table;
         table.mark.is_some() || wanted.iter().any(has_name)
     });
+    let is_wanted = |table: &&InstalledTable| {
+        let mut wanted = wanted.iter();
+        wanted.any(|name| name.schema == table.name.schema && name.table == table.name.table)
+    };
+    rights.verify(
+        captured.iter().map(|schema| &schema.name),
+        change_tables.iter().filter(is_wanted).map(|table| &table.name),
+    )?;
     let names: Vec<_> = captured
         .iter()
         .map(|schema| (schema.name.schema.clone(), schema.name.table.clone()))
@@ -132,6 +159,45 @@ async fn survey(connection: &mut Conn, engine: Engine, tables: Vec<discover::Cap
             })
             .collect(),
     })
+}
+
+// === impl Rights ===
+
+impl Rights {
+    async fn of(connection: &mut Conn, identity: &Identity) -> Result<Self> {
+        let user = texts(connection, "SELECT CURRENT_USER()", DOING).await?;
+        let user = user.first().and_then(|row| row.text(0)).unwrap_or_default();
+        let (name, host) = user.rsplit_once('@').unwrap_or((user, "%"));
+        Ok(Self {
+            user: statement::user(name, host),
+            grants: server::granted(connection, identity).await?,
+        })
+    }
+
+    /// The server shows columns to those who may read them, and triggers to those who may make them: others would be told that there are none.
+    fn verify<'a>(
+        &self,
+        captured: impl Iterator<Item = &'a TableName>,
+        change_tables: impl Iterator<Item = &'a TableName>,
+    ) -> Result<()> {
+        let captured = captured.map(|name| (&["SELECT", "TRIGGER"][..], name));
+        let change_tables = change_tables.map(|name| (&["SELECT"][..], name));
+        let missing = captured.chain(change_tables).filter_map(|(needed, name)| {
+            let is_missing = |privilege: &&&str| !self.grants.on_table(privilege, &name.schema, &name.table);
+            let missing: Vec<&str> = needed.iter().filter(is_missing).copied().collect();
+            let list = missing.join(", ");
+            (!list.is_empty()).then(|| statement::on_table(&list, &name.schema, &name.table, &self.user))
+        });
+        let missing = Vec::from_iter(missing).join("; ");
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the user {} is not shown all columns and triggers of captured tables and change tables: {missing};",
+            self.user
+        );
+        Err(Error::definite("insufficient_privilege", message))
+    }
 }
 
 fn named(schema: &str, table: &str) -> TableName {

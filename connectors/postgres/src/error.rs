@@ -5,8 +5,10 @@ use std::error::Error as StdError;
 use std::io;
 
 use tailrace_core::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::endpoint::Endpoint;
+use crate::grants::statement;
 
 /// Transient or definite, with the stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,12 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error, endpoint: &Endpoint) 
             "connect to {server} as role \"{}\" to the database \"{}\"",
             endpoint.user, endpoint.database
         );
+        // Nobody who may not connect can be asked what else is missing.
+        if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+            let grant = statement::on_database("CONNECT", &endpoint.database, &endpoint.user);
+            let message = format!("cannot {doing}: the server says: {}; {grant}", db.message());
+            return Error::definite("insufficient_privilege", message);
+        }
         return server_error(db.code().code(), db.message(), &doing);
     }
     // The client library has no kinds that could be asked; its words are pinned by tests against servers that provoke them.

@@ -15,6 +15,7 @@ mod discover;
 mod endpoint;
 mod error;
 pub mod fuzzing;
+mod grants;
 mod log;
 mod memory;
 mod poll;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
 use tailrace_core::position::Position;
 use tailrace_core::predecessor::{StoredOffset, TakeOver, not_understood};
@@ -69,6 +71,10 @@ impl SourceConnector for PostgresConnector {
             Some(query) => check::polled::check(&self.config, query, connector).await,
             None => check::check(&self.config, connector).await,
         }
+    }
+
+    fn grants(&self, connector: &str) -> Result<Script> {
+        grants::of_source(&self.config, connector)
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {

@@ -24,13 +24,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_sql::sink::config::WriteConfig;
 use tailrace_sql::sink::{SinkRules, SqlSink};
 
 pub use self::config::PostgresSinkConfig;
+pub(crate) use self::definitions::PostgresDefinitions;
+pub(crate) use self::offsets::create_statement as create_offsets;
 use self::session::PostgresSession;
+use crate::grants;
 
 /// A configured PostgreSQL sink. Nothing is connected before a method is called.
 pub struct PostgresSink {
@@ -80,6 +84,10 @@ impl PostgresSink {
 impl SinkConnector for PostgresSink {
     async fn check(&self, connector: &str, topics: &[String]) -> Vec<Finding> {
         check::check(&self.config, &self.rules, connector, topics).await
+    }
+
+    fn grants(&self, topics: &[String]) -> Result<Script> {
+        grants::of_sink(&self.config, &self.rules, topics)
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
 use tailrace_sql::change_table::compare::TriggerState;
@@ -21,6 +22,7 @@ use crate::config::PostgresConfig;
 use crate::connect::{self, Purpose};
 use crate::discover::{Discovery, discover};
 use crate::error::query_error;
+use crate::grants;
 use crate::quote::qualified;
 
 /// How our connections are called on the server, and what stands for the connector's name in names that nobody looks up here.
@@ -107,6 +109,10 @@ impl PostgresTriggers {
 impl TriggerDatabase for PostgresTriggers {
     fn engine(&self) -> Engine {
         Engine::Postgres
+    }
+
+    fn grants(&self, connector: &str) -> Result<Script> {
+        grants::of_change_tables(&self.config, connector)
     }
 
     async fn survey(&self) -> Result<Survey> {

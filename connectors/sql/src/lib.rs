@@ -18,6 +18,7 @@ pub mod contract_trigger;
 pub mod cursor;
 pub mod dialect;
 pub mod fingerprint;
+pub mod grants;
 mod ledger;
 pub mod log_config;
 pub mod outbox;

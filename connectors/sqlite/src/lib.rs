@@ -12,6 +12,7 @@ pub mod decode;
 mod dialect;
 pub mod discover;
 mod error;
+mod grants;
 mod identity;
 pub mod sink;
 mod statement;
@@ -20,6 +21,7 @@ mod triggers;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext};
 use tailrace_core::schema::SharedSchema;
 use tailrace_sql::{Opening, PollingSource};
@@ -52,6 +54,10 @@ impl SqliteConnector {
 impl SourceConnector for SqliteConnector {
     async fn check(&self, _connector: &str) -> Vec<Finding> {
         check::check(&self.config).await
+    }
+
+    fn grants(&self, _connector: &str) -> Result<Script> {
+        Ok(grants::of_source(&self.config))
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {

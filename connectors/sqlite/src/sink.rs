@@ -17,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::sink::{Sink, SinkConnector, SinkContext};
 use tailrace_core::record_batch::TopicPartition;
 use tailrace_sql::sink::config::WriteConfig;
@@ -25,6 +26,7 @@ use tailrace_sql::sink::{SinkRules, SqlSink};
 pub use config::SqliteSinkConfig;
 
 use crate::discover::quote;
+use crate::grants;
 use session::SqliteSession;
 
 /// A SQLite file that is written to, configured and not yet opened.
@@ -64,6 +66,10 @@ impl SqliteSink {
 impl SinkConnector for SqliteSink {
     async fn check(&self, _connector: &str, topics: &[String]) -> Vec<Finding> {
         check::check(&self.config, &self.rules, topics).await
+    }
+
+    fn grants(&self, _topics: &[String]) -> Result<Script> {
+        Ok(grants::of_sink(&self.config.path, self.rules.config()))
     }
 
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 use tailrace_core::Result;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
 use tailrace_sql::change_table::compare::TriggerState;
@@ -17,7 +18,7 @@ use tailrace_sql::change_table::{
 
 use crate::config::SqliteConfig;
 use crate::error::classify;
-use crate::{SqliteConnector, connect, discover};
+use crate::{SqliteConnector, connect, discover, grants};
 
 /// A SQLite database whose tables are captured by triggers.
 pub struct SqliteTriggers {
@@ -41,6 +42,10 @@ impl SqliteTriggers {
 impl TriggerDatabase for SqliteTriggers {
     fn engine(&self) -> Engine {
         Engine::Sqlite
+    }
+
+    fn grants(&self, connector: &str) -> Result<Script> {
+        Ok(grants::of_change_tables(&self.config, connector))
     }
 
     async fn survey(&self) -> Result<Survey> {

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use tailrace_core::check::Finding;
+use tailrace_core::grants::TopicRange;
 use tailrace_core::schema::{TableKind, TableName, TableSchema};
 use tailrace_core::topic::{MAX_LENGTH as MAX_TOPIC_LENGTH, escape, is_legal};
 use tailrace_core::{Error, Result};
@@ -68,6 +69,19 @@ impl TopicTemplate {
         let topic = self.render(prefix, name);
         let place = || format!("table {}", name.qualified());
         validate(&topic, place).map(|()| topic)
+    }
+
+    /// The topics of all tables, as far as their names begin alike.
+    pub fn range(&self, prefix: &str) -> TopicRange {
+        let mut beginning = String::new();
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(literal) => beginning.push_str(literal),
+                Segment::Prefix => beginning.push_str(&escape(prefix)),
+                Segment::Database | Segment::Schema | Segment::Table => return TopicRange::Beginning(beginning),
+            }
+        }
+        TopicRange::Named(beginning)
     }
 
     /// The topic of a table version: by template for rows, `{prefix}.message` for logical messages.
@@ -283,6 +297,14 @@ mod tests {
             topic("{database}.{table}", &name("app", "public", "orders")),
             "app.orders"
         );
+    }
+
+    #[test]
+    fn topics_begin_alike_up_to_the_first_part_that_a_table_has() {
+        let range = |template: &str| TopicTemplate::parse(template).unwrap().range("shop");
+        assert_eq!(range(DEFAULT_TOPIC_TEMPLATE), TopicRange::Beginning("shop.".to_owned()));
+        assert_eq!(range("{table}"), TopicRange::Beginning(String::new()));
+        assert_eq!(range("all.{prefix}"), TopicRange::Named("all.shop".to_owned()));
     }
 
     #[test]

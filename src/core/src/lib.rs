@@ -12,6 +12,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod failpoint;
+pub mod grants;
 pub mod pattern;
 pub mod pipeline;
 pub mod ports;

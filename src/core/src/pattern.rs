@@ -29,6 +29,18 @@ impl TablePattern {
         &self.text
     }
 
+    /// The patterns of the schema, where there is one, and of the table.
+    pub fn parts(&self) -> (Option<&str>, &str) {
+        (self.schema.as_deref(), &self.table)
+    }
+
+    /// Schema and table, where it fits one table alone.
+    pub fn exact(&self) -> Option<(&str, &str)> {
+        let schema = self.schema.as_deref()?;
+        let is_name = |part: &str| !part.contains(['*', '?']);
+        (is_name(schema) && is_name(&self.table)).then_some((schema, self.table.as_str()))
+    }
+
     /// True where schema and table both fit; a pattern without a schema fits any.
     pub fn matches(&self, schema: &str, table: &str) -> bool {
         let schema_fits = self
@@ -114,5 +126,18 @@ mod tests {
             assert_eq!(matched, expected, "{pattern} against {schema}.{table}");
         }
         assert!(TablePattern::new("orders", None).matches("any", "orders"));
+    }
+
+    #[test]
+    fn some_patterns_fit_one_table_alone() {
+        let exact = |text: &str| {
+            TablePattern::new(text, Some("public"))
+                .exact()
+                .map(|(schema, table)| format!("{schema}/{table}"))
+        };
+        assert_eq!(exact("orders").as_deref(), Some("public/orders"));
+        assert_eq!(exact("\"a.b\".c").as_deref(), Some("a.b/c"));
+        assert_eq!((exact("public.*"), exact("s?.t")), (None, None));
+        assert_eq!(TablePattern::new("t", None).parts(), (None, "t"));
     }
 }

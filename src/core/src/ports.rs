@@ -16,6 +16,7 @@ use crate::check::Finding;
 use crate::dead_letter::DeadLetterStore;
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, StreamRecord};
+use crate::grants::{Script, TopicUse};
 use crate::position::{Checkpoint, Position, Progress};
 use crate::predecessor::{self, StoredOffset};
 use crate::schema::{SharedSchema, TableName, TableSchema};
@@ -55,6 +56,12 @@ pub struct SourceContext {
 pub trait SourceConnector: Send + Sync {
     /// Preflight: every problem at once. Read-only: creates nothing on the source.
     async fn check(&self, connector: &str) -> Vec<Finding>;
+
+    /// What gives the user of the configuration the rights that the source needs, and no others. Connects to nothing.
+    ///
+    /// # Errors
+    /// Where the configuration does not say who and where.
+    fn grants(&self, connector: &str) -> Result<Script>;
 
     /// The tables that would be captured, as they are now. Read-only.
     async fn describe(&self) -> Result<Vec<SharedSchema>>;
@@ -302,6 +309,9 @@ pub struct ConsumerSpec {
 pub trait EventStream: Send + Sync {
     /// Preflight: every problem at once. Creates nothing.
     async fn check(&self, topics: &[TopicSpec]) -> Vec<Finding>;
+
+    /// What gives us the rights to use topics so, and no others. Connects to nothing.
+    fn grants(&self, uses: &[TopicUse]) -> Script;
 
     /// Makes sure that a topic is there, creating it where configured. Cheap when it is known already.
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()>;

@@ -15,6 +15,7 @@ use crate::dead_letter::{
 };
 use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, EncodedRecord, StreamRecord};
+use crate::grants::{Language, Script, TopicUse};
 use crate::ports::sink::{Subscription, SubscriptionSpec};
 use crate::ports::{
     Budget, CheckpointStore, Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, SchemaHistory,
@@ -460,6 +461,10 @@ pub struct SharedStream(pub Arc<MemoryStream>);
 impl EventStream for SharedStream {
     async fn check(&self, _topics: &[TopicSpec]) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn grants(&self, _uses: &[TopicUse]) -> Script {
+        Script::new(Language::Shell, "A stream in memory.")
     }
 
     async fn ensure_topic(&self, _topic: &TopicSpec) -> Result<()> {

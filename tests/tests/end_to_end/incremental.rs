@@ -32,7 +32,7 @@ impl Capture {
     }
 
     /// Asks for a snapshot, which must be accepted.
-    fn ask(&self, body: &Value) -> String {
+    pub(crate) fn ask(&self, body: &Value) -> String {
         let (status, answer) = self.snapshots("POST", "", body);
         assert_eq!(status, 202, "{answer}\n{}", self.daemon.log());
         answer["run"].as_str().unwrap().to_owned()

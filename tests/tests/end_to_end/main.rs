@@ -28,6 +28,7 @@
 //! | `row_data` | do log and status keep to themselves what is in rows, when a row cannot be carried or written? |
 //! | `monitoring` | are metrics, alerts and dashboard what Prometheus takes them for? |
 //! | `preflight` | does `check` say what is wrong, and how to mend it? |
+//! | `grants` | does everything run with the rights that `tailrace grants` prints and no others, and does `check` name each that is missing? |
 //! | `configuration` | are bad files refused with their place, and good examples taken? |
 //! | `polling` | the same without a log: are tables that are asked again and again carried whole? |
 //! | `file_stream` | the same into the embedded stream |
@@ -59,6 +60,7 @@ mod dead_letters;
 mod debezium;
 mod failpoints;
 mod file_stream;
+mod grants;
 mod incremental;
 mod large_transactions;
 mod lifecycle;

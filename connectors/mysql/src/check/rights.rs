@@ -4,7 +4,7 @@ use tailrace_core::check::{Finding, Severity};
 use tailrace_sql::log_config::SnapshotMode;
 
 use super::Facts;
-use crate::quote::{identifier, qualified};
+use crate::grants::statement;
 use crate::server::{Flavour, ServerFacts, Version};
 
 /// `XA RECOVER` needs a right of its own from here on.
@@ -13,7 +13,7 @@ const XA_RECOVER_GUARDED: Version = Version::new(8, 0, 0);
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let server = &facts.server;
     let mut findings = Vec::new();
-    findings.extend(superuser(server, create_user(server.flavour())));
+    findings.extend(superuser(server));
     findings.extend(replication(server));
     if facts.config.snapshot.mode != SnapshotMode::Never {
         findings.extend(reading(facts));
@@ -24,7 +24,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 /// Whoever may do everything may do too much.
-pub(crate) fn superuser(server: &ServerFacts, create_user: &'static str) -> Option<Finding> {
+pub(crate) fn superuser(server: &ServerFacts) -> Option<Finding> {
     server.grants.is_superuser().then(|| {
         Finding::warning(
             "superuser",
@@ -32,36 +32,20 @@ pub(crate) fn superuser(server: &ServerFacts, create_user: &'static str) -> Opti
                 "the user {} may do everything, which capturing does not need",
                 server.user
             ),
-            create_user,
+            "name another user in `url`; `tailrace grants FILE` prints what makes it, with the rights that it needs and no others",
         )
     })
-}
-
-fn create_user(flavour: Flavour) -> &'static str {
-    match flavour {
-        Flavour::MySql => {
-            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO tailrace; \
-             -- and GRANT SELECT, LOCK TABLES on the captured databases"
-        }
-        Flavour::MariaDb => {
-            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO tailrace; \
-             -- and GRANT SELECT, LOCK TABLES on the captured databases"
-        }
-    }
 }
 
 /// `tailrace@%` as a statement names it.
 pub(crate) fn user(server: &ServerFacts) -> String {
     let (name, host) = server.user.rsplit_once('@').unwrap_or((&server.user, "%"));
-    format!("{}@{}", identifier(name), identifier(host))
+    statement::user(name, host)
 }
 
 /// Both are rights on the whole server.
 fn replication(server: &ServerFacts) -> Option<Finding> {
-    let monitor = match server.flavour() {
-        Flavour::MySql => "REPLICATION CLIENT",
-        Flavour::MariaDb => "BINLOG MONITOR",
-    };
+    let monitor = statement::monitor(server.flavour());
     let mut missing = Vec::new();
     if !server.grants.anywhere(&["REPLICATION SLAVE", "REPLICATION REPLICA"]) {
         missing.push("REPLICATION SLAVE");
@@ -80,7 +64,7 @@ fn replication(server: &ServerFacts) -> Option<Finding> {
                 "the user {} may not read the binary log: it lacks {missing}",
                 server.user
             ),
-            format!("GRANT {missing} ON *.* TO {};", user(server)),
+            format!("{};", statement::everywhere(&missing, &user(server))),
         )
     })
 }
@@ -102,18 +86,32 @@ pub(crate) fn on_tables(server: &ServerFacts, privilege: &str, tables: &[(String
         .collect();
     let grants: Vec<String> = missing
         .iter()
-        .map(|(schema, table)| format!("GRANT {privilege} ON {} TO {};", qualified(schema, table), user(server)))
+        .map(|(schema, table)| format!("{};", statement::on_table(privilege, schema, table, &user(server))))
         .collect();
     let may_not = match privilege {
         "SELECT" => "read",
-        "DELETE" => "delete rows of",
-        _ => "change rows of",
+        _ => "delete rows of",
     };
     (!missing.is_empty()).then(|| {
         Finding::blocks(
             "insufficient_privilege",
             format!("the user {} may not {may_not} {}", server.user, names.join(", ")),
             grants.join(" "),
+        )
+    })
+}
+
+/// The right to mark rows is missing, in this column and in all.
+pub(crate) fn on_column(server: &ServerFacts, schema: &str, table: &str, column: &str) -> Option<Finding> {
+    (!server.grants.on_column("UPDATE", schema, table, column)).then(|| {
+        let right = statement::update_of(column);
+        Finding::blocks(
+            "insufficient_privilege",
+            format!(
+                "the user {} may not set the column {column} of {schema}.{table}, which marks rows that are published",
+                server.user
+            ),
+            format!("{};", statement::on_table(&right, schema, table, &user(server))),
         )
     })
 }
@@ -127,7 +125,10 @@ fn prepared(server: &ServerFacts) -> Option<Finding> {
         ..Finding::blocks(
             "prepared_unseen",
             "the user may not see prepared XA transactions: if one is open when the snapshot begins, its commit halts the connector (`xa_unknown`)",
-            format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}; -- where the application uses XA", user(server)),
+            format!(
+                "{}; -- where the application uses XA",
+                statement::everywhere("XA_RECOVER_ADMIN", &user(server))
+            ),
         )
     })
 }
@@ -161,7 +162,7 @@ fn locking(facts: &Facts<'_>) -> Option<Finding> {
         .selection
         .captured
         .iter()
-        .map(|(schema, _)| format!("GRANT LOCK TABLES ON {}.* TO {};", identifier(schema), user(server)))
+        .map(|(schema, _)| format!("{};", statement::on_schema("LOCK TABLES", schema, &user(server))))
         .collect();
     let remedy = Vec::from_iter(schemas).join(" ");
     Some(if server.gtids.is_some() && server.identity.names_what_it_shows() {

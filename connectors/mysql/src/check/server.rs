@@ -4,6 +4,7 @@ use tailrace_core::check::Finding;
 use tailrace_sql::log_config::SnapshotMode;
 
 use super::{Facts, rights};
+use crate::grants::statement;
 use crate::server::{Flavour, Identity, ServerFacts};
 
 /// Dialect and version.
@@ -33,14 +34,6 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The right to see whether a server replicates from another; of MariaDB since 10.5.9, by the name that is as old.
-fn replica_monitor(flavour: Flavour) -> &'static str {
-    match flavour {
-        Flavour::MySql => "REPLICATION CLIENT",
-        Flavour::MariaDb => "SLAVE MONITOR",
-    }
-}
-
 fn replica(server: &ServerFacts) -> Option<Finding> {
     let remedy = "in the server's configuration: log_replica_updates = ON (log_slave_updates before MySQL 8.0.26 and in MariaDB); then restart it";
     match (server.replica.is_replica, server.replica.logs_updates) {
@@ -53,9 +46,8 @@ fn replica(server: &ServerFacts) -> Option<Finding> {
             "log_replica_updates",
             "the server does not log what it replicates (log_replica_updates), and the user may not see whether it is a replica: if it is, its log has none of those changes",
             format!(
-                "GRANT {} ON *.* TO {}; -- then check again",
-                replica_monitor(server.flavour()),
-                rights::user(server)
+                "{}; -- then check again",
+                statement::everywhere(statement::replica_monitor(server.flavour()), &rights::user(server))
             ),
         )),
         (Some(true), true) => Some(Finding::note(

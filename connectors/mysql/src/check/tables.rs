@@ -1,12 +1,14 @@
 //! The tables: whether they are found, what of them the log does not have, and whether their rows can be told apart.
 
 use tailrace_core::check::Finding;
+use tailrace_core::pattern::TablePattern;
 use tailrace_sql::log_config::SnapshotMode;
 
 use super::{Facts, rights};
 use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind};
-use crate::quote::{identifier, qualified};
+use crate::grants::statement;
+use crate::quote::qualified;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = patterns(facts);
@@ -51,20 +53,13 @@ fn unmatched_remedy(facts: &Facts<'_>, pattern: &str) -> String {
     match similar(relations, pattern) {
         Some(name) => format!("write `{name}`"),
         None => format!(
-            "GRANT SELECT ON {} TO {}; -- or correct `tables`: upper and lower case differ, and a table is shown to those who may read it",
-            granted(pattern),
-            rights::user(&facts.server)
+            "{}; -- or correct `tables`: upper and lower case differ, and a table is shown to those who may read it",
+            statement::on_pattern(
+                "SELECT",
+                &TablePattern::new(pattern, None),
+                &rights::user(&facts.server)
+            )
         ),
-    }
-}
-
-/// What a pattern names, as a GRANT says it: a table, a whole schema, or everything.
-fn granted(pattern: &str) -> String {
-    let is_name = |part: &str| !part.is_empty() && !part.contains(['*', '?', '"']);
-    match pattern.split_once('.') {
-        Some((schema, table)) if is_name(schema) && is_name(table) => qualified(schema, table),
-        Some((schema, _)) if is_name(schema) => format!("{}.*", identifier(schema)),
-        _ => "*.*".to_owned(),
     }
 }
 
@@ -222,12 +217,6 @@ mod tests {
             "{}",
             findings[2].remedy
         );
-    }
-
-    #[test]
-    fn what_is_granted_is_as_much_as_a_pattern_names() {
-        let told = ["shop.orders", "shop.*", "shop.order_?", "*.orders", "orders"].map(granted);
-        assert_eq!(told, ["`shop`.`orders`", "`shop`.*", "`shop`.*", "*.*", "*.*"]);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::{MySqlSyntax, page, safety, table as quoted};
 use crate::check::rights;
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose, texts};
-use crate::quote::identifier;
+use crate::grants::statement;
+use crate::quote::{identifier, literal};
 use crate::server::{self, Flavour};
 
 /// Clocks of two machines that keep time differ by less.
@@ -36,7 +37,7 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
     server.identity.verify_flavour(flavour)?;
     server.identity.verify_version()?;
     let facts = Facts::of(&mut connection, server).await?;
-    findings.extend(rights::superuser(&facts.server, create_user(flavour)));
+    findings.extend(rights::superuser(&facts.server));
     let catalogue = catalogue::read(&mut connection, config, &facts.server, Strictness::All).await?;
     let Catalogue { discovery, known } = catalogue;
     let names: Vec<String> = known.keys().cloned().collect();
@@ -67,21 +68,9 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
     if polled.iter().any(|table| table.mode == QueryMode::Incrementing) {
         findings.extend(roughly_named(&facts));
     }
+    findings.extend(lease(&mut connection, &facts, query).await?);
     findings.extend(notes(query, &polled));
     Ok(())
-}
-
-fn create_user(flavour: Flavour) -> &'static str {
-    match flavour {
-        Flavour::MySql => {
-            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT PROCESS, REPLICATION CLIENT, XA_RECOVER_ADMIN ON *.* TO tailrace; \
-             GRANT SELECT ON performance_schema.* TO tailrace; -- and GRANT SELECT on the polled tables"
-        }
-        Flavour::MariaDb => {
-            "CREATE USER tailrace IDENTIFIED BY '…'; GRANT PROCESS, SLAVE MONITOR ON *.* TO tailrace; \
-             GRANT SELECT ON performance_schema.* TO tailrace; -- and GRANT SELECT on the polled tables"
-        }
-    }
 }
 
 /// What is read must be readable; what is acknowledged must be deletable or changeable.
@@ -90,25 +79,60 @@ fn rights_on(facts: &Facts, query: &QueryConfig, known: &Known, table: &PolledTa
         // It was described already, which takes the right to read all that it reads.
         return Vec::new();
     }
+    let name = (known.definition.schema.clone(), known.definition.table.clone());
+    let missing = |privilege| rights::on_tables(&facts.server, privilege, std::slice::from_ref(&name));
     let acknowledging = match (table.mode, &query.acknowledge) {
-        (QueryMode::Queue, Acknowledge::Delete) => Some("DELETE"),
-        (QueryMode::Queue, Acknowledge::Mark(_)) => Some("UPDATE"),
+        (QueryMode::Queue, Acknowledge::Delete) => missing("DELETE"),
+        (QueryMode::Queue, Acknowledge::Mark(column)) => rights::on_column(&facts.server, &name.0, &name.1, column),
         _ => None,
     };
-    let name = (known.definition.schema.clone(), known.definition.table.clone());
-    let privileges = [Some("SELECT"), acknowledging].into_iter().flatten();
-    privileges
-        .filter_map(|privilege| rights::on_tables(&facts.server, privilege, std::slice::from_ref(&name)))
-        .collect()
+    missing("SELECT").into_iter().chain(acknowledging).collect()
+}
+
+/// The table of leases must be there, and be ours to write.
+async fn lease(connection: &mut Conn, facts: &Facts, query: &QueryConfig) -> Result<Option<Finding>> {
+    let Some(lease) = &query.lease else {
+        return Ok(None);
+    };
+    let (schema, table) = lease.table.split_once('.').unwrap_or(("", &lease.table));
+    let asked = format!(
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        literal(schema),
+        literal(table)
+    );
+    let is_there = !texts(connection, &asked, "look for the table of leases")
+        .await?
+        .is_empty();
+    let grants = &facts.server.grants;
+    let is_missing = |privilege: &&&str| !is_there || !grants.on_table(privilege, schema, table);
+    let missing: Vec<&str> = ["SELECT", "INSERT", "UPDATE"]
+        .iter()
+        .filter(is_missing)
+        .copied()
+        .collect();
+    Ok((!missing.is_empty()).then(|| {
+        let user = rights::user(&facts.server);
+        Finding::blocks(
+            "lease_table",
+            format!(
+                "the table of leases {} is not there, or the user {} may not write to it",
+                lease.table, facts.server.user
+            ),
+            format!(
+                "`tailrace outbox install` makes it; {};",
+                statement::on_table(&missing.join(", "), schema, table, &user)
+            ),
+        )
+    }))
 }
 
 fn unseen_transactions(facts: &Facts) -> Finding {
     Finding::note(
         "transactions_unseen",
         format!(
-            "the user {} may not see how long transactions of others are open, beside the delay that is to cover them: GRANT PROCESS ON *.* TO {};",
+            "the user {} may not see how long transactions of others are open, beside the delay that is to cover them: {};",
             facts.server.user,
-            rights::user(&facts.server)
+            statement::everywhere("PROCESS", &rights::user(&facts.server))
         ),
     )
 }

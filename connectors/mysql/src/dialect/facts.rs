@@ -7,6 +7,7 @@ use tailrace_core::Result;
 use crate::check::rights;
 use crate::connect::{Texts, texts};
 use crate::error::{is_denied, query_error, server_error_number};
+use crate::grants::statement;
 use crate::server::{Flavour, ServerFacts, Version, texts_where_allowed};
 
 /// What makes locks of tables visible.
@@ -110,7 +111,7 @@ impl Ledger {
         let Some(settings) = texts_where_allowed(connection, &settings_query(server.flavour())).await? else {
             return Ok(missing(
                 "the user may not read performance_schema, where locks of tables are shown",
-                format!("GRANT SELECT ON performance_schema.* TO {user};"),
+                format!("{};", statement::instruments(&user).join("; ")),
             ));
         };
         if let Some((reason, remedy)) = unfit_settings(&settings) {
@@ -119,7 +120,7 @@ impl Ledger {
         if !may_see_prepared(connection).await? {
             return Ok(missing(
                 "the user may not see prepared XA transactions",
-                format!("GRANT XA_RECOVER_ADMIN ON *.* TO {user};"),
+                format!("{};", statement::everywhere("XA_RECOVER_ADMIN", &user)),
             ));
         }
         // Where locks are instrumented from the server's start on, none was ever taken unseen.
@@ -127,7 +128,7 @@ impl Ledger {
         if !sees_others && !by_default {
             return Ok(missing(
                 "the user may not see transactions that were open before locks of tables were instrumented",
-                format!("GRANT PROCESS ON *.* TO {user};"),
+                format!("{};", statement::everywhere("PROCESS", &user)),
             ));
         }
         Ok(Self::Ready {

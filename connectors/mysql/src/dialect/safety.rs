@@ -4,7 +4,9 @@ use tailrace_sql::{GapReport, GapSafety, IdGeneration, PolledTable, QueryMode};
 
 use super::catalogue::{Known, Origin, Stamp};
 use super::facts::{Facts, Ledger};
+use crate::check::rights;
 use crate::column_type::TypeKind;
+use crate::grants::statement;
 
 /// Microseconds of the unit that a column without fractions counts in.
 const SECOND_US: i64 = 1_000_000;
@@ -41,8 +43,13 @@ fn by_id(facts: &Facts, known: &Known, table: &PolledTable) -> GapReport {
     if facts.server.replica.is_replica.is_none() {
         return GapReport::new(
             GapSafety::None,
-            "the user may not see whether the server is a replica, where rows come in the order in which they committed elsewhere: \
-             GRANT REPLICATION CLIENT (MariaDB: SLAVE MONITOR) ON *.* TO the user",
+            format!(
+                "the user may not see whether the server is a replica, where rows come in the order in which they committed elsewhere: {};",
+                statement::everywhere(
+                    statement::replica_monitor(facts.server.flavour()),
+                    &rights::user(&facts.server)
+                )
+            ),
         );
     }
     match &facts.ledger {

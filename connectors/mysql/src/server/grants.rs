@@ -14,8 +14,10 @@ pub(crate) struct Grants {
 struct Grant {
     /// It takes away instead (MySQL's `partial_revokes`).
     revokes: bool,
-    /// In capitals: `SELECT`, `ALL PRIVILEGES`. Those for single columns are left out: they are of no use for reading rows.
+    /// In capitals: `SELECT`, `ALL PRIVILEGES`.
     privileges: BTreeSet<String>,
+    /// The same for single columns, in small letters, which are not enough to read rows.
+    columns: BTreeSet<(String, String)>,
     scope: Scope,
 }
 
@@ -59,6 +61,13 @@ impl Grants {
         narrower || (!granted.is_empty() && revoked.is_empty())
     }
 
+    /// May use a privilege on a column of a table.
+    pub(crate) fn on_column(&self, privilege: &str, schema: &str, table: &str, column: &str) -> bool {
+        let wanted = (privilege.to_owned(), column.to_lowercase());
+        let mut grants = self.grants.iter().filter(|grant| grant.scope.covers(schema, table));
+        self.on_table(privilege, schema, table) || grants.any(|grant| grant.columns.contains(&wanted))
+    }
+
     /// May do everything.
     pub(crate) fn is_superuser(&self) -> bool {
         self.anywhere(&["SUPER"])
@@ -79,14 +88,19 @@ impl Grant {
         };
         let separator = if revokes { " FROM " } else { " TO " };
         let object = split_outside_quotes(after, separator).into_iter().next()?;
-        let privileges = split_outside_quotes(privileges, ",")
-            .into_iter()
-            .map(|privilege| privilege.trim().to_ascii_uppercase())
-            .filter(|privilege| !privilege.contains('('))
-            .collect();
+        let (mut whole, mut columns) = (BTreeSet::new(), BTreeSet::new());
+        for privilege in split_outside_quotes(privileges, ",") {
+            match privilege.trim().split_once('(') {
+                None => {
+                    whole.insert(privilege.trim().to_ascii_uppercase());
+                }
+                Some((privilege, list)) => columns.extend(of_columns(privilege, list)),
+            }
+        }
         Some(Self {
             revokes,
-            privileges,
+            privileges: whole,
+            columns,
             scope: Scope::parse(object)?,
         })
     }
@@ -116,6 +130,20 @@ impl Scope {
             Self::Table(own_schema, own_table) => own_schema == schema && own_table == table,
         }
     }
+}
+
+/// A privilege for each column of a list, whose opening parenthesis is gone.
+fn of_columns(privilege: &str, list: &str) -> Vec<(String, String)> {
+    let privilege = privilege.trim().to_ascii_uppercase();
+    let list = list.trim_end().trim_end_matches(')');
+    let columns = split_outside_quotes(list, ",").into_iter();
+    columns
+        .filter_map(|column| {
+            // Old servers print names without quotes.
+            let name = unquote(column).or_else(|| Some(column.trim().to_owned()))?;
+            Some((privilege.clone(), name.to_lowercase()))
+        })
+        .collect()
 }
 
 /// Splits where the separator stands outside quotes of any kind and outside parentheses.
@@ -197,6 +225,12 @@ mod tests {
         assert!(grants.on_table("SELECT", "crm", "Or ON der`s") && !grants.on_table("SELECT", "crm", "other"));
         // Single columns are not enough to read rows.
         assert!(!grants.on_table("SELECT", "hr", "people") && grants.on_table("INSERT", "hr", "people"));
+        assert!(
+            grants.on_column("SELECT", "hr", "people", "Name") && !grants.on_column("SELECT", "hr", "people", "pay")
+        );
+        assert!(
+            grants.on_column("INSERT", "hr", "people", "pay") && !grants.on_column("SELECT", "hr", "other", "name")
+        );
     }
 
     #[test]

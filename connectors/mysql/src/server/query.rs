@@ -88,7 +88,7 @@ pub(crate) async fn server_facts(connection: &mut Conn) -> Result<ServerFacts> {
         server_uuid: settings.text("server_uuid").map(str::to_owned),
         hostname: settings.text("hostname").unwrap_or_default().to_owned(),
         user: user.first().and_then(|row| row.text(0)).unwrap_or_default().to_owned(),
-        grants: grants(connection, &identity).await?,
+        grants: granted(connection, &identity).await?,
         log: settings.log(status.as_ref()),
         log_end: status.as_ref().and_then(log_end),
         log_files,
@@ -234,7 +234,7 @@ pub(crate) fn invalid_gtids(error: impl std::error::Error + Send + Sync + 'stati
 }
 
 /// What was granted to our user, and to the roles that are active on our connections.
-async fn grants(connection: &mut Conn, identity: &Identity) -> Result<Grants> {
+pub(crate) async fn granted(connection: &mut Conn, identity: &Identity) -> Result<Grants> {
     let mut statements = Vec::new();
     let mut ask = vec!["SHOW GRANTS FOR CURRENT_USER()".to_owned()];
     if identity.at_least(Some(ROLES), Some(Version::new(0, 0, 0))) {

@@ -1,5 +1,7 @@
 //! Preflight of a target: every problem at once, each with the statement that fixes it. Creates nothing.
 
+use std::collections::BTreeSet;
+
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tailrace_core::Result;
@@ -7,8 +9,8 @@ use tailrace_core::check::Finding;
 use tailrace_core::schema::TableName;
 use tailrace_sql::log_config::TlsMode;
 use tailrace_sql::sink::SinkRules;
-use tailrace_sql::sink::check::{named_tables, table_findings};
-use tailrace_sql::sink::config::{DeleteMode, Evolve, TruncateMode, WriteConfig, WriteMode};
+use tailrace_sql::sink::check::{named_tables, table_findings, unnamed_topics};
+use tailrace_sql::sink::config::WriteConfig;
 use tailrace_sql::sink::error::of_target;
 
 use super::config::MySqlSinkConfig;
@@ -16,10 +18,11 @@ use super::definitions::MySqlDefinitions;
 use super::describe::describe;
 use super::offsets;
 use super::session::connect_for;
-use crate::connect::{Texts, texts};
+use crate::connect::Texts;
 use crate::endpoint::Endpoint;
-use crate::quote::{identifier, literal};
-use crate::server::{Flavour, Grants};
+use crate::grants::{self, statement};
+use crate::quote::literal;
+use crate::server::{self, Flavour, Grants, Identity};
 
 /// Less than this, and a row with a large text in it is refused.
 const PACKET_BYTES: u64 = 16 << 20;
@@ -38,6 +41,10 @@ struct Facts {
     has_offsets: bool,
     /// Schema and table of the offsets.
     offsets: (String, String),
+    /// Those of the topics that are named.
+    named: BTreeSet<(String, String)>,
+    /// Of other topics nobody knows the tables before there are events.
+    has_unnamed: bool,
 }
 
 /// Looks at everything and tells all that is wrong.
@@ -68,7 +75,8 @@ async fn look(
     topics: &[String],
 ) -> Result<(Facts, Vec<Finding>)> {
     let (mut connection, identity, database) = connect_for(config, flavour, rules.config()).await?;
-    let facts = facts(&mut connection, database, rules.config()).await?;
+    let mut facts = facts(&mut connection, &identity, database, rules.config()).await?;
+    facts.has_unnamed = !unnamed_topics(topics).is_empty();
     let definitions = MySqlDefinitions::of(&identity);
     let mut findings = Vec::new();
     for (topic, name) in named_tables(rules, definitions, topics) {
@@ -76,6 +84,7 @@ async fn look(
             true => &facts.database,
             false => &name.schema,
         };
+        facts.named.insert((schema.clone(), name.table.clone()));
         match describe(&mut connection, flavour, schema, &name.table).await {
             Ok(table) => findings.extend(table_findings(
                 rules.config(),
@@ -89,8 +98,7 @@ async fn look(
     Ok((facts, findings))
 }
 
-async fn facts(connection: &mut Conn, database: String, write: &WriteConfig) -> Result<Facts> {
-    const DOING: &str = "look at the server";
+async fn facts(connection: &mut Conn, identity: &Identity, database: String, write: &WriteConfig) -> Result<Facts> {
     let rows = asked(
         connection,
         "SELECT @@GLOBAL.read_only, @@GLOBAL.log_bin, @@GLOBAL.binlog_format, @@GLOBAL.max_allowed_packet, CURRENT_USER()",
@@ -107,12 +115,9 @@ async fn facts(connection: &mut Conn, database: String, write: &WriteConfig) -> 
         .map_or((text(4), "%".to_owned()), |(name, host)| {
             (name.to_owned(), host.to_owned())
         });
-    let grants = texts(connection, "SHOW GRANTS", DOING).await.map_err(of_target)?;
-    let offsets = write.offsets_name();
-    let offsets = match offsets.split_once('.') {
-        Some((schema, table)) => (schema.to_owned(), table.to_owned()),
-        None => (database.clone(), offsets.to_owned()),
-    };
+    let granted = server::granted(connection, identity).await.map_err(of_target)?;
+    let (schema, table) = grants::table_named(write.offsets_name(), &database);
+    let offsets = (schema.to_owned(), table.to_owned());
     let query = format!(
         "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
         literal(&offsets.0),
@@ -120,14 +125,16 @@ async fn facts(connection: &mut Conn, database: String, write: &WriteConfig) -> 
     );
     let has_offsets = !asked(connection, &query).await?.is_empty();
     Ok(Facts {
-        user: format!("{}@{}", identifier(&name), identifier(&host)),
-        grants: Grants::parse(grants.iter().filter_map(|row| row.text(0))),
+        user: statement::user(&name, &host),
+        grants: granted,
         database,
         read_only: text(0) != "0",
         logs_statements: text(1) == "1" && text(2).eq_ignore_ascii_case("statement"),
         packet_bytes: text(3).parse().unwrap_or(u64::MAX),
         has_offsets,
         offsets,
+        named: BTreeSet::new(),
+        has_unnamed: false,
     })
 }
 
@@ -174,34 +181,36 @@ fn judge(facts: &Facts, write: &WriteConfig) -> Vec<Finding> {
     findings
 }
 
-/// Rights on the tables of the database; which tables there will be is not known before the topics are read.
-fn rights(facts: &Facts, write: &WriteConfig) -> Option<Finding> {
-    let mut needed = vec!["SELECT", "INSERT"];
-    if !matches!(write.mode, WriteMode::Insert | WriteMode::Append) {
-        needed.push("UPDATE");
-    }
-    let deletes = write.deletes == DeleteMode::Hard || write.truncates == TruncateMode::Apply;
-    if deletes && write.mode != WriteMode::Append {
-        needed.push("DELETE");
-    }
-    match write.evolve {
-        Evolve::None => {}
-        Evolve::Add | Evolve::Widen => needed.extend(["CREATE", "ALTER"]),
-    }
+/// Rights on the tables that are known, and where there are others, on all of the database.
+fn rights(facts: &Facts, write: &WriteConfig) -> Vec<Finding> {
+    let needed = grants::privileges(write);
+    let missing = |schema: &str, table: &str| {
+        let is_missing = |privilege: &&&str| !facts.grants.on_table(privilege, schema, table);
+        let missing: Vec<&str> = needed.iter().filter(is_missing).copied().collect();
+        (!missing.is_empty()).then(|| missing.join(", "))
+    };
+    let named = facts.named.iter().filter_map(|(schema, table)| {
+        let missing = missing(schema, table)?;
+        Some(Finding::blocks(
+            "insufficient_privilege",
+            format!("the user {} lacks {missing} on the table {schema}.{table}", facts.user),
+            format!("{};", statement::on_table(&missing, schema, table, &facts.user)),
+        ))
+    });
+    let mut findings: Vec<Finding> = named.collect();
     // Of a table that has no rights of its own.
-    let on_all = |privilege: &&&str| !facts.grants.on_table(privilege, &facts.database, "");
-    let missing: Vec<&str> = needed.iter().filter(on_all).copied().collect();
-    (!missing.is_empty()).then(|| {
-        let missing = missing.join(", ");
-        Finding::warning(
+    if let Some(missing) = missing(&facts.database, "").filter(|_| facts.has_unnamed) {
+        findings.push(Finding::warning(
             "insufficient_privilege",
             format!(
-                "the user {} lacks {missing} on the database {}; rights on single tables, and those of roles, are not looked at",
+                "the user {} lacks {missing} on the database {}; rights on single tables are not looked at, because of some topics it is not known \
+                 which tables they have",
                 facts.user, facts.database
             ),
-            format!("GRANT {missing} ON {}.* TO {};", identifier(&facts.database), facts.user),
-        )
-    })
+            format!("{};", statement::on_schema(&missing, &facts.database, &facts.user)),
+        ));
+    }
+    findings
 }
 
 fn offsets_table(facts: &Facts) -> Option<Finding> {
@@ -223,12 +232,15 @@ fn offsets_table(facts: &Facts) -> Option<Finding> {
                     facts.user,
                     table.qualified()
                 ),
-                format!("GRANT {missing} ON {quoted} TO {};", facts.user),
+                format!(
+                    "{};",
+                    statement::on_table(&missing, &table.schema, &table.table, &facts.user)
+                ),
             )
         });
     }
     let may_create = facts.grants.on_table("CREATE", &table.schema, &table.table);
-    let statement = offsets::create_statement(&quoted);
+    let create = offsets::create_statement(&quoted);
     Some(match may_create {
         true => Finding::note(
             "offsets_table_missing",
@@ -245,8 +257,8 @@ fn offsets_table(facts: &Facts) -> Option<Finding> {
                 facts.user
             ),
             format!(
-                "{statement}; GRANT SELECT, INSERT, UPDATE ON {quoted} TO {};",
-                facts.user
+                "{create}; {};",
+                statement::on_table("SELECT, INSERT, UPDATE", &table.schema, &table.table, &facts.user)
             ),
         ),
     })
@@ -272,6 +284,8 @@ fn encryption(config: &MySqlSinkConfig) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use tailrace_sql::sink::config::Evolve;
+
     use super::*;
 
     fn facts(grant: &str) -> Facts {
@@ -284,11 +298,37 @@ mod tests {
             packet_bytes: 64 << 20,
             has_offsets: true,
             offsets: ("shop".to_owned(), "tailrace_offsets".to_owned()),
+            named: BTreeSet::new(),
+            has_unnamed: true,
         }
     }
 
     fn codes(facts: &Facts, write: &WriteConfig) -> Vec<&'static str> {
         judge(facts, write).iter().map(|finding| finding.code).collect()
+    }
+
+    fn named(grants: &[&'static str], write: &WriteConfig) -> Vec<Finding> {
+        let mut facts = facts("GRANT SELECT, INSERT, UPDATE ON `shop`.`tailrace_offsets` TO `tailrace`@`%`");
+        let own = "GRANT SELECT, INSERT, UPDATE ON `shop`.`tailrace_offsets` TO `tailrace`@`%`";
+        facts.grants = Grants::parse(grants.iter().copied().chain([own]));
+        facts.named = BTreeSet::from([("shop".to_owned(), "orders".to_owned())]);
+        facts.has_unnamed = false;
+        judge(&facts, write)
+    }
+
+    #[test]
+    fn rights_on_tables_that_are_known_are_looked_at() {
+        let all = "GRANT SELECT, INSERT, UPDATE, DELETE ON `shop`.`orders` TO `tailrace`@`%`";
+        assert_eq!(named(&[all], &WriteConfig::default()).len(), 1);
+        let findings = named(
+            &["GRANT SELECT, INSERT ON `shop`.`orders` TO `tailrace`@`%`"],
+            &WriteConfig::default(),
+        );
+        assert_eq!(findings[0].severity, tailrace_core::check::Severity::Blocks);
+        assert_eq!(
+            findings[0].remedy,
+            "GRANT UPDATE, DELETE ON `shop`.`orders` TO `tailrace`@`%`;"
+        );
     }
 
     const ENOUGH: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON `shop`.* TO `tailrace`@`%`";

@@ -56,7 +56,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// The statement that makes the table.
-pub(super) fn create_statement(table: &str) -> String {
+pub(crate) fn create_statement(table: &str) -> String {
     let statement = MIGRATION.replace(&identifier(OFFSETS), table);
     statement.trim_end().trim_end_matches(';').to_owned()
 }

@@ -26,6 +26,7 @@ use crate::dialect::tables::{KnownTable, Survey, inherited, survey};
 use crate::discover::catalog::Relation;
 use crate::discover::server::server_facts;
 use crate::error::query_error;
+use crate::grants::statement;
 use crate::quote::{identifier, literal, qualified};
 
 /// So many rows of each table, the newest, are decoded: values that cannot be carried are found before the start.
@@ -171,21 +172,21 @@ impl Look<'_> {
             findings.push(Finding::blocks(
                 "insufficient_privilege",
                 format!("the role \"{role}\" may not look into the schema {schema}"),
-                format!("GRANT USAGE ON SCHEMA {schema} TO {};", identifier(role)),
+                format!("{};", statement::on_schemas("USAGE", &schema, role)),
             ));
         }
         if !relation.selectable {
             findings.push(Finding::blocks(
                 "insufficient_privilege",
                 format!("the role \"{role}\" may not read {name}"),
-                format!("GRANT SELECT ON {name} TO {};", identifier(role)),
+                format!("{};", statement::on_tables("SELECT", &name, role)),
             ));
         }
         if relation.row_security {
             findings.push(Finding::blocks(
                 "row_security",
                 format!("row-level security hides rows of {name} from the role \"{role}\"; a poll would miss them"),
-                format!("ALTER ROLE {} BYPASSRLS;", identifier(role)),
+                format!("{};", statement::bypass_row_security(role)),
             ));
         }
         findings
@@ -213,7 +214,7 @@ impl Look<'_> {
         let (asked, right) = match (&self.query.acknowledge, &table.mark_column) {
             (Acknowledge::Mark(_), Some(column)) => (
                 format!("has_column_privilege({oid}, {}, 'UPDATE')", literal(column)),
-                format!("UPDATE ({})", identifier(column)),
+                statement::update_of(column),
             ),
             (Acknowledge::Mark(_) | Acknowledge::Delete, _) => {
                 (format!("has_table_privilege({oid}, 'DELETE')"), "DELETE".to_owned())
@@ -232,7 +233,7 @@ impl Look<'_> {
             Finding::blocks(
                 "insufficient_privilege",
                 format!("the role \"{role}\" lacks the right {right} on {name}, and rows of a queue that are published stay in it"),
-                format!("GRANT {right} ON {name} TO {};", identifier(role)),
+                format!("{};", statement::on_tables(&right, &name, role)),
             )
         }))
     }
@@ -407,7 +408,7 @@ impl Look<'_> {
                 format!(
                     "the role \"{role}\" does not see how long transactions are open, beside which query.delay_ms must hold"
                 ),
-                format!("GRANT pg_read_all_stats TO {};", identifier(role)),
+                format!("{};", statement::read_statistics(role)),
             )),
             Some(longest) if longest > delay_us => Some(Finding::warning(
                 "delay_window_exceeded",
@@ -428,25 +429,41 @@ impl Look<'_> {
         let Some(lease) = &self.query.lease else {
             return Ok(None);
         };
-        let role = identifier(&self.survey.server.role);
+        let role = &self.survey.server.role;
         let (schema, table) = lease.table.split_once('.').unwrap_or(("public", &lease.table));
         let name = qualified(schema, table);
         let asked = format!(
-            "SELECT to_regclass({0}) IS NOT NULL AND has_table_privilege(to_regclass({0}), 'SELECT, INSERT, UPDATE')
-                AND has_table_privilege(to_regclass({0}), 'UPDATE') AND has_table_privilege(to_regclass({0}), 'INSERT')",
-            literal(&name)
+            "SELECT has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
+                has_table_privilege(c.oid, 'UPDATE')
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = {} AND c.relname = {}",
+            literal(schema),
+            literal(table)
         );
-        let usable = self
-            .client
-            .query_one(&asked, &[])
-            .await
-            .and_then(|row| row.try_get::<_, Option<bool>>(0))
-            .map_err(|error| query_error(&error, "look at the table of leases"))?;
-        Ok((usable != Some(true)).then(|| {
+        let wrap = |error| query_error(&error, "look at the table of leases");
+        let row = self.client.query_opt(&asked, &[]).await.map_err(wrap)?;
+        let may = |column: usize| row.as_ref().map_or(Ok(false), |row| row.try_get::<_, bool>(column));
+        let mut grants = Vec::new();
+        if !may(0).map_err(wrap)? {
+            grants.push(format!(
+                "{};",
+                statement::on_schemas("USAGE", &identifier(schema), role)
+            ));
+        }
+        let mut missing = Vec::new();
+        for (column, privilege) in [(1, "SELECT"), (2, "INSERT"), (3, "UPDATE")] {
+            if !may(column).map_err(wrap)? {
+                missing.push(privilege);
+            }
+        }
+        if !missing.is_empty() {
+            grants.push(format!("{};", statement::on_tables(&missing.join(", "), &name, role)));
+        }
+        Ok((!grants.is_empty()).then(|| {
             Finding::blocks(
                 "lease_table",
-                format!("the table of leases {name} is not there, or the role {role} may not write to it"),
-                format!("`tailrace outbox install` makes it; GRANT SELECT, INSERT, UPDATE ON {name} TO {role};"),
+                format!("the table of leases {name} is not there, or the role \"{role}\" may not write to it"),
+                format!("`tailrace outbox install` makes it; {}", grants.join(" ")),
             )
         }))
     }

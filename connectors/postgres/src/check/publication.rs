@@ -5,6 +5,7 @@ use tailrace_core::schema::TableName;
 
 use super::{Facts, PLUGIN};
 use crate::discover::publication::{Publication, create_statement};
+use crate::grants::statement;
 use crate::quote::{identifier, qualified};
 
 /// More names than these do not help to find the mistake.
@@ -19,7 +20,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
 
 fn missing(facts: &Facts<'_>) -> Vec<Finding> {
     let (discovery, name) = (&facts.discovery, &facts.names.publication);
-    let statement = create_statement(
+    let create = create_statement(
         name,
         &discovery.publish,
         facts.config.publication_via_partition_root,
@@ -27,7 +28,7 @@ fn missing(facts: &Facts<'_>) -> Vec<Finding> {
     );
     if !facts.config.create_publication {
         let problem = format!("there is no publication \"{name}\", and `create_publication` is off");
-        return vec![Finding::blocks("publication_missing", problem, statement)];
+        return vec![Finding::blocks("publication_missing", problem, create)];
     }
     if facts
         .slot
@@ -59,17 +60,13 @@ fn missing(facts: &Facts<'_>) -> Vec<Finding> {
         return vec![Finding::blocks(
             "insufficient_privilege",
             problem,
-            format!("{statement}; -- as their owner"),
+            format!("{create}; -- as their owner"),
         )];
     }
     if discovery.server.create {
         return Vec::new();
     }
-    let grant = format!(
-        "GRANT CREATE ON DATABASE {} TO {}",
-        identifier(&discovery.server.database),
-        identifier(role)
-    );
+    let grant = statement::on_database("CREATE", &discovery.server.database, role);
     let problem = format!("the role \"{role}\" may not create the publication \"{name}\"");
     vec![Finding::blocks("insufficient_privilege", problem, grant)]
 }

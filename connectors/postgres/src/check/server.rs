@@ -5,7 +5,7 @@ use tailrace_sql::log_config::SnapshotMode;
 
 use super::Facts;
 use crate::discover::server::ServerFacts;
-use crate::quote::identifier;
+use crate::grants::statement;
 
 /// pgoutput can send binary values and logical messages from this version on.
 const BINARY_AND_MESSAGES_MAJOR: u32 = 14;
@@ -125,7 +125,7 @@ fn rights(server: &ServerFacts) -> Option<Finding> {
         return Some(Finding::warning(
             "superuser",
             format!("the role \"{role}\" is superuser, which capturing does not need"),
-            "CREATE ROLE tailrace LOGIN REPLICATION PASSWORD '…'; -- and GRANT SELECT on the captured tables",
+            "name another role in `url`; `tailrace grants FILE` prints what makes it, with the rights that it needs and no others",
         ));
     }
     (!server.replication).then(|| {
@@ -133,8 +133,8 @@ fn rights(server: &ServerFacts) -> Option<Finding> {
             "insufficient_privilege",
             format!("the role \"{role}\" may not replicate"),
             format!(
-                "ALTER ROLE {} REPLICATION; -- Amazon RDS: GRANT rds_replication TO …",
-                identifier(role)
+                "{}; -- Amazon RDS: GRANT rds_replication TO …",
+                statement::replication(role)
             ),
         )
     })

@@ -6,6 +6,7 @@ use tailrace_sql::log_config::SnapshotMode;
 use super::Facts;
 use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind, ReplicaIdentity};
+use crate::grants::statement;
 use crate::quote::{identifier, qualified};
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
@@ -107,7 +108,7 @@ fn reading(facts: &Facts<'_>) -> Vec<Finding> {
         findings.push(Finding::blocks(
             "insufficient_privilege",
             problem,
-            format!("GRANT USAGE ON SCHEMA {schemas} TO {}", identifier(role)),
+            statement::on_schemas("USAGE", &schemas, role),
         ));
     }
     let unreadable = names(heaps().filter(|table| !table.selectable));
@@ -116,7 +117,7 @@ fn reading(facts: &Facts<'_>) -> Vec<Finding> {
         findings.push(Finding::blocks(
             "insufficient_privilege",
             problem,
-            format!("GRANT SELECT ON {unreadable} TO {}", identifier(role)),
+            statement::on_tables("SELECT", &unreadable, role),
         ));
     }
     let hidden = names(heaps().filter(|table| table.row_security));
@@ -126,7 +127,7 @@ fn reading(facts: &Facts<'_>) -> Vec<Finding> {
         findings.push(Finding::blocks(
             "row_security",
             problem,
-            format!("ALTER ROLE {} BYPASSRLS", identifier(role)),
+            statement::bypass_row_security(role),
         ));
     }
     findings

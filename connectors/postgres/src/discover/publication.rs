@@ -77,22 +77,31 @@ pub(crate) async fn publication(client: &Client, name: &str) -> Result<Option<Pu
 
 /// The statement that creates our publication: exactly these tables, without tables that merely inherit from them.
 pub(crate) fn create_statement(name: &str, tables: &[TableName], via_root: bool, server: &ServerFacts) -> String {
-    let tables: Vec<String> = tables
-        .iter()
-        .map(|table| format!("ONLY {}", qualified(&table.schema, &table.table)))
-        .collect();
+    let names = tables.iter().map(|table| (table.schema.as_str(), table.table.as_str()));
+    let options = options(via_root, server.major() >= GENERATED_COLUMNS_MAJOR);
+    of_tables(name, names, &options)
+}
+
+/// The same, of tables by schema and name.
+pub(crate) fn of_tables<'a>(name: &str, tables: impl Iterator<Item = (&'a str, &'a str)>, options: &str) -> String {
+    let tables = tables.map(|(schema, table)| format!("ONLY {}", qualified(schema, table)));
+    format!(
+        "CREATE PUBLICATION {} FOR TABLE {} WITH ({options})",
+        identifier(name),
+        Vec::from_iter(tables).join(", ")
+    )
+}
+
+/// What our publication publishes, and how.
+pub(crate) fn options(via_root: bool, generated_columns: bool) -> String {
     let mut options = "publish = 'insert, update, delete, truncate'".to_owned();
     if via_root {
         options.push_str(", publish_via_partition_root = true");
     }
-    if server.major() >= GENERATED_COLUMNS_MAJOR {
+    if generated_columns {
         options.push_str(", publish_generated_columns = stored");
     }
-    format!(
-        "CREATE PUBLICATION {} FOR TABLE {} WITH ({options})",
-        identifier(name),
-        tables.join(", ")
-    )
+    options
 }
 
 fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {

@@ -6,7 +6,7 @@ use tailrace_core::schema::TableName;
 use tailrace_sql::Syntax;
 use tailrace_sql::sink::SinkRules;
 use tailrace_sql::sink::check::{named_tables, table_findings};
-use tailrace_sql::sink::config::{DeleteMode, ForeignKeys, WriteMode};
+use tailrace_sql::sink::config::{Evolve, ForeignKeys};
 use tailrace_sql::sink::error::of_target;
 use tailrace_sql::sink::session::Definitions;
 use tokio_postgres::Client;
@@ -19,6 +19,7 @@ use super::session::offsets_table;
 use crate::connect::{Purpose, connect_sink};
 use crate::discover::server::{OLDEST_VERSION, server_facts};
 use crate::error::query_error;
+use crate::grants::statement as grants;
 use crate::quote::{identifier, literal};
 
 /// Since then the right to set a parameter can be granted.
@@ -44,10 +45,7 @@ fn how_to_ignore_foreign_keys(version: u32, role: &str) -> String {
         return "before PostgreSQL 15 only a superuser may set it: connect as one, or take `foreign_keys: ignore` away"
             .to_owned();
     }
-    format!(
-        "GRANT SET ON PARAMETER session_replication_role TO {}",
-        identifier(role)
-    )
+    grants::replication_role(role)
 }
 
 async fn look(
@@ -91,46 +89,37 @@ async fn look(
         }
     }
     if config.mark_origin && !server.superuser {
-        let function = "pg_catalog.pg_replication_origin_session_setup(text)";
-        if !may(
-            &session,
-            &format!("has_function_privilege(current_user, '{function}', 'EXECUTE')"),
-        )
-        .await?
-        {
-            let role = identifier(&server.role);
-            let functions =
-                ["create", "oid", "session_setup"].map(|name| format!("pg_replication_origin_{name}(text)"));
-            let grants = functions
-                .map(|function| format!("GRANT EXECUTE ON FUNCTION {function} TO {role}"))
-                .join("; ");
+        let each = ["create", "oid", "session_setup"].map(|name| {
+            format!("has_function_privilege(current_user, 'pg_catalog.pg_replication_origin_{name}(text)', 'EXECUTE')")
+        });
+        let all = each.join(" AND pg_catalog.");
+        if !may(&session, &all).await? {
             findings.push(Finding::blocks(
                 "insufficient_privilege",
                 "`mark_origin` uses a replication origin, which the role may not",
-                grants,
+                grants::origins(&server.role).join("; "),
             ));
         }
     }
     for (topic, name) in named_tables(rules, &PostgresDefinitions, topics) {
         findings.extend(table(&session, rules, (topic, &name), &server.role).await?);
     }
+    findings.dedup();
     Ok(findings)
 }
 
 /// The table of offsets is there and may be written, or may be made.
 async fn offsets(client: &Client, rules: &SinkRules, role: &str) -> Result<Vec<Finding>> {
     let table = offsets_table(rules.config());
+    let schema = PostgresDefinitions.table_name(rules.config().offsets_name()).schema;
+    if let Some(finding) = hidden_schema(client, &schema, role).await? {
+        return Ok(vec![finding]);
+    }
     let statements = OffsetStatements::new(&table);
     if statements.exist(client).await? {
         return privileges(client, &table, &["SELECT", "INSERT", "UPDATE"], role).await;
     }
-    let written = rules.config().offsets_name();
-    let schema = PostgresDefinitions.table_name(written).schema;
-    let may_create = may(
-        client,
-        &format!("has_schema_privilege(current_user, {}, 'CREATE')", literal(&schema)),
-    )
-    .await?;
+    let may_create = on_schema(client, &schema, "CREATE").await? == Some(true);
     Ok(if may_create {
         vec![Finding::note(
             "offsets_table",
@@ -139,9 +128,9 @@ async fn offsets(client: &Client, rules: &SinkRules, role: &str) -> Result<Vec<F
     } else {
         let problem = format!("there is no table of offsets {table}, and the role may not make it");
         let remedy = format!(
-            "{}; GRANT SELECT, INSERT, UPDATE ON {table} TO {}",
-            statements.create.trim_end().trim_end_matches(';'),
-            identifier(role)
+            "{}; {}",
+            statements.create,
+            grants::on_tables("SELECT, INSERT, UPDATE", &table, role)
         );
         vec![Finding::blocks("offsets_table_missing", problem, remedy)]
     })
@@ -149,24 +138,71 @@ async fn offsets(client: &Client, rules: &SinkRules, role: &str) -> Result<Vec<F
 
 async fn table(client: &Client, rules: &SinkRules, topic: (&str, &TableName), role: &str) -> Result<Vec<Finding>> {
     let config = rules.config();
+    if let Some(finding) = hidden_schema(client, &topic.1.schema, role).await? {
+        return Ok(vec![finding]);
+    }
     let table = describe(client, topic.1).await?;
     let mut findings = table_findings(config, &PostgresDefinitions, topic, table.as_ref());
     if table.is_none() {
+        findings.extend(making(client, config.evolve, &topic.1.schema, role).await?);
         return Ok(findings);
     }
-    let mut needed = vec!["SELECT"];
-    if config.mode != WriteMode::Update {
-        needed.push("INSERT");
-    }
-    if matches!(config.mode, WriteMode::Upsert | WriteMode::Update) || config.deletes == DeleteMode::Soft {
-        needed.push("UPDATE");
-    }
-    if config.mode != WriteMode::Append && config.deletes == DeleteMode::Hard {
-        needed.push("DELETE");
-    }
     let quoted = PostgresDefinitions.table(topic.1);
-    findings.extend(privileges(client, &quoted, &needed, role).await?);
+    findings.extend(privileges(client, &quoted, &config.privileges(), role).await?);
+    if config.evolve != Evolve::None && !owns(client, &quoted).await? {
+        findings.push(Finding::warning(
+            "insufficient_privilege",
+            format!(
+                "the role {} does not own table {quoted}: where events have a column more, the connector halts and does not add it",
+                identifier(role)
+            ),
+            grants::owner(&quoted, role),
+        ));
+    }
     Ok(findings)
+}
+
+/// A table that is missing is made, where it may be.
+async fn making(client: &Client, evolve: Evolve, schema: &str, role: &str) -> Result<Option<Finding>> {
+    if evolve == Evolve::None || on_schema(client, schema, "CREATE").await? != Some(false) {
+        return Ok(None);
+    }
+    let quoted = identifier(schema);
+    let problem = format!(
+        "`evolve` makes tables in the schema {quoted}, which the role {} may not",
+        identifier(role)
+    );
+    let remedy = grants::on_schemas("CREATE", &quoted, role);
+    Ok(Some(Finding::blocks("insufficient_privilege", problem, remedy)))
+}
+
+async fn owns(client: &Client, table: &str) -> Result<bool> {
+    let owner = format!(
+        "pg_has_role((SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = {}::regclass), 'USAGE')",
+        literal(table)
+    );
+    may(client, &owner).await
+}
+
+/// What is in it is not seen either.
+async fn hidden_schema(client: &Client, schema: &str, role: &str) -> Result<Option<Finding>> {
+    let is_hidden = on_schema(client, schema, "USAGE").await? == Some(false);
+    Ok(is_hidden.then(|| {
+        let quoted = identifier(schema);
+        Finding::blocks(
+            "insufficient_privilege",
+            format!("the role {} may not look into the schema {quoted}", identifier(role)),
+            grants::on_schemas("USAGE", &quoted, role),
+        )
+    }))
+}
+
+/// Whether the role has a right on a schema; `None` where there is no such schema.
+async fn on_schema(client: &Client, schema: &str, privilege: &str) -> Result<Option<bool>> {
+    let wrap = |error| query_error(&error, "look at the rights of the role");
+    let query = "SELECT pg_catalog.has_schema_privilege(n.oid, $2) FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
+    let row = client.query_opt(query, &[&schema, &privilege]).await.map_err(wrap)?;
+    row.map(|row| row.try_get(0).map_err(wrap)).transpose()
 }
 
 async fn privileges(client: &Client, table: &str, needed: &[&str], role: &str) -> Result<Vec<Finding>> {
@@ -186,7 +222,7 @@ async fn privileges(client: &Client, table: &str, needed: &[&str], role: &str) -
     }
     let list = missing.join(", ");
     let problem = format!("the role {} may not {list} on table {table}", identifier(role));
-    let remedy = format!("GRANT {list} ON {table} TO {}", identifier(role));
+    let remedy = grants::on_tables(&list, table, role);
     Ok(vec![Finding {
         severity: Severity::Blocks,
         code: "insufficient_privilege",

@@ -16,7 +16,7 @@ pub(super) const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS";
 const FULL_PRECISION: u8 = 6;
 
 /// PostgreSQL's types and statements.
-pub(super) struct PostgresDefinitions;
+pub(crate) struct PostgresDefinitions;
 
 impl Syntax for PostgresDefinitions {
     fn identifier(&self, name: &str) -> String {

@@ -34,6 +34,12 @@ pub(super) struct OffsetStatements {
     pub(super) put: String,
 }
 
+/// The statement that makes the table, which is quoted, without a semicolon.
+pub(crate) fn create_statement(table: &str) -> String {
+    let statement = MIGRATION.replace(OFFSETS, table);
+    statement.trim_end().trim_end_matches(';').to_owned()
+}
+
 // === impl OffsetStatements ===
 
 impl OffsetStatements {
@@ -47,7 +53,7 @@ impl OffsetStatements {
              WHERE o.connector = $6 AND o.topic = p.topic AND o.topic_partition = p.topic_partition AND o.epoch = p.epoch"
         );
         Self {
-            create: MIGRATION.replace(OFFSETS, table),
+            create: create_statement(table),
             exists: format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(table)),
             end: format!(
                 "SELECT pg_catalog.pg_terminate_backend(a.pid)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tailrace_core::batch::ChangeBatch;
 use tailrace_core::check::{Finding, Severity};
+use tailrace_core::grants::Script;
 use tailrace_core::ports::{Budget, Source, SourceConnector, SourceContext};
 use tailrace_core::position::Position;
 use tailrace_core::schema::{SharedSchema, TableName};
@@ -208,6 +209,10 @@ impl SourceConnector for ChangeTableConnector {
             Err(error) => findings.push(Finding::from(&error)),
         }
         findings
+    }
+
+    fn grants(&self, connector: &str) -> Result<Script> {
+        self.database.grants(connector)
     }
 
     async fn describe(&self) -> Result<Vec<SharedSchema>> {

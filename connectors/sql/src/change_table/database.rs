@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tailrace_core::Result;
 use tailrace_core::check::Finding;
+use tailrace_core::grants::Script;
 use tailrace_core::ports::SourceConnector;
 use tailrace_core::schema::TableName;
 
@@ -32,6 +33,12 @@ pub struct Survey {
 pub trait TriggerDatabase: Send + Sync {
     /// How its statements are written.
     fn engine(&self) -> Engine;
+
+    /// What gives the user of the configuration the rights to read the change tables, and no others. Connects to nothing.
+    ///
+    /// # Errors
+    /// Where the configuration does not say who and where.
+    fn grants(&self, connector: &str) -> Result<Script>;
 
     /// What is there, as of one moment. Read-only.
     async fn survey(&self) -> Result<Survey>;

@@ -133,6 +133,11 @@ impl Outbox {
         }
     }
 
+    /// True where every table of the connector is an outbox.
+    pub fn is_every_table(&self) -> bool {
+        self.tables.is_empty() && self.config.message_prefix.is_none()
+    }
+
     /// The template of the events' topics, as written.
     pub fn topic(&self) -> &str {
         &self.config.topic

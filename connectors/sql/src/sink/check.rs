@@ -18,6 +18,21 @@ pub fn named_tables<'a>(
     named.map(|topic| (topic.as_str(), definitions.table_name(&rules.table_of_topic(topic))))
 }
 
+/// The patterns among topics, whose tables nobody knows before there are events.
+pub fn unnamed_topics(topics: &[String]) -> Vec<&str> {
+    let patterns = topics.iter().filter(|topic| topic.contains(['*', '?']));
+    patterns.map(String::as_str).collect()
+}
+
+/// The schema of tables whose topics are not named, where the configuration says it; `None` where the events do.
+pub fn schema_of_unnamed<'a>(config: &'a WriteConfig, default_schema: &'a str) -> Option<&'a str> {
+    let template = config.table.as_deref().unwrap_or_default();
+    match template.split_once('.') {
+        None => Some(default_schema),
+        Some((schema, _)) => Some(schema).filter(|schema| !schema.contains('{')),
+    }
+}
+
 /// What keeps the events of a topic from being written into a table, as far as it can be said before there are any.
 pub fn table_findings(
     config: &WriteConfig,

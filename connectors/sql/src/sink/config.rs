@@ -130,6 +130,22 @@ impl WriteConfig {
         self.offsets_table.as_deref().unwrap_or(OFFSETS)
     }
 
+    /// Rights on a table that writing it takes: all modes read rows back, for `verify` and where a key is met.
+    pub fn privileges(&self) -> Vec<&'static str> {
+        let mut needed = vec!["SELECT"];
+        if self.mode != WriteMode::Update {
+            needed.push("INSERT");
+        }
+        if matches!(self.mode, WriteMode::Upsert | WriteMode::Update) || self.deletes == DeleteMode::Soft {
+            needed.push("UPDATE");
+        }
+        // A truncate deletes rows as a delete does.
+        if self.mode != WriteMode::Append && self.deletes == DeleteMode::Hard {
+            needed.push("DELETE");
+        }
+        needed
+    }
+
     /// Whether events of this kind change nothing.
     pub(super) fn ignores(&self, operation: Operation) -> bool {
         let keeps_deleted = self.deletes == DeleteMode::Ignore;

@@ -16,6 +16,7 @@ use crate::batch::ChangeBatch;
 use crate::check::Finding;
 use crate::error::Result;
 use crate::event::Refused;
+use crate::grants::Script;
 use crate::record_batch::{RecordBatch, RecordMark, TopicPartition};
 use crate::schema::{SharedSchema, TableName};
 use crate::telemetry::Telemetry;
@@ -259,6 +260,12 @@ pub struct Taken {
 pub trait SinkConnector: Send + Sync {
     /// Preflight: every problem at once. Creates nothing in the target.
     async fn check(&self, connector: &str, topics: &[String]) -> Vec<Finding>;
+
+    /// What gives the user of the configuration the rights that the sink needs, and no others. Connects to nothing.
+    ///
+    /// # Errors
+    /// Where the configuration does not say who and where.
+    fn grants(&self, topics: &[String]) -> Result<Script>;
 
     /// Connects. Called again after each transient error.
     async fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>>;

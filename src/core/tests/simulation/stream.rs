@@ -12,6 +12,7 @@ use tailrace_core::batch::{ChangeBatch, Refusal};
 use tailrace_core::check::Finding;
 use tailrace_core::error::{Error, Result};
 use tailrace_core::event::{EncodedBatch, EncodedRecord, Refused};
+use tailrace_core::grants::{Script, TopicUse};
 use tailrace_core::ports::sink::{Subscription, SubscriptionSpec};
 use tailrace_core::ports::{Consumer, ConsumerSpec, Encoder, EventStream, Producer, Receipt, TopicSpec};
 use tailrace_core::task::spawn_named;
@@ -173,6 +174,10 @@ async fn serve(world: Arc<World>, producer: u64, arrived: Arc<Notify>) {
 impl EventStream for ModelStream {
     async fn check(&self, _topics: &[TopicSpec]) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn grants(&self, uses: &[TopicUse]) -> Script {
+        SharedStream(Arc::new(MemoryStream::default())).grants(uses)
     }
 
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()> {

@@ -7,6 +7,7 @@ mod describe;
 mod dlq;
 mod exit;
 mod forget;
+mod grants;
 mod import_offsets;
 mod metrics;
 pub(crate) mod outbox;
@@ -43,6 +44,7 @@ const AFTER_HELP: &str = "\
 EXAMPLES
   tailrace                        the quickstart; Ctrl-C ends it, a second run resumes
   tailrace validate orders.yaml   is the file right?
+  tailrace grants orders.yaml     which rights does it need? the statements for an administrator
   tailrace check orders.yaml      are source and stream ready? every problem, and its remedy
   tailrace describe orders.yaml   which tables, keys, topics and event schemas?
   tailrace run orders.yaml        capture
@@ -143,6 +145,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the statements that give Tailrace's users the rights that it needs, and no others: for an administrator, to read and to run.
+    ///
+    /// Connects to nothing, so that it can be asked before the users are there. Passwords are never printed.
+    Grants(grants::GrantsArguments),
     /// Shows what would be captured: tables, keys, topics, event schemas.
     Describe {
         /// The configuration.
@@ -252,6 +258,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Ended)
         }
         Some(Command::Check { file, json }) => block_on(check::run(load(&file)?, json)),
+        Some(Command::Grants(arguments)) => grants::run(&load(&arguments.file)?, &arguments),
         Some(Command::Describe { file, json }) => block_on(describe::run(load(&file)?, json)),
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
         Some(Command::Contract(arguments)) => contracts(arguments.command),

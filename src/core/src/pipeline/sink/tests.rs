@@ -15,6 +15,7 @@ use crate::batch::{BeforeImage, Change, ChangeBatch, Operation, Transaction};
 use crate::check::Finding;
 use crate::dead_letter::{DeadLetterConfig, LetterOrder, LetterPolicy, LetterState};
 use crate::error::Kind;
+use crate::grants::{Language, Script};
 use crate::pipeline::source::DeadLetters;
 use crate::ports::sink::{Advance, EventBatch, FOREIGN_KEY, Origin, ROW_MISSING, Sink, Targets};
 use crate::position::{Position, Progress};
@@ -114,6 +115,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SinkConnector for Connector {
     async fn check(&self, _connector: &str, _topics: &[String]) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn grants(&self, _topics: &[String]) -> Result<Script> {
+        Ok(Script::new(Language::Sql, "A database in memory."))
     }
 
     async fn open(&self, _context: SinkContext) -> Result<Box<dyn Sink>> {

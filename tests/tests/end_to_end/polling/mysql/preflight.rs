@@ -41,21 +41,11 @@ async fn what_is_missing_for_the_proof_is_printed_and_helps() {
                 break;
             }
             let problem = gap["problem"].as_str().unwrap().to_owned();
-            let (_, statement) = problem
+            let (_, statements) = problem
                 .split_once("GRANT ")
                 .unwrap_or_else(|| panic!("{version}: {problem}"));
-            let statement = match statement.split_once(';') {
-                Some((statement, _)) => format!("grant {statement}"),
-                // Said of both dialects at once.
-                None => {
-                    let right = match version {
-                        MySqlVersion::MariaDb1011 => "slave monitor",
-                        MySqlVersion::MySql56 | MySqlVersion::MySql97 => "replication client",
-                    };
-                    format!("grant {right} on *.* to reader_{}", polled.database.name())
-                }
-            };
-            polled.database.execute(&statement).await.unwrap();
+            let (statements, _) = statements.rsplit_once(';').unwrap();
+            polled.database.execute(&format!("GRANT {statements}")).await.unwrap();
             said.push(problem);
         }
         let (found, _) = findings(&polled);

@@ -1,0 +1,143 @@
+//! MySQL and MariaDB as sources: by their log, by queries, by queues, by change tables.
+
+use serde_json::json;
+use tailrace_tests::database::Database;
+use tailrace_tests::servers::{MySqlOptions, MySqlVersion};
+
+use super::captured;
+use crate::capture::{Capture, Wanted, database_with};
+
+const TABLES: &str = "create table orders (id bigint auto_increment primary key, note varchar(20), done_at datetime null) engine = InnoDB;
+    insert into orders (note) values ('one'), ('two'); create table secrets (id int primary key) engine = InnoDB";
+
+async fn insert(capture: &Capture) {
+    let statement = "insert into orders (note) values ('three')";
+    capture.database.execute(statement).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_their_log() {
+    for version in MySqlVersion::ALL {
+        let database = database_with(version, TABLES).await;
+        let (capture, user) = captured(&database, "[public.orders]", "", "");
+        let case = capture.case(&user);
+        let statements = case.apply().await;
+        case.is_ready();
+        case.has_nothing_more(&statements).await;
+        let advised: &[&str] = match version {
+            // It cannot be told whether it lacks anything: a warning.
+            MySqlVersion::MariaDb1011 => &["SLAVE MONITOR"],
+            // With GTIDs there is another way, without certainty on a busy server.
+            MySqlVersion::MySql97 => &["LOCK TABLES"],
+            MySqlVersion::MySql56 => &[],
+        };
+        case.misses_each(&statements, advised).await;
+        capture.start_again();
+        insert(&capture).await;
+        capture.arrive("orders", 3).await;
+        capture.ask(&json!({ "tables": [format!("{}.orders", database.schema())] }));
+        capture.arrive("orders", 6).await;
+        case.has_nothing_more(&statements).await;
+    }
+}
+
+/// Without global identifiers nothing but a lock says where the log is.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_log_without_identifiers() {
+    let options = MySqlOptions::version(MySqlVersion::MySql97).without_gtids();
+    let database = Database::own(options).await.unwrap();
+    database.execute(TABLES).await.unwrap();
+    let (capture, user) = captured(&database, "[public.orders]", "", "");
+    let case = capture.case(&user);
+    let statements = case.apply().await;
+    case.is_ready();
+    case.misses_each(&statements, &[]).await;
+    capture.start_again();
+    insert(&capture).await;
+    capture.arrive("orders", 3).await;
+    capture.ask(&json!({ "tables": [format!("{}.orders", database.schema())] }));
+    capture.arrive("orders", 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_queries() {
+    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
+        let options = MySqlOptions::version(version).visible_writers();
+        let database = Database::own(options).await.unwrap();
+        database.execute(TABLES).await.unwrap();
+        let source = "query: { mode: incrementing, poll_interval_ms: 20 }";
+        let (capture, user) = captured(&database, "[public.orders]", source, "");
+        let case = capture.case(&user);
+        let statements = case.apply().await;
+        let (told, code) = case.told();
+        assert!(code == Some(0) && told.contains(": proven: "), "{version}: {told}");
+        case.has_nothing_more(&statements).await;
+        // Without one of the others nothing is proven, which is told and no reason not to run.
+        let advised: Vec<&str> = vec!["REPLICATION CLIENT", "SLAVE MONITOR", "XA_RECOVER_ADMIN", "PROCESS"];
+        let (needed, instruments): (Vec<String>, Vec<String>) = statements
+            .iter()
+            .cloned()
+            .partition(|statement| !statement.contains("performance_schema"));
+        case.misses_each(&needed, &advised).await;
+        case.misses_each(&instruments, &["SELECT"]).await;
+        capture.start_again();
+        insert(&capture).await;
+        capture.arrive("orders", 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_queues() {
+    const LEASE: &str = include_str!("../../../../migrations/outbox/mysql/0002_lease.sql");
+    for version in MySqlVersion::ALL {
+        for acknowledge in ["{ mark: done_at }", "delete"] {
+            let database = database_with(version, TABLES).await;
+            database.execute(LEASE).await.unwrap();
+            let source = format!(
+                "query: {{ mode: queue, poll_interval_ms: 20, acknowledge: {acknowledge}, lease: {{ table: {}.tailrace_lease }} }}",
+                database.schema()
+            );
+            let (capture, user) = captured(&database, "[public.orders]", &source, "");
+            let case = capture.case(&user);
+            let statements = case.apply().await;
+            case.is_ready();
+            case.has_nothing_more(&statements).await;
+            case.misses_each(&statements, &[]).await;
+            capture.start_again();
+            insert(&capture).await;
+            capture.arrive("orders", 3).await;
+            let left = "(select count(*) from orders where done_at is null) = 0";
+            database.wait_until(left).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_change_tables() {
+    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
+        let source = "query: { mode: queue, poll_interval_ms: 20 }";
+        let database = database_with(version, TABLES).await;
+        let (capture, user) = captured(&database, "[public.orders]", source, "change_table: {}");
+        // An administrator makes them, with a configuration of its own.
+        let wanted = Wanted {
+            tables: "[public.orders]",
+            source,
+            connector: "change_table: {}",
+            ..Wanted::default()
+        };
+        let own = Capture::prepare(database.clone(), &wanted);
+        let made = own
+            .daemon
+            .command("triggers install", &[database.name(), "--backfill", "--apply"]);
+        let made = made.unwrap();
+        assert_eq!(made.code, Some(0), "{}", made.all());
+        let case = capture.case(&user);
+        let statements = case.apply().await;
+        case.is_ready();
+        case.has_nothing_more(&statements).await;
+        case.misses_each(&statements, &[]).await;
+        capture.start_again();
+        insert(&capture).await;
+        capture.arrive("orders", 3).await;
+    }
+}
