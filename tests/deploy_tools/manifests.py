@@ -72,7 +72,7 @@ def check(paths):
                     fail(f"{name}: {error.message}")
             hardened(name, document)
         kinds = sorted(document["kind"] for document in found)
-        print(f"{os.path.relpath(path)}: {len(found)} documents are right in Kubernetes {' and '.join(VERSIONS)}: {', '.join(kinds)}")
+        print(f"{os.path.basename(path)}: {len(found)} documents are right in Kubernetes {' and '.join(VERSIONS)}: {', '.join(kinds)}")
 
 
 def hardened(name, document):
