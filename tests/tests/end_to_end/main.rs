@@ -58,6 +58,7 @@ mod contracts;
 mod crashes;
 mod dead_letters;
 mod debezium;
+mod deploying;
 mod failpoints;
 mod file_stream;
 mod grants;

@@ -1,6 +1,6 @@
 //! Asks the endpoint of a daemon that runs on this machine, as the configuration says that it listens.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use super::config::AdminPlan;
 
 /// Longer than the endpoint takes for any answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// An answer to a probe says one word; who takes longer is not well.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A list of the largest letters that there may be.
 const ANSWER_BYTES: usize = 256 << 20;
 /// Who we are, where the files of tokens cannot be read.
@@ -30,6 +32,7 @@ pub(crate) struct DaemonEndpoint {
     pub(crate) url: String,
     pub(crate) token: Option<Secret>,
     pub(crate) ca_file: Option<PathBuf>,
+    timeout: Duration,
 }
 
 /// Why the daemon did nothing.
@@ -47,12 +50,7 @@ impl DaemonEndpoint {
     /// of the highest role first.
     pub(crate) fn of(plan: &AdminPlan) -> Self {
         let scheme = if plan.tls.is_some() { "https" } else { "http" };
-        let ip = match plan.listen.ip() {
-            // An endpoint that listens everywhere is reached from this machine.
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
+        let ip = reached(plan.listen.ip());
         let host = match (plan.hosts.first(), ip) {
             // The name that the certificate is for.
             (Some(name), _) if plan.tls.is_some() => name.clone(),
@@ -69,6 +67,37 @@ impl DaemonEndpoint {
             url,
             token: token.or_else(|| first_token(&plan.tokens)).map(Secret::new),
             ca_file: std::env::var_os(CA_FILE).map(PathBuf::from),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Where a daemon answers probes: everybody, in the clear, where there is an address for them; else where it answers everything.
+    pub(crate) fn of_probes(plan: &AdminPlan) -> Self {
+        match plan.probes_listen {
+            Some(listen) => Self {
+                url: format!("http://{}", SocketAddr::new(reached(listen.ip()), listen.port())),
+                token: None,
+                ca_file: None,
+                timeout: PROBE_TIMEOUT,
+            },
+            None => Self {
+                timeout: PROBE_TIMEOUT,
+                ..Self::of(plan)
+            },
+        }
+    }
+
+    /// Whether the daemon answers a probe with success.
+    ///
+    /// # Errors
+    /// Transient `daemon_unreachable`; transient `daemon_unwell` with what the daemon said.
+    pub(crate) async fn probe(&self, path: &str) -> Result<()> {
+        match self.exchange(&Method::GET, path).await? {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(Error::transient(
+                "daemon_unwell",
+                format!("{path}: {}; the daemon's log and `/status` say why", refusal.message),
+            )),
         }
     }
 
@@ -101,7 +130,7 @@ impl DaemonEndpoint {
                 .token
                 .as_ref()
                 .and_then(|token| sensitive(&format!("Bearer {}", token.expose()))),
-            timeout: TIMEOUT,
+            timeout: self.timeout,
             answer_bytes: Some(ANSWER_BYTES),
         })?;
         let request = HttpRequest {
@@ -127,12 +156,21 @@ impl DaemonEndpoint {
 
     fn unreachable(&self, failure: &tailrace_http::Failure) -> Error {
         let message = format!(
-            "the state is in use, and no daemon answers at {} ({}); give the configuration that the daemon runs with, or stop \
-             whatever holds the state; {TOKEN} and {CA_FILE} say who asks and whose certificates are believed",
+            "no daemon answers at {} ({}); start it, give the configuration that it runs with, or stop whatever else holds the \
+             state; {TOKEN} and {CA_FILE} say who asks and whose certificates are believed",
             self.url,
             in_words(failure)
         );
         Error::transient("daemon_unreachable", message)
+    }
+}
+
+/// An endpoint that listens everywhere is reached from this machine.
+fn reached(listen: IpAddr) -> IpAddr {
+    match listen {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     }
 }
 

@@ -8,6 +8,7 @@ mod dlq;
 mod exit;
 mod forget;
 mod grants;
+mod health;
 mod import_offsets;
 mod metrics;
 pub(crate) mod outbox;
@@ -175,6 +176,11 @@ enum Command {
     },
     /// Lets a connector go on where Debezium, Maxwell or Kafka Connect's JDBC source stopped.
     ImportOffsets(import_offsets::ImportArguments),
+    /// Asks the daemon that runs with a configuration how it is: for health checks where there is no shell and no curl.
+    ///
+    /// Asks on `admin.probes_listen` where there is one, else on `admin.listen` with a token, as `dlq` does. Ends with 1 where no daemon
+    /// answers, or not with 200.
+    Health(health::HealthArguments),
     /// Compares the tables that a sink writes with where their rows come from, or with what their topics say, while all of it runs.
     ///
     /// Says of each key that differs whether it is lag, which passes, or drift. Changes nothing without --repair. Ends with 6 where there
@@ -263,6 +269,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Tail(arguments)) => block_on(tail::run(load(&arguments.file)?, arguments)),
         Some(Command::Contract(arguments)) => contracts(arguments.command),
         Some(Command::ImportOffsets(arguments)) => block_on(import_offsets::run(load(&arguments.file)?, arguments)),
+        Some(Command::Health(arguments)) => block_on(health::run(load(&arguments.file)?, arguments)),
         Some(Command::Verify(arguments)) => block_on(verify::run(load(&arguments.file)?, arguments)),
         Some(Command::Dlq(arguments)) => block_on(dlq::run(load(arguments.file())?, arguments)),
         Some(Command::Outbox(arguments)) => block_on(outbox::run(arguments)),
