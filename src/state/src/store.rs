@@ -23,7 +23,7 @@ use crate::registry::EmbeddedRegistry;
 use crate::{upgrade, verify};
 
 /// Every version of the state's layout, oldest first.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a statement waits for another process that reads the state (a backup, the `sqlite3` shell). Longer than a
 /// copy of a small file takes, shorter than a person waits.
