@@ -119,8 +119,9 @@ mod tests {
             open_state(&path, Taken::Refuse).await.unwrap_err().code(),
             "state_locked"
         );
-        let waiting = spawn_named("waiting", async move { open_state(&path, Taken::StandBy).await });
-        held.close().await.unwrap();
-        waiting.await.unwrap().unwrap();
+        // The one that waits is asked first.
+        let (waited, ended) = tokio::join!(open_state(&path, Taken::StandBy), held.close());
+        ended.unwrap();
+        waited.unwrap();
     }
 }
