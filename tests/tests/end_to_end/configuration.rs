@@ -142,6 +142,12 @@ fn every_example_is_right() {
     assert!(examples >= 3, "{examples} examples");
 }
 
+/// What stands between lines of a page that begin and end a block of YAML.
+fn yaml_blocks(page: &str) -> Vec<&str> {
+    let blocks = page.split("```yaml\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
+}
+
 #[test]
 fn the_example_in_the_readme_is_right() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -151,17 +157,50 @@ fn the_example_in_the_readme_is_right() {
     )];
     let folder = Daemon::new("").unwrap();
     let file = folder.path().join("readme.yaml");
-    let blocks: Vec<&str> = readme
-        .split("```yaml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
+    let blocks = yaml_blocks(&readme);
     assert!(!blocks.is_empty());
     for block in blocks {
         fs::write(&file, block).unwrap();
         let printed = run_binary(&["validate", &file.to_string_lossy()], folder.path(), &environment).unwrap();
         assert_eq!(printed.code, Some(0), "{}\n{block}", printed.all());
     }
+}
+
+/// Pages of a source, a stream or a sink have the smallest configuration that there is of it.
+#[test]
+fn whole_configurations_on_pages_of_connectors_are_right() {
+    let folder = Daemon::new("").unwrap();
+    let file = folder.path().join("page.yaml");
+    let mut whole = 0;
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let page = fs::read_to_string(&path).unwrap_or_default();
+        if !page.contains("<!-- options: ") {
+            continue;
+        }
+        for block in yaml_blocks(&page)
+            .into_iter()
+            .filter(|block| block.starts_with("version: 1\n"))
+        {
+            let is_mysql = block.contains("type: mysql") || block.contains("type: mariadb");
+            let (source, target) = match is_mysql {
+                true => ("mysql://tailrace:secret@localhost:3306", "/mirror"),
+                false => ("postgres://tailrace:secret@localhost:5432/shop", ""),
+            };
+            let environment = [
+                ("SHOP_DATABASE_URL", source.to_owned()),
+                ("MIRROR_URL", format!("{source}{target}")),
+                ("KAFKA_PASSWORD", "secret".to_owned()),
+            ];
+            let environment = environment.map(|(name, value)| (name.to_owned(), value));
+            fs::write(&file, block).unwrap();
+            let printed = run_binary(&["validate", &file.to_string_lossy()], folder.path(), &environment).unwrap();
+            assert_eq!(printed.code, Some(0), "{name}: {}\n{block}", printed.all());
+            whole += 1;
+        }
+    }
+    assert!(whole >= 9, "{whole} configurations");
 }
 
 #[test]
