@@ -145,15 +145,10 @@ impl CheckpointStore for MemoryStore {
         if stored.refuse_saves {
             return Err(Error::transient("state_unwritable", "the disk is full"));
         }
-        if stored
-            .checkpoint
-            .as_ref()
-            .is_some_and(|known| known.sequence >= checkpoint.sequence)
-        {
-            return Err(Error::definite(
-                "checkpoint_order",
-                "a checkpoint with a lower sequence was saved",
-            ));
+        let known = stored.checkpoint.as_ref();
+        if known.is_some_and(|known| known.sequence >= checkpoint.sequence) {
+            let message = "a checkpoint with a lower sequence was saved";
+            return Err(Error::definite("checkpoint_order", message));
         }
         stored.checkpoint = Some(checkpoint.clone());
         Ok(())

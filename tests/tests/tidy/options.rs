@@ -98,15 +98,13 @@ fn current(path: &str, page: &str, tables: &BTreeMap<String, String>) -> (String
     let mut text = parts.next().unwrap_or_default().to_owned();
     let mut found = Vec::new();
     for part in parts {
-        let (marker, rest) = part
-            .split_once(BEGIN_ENDS)
-            .unwrap_or_else(|| panic!("{path}: a line with `{BEGIN}` ends with -->"));
-        let (_, after) = rest
-            .split_once(END)
-            .unwrap_or_else(|| panic!("{path}: the options of {marker} have no `{END}`"));
+        assert!(part.contains(BEGIN_ENDS), "{path}: a line with `{BEGIN}` ends with -->");
+        let (marker, rest) = part.split_once(BEGIN_ENDS).unwrap();
+        assert!(rest.contains(END), "{path}: the options of {marker} have no `{END}`");
+        let (_, after) = rest.split_once(END).unwrap();
         let table = |name: &str| {
-            let table = tables.get(name);
-            table.unwrap_or_else(|| panic!("{path}: {REFERENCE} knows no `{name}`"))
+            assert!(tables.contains_key(name), "{path}: {REFERENCE} knows no `{name}`");
+            &tables[name]
         };
         let (name, table) = match marker.split_once(AS) {
             None => (marker, format!("\n{}\n", table(marker))),

@@ -262,7 +262,7 @@ async fn write_golden(golden: &Golden) {
         let database = Database::shared(version).await.unwrap();
         let tables =
             "create table ledger (id int primary key, value numeric(10, 2)); insert into ledger values (1, 1.5);
-            create table audit (id int primary key, what varchar(20)); insert into audit values (1, 'one')";
+            create table audit (id serial primary key, what varchar(20)); insert into audit (what) values ('one')";
         database.execute(tables).await.unwrap();
         sections += &log_connector(&format!("{name}-log"), &database);
         sections += &polled_connector(&format!("{name}-polled"), &database);
@@ -311,7 +311,7 @@ async fn work(daemon: &Daemon, shop: &Path, target: &Path, databases: &[(&str, D
         }
         // Of the new column a version of the table is made, and told.
         let changes = "insert into ledger values (2, 2.5); alter table ledger add column note varchar(20);
-            insert into ledger values (3, 3.5, 'x'); insert into audit values (2, 'two')";
+            insert into ledger values (3, 3.5, 'x'); insert into audit (what) values ('two')";
         database.execute(changes).await.unwrap();
         records(&log, 3);
         records(&polled, 2);
