@@ -133,7 +133,9 @@ impl Case<'_> {
     /// All that `check` says of the connector, as one text, and its exit code.
     fn told(&self) -> (String, Option<i32>) {
         let printed = self.daemon.command("check", &["--json"]).unwrap();
-        let reports: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{}", printed.all()));
+        let reports: Value = serde_json::from_str(&printed.stdout)
+            .map_err(|_| printed.all())
+            .unwrap();
         let own = reports.as_array().unwrap().iter();
         let own = own.filter(|report| report["connector"] == self.connector);
         let findings = own.flat_map(|report| report["findings"].as_array().unwrap().clone());
@@ -190,7 +192,7 @@ impl Case<'_> {
         let lines = rows.iter().filter_map(|row| row[0].as_deref());
         let mut held = BTreeSet::new();
         for line in lines {
-            let (privileges, object, _) = parts(line).unwrap_or_else(|| panic!("{line}"));
+            let (privileges, object, _) = parts(line).ok_or(line).unwrap();
             let used = privileges.into_iter().filter(|privilege| *privilege != "USAGE");
             held.extend(used.map(|privilege| plain(&format!("{privilege} {object}"))));
         }
