@@ -67,10 +67,12 @@ fn parts(statement: &str) -> Option<(Vec<&str>, &str, &str)> {
     let (privileges, rest) = statement.strip_prefix("GRANT ")?.split_once(" ON ")?;
     let (object, user) = rest.rsplit_once(" TO ")?;
     // A list of columns is part of its privilege.
-    let privileges = match privileges.contains('(') {
-        true => vec![privileges],
-        false => privileges.split(", ").collect(),
+    let mut is_list = false;
+    let ends = |letter: char| {
+        is_list = letter == '(' || (is_list && letter != ')');
+        letter == ',' && !is_list
     };
+    let privileges = privileges.split(ends).map(str::trim).collect();
     Some((privileges, object, user))
 }
 
