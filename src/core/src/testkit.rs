@@ -467,17 +467,13 @@ impl EventStream for SharedStream {
     }
 
     async fn producer(&self) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(MemoryProducer {
-            stream: Arc::clone(&self.0),
-            failed: false,
-        }))
+        let stream = Arc::clone(&self.0);
+        Ok(Box::new(MemoryProducer { stream, failed: false }))
     }
 
     async fn consumer(&self, _spec: ConsumerSpec) -> Result<Box<dyn Consumer>> {
-        Ok(Box::new(MemoryConsumer {
-            stream: Arc::clone(&self.0),
-            next: 0,
-        }))
+        let stream = Arc::clone(&self.0);
+        Ok(Box::new(MemoryConsumer { stream, next: 0 }))
     }
 
     async fn subscribe(&self, _spec: SubscriptionSpec) -> Result<Box<dyn Subscription>> {

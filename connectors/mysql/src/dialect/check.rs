@@ -2,6 +2,7 @@
 
 use mysql_async::Conn;
 use tailrace_core::check::Finding;
+use tailrace_core::pattern::TablePattern;
 use tailrace_core::{Error, Result};
 use tailrace_sql::check::{notes, table_findings, unknown_overrides};
 use tailrace_sql::config::Acknowledge;
@@ -38,7 +39,13 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
     server.identity.verify_version()?;
     let facts = Facts::of(&mut connection, server).await?;
     findings.extend(rights::superuser(&facts.server));
-    let catalogue = catalogue::read(&mut connection, config, &facts.server, Strictness::All).await?;
+    let catalogue = match catalogue::read(&mut connection, config, &facts.server, Strictness::All).await {
+        Err(error) if error.code() == "tables_unmatched" => {
+            findings.push(unmatched(&error, config, &facts));
+            return Ok(());
+        }
+        read => read?,
+    };
     let Catalogue { discovery, known } = catalogue;
     let names: Vec<String> = known.keys().cloned().collect();
     findings.extend(unknown_overrides(query, &names));
@@ -71,6 +78,20 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
     findings.extend(lease(&mut connection, &facts, query).await?);
     findings.extend(notes(query, &polled));
     Ok(())
+}
+
+/// A table that the user may not read is not shown to it.
+fn unmatched(error: &Error, config: &MySqlConfig, facts: &Facts) -> Finding {
+    let user = rights::user(&facts.server);
+    let grant = |pattern: &String| {
+        let grant = statement::on_pattern("SELECT", &TablePattern::new(pattern, None), &user);
+        format!("{grant};")
+    };
+    let grants: Vec<String> = config.tables.iter().map(grant).collect();
+    Finding {
+        remedy: format!("{} -- or correct `tables`", grants.join(" ")),
+        ..Finding::from(error)
+    }
 }
 
 /// What is read must be readable; what is acknowledged must be deletable or changeable.
