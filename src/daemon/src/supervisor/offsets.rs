@@ -180,6 +180,7 @@ impl Supervisor {
         let sequence = store.load().await?.map_or(0, |saved| saved.sequence) + 1;
         let progress = Progress::at(target.clone());
         store.save(&Checkpoint { sequence, progress }).await?;
+        member.telemetry.set_position(target.as_str());
         member.snapshots.forget();
         Ok(Some(format!("it goes on from {target}")))
     }
