@@ -51,6 +51,10 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
     findings.extend(unknown_overrides(query, &names));
     let mut polled = Vec::new();
     for table in discovery.tables {
+        if let Some(finding) = unreadable(&facts, known.get(&table.schema.name.qualified())) {
+            findings.push(finding);
+            continue;
+        }
         match PolledTable::resolve(table, query) {
             Ok(table) => polled.push(table),
             Err(finding) => findings.push(finding),
@@ -68,7 +72,7 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
         if let Err(error) = page::verify(known, table, config.type_policy()) {
             findings.push(Finding::from(&error));
         }
-        findings.extend(rights_on(&facts, query, known, table));
+        findings.extend(not_acknowledged(&facts, query, known, table));
         findings.extend(null_cursors(&mut connection, known, table).await);
         findings.extend(future_timestamps(&mut connection, table).await);
     }
@@ -94,20 +98,25 @@ fn unmatched(error: &Error, config: &MySqlConfig, facts: &Facts) -> Finding {
     }
 }
 
-/// What is read must be readable; what is acknowledged must be deletable or changeable.
-fn rights_on(facts: &Facts, query: &QueryConfig, known: &Known, table: &PolledTable) -> Vec<Finding> {
-    if matches!(known.origin, Origin::Query { .. }) {
-        // It was described already, which takes the right to read all that it reads.
-        return Vec::new();
-    }
-    let name = (known.definition.schema.clone(), known.definition.table.clone());
-    let missing = |privilege| rights::on_tables(&facts.server, privilege, std::slice::from_ref(&name));
-    let acknowledging = match (table.mode, &query.acknowledge) {
-        (QueryMode::Queue, Acknowledge::Delete) => missing("DELETE"),
+/// A table that the user may not read. Its keys are not shown to it either, so that nothing else can be said of it.
+fn unreadable(facts: &Facts, known: Option<&Known>) -> Option<Finding> {
+    rights::on_tables(&facts.server, "SELECT", &[name_of(known?)?])
+}
+
+/// What is acknowledged must be deletable or changeable.
+fn not_acknowledged(facts: &Facts, query: &QueryConfig, known: &Known, table: &PolledTable) -> Option<Finding> {
+    let name = name_of(known)?;
+    match (table.mode, &query.acknowledge) {
+        (QueryMode::Queue, Acknowledge::Delete) => rights::on_tables(&facts.server, "DELETE", &[name]),
         (QueryMode::Queue, Acknowledge::Mark(column)) => rights::on_column(&facts.server, &name.0, &name.1, column),
         _ => None,
-    };
-    missing("SELECT").into_iter().chain(acknowledging).collect()
+    }
+}
+
+/// Database and name; nothing for a query, which was described already: that takes the right to read all that it reads.
+fn name_of(known: &Known) -> Option<(String, String)> {
+    let is_query = matches!(known.origin, Origin::Query { .. });
+    (!is_query).then(|| (known.definition.schema.clone(), known.definition.table.clone()))
 }
 
 /// The table of leases must be there, and be ours to write.

@@ -328,7 +328,7 @@ async fn work(daemon: &Daemon, shop: &Path, target: &Path, databases: &[(&str, D
 /// A connector that was made over HTTP, and that somebody has paused.
 fn people(daemon: &Daemon) {
     let lines = json!({
-        "source": { "type": "mysql", "url": "mysql://tailrace:secret@127.0.0.1:1/shop", "tables": ["shop.lines"] },
+        "source": { "type": "mysql", "url": "mysql://tailrace:secret@127.0.0.1:1", "tables": ["shop.lines"] },
         "stream": "events",
     });
     let client = daemon.client();
