@@ -37,7 +37,9 @@ fn now_us() -> i64 {
 
 /// What `/status`, the log and the metrics say of the time since a connector was carried, each of them the same.
 fn away(daemon: &Daemon, name: &str) -> Value {
-    let away = daemon.connector(name).unwrap()["away"].clone();
+    // It is told of a moment after the state that it goes on with.
+    let is_told = |connector: &Value| connector["away"]["ms"].is_i64();
+    let away = daemon.wait_for(name, "how long it was away", is_told).unwrap()["away"].clone();
     let ms = away["ms"].as_i64().unwrap();
     assert_eq!(
         ms,
