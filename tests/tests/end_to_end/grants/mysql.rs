@@ -92,15 +92,11 @@ async fn by_queues() {
     for version in MySqlVersion::ALL {
         for acknowledge in ["{ mark: done_at }", "delete"] {
             let database = database_with(version, TABLES).await;
-            // The oldest server has no room for the key of the table of leases.
-            let lease = match version {
-                MySqlVersion::MySql56 => String::new(),
-                MySqlVersion::MySql97 | MySqlVersion::MariaDb1011 => {
-                    database.execute(LEASE).await.unwrap();
-                    format!(", lease: {{ table: {}.tailrace_lease }}", database.schema())
-                }
-            };
-            let source = format!("query: {{ mode: queue, poll_interval_ms: 20, acknowledge: {acknowledge}{lease} }}");
+            database.execute(LEASE).await.unwrap();
+            let source = format!(
+                "query: {{ mode: queue, poll_interval_ms: 20, acknowledge: {acknowledge}, lease: {{ table: {}.tailrace_lease }} }}",
+                database.schema()
+            );
             let (capture, user) = captured(&database, "[public.orders]", &source, "");
             let case = capture.case(&user);
             let statements = case.apply().await;
