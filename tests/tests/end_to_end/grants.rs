@@ -171,6 +171,15 @@ impl Case<'_> {
         self.is_ready();
     }
 
+    /// With the script it is ready and has nothing more, and without any part of it something is missing. The statements.
+    async fn is_exact(&self) -> Vec<String> {
+        let statements = self.apply().await;
+        self.is_ready();
+        self.has_nothing_more(&statements).await;
+        self.misses_each(&statements, &[]).await;
+        statements
+    }
+
     /// It has what the script gave and nothing else.
     async fn has_nothing_more(&self, statements: &[String]) {
         let given = statements.iter().flat_map(|statement| rights(statement));

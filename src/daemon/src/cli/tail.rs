@@ -121,6 +121,7 @@ async fn is_there(stream: &dyn EventStream, arguments: &TailArguments, signals: 
             screen::complain(&format!("{sentence}; waiting for it, Ctrl-C ends the waiting"));
             is_told = true;
         }
+        // No stream tells of topics that come: it is asked again, as often as for records.
         tokio::select! {
             biased;
             () = signals.next() => return Ok(false),

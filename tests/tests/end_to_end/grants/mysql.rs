@@ -99,10 +99,7 @@ async fn by_queues() {
             );
             let (capture, user) = captured(&database, "[public.orders]", &source, "");
             let case = capture.case(&user);
-            let statements = case.apply().await;
-            case.is_ready();
-            case.has_nothing_more(&statements).await;
-            case.misses_each(&statements, &[]).await;
+            case.is_exact().await;
             capture.start_again();
             insert(&capture).await;
             capture.arrive("orders", 3).await;
@@ -132,10 +129,7 @@ async fn by_change_tables() {
         let made = made.unwrap();
         assert_eq!(made.code, Some(0), "{}", made.all());
         let case = capture.case(&user);
-        let statements = case.apply().await;
-        case.is_ready();
-        case.has_nothing_more(&statements).await;
-        case.misses_each(&statements, &[]).await;
+        case.is_exact().await;
         capture.start_again();
         insert(&capture).await;
         capture.arrive("orders", 3).await;

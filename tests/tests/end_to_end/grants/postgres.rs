@@ -34,10 +34,7 @@ async fn by_its_log() {
     let database = hardened(TABLES).await;
     let (capture, user) = captured(&database, "[public.orders, sales.lines]", "", "");
     let case = capture.case(&user);
-    let statements = case.apply().await;
-    case.is_ready();
-    case.has_nothing_more(&statements).await;
-    case.misses_each(&statements, &[]).await;
+    let statements = case.is_exact().await;
     capture.start_again();
     insert(&capture).await;
     capture.arrive("orders", 3).await;
@@ -115,10 +112,7 @@ async fn by_queues() {
         let source = format!("query: {{ mode: queue, poll_interval_ms: 20, acknowledge: {acknowledge}, lease: {{}} }}");
         let (capture, user) = captured(&database, "[public.orders]", &source, "");
         let case = capture.case(&user);
-        let statements = case.apply().await;
-        case.is_ready();
-        case.has_nothing_more(&statements).await;
-        case.misses_each(&statements, &[]).await;
+        case.is_exact().await;
         capture.start_again();
         insert(&capture).await;
         capture.arrive("orders", 3).await;
@@ -140,10 +134,7 @@ async fn by_change_tables() {
         let made = made.unwrap();
         assert_eq!(made.code, Some(0), "{}", made.all());
         let case = capture.case(&user);
-        let statements = case.apply().await;
-        case.is_ready();
-        case.has_nothing_more(&statements).await;
-        case.misses_each(&statements, &[]).await;
+        case.is_exact().await;
         capture.start_again();
         insert(&capture).await;
         capture.arrive("orders", 3).await;

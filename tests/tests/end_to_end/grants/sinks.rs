@@ -103,10 +103,7 @@ async fn into_tables_that_are_there() {
     for version in versions() {
         let mirror = Mirror::prepare(version, TARGET, "mode: upsert").await;
         let case = mirror.case();
-        let statements = case.apply().await;
-        case.is_ready();
-        case.has_nothing_more(&statements).await;
-        case.misses_each(&statements, &[]).await;
+        let statements = case.is_exact().await;
         mirror
             .runs("id = 3 and not exists (select 1 from orders o where o.id = 2)")
             .await;
@@ -142,10 +139,7 @@ async fn into_tables_that_they_make() {
     for version in versions() {
         let mirror = Mirror::prepare(version, "select 1", "mode: upsert, evolve: add").await;
         let case = mirror.case();
-        let statements = case.apply().await;
-        case.is_ready();
-        case.has_nothing_more(&statements).await;
-        case.misses_each(&statements, &[]).await;
+        case.is_exact().await;
         mirror
             .runs("id = 3 and not exists (select 1 from orders o where o.id = 2)")
             .await;
@@ -164,9 +158,6 @@ async fn with_origins_and_without_foreign_keys() {
     let settings = "mode: upsert, mark_origin: true, foreign_keys: ignore";
     let mirror = Mirror::prepare(PostgresVersion::V17.into(), TARGET, settings).await;
     let case = mirror.case();
-    let statements = case.apply().await;
-    case.is_ready();
-    case.has_nothing_more(&statements).await;
-    case.misses_each(&statements, &[]).await;
+    case.is_exact().await;
     mirror.runs("id = 3").await;
 }
