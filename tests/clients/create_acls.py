@@ -54,8 +54,8 @@ def bindings(command):
 
 def main():
     client = AdminClient({"bootstrap.servers": sys.argv[1]})
-    wanted = [binding for command in sys.stdin if command.strip() for binding in bindings(command)]
-    for future in client.create_acls(wanted).values():
+    wanted = {binding for command in sys.stdin if command.strip() for binding in bindings(command)}
+    for future in client.create_acls(list(wanted)).values():
         future.result()
     print(len(wanted))
 

@@ -15,7 +15,7 @@ import kubernetes_validate
 import yaml
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-# The oldest that the chart is for, with sidecars as they are used; and the newest whose schemas there are.
+# The oldest that the chart is for, and the newest whose schemas there are.
 VERSIONS = ["1.29", kubernetes_validate.latest_version()]
 # Their kinds are checked by deploy_tools, against the operator's own types.
 OPERATED = "monitoring.coreos.com/"
@@ -82,7 +82,7 @@ def hardened(name, document):
     pod = document["spec"]["template"]["spec"]
     if pod["securityContext"].get("runAsNonRoot") is not True or pod["securityContext"]["seccompProfile"]["type"] != "RuntimeDefault":
         fail(f"{name}: the pod may run as root, or without seccomp")
-    for container in pod["containers"] + pod.get("initContainers", []):
+    for container in pod["containers"]:
         context = container["securityContext"]
         wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
         for key, value in wanted.items():

@@ -76,6 +76,14 @@ fn low_on_space(config: &FileStreamConfig, folder: &Path) -> Option<Finding> {
     ))
 }
 
+/// The other process that writes, where it has said which one it is.
+pub(crate) fn held_by(root: &Path) -> Option<u32> {
+    match Lock::holder(&root.join(LOCK))? {
+        Holder::Process(pid) => Some(pid),
+        Holder::Us | Holder::Unknown => None,
+    }
+}
+
 /// Another process writes.
 fn locked(root: &Path) -> Option<Finding> {
     let holder = Lock::holder(&root.join(LOCK)).filter(|holder| *holder != Holder::Us)?;

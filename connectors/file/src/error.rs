@@ -10,7 +10,7 @@ use crate::segment::FORMAT;
 /// The config says something impossible.
 pub(crate) const CONFIG: &str = "stream_config_invalid";
 /// Another process writes to the stream.
-pub(crate) const LOCKED: &str = "stream_locked";
+pub(crate) const LOCKED: &str = tailrace_core::check::STREAM_LOCKED;
 /// Another consumer has the group.
 pub(crate) const GROUP_IN_USE: &str = "stream_group_in_use";
 /// A write or sync failed.

@@ -154,13 +154,8 @@ impl TopicReader {
             }
             Err(error) => return Err(unreadable(&segment.path, error)),
         };
-        let header = match Header::read(&file).map_err(|error| unreadable(&segment.path, error))? {
-            Beginning::Header(header) if header.base == segment.base => header,
-            Beginning::Newer(format) => return Err(newer(&segment.path, format).error()),
-            Beginning::Header(_) | Beginning::Foreign => {
-                return Err(corrupt(&segment.path, 0, "its header is not that of this segment").error());
-            }
-            Beginning::Short(_) => return Ok(false),
+        let Some(header) = header_of(&file, &segment)? else {
+            return Ok(false);
         };
         if reached < header.previous_end {
             return Err(self.out_of_range(reached, header.base));
@@ -214,8 +209,7 @@ pub(crate) fn bounds(folder: &Path) -> Result<Range<u64>> {
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return Ok(0..0);
     };
-    let end = end_of(last).map_err(|error| unreadable(&last.path, error))?;
-    Ok(first.base..end)
+    Ok(first.base..end_of(last)?)
 }
 
 /// The offset that a reader begins at that has none stored.
@@ -227,15 +221,39 @@ pub(crate) fn start_offset(folder: &Path, start: StartOffset) -> Result<u64> {
     }
 }
 
-/// The offset behind the last whole record of a segment.
-fn end_of(segment: &Segment) -> io::Result<u64> {
-    let file = File::open(&segment.path)?;
-    let Beginning::Header(header) = Header::read(&file)? else {
+/// The offset behind the last whole record of the active segment. What is torn there was never durable; damage is no end, or whoever
+/// is behind it would be told that the topic had lost its end.
+fn end_of(segment: &Segment) -> Result<u64> {
+    let failed = |error| unreadable(&segment.path, error);
+    let file = File::open(&segment.path).map_err(failed)?;
+    let Some(header) = header_of(&file, segment)? else {
         return Ok(segment.base);
     };
-    let mut frames = Frames::new(file, header);
-    while let Step::Record(_) = frames.next()? {}
-    Ok(frames.next_offset())
+    let mut active = Current {
+        base: segment.base,
+        path: segment.path.clone(),
+        frames: Frames::new(file, header),
+    };
+    let end = loop {
+        match active.frames.next().map_err(failed)? {
+            Step::Record(_) => {}
+            end => break end,
+        }
+    };
+    must_be_unfinished(&active, &end, false)?;
+    Ok(active.frames.next_offset())
+}
+
+/// What a segment begins with; `None` where that is not written yet.
+fn header_of(file: &File, segment: &Segment) -> Result<Option<Header>> {
+    match Header::read(file).map_err(|error| unreadable(&segment.path, error))? {
+        Beginning::Header(header) if header.base == segment.base => Ok(Some(header)),
+        Beginning::Newer(format) => Err(newer(&segment.path, format).error()),
+        Beginning::Header(_) | Beginning::Foreign => {
+            Err(corrupt(&segment.path, 0, "its header is not that of this segment").error())
+        }
+        Beginning::Short(_) => Ok(None),
+    }
 }
 
 fn length(bytes: &Bytes) -> u64 {

@@ -78,6 +78,10 @@ impl EventStream for FileStream {
         grants::of_stream(&self.config.path, uses)
     }
 
+    fn held_by(&self) -> Option<u32> {
+        check::held_by(&self.config.path)
+    }
+
     async fn ensure_topic(&self, topic: &TopicSpec) -> Result<()> {
         topic::create(&self.config.path, &topic.name).map(drop)
     }

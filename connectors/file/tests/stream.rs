@@ -541,6 +541,7 @@ async fn preflight_finds_everything_and_creates_nothing() {
     let running = stream(&path);
     let _producer = running.producer().await.unwrap();
     assert_eq!(running.check(&[]).await, []);
+    assert_eq!(running.held_by(), None);
 }
 
 /// Delivers batches until it is killed, and prints how many records are durable.

@@ -248,6 +248,38 @@ async fn a_partition_can_be_started_anywhere_that_is_there() {
     assert_eq!(start_one(&mut member, &orders, EARLIEST).await.unwrap(), first);
 }
 
+/// Whoever is behind the damage is not told that the topic was made anew, and to give up what it knows: nothing is lost yet.
+#[tokio::test]
+async fn damage_is_not_the_end_of_a_topic_and_a_torn_tail_is() {
+    let root = tempfile::tempdir().unwrap();
+    let stream = stream(root.path());
+    write(&mut stream.producer().await.unwrap(), "orders", 0..10).await;
+    let mut member = subscribe(&stream, &["orders"]).await.unwrap();
+    let orders = assigned(&mut member).await.remove(0);
+    let segment = root.path().join("orders/00000/00000000000000000000.log");
+    let whole = std::fs::read(&segment).unwrap();
+    let header_bytes = 28;
+    for at in [20, header_bytes + 5, header_bytes + (whole.len() - header_bytes) / 2] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        std::fs::write(&segment, &flipped).unwrap();
+        for start in [StartAt::Offset(9), StartAt::Unknown(StartOffset::Latest)] {
+            let error = start_one(&mut member, &orders, start).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.code()),
+                (Kind::Definite, "stream_corrupt"),
+                "{at}: {error}"
+            );
+            assert!(error.to_string().contains(segment.to_str().unwrap()), "{error}");
+        }
+    }
+    std::fs::write(&segment, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(start_one(&mut member, &orders, StartAt::Offset(9)).await.unwrap(), 9);
+    let error = start_one(&mut member, &orders, StartAt::Offset(10)).await.unwrap_err();
+    assert_eq!(error.code(), "topic_rewound");
+    assert!(error.to_string().contains("ends at offset 9"), "{error}");
+}
+
 #[tokio::test]
 async fn a_group_has_one_member_and_keeps_its_offsets() {
     let root = tempfile::tempdir().unwrap();

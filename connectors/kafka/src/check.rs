@@ -10,6 +10,7 @@ use tailrace_core::ports::TopicSpec;
 
 use crate::error::Failure;
 use crate::properties::is_loopback;
+use crate::quote::word;
 use crate::topics::{Admin, Broker, Listed, Shared, number, options};
 
 /// Kafka's own default of `max.message.bytes`. Topics below it were made small on purpose.
@@ -291,7 +292,10 @@ fn compacted_without_keys(shared: &Shared, topic: &str) -> Finding {
 fn alter(shared: &Shared, topic: &str, config: &str) -> String {
     shared.command(
         "kafka-configs.sh",
-        &format!("--alter --entity-type topics --entity-name {topic} --add-config {config}"),
+        &format!(
+            "--alter --entity-type topics --entity-name {} --add-config {config}",
+            word(topic)
+        ),
     )
 }
 

@@ -9,6 +9,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tailrace_core::Error;
 use tailrace_core::error::Kind;
 
+use crate::quote::word;
+
 /// Which cluster is spoken to, as whom: the nouns of every sentence.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
@@ -353,30 +355,35 @@ impl Cluster {
 
     /// Topics or the group may not be used for reading.
     pub(crate) fn may_not_read(&self, topics: &str, group: &str, said: &str) -> Failure {
-        let servers = &self.servers;
-        let user = self
-            .user
-            .as_deref()
-            .map_or("User:NAME".to_owned(), |user| format!("User:{user}"));
         let message = format!(
-            "Kafka at {servers} does not let {} read {topics} as group {group} ({said}); grant it, for each topic: \
-             kafka-acls.sh --bootstrap-server {servers} --add --allow-principal {user} --operation Read --operation \
-             Describe --topic TOPIC --group {group}",
+            "Kafka at {} does not let {} read {topics} as group {group} ({said}); grant it, for each topic: {} --operation Read --operation \
+             Describe --topic TOPIC --group {}",
+            self.servers,
             self.principal(),
+            self.allowing(),
+            word(group)
         );
         Failure::transient(Class::Unauthorized.code(), message)
     }
 
     /// Brokers since 2.8 let everybody write idempotently who may write to any topic; older ones want it granted.
     fn idempotence_sentence(&self, said: &str) -> String {
-        let servers = &self.servers;
         format!(
-            "Kafka at {servers} does not let {} write ({said}); grant it Write on its topics, and for brokers before 2.8 \
-             also: kafka-acls.sh --bootstrap-server {servers} --add --allow-principal {} --operation IdempotentWrite --cluster",
+            "Kafka at {} does not let {} write ({said}); grant it Write on its topics, and for brokers before 2.8 also: {} \
+             --operation IdempotentWrite --cluster",
+            self.servers,
             self.principal(),
-            self.user
-                .as_deref()
-                .map_or("User:NAME".to_owned(), |user| format!("User:{user}")),
+            self.allowing()
+        )
+    }
+
+    /// How a command begins that lets us do something.
+    fn allowing(&self) -> String {
+        let user = self.user.as_deref().unwrap_or("NAME");
+        format!(
+            "kafka-acls.sh --bootstrap-server {} --add --allow-principal {}",
+            word(&self.servers),
+            word(&format!("User:{user}"))
         )
     }
 
@@ -395,23 +402,22 @@ impl Cluster {
                 self.principal()
             ),
             Class::Unauthorized => format!(
-                "Kafka at {servers} does not let {} use topic {topic} ({said}); grant it, for example: kafka-acls.sh \
-                 --bootstrap-server {servers} --add --allow-principal {} --operation Write --operation Describe \
-                 --operation DescribeConfigs --operation Create --topic {topic}",
+                "Kafka at {servers} does not let {} use topic {topic} ({said}); grant it, for example: {} --operation Write \
+                 --operation Describe --operation DescribeConfigs --operation Create --topic {topic}",
                 self.principal(),
-                self.user
-                    .as_deref()
-                    .map_or("User:NAME".to_owned(), |user| format!("User:{user}")),
+                self.allowing()
             ),
             Class::TopicMissing => format!(
                 "topic {topic} (or one of its partitions) does not exist on {servers} ({said}); it was never created, or \
-                 was deleted while in use; create it with kafka-topics.sh --bootstrap-server {servers} --create --topic \
-                 {topic}, or set topics.create: true, and start the connector again"
+                 was deleted while in use; create it with kafka-topics.sh --bootstrap-server {} --create --topic \
+                 {topic}, or set topics.create: true, and start the connector again",
+                word(servers)
             ),
             Class::TooLarge => format!(
                 "a record or batch for topic {topic} is larger than the topic takes ({said}); raise its limit with \
-                 kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {topic} \
-                 --add-config max.message.bytes=N, or leave the large column out"
+                 kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {topic} \
+                 --add-config max.message.bytes=N, or leave the large column out",
+                word(servers)
             ),
             Class::Timestamp => format!(
                 "topic {topic} refuses the record's timestamp ({said}): it is further from the broker's clock than \

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tailrace_core::grants::{Language, Script, TopicRange, TopicUse};
 
+use crate::quote::word;
 use crate::topics::Shared;
 
 /// Stands in commands where brokers take a name from a certificate, or where nobody has one.
@@ -55,6 +56,13 @@ fn writing(script: &mut Script, rules: &Rules<'_>, topics: &BTreeSet<&TopicRange
     if write.is_empty() {
         return;
     }
+    if topics.iter().any(|topic| topic.is_everything()) {
+        script.note(
+            "WARNING: --topic '*' below is every topic of the cluster, also those of others. ACLs know topics by their names or by what these begin \
+             with, and of some topics neither is known before there are events. To make this narrower, let `topic` of the connector, of its routes \
+             and of its outbox begin with a text, as \"legacy.{schema}.{table}\" does, or name its tables without * and ?.",
+        );
+    }
     script.needed("It writes events.", write);
     let create = each("--operation Create");
     if rules.shared.config.topics.create {
@@ -89,26 +97,17 @@ fn reading(script: &mut Script, rules: &Rules<'_>, topics: &BTreeSet<TopicRange>
     );
     script.needed(
         "It shares the partitions among its processes as a group of consumers, and tells the group how far it is.",
-        [rules.add("--operation Read", &format!("--group {}", quoted(group)))],
+        [rules.add("--operation Read", &format!("--group {}", word(group)))],
     );
 }
 
 fn of_topic(topic: &TopicRange) -> String {
     match topic {
-        TopicRange::Named(name) => format!("--topic {}", quoted(name)),
-        TopicRange::Beginning(beginning) if beginning.is_empty() => "--topic '*'".to_owned(),
+        TopicRange::Named(name) => format!("--topic {}", word(name)),
+        TopicRange::Beginning(_) if topic.is_everything() => "--topic '*'".to_owned(),
         TopicRange::Beginning(beginning) => {
-            format!("--resource-pattern-type prefixed --topic {}", quoted(beginning))
+            format!("--resource-pattern-type prefixed --topic {}", word(beginning))
         }
-    }
-}
-
-/// As a shell reads it.
-fn quoted(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | ':');
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 
@@ -116,7 +115,7 @@ fn quoted(word: &str) -> String {
 
 impl Rules<'_> {
     fn add(&self, operations: &str, resource: &str) -> String {
-        let principal = quoted(&self.principal);
+        let principal = word(&self.principal);
         self.shared.command(
             "kafka-acls.sh",
             &format!("--add --allow-principal {principal} {operations} {resource}"),
@@ -153,6 +152,44 @@ mod tests {
             ]
         );
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_narrow_is_told() {
+        let text = |range: TopicRange| {
+            let config = r#"{"bootstrap_servers": ["localhost:9092"]}"#;
+            script(config, &[TopicUse::Writes(BTreeSet::from([range]))])
+        };
+        let wide = text(TopicRange::Beginning(String::new()));
+        let (before, after) = wide.split_once("# It writes events.").unwrap();
+        assert!(
+            before.contains("# WARNING: --topic '*' below is every topic"),
+            "{before}"
+        );
+        assert!(
+            after.contains("--operation Write --operation Describe --topic '*'"),
+            "{after}"
+        );
+        assert!(!text(TopicRange::Named("public_orders".to_owned())).contains("WARNING"));
+    }
+
+    #[test]
+    fn nothing_of_the_configuration_is_a_command() {
+        let config = r#"{"bootstrap_servers": ["b1;reboot:9092"],
+            "sasl": {"mechanism": "plain", "username": "eve'; reboot", "password": "secret"}}"#;
+        let uses = TopicUse::Reads {
+            topics: BTreeSet::from([TopicRange::Named("$(reboot)".to_owned())]),
+            group: "`reboot`".to_owned(),
+        };
+        let text = script(config, &[uses]);
+        let begin = r"kafka-acls.sh --bootstrap-server 'b1;reboot:9092' --command-config client.properties --add --allow-principal 'User:eve'\''; reboot'";
+        assert_eq!(
+            commands(&text),
+            [
+                format!("{begin} --operation Read --operation Describe --topic '$(reboot)'"),
+                format!("{begin} --operation Read --group '`reboot`'"),
+            ]
+        );
     }
 
     #[test]

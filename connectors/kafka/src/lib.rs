@@ -11,6 +11,7 @@ mod grants;
 mod ledger;
 mod producer;
 mod properties;
+mod quote;
 mod reader;
 mod subscription;
 #[cfg(test)]

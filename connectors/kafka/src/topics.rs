@@ -17,6 +17,7 @@ use crate::client::{CONNECT_POLL, Complaints, await_cluster};
 use crate::config::{CleanupPolicy, KafkaStreamConfig};
 use crate::error::{Class, Cluster, Failure, code_of};
 use crate::properties;
+use crate::quote::word;
 
 /// An answer that takes longer than this is no answer.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -148,7 +149,10 @@ impl Shared {
         } else {
             ""
         };
-        format!("{tool} --bootstrap-server {}{option} {rest}", self.cluster.servers)
+        format!(
+            "{tool} --bootstrap-server {}{option} {rest}",
+            word(&self.cluster.servers)
+        )
     }
 
     /// Makes sure that a topic is there.
@@ -258,12 +262,13 @@ impl Shared {
         let config: String = self
             .new_topic_config()
             .iter()
-            .map(|(name, value)| format!(" --config {name}={value}"))
+            .map(|(name, value)| format!(" --config {}", word(&format!("{name}={value}"))))
             .collect();
         self.command(
             "kafka-topics.sh",
             &format!(
-                "--create --topic {topic} --partitions {}{replication}{config}",
+                "--create --topic {} --partitions {}{replication}{config}",
+                word(topic),
                 topics.partitions
             ),
         )

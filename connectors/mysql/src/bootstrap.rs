@@ -99,6 +99,44 @@ pub(crate) async fn verify_position(
     start::decide_start(&wanted, memory.server_of(position), &server).map(|_| ())
 }
 
+/// What [`open`] would refuse of the server's log. Creates nothing.
+///
+/// # Errors
+/// Those that it would give, but for what only the log's first event tells.
+pub(crate) async fn verify_saved(
+    config: &MySqlConfig,
+    progress: Option<&Progress>,
+    remembered: serde_json::Value,
+) -> Result<()> {
+    let memory = Memory::read(remembered)?;
+    let resume = Resume::from_progress(progress)?;
+    // Before anything was begun, nothing can be missing; nor where rows alone are read.
+    let (Some(began_at), false) = (&memory.began_at, reads_rows_alone(config, &resume)) else {
+        return Ok(());
+    };
+    let mut connection = connect::connect(config, Purpose::Catalog).await?;
+    let server = server::server_facts(&mut connection).await?;
+    decide_start(&memory, carried_up_to(began_at, &resume), &server)
+}
+
+/// Where rows are all that is wanted, and they are still being read, there is no log to go on with.
+fn reads_rows_alone(config: &MySqlConfig, resume: &Resume) -> bool {
+    config.snapshot.mode == SnapshotMode::Only && !matches!(resume, Resume::Log(_))
+}
+
+/// The place of the log that everything behind must still be there of.
+fn carried_up_to<'a>(began_at: &'a Position, resume: &'a Resume) -> &'a Position {
+    match resume {
+        Resume::Bootstrap => began_at,
+        Resume::Snapshot(snapshot) => &snapshot.log_start,
+        Resume::Log(progress) => &progress.position,
+    }
+}
+
+fn decide_start(memory: &Memory, saved: &Position, server: &ServerFacts) -> Result<()> {
+    start::decide_start(&BinlogPosition::from_position(saved)?, memory.server_of(saved), server).map(drop)
+}
+
 // === impl Opening ===
 
 impl Opening {
@@ -137,18 +175,9 @@ impl Opening {
         let Some(began_at) = memory.began_at.clone() else {
             return self.first_start().await;
         };
-        let rows_alone = self.config.snapshot.mode == SnapshotMode::Only && !matches!(resume, Resume::Log(_));
+        let rows_alone = reads_rows_alone(&self.config, &resume);
         if !rows_alone {
-            let saved = match &resume {
-                Resume::Bootstrap => &began_at,
-                Resume::Snapshot(snapshot) => &snapshot.log_start,
-                Resume::Log(progress) => &progress.position,
-            };
-            start::decide_start(
-                &BinlogPosition::from_position(saved)?,
-                memory.server_of(saved),
-                &self.server,
-            )?;
+            decide_start(&memory, carried_up_to(&began_at, &resume), &self.server)?;
         }
         match resume {
             Resume::Bootstrap if self.config.snapshot.mode == SnapshotMode::Never => {

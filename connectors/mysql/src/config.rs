@@ -43,7 +43,7 @@ const SERVER_ID_FIRST: u32 = 0x4000_0000;
 const SERVER_ID_LAST: u32 = 0x7fff_ffff;
 
 /// What belongs to the server itself is never captured.
-const SYSTEM_SCHEMAS: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
+pub(crate) const SYSTEM_SCHEMAS: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
 
 /// A MySQL or MariaDB server whose rows and binary log are captured.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -19,6 +19,7 @@ mod literal;
 mod open;
 mod page;
 mod safety;
+mod wall_clock;
 mod writers;
 
 use std::collections::BTreeMap;

@@ -17,10 +17,11 @@ use crate::column_type::{ColumnType, TypeError, TypePolicy};
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
 use crate::discover::catalog::{Attribute, Details, Index, Relation, Storage};
-use crate::discover::select::{Needed, Selection};
+use crate::discover::select::Selection;
 use crate::server::{Flavour, ServerFacts, identify};
 use crate::table::{ColumnDefault, ColumnDefinition, TableDefinition, UniqueKey};
 
+pub(crate) use select::Needed;
 pub(crate) use surroundings::Surroundings;
 
 /// One captured table.

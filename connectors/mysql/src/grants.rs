@@ -2,15 +2,20 @@
 //!
 //! Printed without a connection, before there is the user. The statements are those that the preflight prints where a right is missing.
 
+mod matched;
 mod sink;
 mod source;
 pub(crate) mod statement;
 
 use tailrace_core::Result;
 use tailrace_core::grants::{Language, PASSWORD, Script};
+use tailrace_core::schema::TableName;
+use tailrace_sql::grants::names_of;
 
+pub(crate) use self::matched::Matched;
 pub(crate) use self::sink::{of_sink, privileges, table_named};
 pub(crate) use self::source::{of_change_tables, of_source};
+use crate::config::MySqlConfig;
 use crate::endpoint::{Access, Endpoint};
 use crate::quote::literal;
 use crate::server::Flavour;
@@ -21,6 +26,18 @@ struct Target {
     /// As a statement names it.
     user: String,
     endpoint: Endpoint,
+}
+
+// === impl MySqlConfig ===
+
+impl MySqlConfig {
+    /// The names of what is captured, which topics are made of: `*` and `?` stand in them for what only the database knows.
+    ///
+    /// # Errors
+    /// Definite, where `tables` cannot be read.
+    pub fn names(&self) -> Result<Vec<TableName>> {
+        Ok(names_of(&self.patterns()?, self.query.as_ref(), ""))
+    }
 }
 
 // === impl Target ===
@@ -70,7 +87,6 @@ mod tests {
     use tailrace_sql::sink::SinkRules;
 
     use super::*;
-    use crate::config::MySqlConfig;
     use crate::sink::MySqlSinkConfig;
 
     fn config(more: &str) -> MySqlConfig {
@@ -138,6 +154,57 @@ mod tests {
             marked,
             "GRANT UPDATE (`done_at`) ON `my_shop`.`orders` TO `tailrace`@`%`; \
              GRANT SELECT, INSERT, UPDATE ON `my_shop`.`turns` TO `tailrace`@`%`;"
+        );
+    }
+
+    /// The rights that are written out, but for those on the log, and those that queries answer.
+    fn of_patterns(tables: &str) -> (Vec<String>, Vec<String>) {
+        let json = format!(r#"{{"url": "mysql://tailrace@db.example/", {tables}}}"#);
+        let script = of_source(&serde_json::from_str(&json).unwrap(), Flavour::MySql).unwrap();
+        let run = lines(&script).into_iter().filter(|line| !line.contains("REPLICATION"));
+        let (queries, grants) = run.partition(|line| line.starts_with("SELECT CONCAT("));
+        (grants, queries)
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_granted() {
+        let lock = "GRANT LOCK TABLES ON `shop`.* TO `tailrace`@`%`;";
+        let (grants, queries) = of_patterns(r#""tables": ["shop.*"], "exclude": ["shop.cards"]"#);
+        assert_eq!(grants, [lock]);
+        assert!(
+            queries.len() == 1 && queries[0].contains("NOT ((d LIKE 'shop' ESCAPE '|' AND t LIKE 'cards' ESCAPE '|'))"),
+            "{queries:?}"
+        );
+        let (grants, queries) = of_patterns(r#""tables": ["shop.*"], "exclude": ["crm.cards"]"#);
+        assert_eq!(grants, ["GRANT SELECT ON `shop`.* TO `tailrace`@`%`;", lock]);
+        assert!(queries.is_empty(), "{queries:?}");
+    }
+
+    #[test]
+    fn rows_are_changed_in_no_other_table_than_is_meant() {
+        for acknowledge in ["\"delete\"", r#"{"mark": "done_at"}"#] {
+            for (tables, reads) in [("shop.queue_*", 1), ("*.queue_*", 0)] {
+                let (grants, queries) = of_patterns(&format!(
+                    r#""tables": ["{tables}"], "query": {{"mode": "queue", "acknowledge": {acknowledge}}}"#
+                ));
+                let reading = grants.iter().all(|grant| grant.starts_with("GRANT SELECT ON `shop`.*"));
+                assert!(reading && grants.len() == reads, "{grants:?}");
+                assert_eq!(queries.len(), 2 - reads, "{queries:?}");
+                let right = queries.last().unwrap();
+                assert!(
+                    right.contains("'GRANT DELETE ON `'") || right.contains("'GRANT UPDATE (`done_at`) ON `'"),
+                    "{right}"
+                );
+                assert!(right.contains("NOT IN ('mysql', "), "{right}");
+            }
+        }
+        let read = r#"{"shop.queue_log": {"mode": "bulk"}}"#;
+        let (_, queries) = of_patterns(&format!(
+            r#""tables": ["shop.queue_*"], "query": {{"mode": "queue", "overrides": {read}}}"#
+        ));
+        assert!(
+            queries[0].contains("NOT ((d LIKE 'shop' ESCAPE '|' AND t LIKE 'queue|_log' ESCAPE '|'))"),
+            "{queries:?}"
         );
     }
 

@@ -42,8 +42,8 @@ use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::grants::Script;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
-use tailrace_core::position::Position;
-use tailrace_core::predecessor::{StoredOffset, TakeOver, not_understood};
+use tailrace_core::position::{Position, Progress};
+use tailrace_core::predecessor::{Predecessor, StoredOffset, TakeOver, not_understood};
 use tailrace_core::schema::SharedSchema;
 
 use log::dumps::Dumps;
@@ -116,9 +116,16 @@ impl SourceConnector for MySqlConnector {
         }
     }
 
-    async fn take_over(&self, _: &str, stored: &StoredOffset) -> Result<TakeOver> {
-        match (&self.config.query, stored) {
-            (None, _) => Box::pin(take_over::take_over(&self.dumps, self.flavour, stored)).await,
+    async fn verify_saved(&self, _: &str, progress: Option<&Progress>, remembered: serde_json::Value) -> Result<()> {
+        match &self.config.query {
+            Some(_) => Ok(()),
+            None => bootstrap::verify_saved(&self.config, progress, remembered).await,
+        }
+    }
+
+    async fn take_over(&self, _: &str, left: &Predecessor) -> Result<TakeOver> {
+        match (&self.config.query, &left.stored) {
+            (None, _) => Box::pin(take_over::take_over(&self.dumps, self.flavour, left)).await,
             (Some(query), StoredOffset::Jdbc(offsets)) => {
                 Box::pin(dialect::take_over(&self.config, query, self.flavour, offsets)).await
             }

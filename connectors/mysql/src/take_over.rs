@@ -5,7 +5,9 @@
 //! transaction, before its commit. So the place is moved back to where its transaction starts ([`boundary`]), which comes again whole.
 //!
 //! Where the server has GTIDs, they decide, as they do for a position of ours: the sets of both programs have what was published
-//! completely.
+//! completely. Files and offsets are those of the server that was read, which may be another than that of `url` and is not written down: the
+//! `server_id` of an offset is that of whoever executed the last transaction first. So they count where they may be this server's, because a
+//! log that was reset and filled again is told by them alone ([`read_elsewhere`]).
 
 mod boundary;
 mod maxwell;
@@ -13,17 +15,26 @@ mod maxwell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tailrace_core::predecessor::{DebeziumOffset, StoredOffset, TakeOver, not_understood};
+use tailrace_core::predecessor::{DebeziumOffset, Predecessor, StoredOffset, TakeOver, not_understood};
 use tailrace_core::{Error, Result};
+use tailrace_sql::captured::Captured;
 
 use crate::connect::{self, Purpose};
 use crate::discover;
 use crate::log::dumps::Dumps;
 use crate::memory::Memory;
 use crate::position::gtid::GtidSet;
+use crate::position::mysql_gtid::parse_uuid;
 use crate::position::start::{self, ServerIdentity};
 use crate::position::{BinlogPosition, FileOffset};
 use crate::server::{self, Flavour, ServerFacts};
+
+/// A position of ours, and what there is to know of how it came about.
+#[derive(Debug, Clone, PartialEq)]
+struct Settled {
+    position: BinlogPosition,
+    note: Option<String>,
+}
 
 /// A place as another program wrote it down.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +51,11 @@ struct Noted {
 /// Where to go on from another program's notes.
 ///
 /// # Errors
-/// Definite `offsets_unreadable`, `snapshot_unfinished`, `offsets_missing`; those of a position that cannot be gone on from.
-pub(crate) async fn take_over(dumps: &Dumps, flavour: Flavour, stored: &StoredOffset) -> Result<TakeOver> {
+/// Definite `offsets_unreadable`, `snapshot_unfinished`, `offsets_missing`, `tables_unmatched`; those of a position that cannot be gone on
+/// from.
+pub(crate) async fn take_over(dumps: &Dumps, flavour: Flavour, left: &Predecessor) -> Result<TakeOver> {
     let config = Arc::clone(dumps.config());
+    let stored = &left.stored;
     // Before the server is asked anything.
     let debezium = match stored {
         StoredOffset::Debezium(offset) => Some(noted(offset)?),
@@ -61,11 +74,15 @@ pub(crate) async fn take_over(dumps: &Dumps, flavour: Flavour, stored: &StoredOf
         (Some(noted), _) => noted,
     };
     let (tables, around) = discover::discover(&mut connection, &config, &server).await?;
-    let position = settled(dumps, &server, &noted).await?;
-    let names: BTreeSet<String> = tables.iter().map(|table| table.schema.name.qualified()).collect();
-    let mut notes = notes(&server, &noted, &position, &names);
+    let names = tables.iter().map(|table| &table.schema.name);
+    let captured = Captured::divide(names, left.captured.as_deref(), None)?;
+    let Settled { position, note } = settled(dumps, &server, &noted).await?;
+    let mut notes = notes(&server, &noted, &position, &captured.before);
+    notes.extend(note);
+    notes.extend(captured.notes(config.snapshot.mode));
     notes.extend(noted.notes);
-    let mut memory = Memory::new(&server, names);
+    // Those that are not in it are new at the first start.
+    let mut memory = Memory::new(&server, captured.before);
     memory.began_at = Some(position.to_position());
     memory.learn(&tables, &around, server.log.full_metadata);
     Ok(TakeOver {
@@ -103,14 +120,79 @@ fn noted(offset: &DebeziumOffset) -> Result<Noted> {
 }
 
 /// A position of ours, of which everything that comes behind it is on the server.
-async fn settled(dumps: &Dumps, server: &ServerFacts, noted: &Noted) -> Result<BinlogPosition> {
+async fn settled(dumps: &Dumps, server: &ServerFacts, noted: &Noted) -> Result<Settled> {
     let mut position = position_of(noted, server)?;
+    if read_elsewhere(noted, &position, server) {
+        return settled_by_gtids(dumps, server, (noted, position)).await;
+    }
     let start = start::decide_start(&position, &ServerIdentity::of(server), server)?;
     if start.compare_fingerprint {
         position.at.offset = boundary::transaction_start(dumps, &position.at).await?;
         position.file_started_s = Some(server::file_started_s(dumps, &position.at.file).await?);
     }
-    Ok(position)
+    let note = (position.at != noted.at).then(|| {
+        format!(
+            "the other program was at {}, within the transaction that starts at {}",
+            noted.at, position.at
+        )
+    });
+    Ok(Settled { position, note })
+}
+
+/// As after a failover: the server must have everything that was published, and the place is before everything that it has.
+async fn settled_by_gtids(
+    dumps: &Dumps,
+    server: &ServerFacts,
+    (noted, mut position): (&Noted, BinlogPosition),
+) -> Result<Settled> {
+    let note = format!(
+        "the place {} is taken as one in the files of another server: the GTIDs alone decide, and what is not in their set is carried",
+        noted.at
+    );
+    if let Some(first) = server.log_files.first() {
+        position.at = FileOffset::new(first.name.as_str(), server::FIRST_EVENT_OFFSET);
+    }
+    start::decide_start(&position, &origin(noted, server), server)?;
+    if !server.log_files.is_empty() {
+        position.file_started_s = Some(server::file_started_s(dumps, &position.at.file).await?);
+    }
+    Ok(Settled {
+        position,
+        note: Some(note),
+    })
+}
+
+/// Whether the file and the offset are another server's, or may be without harm: where the last transaction came from another one, or this one
+/// has executed none of them first. A log of its own that was reset and filled again cannot have their GTIDs then.
+fn read_elsewhere(noted: &Noted, position: &BinlogPosition, server: &ServerFacts) -> bool {
+    let Some(carried) = position.gtids.as_ref().filter(|carried| !carried.is_empty()) else {
+        return false;
+    };
+    let has_own = match carried {
+        GtidSet::MySql(set) => {
+            let uuid = server.server_uuid.as_deref().and_then(parse_uuid);
+            uuid.is_none_or(|uuid| set.names(uuid))
+        }
+        GtidSet::MariaDb(set) => set.iter().any(|gtid| gtid.server == server.server_id),
+    };
+    is_foreign(noted, server) || !has_own
+}
+
+fn is_foreign(noted: &Noted, server: &ServerFacts) -> bool {
+    noted.server_id.is_some_and(|id| id != u64::from(server.server_id))
+}
+
+/// The server of the last transaction, as far as it is known.
+fn origin(noted: &Noted, server: &ServerFacts) -> ServerIdentity {
+    let server_id = noted.server_id.and_then(|id| u32::try_from(id).ok());
+    match server_id.filter(|_| is_foreign(noted, server)) {
+        Some(server_id) => ServerIdentity {
+            flavour: server.flavour(),
+            uuid: None,
+            server_id,
+        },
+        None => ServerIdentity::of(server),
+    }
 }
 
 fn position_of(noted: &Noted, server: &ServerFacts) -> Result<BinlogPosition> {
@@ -137,13 +219,7 @@ fn notes(server: &ServerFacts, noted: &Noted, position: &BinlogPosition, tables:
         None => "by file and offset",
     };
     let mut notes = vec![format!("it reads the log {by}, and carries {names} from there on")];
-    if position.at != noted.at {
-        notes.push(format!(
-            "the other program was at {}, within the transaction that starts at {}",
-            noted.at, position.at
-        ));
-    }
-    if position.gtids.is_none() && noted.server_id.is_some_and(|id| id != u64::from(server.server_id)) {
+    if position.gtids.is_none() && is_foreign(noted, server) {
         notes.push(format!(
             "its last event was of the server with server_id {}, and this one has {}: that is right where this one is its replica and the other \
              program read it here; files and offsets of another server mean nothing here",
@@ -234,17 +310,49 @@ mod tests {
         let noted = debezium(&json!({ "file": "b.000003", "pos": 400, "server_id": 7 })).unwrap();
         let mut server = mysql();
         server.log.full_metadata = false;
-        let moved = BinlogPosition::at(FileOffset::new("b.000003", 300));
+        let position = BinlogPosition::at(FileOffset::new("b.000003", 300));
         let tables = BTreeSet::from(["shop.orders".to_owned()]);
-        let told = notes(&server, &noted, &moved, &tables);
-        for part in [
-            "shop.orders",
-            "starts at b.000003:300",
-            "server_id 7",
-            "binlog_row_metadata",
-        ] {
+        let told = notes(&server, &noted, &position, &tables);
+        for part in ["shop.orders", "server_id 7", "binlog_row_metadata"] {
             assert!(told.iter().any(|note| note.contains(part)), "{part} is not in {told:?}");
         }
+    }
+
+    /// Where the files may be this server's, they tell a log that was reset.
+    #[test]
+    fn files_of_another_server_do_not_count() {
+        const OTHER: &str = "99999999-71ca-11e1-9e33-c80aa9429562";
+        let elsewhere = |server: &ServerFacts, gtids: &str, server_id: Option<u64>| {
+            let noted = Noted {
+                at: FileOffset::new("b.000003", 4),
+                gtids: Some(gtids.to_owned()),
+                server_id,
+                notes: Vec::new(),
+            };
+            read_elsewhere(&noted, &position_of(&noted, server).unwrap(), server)
+        };
+        let (own, others) = (format!("{UUID}:1-77"), format!("{OTHER}:1-77"));
+        for (gtids, server_id, wanted) in [
+            (&own, Some(1), false),
+            (&own, None, false),
+            (&own, Some(2), true),
+            (&others, Some(1), true),
+            (&others, None, true),
+            (&format!("{own},{others}"), None, false),
+        ] {
+            assert_eq!(elsewhere(&mysql(), gtids, server_id), wanted, "{gtids} {server_id:?}");
+        }
+        for (gtids, server_id, wanted) in [
+            ("0-1-77", Some(1), false),
+            ("0-1-77", None, false),
+            ("0-1-77", Some(2), true),
+            ("0-2-77", None, true),
+        ] {
+            assert_eq!(elsewhere(&mariadb(), gtids, server_id), wanted, "{gtids} {server_id:?}");
+        }
+        let mut without = mysql();
+        without.gtids = None;
+        assert!(!elsewhere(&without, &own, Some(2)), "files are all that there is");
     }
 
     proptest! {

@@ -76,7 +76,7 @@ impl TriggerDatabase for MySqlTriggers {
     }
 
     async fn apply(&self, statements: &[String]) -> Result<()> {
-        const DOING: &str = "make change tables and triggers";
+        const DOING: &str = "define tables and triggers";
         let mut connection = connect::connect(&self.config, Purpose::Setup).await?;
         if self.flavour == Flavour::MariaDb {
             // Filling a change table from a large table takes as long as it takes.

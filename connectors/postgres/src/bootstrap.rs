@@ -16,6 +16,7 @@
 //! have been carried before the interruption and be gone since.
 
 mod publication;
+mod saved;
 mod slot_creation;
 mod timeline;
 
@@ -42,6 +43,8 @@ use crate::scan::{ScanPlan, Scanner};
 use crate::slot::Slot;
 use crate::window::PostgresWindows;
 use crate::window::visibility::Received;
+pub(crate) use saved::verify_saved;
+use saved::{carried_up_to, reads_rows_alone};
 
 /// Everything that opening needs at hand.
 struct Opening {
@@ -214,16 +217,10 @@ impl Opening {
             self.drop_announced_slot().await?;
             return self.first_start().await;
         };
-        let rows_alone = self.config.snapshot.mode == SnapshotMode::Only && !matches!(resume, Resume::Log(_));
-        if rows_alone {
+        if reads_rows_alone(&self.config, &resume) {
             return self.rows_alone(memory, began_at, resume).await;
         }
-        let saved = match &resume {
-            Resume::Bootstrap => &began_at,
-            Resume::Snapshot(snapshot) => &snapshot.log_start,
-            Resume::Log(progress) => &progress.position,
-        };
-        let saved = Lsn::from_position(saved)?;
+        let saved = carried_up_to(&began_at, &resume)?;
         let slot = Slot::read(&self.catalog, &self.names.slot).await?;
         Slot::verify(slot.as_ref(), &self.names.slot, saved)?;
         self.follow_timeline(&mut memory, saved).await?;

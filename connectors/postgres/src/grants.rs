@@ -9,9 +9,12 @@ pub(crate) mod statement;
 
 use tailrace_core::Result;
 use tailrace_core::grants::{Language, PASSWORD, Script};
+use tailrace_core::schema::TableName;
+use tailrace_sql::grants::names_of;
 
 pub(crate) use self::sink::of_sink;
 pub(crate) use self::source::{of_change_tables, of_source};
+use crate::config::PostgresConfig;
 use crate::endpoint::{Access, Endpoint};
 use crate::quote::{identifier, literal};
 
@@ -23,6 +26,19 @@ struct Target {
     role: String,
     database: String,
     server: String,
+}
+
+// === impl PostgresConfig ===
+
+impl PostgresConfig {
+    /// The names of what is captured, which topics are made of: `*` and `?` stand in them for what only the database knows.
+    ///
+    /// # Errors
+    /// Definite, where `url` or `tables` cannot be read.
+    pub fn names(&self) -> Result<Vec<TableName>> {
+        let database = Target::of(&self.access())?.database;
+        Ok(names_of(&self.patterns()?, self.query.as_ref(), &database))
+    }
 }
 
 // === impl Target ===
@@ -74,7 +90,6 @@ mod tests {
     use tailrace_sql::sink::SinkRules;
 
     use super::*;
-    use crate::config::PostgresConfig;
     use crate::sink::PostgresSinkConfig;
 
     fn config(more: &str) -> PostgresConfig {
@@ -126,8 +141,8 @@ mod tests {
         let script = of_source(&serde_json::from_str(json).unwrap(), "orders").unwrap();
         let text = lines(&script).join("\n");
         for part in [
-            r"(n.nspname LIKE 'public' AND c.relname LIKE 'order\_%')",
-            r"AND NOT ((n.nspname LIKE '%' AND c.relname LIKE 'order\_old'))",
+            "(n.nspname LIKE 'public' ESCAPE '|' AND c.relname LIKE 'order|_%' ESCAPE '|')",
+            "AND NOT ((n.nspname LIKE '%' ESCAPE '|' AND c.relname LIKE 'order|_old' ESCAPE '|'))",
             r#"EXECUTE format('GRANT SELECT ON %1$I.%2$I TO "tailrace"', found.nspname, found.relname);"#,
             "UNION SELECT 'sales', 'lines') AS t);",
         ] {
@@ -156,6 +171,33 @@ mod tests {
             marked.ends_with(r#"GRANT SELECT, INSERT, UPDATE ON "public"."tailrace_lease" TO "tailrace";"#),
             "{marked}"
         );
+    }
+
+    #[test]
+    fn each_mode_of_polling_has_the_tables_of_a_pattern_that_are_its_own() {
+        let blocks = |query: &str| {
+            let json =
+                format!(r#"{{"url": "postgres://tailrace@db.example/shop", "tables": ["order_*"], "query": {query}}}"#);
+            let text = lines(&of_source(&serde_json::from_str(&json).unwrap(), "orders").unwrap()).join("\n");
+            Vec::from_iter(text.split("DO $").skip(1).map(str::to_owned))
+        };
+        let fitted = r"c.relname LIKE 'order|_%' ESCAPE '|'";
+        let numbered = blocks(r#"{"mode": "incrementing"}"#);
+        assert!(
+            numbered.len() == 2 && numbered[1].contains(fitted) && numbered[1].contains("ON SEQUENCE %s"),
+            "{numbered:?}"
+        );
+        let queues = blocks(r#"{"mode": "queue", "overrides": {"public.order_log": {"mode": "incrementing"}}}"#);
+        let left_out = "AND NOT ((n.nspname LIKE 'public' ESCAPE '|' AND c.relname LIKE 'order|_log' ESCAPE '|'))";
+        let [reading, sequences, deleting] = &queues[..] else {
+            panic!("{queues:?}")
+        };
+        assert!(!reading.contains(left_out), "{reading}");
+        assert!(
+            !sequences.contains(fitted) && sequences.contains("order_log"),
+            "{sequences}"
+        );
+        assert!(deleting.contains("DELETE") && deleting.contains(left_out), "{deleting}");
     }
 
     #[test]

@@ -40,8 +40,8 @@ use tailrace_core::Result;
 use tailrace_core::check::Finding;
 use tailrace_core::grants::Script;
 use tailrace_core::ports::{Source, SourceConnector, SourceContext, position_not_movable, server_not_known};
-use tailrace_core::position::Position;
-use tailrace_core::predecessor::{StoredOffset, TakeOver, not_understood};
+use tailrace_core::position::{Position, Progress};
+use tailrace_core::predecessor::{Predecessor, StoredOffset, TakeOver, not_understood};
 use tailrace_core::schema::SharedSchema;
 
 pub use config::{PostgresConfig, SnapshotConfig};
@@ -105,10 +105,23 @@ impl SourceConnector for PostgresConnector {
         }
     }
 
-    async fn take_over(&self, connector: &str, stored: &StoredOffset) -> Result<TakeOver> {
-        match (&self.config.query, stored) {
+    async fn verify_saved(
+        &self,
+        connector: &str,
+        progress: Option<&Progress>,
+        remembered: serde_json::Value,
+    ) -> Result<()> {
+        match &self.config.query {
+            Some(_) => Ok(()),
+            None => bootstrap::verify_saved(&self.config, connector, progress, remembered).await,
+        }
+    }
+
+    async fn take_over(&self, connector: &str, left: &Predecessor) -> Result<TakeOver> {
+        match (&self.config.query, &left.stored) {
             (None, StoredOffset::Debezium(offset)) => {
-                Box::pin(take_over::debezium(&self.config, connector, offset)).await
+                let captured = left.captured.as_deref();
+                Box::pin(take_over::debezium(&self.config, connector, (offset, captured))).await
             }
             (Some(query), StoredOffset::Jdbc(offsets)) => {
                 Box::pin(poll::take_over(&self.config, query, connector, offsets)).await

@@ -6,6 +6,7 @@ pub(crate) mod session;
 mod socket;
 mod spool;
 mod transport;
+mod unpublished;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ use relations::Relations;
 use session::Session;
 use socket::{Frames, SocketHandle};
 use spool::Spools;
+use unpublished::Unpublished;
 
 /// How often the slot is looked at. The server's own statistics are not fresher for long.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -94,6 +96,7 @@ struct Watch {
     memory: Memory,
     telemetry: Arc<Telemetry>,
     announced_end: Arc<AtomicU64>,
+    unpublished: Unpublished,
 }
 
 /// Why filling a batch stopped.
@@ -384,6 +387,7 @@ impl LogSettings {
             memory: self.memory.clone(),
             telemetry: Arc::clone(&self.telemetry),
             announced_end: Arc::clone(announced_end),
+            unpublished: Unpublished::default(),
         };
         task::spawn_named("watch source", async move {
             let mut interval = tokio::time::interval(WATCH_INTERVAL);
@@ -418,13 +422,18 @@ impl Watch {
         }
         let publication = publication(&self.catalog, &self.memory.publication).await?;
         self.report_actions(publication.as_ref());
-        if Publication::verify(publication.as_ref(), &self.memory, &self.memory.tables).is_ok() {
-            return Ok(());
+        if Publication::verify(publication.as_ref(), &self.memory, &self.memory.tables).is_err() {
+            self.verify_anew(publication.as_ref()).await?;
         }
+        self.report_unpublished(publication.as_ref()).await
+    }
+
+    /// The publication does not list a table that was captured.
+    async fn verify_anew(&mut self, publication: Option<&Publication>) -> Result<()> {
         // It may be that tables were dropped or renamed, or partitions detached: a start would know, so its look decides.
         let discovery = discover::survey(&self.catalog, &self.config, &self.connector).await?;
         discovery.verify_publication(&self.memory)?;
-        let published = |table: &String| publication.as_ref().is_some_and(|publication| publication.lists(table));
+        let published = |table: &String| publication.is_some_and(|publication| publication.lists(table));
         self.memory.tables.retain(published);
         Ok(())
     }

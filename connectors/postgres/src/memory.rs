@@ -127,13 +127,15 @@ impl Memory {
 
     /// What was remembered last; `None` at the very first start.
     pub(crate) async fn recall(store: &dyn ConnectorStore) -> Result<Option<Self>> {
-        let Some(json) = store.recall().await? else {
-            return Ok(None);
-        };
+        store.recall().await?.map(Self::of_log).transpose()
+    }
+
+    /// What was remembered, as it was written.
+    pub(crate) fn of_log(json: serde_json::Value) -> Result<Self> {
         if json.get(POLLED).is_some() {
             return Err(other_way("polled tables", "reads the log"));
         }
-        read(json).map(Some)
+        read(json)
     }
 
     /// Durable on return.

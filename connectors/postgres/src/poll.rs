@@ -8,7 +8,8 @@ use tailrace_core::schema::SharedSchema;
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result};
 use tailrace_sql::config::QueryConfig;
-use tailrace_sql::{Dialect, Opening, PollingSource, cursor, take_over};
+use tailrace_sql::take_over::Matched;
+use tailrace_sql::{Dialect, Opening, PollingSource, cursor};
 
 use crate::config::PostgresConfig;
 use crate::connect::{Purpose, connect};
@@ -57,7 +58,8 @@ pub(crate) async fn take_over(
     let memory = PolledMemory::of(&server).to_json()?;
     let mut dialect = PostgresDialect::new(session, Arc::clone(config), query.clone(), server).await?;
     let discovery = dialect.discover().await?;
-    let (cursors, notes) = take_over::cursors(discovery.tables, query, offsets)?;
+    // The driver reads a time with a zone as the moment that it is.
+    let (cursors, notes) = Matched::of(discovery.tables, query, offsets)?.cursors()?;
     Ok(TakeOver {
         position: cursor::to_position(&cursors)?,
         memory,

@@ -64,7 +64,7 @@ pub(crate) async fn verify_position(config: &PostgresConfig, connector: &str, po
 /// As [`verify_position`].
 pub(crate) fn verify_wanted(slot: Option<&Slot>, name: &str, wanted: Lsn) -> Result<()> {
     let invalid = |sentence: String| Err(Error::definite("position_invalid", format!("`{wanted}` is {sentence}")));
-    let (confirmed, end) = slot.map_or((None, None), |slot| (slot.confirmed_flush, slot.end()));
+    let (confirmed, end) = slot.map_or((None, None), |slot| (slot.confirmed_flush, slot.log_end()));
     match (confirmed, end) {
         (Some(confirmed), _) if wanted < confirmed => invalid(format!(
             "behind {confirmed}, up to which the replication slot \"{name}\" has given the log back: the server does not keep what lies \
@@ -99,12 +99,6 @@ impl Slot {
             retained_bytes: row.get(7),
             unconfirmed_bytes: row.get(8),
         }))
-    }
-
-    /// The end of the log.
-    fn end(&self) -> Option<Lsn> {
-        let unconfirmed_bytes = u64::try_from(self.unconfirmed_bytes?).ok()?;
-        Some(Lsn(self.confirmed_flush?.0.saturating_add(unconfirmed_bytes)))
     }
 
     /// Refuses to stream from a slot that cannot give every change after `saved`.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use tailrace_core::predecessor::{DebeziumOffset, TakeOver};
 use tailrace_core::{Error, Result};
+use tailrace_sql::captured::Captured;
 use tailrace_sql::log_config::SnapshotMode;
 
 use crate::check::PLUGIN;
@@ -23,12 +24,16 @@ use crate::slot::{Slot, verify_wanted};
 /// Where to go on, best first: all of them are sound, and the first is what the slot was told.
 const PLACES: [&str; 3] = ["lsn_commit", "lsn_proc", "lsn"];
 
-/// Where to go on from an offset of Debezium's.
+/// Where to go on from an offset of Debezium's, and with patterns of the tables that it captured.
 ///
 /// # Errors
-/// Definite `snapshot_unfinished`, `offsets_unreadable`, `slot_in_use`, `slot_missing`, `slot_foreign`, `publication_missing`, and as
-/// [`verify_wanted`].
-pub(crate) async fn debezium(config: &PostgresConfig, connector: &str, stored: &DebeziumOffset) -> Result<TakeOver> {
+/// Definite `snapshot_unfinished`, `offsets_unreadable`, `slot_in_use`, `slot_missing`, `slot_foreign`, `publication_missing`,
+/// `tables_unmatched`, and as [`verify_wanted`].
+pub(crate) async fn debezium(
+    config: &PostgresConfig,
+    connector: &str,
+    (stored, captured): (&DebeziumOffset, Option<&[String]>),
+) -> Result<TakeOver> {
     let wanted = place(stored)?;
     let names = config.server_names(connector)?;
     let session = connect(config, connector, Purpose::Catalog).await?;
@@ -44,21 +49,22 @@ pub(crate) async fn debezium(config: &PostgresConfig, connector: &str, stored: &
         );
         Error::definite("publication_missing", message)
     })?;
-    let (carried, new) = split(&discovery, publication);
+    let (captured, unpublished) = split(&discovery, publication, captured)?;
     let mut notes = vec![format!(
         "it reads from the replication slot \"{}\" with the publication \"{}\", and carries {} from there on",
         names.slot,
         names.publication,
-        tables(&carried)
+        tables(&captured.before)
     )];
-    notes.extend(unpublished(publication, &names.publication));
-    notes.extend(note_of_new(config, &new, &names.publication));
+    notes.extend(captured.notes(config.snapshot.mode));
+    notes.extend(note_of_unpublished(config, &unpublished, &names.publication));
+    notes.extend(left_out(publication, &names.publication));
     notes.extend(stored.notes());
     let memory = Memory {
         publication_oid: Some(publication.oid.clone()),
         slot_began_at: Some(wanted.to_position()),
         counts_messages: config.captures_messages(),
-        ..Memory::new(&discovery.server, &names, carried)
+        ..Memory::new(&discovery.server, &names, captured.before)
     };
     Ok(TakeOver {
         position: wanted.to_position(),
@@ -117,10 +123,20 @@ fn usable(slot: Option<Slot>, name: &str, database: &str) -> Result<Slot> {
     }
 }
 
-/// Captured tables that are in the log from the place on, and those that are not.
-fn split(discovery: &Discovery, publication: &Publication) -> (BTreeSet<String>, BTreeSet<String>) {
-    let names = discovery.tables.iter().map(|table| table.schema.name.qualified());
-    names.partition(|name| publication.lists(name))
+/// Tables that are in the log from the place on, by whether Debezium captured them, and those that are not. That a table is published does
+/// not say that it was captured: Debezium makes a publication of all tables unless it is told otherwise.
+fn split(
+    discovery: &Discovery,
+    publication: &Publication,
+    patterns: Option<&[String]>,
+) -> Result<(Captured, BTreeSet<String>)> {
+    let names = discovery.tables.iter().map(|table| &table.schema.name);
+    let captured = Captured::divide(names, patterns, Some("public"))?;
+    let is_published = |name: &String| publication.lists(name);
+    let (before, unpublished): (BTreeSet<_>, BTreeSet<_>) = captured.before.into_iter().partition(is_published);
+    let (new, unpublished_too): (BTreeSet<_>, BTreeSet<_>) = captured.new.into_iter().partition(is_published);
+    let unpublished = unpublished.into_iter().chain(unpublished_too).collect();
+    Ok((Captured { before, new }, unpublished))
 }
 
 fn tables(names: &BTreeSet<String>) -> String {
@@ -131,7 +147,7 @@ fn tables(names: &BTreeSet<String>) -> String {
 }
 
 /// What the publication leaves out of the log.
-fn unpublished(publication: &Publication, name: &str) -> Option<String> {
+fn left_out(publication: &Publication, name: &str) -> Option<String> {
     let kinds = [
         ("INSERT", publication.inserts),
         ("UPDATE", publication.updates),
@@ -151,7 +167,7 @@ fn unpublished(publication: &Publication, name: &str) -> Option<String> {
     })
 }
 
-fn note_of_new(config: &PostgresConfig, new: &BTreeSet<String>, publication: &str) -> Option<String> {
+fn note_of_unpublished(config: &PostgresConfig, new: &BTreeSet<String>, publication: &str) -> Option<String> {
     let what = match config.snapshot.mode {
         SnapshotMode::Never => "are carried from when they are added to it: rows that are there now are not published",
         SnapshotMode::Initial | SnapshotMode::Only => "are added to it, and their rows are read first",

@@ -125,7 +125,7 @@ impl TriggerDatabase for PostgresTriggers {
         let session = connect::connect(&self.config, CONNECTOR, Purpose::Setup).await?;
         for statement in statements {
             let done = session.batch_execute(statement).await;
-            done.map_err(|error| query_error(&error, "make change tables and triggers"))?;
+            done.map_err(|error| query_error(&error, "define tables and triggers"))?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //!
 //! What polling can never see is said by [`check::notes`]: deleted rows, and versions of a row between two polls.
 
+pub mod captured;
 pub mod change_table;
 pub mod check;
 pub mod config;

@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use tailrace_core::grants::{Language, Script};
+use tailrace_core::pattern::TablePattern;
+use tailrace_core::schema::TableName;
+use tailrace_sql::grants::table_named;
 use tailrace_sql::sink::config::{Evolve, WriteConfig};
 
 use crate::config::SqliteConfig;
@@ -48,6 +51,19 @@ pub(crate) fn of_sink(path: &Path, write: &WriteConfig) -> Script {
     script
 }
 
+// === impl SqliteConfig ===
+
+impl SqliteConfig {
+    /// The names of what is captured, which topics are made of: `*` and `?` stand in them for what only the file knows.
+    pub fn names(&self) -> Vec<TableName> {
+        let patterns = self.tables.iter().map(|text| TablePattern::new(text, None));
+        let tables = patterns.map(|pattern| pattern.parts().1.to_owned());
+        let tables = tables.filter(|table| table.contains(['*', '?']) || self.captures(table));
+        let names = tables.chain(self.query.queries.keys().cloned());
+        names.map(|table| table_named("", &table)).collect()
+    }
+}
+
 fn begin(path: &Path) -> Script {
     let place = format!(
         "SQLite file {}: SQLite has no users. What counts is what the system's user that Tailrace runs as may do with the file.",
@@ -74,6 +90,16 @@ mod tests {
     fn unfolded(script: &Script) -> String {
         let text = script.text("Connector shop.", &mut BTreeSet::new());
         text.replace("\n# ", " ")
+    }
+
+    #[test]
+    fn names_are_told_as_far_as_they_are_known() {
+        let json = r#"{"path": "/data/shop.db", "tables": ["main.orders", "line_*", "cards"], "exclude": ["cards"],
+            "query": {"mode": "bulk", "queries": {"sums": {"sql": "SELECT 1 AS one"}}}}"#;
+        let config: SqliteConfig = serde_json::from_str(json).unwrap();
+        let names = config.names();
+        let tables: Vec<&str> = names.iter().map(|name| name.table.as_str()).collect();
+        assert_eq!(tables, ["orders", "line_*", "sums"]);
     }
 
     #[test]

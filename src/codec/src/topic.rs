@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use tailrace_core::check::Finding;
 use tailrace_core::grants::TopicRange;
 use tailrace_core::schema::{TableKind, TableName, TableSchema};
-use tailrace_core::topic::{MAX_LENGTH as MAX_TOPIC_LENGTH, escape, is_legal};
+use tailrace_core::topic::{MAX_LENGTH as MAX_TOPIC_LENGTH, escape, escape_beginning, is_legal};
 use tailrace_core::{Error, Result};
 
 /// One topic per table, named after all that names it: also what Debezium does.
@@ -34,6 +34,13 @@ enum Segment {
     Database,
     Schema,
     Table,
+}
+
+/// A template with a name in it.
+enum Filled {
+    Whole(String),
+    /// What comes behind this is not known.
+    Beginning(String),
 }
 
 // === impl TopicTemplate ===
@@ -84,6 +91,20 @@ impl TopicTemplate {
         TopicRange::Named(beginning)
     }
 
+    /// The topics of the tables that a name stands for in which `*` and `?` are what is not known, as far as they begin alike.
+    pub fn range_of(&self, prefix: &str, name: &TableName) -> TopicRange {
+        let known = |value: &str| value.split_once(['*', '?']).map(|(known, _)| escape_beginning(known));
+        match self.fill(prefix, name, known) {
+            Filled::Whole(topic) => TopicRange::Named(topic),
+            Filled::Beginning(beginning) => TopicRange::Beginning(beginning),
+        }
+    }
+
+    /// The topic of logical messages.
+    pub fn message_topic(prefix: &str) -> String {
+        format!("{}.{MESSAGE_TOPIC}", escape(prefix))
+    }
+
     /// The topic of a table version: by template for rows, `{prefix}.message` for logical messages.
     ///
     /// # Errors
@@ -92,7 +113,7 @@ impl TopicTemplate {
         match schema.kind {
             TableKind::Table => self.topic(prefix, &schema.name),
             TableKind::Message => {
-                let topic = format!("{}.{MESSAGE_TOPIC}", escape(prefix));
+                let topic = Self::message_topic(prefix);
                 validate(&topic, || "the logical messages".to_owned()).map(|()| topic)
             }
         }
@@ -125,6 +146,13 @@ impl TopicTemplate {
     }
 
     fn render(&self, prefix: &str, name: &TableName) -> String {
+        match self.fill(prefix, name, |_| None) {
+            Filled::Whole(topic) | Filled::Beginning(topic) => topic,
+        }
+    }
+
+    /// Filled in with a name, up to the first part of which only the beginning is `known`: that is given as it stands in topics.
+    fn fill(&self, prefix: &str, name: &TableName, known: impl Fn(&str) -> Option<String>) -> Filled {
         let mut topic = String::new();
         let database = match self.segments.contains(&Segment::Schema) {
             false if name.database.is_empty() => &name.schema,
@@ -144,18 +172,26 @@ impl TopicTemplate {
                     swallow_separator = false;
                     continue;
                 }
-                Segment::Prefix => prefix,
+                Segment::Prefix => {
+                    swallow_separator = prefix.is_empty();
+                    topic.push_str(&escape(prefix));
+                    continue;
+                }
                 Segment::Database => database,
                 Segment::Schema => &name.schema,
                 Segment::Table => &name.table,
             };
+            if let Some(beginning) = known(value) {
+                topic.push_str(&beginning);
+                return Filled::Beginning(topic);
+            }
             swallow_separator = value.is_empty();
             topic.push_str(&escape(value));
         }
         if swallow_separator && topic.ends_with(SEPARATORS) {
             topic.pop();
         }
-        topic
+        Filled::Whole(topic)
     }
 }
 
@@ -305,6 +341,25 @@ mod tests {
         assert_eq!(range(DEFAULT_TOPIC_TEMPLATE), TopicRange::Beginning("shop.".to_owned()));
         assert_eq!(range("{table}"), TopicRange::Beginning(String::new()));
         assert_eq!(range("all.{prefix}"), TopicRange::Named("all.shop".to_owned()));
+    }
+
+    #[test]
+    fn of_a_table_that_is_named_the_topic_is_known() {
+        let range = |template: &str, schema: &str, table: &str| {
+            let template = TopicTemplate::parse(template).unwrap();
+            template.range_of("shop", &name("app", schema, table))
+        };
+        let named = |topic: &str| TopicRange::Named(topic.to_owned());
+        let beginning = |topic: &str| TopicRange::Beginning(topic.to_owned());
+        assert_eq!(range("{schema}_{table}", "public", "orders"), named("public_orders"));
+        assert_eq!(range("{schema}_{table}", "", "a b"), named("a_x20_b"));
+        assert_eq!(
+            range("{schema}_{table}", "public", "order_*"),
+            beginning("public_order_")
+        );
+        assert_eq!(range("{table}.{schema}", "public", "*_x4?"), beginning(""));
+        assert_eq!(range("{database}.{table}", "*", "orders"), named("app.orders"));
+        assert!(range("{schema}_{table}", "sales_?", "orders").covers("sales_1_orders"));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use serde::Serialize;
 /// Somebody reads by the replication slot of a connector; where the connector runs, that is itself.
 pub const SLOT_ACTIVE: &str = "slot_active";
 
+/// Another process writes to a stream that one alone may write to; where a daemon of this configuration runs, that is the daemon.
+pub const STREAM_LOCKED: &str = "stream_locked";
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -127,8 +127,10 @@ impl Script {
         format!("{statement}{}\n", self.end())
     }
 
+    /// PostgreSQL ends a comment where a carriage return is, too.
     fn mentioned(&self, statement: &str) -> String {
-        let lines = statement.lines().map(|line| format!("{}   {line}", self.mark()));
+        let lines = statement.split(['\n', '\r']);
+        let lines = lines.map(|line| format!("{}   {line}", self.mark()));
         format!("{}{}\n", Vec::from_iter(lines).join("\n"), self.end())
     }
 
@@ -183,6 +185,19 @@ impl TopicRange {
             None => Self::Named(pattern.to_owned()),
         }
     }
+
+    /// Every topic that there is, and will be.
+    pub fn is_everything(&self) -> bool {
+        matches!(self, Self::Beginning(beginning) if beginning.is_empty())
+    }
+
+    /// Whether a topic is one of them.
+    pub fn covers(&self, topic: &str) -> bool {
+        match self {
+            Self::Named(name) => name == topic,
+            Self::Beginning(beginning) => topic.starts_with(beginning),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -197,10 +212,10 @@ mod tests {
             ["GRANT SELECT ON a".to_owned(), "GRANT SELECT ON b".to_owned()],
         );
         script.needed("Nothing of this is said.", []);
-        script.optional("Where there are views:", ["GRANT SELECT ON v".to_owned()]);
+        script.optional("Where there are views:", ["GRANT SELECT ON v\rw".to_owned()]);
         script.note("word ".repeat(30));
         let expected = "-- Connector orders. The database shop.\n\n-- Rows are read.\nGRANT SELECT ON a;\nGRANT SELECT ON b;\n\n\
-            -- Where there are views:\n--   GRANT SELECT ON v;\n\n";
+            -- Where there are views:\n--   GRANT SELECT ON v\n--   w;\n\n";
         let text = script.text("Connector orders.", &mut BTreeSet::new());
         let (begin, note) = text.split_at(expected.len());
         assert_eq!(begin, expected);
@@ -230,6 +245,9 @@ mod tests {
     #[test]
     fn a_pattern_of_topics_is_as_wide_as_its_beginning() {
         assert_eq!(TopicRange::of_pattern("a.b"), TopicRange::Named("a.b".to_owned()));
-        assert_eq!(TopicRange::of_pattern("a.*.c"), TopicRange::Beginning("a.".to_owned()));
+        let range = TopicRange::of_pattern("a.*.c");
+        assert_eq!(range, TopicRange::Beginning("a.".to_owned()));
+        assert!(range.covers("a.b") && !range.covers("b.a") && !range.is_everything());
+        assert!(TopicRange::of_pattern("*.c").is_everything());
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::event::{EncodedBatch, StreamRecord};
 use crate::grants::{Script, TopicUse};
 use crate::position::{Checkpoint, Position, Progress};
-use crate::predecessor::{self, StoredOffset};
+use crate::predecessor::{self, Predecessor};
 use crate::schema::{SharedSchema, TableName, TableSchema};
 use crate::snapshot::SnapshotDesk;
 use crate::telemetry::Telemetry;
@@ -84,12 +84,25 @@ pub trait SourceConnector: Send + Sync {
         Err(position_not_movable())
     }
 
-    /// Where to go on from what another program stored that carried these changes before: the database is asked whether everything behind
+    /// Whether [`Self::open`] could go on from what was saved: from `_progress`, with what the source has `_remembered`. Creates nothing.
+    ///
+    /// # Errors
+    /// Those that it would give, as far as they can be known without opening anything.
+    async fn verify_saved(
+        &self,
+        _connector: &str,
+        _progress: Option<&Progress>,
+        _remembered: serde_json::Value,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// Where to go on from what another program left that carried these changes before: the database is asked whether everything behind
     /// that place is still there. Creates nothing.
     ///
     /// # Errors
     /// Definite where it cannot go on from there, or the offset is of another kind of database.
-    async fn take_over(&self, _connector: &str, _stored: &StoredOffset) -> Result<predecessor::TakeOver> {
+    async fn take_over(&self, _connector: &str, _left: &Predecessor) -> Result<predecessor::TakeOver> {
         Err(predecessor::not_understood(self.kind()))
     }
 
@@ -327,6 +340,11 @@ pub trait EventStream: Send + Sync {
 
     /// Names of the topics that exist.
     async fn topics(&self) -> Result<Vec<String>>;
+
+    /// The process that writes to the stream, where one alone may and another one has it. Takes nothing.
+    fn held_by(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// What became durable.

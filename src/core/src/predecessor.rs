@@ -8,6 +8,16 @@ use serde_json::{Map, Value};
 use crate::position::Position;
 use crate::{Error, Result};
 
+/// What the program before left behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predecessor {
+    /// How far it came.
+    pub stored: StoredOffset,
+    /// Which tables it carried, as patterns like those of the configuration, because what it stores of a log does not say it; `None` for
+    /// all that are configured.
+    pub captured: Option<Vec<String>>,
+}
+
 /// How far the program before came, in its own terms.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoredOffset {

@@ -39,6 +39,19 @@ pub fn escape(name: &str) -> String {
     escaped
 }
 
+/// What all names begin with when they are escaped that begin so, as far as it can be said.
+pub fn escape_beginning(beginning: &str) -> String {
+    // What follows may make an escape of the last underscore, which begins with an underscore too.
+    let open = beginning.rfind('_').filter(|at| {
+        let after = beginning.get(at + 1..).unwrap_or_default();
+        let is_digit = |digit: char| matches!(digit, '0'..='9' | 'a'..='f');
+        after
+            .strip_prefix('x')
+            .is_some_and(|digits| digits.chars().all(is_digit))
+    });
+    escape(open.and_then(|at| beginning.get(..=at)).unwrap_or(beginning))
+}
+
 /// The name that an escaped one was made of; what is no escape stays.
 pub fn unescape(escaped: &str) -> String {
     let mut name = String::with_capacity(escaped.len());
@@ -89,6 +102,25 @@ fn looks_like_escape(after_underscore: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_beginning_of_a_name_is_the_beginning_of_its_escape() {
+        for (beginning, expected) in [
+            ("order_", "order_"),
+            ("order_x", "order_"),
+            ("order_x4", "order_"),
+            ("order_x4z", "order_x4z"),
+            ("a_x41_x4", "a_x5f_x41_"),
+            ("größe_", "gr_xf6__xdf_e_"),
+            ("", ""),
+        ] {
+            assert_eq!(escape_beginning(beginning), expected, "{beginning}");
+            for end in ["", "1_", "_", "x41_", "é"] {
+                let name = format!("{beginning}{end}");
+                assert!(escape(&name).starts_with(expected), "{name}");
+            }
+        }
+    }
 
     #[test]
     fn a_topic_is_named_after_a_table() {

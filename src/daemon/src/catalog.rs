@@ -12,6 +12,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::ports::sink::SinkConnector;
 use tailrace_core::ports::{EventStream, SourceConnector};
 use tailrace_core::registry::SchemaRegistry;
+use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 use tailrace_file::{FileStream, FileStreamConfig};
 use tailrace_kafka::{KafkaStream, KafkaStreamConfig};
@@ -44,6 +45,20 @@ pub(crate) trait SourceSpec: Debug + Send + Sync {
 
     /// The table patterns, as written.
     fn tables(&self) -> Vec<String>;
+
+    /// The names of what is published, as far as the configuration tells them: `*` and `?` stand in them for what only the database knows.
+    /// None where it tells nothing.
+    ///
+    /// # Errors
+    /// Definite where the configuration cannot be read.
+    fn names(&self) -> Result<Vec<TableName>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether logical messages are published beside the rows of tables.
+    fn has_messages(&self) -> bool {
+        false
+    }
 
     /// The port implementation.
     fn connect(&self, connector: &str) -> Result<Arc<dyn SourceConnector>>;
@@ -337,6 +352,14 @@ impl SourceSpec for PostgresConfig {
         self.tables.clone()
     }
 
+    fn names(&self) -> Result<Vec<TableName>> {
+        Self::names(self)
+    }
+
+    fn has_messages(&self) -> bool {
+        !self.message_prefixes.is_empty()
+    }
+
     fn query(&self) -> Option<&QueryConfig> {
         self.query.as_ref()
     }
@@ -388,6 +411,10 @@ impl<const IS_MARIADB: bool> SourceSpec for BinlogSource<IS_MARIADB> {
         self.0.tables.clone()
     }
 
+    fn names(&self) -> Result<Vec<TableName>> {
+        self.0.names()
+    }
+
     fn query(&self) -> Option<&QueryConfig> {
         self.0.query.as_ref()
     }
@@ -435,6 +462,10 @@ impl SourceSpec for SqliteConfig {
 
     fn tables(&self) -> Vec<String> {
         self.tables.clone()
+    }
+
+    fn names(&self) -> Result<Vec<TableName>> {
+        Ok(Self::names(self))
     }
 
     fn query(&self) -> Option<&QueryConfig> {

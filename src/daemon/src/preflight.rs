@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tailrace_core::Result;
 use tailrace_core::check::{Finding, Severity};
 use tailrace_core::dead_letter::LetterPolicy;
+use tailrace_core::error::Kind;
 use tailrace_core::ports::{EventStream, TopicSpec};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::transform::{Transform, alters_messages};
-use tailrace_state::{Outdated, StateStore};
+use tailrace_core::{Error, Result};
+use tailrace_state::{ConnectorState, Outdated, StateStore};
 
 use crate::cli::contract;
 use crate::config::plan::{ConnectorPlan, SinkPlan};
@@ -86,6 +87,66 @@ pub(crate) async fn of_sink(sink: &SinkPlan, stream: &dyn EventStream) -> Result
     let target = sink.sink.connect()?;
     findings.extend(target.check(&sink.name, &sink.subscription.topics).await);
     Ok(findings)
+}
+
+/// Where the state is asked.
+pub(crate) enum Saved<'a> {
+    /// By the process that has it open. It must not open the file a second time: closing that would give up SQLite's locks on it.
+    Open(&'a StateStore),
+    /// By any other one.
+    File(&'a Path),
+}
+
+// === impl Saved ===
+
+impl Saved<'_> {
+    /// How far a connector is, and what its source remembers.
+    async fn of(&self, connector: &str) -> Result<(Option<ConnectorState>, Option<serde_json::Value>)> {
+        match self {
+            Self::Open(state) => Ok((
+                state.connector_state(connector).await?,
+                state.source_memory(connector).await?,
+            )),
+            Self::File(path) if !path.exists() => Ok((None, None)),
+            Self::File(path) => StateStore::saved_of(path, connector).await,
+        }
+    }
+}
+
+/// What stands in the way of a source that is to go on from what the state has of it: as its start would say it. Nothing where that start
+/// would be its first, or where something was `found` before that blocks it.
+pub(crate) async fn of_saved(connector: &ConnectorPlan, state: Saved<'_>, found: &[Finding]) -> Option<Finding> {
+    if found.iter().any(|finding| finding.severity == Severity::Blocks) {
+        return None;
+    }
+    let source = connector.source_connector().ok()?;
+    let mut before = None;
+    loop {
+        let (known, memory) = match state.of(&connector.name).await {
+            Ok(found) => found,
+            Err(error) => return Some(unseen(&error)),
+        };
+        let progress = known.and_then(|known| known.checkpoint).map(|saved| saved.progress);
+        let refused = source
+            .verify_saved(&connector.name, progress.as_ref(), memory?)
+            .await
+            .err()?;
+        if refused.kind() == Kind::Transient {
+            return Some(unseen(&refused));
+        }
+        // What a daemon saved and confirmed between the two looks may look like a loss; then it has saved more since.
+        if before.replace(progress.clone()) == Some(progress) {
+            return Some(Finding::from(&refused));
+        }
+    }
+}
+
+fn unseen(error: &Error) -> Finding {
+    let problem = format!(
+        "whether it can go on from where it was is not known: {}",
+        error.report()
+    );
+    Finding::note("position_unseen", problem)
 }
 
 /// Tables whose rows are events already, whose topics the rows name; and the others.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tailrace_codec::contract::{ContractRules, WrittenContracts};
+use tailrace_codec::contract::ContractRules;
 use tailrace_codec::registry::{ConfluentRegistry, ConfluentRegistryConfig};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::{Error, Result};
@@ -89,8 +89,7 @@ pub(crate) async fn to_compare_with(plan: &Plan, connector: &ConnectorPlan) -> R
             .get(name)
             .ok_or_else(|| registry_unknown(name))?
             .connect(),
-        None if plan.state_path.exists() => embedded(plan).await,
-        None => Ok(Arc::new(WrittenContracts::new([]))),
+        None => embedded(plan).await,
     }
 }
 
@@ -134,9 +133,10 @@ fn the_one<'a>(used: impl Iterator<Item = Option<&'a str>>, stream: &str) -> Res
     }
 }
 
-/// The embedded registry: in the state, or over HTTP where a daemon is running on it.
+/// The embedded registry, to be read: in the state, or over HTTP where a daemon is running on it. A state of an earlier release is not
+/// brought to the layout of this one by somebody who only looks: whoever has not decided yet can go on with the earlier one.
 pub(crate) async fn embedded(plan: &Plan) -> Result<Arc<dyn SchemaRegistry>> {
-    match StateStore::open(&plan.state_path).await {
+    match StateStore::looked_at(&plan.state_path).await {
         Ok(state) => Ok(Arc::new(state.registry(Arc::new(ContractRules)))),
         Err(error) if error.code() == "state_locked" => {
             let endpoint = DaemonEndpoint::of(&plan.admin);

@@ -60,10 +60,10 @@ async fn when_free<T, F: Future<Output = Result<T>>>(mut take: impl FnMut() -> F
             Err(error) if is_taken(&error) => {
                 if !was_said {
                     let code = error.code();
+                    let what = if code == "state_locked" { "state" } else { "port" };
                     tracing::info!(
                         code,
-                        "standing by until the other process has ended: {}",
-                        error.report()
+                        "standing by until the other process has ended, which has the {what}"
                     );
                     was_said = true;
                 }

@@ -122,6 +122,26 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_ends_with_2() {
 }
 
 #[test]
+fn a_file_of_sinks_alone_is_no_empty_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tailrace.yaml");
+    let written = "version: 1\nstreams:\n  events: { type: file, path: events }\nconnectors:\n  mirror:\n    stream: events\n    \
+        topics: [orders]\n    sink: { type: sqlite, path: mirror.db }\n";
+    std::fs::write(&file, written).unwrap();
+    let name = file.display().to_string();
+    let right = program(&["validate", &name]);
+    assert!(
+        text(&right.stdout).ends_with("is right: mirror ← events\n"),
+        "{right:?}"
+    );
+    let described = program(&["describe", &name]);
+    assert!(
+        text(&described.stdout).starts_with("nothing would be captured"),
+        "{described:?}"
+    );
+}
+
+#[test]
 fn a_reader_that_went_away_is_no_failure() {
     let mut child = Command::new(PROGRAM)
         .arg("schema")

@@ -57,7 +57,8 @@ impl StateStore {
         Ok(())
     }
 
-    /// Until when a connector was carried, by what was taken down or by its newest checkpoint; `None` where it never was.
+    /// Until when a connector was carried, by what was taken down or, where its end was not seen, by a newer checkpoint; `None` where it
+    /// never was. A checkpoint behind an end that was seen, or where nothing was taken down, was set by a person.
     ///
     /// # Errors
     /// Definite `state_corrupt`, transient `state_unwritable`.
@@ -75,12 +76,10 @@ impl StateStore {
             at_ms,
             is_exact: ended == 1,
         });
-        let saved = known
-            .and_then(|known| known.saved_at_ms)
-            .map(|at_ms| CarriedUntil { at_ms, is_exact: false });
-        Ok(match (taken_down, saved) {
-            (Some(taken_down), Some(saved)) if saved.at_ms > taken_down.at_ms => Some(saved),
-            (taken_down, saved) => taken_down.or(saved),
-        })
+        let saved_at_ms = known.and_then(|known| known.saved_at_ms);
+        Ok(taken_down.map(|taken_down| match saved_at_ms {
+            Some(at_ms) if !taken_down.is_exact && at_ms > taken_down.at_ms => CarriedUntil { at_ms, is_exact: false },
+            _ => taken_down,
+        }))
     }
 }

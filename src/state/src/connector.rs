@@ -20,6 +20,9 @@ use crate::error::{self, corrupt, from_database};
 use crate::store::{ConnectorState, Inner, merge_log, write_store};
 use crate::verify;
 
+/// The slot of a connector's first checkpoint.
+pub(crate) const FIRST_SLOT: i64 = 1;
+
 /// One opening of a connector; a later one fences it.
 pub(crate) struct Connector {
     pub(crate) store: Arc<Inner>,
@@ -30,9 +33,9 @@ pub(crate) struct Connector {
 /// A row of `connectors`, but for its name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
-    epoch: i64,
-    newest_slot: i64,
-    newest_sequence: i64,
+    pub(crate) epoch: i64,
+    pub(crate) newest_slot: i64,
+    pub(crate) newest_sequence: i64,
 }
 
 /// A row of `checkpoints` whose checksum was right.
@@ -380,13 +383,7 @@ impl SourceMemory for Connector {
         let mut transaction = lease.connection.begin().await.map_err(|error| self.failed(error))?;
         self.own_head(&mut transaction).await?;
         let written = async {
-            let statement = "INSERT INTO source_memory (connector, memory, checksum) VALUES (?1, ?2, ?3) \
-                ON CONFLICT (connector) DO UPDATE SET memory = ?2, checksum = ?3";
-            let insert = sqlx::query(statement).bind(&self.name).bind(&text);
-            insert
-                .bind(row::memory(&self.name, &text))
-                .execute(&mut *transaction)
-                .await?;
+            write_memory(&mut transaction, &self.name, &text).await?;
             transaction.commit().await
         };
         written.await.map_err(|error| self.failed(error))?;
@@ -461,28 +458,6 @@ pub(crate) async fn state_of(
     }))
 }
 
-/// Removes every row of a connector.
-pub(crate) async fn forget(connection: &mut SqliteConnection, name: &str) -> sqlx::Result<bool> {
-    let mut transaction = connection.begin().await?;
-    for statement in [
-        "DELETE FROM checkpoints WHERE connector = ?1",
-        "DELETE FROM schema_history WHERE connector = ?1",
-        "DELETE FROM announced_schemas WHERE connector = ?1",
-        "DELETE FROM source_memory WHERE connector = ?1",
-        "DELETE FROM dead_letters WHERE connector = ?1",
-        "DELETE FROM carried_until WHERE connector = ?1",
-    ] {
-        sqlx::query(statement).bind(name).execute(&mut *transaction).await?;
-    }
-    let removed = sqlx::query("DELETE FROM connectors WHERE name = ?1")
-        .bind(name)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    merge_log(connection).await?;
-    Ok(removed.rows_affected() > 0)
-}
-
 async fn head(path: &Path, connection: &mut SqliteConnection, name: &str) -> Result<Option<Head>> {
     let statement = "SELECT epoch, newest_slot, newest_sequence, checksum FROM connectors WHERE name = ?1";
     let read = sqlx::query_as(statement).bind(name).fetch_optional(connection).await;
@@ -503,7 +478,7 @@ async fn head(path: &Path, connection: &mut SqliteConnection, name: &str) -> Res
     }))
 }
 
-async fn write_head(connection: &mut SqliteConnection, name: &str, head: Head) -> sqlx::Result<()> {
+pub(crate) async fn write_head(connection: &mut SqliteConnection, name: &str, head: Head) -> sqlx::Result<()> {
     let Head {
         epoch,
         newest_slot,
@@ -522,7 +497,15 @@ async fn write_head(connection: &mut SqliteConnection, name: &str, head: Head) -
     Ok(())
 }
 
-async fn write_checkpoint(
+pub(crate) async fn write_memory(connection: &mut SqliteConnection, name: &str, memory: &str) -> sqlx::Result<()> {
+    let statement = "INSERT INTO source_memory (connector, memory, checksum) VALUES (?1, ?2, ?3) \
+        ON CONFLICT (connector) DO UPDATE SET memory = ?2, checksum = ?3";
+    let insert = sqlx::query(statement).bind(name).bind(memory);
+    insert.bind(row::memory(name, memory)).execute(connection).await?;
+    Ok(())
+}
+
+pub(crate) async fn write_checkpoint(
     connection: &mut SqliteConnection,
     name: &str,
     (slot, sequence, progress): (i64, i64, &str),

@@ -62,6 +62,11 @@ pub(crate) fn from_file(path: &Path, error: io::Error) -> Error {
          another place",
         path.display()
     );
+    unwritable(message, error)
+}
+
+/// What may pass by itself is a disk that is full or failing.
+pub(crate) fn unwritable(message: String, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::transient(UNWRITABLE, message),
         _ => Error::definite(UNWRITABLE, message),

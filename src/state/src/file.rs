@@ -14,6 +14,10 @@ use crate::error::{self, corrupt, from_file};
 pub(crate) const APPLICATION_ID: u32 = 0x5452_4c53;
 /// First bytes of every SQLite database. Source: <https://www.sqlite.org/fileformat2.html>.
 const MAGIC: &[u8] = b"SQLite format 3\0";
+/// Where a database header says how the database is written, and what stands there until it is first opened with a log: each state is
+/// written with one, and what `VACUUM INTO` makes of it is without.
+const WRITE_VERSION_AT: usize = 18;
+const WITHOUT_LOG: u8 = 1;
 /// Where a database header has its application id, big-endian.
 const APPLICATION_ID_AT: usize = 68;
 /// Length of the database header.
@@ -121,7 +125,28 @@ pub(crate) fn check_header(path: &Path) -> Result<()> {
     if u32::from_be_bytes(*id) != APPLICATION_ID {
         return Err(foreign(path, "it is an SQLite database of another program"));
     }
+    if header.get(WRITE_VERSION_AT) == Some(&WITHOUT_LOG) {
+        has_no_log_of_another(path)?;
+    }
     Ok(())
+}
+
+/// SQLite would play a log that is left under the name of a copy into it: neither the state that was copied nor the one that the log is of.
+fn has_no_log_of_another(path: &Path) -> Result<()> {
+    let log = beside(path, "-wal");
+    match fs::metadata(&log) {
+        Ok(found) if found.len() > 0 => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(from_file(path, error)),
+    }
+    let message = format!(
+        "the state {} is a copy, and {} is the log of the file that was there before it: read together they are neither; move the log to the \
+         file that it is of, or away, with the -shm beside it, and start once with --adopt-state",
+        path.display(),
+        log.display()
+    );
+    Err(Error::definite(error::CLONED, message))
 }
 
 fn foreign(path: &Path, finding: &str) -> Error {
@@ -188,11 +213,26 @@ impl Drop for StateLock {
     }
 }
 
-fn locked(state: &Path, lock: &mut File) -> Error {
+/// The process that has the lock of a state, where one has it; creates nothing.
+pub(crate) fn holder(state: &Path) -> Option<u32> {
+    let path = beside(&fs::canonicalize(state).ok()?, ".lock");
+    let mut file = OpenOptions::new().read(true).open(path).ok()?;
+    match file.try_lock_shared() {
+        Err(fs::TryLockError::WouldBlock) => said(&mut file).trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// What the holder has written into the file of a lock.
+fn said(lock: &mut File) -> String {
     let mut holder = String::new();
-    let holder = match lock.read_to_string(&mut holder) {
-        Ok(_) if !holder.trim().is_empty() => format!("process {}", holder.trim()),
-        _ => "another process".to_owned(),
+    lock.read_to_string(&mut holder).map(|_| holder).unwrap_or_default()
+}
+
+fn locked(state: &Path, lock: &mut File) -> Error {
+    let holder = match said(lock).trim() {
+        "" => "another process".to_owned(),
+        pid => format!("process {pid}"),
     };
     let message = format!(
         "the state {} is in use by {holder}; stop that Tailrace, or give this one a state.url of its own",

@@ -27,6 +27,7 @@
 //! was told more than its state knows refuses by itself. What must not happen is that nothing is left; so the opening
 //! of a connector and its first checkpoint are moved into the main file at once.
 
+mod beginning;
 mod carried;
 mod checksum;
 mod connector;
@@ -34,6 +35,7 @@ mod dead_letters;
 mod error;
 mod file;
 mod journal;
+mod looking;
 mod people;
 mod registry;
 mod store;
@@ -41,6 +43,7 @@ mod upgrade;
 mod verify;
 mod versions;
 
+pub use beginning::Beginning;
 pub use carried::CarriedUntil;
 pub use file::path_from_url;
 pub use journal::{Entry, NewEntry};

@@ -12,6 +12,7 @@ use tailrace_core::ports::ConnectorStore;
 use tailrace_core::position::Checkpoint;
 use tailrace_core::registry::SchemaRules;
 use tailrace_core::{Error, Result, failpoint};
+use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::checksum::row;
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     instance_id: String,
     /// `None` after the store was closed.
     held: Mutex<Option<Held>>,
+    /// Where a borrowed copy lies.
+    _folder: Option<TempDir>,
 }
 
 /// What is let go together. The connection is missing while somebody has it, and after it failed.
@@ -84,10 +87,12 @@ pub(crate) struct StoreRow {
 }
 
 /// What to do with a state that was copied here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Copied {
+#[derive(Debug)]
+pub(crate) enum Copied {
     Refuse,
     Adopt,
+    /// To be read, in a folder that goes afterwards.
+    Borrowed(TempDir),
 }
 
 // === impl StateStore ===
@@ -111,21 +116,20 @@ impl StateStore {
         Self::open_with(path, Copied::Adopt).await
     }
 
-    async fn open_with(path: &Path, copied: Copied) -> Result<Self> {
+    pub(crate) async fn open_with(path: &Path, copied: Copied) -> Result<Self> {
         let path = file::settle(path)?;
         let lock = StateLock::take(&path)?;
         if !path.try_exists().map_err(|error| from_file(&path, error))? {
             create(&path).await?;
-        }
-        let (mut connection, mut stored) = examine(&path).await?;
-        let home = Home::of(&path).map_err(|error| from_file(&path, error))?;
-        match (stored.home.is(&home), copied) {
-            (true, _) => {}
-            (false, Copied::Adopt) => {
-                tracing::warn!(state = %path.display(), was = stored.instance_id, "a copied state was adopted");
-                stored.instance_id = new_instance_id();
+            if !matches!(copied, Copied::Borrowed(_)) {
+                tracing::info!(state = %path.display(), "a new state was made");
             }
-            (false, Copied::Refuse) => return Err(cloned(&path)),
+        }
+        let home = Home::of(&path).map_err(|error| from_file(&path, error))?;
+        let (mut connection, mut stored) = examine(&path, &home, &copied).await?;
+        if matches!(copied, Copied::Adopt) && !stored.home.is(&home) {
+            tracing::warn!(state = %path.display(), was = stored.instance_id, "a copied state was adopted");
+            stored.instance_id = new_instance_id();
         }
         stored.home = home;
         // Written even when nothing changed: a state that cannot be written must be known now, not at the first save.
@@ -141,8 +145,17 @@ impl StateStore {
             home,
             instance_id: stored.instance_id,
             held: Mutex::new(Some(held)),
+            _folder: match copied {
+                Copied::Borrowed(folder) => Some(folder),
+                Copied::Refuse | Copied::Adopt => None,
+            },
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The process that has the state at a path open, where one has; opens nothing.
+    pub fn held_by(path: &Path) -> Option<u32> {
+        file::holder(path)
     }
 
     /// Tells this state from every other: 32 hexadecimal digits, made at random when the file was.
@@ -298,19 +311,6 @@ impl StateStore {
         Ok(before)
     }
 
-    /// Removes everything that is known of a connector, for an operator who wants it to start from nothing; whoever
-    /// still has it open is fenced. Says whether there was such a connector.
-    ///
-    /// # Errors
-    /// Transient `state_unwritable`.
-    pub async fn forget(&self, name: &str) -> Result<bool> {
-        let mut lease = self.inner.lease().await?;
-        let forgotten = connector::forget(&mut lease.connection, name).await;
-        let forgotten = forgotten.map_err(|error| from_database(&self.inner.path, error))?;
-        lease.give_back();
-        Ok(forgotten)
-    }
-
     /// Moves everything into the main file and lets it and the lock go. Connectors that are still open are fenced.
     ///
     /// # Errors
@@ -393,9 +393,7 @@ async fn create(path: &Path) -> Result<()> {
     failpoint!(StateDraft);
     let moved = file::sync_with_folder(&draft).and_then(|()| std::fs::rename(&draft, path));
     let moved = moved.and_then(|()| file::sync_with_folder(path));
-    moved.map_err(|error| from_file(path, error))?;
-    tracing::info!(state = %path.display(), "a new state was made");
-    Ok(())
+    moved.map_err(|error| from_file(path, error))
 }
 
 async fn fill(draft: &Path) -> Result<()> {
@@ -415,16 +413,32 @@ async fn fill(draft: &Path) -> Result<()> {
     written.await.map_err(|error| from_opening(draft, error))
 }
 
-/// Opens a state that exists and believes nothing of it. Changes nothing but the layout of an older state.
-pub(crate) async fn examine(path: &Path) -> Result<(SqliteConnection, StoreRow)> {
-    file::check_header(path)?;
-    let mut connection = connect(path).await.map_err(|error| from_opening(path, error))?;
-    let version = verify::version(path, &mut connection).await?;
-    verify::integrity(path, &mut connection).await?;
-    verify::layout(path, &mut connection, version).await?;
-    upgrade::upgrade(path, &mut connection, version).await?;
+/// Opens a state that exists and believes nothing of it. Changes nothing but the layout of an older state; of one that was copied here
+/// and is refused, nothing at all.
+pub(crate) async fn examine(path: &Path, home: &Home, copied: &Copied) -> Result<(SqliteConnection, StoreRow)> {
+    let (mut connection, layout) = open_verified(path).await?;
+    // This table has been the same in every layout.
+    let is_copy = !verify::store(path, &mut connection).await?.home.is(home);
+    match copied {
+        Copied::Refuse if is_copy => return Err(cloned(path)),
+        Copied::Refuse | Copied::Adopt => upgrade::upgrade(path, &mut connection, layout).await?,
+        // Nobody goes back to it.
+        Copied::Borrowed(_) => {
+            upgrade::migrate(path, &mut connection).await?;
+        }
+    }
     let stored = verify::rows(path, &mut connection).await?;
     Ok((connection, stored))
+}
+
+/// A whole state in a layout that is known, which is returned.
+async fn open_verified(path: &Path) -> Result<(SqliteConnection, i64)> {
+    file::check_header(path)?;
+    let mut connection = connect(path).await.map_err(|error| from_opening(path, error))?;
+    let layout = verify::version(path, &mut connection).await?;
+    verify::integrity(path, &mut connection).await?;
+    verify::layout(path, &mut connection, layout).await?;
+    Ok((connection, layout))
 }
 
 pub(crate) async fn connect(path: &Path) -> sqlx::Result<SqliteConnection> {

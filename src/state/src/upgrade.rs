@@ -9,16 +9,16 @@
 use std::path::{Path, PathBuf};
 
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use tailrace_core::{Error, Result};
 
 use crate::checksum::row;
 use crate::connector::now_ms;
-use crate::error::{self, corrupt, from_file, from_opening};
+use crate::error::{self, corrupt, from_file, from_opening, unwritable};
 use crate::file::{self, beside};
 use crate::journal::{self, NewEntry};
-use crate::store::{BUSY_TIMEOUT, MIGRATIONS, StateStore, merge_log};
+use crate::looking::look_at;
+use crate::store::{MIGRATIONS, StateStore, merge_log};
 use crate::verify;
 
 /// This release, as `tailrace --version` prints it.
@@ -45,8 +45,8 @@ pub(crate) fn newest_layout() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// Brings a state to the layout of this release, and takes down whose it is from now on.
-pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<()> {
+/// Brings a state to the layout of this release, and takes down whose it is from now on: says so where another release had it before.
+pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<Option<String>> {
     let failed = |error| from_opening(path, error);
     let mut transaction = connection.begin().await.map_err(failed)?;
     let ran = MIGRATIONS.run(&mut *transaction).await;
@@ -54,18 +54,24 @@ pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> R
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
         other => corrupt(path, "its list of migrations is not ours").with_source(other),
     })?;
-    take_down(path, &mut transaction).await?;
-    transaction.commit().await.map_err(failed)
+    let detail = take_down(path, &mut transaction).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(detail)
 }
 
 /// Brings a state of an earlier layout to that of this release, where it is one, and keeps it as it was beside it.
 pub(crate) async fn upgrade(path: &Path, connection: &mut SqliteConnection, layout: i64) -> Result<()> {
     let wanted = newest_layout();
-    if layout >= wanted {
-        return migrate(path, connection).await;
+    let copy = match layout < wanted {
+        true => Some(keep(path, connection).await?),
+        false => None,
+    };
+    if let Some(detail) = migrate(path, connection).await? {
+        tracing::info!(state = %path.display(), "{detail}");
     }
-    let copy = keep(path, connection).await?;
-    migrate(path, connection).await?;
+    let Some(copy) = copy else {
+        return Ok(());
+    };
     // Whoever looks at the file without its log sees the new layout too.
     merge_log(connection).await.map_err(|error| from_opening(path, error))?;
     tracing::info!(
@@ -85,25 +91,31 @@ fn copy_before(path: &Path, release: &str) -> PathBuf {
 async fn keep(path: &Path, connection: &mut SqliteConnection) -> Result<PathBuf> {
     let copy = copy_before(path, RELEASE);
     let draft = beside(&copy, ".new");
-    let failed = |error| from_file(path, error);
+    let failed = |error| uncopied(path, &copy, error);
     match std::fs::remove_file(&draft) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    // SQLite takes an empty file for none, and leaves its rights alone.
-    file::create_private(&draft).map_err(failed)?;
-    let filled = sqlx::query("VACUUM INTO ?1")
-        .bind(draft.to_string_lossy().into_owned())
-        .execute(connection)
-        .await;
-    filled.map_err(|error| from_opening(path, error))?;
+    copy_into(path, connection, &draft).await?;
     let moved = file::sync_with_folder(&draft).and_then(|()| std::fs::rename(&draft, &copy));
     moved.and_then(|()| file::sync_with_folder(&copy)).map_err(failed)?;
     Ok(copy)
 }
 
-/// Takes down that this release has the state, where another one had it before; for people in the journal too.
-async fn take_down(path: &Path, connection: &mut SqliteConnection) -> Result<()> {
+/// Copies a whole state, log included, into a file that is not there yet and that nobody but the user may read.
+pub(crate) async fn copy_into(path: &Path, connection: &mut SqliteConnection, copy: &Path) -> Result<()> {
+    // SQLite takes an empty file for none, and leaves its rights alone.
+    file::create_private(copy).map_err(|error| from_file(path, error))?;
+    let filled = sqlx::query("VACUUM INTO ?1")
+        .bind(copy.to_string_lossy().into_owned())
+        .execute(connection)
+        .await;
+    filled.map_err(|error| from_opening(path, error))?;
+    Ok(())
+}
+
+/// Takes down that this release has the state, where another one had it before; for people in the journal too, as it is returned.
+async fn take_down(path: &Path, connection: &mut SqliteConnection) -> Result<Option<String>> {
     let failed = |error| from_opening(path, error);
     let statement = "SELECT id, version, layout, opened_at_ms, checksum FROM releases ORDER BY id DESC LIMIT 1";
     let newest = sqlx::query_as(statement).fetch_optional(&mut *connection).await;
@@ -118,7 +130,7 @@ async fn take_down(path: &Path, connection: &mut SqliteConnection) -> Result<()>
                 ));
             }
             if version == RELEASE && known == layout {
-                return Ok(());
+                return Ok(None);
             }
             (Some(version), id)
         }
@@ -128,10 +140,7 @@ async fn take_down(path: &Path, connection: &mut SqliteConnection) -> Result<()>
     write_release(connection, before_id + 1, detail.as_deref())
         .await
         .map_err(failed)?;
-    if let Some(detail) = detail {
-        tracing::info!(state = %path.display(), "{detail}");
-    }
-    Ok(())
+    Ok(detail)
 }
 
 async fn write_release(connection: &mut SqliteConnection, id: i64, detail: Option<&str>) -> sqlx::Result<()> {
@@ -177,10 +186,21 @@ pub(crate) async fn newer(path: &Path, connection: &mut SqliteConnection, layout
     };
     let message = format!(
         "the state {} was written by {by} in layout {layout}, and this is Tailrace {RELEASE}, which knows layouts up to {wanted}; run {by}, or \
-         a later one; to go back, {back} and start once with --adopt-state: what was carried since the upgrade is carried once more",
+         a later one; to go back, {back}, without the -wal and -shm that are there, and start once with --adopt-state; what that means for each \
+         kind of connector is in the documentation, \"Going back\"",
         path.display()
     );
     Error::definite(error::NEWER, message)
+}
+
+fn uncopied(path: &Path, copy: &Path, error: std::io::Error) -> Error {
+    let message = format!(
+        "the state {} is of an earlier release, and its copy {} cannot be made, without which it is not changed; move away what is there, or \
+         give Tailrace's user the right to write there",
+        path.display(),
+        copy.display()
+    );
+    unwritable(message, error)
 }
 
 fn is_version(text: &str) -> bool {
@@ -199,16 +219,9 @@ impl StateStore {
         if !path.try_exists().map_err(|error| from_file(path, error))? {
             return Ok(None);
         }
-        file::check_header(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
-        let failed = |error| from_opening(path, error);
-        let mut connection = options.connect().await.map_err(failed)?;
+        let mut connection = look_at(path).await?;
         let layout = verify::version(path, &mut connection).await;
-        connection.close().await.map_err(failed)?;
+        connection.close().await.map_err(|error| from_opening(path, error))?;
         let (layout, wanted) = (layout?, newest_layout());
         Ok((layout < wanted).then(|| Outdated {
             layout,

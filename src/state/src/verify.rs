@@ -178,7 +178,8 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::StateStore;
-    use crate::file::beside;
+    use crate::file::{Home, beside};
+    use crate::store::Copied;
     use crate::{connector, store};
 
     fn checkpoint(sequence: u64) -> Checkpoint {
@@ -237,7 +238,10 @@ mod tests {
     /// What a start would find: the sequence of the checkpoint of `orders`, or the code of the refusal. The one thing
     /// that must never come out is a state that knows no checkpoint.
     async fn sequence_found(path: &std::path::Path) -> Result<u64, &'static str> {
-        let (mut connection, _) = store::examine(path).await.map_err(|error| error.code())?;
+        let home = Home::of(path).expect("it is there");
+        let (mut connection, _) = store::examine(path, &home, &Copied::Adopt)
+            .await
+            .map_err(|error| error.code())?;
         let listed = connector::list(path, &mut connection).await;
         sqlx::Connection::close(connection).await.ok();
         let listed = listed.map_err(|error| error.code())?;

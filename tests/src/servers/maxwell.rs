@@ -15,6 +15,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// It does without none.
 const PASSWORD: &str = "maxwell";
 const EVENTS_FILE: &str = "events";
+/// A table of any database that it leaves out.
+const NOT_CAPTURED: &str = "customers";
 /// What it logs when it reads.
 const CONNECTED: &str = "Binlog connected";
 /// Far from every other reader's.
@@ -94,6 +96,7 @@ impl Maxwell {
             format!("--client_id={client_id}"),
             format!("--replica_server_id={READER}"),
             "--producer=file".to_owned(),
+            format!("--filter=exclude: *.{NOT_CAPTURED}"),
             format!("--output_file={}", events.display()),
         ];
         Ok(ServerCommand {

@@ -35,6 +35,17 @@ fn daemon(database: &Database) -> Daemon {
     daemon
 }
 
+/// What `check` finds, as severity and code, and its exit code.
+fn checked(daemon: &Daemon) -> (Vec<(String, String)>, Option<i32>) {
+    let printed = daemon.command("check", &["--json"]).unwrap();
+    let reports: Value = serde_json::from_str(&printed.stdout).unwrap();
+    let reports = reports.as_array().unwrap().iter();
+    let findings = reports.flat_map(|report| report["findings"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let brief = findings.map(|finding| (text(&finding["severity"]), text(&finding["code"])));
+    (brief.collect(), printed.code)
+}
+
 /// All events of a topic, through `tailrace tail`, which is told how many there are.
 fn tail(daemon: &Daemon, topic: &str, limit: usize) -> Result<Vec<Event>> {
     let printed = daemon.command("tail", &[topic, "--json", "--limit", &limit.to_string()])?;
@@ -76,6 +87,28 @@ fn files_under(folder: &std::path::Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_beside_the_daemon_itself_is_not_stopped_by_it_and_beside_another_it_is() {
+    let database = database_with(PostgresVersion::V17, "create table t (id int primary key)").await;
+    let running = daemon(&database);
+    running.start().unwrap();
+    running.wait_for_state(database.name(), "streaming").unwrap();
+    let locked = |severity: &str| (severity.to_owned(), "stream_locked".to_owned());
+    let (findings, code) = checked(&running);
+    assert!(findings.contains(&locked("note")), "{findings:?}");
+    assert_eq!(code, Some(0), "{findings:?}");
+    // Another configuration, with a state of its own, into the same files.
+    let other = Daemon::new("").unwrap();
+    let path = running.path().join("events");
+    let streams = format!("streams:\n  events: {{ type: file, path: \"{}\" }}\n", path.display());
+    other
+        .configure(&format!("{streams}connectors:\n{}", connector(&database, &WANTED)))
+        .unwrap();
+    let (findings, code) = checked(&other);
+    assert!(findings.contains(&locked("blocks")), "{findings:?}");
+    assert_eq!(code, Some(3), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,8 +21,8 @@ use crate::capture::{Capture, Wanted};
 /// A few rows, on a machine that does everything at once.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Surrounds the body of a block, in which semicolons end nothing.
-const BLOCK: &str = "$tailrace$";
+/// What a query begins with whose answers are statements.
+const QUERY: &str = "SELECT CONCAT(";
 
 /// A right that a script gives.
 struct Right {
@@ -48,11 +48,16 @@ struct Case<'a> {
 fn statements(script: &str) -> Vec<String> {
     let mut statements = Vec::new();
     let mut statement = String::new();
+    // What ends the body of a block, in which semicolons end nothing.
+    let mut quote: Option<&str> = None;
     for line in script.lines().filter(|line| !line.trim_start().starts_with("--")) {
         statement += line;
         statement.push('\n');
-        let is_open = statement.matches(BLOCK).count() % 2 == 1;
-        if line.trim_end().ends_with(';') && !is_open {
+        quote = match quote {
+            None => line.strip_prefix("DO "),
+            Some(quote) => Some(quote).filter(|quote| !line.starts_with(quote)),
+        };
+        if line.trim_end().ends_with(';') && quote.is_none() {
             let whole = statement.trim().trim_end_matches(';').to_owned();
             statements.push(whole);
             statement.clear();
@@ -121,15 +126,31 @@ impl Case<'_> {
         printed.stdout
     }
 
-    /// Runs the script, and gives its statements.
+    /// Runs the script, and gives its statements; those that a query answers in its place.
     async fn apply(&self) -> Vec<String> {
-        let statements = statements(&self.script());
-        for statement in &statements {
+        let mut run = Vec::new();
+        for statement in statements(&self.script()) {
+            if statement.starts_with(QUERY) {
+                run.extend(self.answers(&statement).await);
+                continue;
+            }
             // The servers of tests take users without a password.
-            let statement = statement.replace("IDENTIFIED BY '<password>'", "");
-            self.database.execute(&statement).await.unwrap();
+            let without = statement.replace("IDENTIFIED BY '<password>'", "");
+            self.database.execute(&without).await.unwrap();
+            run.push(statement);
         }
-        statements
+        run
+    }
+
+    /// Runs what a query answers, and gives it.
+    async fn answers(&self, query: &str) -> Vec<String> {
+        let rows = self.database.query(query).await.unwrap();
+        let answers = rows.into_iter().map(|row| row[0].clone().unwrap());
+        let answers = Vec::from_iter(answers.map(|answer| answer.trim_end_matches(';').to_owned()));
+        for answer in &answers {
+            self.database.execute(answer).await.unwrap();
+        }
+        answers
     }
 
     /// All that `check` says of the connector, as one text, and its exit code.

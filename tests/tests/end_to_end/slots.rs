@@ -68,6 +68,14 @@ fn is_halted(capture: &Capture, code: &str, remedy: &str) {
     assert_eq!(capture.events("t").len(), 2);
 }
 
+/// The check says what the start will say or has said, beside the daemon as well.
+fn is_refused_by_check(capture: &Capture, code: &str, remedy: &str) {
+    let printed = capture.daemon.command("check", &[]).unwrap();
+    let said = printed.all();
+    assert_eq!(printed.code, Some(3), "{said}");
+    assert!(said.contains(&format!("[{code}]")) && said.contains(remedy), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_was_dropped() {
     let capture = stopped().await;
@@ -77,8 +85,16 @@ async fn a_slot_that_was_dropped() {
         .execute(&format!("{drop_slot}; insert into t values (3)"))
         .await
         .unwrap();
+    is_refused_by_check(&capture, "slot_missing", "tailrace forget");
     capture.daemon.start().unwrap();
     is_halted(&capture, "slot_missing", "is gone");
+    is_refused_by_check(&capture, "slot_missing", "tailrace forget");
+    let preflight = format!("/connectors/{}/preflight", capture.database.name());
+    let preflight = capture.daemon.get(&preflight).unwrap().body;
+    assert!(
+        preflight.contains(r#""runs":false"#) && preflight.contains("slot_missing"),
+        "{preflight}"
+    );
     let slots = format!(
         "select count(*) from pg_replication_slots where slot_name = '{}'",
         capture.database.slot()
@@ -109,6 +125,7 @@ async fn a_slot_that_was_advanced() {
     capture.database.execute("insert into t values (3)").await.unwrap();
     let advance = format!("select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())");
     capture.database.query(&advance).await.unwrap();
+    is_refused_by_check(&capture, "slot_moved", "somebody else moved or recreated it");
     capture.daemon.start().unwrap();
     is_halted(&capture, "slot_moved", "somebody else moved or recreated it");
 }
@@ -203,6 +220,7 @@ async fn a_publication_that_was_dropped_and_made_again_with_changes_in_between()
             .execute(&format!("create publication {publication} for table t"))
             .await
             .unwrap();
+        is_refused_by_check(&capture, "publication_history", "dropped and made again");
         capture.daemon.start().unwrap();
         is_halted(&capture, "publication_history", "dropped and made again");
     }
@@ -241,6 +259,66 @@ async fn a_captured_table_that_is_dropped_ends_nothing_and_actions_left_out_are_
         .wait_for(capture.database.name(), "the notice", told)
         .unwrap();
     assert_eq!(status["state"], "streaming", "{status:#}");
+}
+
+/// The server sends nothing of it, and nothing in the log says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_made_under_the_running_connector_and_fits_is_told_until_it_is_published() {
+    let capture = stopped().await;
+    capture.start_again();
+    let made = capture.after(
+        "create table later (id int primary key); insert into later values (1)",
+        "later",
+    );
+    assert!(made.await.is_empty());
+    let notice = |status: &serde_json::Value| status["notices"]["tables_unpublished"].as_str().map(str::to_owned);
+    let status = capture
+        .daemon
+        .wait_for(capture.database.name(), "the notice", |status| notice(status).is_some())
+        .unwrap();
+    assert_eq!(status["state"], "streaming", "{status:#}");
+    let told = notice(&status).unwrap();
+    assert!(told.contains("public.later") && !told.contains("public.t,"), "{told}");
+    let logged = capture.daemon.log();
+    let warnings = logged
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains("tables_unpublished"));
+    assert_eq!(warnings.count(), 1, "{logged}");
+    // The remedy that is named is one: first changes come, then the rows that were there before.
+    let (_, statement) = told.split_once(" run ").unwrap();
+    let (statement, _) = statement.split_once("; then restart").unwrap();
+    assert!(statement.contains("ADD TABLE ONLY \"public\".\"later\""), "{statement}");
+    capture.database.execute(statement).await.unwrap();
+    let events = capture.after("insert into later values (2)", "later").await;
+    assert_eq!(events, [r#"c {"id":2} {"id":2}"#]);
+    let checked = capture.daemon.command("check", &[]).unwrap();
+    assert_eq!(checked.code, Some(0), "beside a daemon that carries: {}", checked.all());
+    capture.daemon.terminate().unwrap();
+    capture.start_again();
+    let events = capture.after("insert into later values (3)", "later").await;
+    let anew = [
+        r#"r {"id":1} {"id":1}"#,
+        r#"r {"id":2} {"id":2}"#,
+        r#"c {"id":3} {"id":3}"#,
+    ];
+    assert_eq!(events[1..], anew);
+    let status = capture.daemon.connector(capture.database.name()).unwrap();
+    assert_eq!(notice(&status), None, "{status:#}");
+}
+
+/// Nothing need be told of a publication that takes in what is made later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_made_under_a_publication_of_all_tables_is_carried_from_its_first_row() {
+    let statements = "create table t (id int primary key); create publication everything for all tables";
+    let wanted = Wanted {
+        format: "envelope: entity",
+        source: "publication: everything\ncreate_publication: false",
+        ..Wanted::default()
+    };
+    let capture = Capture::start(database_with(PostgresVersion::V17, statements).await, &wanted);
+    let made = "create table later (id int primary key); insert into later values (1)";
+    let events = capture.after(made, "later").await;
+    assert_eq!(events, [r#"c {"id":1} {"id":1}"#]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

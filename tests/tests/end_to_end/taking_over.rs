@@ -6,6 +6,7 @@
 //!                 └───── log ──▶ Tailrace ──▶ same topic ┘ every change of every row, in order; some of them twice
 //! ```
 
+mod captured;
 mod jdbc;
 mod maxwell;
 mod refused;
@@ -41,13 +42,16 @@ struct Move {
 impl Move {
     /// Everything configured, nothing started.
     async fn prepare(database: Database, name: &str) -> Move {
-        let kafka = shared_kafka().unwrap();
         let shop = Shop::open(database).await;
-        let daemon = Daemon::new(&sections(&shop.database, &kafka.bootstrap(), name)).unwrap();
+        let daemon = daemon_on(&shop.database, name, &["orders"]);
+        Move::of(shop, daemon, name)
+    }
+
+    fn of(shop: Shop, daemon: Daemon, name: &str) -> Move {
         Move {
             shop,
             daemon,
-            kafka,
+            kafka: shared_kafka().unwrap(),
             name: name.to_owned(),
         }
     }
@@ -72,7 +76,11 @@ impl Move {
     }
 
     fn topic(&self) -> String {
-        format!("{}.{}.orders", self.name, self.shop.database.schema())
+        self.topic_of("orders")
+    }
+
+    fn topic_of(&self, table: &str) -> String {
+        format!("{}.{}.{table}", self.name, self.shop.database.schema())
     }
 
     /// Waits until the topic has the last change of the shop.
@@ -103,6 +111,7 @@ impl Move {
         let told = self.import(arguments);
         assert_eq!(told.code, Some(2), "{}", told.all());
         assert!(told.stdout.contains("Nothing was changed"), "{}", told.all());
+        assert!(!self.daemon.state_file().exists(), "a state was made");
         let confirmed: Vec<&str> = arguments.iter().copied().chain(["--yes"]).collect();
         let done = self.import(&confirmed);
         assert_eq!(done.code, Some(0), "{}", done.all());
@@ -153,20 +162,24 @@ impl Move {
 }
 
 /// One connector that publishes what Debezium's does, with its slot and its publication.
-fn sections(database: &Database, bootstrap: &str, name: &str) -> String {
+fn daemon_on(database: &Database, name: &str, tables: &[&str]) -> Daemon {
+    let schema = database.schema();
+    let tables: Vec<String> = tables.iter().map(|table| format!("{schema}.{table}")).collect();
     let indented = |text: &str| text.lines().map(|line| format!("      {line}\n")).collect::<String>();
     let log = match database.server() {
         Server::Postgres(_) => format!("slot: {name}\npublication: {name}\n"),
         Server::MySql(_) => String::new(),
     };
-    format!(
+    let sections = format!(
         "streams:\n  events:\n    type: kafka\n    bootstrap_servers: [\"{bootstrap}\"]\nconnectors:\n  {connector}:\n    stream: events\n    \
-         prefix: {name}\n    format: {{ envelope: debezium }}\n    source:\n{place}      tables: [{schema}.orders]\n{log}",
+         prefix: {name}\n    format: {{ envelope: debezium }}\n    source:\n{place}      tables: [{tables}]\n{log}",
+        bootstrap = shared_kafka().unwrap().bootstrap(),
         connector = database.name(),
         place = indented(&database.location(None)),
-        schema = database.schema(),
+        tables = tables.join(", "),
         log = indented(&log),
-    )
+    );
+    Daemon::new(&sections).unwrap()
 }
 
 /// Debezium is stopped as it should be; its offsets are in the topic of the cluster.

@@ -43,6 +43,18 @@ fn set(server: &ServerFacts, setting: &str, value: &str) -> String {
     }
 }
 
+/// MySQL from 5.7.6 on lets it be switched on while the server runs.
+fn gtid_remedy(server: &ServerFacts) -> &'static str {
+    let is_online = server
+        .identity
+        .at_least(Some(crate::server::Version::new(5, 7, 6)), None);
+    if is_online {
+        "SET GLOBAL enforce_gtid_consistency = ON; -- then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, one after the other"
+    } else {
+        "gtid_mode = ON, enforce_gtid_consistency = ON and log_slave_updates = ON in the server's configuration, and a restart of it"
+    }
+}
+
 fn server_id(server: &ServerFacts) -> Option<Finding> {
     (server.server_id == 0).then(|| {
         Finding::blocks(
@@ -231,7 +243,7 @@ fn oddities(server: &ServerFacts) -> Vec<Finding> {
             ..Finding::blocks(
                 "gtid_mode",
                 "gtid_mode is not `ON`: the connector cannot follow when a replica takes over from this server",
-                "SET GLOBAL enforce_gtid_consistency = ON; -- then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, one after the other",
+                gtid_remedy(server),
             )
         });
     }
@@ -334,6 +346,18 @@ mod tests {
             server.log.has_metadata_setting = false;
         });
         assert_eq!(old[0].severity, Severity::Note);
+    }
+
+    #[test]
+    fn what_only_a_restart_switches_on_is_said_so() {
+        let remedy = |version: &str| {
+            let identity = crate::server::Identity::parse(version).unwrap();
+            let findings = log(|server| (server.identity, server.gtids) = (identity, None));
+            let finding = findings.into_iter().find(|finding| finding.code == "gtid_mode");
+            finding.unwrap().remedy
+        };
+        assert!(remedy("8.0.36").starts_with("SET GLOBAL enforce_gtid_consistency"));
+        assert!(remedy("5.6.24").ends_with("and a restart of it"));
     }
 
     #[test]

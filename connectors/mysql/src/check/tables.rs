@@ -5,9 +5,9 @@ use tailrace_core::pattern::TablePattern;
 use tailrace_sql::log_config::SnapshotMode;
 
 use super::{Facts, rights};
-use crate::discover::CapturedTable;
 use crate::discover::catalog::{Relation, RelationKind};
-use crate::grants::statement;
+use crate::discover::{CapturedTable, Needed};
+use crate::grants::Matched;
 use crate::quote::qualified;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
@@ -53,14 +53,20 @@ fn unmatched_remedy(facts: &Facts<'_>, pattern: &str) -> String {
     match similar(relations, pattern) {
         Some(name) => format!("write `{name}`"),
         None => format!(
-            "{}; -- or correct `tables`: upper and lower case differ, and a table is shown to those who may read it",
-            statement::on_pattern(
-                "SELECT",
-                &TablePattern::new(pattern, None),
-                &rights::user(&facts.server)
-            )
+            "{} -- or correct `tables`: upper and lower case differ, and a table is shown to those who may read it",
+            reading_remedy(facts, pattern)
         ),
     }
+}
+
+fn reading_remedy(facts: &Facts<'_>, pattern: &str) -> String {
+    let exclude = facts.config.patterns().map(|patterns| patterns.exclude);
+    let matched = Matched {
+        pattern: &TablePattern::new(pattern, None),
+        exclude: &exclude.unwrap_or_default(),
+        needed: Needed::Log,
+    };
+    matched.remedy(&rights::user(&facts.server))
 }
 
 /// A table that only differs in case, or is in another schema.

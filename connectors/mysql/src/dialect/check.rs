@@ -14,7 +14,8 @@ use super::{MySqlSyntax, page, safety, table as quoted};
 use crate::check::rights;
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose, texts};
-use crate::grants::statement;
+use crate::discover::Needed;
+use crate::grants::{Matched, statement};
 use crate::quote::{identifier, literal};
 use crate::server::{self, Flavour};
 
@@ -87,13 +88,18 @@ async fn look(config: &MySqlConfig, query: &QueryConfig, flavour: Flavour, findi
 /// A table that the user may not read is not shown to it.
 fn unmatched(error: &Error, config: &MySqlConfig, facts: &Facts) -> Finding {
     let user = rights::user(&facts.server);
-    let grant = |pattern: &String| {
-        let grant = statement::on_pattern("SELECT", &TablePattern::new(pattern, None), &user);
-        format!("{grant};")
+    let exclude = config.patterns().map(|patterns| patterns.exclude).unwrap_or_default();
+    let remedy = |pattern: &String| {
+        let matched = Matched {
+            pattern: &TablePattern::new(pattern, None),
+            exclude: &exclude,
+            needed: Needed::Rows,
+        };
+        matched.remedy(&user)
     };
-    let grants: Vec<String> = config.tables.iter().map(grant).collect();
+    let remedies: Vec<String> = config.tables.iter().map(remedy).collect();
     Finding {
-        remedy: format!("{} -- or correct `tables`", grants.join(" ")),
+        remedy: format!("{} -- or correct `tables`", remedies.join(" ")),
         ..Finding::from(error)
     }
 }
@@ -199,11 +205,11 @@ async fn null_cursors(connection: &mut Conn, known: &Known, table: &PolledTable)
             Err(error) => format!("how many, could not be counted: {error}"),
         };
         let problem = format!("column {column} of {name} may be NULL, and rows without it are never seen: {how_many}");
-        findings.push(Finding::warning(
-            "cursor_column_nullable",
-            problem,
-            format!("declare {column} of {name} NOT NULL"),
-        ));
+        let remedy = match &table.table.query {
+            Some(_) => format!("have the query leave out rows without {column}, or give them one"),
+            None => format!("declare {column} of {name} NOT NULL"),
+        };
+        findings.push(Finding::warning("cursor_column_nullable", problem, remedy));
     }
     findings
 }

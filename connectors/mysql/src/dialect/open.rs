@@ -10,11 +10,13 @@ use tailrace_core::predecessor::{JdbcOffset, TakeOver};
 use tailrace_core::schema::SharedSchema;
 use tailrace_core::telemetry::Life;
 use tailrace_core::{Error, Result};
-use tailrace_sql::{Dialect, Opening, PollingSource, QueryConfig, QueryMode, cursor, take_over};
+use tailrace_sql::take_over::Matched;
+use tailrace_sql::{Dialect, Opening, PollingSource, QueryConfig, QueryMode, cursor};
 
 use super::MySqlDialect;
 use super::catalogue::{self, Strictness};
 use super::facts::{Facts, Ledger};
+use super::wall_clock;
 use super::writers::Elders;
 use crate::config::MySqlConfig;
 use crate::connect::{self, Purpose};
@@ -103,7 +105,9 @@ pub(crate) async fn take_over(
 ) -> Result<TakeOver> {
     let (mut connection, server) = connect(config, flavour).await?;
     let catalogue = catalogue::read(&mut connection, config, &server, Strictness::All).await?;
-    let (cursors, notes) = take_over::cursors(catalogue.discovery.tables, query, offsets)?;
+    let mut matched = Matched::of(catalogue.discovery.tables, query, offsets)?;
+    wall_clock::to_moments(&mut connection, &mut matched).await?;
+    let (cursors, notes) = matched.cursors()?;
     Ok(TakeOver {
         position: cursor::to_position(&cursors)?,
         memory: Remembered::new(&server).to_json()?,

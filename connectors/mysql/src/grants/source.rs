@@ -10,9 +10,13 @@ use tailrace_sql::grants::{GrantedTables, change_query_of, change_tables_of, mar
 use tailrace_sql::log_config::SnapshotMode;
 use tailrace_sql::{QueryConfig, QueryMode};
 
-use super::{Target, statement};
+use super::{Matched, Target, statement};
 use crate::config::MySqlConfig;
+use crate::discover::Needed;
 use crate::server::Flavour;
+
+/// Reading rows, and nothing that changes them.
+const READ: &str = "SELECT";
 
 /// The script of a source.
 pub(crate) fn of_source(config: &MySqlConfig, flavour: Flavour) -> Result<Script> {
@@ -27,11 +31,13 @@ pub(crate) fn of_change_tables(config: &MySqlConfig, flavour: Flavour, connector
     let target = Target::of(config, flavour)?;
     let mut script = target.begin();
     let captured = GrantedTables::of(&config.patterns()?, None, "");
-    script.needed(
+    on_tables(
+        &mut script,
+        &target,
+        (&captured, Needed::Log),
+        "SELECT, TRIGGER",
         "It sees whether the triggers are in order. The server shows columns to those who may SELECT, and triggers to those who may make them.",
-        on_tables("SELECT, TRIGGER", &target, &captured),
     );
-    exactly(&mut script, "SELECT, TRIGGER", &target, &captured);
     script.note(format!(
         "The change tables and their triggers are an administrator's: now run what `tailrace triggers install FILE {connector} --backfill` prints; \
          the rest of this needs the change tables. Writers of the tables need no right on them."
@@ -59,36 +65,49 @@ fn rights(script: &mut Script, target: &Target, config: &MySqlConfig) -> Result<
     Ok(())
 }
 
-/// A right on each table that is named, and on as much as a pattern names.
-fn on_tables(privileges: &str, target: &Target, tables: &GrantedTables) -> Vec<String> {
+/// Rights on each table that is named, and on those that patterns fit: as far as the server can be told in advance what is to be read, and
+/// else by queries. Whoever may change rows may change those of single tables.
+fn on_tables(
+    script: &mut Script,
+    target: &Target,
+    (tables, needed): (&GrantedTables, Needed),
+    privileges: &str,
+    why: &str,
+) {
     let user = &target.user;
-    let named = tables
-        .named
-        .iter()
-        .map(|(schema, table)| statement::on_table(privileges, schema, table, user));
-    let patterns = tables
-        .patterns
-        .iter()
-        .map(|pattern| statement::on_pattern(privileges, pattern, user));
-    let mut statements = Vec::new();
-    for statement in named.chain(patterns) {
-        if !statements.contains(&statement) {
-            statements.push(statement);
+    let named = tables.named.iter();
+    let named = named.map(|(schema, table)| statement::on_table(privileges, schema, table, user));
+    let mut statements = Vec::from_iter(named);
+    let (mut queries, mut narrower) = (Vec::new(), Vec::new());
+    for pattern in &tables.patterns {
+        let exclude = &tables.exclude;
+        let matched = Matched {
+            pattern,
+            exclude,
+            needed,
+        };
+        match matched.reading(user).filter(|_| privileges == READ) {
+            Some(grant) => {
+                narrower.push(matched.query(privileges, user));
+                if !statements.contains(&grant) {
+                    statements.push(grant);
+                }
+            }
+            None => queries.push(matched.query(privileges, user)),
         }
     }
-    statements
-}
-
-/// What to run instead where a pattern's rights are wider than it.
-fn exactly(script: &mut Script, privileges: &str, target: &Target, tables: &GrantedTables) {
-    let queries = tables
-        .patterns
-        .iter()
-        .map(|pattern| statement::on_each_fitting(privileges, pattern, &target.user));
+    let by_query = match queries.is_empty() {
+        true => "",
+        false => {
+            " Run what a query answers, too: the grants on the tables that a pattern fits now; and again for each new table."
+        }
+    };
+    statements.append(&mut queries);
+    script.needed(format!("{why}{by_query}"), statements);
     script.optional(
         "Where a pattern stands for tables, the grant on its database is wider than it. The grants on the tables that it fits now are what these \
          queries answer; run those instead, and again for each new table:",
-        queries,
+        narrower,
     );
 }
 
@@ -108,11 +127,13 @@ fn logged(script: &mut Script, target: &Target, config: &MySqlConfig, tables: &G
             [statement::everywhere(statement::replica_monitor(flavour), user)],
         );
     }
-    script.needed(
+    on_tables(
+        script,
+        target,
+        (tables, Needed::Log),
+        READ,
         "It sees the tables and their columns, and reads the rows that are there: the snapshot, snapshots that are asked for later, `tailrace verify`.",
-        on_tables("SELECT", target, tables),
     );
-    exactly(script, "SELECT", target, tables);
     locking(script, target, config, tables);
     if flavour == Flavour::MySql && config.snapshot.mode != SnapshotMode::Never {
         script.optional(
@@ -128,11 +149,18 @@ fn locking(script: &mut Script, target: &Target, config: &MySqlConfig, tables: &
     let schemas: BTreeSet<&str> = tables.schemas();
     let mut statements: Vec<String> = schemas
         .iter()
-        .map(|schema| statement::on_schema("LOCK TABLES", schema, user))
+        .map(|schema| statement::on_schema(statement::LOCK, schema, user))
         .collect();
-    for pattern in on_patterns("LOCK TABLES", target, tables) {
-        if !statements.contains(&pattern) {
-            statements.push(pattern);
+    for pattern in &tables.patterns {
+        let (exclude, needed) = (&[][..], Needed::Log);
+        let grant = Matched {
+            pattern,
+            exclude,
+            needed,
+        }
+        .locking(user);
+        if !statements.contains(&grant) {
+            statements.push(grant);
         }
     }
     let is_read = config.snapshot.mode != SnapshotMode::Never;
@@ -154,19 +182,14 @@ fn locking(script: &mut Script, target: &Target, config: &MySqlConfig, tables: &
     }
 }
 
-fn on_patterns(privileges: &str, target: &Target, tables: &GrantedTables) -> Vec<String> {
-    let patterns = tables.patterns.iter();
-    patterns
-        .map(|pattern| statement::on_pattern(privileges, pattern, &target.user))
-        .collect()
-}
-
 fn polled(script: &mut Script, target: &Target, query: &QueryConfig, tables: &GrantedTables) {
-    script.needed(
+    on_tables(
+        script,
+        target,
+        (tables, Needed::Rows),
+        READ,
         "It sees the tables and their columns, and asks them for new rows.",
-        on_tables("SELECT", target, tables),
     );
-    exactly(script, "SELECT", target, tables);
     for (name, custom) in &query.queries {
         let mut sql = custom.sql.split_whitespace().collect::<Vec<_>>().join(" ");
         sql.retain(|character| !character.is_control());
@@ -191,38 +214,15 @@ fn polled(script: &mut Script, target: &Target, query: &QueryConfig, tables: &Gr
 
 /// Rows of a queue are deleted or marked when they are durable in the stream.
 fn queue(script: &mut Script, target: &Target, query: &QueryConfig, tables: &GrantedTables) {
-    let named = tables.named.iter();
-    let queues = GrantedTables {
-        named: named
-            .filter(|(schema, table)| query.mode_of(&format!("{schema}.{table}")) == QueryMode::Queue)
-            .cloned()
-            .collect(),
-        patterns: match query.mode {
-            QueryMode::Queue => tables.patterns.clone(),
-            _ => Vec::new(),
-        },
-        exclude: tables.exclude.clone(),
-    };
-    match mark_column(query) {
-        None => script.needed(
-            "It deletes rows that are durable in the stream.",
-            on_tables("DELETE", target, &queues),
+    let queues = tables.polled_in(query, QueryMode::Queue);
+    let (right, why) = match mark_column(query) {
+        None => ("DELETE".to_owned(), "It deletes rows that are durable in the stream."),
+        Some(column) => (
+            statement::update_of(column),
+            "It marks rows that are durable in the stream, in this column alone.",
         ),
-        Some(column) => {
-            let right = statement::update_of(column);
-            let user = &target.user;
-            let named = queues.named.iter();
-            script.needed(
-                "It marks rows that are durable in the stream, in this column alone.",
-                named.map(|(schema, table)| statement::on_table(&right, schema, table, user)),
-            );
-            // Columns can only be named of a table.
-            script.needed(
-                "It marks rows that are durable in the stream.",
-                on_patterns("UPDATE", target, &queues),
-            );
-        }
-    }
+    };
+    on_tables(script, target, (&queues, Needed::Rows), &right, why);
 }
 
 fn lease(script: &mut Script, target: &Target, lease: &LeaseConfig) {

@@ -1,10 +1,10 @@
 //! The statements that give a user its rights: the same for the preflight, which prints the one that is missing.
 
-use tailrace_core::pattern::TablePattern;
-
-use crate::quote::{identifier, literal, qualified};
+use crate::quote::{identifier, qualified};
 use crate::server::Flavour;
 
+/// The right to lock the tables that a user may read.
+pub(crate) const LOCK: &str = "LOCK TABLES";
 /// What must be read of it to see who writes to a table.
 const INSTRUMENTS: [&str; 3] = ["metadata_locks", "setup_instruments", "setup_consumers"];
 
@@ -26,33 +26,6 @@ pub(crate) fn on_table(privileges: &str, schema: &str, table: &str, user: &str) 
 /// Rights on all tables of a database.
 pub(crate) fn on_schema(privileges: &str, schema: &str, user: &str) -> String {
     format!("GRANT {privileges} ON {}.* TO {user}", schema_alone(schema))
-}
-
-/// Rights on what a pattern names: a table, a whole database, or everything.
-pub(crate) fn on_pattern(privileges: &str, pattern: &TablePattern, user: &str) -> String {
-    let is_name = |part: &&str| !part.is_empty() && !part.contains(['*', '?']);
-    match (pattern.exact(), pattern.parts().0.filter(is_name)) {
-        (Some((schema, table)), _) => on_table(privileges, schema, table, user),
-        (None, Some(schema)) => on_schema(privileges, schema, user),
-        (None, None) => everywhere(privileges, user),
-    }
-}
-
-/// A query whose answers are the same rights on each table that a pattern fits now.
-pub(crate) fn on_each_fitting(privileges: &str, pattern: &TablePattern, user: &str) -> String {
-    let (schema, table) = pattern.parts();
-    let fits = |column: &str, pattern: &str| format!("{column} LIKE {}", literal(&like(pattern)));
-    let conditions = [
-        schema.map(|schema| fits("TABLE_SCHEMA", schema)),
-        Some(fits("TABLE_NAME", table)),
-    ];
-    let conditions: Vec<String> = conditions.into_iter().flatten().collect();
-    format!(
-        "SELECT CONCAT({}, TABLE_SCHEMA, '`.`', TABLE_NAME, {}) FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND {}",
-        literal(&format!("GRANT {privileges} ON `")),
-        literal(&format!("` TO {user};")),
-        conditions.join(" AND ")
-    )
 }
 
 /// What it is called to ask where the log ends.
@@ -81,22 +54,16 @@ pub(crate) fn update_of(column: &str) -> String {
     format!("UPDATE ({})", identifier(column))
 }
 
-/// A database before `.*`, where `_` and `%` would stand for others too.
+/// A database before `.*`, where `_` and `%` would stand for others too, and a backslash takes that from what is behind it.
 fn schema_alone(schema: &str) -> String {
-    identifier(&schema.replace('_', "\\_").replace('%', "\\%"))
-}
-
-fn like(pattern: &str) -> String {
-    let mut like = String::new();
-    for character in pattern.chars() {
-        match character {
-            '*' => like.push('%'),
-            '?' => like.push('_'),
-            '%' | '_' | '\\' => like.extend(['\\', character]),
-            other => like.push(other),
+    let mut alone = String::new();
+    for character in schema.chars() {
+        if matches!(character, '\\' | '_' | '%') {
+            alone.push('\\');
         }
+        alone.push(character);
     }
-    like
+    identifier(&alone)
 }
 
 #[cfg(test)]
@@ -104,27 +71,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_granted_is_as_much_as_a_pattern_names() {
-        let granted = |text: &str| on_pattern("SELECT", &TablePattern::new(text, None), "u");
-        let told = [
-            "shop.orders",
-            "shop.*",
-            "my_shop.order_?",
-            "*.orders",
-            "orders",
-            "\"a.b\".c",
-        ]
-        .map(granted);
+    fn a_database_stands_for_itself() {
+        let granted = |schema: &str| on_schema("SELECT", schema, "u");
+        let told = ["shop", "my_shop", r"a\%b", "a`b"].map(granted);
         assert_eq!(
             told,
             [
-                "GRANT SELECT ON `shop`.`orders` TO u",
                 "GRANT SELECT ON `shop`.* TO u",
-                "GRANT SELECT ON `my\\_shop`.* TO u",
-                "GRANT SELECT ON *.* TO u",
-                "GRANT SELECT ON *.* TO u",
-                "GRANT SELECT ON `a.b`.`c` TO u"
+                r"GRANT SELECT ON `my\_shop`.* TO u",
+                r"GRANT SELECT ON `a\\\%b`.* TO u",
+                "GRANT SELECT ON `a``b`.* TO u",
             ]
         );
+        assert_eq!(user("o'b`x", "%"), "`o'b``x`@`%`");
     }
 }

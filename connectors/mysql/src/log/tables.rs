@@ -366,15 +366,23 @@ fn undecodable(error: &dyn std::fmt::Display, place: &FileOffset) -> Error {
 }
 
 fn statement_seen(table: &str, sql: &str, place: &FileOffset) -> Error {
-    const SHOWN_CHARACTERS: usize = 200;
-    let shown: String = sql.chars().take(SHOWN_CHARACTERS).collect();
+    // Not its text, which has values of rows.
+    let verb = verb(sql);
     Error::definite(
         "statement_dml_seen",
         format!(
-            "the statement at {place} changes rows of {table} and is in the log as text (`{shown}`), so that the rows are not known; a session has set \
+            "the {verb} at {place} changes rows of {table} and is in the log as a statement, so that the rows are not known; a session has set \
              binlog_format to STATEMENT or MIXED. `tailrace forget` the connector to read the tables anew"
         ),
     )
+}
+
+/// What kind of statement it is, for people: the first word that says so, which may stand behind comments.
+fn verb(sql: &str) -> &'static str {
+    const VERBS: [&str; 6] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL"];
+    let mut words = sql.split(|character: char| !character.is_ascii_alphabetic());
+    let found = words.find_map(|word| VERBS.into_iter().find(|verb| verb.eq_ignore_ascii_case(word)));
+    found.unwrap_or("statement")
 }
 
 fn listed(rewrites: &[Rewrite]) -> String {

@@ -67,6 +67,11 @@ impl MySqlGtidSet {
         intervals.is_some_and(|intervals| intervals.contains(gtid.number))
     }
 
+    /// Some transaction in it was executed first on this server.
+    pub(crate) fn names(&self, uuid: [u8; 16]) -> bool {
+        self.sources.keys().any(|source| source.uuid == uuid)
+    }
+
     /// Adds one transaction. The usual one, which follows the last of its source, costs nothing.
     pub(crate) fn add(&mut self, gtid: &MySqlGtid) {
         let one = Interval {

@@ -1,15 +1,23 @@
-//! Maxwell's table of positions: a row for each server and each `client_id`.
+//! Maxwell's tables: of positions, with a row for each server and each `client_id`; and of bootstraps, which are tables that it was asked to read.
+
+use std::collections::BTreeSet;
 
 use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
 use tailrace_core::{Error, Result};
 
 use super::Noted;
 use crate::connect::{Texts, texts};
+use crate::error::{is_denied, query_error, server_error_number};
 use crate::position::FileOffset;
 use crate::quote::qualified;
 use crate::server::ServerFacts;
 
 const TABLE: &str = "positions";
+const BOOTSTRAPS: &str = "bootstrap";
+/// The server's numbers of errors.
+const NO_SUCH_TABLE: u16 = 1146;
+const NO_SUCH_COLUMN: u16 = 1054;
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +40,40 @@ pub(super) async fn read(
     let doing = format!("read Maxwell's positions from {table}; its `schema_database` is said with --maxwell-schema");
     let rows = texts(connection, &query, &doing).await?;
     let rows: Vec<Row> = rows.iter().map(Row::of).collect();
-    noted(&rows, server.server_id, client_id)
+    let mut noted = noted(&rows, server.server_id, client_id)?;
+    noted.notes.extend(unfinished(connection, schema, client_id).await?);
+    Ok(noted)
+}
+
+/// What is to be said of rows that Maxwell was asked to read and has not read to the end.
+async fn unfinished(connection: &mut Conn, schema: &str, client_id: &str) -> Result<Option<String>> {
+    let table = qualified(schema, BOOTSTRAPS);
+    let query = format!("SELECT database_name, table_name, client_id FROM {table} WHERE is_complete = 0");
+    match connection.query::<Texts, _>(query).await {
+        Ok(rows) => Ok(note_of(&rows, client_id)),
+        Err(error) => match server_error_number(&error) {
+            // A release that has no bootstraps.
+            Some(NO_SUCH_TABLE) => Ok(None),
+            Some(number) if is_denied(number) || number == NO_SUCH_COLUMN => Ok(Some(format!(
+                "whether Maxwell was reading rows (a bootstrap) could not be seen: look for rows of {table} with is_complete = 0, or GRANT SELECT ON \
+                 {table}; the rest of them is not read"
+            ))),
+            _ => Err(query_error(&error, &format!("read Maxwell's bootstraps from {table}"))),
+        },
+    }
+}
+
+fn note_of(rows: &[Texts], client_id: &str) -> Option<String> {
+    let name = |row: &Texts| Some(format!("{}.{}", row.text(0)?, row.text(1)?));
+    let own = rows.iter().filter(|row| row.text(2) == Some(client_id));
+    let tables: BTreeSet<String> = own.filter_map(name).collect();
+    (!tables.is_empty()).then(|| {
+        format!(
+            "Maxwell had not read to the end the rows that it was asked for (a bootstrap of {}): the rest of them is not read; ask for it with \
+             `POST /connectors/{{name}}/snapshots`",
+            tables.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// The row of one Maxwell on one server.
@@ -122,6 +163,19 @@ mod tests {
         let error = noted(&rows, 1, "maxwel").unwrap_err();
         assert!(error.to_string().contains("maxwell, other"), "{error}");
         assert_eq!(noted(&[], 1, "maxwell").unwrap_err().code(), "offsets_missing");
+    }
+
+    #[test]
+    fn what_was_being_read_is_said_to_be_given_up() {
+        let rows = [
+            Texts::of(&["shop", "people", "maxwell"]),
+            Texts::of(&["shop", "orders", "other"]),
+            Texts::of(&["shop", "people", "maxwell"]),
+        ];
+        let note = note_of(&rows, "maxwell").unwrap();
+        assert!(note.contains("(a bootstrap of shop.people)"), "{note}");
+        assert_eq!(note_of(&rows, "maxwel"), None);
+        assert_eq!(note_of(&[], "maxwell"), None);
     }
 
     #[test]

@@ -4,12 +4,9 @@ use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 
 use super::Opening;
-use crate::discover::publication::{Publication, create_statement, publication};
+use crate::discover::publication::{add_statement, add_under_lock, create_statement, publication};
 use crate::error::query_error;
-use crate::quote::{identifier, qualified};
-
-/// How long adding tables may wait for their writers. Other writers queue up behind it meanwhile, so it is short.
-const ADD_LOCK_TIMEOUT: &str = "2s";
+use crate::quote::qualified;
 
 impl Opening {
     /// Creates the publication, or adds what is missing in ours. Gives its number.
@@ -38,7 +35,7 @@ impl Opening {
                 "publication_missing",
                 format!("the publication \"{name}\" does not exist; create it, or set `create_publication: true`"),
             )),
-            Some(publication) => self.add_missing_tables(publication).await,
+            Some(_) => self.add_missing_tables().await,
         }
     }
 
@@ -64,44 +61,28 @@ impl Opening {
         ))
     }
 
-    async fn add_missing_tables(&self, publication: &Publication) -> Result<()> {
-        let missing: Vec<_> = self.missing_tables(publication);
+    async fn add_missing_tables(&self) -> Result<()> {
+        let missing = self.discovery.unpublished();
+        let missing: Vec<&TableName> = missing.iter().map(|table| &table.schema.name).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let name = &self.names.publication;
-        let tables: Vec<String> = missing
-            .iter()
-            .map(|table| qualified(&table.schema, &table.table))
-            .collect();
-        let add = format!("ALTER PUBLICATION {} ADD TABLE {}", identifier(name), tables.join(", "));
         if !self.config.create_publication {
+            let add = add_statement(name, &missing);
             let message = format!("the publication \"{name}\" lacks tables that are to be captured: {add}");
             return Err(Error::definite("publication_incomplete", message));
         }
-        // Rows written by a transaction that is open while a table is added are in neither the snapshot nor the log:
-        // the lock waits for such writers to end.
-        let statements = format!(
-            "BEGIN; SET LOCAL lock_timeout = '{ADD_LOCK_TIMEOUT}'; LOCK TABLE {} IN SHARE MODE; {add}; COMMIT",
-            tables.join(", ")
-        );
         let added = self
-            .execute(&statements, &format!("add tables to the publication \"{name}\""))
+            .execute(
+                &add_under_lock(name, &missing),
+                &format!("add tables to the publication \"{name}\""),
+            )
             .await;
         if added.is_err() {
             self.execute("ROLLBACK", "end a failed transaction").await?;
         }
         added
-    }
-
-    fn missing_tables(&self, publication: &Publication) -> Vec<TableName> {
-        if publication.all_tables {
-            return Vec::new();
-        }
-        let captured = self.discovery.tables.iter().map(|table| table.schema.name.clone());
-        captured
-            .filter(|name| publication.table(&name.schema, &name.table).is_none())
-            .collect()
     }
 
     async fn execute(&self, statements: &str, doing: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 use tailrace_core::{Error, Result};
 
 use super::Opening;
+use crate::config::PostgresConfig;
 use crate::connect::application_name;
 use crate::endpoint::Endpoint;
 use crate::log::session::Session;
@@ -12,11 +13,10 @@ use crate::position::Lsn;
 impl Opening {
     /// A new timeline is followed where everything that was carried is on it, and remembered.
     pub(super) async fn follow_timeline(&self, memory: &mut Memory, saved: Lsn) -> Result<()> {
-        let Some(now) = self.discovery.server.timeline.filter(|now| *now != memory.timeline) else {
+        let timelines = (self.discovery.server.timeline, memory.timeline);
+        let Some(now) = verify(&self.config, &self.context.connector, timelines, saved).await? else {
             return Ok(());
         };
-        let history = self.timeline_history(now).await?;
-        verify_history(&history, memory.timeline, now, saved)?;
         tracing::warn!(
             from = memory.timeline,
             to = now,
@@ -25,27 +25,43 @@ impl Opening {
         memory.timeline = now;
         memory.remember(&*self.context.store).await
     }
+}
 
-    async fn timeline_history(&self, timeline: u32) -> Result<String> {
-        let endpoint = Endpoint::resolve(&self.config.access())?;
-        let application = application_name(&self.context.connector, "timeline");
-        let asking = tokio::task::spawn_blocking(move || {
-            let mut session = Session::connect(&endpoint, &application)?;
-            session.query(
-                &format!("TIMELINE_HISTORY {timeline}"),
-                "read the server's timeline history",
-            )
-        });
-        let rows = asking.await.map_err(|error| {
-            Error::transient("task_failed", "talking to the server ended early").with_source(error)
-        })??;
-        Ok(rows
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().nth(1))
-            .flatten()
-            .unwrap_or_default())
-    }
+/// Whether everything that was carried is in the history of the timeline that the server is on `now`; that one, where it is not the one of
+/// `before`.
+pub(super) async fn verify(
+    config: &PostgresConfig,
+    connector: &str,
+    (now, before): (Option<u32>, u32),
+    saved: Lsn,
+) -> Result<Option<u32>> {
+    let Some(now) = now.filter(|now| *now != before) else {
+        return Ok(None);
+    };
+    let history = timeline_history(config, connector, now).await?;
+    verify_history(&history, before, now, saved)?;
+    Ok(Some(now))
+}
+
+async fn timeline_history(config: &PostgresConfig, connector: &str, timeline: u32) -> Result<String> {
+    let endpoint = Endpoint::resolve(&config.access())?;
+    let application = application_name(connector, "timeline");
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut session = Session::connect(&endpoint, &application)?;
+        session.query(
+            &format!("TIMELINE_HISTORY {timeline}"),
+            "read the server's timeline history",
+        )
+    });
+    let rows = asking
+        .await
+        .map_err(|error| Error::transient("task_failed", "talking to the server ended early").with_source(error))??;
+    Ok(rows
+        .into_iter()
+        .next()
+        .and_then(|row| row.into_iter().nth(1))
+        .flatten()
+        .unwrap_or_default())
 }
 
 /// A history file has a line for each older timeline: its number, where it was left, why (manual 26.3.6).

@@ -4,7 +4,7 @@ use tailrace_core::check::Finding;
 use tailrace_core::schema::TableName;
 
 use super::{Facts, PLUGIN};
-use crate::discover::publication::{Publication, create_statement};
+use crate::discover::publication::{Publication, add_under_lock, create_statement};
 use crate::grants::statement;
 use crate::quote::{identifier, qualified};
 
@@ -79,7 +79,7 @@ fn owns(facts: &Facts<'_>, table: &TableName) -> bool {
 fn existing(facts: &Facts<'_>, publication: &Publication) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(root(facts, publication));
-    findings.extend(lacking(facts, publication));
+    findings.extend(lacking(facts));
     findings.extend(actions(&facts.names.publication, publication));
     findings.extend(reach(facts, publication));
     findings.extend(restrictions(facts, publication));
@@ -100,11 +100,9 @@ fn root(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
 }
 
 /// Every captured table must be in it under its own name.
-fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
-    let captured = facts.discovery.tables.iter().map(|table| &table.schema.name);
-    let lacking: Vec<&TableName> = captured
-        .filter(|name| publication.table(&name.schema, &name.table).is_none())
-        .collect();
+fn lacking(facts: &Facts<'_>) -> Option<Finding> {
+    let lacking = facts.discovery.unpublished();
+    let lacking: Vec<&TableName> = lacking.iter().map(|table| &table.schema.name).collect();
     if lacking.is_empty() {
         return None;
     }
@@ -126,8 +124,8 @@ fn lacking(facts: &Facts<'_>, publication: &Publication) -> Option<Finding> {
         "publication_incomplete",
         format!("the publication {name} does not publish {tables}"),
         format!(
-            "BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {tables} IN SHARE MODE; ALTER PUBLICATION {name} ADD TABLE {tables}; COMMIT; \
-             -- the lock waits for open writers, whose rows would be lost otherwise"
+            "{}; -- the lock waits for open writers, whose rows would be lost otherwise",
+            add_under_lock(&facts.names.publication, &lacking)
         ),
     ))
 }

@@ -7,11 +7,14 @@ use tailrace_core::schema::TableName;
 use tailrace_core::{Error, Result};
 use tokio_postgres::Client;
 
-use crate::discover::Discovery;
 use crate::discover::server::{GENERATED_COLUMNS_MAJOR, ServerFacts};
+use crate::discover::{CapturedTable, Discovery};
 use crate::error::query_error;
 use crate::memory::Memory;
 use crate::quote::{identifier, qualified};
+
+/// How long adding tables may wait for their writers. Other writers queue up behind it meanwhile, so it is short.
+const ADD_LOCK_TIMEOUT: &str = "2s";
 
 /// A publication. Read through JSON, so that columns that only newer servers have are simply absent.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -92,6 +95,29 @@ pub(crate) fn of_tables<'a>(name: &str, tables: impl Iterator<Item = (&'a str, &
     )
 }
 
+/// The statement that adds tables to a publication, without tables that merely inherit from them.
+pub(crate) fn add_statement(name: &str, tables: &[&TableName]) -> String {
+    let only = tables
+        .iter()
+        .map(|table| format!("ONLY {}", qualified(&table.schema, &table.table)));
+    format!(
+        "ALTER PUBLICATION {} ADD TABLE {}",
+        identifier(name),
+        Vec::from_iter(only).join(", ")
+    )
+}
+
+/// The same under a lock that waits for their writers to end: rows of a transaction that is open while a table is added are in neither
+/// the log nor a snapshot that was begun before its end.
+pub(crate) fn add_under_lock(name: &str, tables: &[&TableName]) -> String {
+    let names = tables.iter().map(|table| qualified(&table.schema, &table.table));
+    format!(
+        "BEGIN; SET LOCAL lock_timeout = '{ADD_LOCK_TIMEOUT}'; LOCK TABLE {} IN SHARE MODE; {}; COMMIT",
+        Vec::from_iter(names).join(", "),
+        add_statement(name, tables)
+    )
+}
+
 /// What our publication publishes, and how.
 pub(crate) fn options(via_root: bool, generated_columns: bool) -> String {
     let mut options = "publish = 'insert, update, delete, truncate'".to_owned();
@@ -122,6 +148,15 @@ impl Discovery {
         let names = self.tables.iter().map(|table| table.schema.name.qualified());
         let captured = names.filter(|name| memory.tables.contains(name)).collect();
         Publication::verify(self.publication.as_ref(), memory, &captured)
+    }
+
+    /// Captured tables that the publication lacks.
+    pub(crate) fn unpublished(&self) -> Vec<&CapturedTable> {
+        let Some(publication) = &self.publication else {
+            return Vec::new();
+        };
+        let lacking = |table: &&CapturedTable| publication.lacks(&table.schema.name.schema, &table.schema.name.table);
+        self.tables.iter().filter(lacking).collect()
     }
 }
 
@@ -161,6 +196,11 @@ impl Publication {
     pub(crate) fn lists(&self, qualified_name: &str) -> bool {
         let is_it = |table: &PublishedTable| qualified_name == format!("{}.{}", table.schema, table.table);
         self.all_tables || self.tables().any(is_it)
+    }
+
+    /// Whether a table is not published.
+    pub(crate) fn lacks(&self, schema: &str, table: &str) -> bool {
+        !self.all_tables && self.table(schema, table).is_none()
     }
 
     /// Actions that are not published.

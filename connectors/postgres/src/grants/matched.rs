@@ -1,9 +1,12 @@
 //! Tables that patterns fit: which those are the database says when the script is run.
 
 use tailrace_core::pattern::TablePattern;
-use tailrace_sql::grants::GrantedTables;
+use tailrace_sql::grants::{GrantedTables, fits};
 
-use crate::quote::{identifier, literal};
+use crate::quote::{identifier, literal, qualified};
+
+/// What begins and ends the body of a block.
+const QUOTE: &str = "tailrace";
 
 /// Which relations patterns fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +36,34 @@ impl Matched<'_> {
             doubled(privileges),
             doubled(&role)
         ));
-        format!(
-            "DO $tailrace$\nDECLARE found record;\nBEGIN\n  FOR found IN\n{}\n  LOOP\n    \
-             EXECUTE format({schema}, found.nspname);\n    EXECUTE format({table}, found.nspname, found.relname);\n  \
-             END LOOP;\nEND\n$tailrace$",
+        block(&format!(
+            "DECLARE found record;\nBEGIN\n  FOR found IN\n{}\n  LOOP\n    EXECUTE format({schema}, found.nspname);\n    \
+             EXECUTE format({table}, found.nspname, found.relname);\n  END LOOP;\nEND",
             self.query("    ")
-        )
+        ))
+    }
+
+    /// The right to ask the sequences that number their rows. Which those are is in the catalogue alone.
+    pub(super) fn grant_sequences(&self) -> String {
+        let role = doubled(&identifier(self.role));
+        let grant = literal(&format!("GRANT SELECT ON SEQUENCE %s TO {role}"));
+        let named = self.tables.named.iter();
+        let named = named.map(|(schema, table)| format!("{}::regclass", literal(&qualified(schema, table))));
+        let named = Vec::from_iter(named).join(", ");
+        let tables = match (self.tables.patterns.as_slice(), named.is_empty()) {
+            ([], _) => format!("    SELECT unnest(ARRAY[{named}]) AS oid"),
+            (_, true) => self.oids("    "),
+            (_, false) => format!("{}\n    UNION SELECT unnest(ARRAY[{named}])", self.oids("    ")),
+        };
+        block(&format!(
+            "DECLARE found regclass;\nBEGIN\n  FOR found IN\n    WITH numbered AS (\n{tables})\n    \
+             SELECT s.seqrelid::regclass FROM pg_catalog.pg_sequence s WHERE s.seqrelid IN (\n      \
+             SELECT d.objid FROM pg_catalog.pg_depend d JOIN numbered ON d.refobjid = numbered.oid\n        \
+             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass\n      \
+             UNION SELECT d.refobjid FROM pg_catalog.pg_attrdef a JOIN numbered ON a.adrelid = numbered.oid\n        \
+             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = a.oid)\n  LOOP\n    \
+             EXECUTE format({grant}, found);\n  END LOOP;\nEND"
+        ))
     }
 
     /// A publication of these tables and of those that are named.
@@ -51,14 +76,24 @@ impl Matched<'_> {
         let all: String = named.map(|row| format!("\n    UNION {row}")).collect();
         let begin = literal(&format!("CREATE PUBLICATION {} FOR TABLE ", identifier(publication)));
         let end = literal(&format!(" WITH ({options})"));
-        format!(
-            "DO $tailrace$\nBEGIN\n  EXECUTE (SELECT {begin}\n    || string_agg(format('ONLY %1$I.%2$I', t.nspname, t.relname), ', ' \
-             ORDER BY t.nspname, t.relname) || {end}\n  FROM (\n{}{all}) AS t);\nEND\n$tailrace$",
+        block(&format!(
+            "BEGIN\n  EXECUTE (SELECT {begin}\n    || string_agg(format('ONLY %1$I.%2$I', t.nspname, t.relname), ', ' \
+             ORDER BY t.nspname, t.relname) || {end}\n  FROM (\n{}{all}) AS t);\nEND",
             self.query("    ")
-        )
+        ))
     }
 
+    /// Schemas and names of the tables that are fitted.
     fn query(&self, indent: &str) -> String {
+        self.select("n.nspname::text, c.relname::text", indent)
+    }
+
+    /// The same as numbers.
+    fn oids(&self, indent: &str) -> String {
+        self.select("c.oid", indent)
+    }
+
+    fn select(&self, columns: &str, indent: &str) -> String {
         let include = condition(&self.tables.patterns);
         let exclude = match self.tables.exclude.as_slice() {
             [] => String::new(),
@@ -74,12 +109,21 @@ impl Matched<'_> {
         let query = format!(
             "WITH fitted AS (\n  SELECT c.oid::regclass AS oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = \
              c.relnamespace\n  WHERE {kinds}\n  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')\n  \
-             AND ({include}){exclude})\nSELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN \
+             AND ({include}){exclude})\nSELECT {columns} FROM pg_catalog.pg_class c JOIN \
              pg_catalog.pg_namespace n ON n.oid = c.relnamespace\nWHERE c.oid IN (SELECT fitted.oid FROM fitted{partitions})"
         );
         let lines = query.lines().map(|line| format!("{indent}{line}"));
         Vec::from_iter(lines).join("\n")
     }
+}
+
+/// A statement that runs this. What is in it may have names that look like its end.
+fn block(body: &str) -> String {
+    let mut quote = QUOTE.to_owned();
+    while body.contains(&format!("${quote}$")) {
+        quote.push('_');
+    }
+    format!("DO ${quote}$\n{body}\n${quote}$")
 }
 
 /// As it stands in the first argument of `format`.
@@ -91,8 +135,8 @@ fn condition(patterns: &[TablePattern]) -> String {
     let one = |pattern: &TablePattern| {
         let (schema, table) = pattern.parts();
         let parts = [
-            schema.map(|schema| fits("n.nspname", schema)),
-            Some(fits("c.relname", table)),
+            schema.map(|schema| fits("n.nspname", schema, literal)),
+            Some(fits("c.relname", table, literal)),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         format!("({})", parts.join(" AND "))
@@ -101,15 +145,14 @@ fn condition(patterns: &[TablePattern]) -> String {
     conditions.join(" OR ")
 }
 
-fn fits(column: &str, pattern: &str) -> String {
-    let mut like = String::new();
-    for character in pattern.chars() {
-        match character {
-            '*' => like.push('%'),
-            '?' => like.push('_'),
-            '%' | '_' | '\\' => like.extend(['\\', character]),
-            other => like.push(other),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_ends_a_block() {
+        assert_eq!(block("BEGIN END"), "DO $tailrace$\nBEGIN END\n$tailrace$");
+        let hostile = "$tailrace$; ALTER ROLE eve SUPERUSER; $tailrace_$";
+        assert_eq!(block(hostile), format!("DO $tailrace__$\n{hostile}\n$tailrace__$"));
     }
-    format!("{column} LIKE {}", literal(&like))
 }

@@ -12,7 +12,7 @@ use super::matched::{Kind, Matched};
 use super::{SCHEMA, Target, statement};
 use crate::config::PostgresConfig;
 use crate::discover::publication::{of_tables, options};
-use crate::quote::{identifier, literal, qualified};
+use crate::quote::{identifier, qualified};
 
 /// The script of a source.
 pub(crate) fn of_source(config: &PostgresConfig, connector: &str) -> Result<Script> {
@@ -177,30 +177,17 @@ fn polled(script: &mut Script, target: &Target, query: &QueryConfig, tables: &Gr
     );
 }
 
-/// Which sequence numbers a table is in the catalogue alone.
+/// Tables by the numbers of whose rows it is seen what is new.
 fn sequences(script: &mut Script, target: &Target, query: &QueryConfig, tables: &GrantedTables) {
     let role = &target.role;
-    let named = tables.named.iter();
-    let by_id = named.filter(|(schema, table)| query.mode_of(&format!("{schema}.{table}")) == QueryMode::Incrementing);
-    let names: Vec<String> = by_id
-        .map(|(schema, table)| literal(&qualified(schema, table)))
-        .collect();
-    if names.is_empty() {
+    let tables = &tables.polled_in(query, QueryMode::Incrementing);
+    if tables.is_empty() {
         return;
     }
-    let grant = literal(&format!(
-        "GRANT SELECT ON SEQUENCE %s TO {}",
-        identifier(role).replace('%', "%%")
-    ));
-    let statement = format!(
-        "DO $tailrace$\nDECLARE found regclass;\nBEGIN\n  FOR found IN\n    SELECT DISTINCT s.seqrelid::regclass FROM \
-         pg_catalog.pg_sequence s\n    JOIN pg_catalog.pg_depend d ON d.objid = s.seqrelid AND d.refobjid IN ({})\n  LOOP\n    \
-         EXECUTE format({grant}, found);\n  END LOOP;\nEND\n$tailrace$",
-        Vec::from_iter(names.iter().map(|name| format!("{name}::regclass"))).join(", ")
-    );
+    let kind = Kind::Polled;
     script.needed(
         "It asks the sequences of their ids for the last number: nothing else tells a table whose newest rows were deleted from one that went back.",
-        [statement],
+        [Matched { tables, kind, role }.grant_sequences()],
     );
 }
 
@@ -214,12 +201,12 @@ fn queue(script: &mut Script, target: &Target, query: &QueryConfig, tables: &Gra
         ),
         None => ("DELETE".to_owned(), "It deletes rows that are durable in the stream."),
     };
+    let tables = &tables.polled_in(query, QueryMode::Queue);
     let named = tables.named.iter();
-    let queues = named.filter(|(schema, table)| query.mode_of(&format!("{schema}.{table}")) == QueryMode::Queue);
-    let mut statements: Vec<String> = queues
+    let mut statements: Vec<String> = named
         .map(|(schema, table)| statement::on_tables(&right, &qualified(schema, table), role))
         .collect();
-    if query.mode == QueryMode::Queue && !tables.patterns.is_empty() {
+    if !tables.patterns.is_empty() {
         let kind = Kind::Polled;
         statements.push(Matched { tables, kind, role }.grant(&right));
     }

@@ -73,7 +73,9 @@ fn missing(evolve: Evolve, topic: &str, table: &str) -> Finding {
         ),
         Evolve::Add | Evolve::Widen => Finding::note(
             "table_missing",
-            format!("table {table} is made when the first event of {topic} comes"),
+            format!(
+                "table {table} is made when the first event of {topic} comes, of the types that its schema says or a `contract`"
+            ),
         ),
     }
 }

@@ -148,7 +148,10 @@ impl DaemonEndpoint {
             return Ok(Ok(body));
         }
         let refusal = serde_json::from_str(&body).unwrap_or_else(|_| Refusal {
-            message: format!("the daemon at {} answers {}: {body}", self.url, answer.status),
+            message: match body.trim() {
+                "" => format!("the daemon at {} answers {}", self.url, answer.status),
+                body => format!("the daemon at {} answers {}: {body}", self.url, answer.status),
+            },
             confirm: None,
         });
         Ok(Err(refusal))
@@ -156,8 +159,7 @@ impl DaemonEndpoint {
 
     fn unreachable(&self, failure: &tailrace_http::Failure) -> Error {
         let message = format!(
-            "no daemon answers at {} ({}); start it, give the configuration that it runs with, or stop whatever else holds the \
-             state; {TOKEN} and {CA_FILE} say who asks and whose certificates are believed",
+            "no daemon answers at {} ({}); start it, or give the configuration that it runs with; {TOKEN} and {CA_FILE} say who asks and whose certificates are believed",
             self.url,
             in_words(failure)
         );

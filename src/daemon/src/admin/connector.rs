@@ -146,7 +146,9 @@ async fn look(shown: &Shown, member: &Member) -> Result<Vec<Finding>> {
                 true => assembly.registries.of(plan)?.map(Ok::<_, Error>),
                 false => None,
             };
-            preflight::of_source(plan, &*stream, registry, &mut Topics::new()).await
+            let mut findings = preflight::of_source(plan, &*stream, registry, &mut Topics::new()).await?;
+            findings.extend(preflight::of_saved(plan, preflight::Saved::Open(&assembly.state), &findings).await);
+            Ok(findings)
         }
         AnyPlan::Writes(plan) => preflight::of_sink(plan, &*stream).await,
     }

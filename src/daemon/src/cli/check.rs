@@ -1,7 +1,9 @@
 //! `tailrace check`: every problem of the state, sources, streams and registries at once, each with what fixes it.
 
 use serde::Serialize;
-use tailrace_core::check::{Finding, Severity};
+use tailrace_core::check::{Finding, STREAM_LOCKED, Severity};
+use tailrace_core::ports::EventStream;
+use tailrace_state::StateStore;
 
 use super::{Exit, Failure, contract};
 use crate::config::plan::Plan;
@@ -47,7 +49,9 @@ pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
             true => Some(registries::to_compare_with(&plan, connector).await),
             false => None,
         };
-        let findings = preflight::of_source(connector, &*stream, registry, &mut topics).await?;
+        let mut findings = preflight::of_source(connector, &*stream, registry, &mut topics).await?;
+        allow_daemon(&mut findings, &plan, &*stream);
+        findings.extend(preflight::of_saved(connector, preflight::Saved::File(&plan.state_path), &findings).await);
         let of = Subject::Connector {
             connector: connector.name.clone(),
             stream: connector.stream.clone(),
@@ -60,11 +64,28 @@ pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
             reads: sink.stream.clone(),
         };
         let stream = plan.stream(&sink.stream)?.connect()?;
-        reports.push(Report::new(of, preflight::of_sink(sink, &*stream).await?));
+        let mut findings = preflight::of_sink(sink, &*stream).await?;
+        allow_daemon(&mut findings, &plan, &*stream);
+        reports.push(Report::new(of, findings));
     }
     let blocked = count(&reports, Severity::Blocks) > 0;
     screen::print(&if json { as_json(&reports) } else { as_text(&reports) })?;
     Ok(if blocked { Exit::Blocked } else { Exit::Ended })
+}
+
+/// The daemon that runs this configuration has its state and its streams, and stands in nobody's way.
+fn allow_daemon(findings: &mut [Finding], plan: &Plan, stream: &dyn EventStream) {
+    let daemon = StateStore::held_by(&plan.state_path);
+    if daemon.is_none() || stream.held_by() != daemon {
+        return;
+    }
+    for finding in findings.iter_mut().filter(|finding| finding.code == STREAM_LOCKED) {
+        let problem = format!(
+            "{}: the daemon that has the state of this configuration",
+            finding.problem
+        );
+        *finding = Finding::note(STREAM_LOCKED, problem);
+    }
 }
 
 // === impl Report ===

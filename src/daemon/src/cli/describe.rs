@@ -30,10 +30,10 @@ pub(crate) async fn run(plan: Plan, json: bool) -> Result<Exit, Failure> {
     for connector in &plan.connectors {
         tables.extend(describe(connector).await?);
     }
-    screen::print(&if json {
-        as_json(&tables)
-    } else {
-        tables.iter().map(as_text).collect()
+    screen::print(&match (json, tables.as_slice()) {
+        (true, tables) => as_json(tables),
+        (false, []) => "nothing would be captured: no connector of this file has tables to read\n".to_owned(),
+        (false, tables) => tables.iter().map(as_text).collect(),
     })?;
     Ok(Exit::Ended)
 }

@@ -119,7 +119,7 @@ struct Line {
 
 /// Does what was asked.
 pub(crate) async fn run(plan: Plan, arguments: DlqArguments) -> Result<Exit, Failure> {
-    let office = Office::open(&plan, &arguments.of().connector).await?;
+    let office = Office::open(&plan, &arguments).await?;
     let done = match &arguments.command {
         DlqCommand::List { all, json: true, .. } => {
             screen::print(&(office.list(*all).await? + "\n"))?;
@@ -222,6 +222,15 @@ impl DlqArguments {
         &self.of().file
     }
 
+    /// Nothing is changed by it.
+    fn only_looks(&self) -> bool {
+        match &self.command {
+            DlqCommand::List { .. } | DlqCommand::Show { .. } => true,
+            DlqCommand::Drop { yes, .. } => !yes,
+            DlqCommand::Replay { .. } => false,
+        }
+    }
+
     fn of(&self) -> &Of {
         match &self.command {
             DlqCommand::List { of, .. }
@@ -261,11 +270,16 @@ impl Line {
 // === impl Office ===
 
 impl Office {
-    async fn open(plan: &Plan, name: &str) -> Result<Self, Failure> {
+    async fn open(plan: &Plan, arguments: &DlqArguments) -> Result<Self, Failure> {
+        let name = arguments.of().connector.as_str();
         let is_name = name
             .chars()
             .all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter));
-        match (StateStore::open(&plan.state_path).await, plan.letters_of(name)) {
+        let state = match arguments.only_looks() {
+            true => StateStore::looked_at(&plan.state_path).await,
+            false => StateStore::open(&plan.state_path).await,
+        };
+        match (state, plan.letters_of(name)) {
             (Ok(state), Some(rules)) => Ok(Self::State(Box::new(LetterDesk {
                 rules: rules.clone(),
                 state,

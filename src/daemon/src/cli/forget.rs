@@ -10,7 +10,10 @@ use tailrace_state::StateStore;
 
 /// Says what would be forgotten; forgets it where `confirmed`.
 pub(crate) async fn run(plan: Plan, connector: &str, confirmed: bool) -> Result<Exit, Failure> {
-    let state = StateStore::open(&plan.state_path).await?;
+    let state = match confirmed {
+        true => StateStore::open(&plan.state_path).await?,
+        false => StateStore::looked_at(&plan.state_path).await?,
+    };
     let known = state.connectors().await?;
     let Some(found) = known.into_iter().find(|known| known.name == connector) else {
         state.close().await?;

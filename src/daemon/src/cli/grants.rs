@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use tailrace_codec::TopicTemplate;
 use tailrace_core::Error;
 use tailrace_core::dead_letter::LetterPolicy;
 use tailrace_core::grants::{TopicRange, TopicUse};
@@ -70,7 +71,7 @@ fn text(plan: &Plan, connector: Option<&str>, stream: Option<&str>) -> Result<St
     }
     let is_wanted = |name: &str| connector.is_none() && stream.is_none_or(|wanted| wanted == name);
     for (name, spec) in plan.streams.iter().filter(|(name, _)| is_wanted(name)) {
-        let uses = uses_of(plan, name);
+        let uses = uses_of(plan, name)?;
         if !uses.is_empty() {
             let script = spec.connect()?.grants(&uses);
             texts.push(script.text(&format!("Stream {name}."), &mut printed));
@@ -80,17 +81,24 @@ fn text(plan: &Plan, connector: Option<&str>, stream: Option<&str>) -> Result<St
 }
 
 /// What the connectors do with a stream.
-fn uses_of(plan: &Plan, stream: &str) -> Vec<TopicUse> {
-    let sources = plan.connectors.iter().filter(|source| source.stream == stream);
+fn uses_of(plan: &Plan, stream: &str) -> Result<Vec<TopicUse>, Error> {
+    let mut uses = Vec::new();
+    for source in plan.connectors.iter().filter(|source| source.stream == stream) {
+        uses.push(TopicUse::Writes(written_by(source)?));
+    }
     let sinks = plan.sinks.iter().filter(|sink| sink.stream == stream);
-    let writes = sources.map(|source| TopicUse::Writes(written_by(source)));
-    writes.chain(sinks.flat_map(uses_of_sink)).collect()
+    uses.extend(sinks.flat_map(uses_of_sink));
+    Ok(uses)
 }
 
-fn written_by(source: &ConnectorPlan) -> BTreeSet<TopicRange> {
+fn written_by(source: &ConnectorPlan) -> Result<BTreeSet<TopicRange>, Error> {
     let mut topics = BTreeSet::new();
     if source.outbox.as_deref().is_none_or(|outbox| !outbox.is_every_table()) {
-        topics.insert(source.topic.range(&source.prefix));
+        topics.extend(of_tables(source)?);
+    }
+    let messages = TopicTemplate::message_topic(&source.prefix);
+    if source.source.has_messages() && !topics.iter().any(|range| range.covers(&messages)) {
+        topics.insert(TopicRange::Named(messages));
     }
     if let Some(outbox) = &source.outbox {
         let template = outbox.topic().replace("{prefix}", &escape(&source.prefix));
@@ -104,7 +112,21 @@ fn written_by(source: &ConnectorPlan) -> BTreeSet<TopicRange> {
     if source.dead_letters.config.policy == LetterPolicy::Topic {
         topics.insert(TopicRange::Named(source.dead_letters.topic.to_string()));
     }
-    topics
+    Ok(topics)
+}
+
+/// What the topics of all tables begin with; where that is nothing, what those of each do.
+fn of_tables(source: &ConnectorPlan) -> Result<Vec<TopicRange>, Error> {
+    let range = source.topic.range(&source.prefix);
+    let names = match range.is_everything() {
+        true => source.source.names()?,
+        false => Vec::new(),
+    };
+    let of_each = names.iter().map(|name| source.topic.range_of(&source.prefix, name));
+    Ok(match names.is_empty() {
+        true => vec![range],
+        false => of_each.collect(),
+    })
 }
 
 /// A text that is filled in from a character on.
@@ -173,6 +195,63 @@ mod tests {
             shown += 1;
         }
         assert!(shown >= 4, "{shown}");
+    }
+
+    /// The topics that a source of these tables may write, one after another.
+    fn written(topic: &str, source: &str) -> String {
+        let file = format!(
+            "version: 1\nstreams: {{ events: {{ type: kafka, bootstrap_servers: [\"k:9092\"] }} }}\nconnectors:\n  \
+             a: {{ stream: events, topic: \"{topic}\", source: {{ {source} }} }}\n"
+        );
+        let kafka = text(&plan("one.yaml", file.as_bytes()), None, Some("events")).unwrap();
+        let warned = if kafka.contains("WARNING") { "! " } else { "" };
+        let writes = kafka
+            .lines()
+            .filter_map(|line| line.split_once("--operation Write --operation Describe "));
+        format!("{warned}{}", Vec::from_iter(writes.map(|(_, topic)| topic)).join(" "))
+    }
+
+    #[test]
+    fn topics_that_begin_with_what_a_table_has_are_those_of_the_tables() {
+        let postgres = "type: postgres, url: \"${ORDERS_DATABASE_URL}\"";
+        let mysql = "type: mysql, url: \"${SHOP_DATABASE_URL}\"";
+        for (topic, source, expected) in [
+            (
+                "{schema}_{table}",
+                format!(
+                    "{postgres}, tables: [orders, sales.lines, cards], exclude: [cards], message_prefixes: [\"*\"]"
+                ),
+                "--topic a.message --topic public_orders --topic sales_lines",
+            ),
+            (
+                "{database}.{table}",
+                format!("{postgres}, tables: [orders]"),
+                "--topic orders.orders",
+            ),
+            (
+                "{database}.{table}",
+                format!("{mysql}, tables: [shop.orders, \"shop.line_*\"]"),
+                "--topic shop.orders --resource-pattern-type prefixed --topic shop.line_",
+            ),
+            (
+                "{schema}_{table}",
+                format!("{mysql}, tables: [\"*.orders\", shop.lines]"),
+                "! --topic shop_lines --topic '*'",
+            ),
+            (
+                "{table}",
+                "type: sqlite, path: shop.db, tables: [orders], query: { mode: bulk }".to_owned(),
+                "--topic orders",
+            ),
+            (
+                "all.{table}",
+                format!("{postgres}, tables: [orders], message_prefixes: [\"*\"]"),
+                "--topic a.message --resource-pattern-type prefixed --topic all.",
+            ),
+        ] {
+            let told = written(topic, &source).replace("--topic a.schema_changes ", "");
+            assert_eq!(told, expected, "{topic} of {source}");
+        }
     }
 
     #[test]

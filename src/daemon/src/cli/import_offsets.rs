@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   topic, file, JSON ──▶ offsets of Connect's ──▶ those of one connector ─┐
-//!                                                                          ├─▶ SourceConnector::take_over ──▶ memory, then checkpoint
+//!                                                                          ├─▶ SourceConnector::take_over ──▶ StateStore::begin
 //!   table of Maxwell's (read by the source itself) ────────────────────────┘
 //! ```
 //!
@@ -18,10 +18,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use tailrace_core::Error;
-use tailrace_core::position::{Checkpoint, Progress};
-use tailrace_core::predecessor::{StoredOffset, TakeOver};
+use tailrace_core::position::Progress;
+use tailrace_core::predecessor::{Predecessor, StoredOffset, TakeOver};
 use tailrace_core::telemetry::now_us;
-use tailrace_state::{ConnectorState, NewEntry, StateStore};
+use tailrace_state::{Beginning, ConnectorState, NewEntry, StateStore};
 
 use self::connect::ConnectOffset;
 use super::forget::carried;
@@ -45,7 +45,12 @@ missing. No daemon may run with the configuration meanwhile.
   tailrace import-offsets shop.yaml orders --connect-topic connect-offsets --name orders-debezium
   tailrace import-offsets shop.yaml orders --connect-file /var/lib/connect/offsets
   curl -s localhost:8083/connectors/orders-debezium/offsets | tailrace import-offsets shop.yaml orders --connect-json -
-  tailrace import-offsets shop.yaml orders --maxwell --client-id maxwell";
+  tailrace import-offsets shop.yaml orders --maxwell --client-id maxwell
+
+What a log's offset does not say is which tables were captured. Where the configuration has more, name those that were with --captured: \
+the rows of the others are read first.
+
+  tailrace import-offsets shop.yaml orders --connect-file offsets --captured public.orders,public.order_lines";
 
 /// What to take over, and by whom.
 #[derive(Debug, clap::Args)]
@@ -69,6 +74,10 @@ pub(crate) struct ImportArguments {
     /// Maxwell's `schema_database`.
     #[arg(long, value_name = "SCHEMA", default_value = "maxwell", requires = "maxwell")]
     maxwell_schema: String,
+    /// Tables that Debezium or Maxwell captured, as patterns as in `tables`; all of the configuration unless it is given. Rows of other
+    /// tables are read first. Those of one that was not captured and is taken as if it was are never read.
+    #[arg(long, value_name = "TABLE", value_delimiter = ',')]
+    captured: Vec<String>,
     /// Also where the connector has carried something already, which is forgotten then.
     #[arg(long)]
     replace: bool,
@@ -98,7 +107,10 @@ struct Stored {
 /// Says where the connector would go on; sets it where that was confirmed.
 pub(crate) async fn run(plan: Plan, arguments: ImportArguments) -> Result<Exit, Failure> {
     let connector = find(&plan, &arguments.connector)?;
-    let state = StateStore::open(&plan.state_path).await?;
+    let state = match arguments.yes {
+        true => StateStore::open(&plan.state_path).await?,
+        false => StateStore::looked_at(&plan.state_path).await?,
+    };
     let done = import(&state, (&plan, connector), &arguments).await;
     state.close().await?;
     done
@@ -114,10 +126,11 @@ async fn import(
         return Err(Failure::Failed(known_already(known)));
     }
     let (stored, whose) = stored(plan, connector, arguments).await?;
-    let taken = connector
-        .source_connector()?
-        .take_over(&connector.name, &stored)
-        .await?;
+    let left = Predecessor {
+        captured: captured(&stored, &arguments.captured)?,
+        stored,
+    };
+    let taken = connector.source_connector()?.take_over(&connector.name, &left).await?;
     let mut text = told(connector, &taken, &whose);
     if let Some(known) = &known {
         text += &given_up(state, known).await?;
@@ -127,12 +140,20 @@ async fn import(
         screen::print(&text)?;
         return Ok(Exit::NotRight);
     }
-    if known.is_some() {
-        state.forget(&connector.name).await?;
-    }
     keep(state, &connector.name, &taken, &whose).await?;
     screen::print(&(text + "Done: the next start of the connector goes on from there\n"))?;
     Ok(Exit::Ended)
+}
+
+/// Which tables the other program captured, where that is said.
+fn captured(stored: &StoredOffset, patterns: &[String]) -> Result<Option<Vec<String>>, Failure> {
+    match stored {
+        _ if patterns.is_empty() => Ok(None),
+        StoredOffset::Debezium(_) | StoredOffset::Maxwell { .. } => Ok(Some(patterns.to_vec())),
+        StoredOffset::Jdbc(_) => Err(Failure::Usage(
+            "the JDBC connector has an offset for each table that it read; leave --captured out".to_owned(),
+        )),
+    }
 }
 
 /// The connector of the file that reads a database.
@@ -257,14 +278,8 @@ async fn given_up(state: &StateStore, known: &ConnectorState) -> Result<String, 
     Ok(text)
 }
 
-/// Durable on return. The memory first: a connector that has one and no checkpoint begins where the memory says, and one that has a
-/// checkpoint and no memory is damaged.
+/// Durable on return, in place of everything that is known of the connector.
 async fn keep(state: &StateStore, name: &str, taken: &TakeOver, whose: &str) -> Result<(), Error> {
-    let store = state.connector(name).await?;
-    store.remember(&taken.memory).await?;
-    let sequence = store.load().await?.map_or(0, |saved| saved.sequence) + 1;
-    let progress = Progress::at(taken.position.clone());
-    store.save(&Checkpoint { sequence, progress }).await?;
     let entry = NewEntry {
         at_us: now_us(),
         connector: Some(name.to_owned()),
@@ -275,7 +290,12 @@ async fn keep(state: &StateStore, name: &str, taken: &TakeOver, whose: &str) -> 
             taken.position
         ),
     };
-    state.write_down(&entry).await
+    let beginning = Beginning {
+        progress: &Progress::at(taken.position.clone()),
+        memory: &taken.memory,
+        entry: &entry,
+    };
+    state.begin(name, beginning).await
 }
 
 #[cfg(test)]

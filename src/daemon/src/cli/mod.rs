@@ -325,11 +325,12 @@ fn load(file: &Path) -> Result<Plan, Failure> {
 }
 
 fn in_short(plan: &Plan) -> String {
-    let connectors = plan
+    let sources = plan
         .connectors
         .iter()
         .map(|connector| format!("{} → {}", connector.name, connector.stream));
-    connectors.collect::<Vec<_>>().join(", ")
+    let sinks = plan.sinks.iter().map(|sink| format!("{} ← {}", sink.name, sink.stream));
+    sources.chain(sinks).collect::<Vec<_>>().join(", ")
 }
 
 fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {

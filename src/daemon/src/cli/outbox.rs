@@ -128,7 +128,7 @@ pub(crate) async fn run(arguments: OutboxArguments) -> Result<Exit, Failure> {
         return Ok(Exit::Ended);
     };
     if matches!(arguments.database, Database::Mysql | Database::Mariadb) && name.schema.is_none() {
-        let sentence = "`--table` must name the database too, as in `--table shop.outbox`; the URL has none";
+        let sentence = "`--table` must name the database too, as in `--table shop.outbox`";
         return Err(Failure::Usage(sentence.to_owned()));
     }
     let statements: Vec<String> = parts.iter().flat_map(Part::statements).collect();

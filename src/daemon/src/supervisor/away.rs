@@ -39,12 +39,12 @@ pub(crate) async fn mark(supervisor: Arc<Supervisor>) {
     }
 }
 
-/// Says how long a connector was away that goes on now, where it was carried before.
-pub(super) async fn goes_on(state: &StateStore, telemetry: &Telemetry, position: Option<&str>) -> Result<()> {
+/// A connector is carried from now on: says how long it was away, where it was carried before.
+pub(super) async fn begins(state: &StateStore, telemetry: &Telemetry, position: Option<&str>) -> Result<()> {
     if let Some(until) = state.carried_until(&telemetry.connector).await? {
         telemetry.go_on((until.at_ms.saturating_mul(1000), until.is_exact), position);
     }
-    Ok(())
+    state.are_carried(std::slice::from_ref(&telemetry.connector)).await
 }
 
 /// Takes down that a connector ends now, where it was carried until now.

@@ -7,10 +7,10 @@ use tailrace_codec::{EncoderSettings, EventEncoder};
 use tailrace_core::pipeline::source::{Limits, SourcePipeline};
 use tailrace_core::pipeline::{Desired, Ended};
 use tailrace_core::ports::{EventStream, SourceConnector, SourceContext};
-use tailrace_core::position::Checkpoint;
+use tailrace_core::position::{Checkpoint, Position};
 use tailrace_core::registry::SchemaRegistry;
 use tailrace_core::schema_change::{SchemaChangeListener, SchemaChangePublisher};
-use tailrace_core::snapshot::{SnapshotDesk, log_position};
+use tailrace_core::snapshot::{Resume, SnapshotDesk, log_position};
 use tailrace_core::telemetry::Telemetry;
 use tailrace_core::transform::Transform;
 use tailrace_core::{Result, failpoint};
@@ -80,10 +80,12 @@ impl ConnectorRun {
             telemetry.set_position(log_position(&checkpoint.progress.position)?.as_str());
         }
         let mut source = self.source.open(context).await?;
-        if let Some(checkpoint) = &saved {
-            let position = log_position(&checkpoint.progress.position)?;
-            away::goes_on(&self.state, telemetry, Some(position.as_str())).await?;
-        }
+        let from = match Resume::from_progress(saved.as_ref().map(|checkpoint| &checkpoint.progress))? {
+            Resume::Log(progress) => Some(progress.position),
+            // How far a snapshot is, is no place in the log.
+            Resume::Bootstrap | Resume::Snapshot(_) => None,
+        };
+        away::begins(&self.state, telemetry, from.as_ref().map(Position::as_str)).await?;
         if let Some(outbox) = &plan.outbox {
             source = Box::new(OutboxSource::new(source, Arc::clone(outbox), Arc::clone(telemetry))?);
         }

@@ -47,7 +47,7 @@ impl SinkRun {
             })
         });
         let subscription = self.stream.subscribe(plan.subscription.clone()).await?;
-        away::goes_on(&self.state, telemetry, None).await?;
+        away::begins(&self.state, telemetry, None).await?;
         Ok(SinkPipeline {
             connector: plan.name.clone(),
             writers: writers.collect::<Result<_>>()?,

@@ -21,9 +21,17 @@ fn broker() -> Kafka {
     Kafka::start(options).unwrap()
 }
 
+/// Sources of one table whose topics begin as the prefix of the connector does, and with what the table is called.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_written_and_read() {
     let kafka = broker();
+    written_and_read(&kafka, "{prefix}.{schema}.{table}").await;
+    let commands = written_and_read(&kafka, "{table}-{prefix}").await;
+    assert!(!commands.contains('*') && !commands.contains("prefixed"), "{commands}");
+}
+
+/// The commands that were run.
+async fn written_and_read(kafka: &Kafka, template: &str) -> String {
     let source = "create table orders (id int primary key, note text); insert into orders values (1, 'one')";
     let source = database_with(PostgresVersion::V17, source).await;
     let target = database_with(
@@ -31,15 +39,23 @@ async fn events_are_written_and_read() {
         "create table orders (id int primary key, note text)",
     )
     .await;
+    let topic = [
+        ("{prefix}", source.name()),
+        ("{schema}", "public"),
+        ("{table}", "orders"),
+    ];
+    let topic = topic
+        .iter()
+        .fold(template.to_owned(), |topic, (part, name)| topic.replace(part, name));
     let daemon = Daemon::new("").unwrap();
     let sections = format!(
         "streams:\n  events: {{ type: kafka, bootstrap_servers: [\"{}\"], sasl: {{ mechanism: plain, username: tailrace, password: secret }} }}\n\
-         connectors:\n  {}: {{ stream: events, source: {{ type: postgres, url: \"{}\", tables: [public.orders] }}, dead_letters: {{ policy: topic }} }}\n  \
-         mirror: {{ stream: events, topics: [\"{}\"], sink: {{ type: postgres, url: \"{}\" }} }}\n",
+         connectors:\n  {}: {{ stream: events, topic: \"{template}\", source: {{ type: postgres, url: \"{}\", tables: [public.orders] }}, \
+         dead_letters: {{ policy: topic }} }}\n  \
+         mirror: {{ stream: events, topics: [\"{topic}\"], sink: {{ type: postgres, url: \"{}\", table: orders }} }}\n",
         kafka.bootstrap(),
         source.name(),
         source.url(),
-        source.topic("orders"),
         target.url(),
     );
     daemon.configure(&sections).unwrap();
@@ -48,8 +64,8 @@ async fn events_are_written_and_read() {
     assert!(before.all().contains("kafka-acls.sh"), "{}", before.all());
     let printed = daemon.command("grants", &["--stream", "events"]).unwrap();
     let commands = printed.stdout.lines().filter(|line| line.starts_with("kafka-acls.sh"));
-    let commands: Vec<&str> = commands.collect();
-    create_acls(&kafka.internal_bootstrap(), &commands.join("\n")).unwrap();
+    let commands = Vec::from_iter(commands).join("\n");
+    create_acls(&kafka.internal_bootstrap(), &commands).unwrap();
     let ready = eventually("the rules reach the broker", DEADLINE, || async {
         Ok((daemon.command("check", &[])?.code == Some(0)).then_some(()))
     });
@@ -60,4 +76,5 @@ async fn events_are_written_and_read() {
         Ok((found == "1").then_some(()))
     });
     assert!(row.await.is_ok(), "{}", daemon.log());
+    commands
 }

@@ -109,6 +109,100 @@ async fn by_queues() {
     }
 }
 
+/// Tables that a pattern fits, what is left out of them, and a name that would be a statement if it got out of its quotes.
+const HOSTILE: &str = "o` TO eve; GRANT ALL ON *.* TO eve; -- x";
+
+/// Whoever may make a table gives its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_patterns() {
+    for version in MySqlVersion::ALL {
+        let database = database_with(version, TABLES).await;
+        let hostile = HOSTILE.replace('`', "``");
+        let more = format!(
+            "create table cards (id int primary key) engine = InnoDB; create table `{hostile}` (id int primary key) engine = InnoDB;
+             drop table secrets"
+        );
+        database.execute(&more).await.unwrap();
+        let exclude = format!("exclude: [{}.cards]", database.schema());
+        let (capture, user) = captured(&database, "[public.*]", &exclude, "");
+        let case = capture.case(&user);
+        let statements = case.apply().await;
+        let reading = statements
+            .iter()
+            .filter(|statement| statement.starts_with("GRANT SELECT"));
+        let schema = database.schema();
+        assert_eq!(
+            Vec::from_iter(reading),
+            [
+                &format!("GRANT SELECT ON `{schema}`.`{hostile}` TO `{user}`@`%`"),
+                &format!("GRANT SELECT ON `{schema}`.`orders` TO `{user}`@`%`"),
+            ]
+        );
+        case.has_nothing_more(&statements).await;
+        let eve = "select count(*) from mysql.user where user = 'eve'";
+        assert_eq!(database.query_value(eve).await.unwrap(), "0");
+        case.is_ready();
+    }
+}
+
+/// Upper and lower case differ in patterns, and not in the catalogue of each server; tables of the server itself fit, and are never meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_patterns_over_all_databases() {
+    for version in MySqlVersion::ALL {
+        let database = Database::own(MySqlOptions::version(version)).await.unwrap();
+        let more = "create table Others (id int primary key) engine = InnoDB; create table orders_2 (id int primary key) engine = InnoDB";
+        database.execute(&format!("{TABLES}; {more}")).await.unwrap();
+        let (capture, user) = captured(&database, "[\"*.o*\"]", "exclude: [\"*.orders_?\"]", "");
+        let case = capture.case(&user);
+        let statements = case.apply().await;
+        let reading = statements
+            .iter()
+            .filter(|statement| statement.starts_with("GRANT SELECT"));
+        let schema = database.schema();
+        assert_eq!(
+            Vec::from_iter(reading),
+            [&format!("GRANT SELECT ON `{schema}`.`orders` TO `{user}`@`%`")]
+        );
+        case.has_nothing_more(&statements).await;
+    }
+}
+
+/// Rows of a queue are changed in its tables, whatever else is in their database.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_queues_of_a_pattern() {
+    for version in MySqlVersion::ALL {
+        for acknowledge in ["{ mark: done_at }", "delete"] {
+            let tables = "create table order_log (id int primary key) engine = InnoDB";
+            let database = database_with(version, &format!("{TABLES}; {tables}")).await;
+            let source = format!(
+                "query: {{ mode: queue, poll_interval_ms: 20, acknowledge: {acknowledge}, overrides: {{ {}.order_log: {{ mode: bulk }} }} }}",
+                database.schema()
+            );
+            let (capture, user) = captured(&database, "[public.order*]", &source, "");
+            let case = capture.case(&user);
+            let statements = case.apply().await;
+            let right = match acknowledge {
+                "delete" => "DELETE",
+                _ => "UPDATE (`done_at`)",
+            };
+            let schema = database.schema();
+            let changing = Vec::from_iter(statements.iter().filter(|statement| statement.contains(right)).cloned());
+            assert_eq!(
+                changing,
+                [format!("GRANT {right} ON `{schema}`.`orders` TO `{user}`@`%`")]
+            );
+            case.is_ready();
+            case.has_nothing_more(&statements).await;
+            case.misses_each(&changing, &[]).await;
+            capture.start_again();
+            insert(&capture).await;
+            capture.arrive("orders", 3).await;
+            let left = "(select count(*) from orders where done_at is null) = 0";
+            database.wait_until(left).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn by_change_tables() {
     for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {

@@ -102,6 +102,51 @@ async fn by_queries() {
     capture.arrive("orders", 3).await;
 }
 
+/// Sequences that number rows belong to a column, or stand in its default; patterns may hold what looks like the end of a block.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_queries_with_patterns() {
+    let tables = format!(
+        "{TABLES}; create sequence numbers; create table order_lines (id int primary key default nextval('numbers'));
+         create table order_log (id int generated always as identity primary key);
+         create table order_old (id serial primary key); create table invoices (id serial primary key);
+         create table others (id serial primary key)"
+    );
+    let database = hardened(&tables).await;
+    let source = "query: { mode: incrementing, poll_interval_ms: 20, overrides: { public.order_log: { mode: bulk } } }\n\
+                  exclude: [public.order_old, \"public.order$tailrace$*\"]";
+    let (capture, user) = captured(&database, "[public.order*, public.invoices]", source, "");
+    let case = capture.case(&user);
+    case.apply().await;
+    case.is_ready();
+    let held = case.held_in_postgres().await;
+    let held: Vec<&str> = held
+        .iter()
+        .map(String::as_str)
+        .filter(|right| right.starts_with("SELECT"))
+        .collect();
+    assert_eq!(
+        held,
+        [
+            "SELECT SEQUENCE public.invoices_id_seq",
+            "SELECT SEQUENCE public.numbers",
+            "SELECT SEQUENCE public.orders_id_seq",
+            "SELECT public.invoices",
+            "SELECT public.order_lines",
+            "SELECT public.order_log",
+            "SELECT public.orders"
+        ]
+    );
+    let revoke = format!("revoke select on sequence numbers from {user}");
+    database.execute(&revoke).await.unwrap();
+    let (told, code) = case.told();
+    let again = format!("GRANT SELECT ON SEQUENCE public.numbers TO \"{user}\"");
+    assert!(code == Some(3) && told.contains(&again), "{told}");
+    database.execute(&again).await.unwrap();
+    capture.start_again();
+    insert(&capture).await;
+    capture.arrive("orders", 3).await;
+}
+
 /// Rows of a queue are marked in one column, or deleted; daemons take turns.
 #[tokio::test(flavor = "multi_thread")]
 async fn by_queues() {

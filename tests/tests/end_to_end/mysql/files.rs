@@ -58,6 +58,8 @@ async fn files_that_were_carried_may_go() {
             .await
             .unwrap();
         scenario.commit(20).await.unwrap();
+        let checked = scenario.daemon.command("check", &[]).unwrap();
+        assert_eq!(checked.code, Some(0), "{version}: {}", checked.all());
         scenario.start().unwrap();
         scenario.finish(Snapshot::Whole).await.unwrap();
     }
@@ -103,7 +105,16 @@ async fn state_after(version: MySqlVersion, statements: &[&str]) -> String {
     .await
     .unwrap();
     scenario.commit(10).await.unwrap();
-    halted(&scenario)
+    let checked = scenario.daemon.command("check", &[]).unwrap();
+    let state = halted(&scenario);
+    let code = state.strip_prefix("halted:").unwrap();
+    assert_eq!(checked.code, Some(3), "{version}: {}", checked.all());
+    assert!(
+        checked.all().contains(&format!("[{code}]")),
+        "{version}: {}",
+        checked.all()
+    );
+    state
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,9 +114,11 @@ async fn rows_that_were_logged_as_a_statement_halt_and_the_remedy_is_one() {
         let told = status(&capture);
         let reason = told["reason"].as_str().unwrap();
         let table = format!("{}.t", capture.database.name());
-        for word in ["insert into t values (2, 2)", &table, "tailrace forget"] {
+        for word in ["the INSERT at ", &table, "tailrace forget"] {
             assert!(reason.contains(word), "{version}: `{word}` is not in: {reason}");
         }
+        // The text of a statement has values of rows.
+        assert!(!reason.contains("(2, 2)"), "{version}: {reason}");
         assert_eq!(told["position"], before, "{version}");
         // It does not cure itself.
         capture.daemon.terminate().unwrap();

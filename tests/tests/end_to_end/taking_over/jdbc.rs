@@ -39,6 +39,9 @@ async fn published(database: Database, mode: &str, offset: &Value) -> Vec<i64> {
     };
     let told = import(&capture, &table, offset, &[]);
     assert_eq!(told.code, Some(2), "{}", told.all());
+    let is_converted = told.stdout.contains("in its own time zone");
+    let is_read_as_text = capture.database.schema() != "public" && mode != "incrementing";
+    assert_eq!(is_converted, is_read_as_text, "{}", told.all());
     let done = import(&capture, &table, offset, &["--yes"]);
     assert_eq!(done.code, Some(0), "{}", done.all());
     capture.daemon.start().unwrap();
@@ -102,4 +105,38 @@ async fn tables_are_polled_from_where_the_jdbc_source_stopped_on_mysql() {
             .unwrap()
     })
     .await;
+}
+
+/// The drivers read a `TIMESTAMP` as the server writes it, in its own time zone: the rows below are moments two hours earlier, and the offset is
+/// the same as elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timestamp_is_the_wall_clock_of_the_server() {
+    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
+        goes_on(|| async {
+            let options = MySqlOptions::version(version).setting("default_time_zone=+02:00");
+            Database::own(options).await.unwrap()
+        })
+        .await;
+    }
+}
+
+/// An offset of before its table was named in full may be that of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_may_be_of_several_tables_is_refused() {
+    let database = Database::shared(PostgresVersion::V17).await.unwrap();
+    let orders = |schema: &str| format!("create table {schema}.orders (id int primary key, n int not null)");
+    let statements = format!("create schema archive; {}; {}", orders("archive"), orders("public"));
+    database.execute(&statements).await.unwrap();
+    let wanted = Wanted {
+        source: "query: { mode: incrementing, poll_interval_ms: 100, accept_gaps: true }",
+        tables: "[archive.orders, public.orders]",
+        ..Wanted::default()
+    };
+    let capture = Capture::prepare(database, &wanted);
+    let refused = import(&capture, "orders", &json!({ "incrementing": 7 }), &[]);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.stderr.contains("[offsets_ambiguous]"), "{}", refused.all());
+    let named = import(&capture, "public.orders", &json!({ "incrementing": 7 }), &[]);
+    assert_eq!(named.code, Some(2), "{}", named.all());
+    assert!(named.stdout.contains("public.orders: behind id 7"), "{}", named.all());
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tailrace_tests::daemon::Printed;
-use tailrace_tests::database::Database;
+use tailrace_tests::database::{Database, Server};
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion, PostgresVersion, eventually};
 
-use super::shop::said;
-use super::{DEADLINE, Move};
+use super::shop::{Shop, said};
+use super::{DEADLINE, Move, daemon_on};
 
 // === impl Move ===
 
 impl Move {
     /// With an offset of this JSON, as Kafka Connect would answer it.
-    fn import_json(&self, offset: &Value, arguments: &[&str]) -> Printed {
+    pub(super) fn import_json(&self, offset: &Value, arguments: &[&str]) -> Printed {
         let answer = json!({ "offsets": [{ "partition": { "server": self.name }, "offset": offset }] });
         let path = self.daemon.path().join("offsets.json");
         fs::write(&path, answer.to_string()).unwrap();
@@ -28,7 +28,11 @@ impl Move {
     }
 
     fn is_refused(&self, offset: &Value, code: &str, words: &str) {
-        let printed = self.import_json(offset, &["--yes"]);
+        self.is_refused_with(offset, &["--yes"], (code, words));
+    }
+
+    pub(super) fn is_refused_with(&self, offset: &Value, arguments: &[&str], (code, words): (&str, &str)) {
+        let printed = self.import_json(offset, arguments);
         assert_eq!(printed.code, Some(1), "{}", printed.all());
         assert!(
             printed.stderr.contains(&format!("[{code}]")),
@@ -39,10 +43,10 @@ impl Move {
     }
 
     /// A slot and a publication as Debezium makes them, without Debezium. The place in the log where the slot is.
-    async fn with_slot(&self) -> u64 {
+    pub(super) async fn with_slot(&self, tables: &str) -> u64 {
         let name = &self.name;
         let database = &self.shop.database;
-        let make = format!("create publication {name} for table orders");
+        let make = format!("create publication {name} for {tables}");
         database.execute(&make).await.unwrap();
         let slot = format!("select pg_create_logical_replication_slot('{name}', 'pgoutput')::text");
         database.query(&slot).await.unwrap();
@@ -64,7 +68,7 @@ async fn a_slot_that_is_read_or_ahead_or_gone_is_refused_on_postgresql() {
     let mut moving = Move::prepare(database, "refused_pg").await;
     let offset = |lsn: u64| json!({ "lsn": lsn, "lsn_proc": lsn, "lsn_commit": lsn, "txId": 7, "ts_usec": 7 });
     moving.is_refused(&offset(7), "slot_missing", "pg_create_logical_replication_slot");
-    let place = moving.with_slot().await;
+    let place = moving.with_slot("table orders").await;
     moving.is_refused(
         &json!({ "lsn": place, "snapshot": "INITIAL" }),
         "snapshot_unfinished",
@@ -213,6 +217,58 @@ async fn a_place_inside_of_a_transaction_goes_back_to_its_start() {
         // What is published begins with the transaction, and has all of it.
         let published = said(&moving.kafka.records(&moving.topic()).unwrap());
         // The first one is that of the orders that were there, and two came before the place.
+        assert_eq!(published, moving.shop.since(3), "{version}");
+        moving.kafka.delete_topic(&moving.topic()).await.unwrap();
+    }
+}
+
+/// Debezium read the primary, and `url` leads to its replica, whose files have the same names. The last transaction was the primary's.
+#[tokio::test(flavor = "multi_thread")]
+async fn gtids_alone_decide_where_another_server_was_read() {
+    for version in [MySqlVersion::MySql97, MySqlVersion::MariaDb1011] {
+        let replica = MySqlOptions::version(version)
+            .setting("server_id=2")
+            .setting("log_slave_updates=ON");
+        let replica = Server::start(replica).unwrap();
+        let database = Database::own(MySqlOptions::version(version)).await.unwrap();
+        let (here, there) = (
+            Arc::clone(replica.mysql().unwrap()),
+            Arc::clone(database.mysql().unwrap()),
+        );
+        here.replicate_from(&there).await.unwrap();
+        let daemon_sees = database.on_replica(replica);
+        let shop = Shop::open(database).await;
+        here.catch_up_with(&there).await.unwrap();
+        let mut moving = Move::of(
+            shop,
+            daemon_on(&daemon_sees, "elsewhere_my", &["orders"]),
+            "elsewhere_my",
+        );
+        moving.shop.trade(2).await;
+        let executed = there.executed().await.unwrap();
+        here.catch_up_with(&there).await.unwrap();
+
+        let (last, end) = here.log_end().await.unwrap();
+        let offset =
+            |file: &str, pos: u64, gtids: &str| json!({ "file": file, "pos": pos, "server_id": 1, "gtids": gtids });
+        // Beyond all that it has, and where none of its events begins.
+        for (file, pos) in [("binlog.000777", 4), (last.as_str(), end - 1), (last.as_str(), end + 7)] {
+            let told = moving.import_json(&offset(file, pos, &executed), &[]);
+            assert_eq!(told.code, Some(2), "{version} {file}:{pos}: {}", told.all());
+            assert!(told.stdout.contains("the GTIDs alone decide"), "{}", told.all());
+        }
+        let (before, _) = executed.rsplit_once(['-', ':']).unwrap();
+        let unknown = format!("{before}-1000000");
+        moving.is_refused(&offset(&last, end, &unknown), "diverged", "does not have");
+
+        let done = moving.import_json(&offset("binlog.000777", 4, &executed), &["--yes"]);
+        assert_eq!(done.code, Some(0), "{}", done.all());
+        moving.shop.trade(3).await;
+        moving.daemon.start().unwrap();
+        moving.wait_for_all();
+        moving.daemon.terminate().unwrap();
+        let published = said(&moving.kafka.records(&moving.topic()).unwrap());
+        // The orders that were there, and two rounds, came before.
         assert_eq!(published, moving.shop.since(3), "{version}");
         moving.kafka.delete_topic(&moving.topic()).await.unwrap();
     }

@@ -1,6 +1,4 @@
-//! The state store from outside: what it keeps, and what it refuses.
-
-#![cfg(test)]
+//! What it keeps, and what it refuses.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,49 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sqlx::Connection;
-use tailrace_core::dead_letter::{Letter, LetterState, LetterSummary, Maximum, Original, RecordImage, Settlement};
+use tailrace_core::dead_letter::{LetterState, LetterSummary, Maximum, Settlement};
 use tailrace_core::error::Kind;
 use tailrace_core::ports::Succession;
 use tailrace_core::position::{Checkpoint, PartialTransaction, Position, Progress};
-use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
-use tailrace_core::value::LogicalType;
 use tailrace_state::StateStore;
-use tempfile::TempDir;
+
+use crate::{PLENTY, checkpoint, letter, orders, place};
 
 /// Set in a child process of a test; holds the path of the state it works on.
 const CHILD: &str = "TAILRACE_STATE_TEST_CHILD";
-
-fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
-    (folder, path)
-}
-
-fn checkpoint(sequence: u64) -> Checkpoint {
-    Checkpoint {
-        sequence,
-        progress: Progress::at(Position::new(format!("0/{sequence:08X}"))),
-    }
-}
-
-fn orders(columns: &[&str]) -> TableSchema {
-    let column = |name: &&str| Column {
-        nullable: false,
-        source_type: "bigint".to_owned(),
-        ..Column::new(*name, LogicalType::Int64)
-    };
-    TableSchema {
-        name: TableName {
-            database: "shop".to_owned(),
-            schema: "public".to_owned(),
-            table: "orders".to_owned(),
-        },
-        kind: TableKind::Table,
-        columns: columns.iter().map(column).collect(),
-        key: vec![0],
-        documentation: None,
-    }
-}
 
 async fn error_of(path: &Path) -> tailrace_core::Error {
     StateStore::open(path).await.unwrap_err()
@@ -121,7 +86,7 @@ async fn a_process_that_died_loses_nothing_that_was_saved() {
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
-        .args(["--exact", "a_process_that_died_loses_nothing_that_was_saved"])
+        .args(["--exact", "store::a_process_that_died_loses_nothing_that_was_saved"])
         .env(CHILD, &path);
     let output = child.output().unwrap();
     assert!(!output.status.success());
@@ -372,7 +337,7 @@ async fn a_full_disk_keeps_the_last_checkpoint() {
         }
         unreachable!("the limit was never met");
     }
-    let limited = "trap '' XFSZ; ulimit -f 400; exec \"$0\" --exact a_full_disk_keeps_the_last_checkpoint";
+    let limited = "trap '' XFSZ; ulimit -f 400; exec \"$0\" --exact store::a_full_disk_keeps_the_last_checkpoint";
     let output = Command::new("sh")
         .args(["-c", limited])
         .arg(std::env::current_exe().unwrap())
@@ -455,36 +420,6 @@ async fn versions_that_were_passed_over_are_told_with_the_one_that_came_after() 
     let fourth = connector.record(&versions[3], &at, None).await.unwrap();
     assert_eq!(fourth.passed_over, [passed_over(3)]);
 }
-
-fn letter(number: u32) -> Letter {
-    Letter {
-        identity: format!("db:0/{number}:0"),
-        event_id: format!("e-{number}"),
-        table: "public.orders".to_owned(),
-        operation: "c".to_owned(),
-        key: Some("{\"id\":\"7\"}".to_owned()),
-        position: format!("0/{number}"),
-        updated_at_us: 1,
-        keys: vec!["public.orders\u{0}{\"id\":\"7\"}".to_owned()],
-        code: "value_not_encodable".to_owned(),
-        reason: "too large".to_owned(),
-        quarantined_at_us: i64::from(number),
-        original: Some(Original::Record(RecordImage {
-            topic: "orders".to_owned(),
-            partition: 0,
-            offset: 7,
-            timestamp_ms: 0,
-            key: None,
-            value: Some("AP8=".to_owned()),
-            headers: Vec::new(),
-        })),
-    }
-}
-
-const PLENTY: Maximum = Maximum {
-    letters: 5000,
-    bytes: 64 << 20,
-};
 
 #[tokio::test]
 async fn dead_letters_are_kept_until_they_are_replayed_or_dropped() {

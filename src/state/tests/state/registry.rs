@@ -1,11 +1,7 @@
 //! The embedded registry as its users see it; the rules are a test's own, those of the codec have tests of their own.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends at the first thing that is not as it should be"
-)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection};
@@ -15,7 +11,8 @@ use tailrace_core::registry::{
     Compatibility, RegisteredSchema, Schema, SchemaId, SchemaRegistry, SchemaRules, SchemaType,
 };
 use tailrace_state::{EmbeddedRegistry, StateStore};
-use tempfile::TempDir;
+
+use crate::place;
 
 /// A schema is a list of letters; a newer one may only add to them.
 struct Letters;
@@ -36,12 +33,6 @@ impl SchemaRules for Letters {
             .into_iter()
             .collect()
     }
-}
-
-fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
-    (folder, path)
 }
 
 async fn open(path: &Path) -> (StateStore, EmbeddedRegistry) {

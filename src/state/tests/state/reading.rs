@@ -1,43 +1,12 @@
 //! What people read of the state: much of it does not hold up who writes, and what is damaged of one connector is not of another.
 
-#![cfg(test)]
-
 use sqlx::Connection;
-use tailrace_core::dead_letter::{Letter, Maximum, Original, RecordImage};
 use tailrace_core::position::{Checkpoint, Position, Progress};
 use tailrace_core::schema::{Column, TableKind, TableName, TableSchema};
 use tailrace_core::value::LogicalType;
 use tailrace_state::StateStore;
 
-const MAXIMUM: Maximum = Maximum {
-    letters: 5000,
-    bytes: 64 << 20,
-};
-
-fn letter(number: u32) -> Letter {
-    Letter {
-        identity: number.to_string(),
-        event_id: format!("e-{number}"),
-        table: "public.orders".to_owned(),
-        operation: "c".to_owned(),
-        key: None,
-        position: format!("0/{number}"),
-        updated_at_us: 1,
-        keys: vec![format!("public.orders\u{0}{number}")],
-        code: "value_not_encodable".to_owned(),
-        reason: "too large".to_owned(),
-        quarantined_at_us: 1,
-        original: Some(Original::Record(RecordImage {
-            topic: "orders".to_owned(),
-            partition: 0,
-            offset: 7,
-            timestamp_ms: 0,
-            key: None,
-            value: Some("AP8=".to_owned()),
-            headers: Vec::new(),
-        })),
-    }
-}
+use crate::{PLENTY, letter};
 
 #[tokio::test]
 async fn a_list_of_letters_has_all_of_them_and_nothing_of_what_was_set_aside() {
@@ -45,7 +14,7 @@ async fn a_list_of_letters_has_all_of_them_and_nothing_of_what_was_set_aside() {
     let store = StateStore::open(&folder.path().join("state.db")).await.unwrap();
     let orders = store.connector("orders").await.unwrap();
     let many: Vec<_> = (1..=100).map(letter).collect();
-    orders.quarantine(&many, MAXIMUM).await.unwrap();
+    orders.quarantine(&many, PLENTY).await.unwrap();
     let numbers = async |behind, limit| {
         let letters = store.dead_letters("orders", (behind, limit, false)).await.unwrap();
         assert!(letters.iter().all(|letter| letter.letter.original.is_none()));
