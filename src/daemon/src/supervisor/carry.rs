@@ -82,6 +82,7 @@ impl ConnectorRun {
         let mut source = self.source.open(context).await?;
         let from = match Resume::from_progress(saved.as_ref().map(|checkpoint| &checkpoint.progress))? {
             Resume::Log(progress) => Some(progress.position),
+            Resume::Snapshot(snapshot) if snapshot.complete => Some(snapshot.log_start),
             // How far a snapshot is, is no place in the log.
             Resume::Bootstrap | Resume::Snapshot(_) => None,
         };

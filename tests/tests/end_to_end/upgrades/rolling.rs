@@ -105,7 +105,7 @@ async fn restarted(version: impl Into<Version>, end: End) {
             end == End::Killed || since_us >= ending_us - 1000,
             "{ending_us}: {away}"
         );
-        assert!(!away["position"].as_str().unwrap().is_empty(), "{away}");
+        assert!(away["position"].as_str().is_some_and(|at| !at.is_empty()), "{away}");
     }
     let findings = judged(&capture, workload).await;
     assert!(end == End::Killed || findings.duplicates == 0, "{findings:?}");
