@@ -48,6 +48,7 @@ use facts::Facts;
 use writers::Elders;
 
 pub(crate) use check::check;
+pub(crate) use facts::METADATA_LOCKS;
 pub(crate) use open::{describe, open, read, take_over};
 
 /// A page only sees that its own table was altered. Tables that come, and keys and indexes, are looked for this often.

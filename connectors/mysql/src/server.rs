@@ -195,6 +195,11 @@ impl Version {
         Self { major, minor, patch }
     }
 
+    /// As one number, as in a comment that servers run: 50703 is 5.7.3.
+    pub(crate) fn number(self) -> u32 {
+        u32::from(self.major) * 10_000 + u32::from(self.minor) * 100 + u32::from(self.patch)
+    }
+
     /// The numbers at the beginning of `10.11.6-MariaDB-0+deb12u1`; what is missing is 0.
     fn parse(text: &str) -> Option<Self> {
         let end = text

@@ -164,7 +164,7 @@ impl Opening {
             "state_missing",
             format!(
                 "the replication slot \"{name}\" exists already, but the state knows nothing of it: either the state file was lost (restore it), \
-                 or the slot is somebody else's (name another one in `slot`), \
+                 or the slot is somebody else's (name another one in `slot`, or go on where that program stopped with `tailrace import-offsets`), \
                  or it is left over (SELECT pg_drop_replication_slot('{name}') gives up what it holds)"
             ),
         ))

@@ -94,6 +94,16 @@ impl Move {
         }
     }
 
+    /// Carries all there is, to a topic without records, and ends: that is all but the first transactions.
+    async fn publishes_since(&self, transactions: usize) {
+        self.daemon.start().unwrap();
+        self.wait_for_all();
+        self.daemon.terminate().unwrap();
+        let published = said(&self.kafka.records(&self.topic()).unwrap());
+        assert_eq!(published, self.shop.since(transactions), "{}", self.connector());
+        self.kafka.delete_topic(&self.topic()).await.unwrap();
+    }
+
     fn connector(&self) -> String {
         self.shop.database.name().to_owned()
     }

@@ -13,7 +13,7 @@ use crate::server::{Flavour, ServerFacts, Version, texts_where_allowed};
 /// What makes locks of tables visible.
 pub(super) const INSTRUMENT: &str = "wait/lock/metadata/sql/mdl";
 /// From here on there is a table of them, and from here on they are instrumented unless somebody says otherwise.
-const METADATA_LOCKS: Version = Version::new(5, 7, 3);
+pub(crate) const METADATA_LOCKS: Version = Version::new(5, 7, 3);
 const INSTRUMENTED_BY_DEFAULT: Version = Version::new(8, 0, 0);
 /// `XA RECOVER` of who lacks the right for it fails as if something were wrong with the transactions (`ER_XAER_RMERR`).
 const XA_RESOURCE_ERROR: u16 = 1401;

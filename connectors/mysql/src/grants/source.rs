@@ -12,9 +12,12 @@ use tailrace_sql::{QueryConfig, QueryMode};
 
 use super::{Matched, Target, statement};
 use crate::config::MySqlConfig;
+use crate::dialect::METADATA_LOCKS;
 use crate::discover::Needed;
-use crate::server::Flavour;
+use crate::server::{Flavour, Version};
 
+/// The first MySQL with a right to see prepared XA transactions: before, everybody sees them.
+const XA_RIGHT: Version = Version::new(8, 0, 0);
 /// Reading rows, and nothing that changes them.
 const READ: &str = "SELECT";
 
@@ -241,9 +244,14 @@ fn lease(script: &mut Script, target: &Target, lease: &LeaseConfig) {
 /// Mode `incrementing` waits for transactions that may still fill a gap between ids.
 fn writers(script: &mut Script, target: &Target) {
     let (user, flavour) = (&target.user, target.flavour);
+    let [locks, instruments, consumers] = statement::instruments(user);
+    let locks = match flavour {
+        Flavour::MySql => statement::since(METADATA_LOCKS, &locks),
+        Flavour::MariaDb => locks,
+    };
     script.needed(
         "Rows behind a gap in the ids wait for each transaction that may still fill it: it sees who holds a lock of the table.",
-        statement::instruments(user),
+        [locks, instruments, consumers],
     );
     script.needed(
         "It asks whether the server is a replica, where rows come in the order in which they committed elsewhere.",
@@ -254,7 +262,7 @@ fn writers(script: &mut Script, target: &Target) {
         Flavour::MySql => {
             script.needed(
                 "It waits for prepared XA transactions too. MySQL 5.7 has no such right, and shows them to everybody.",
-                [statement::everywhere("XA_RECOVER_ADMIN", user)],
+                [statement::since(XA_RIGHT, &statement::everywhere("XA_RECOVER_ADMIN", user))],
             );
             script.optional(
                 "Before MySQL 8.0 locks need not be instrumented from the server's start on, and it waits for transactions that are older than that:",

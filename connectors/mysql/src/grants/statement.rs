@@ -1,7 +1,7 @@
 //! The statements that give a user its rights: the same for the preflight, which prints the one that is missing.
 
 use crate::quote::{identifier, qualified};
-use crate::server::Flavour;
+use crate::server::{Flavour, Version};
 
 /// The right to lock the tables that a user may read.
 pub(crate) const LOCK: &str = "LOCK TABLES";
@@ -47,6 +47,11 @@ pub(crate) fn replica_monitor(flavour: Flavour) -> &'static str {
 /// The rights to see who writes to a table.
 pub(crate) fn instruments(user: &str) -> [String; 3] {
     INSTRUMENTS.map(|table| format!("GRANT SELECT ON performance_schema.{table} TO {user}"))
+}
+
+/// A statement that servers of MySQL run from a version on, and take for a comment before (manual 9.7, "Comments").
+pub(crate) fn since(version: Version, statement: &str) -> String {
+    format!("/*!{} {statement} */", version.number())
 }
 
 /// The right to mark a row in this column.

@@ -8,7 +8,7 @@ use tailrace_tests::daemon::Printed;
 use tailrace_tests::database::{Database, Server};
 use tailrace_tests::servers::{MySqlOptions, MySqlVersion, PostgresVersion, eventually};
 
-use super::shop::{Shop, said};
+use super::shop::Shop;
 use super::{DEADLINE, Move, daemon_on};
 
 // === impl Move ===
@@ -211,14 +211,9 @@ async fn a_place_inside_of_a_transaction_goes_back_to_its_start() {
         let done = moving.import_json(&json!({ "file": file, "pos": within[1], "event": 1 }), &["--yes"]);
         assert_eq!(done.code, Some(0), "{}", done.all());
         moving.shop.trade(1).await;
-        moving.daemon.start().unwrap();
-        moving.wait_for_all();
-        moving.daemon.terminate().unwrap();
-        // What is published begins with the transaction, and has all of it.
-        let published = said(&moving.kafka.records(&moving.topic()).unwrap());
-        // The first one is that of the orders that were there, and two came before the place.
-        assert_eq!(published, moving.shop.since(3), "{version}");
-        moving.kafka.delete_topic(&moving.topic()).await.unwrap();
+        // What is published begins with the transaction, and has all of it. The first one is that of the orders that were there, and two
+        // came before the place.
+        moving.publishes_since(3).await;
     }
 }
 
@@ -264,12 +259,7 @@ async fn gtids_alone_decide_where_another_server_was_read() {
         let done = moving.import_json(&offset("binlog.000777", 4, &executed), &["--yes"]);
         assert_eq!(done.code, Some(0), "{}", done.all());
         moving.shop.trade(3).await;
-        moving.daemon.start().unwrap();
-        moving.wait_for_all();
-        moving.daemon.terminate().unwrap();
-        let published = said(&moving.kafka.records(&moving.topic()).unwrap());
         // The orders that were there, and two rounds, came before.
-        assert_eq!(published, moving.shop.since(3), "{version}");
-        moving.kafka.delete_topic(&moving.topic()).await.unwrap();
+        moving.publishes_since(3).await;
     }
 }
