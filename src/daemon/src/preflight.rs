@@ -22,18 +22,21 @@ pub(crate) type Topics = BTreeMap<(String, String), String>;
 
 /// What is to be said of the state before this release opens it; nothing of one that is there as it should be, or not there yet.
 pub(crate) async fn of_state(path: &Path) -> Vec<Finding> {
-    match StateStore::outdated(path).await {
-        Ok(None) => Vec::new(),
-        Ok(Some(outdated)) => {
-            let Outdated { layout, wanted, copy } = outdated;
-            let problem = format!(
-                "the next start brings it from layout {layout} to layout {wanted}, which earlier releases refuse; before that it is copied to {}",
-                copy.display()
-            );
-            vec![Finding::note("state_outdated", problem)]
-        }
-        Err(error) => vec![Finding::from(&error)],
-    }
+    let (outdated, home) = match StateStore::outdated(path).await {
+        Ok(outdated) => (outdated, StateStore::verify_home(path).await),
+        Err(error) => (None, Err(error)),
+    };
+    let refused = home.err().map(|error| Finding::from(&error));
+    refused.into_iter().chain(outdated.map(brought_on)).collect()
+}
+
+fn brought_on(outdated: Outdated) -> Finding {
+    let Outdated { layout, wanted, copy } = outdated;
+    let problem = format!(
+        "the next start brings it from layout {layout} to layout {wanted}, which earlier releases refuse; before that it is copied to {}",
+        copy.display()
+    );
+    Finding::note("state_outdated", problem)
 }
 
 /// Everything that is to be said of a connector that reads. `registry` has the schemas of what it published before, where it has any;

@@ -8,8 +8,8 @@ use tailrace_core::{Error, Result};
 
 use crate::connector;
 use crate::error::{from_file, from_opening};
-use crate::file;
-use crate::store::{BUSY_TIMEOUT, ConnectorState, Copied, StateStore};
+use crate::file::{self, Home};
+use crate::store::{BUSY_TIMEOUT, ConnectorState, Copied, StateStore, cloned};
 use crate::upgrade::{Outdated, copy_into};
 use crate::verify;
 
@@ -27,6 +27,24 @@ pub(crate) async fn look_at(path: &Path) -> Result<SqliteConnection> {
 // === impl StateStore ===
 
 impl StateStore {
+    /// Whether a start would find the state where it was left, if there is one. Changes nothing and takes no lock.
+    ///
+    /// # Errors
+    /// Definite `state_cloned`, `state_foreign`, `state_corrupt`.
+    pub async fn verify_home(path: &Path) -> Result<()> {
+        if !path.try_exists().map_err(|error| from_file(path, error))? {
+            return Ok(());
+        }
+        let home = Home::of(path).map_err(|error| from_file(path, error))?;
+        let mut connection = look_at(path).await?;
+        let stored = verify::store(path, &mut connection).await;
+        connection.close().await.map_err(|error| from_opening(path, error))?;
+        match stored?.home.is(&home) {
+            true => Ok(()),
+            false => Err(cloned(path)),
+        }
+    }
+
     /// How far one connector is and what it remembers of its source. Changes nothing and takes no lock: another process may have the state
     /// open, and may have saved more by the time of the answer.
     ///

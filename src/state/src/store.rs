@@ -478,7 +478,8 @@ fn new_instance_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-fn cloned(path: &Path) -> Error {
+/// The state was copied to where it is.
+pub(crate) fn cloned(path: &Path) -> Error {
     let message = format!(
         "the state {} is a copy or was restored from one: two Tailraces on one state would each miss what the other \
          takes; if no other uses it and its positions are right, start once with --adopt-state",

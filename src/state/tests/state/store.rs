@@ -250,11 +250,16 @@ async fn a_copy_must_be_adopted() {
     fs::copy(&path, &copied).unwrap();
     let error = error_of(&copied).await;
     assert_eq!((error.kind(), error.code()), (Kind::Definite, "state_cloned"));
+    // Who only looks is told so, too.
+    let looked = StateStore::verify_home(&copied).await.unwrap_err();
+    assert_eq!((looked.code(), looked.to_string()), (error.code(), error.to_string()));
     let adopted = StateStore::adopt(&copied).await.unwrap();
     assert_ne!(adopted.instance_id(), first);
     assert_eq!(adopted.connectors().await.unwrap()[0].checkpoint, Some(checkpoint(1)));
     adopted.close().await.unwrap();
+    StateStore::verify_home(&copied).await.unwrap();
     StateStore::open(&copied).await.unwrap();
+    StateStore::verify_home(&folder.path().join("none.db")).await.unwrap();
 
     let renamed = folder.path().join("renamed.db");
     fs::rename(&path, &renamed).unwrap();

@@ -221,6 +221,11 @@ async fn postgresql_goes_back_to_an_older_state_with_the_position_of_the_newer()
     capture.database.execute("insert into t values (3)").await.unwrap();
 
     std::fs::rename(&copy, daemon.state_file()).unwrap();
+    let checked = daemon.command("check", &[]).unwrap();
+    assert_eq!(checked.code, Some(3), "{}", checked.all());
+    for told in ["state_cloned", "slot_moved"] {
+        assert!(checked.stdout.contains(told), "{}", checked.all());
+    }
     daemon.start_with(&["--adopt-state"]).unwrap();
     capture.wait_for("halted:slot_moved");
     let put = |below: &str| {
