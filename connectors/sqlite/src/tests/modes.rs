@@ -137,6 +137,8 @@ async fn the_answer_of_a_query_is_polled_like_a_table() {
     )
     .await;
     let mut config = shop.config(QueryMode::TimestampIncrementing);
+    // What is there at the first poll ends this much before it, and the clock of the rows counts milliseconds.
+    config.query.delay_ms = 50;
     config.tables.clear();
     let sql = "SELECT o.id, count(*) AS lines, max(l.price) AS price, o.changed FROM orders o JOIN lines l ON l.order_id = o.id GROUP BY o.id";
     let query = CustomQuery {
