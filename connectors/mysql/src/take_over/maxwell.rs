@@ -7,7 +7,7 @@ use mysql_async::prelude::Queryable as _;
 use tailrace_core::{Error, Result};
 
 use super::Noted;
-use crate::connect::{Texts, texts};
+use crate::connect::Texts;
 use crate::error::{is_denied, query_error, server_error_number};
 use crate::position::FileOffset;
 use crate::quote::qualified;
@@ -37,12 +37,24 @@ pub(super) async fn read(
 ) -> Result<Noted> {
     let table = qualified(schema, TABLE);
     let query = format!("SELECT server_id, client_id, binlog_file, binlog_position, gtid_set FROM {table}");
-    let doing = format!("read Maxwell's positions from {table}; its `schema_database` is said with --maxwell-schema");
-    let rows = texts(connection, &query, &doing).await?;
+    let rows = connection.query::<Texts, _>(query).await;
+    let rows = rows.map_err(|error| unreadable(&error, &table))?;
     let rows: Vec<Row> = rows.iter().map(Row::of).collect();
     let mut noted = noted(&rows, server.server_id, client_id)?;
     noted.notes.extend(unfinished(connection, schema, client_id).await?);
     Ok(noted)
+}
+
+/// `tailrace check` knows nothing of this table, and of what is missing there.
+fn unreadable(error: &mysql_async::Error, table: &str) -> Error {
+    let doing = format!("read Maxwell's positions from {table}; its `schema_database` is said with --maxwell-schema");
+    match server_error_number(error).filter(|number| is_denied(*number)) {
+        Some(_) => Error::definite(
+            "insufficient_privilege",
+            format!("cannot {doing}: {error}; GRANT SELECT ON {table} to this user"),
+        ),
+        None => query_error(error, &doing),
+    }
 }
 
 /// What is to be said of rows that Maxwell was asked to read and has not read to the end.
@@ -163,6 +175,24 @@ mod tests {
         let error = noted(&rows, 1, "maxwel").unwrap_err();
         assert!(error.to_string().contains("maxwell, other"), "{error}");
         assert_eq!(noted(&[], 1, "maxwell").unwrap_err().code(), "offsets_missing");
+    }
+
+    #[test]
+    fn the_right_that_is_missing_is_named() {
+        let refused = |code| {
+            let error = mysql_async::Error::Server(mysql_async::ServerError {
+                code,
+                message: "SELECT command denied".to_owned(),
+                state: "42000".to_owned(),
+            });
+            unreadable(&error, "`maxwell`.`positions`").to_string()
+        };
+        assert!(
+            refused(1142).ends_with("GRANT SELECT ON `maxwell`.`positions` to this user"),
+            "{}",
+            refused(1142)
+        );
+        assert!(!refused(NO_SUCH_TABLE).contains("GRANT"), "{}", refused(NO_SUCH_TABLE));
     }
 
     #[test]

@@ -263,6 +263,10 @@ async fn taken_for_another(options_of: MySqlOptions) -> (String, String) {
     scenario.settle().await.unwrap();
     scenario.daemon.terminate().unwrap();
     let before: usize = records(&scenario).await;
+    // Files of the same name are told apart by the second in which they begin.
+    let now_s = scenario.database.query_value("select unix_timestamp()").await.unwrap();
+    let later = format!("unix_timestamp() > {now_s}");
+    scenario.database.wait_until(&later).await.unwrap();
     let other = lookalike(&scenario, options_of).await;
     scenario.move_to(other).unwrap();
     let told = halted(&scenario);
