@@ -36,6 +36,9 @@ log_timezone = 'UTC'
 lc_messages = 'C'
 ";
 
+/// What a test sets for a database is for the daemon, and not for the test's own sessions, which may have to wait.
+const WITHOUT_TIMEOUTS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
 /// A major version of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PostgresVersion {
@@ -320,9 +323,10 @@ impl Postgres {
     /// When the server refuses.
     pub async fn connect_as(&self, user: &str, database: &str) -> Result<Client> {
         let url = self.url_as(user, database);
-        let (client, connection) = tokio_postgres::connect(&url, NoTls)
-            .await
-            .map_err(ServerError::doing(format!("connecting to {url}")))?;
+        let failed = || ServerError::doing(format!("connecting to {url}"));
+        let mut config: tokio_postgres::Config = url.parse().map_err(failed())?;
+        config.options(WITHOUT_TIMEOUTS);
+        let (client, connection) = config.connect(NoTls).await.map_err(failed())?;
         // The task ends with the client, or with the server, of which the client's next statement then tells.
         drop(spawn_named("test-postgres-connection", async move {
             drop(connection.await)
