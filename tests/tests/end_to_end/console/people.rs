@@ -103,7 +103,7 @@ async fn everything_can_be_reached_and_pressed_without_a_mouse() {
     site.tab_to("Start a snapshot …");
     site.browser.key(key::ENTER).unwrap();
     site.browser
-        .wait_until("document.querySelector('dialog').contains(document.activeElement)")
+        .wait_until("document.querySelector('dialog')?.contains(document.activeElement)")
         .unwrap();
     site.browser.key(key::ESCAPE).unwrap();
     site.browser
