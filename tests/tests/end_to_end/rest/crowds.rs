@@ -29,7 +29,13 @@ async fn carry(shop: &Shop, from: u64) -> f64 {
         rows.end - 1
     ))
     .await;
-    shop.settle().await;
+    // Of the server, because the endpoint is crowded: it may send away whoever asks.
+    let end = shop.database.query_value("select pg_current_wal_lsn()").await.unwrap();
+    let carried = format!(
+        "select confirmed_flush_lsn >= '{end}' from pg_replication_slots where slot_name = '{}'",
+        shop.database.slot()
+    );
+    shop.database.wait_until(&carried).await.unwrap();
     let seconds = started.elapsed().as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a rate that is looked at")]
     let rate = ROWS as f64 / seconds;
